@@ -1,0 +1,310 @@
+//! Judge profiles: what one judge model needs to know and to be told.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Options;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The built-in system prompt: for judges that were not trained with one of their own.
+const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
+/// The version of the format that this release reads and writes.
+const FORMAT: u32 = 1;
+/// Largest profile that is read: a system prompt is some kilobytes.
+const MAX_PROFILE_BYTES: u64 = 4 << 20;
+
+/// Longest part of an alias before its number.
+const MAX_PREFIX_BYTES: usize = 64;
+
+/// How a judge model is addressed and how it answers. A JSON file; see `docs/profiles.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Version of this format: 1.
+    pub format: u32,
+    /// Name of the profile, for people.
+    pub name: String,
+    /// The system prompt.
+    pub system_prompt: String,
+    /// How the request is laid out in messages.
+    #[serde(default)]
+    pub message_layout: MessageLayout,
+    /// What stands before the number in an alias.
+    #[serde(default = "default_alias_prefix")]
+    pub alias_prefix: String,
+    /// The scores that the judge may give.
+    #[serde(default)]
+    pub scale: Scale,
+    /// How the judge writes its reasoning; absent for a judge that does not think.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<ReasoningForm>,
+    /// How the judge writes its verdict.
+    #[serde(default)]
+    pub verdict: VerdictForm,
+    /// Default options of this judge.
+    #[serde(default)]
+    pub decoding: Options,
+}
+
+/// How the request is laid out in messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MessageLayout {
+    /// A system message, then a user message that is the JSON of principle, prompt and responses.
+    #[default]
+    SystemUserJson,
+    /// One user message: the system prompt, an empty line, the JSON. For templates without a system role.
+    UserJson,
+}
+
+/// The whole numbers from `min` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// The worst score.
+    pub min: u8,
+    /// The best score.
+    pub max: u8,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { min: 1, max: 5 }
+    }
+}
+
+impl Scale {
+    /// Number of scores on the scale.
+    pub fn len(self) -> usize {
+        usize::from(self.max - self.min) + 1
+    }
+
+    /// Whether the scale holds no score; never, once the profile was checked.
+    pub fn is_empty(self) -> bool {
+        self.max < self.min
+    }
+
+    /// Whether a score, whole or not, lies on the scale.
+    pub fn contains(self, score: f64) -> bool {
+        score >= f64::from(self.min) && score <= f64::from(self.max)
+    }
+}
+
+/// How reasoning is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReasoningForm {
+    /// The token that opens it, such as `<think>`.
+    pub open: String,
+    /// The token that closes it, such as `</think>`.
+    pub close: String,
+    /// What the judge writes right after the opening token.
+    #[serde(default = "newline")]
+    pub prefix: String,
+}
+
+impl ReasoningForm {
+    /// `<think>` and `</think>`, as Qwen3 and its finetunes write it.
+    pub fn think() -> Self {
+        Self { open: "<think>".into(), close: "</think>".into(), prefix: newline() }
+    }
+}
+
+/// How a verdict is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerdictForm {
+    /// What the judge writes between its reasoning and the verdict.
+    #[serde(default = "blank_line")]
+    pub separator: String,
+    /// The layout that a guided verdict follows: `%scores%` stands for `"model-1": 4, "model-2": 2`, `%ranking%` for
+    /// `"model-1", "model-2"`. Each stands once, the scores first.
+    pub layout: String,
+}
+
+impl Default for VerdictForm {
+    fn default() -> Self {
+        Self {
+            separator: blank_line(),
+            layout: "{\n  \"scores\": {%scores%},\n  \"best-to-worst\": [%ranking%]\n}".into(),
+        }
+    }
+}
+
+fn default_alias_prefix() -> String {
+    "model-".into()
+}
+
+fn newline() -> String {
+    "\n".into()
+}
+
+fn blank_line() -> String {
+    "\n\n".into()
+}
+
+/// Whether a model of this name (of its file, or in its metadata) is one of the `RewardAnything` family.
+pub fn is_reward_anything(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    letters.to_ascii_lowercase().contains("rewardanything")
+}
+
+/// Reads a whole file that may have `limit` bytes.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+impl Profile {
+    /// Reads a profile from JSON and checks it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] naming what is wrong and where.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let profile: Self = serde_json::from_str(json)
+            .map_err(|error| Error::new(ErrorKind::InvalidProfile, format!("the profile is not valid: {error}")))?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// The profile of a general instruction-following model: a system prompt of Dicast's own, `<think>` for reasoning.
+    pub fn builtin() -> Self {
+        Self {
+            format: FORMAT,
+            name: "default".into(),
+            system_prompt: DEFAULT_SYSTEM_PROMPT.into(),
+            message_layout: MessageLayout::default(),
+            alias_prefix: default_alias_prefix(),
+            scale: Scale::default(),
+            reasoning: Some(ReasoningForm::think()),
+            verdict: VerdictForm::default(),
+            decoding: Options::default(),
+        }
+    }
+
+    /// Reads a profile from a file and checks it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] naming the file and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self> {
+        let place = path.display();
+        let fail =
+            |what: String| Error::new(ErrorKind::InvalidProfile, format!("cannot read the profile {place}: {what}"));
+        let bytes = read_bounded(path, MAX_PROFILE_BYTES).map_err(|error| fail(error.to_string()))?;
+        let json = String::from_utf8(bytes)
+            .map_err(|error| fail(format!("not UTF-8 at offset {}", error.utf8_error().valid_up_to())))?;
+        Self::from_json(&json).map_err(|error| error.context(place))
+    }
+
+    /// The profile beside a model, where there is one: `<stem>.profile.json`, else `dicast-profile.json` in the same
+    /// folder. For a model that is a folder, `<folder>.profile.json`, else `dicast-profile.json` inside of it.
+    ///
+    /// # Errors
+    /// As [`Profile::load`].
+    pub fn find(model: &Path) -> Result<Option<Self>> {
+        Self::places(model)
+            .into_iter()
+            .find(|place| place.try_exists().unwrap_or(true))
+            .map(|place| Self::load(&place))
+            .transpose()
+    }
+
+    /// The profile for a model: the one beside it, else the built-in one. `names` are what the model calls itself (a
+    /// GGUF's `general.name` and `general.basename`).
+    ///
+    /// # Errors
+    /// As [`Profile::load`]; [`ErrorKind::InvalidProfile`] for a `RewardAnything` model without a profile, with the
+    /// command that makes one: its weights were trained with a system prompt that is not part of this crate.
+    pub fn for_model(model: &Path, names: &[&str]) -> Result<Self> {
+        if let Some(profile) = Self::find(model)? {
+            return Ok(profile);
+        }
+        let file = model.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        if is_reward_anything(&file) || names.iter().any(|name| is_reward_anything(name)) {
+            let [place, _] = Self::places(model);
+            return Err(Error::new(
+                ErrorKind::InvalidProfile,
+                format!(
+                    "{} is a RewardAnything model and has no profile: it was trained with a system prompt that its \
+                     Python package holds. Import it once:\n  pip download --no-deps rewardanything==1.0.1\n  dicast \
+                     profile import rewardanything-1.0.1-py3-none-any.whl -o {}",
+                    model.display(),
+                    place.display()
+                ),
+            ));
+        }
+        Ok(Self::builtin())
+    }
+
+    /// Where the profile of a model is looked for, the first place first.
+    fn places(model: &Path) -> [PathBuf; 2] {
+        if model.is_dir() {
+            let mut beside = model.as_os_str().to_owned();
+            beside.push(".profile.json");
+            [beside.into(), model.join("dicast-profile.json")]
+        } else {
+            [model.with_extension("profile.json"), model.with_file_name("dicast-profile.json")]
+        }
+    }
+
+    /// The profile that a configuration names, else the one that goes with the model; see [`Self::for_model`].
+    ///
+    /// # Errors
+    /// Those of [`Self::load`] and [`Self::for_model`].
+    pub fn choose(chosen: Option<&Path>, model: &Path, names: &[&str]) -> Result<Self> {
+        chosen.map_or_else(|| Self::for_model(model, names), Self::load)
+    }
+
+    /// The profile as JSON, indented, with a line end.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a profile is plain data") + "\n"
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        let fail = |message: String| Err(Error::new(ErrorKind::InvalidProfile, message));
+        if self.format != FORMAT {
+            return fail(format!("format is {}: this release reads format {FORMAT}", self.format));
+        }
+        if self.scale.max > 9 || self.scale.min >= self.scale.max {
+            return fail(format!(
+                "scale is {} to {}: it must go from a smaller to a larger digit, 0 to 9",
+                self.scale.min, self.scale.max
+            ));
+        }
+        let prefix = &self.alias_prefix;
+        if prefix.len() > MAX_PREFIX_BYTES || prefix.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+            return fail(format!(
+                "alias_prefix is {prefix:?}: at most {MAX_PREFIX_BYTES} bytes, no quotes, backslashes or control characters"
+            ));
+        }
+        let (scores, ranking) = (self.verdict.layout.find("%scores%"), self.verdict.layout.find("%ranking%"));
+        match (scores, ranking) {
+            (Some(scores), Some(ranking))
+                if scores < ranking
+                    && self.verdict.layout.matches("%scores%").count() == 1
+                    && self.verdict.layout.matches("%ranking%").count() == 1 => {}
+            _ => return fail("verdict.layout must hold %scores% once and %ranking% once after it".into()),
+        }
+        if let Some(form) = &self.reasoning
+            && (form.open.is_empty() || form.close.is_empty())
+        {
+            return fail("reasoning.open and reasoning.close must name a token each".into());
+        }
+        self.decoding
+            .resolve()
+            .map_err(|error| Error::new(ErrorKind::InvalidProfile, error.message().to_owned()).context("decoding"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! From the judge's words to a checked verdict: complete, or a typed error that carries what could be read.
+
+mod chars;
+mod check;
+mod extract;
+mod find;
+mod interpret;
+mod keys;
+mod loose;
+mod names;
+mod ranking;
+mod reading;
+mod repair;
+mod score;
+mod strict;
+mod tolerant;
+
+use std::time::Duration;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Number, Value, json};
+
+use crate::config::VerdictPolicy;
+use crate::error::{Error, ErrorKind, PartialVerdict, Result};
+use crate::prompt::mask::AliasMap;
+use crate::prompt::profile::Profile;
+
+use self::check::Outcome;
+use self::extract::Form;
+use self::interpret::Context;
+use self::keys::Keys;
+use self::names::Names;
+use self::repair::Repairs;
+pub use self::repair::{Flag, Repair};
+
+/// The judgment of one response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// The caller's name of the response.
+    pub name: String,
+    /// The score as written, on the profile's scale.
+    pub score: f64,
+    /// The mean of the score's distribution: a finer reward than the written digit. `None` where the engine gave none.
+    pub expected: Option<f64>,
+    /// The probability of each score of the scale, from its minimum up, at the place where the score was written. Sums to 1.
+    pub distribution: Option<Vec<f64>>,
+}
+
+/// Tokens of one judgment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens whose keys and values were there already.
+    pub reused_tokens: usize,
+    /// Tokens of the reasoning, its opening and closing included.
+    pub reasoning_tokens: usize,
+    /// Tokens of the verdict.
+    pub verdict_tokens: usize,
+    /// Of these, tokens that the grammar forced: fed, not sampled.
+    pub forced_tokens: usize,
+}
+
+/// Where the time of one judgment went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From submission to the first computation.
+    pub queue: Duration,
+    /// Computing the prompt.
+    pub prefill: Duration,
+    /// Writing the reasoning.
+    pub reasoning: Duration,
+    /// Writing the verdict.
+    pub verdict: Duration,
+}
+
+/// A complete, checked verdict.
+///
+/// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
+/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// One entry a response, in the order of the request.
+    pub scores: Vec<Scored>,
+    /// Indices into `scores`, best first; a permutation.
+    pub ranking: Vec<usize>,
+    /// The judge's reasoning, without its tags; empty where it did not think.
+    pub reasoning: String,
+    /// What had to be mended to read the verdict.
+    pub repairs: Vec<Repair>,
+    /// What a reader should know about it.
+    pub flags: Vec<Flag>,
+    /// Pairs of the name that the judge saw and the caller's name, in the order the judge saw them.
+    pub aliases: Vec<(String, String)>,
+    /// Tokens.
+    pub usage: Usage,
+    /// Times.
+    pub timing: Timing,
+    /// The judge's whole output as it came.
+    pub raw: String,
+}
+
+impl Verdict {
+    /// The score of a response by its name.
+    pub fn score(&self, name: &str) -> Option<f64> {
+        self.scores.iter().find(|scored| scored.name == name).map(|scored| scored.score)
+    }
+
+    /// The names, best first.
+    pub fn ranked_names(&self) -> impl Iterator<Item = &str> {
+        self.ranking.iter().map(|&index| self.scores[index].name.as_str())
+    }
+}
+
+/// A score as a JSON number: whole where it is whole.
+pub(crate) fn score_json(score: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "scores lie on a scale of digits")]
+    if score.fract() == 0.0 {
+        Value::from(score as i64)
+    } else {
+        Number::from_f64(score).map_or(Value::Null, Value::Number)
+    }
+}
+
+/// Serializes pairs as an object, in order.
+struct Object<'a, T>(&'a [Scored], fn(&Scored) -> T);
+
+impl<T: Serialize> Serialize for Object<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|scored| (scored.name.as_str(), (self.1)(scored))))
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let ranking: Vec<_> = self.ranked_names().collect();
+        let aliases: serde_json::Map<String, Value> =
+            self.aliases.iter().map(|(shown, name)| (shown.clone(), Value::from(name.as_str()))).collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("scores", &Object(&self.scores, |scored| score_json(scored.score)))?;
+        map.serialize_entry("expected_scores", &Object(&self.scores, |scored| scored.expected))?;
+        map.serialize_entry("ranking", &ranking)?;
+        map.serialize_entry("reasoning", &self.reasoning)?;
+        map.serialize_entry("distributions", &Object(&self.scores, |scored| scored.distribution.clone()))?;
+        map.serialize_entry("repairs", &self.repairs)?;
+        map.serialize_entry("flags", &self.flags)?;
+        map.serialize_entry("aliases", &aliases)?;
+        map.serialize_entry("usage", &self.usage)?;
+        map.serialize_entry("timing_ms", &self.timing)?;
+        map.serialize_entry("raw", &self.raw)?;
+        map.end()
+    }
+}
+
+impl Serialize for Timing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("queue", &ms(self.queue))?;
+        map.serialize_entry("prefill", &ms(self.prefill))?;
+        map.serialize_entry("reasoning", &ms(self.reasoning))?;
+        map.serialize_entry("verdict", &ms(self.verdict))?;
+        map.end()
+    }
+}
+
+/// Reads a verdict out of `text`, the judge's whole output.
+///
+/// `names` says which names must be scored and ranked, as the judge saw them and as the caller knows them. The answer
+/// begins after the last tag that closes reasoning; a draft within the reasoning is never the verdict.
+///
+/// # Errors
+/// [`ErrorKind::InvalidVerdict`] with what could be read, where the text holds no complete verdict under `policy`.
+pub fn parse(text: &str, names: &AliasMap, profile: &Profile, policy: &VerdictPolicy) -> Result<Verdict> {
+    let parts = extract::split(text, profile);
+    let mut repairs = Repairs::default();
+    parts.repair.into_iter().for_each(|repair| repairs.push(repair));
+    read(text.to_owned(), parts.reasoning, parts.answer, parts.form, repairs, names, profile, policy)
+}
+
+/// Reads a verdict out of `answer`, where it is known where the reasoning ended: by token ids, or because there was
+/// none. Tags of reasoning within `answer` are text. `raw` is the judge's whole output, kept in the verdict.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_parts(
+    raw: String,
+    reasoning: &str,
+    answer: &str,
+    names: &AliasMap,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> Result<Verdict> {
+    read(raw, reasoning, answer, Form::Split, Repairs::default(), names, profile, policy)
+}
+
+/// Reads a verdict as the command `dicast parse` prints it: `{"scores", "ranking", "reasoning", "repairs", "flags"}`
+/// and true, or `{"error": {"kind", "message", "partial": {"scores", "ranking"}}}` and false.
+pub fn parse_to_json(text: &str, names: &AliasMap, profile: &Profile, policy: &VerdictPolicy) -> (Value, bool) {
+    match parse(text, names, profile, policy) {
+        Ok(verdict) => {
+            let scores: serde_json::Map<_, _> =
+                verdict.scores.iter().map(|scored| (scored.name.clone(), score_json(scored.score))).collect();
+            let ranking: Vec<_> = verdict.ranked_names().collect();
+            let (reasoning, repairs, flags) = (&verdict.reasoning, &verdict.repairs, &verdict.flags);
+            let value = json!({
+                "scores": scores, "ranking": ranking, "reasoning": reasoning, "repairs": repairs, "flags": flags,
+            });
+            (value, true)
+        }
+        Err(error) => {
+            let mut value = error.to_json();
+            if let Some(partial) = value["error"]["partial"].as_object_mut() {
+                partial.retain(|key, _| key == "scores" || key == "ranking");
+            }
+            (value, false)
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two public ways to read meet here, and nowhere else")]
+fn read(
+    raw: String,
+    reasoning: &str,
+    answer: &str,
+    form: Form,
+    mut repairs: Repairs,
+    names: &AliasMap,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> Result<Verdict> {
+    let clean = if form == Form::Unclosed { None } else { strict::read(answer, names, profile) };
+    let outcome = if let Some((scores, ranking)) = clean {
+        Outcome::clean(scores, ranking)
+    } else {
+        let (lookup, keys) = (Names::new(names), Keys::new(profile));
+        let context = Context { names: &lookup, keys: &keys, scale: profile.scale, policy };
+        let mut outcome = check::read(answer, form, profile.reasoning.is_some(), &context);
+        check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
+        outcome
+    };
+    repairs.extend(outcome.repairs);
+
+    // Places count in the order shown; a verdict counts in the order of the request.
+    let by_request = |scores: &[f64]| {
+        let mut ordered = vec![0.0; scores.len()];
+        for (place, &score) in scores.iter().enumerate() {
+            ordered[names.request_index(place)] = score;
+        }
+        names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
+    };
+    match (outcome.scores, outcome.ranking) {
+        (Ok(scores), Ok(ranking)) => Ok(Verdict {
+            flags: check::flags(&scores, &ranking, outcome.dropped),
+            scores: by_request(&scores)
+                .into_iter()
+                .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
+                .collect(),
+            ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
+            reasoning: reasoning.to_owned(),
+            repairs: repairs.into_vec(),
+            aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
+            usage: Usage::default(),
+            timing: Timing::default(),
+            raw,
+        }),
+        (scores, ranking) => {
+            let message = match (&scores, &ranking) {
+                (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
+                (Err(scores), Err(ranking)) => {
+                    format!("no verdict could be read: scores: {scores}; ranking: {ranking}")
+                }
+                (Err(scores), Ok(_)) => format!("the verdict has a ranking but no scores: {scores}"),
+                (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
+                (Ok(_), Ok(_)) => String::new(),
+            };
+            let partial = PartialVerdict {
+                scores: scores.ok().map(|scores| by_request(&scores)),
+                ranking: ranking.ok().map(|ranking| {
+                    ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
+                }),
+                reasoning: reasoning.to_owned(),
+                raw,
+            };
+            Err(Error::new(ErrorKind::InvalidVerdict, message).with_partial(partial))
+        }
+    }
+}
+
+/// Places by falling score; of equal ones, the one that the request gave first comes first.
+fn derive_ranking(names: &AliasMap, scores: &[f64]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..scores.len()).collect();
+    places.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(names.request_index(a).cmp(&names.request_index(b))));
+    places
+}
