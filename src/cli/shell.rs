@@ -39,13 +39,30 @@ pub(crate) fn man(_: &ManArgs) -> Outcome {
 }
 
 fn render(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
-    clap_mangen::Man::new(command.clone()).render(page)?;
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_extra_section(page)?;
+    render_verbs(command, "DICAST", page)?;
+    man.render_version_section(page)
+}
+
+/// The verbs of a command, those of a verb behind it. Its own renderer would refer to a page for each.
+fn render_verbs(command: &clap::Command, above: &str, page: &mut Vec<u8>) -> std::io::Result<()> {
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-        page.extend_from_slice(format!(".SH \"DICAST {}\"\n", verb.get_name().to_uppercase()).as_bytes());
+        let title = format!("{above} {}", verb.get_name().to_uppercase());
+        page.extend_from_slice(format!(".SH \"{title}\"\n").as_bytes());
         let man = clap_mangen::Man::new(verb.clone());
         man.render_description_section(page)?;
+        if verb.has_subcommands() {
+            render_verbs(verb, &title, page)?;
+            continue;
+        }
         man.render_synopsis_section(page)?;
         man.render_options_section(page)?;
+        man.render_extra_section(page)?;
     }
     Ok(())
 }

@@ -149,7 +149,7 @@ fn completions_and_man_page_know_every_verb() {
         assert!(script.contains("overwrite") && script.contains("doctor"), "{shell}");
     }
     let page = run(["man"]).succeeds().stdout;
-    for word in [".TH dicast", "DICAST JUDGE", "DICAST BATCH", "DICAST DOCTOR", "Exit codes"] {
+    for word in [".TH dicast", "DICAST JUDGE", "DICAST PROFILE IMPORT", "DICAST DOCTOR", "Exit codes"] {
         assert!(page.contains(word), "{word}");
     }
 }

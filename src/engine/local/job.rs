@@ -132,7 +132,8 @@ impl Writer {
     /// The job got its place; `reused` tokens of its prompt were there already.
     pub(super) fn start(&mut self, reused: usize) {
         self.started = Some(Instant::now());
-        self.usage.reused_tokens = reused;
+        // What is fed after the prompt may have been there as well.
+        self.usage.reused_tokens = reused.min(self.usage.prompt_tokens);
     }
 
     /// Takes the logits after the last token fed; gives the tokens to feed next, none where the output is complete.

@@ -9,6 +9,8 @@ mod job;
 mod native;
 mod sample;
 mod scheduler;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 use std::path::Path;

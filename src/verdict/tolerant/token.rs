@@ -19,7 +19,7 @@ impl<'a> Reader<'a, '_> {
         let Some((end, next)) = self.string_end(quote, start, key)? else {
             self.unclosed[quote as usize] = true;
             let content = &self.text[start..];
-            if content.contains([',', ']', '}', '\n']) {
+            if content.bytes().any(|byte| matches!(byte, b',' | b']' | b'}' | b'\n')) {
                 return Ok(None);
             }
             self.at = self.text.len();
@@ -46,28 +46,32 @@ impl<'a> Reader<'a, '_> {
                 at += self.text[at..].chars().next().map_or(0, char::len_utf8);
                 continue;
             }
-            let len = match byte {
-                b'"' | b'\'' | b'`' => 1,
+            let (closes, len) = match byte {
+                b'"' => (matches!(quote, Quote::Double | Quote::TypographicDouble), 1),
+                b'\'' => (matches!(quote, Quote::Single | Quote::TypographicSingle), 1),
+                b'`' => (quote == Quote::Backtick, 1),
                 // The lead bytes of the quotes outside of ASCII.
-                0xC2 | 0xE2 | 0xE3 | 0xEF => self.text[at..].chars().next().map_or(1, char::len_utf8),
-                _ => {
-                    at += 1;
-                    continue;
+                0xC2 | 0xE2 | 0xE3 | 0xEF => {
+                    self.text[at..].chars().next().map_or((false, 1), |c| (quote.closes(c), c.len_utf8()))
                 }
+                _ => (false, 1),
             };
-            if !self.text[at..].chars().next().is_some_and(|c| quote.closes(c)) {
+            if !closes || (!key && is_within_word(bytes, at, at + len)) {
                 at += len;
                 continue;
             }
             self.work.spend(at + len - spent)?;
             spent = at + len;
-            if key {
+            let apostrophe = quote == Quote::Single
+                && self.text[..at].ends_with(char::is_alphanumeric)
+                && self.text[at + len..].starts_with(char::is_alphanumeric);
+            if key && !apostrophe {
                 return Ok(Some((at, at + len)));
             }
             let after = &self.text[at + len..];
             let blank = chars::blank_prefix(after);
             self.work.spend(blank)?;
-            if ends_string(&after[..blank], after[blank..].chars().next(), quote) {
+            if ends_string(&after[..blank], &after[blank..], quote) {
                 return Ok(Some((at, at + len)));
             }
             // `"model-3, "model-1"`: this quote opens the next string, and the one that ends ours is missing.
@@ -114,6 +118,8 @@ impl<'a> Reader<'a, '_> {
                 '=' => key,
                 '\'' | '`' => !previous.is_alphanumeric(),
                 ')' if parens == 0 => kind == Bracket::Tuple,
+                // A line break in escaped form: see `skip_blank`.
+                '\\' => self.text[start + offset + c.len_utf8()..].starts_with(['n', 't', 'r']),
                 '#' => chars::is_blank(previous),
                 '/' => {
                     let rest = &self.text[start + offset..];
@@ -165,14 +171,29 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// Whether a quote followed by these blanks and this character ends a string.
-fn ends_string(blank: &str, next: Option<char>, quote: Quote) -> bool {
-    let Some(next) = next else { return true };
+/// Whether a quote from `at` to `next` stands between two characters that exclude it as the end of a string. Only a
+/// quick look, for the many quotes of a text that is nothing else; where it says no, the question is still open.
+fn is_within_word(bytes: &[u8], at: usize, next: usize) -> bool {
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'{' | b'(');
+    at > 0 && bytes[at - 1].is_ascii_graphic() && bytes[at - 1] != b',' && bytes.get(next).is_some_and(goes_on)
+}
+
+/// Whether a quote followed by these blanks and this text ends a string.
+fn ends_string(blank: &str, after: &str, quote: Quote) -> bool {
+    let mut characters = after.chars();
+    let Some(next) = characters.next() else { return true };
     match chars::fold(next) {
         ',' | '}' | ']' | ')' | ':' | ';' | '#' => true,
         // After an apostrophe a slash or a letter goes on with the word.
         '/' => quote != Quote::Single,
-        _ => blank.contains('\n') || Quote::of(next).is_some(),
+        _ if blank.contains('\n') || Quote::of(next).is_some() => true,
+        // One wrong character in place of the comma, at the end of a line or before the next string.
+        _ if next.is_alphanumeric() => false,
+        _ => match characters.next() {
+            Some('\n') => true,
+            Some(' ') => characters.next().is_some_and(|c| Quote::of(c) == Some(quote)),
+            _ => false,
+        },
     }
 }
 

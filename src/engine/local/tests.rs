@@ -1,0 +1,61 @@
+//! The embedded engine against the framework that the demonstration judge was trained in.
+
+use std::path::Path;
+
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+use serde::Deserialize;
+
+use crate::prompt::template::Segment;
+
+use super::gguf::Header;
+use super::native::Model;
+use super::scheduler::Bounds;
+
+#[derive(Deserialize)]
+struct Reference {
+    tolerance: f32,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    tokens: Vec<u32>,
+    text: String,
+    /// The highest logits after the last token, by id.
+    top: Vec<(usize, f32)>,
+    /// Logits of tokens from all over the vocabulary, by id.
+    probe: Vec<(usize, f32)>,
+}
+
+#[test]
+fn logits_and_tokens_equal_the_training_frameworks() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    let reference: Reference = serde_json::from_slice(&std::fs::read(folder.join("logits.json")).unwrap()).unwrap();
+    let path = folder.join("dicast-demo.gguf");
+    let model = Model::load(&path, Header::read(&path).unwrap(), 0).unwrap();
+    let tokenizer = model.tokenizer().unwrap();
+    let bounds = Bounds { max_sequences: 1, batch_tokens: 512, chunk_tokens: 512, pool_tokens: 2048 };
+    let mut context = model.context(bounds, 1, 1).unwrap();
+    assert!(!reference.cases.is_empty());
+    for case in reference.cases {
+        assert_eq!(tokenizer.encode(&[Segment::Template(case.text.clone())]).unwrap(), case.tokens, "{:?}", case.text);
+        context.clear_kv_cache();
+        let mut at = 0;
+        for chunk in case.tokens.chunks(bounds.batch_tokens) {
+            let mut batch = LlamaBatch::new(chunk.len(), 1);
+            for &token in chunk {
+                let last = at + 1 == case.tokens.len();
+                let token = LlamaToken::new(i32::try_from(token).unwrap());
+                batch.add(token, i32::try_from(at).unwrap(), &[0], last).unwrap();
+                at += 1;
+            }
+            context.decode(&mut batch).unwrap();
+        }
+        let logits = context.get_logits_ith(-1);
+        for (id, wanted) in case.top.into_iter().chain(case.probe) {
+            let got = logits[id];
+            assert!((got - wanted).abs() <= reference.tolerance, "token {id}: {got} here, {wanted} in training");
+        }
+    }
+}
