@@ -26,6 +26,10 @@ use super::job::Prepared;
 /// A prefix shorter than this is not worth the wait of a step until another job has computed it.
 const WORTH_WAITING: usize = 16;
 
+/// Prompts of finished jobs that are kept. What prompts share lies in any of them; more would only make every attention
+/// step pass over their keys.
+const KEPT_PROMPTS: usize = 2;
+
 /// What reaches the engine thread.
 pub(super) enum Command {
     Submit(Box<Prepared>),
@@ -94,9 +98,9 @@ pub(super) struct Scheduler<'model> {
 }
 
 impl<'model> Scheduler<'model> {
-    /// Sequences that a context needs for these bounds: as many again as decode hold the prompts of finished jobs.
+    /// Sequences that a context needs for these bounds.
     pub(super) fn sequences(max_sequences: usize) -> usize {
-        2 * max_sequences
+        max_sequences + KEPT_PROMPTS
     }
 
     pub(super) fn new(
@@ -209,6 +213,11 @@ impl<'model> Scheduler<'model> {
             self.slots.iter().enumerate().any(|(other, slot)| other != index && slot.tokens.starts_with(tokens));
         if held_elsewhere {
             self.truncate(index, 0);
+        }
+        if self.slots.iter().filter(|slot| slot.is_cached()).count() > KEPT_PROMPTS
+            && let Some(oldest) = self.oldest_cached(None)
+        {
+            self.truncate(oldest, 0);
         }
         // Before the caller hears of the end, so that the counters do not lag behind it.
         self.publish_load();
@@ -430,7 +439,7 @@ impl<'model> Scheduler<'model> {
     }
 }
 
-/// The llama.cpp sequence of a slot. There are at most 128.
+/// The llama.cpp sequence of a slot. There are fewer than 70.
 fn sequence(index: usize) -> i32 {
     i32::try_from(index).expect("there are fewer than 256 sequences")
 }
