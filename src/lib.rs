@@ -1,1 +1,28 @@
+//! Dicast judges responses by a principle in plain language, with a judge model, and gives a complete verdict or a typed
+//! error.
+//!
+//! ```text
+//! JudgeRequest -> prompt/   validate, mask, messages, chat template, tokens
+//!              -> decode/   plan: reasoning under a budget, verdict under a grammar, score probes
+//!              -> engine/   generate
+//!              -> verdict/  read, check, unmask
+//!              -> judge/    hand the Verdict to the caller
+//! ```
+//!
+//! One direction, no way back; every front enters at [`Judge`].
 
+pub mod config;
+pub mod decode;
+pub mod engine;
+mod error;
+pub mod judge;
+pub mod prompt;
+mod request;
+pub mod verdict;
+
+pub use config::{JudgeConfig, Options};
+pub use error::{Error, ErrorKind, PartialVerdict, Result};
+pub use judge::{Judge, Ticket};
+pub use prompt::profile::Profile;
+pub use request::{JudgeRequest, Response};
+pub use verdict::{Flag, Repair, Scored, Verdict};

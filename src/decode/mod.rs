@@ -1,0 +1,3 @@
+//! The decoding plan of one judgment: what is generated freely, what under a grammar, and where scores are probed.
+
+pub mod plan;

@@ -1,0 +1,125 @@
+//! Engines: what generates. Each takes a job and completes it by callback; `judge/` plans by what it can do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::verdict::{Timing, Usage};
+
+#[cfg(feature = "local")]
+pub mod local;
+
+/// What an engine can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The engine's name: `local`, `trtllm` or `remote`.
+    pub name: &'static str,
+    /// Whether it can hold a verdict to a grammar.
+    pub guided: bool,
+    /// Whether it gives the distribution at every score.
+    pub distributions: bool,
+    /// Most tokens of prompt and output together.
+    pub context_tokens: usize,
+    /// Judgments that it decodes at once.
+    pub max_sequences: usize,
+}
+
+/// How tokens are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Nucleus; 1 is off.
+    pub top_p: f32,
+    /// 0 is off.
+    pub top_k: u32,
+    /// Seed of this job.
+    pub seed: u64,
+}
+
+/// One generation.
+pub struct Job {
+    /// Token ids of the prompt.
+    pub prompt: Vec<u32>,
+    /// What is generated, phase by phase.
+    pub plan: crate::decode::plan::Plan,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// When the caller submitted it.
+    pub submitted: Instant,
+    /// When it times out.
+    pub deadline: Instant,
+}
+
+/// What an engine generated.
+#[derive(Clone, Debug, Default)]
+pub struct Generation {
+    /// Everything generated, as text; bytes that are not UTF-8 are replaced.
+    pub raw: String,
+    /// Byte range of the reasoning in `raw`, without its tags, where tokens told it from the answer.
+    pub reasoning: Option<std::ops::Range<usize>>,
+    /// Byte offset in `raw` at which the answer begins.
+    pub answer: usize,
+    /// The distribution at each score, in the order the judge saw the responses; empty where none were taken.
+    pub distributions: Vec<Vec<f64>>,
+    /// Whether the budget ended the reasoning.
+    pub reasoning_truncated: bool,
+    /// Whether an unguided verdict was cut by its limit.
+    pub verdict_truncated: bool,
+    /// Tokens.
+    pub usage: Usage,
+    /// Times.
+    pub timing: Timing,
+}
+
+/// Called once with the outcome of a job, from a thread of the engine's; it must return quickly.
+pub type Completion = Box<dyn FnOnce(Result<Generation>) + Send>;
+
+/// Names a submitted job to [`Engine::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// Counters of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Jobs waiting for a sequence.
+    pub waiting: usize,
+    /// Jobs being computed.
+    pub running: usize,
+    /// Prompt tokens computed.
+    pub prefill_tokens: u64,
+    /// Prompt tokens taken from a cached prefix.
+    pub reused_tokens: u64,
+    /// Tokens decoded one by one.
+    pub decoded_tokens: u64,
+    /// Batches computed.
+    pub steps: u64,
+}
+
+/// What generates.
+pub trait Engine: Send + Sync {
+    /// What it can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Queues a job. `done` is called exactly once, also on cancel, timeout and shutdown.
+    ///
+    /// # Errors
+    /// Where the job was not taken; `done` is then dropped uncalled.
+    fn submit(&self, job: Job, done: Completion) -> Result<JobId>;
+
+    /// Ends a job as cancelled and frees its place. Nothing happens where it has ended already.
+    fn cancel(&self, id: JobId);
+
+    /// Counters since the engine was opened.
+    fn stats(&self) -> Stats;
+}
+
+/// An opened model: the engine and what turns text into its tokens.
+pub struct Opened {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// The model's chat template, as Jinja.
+    pub chat_template: String,
+    /// The model's tokenizer.
+    pub tokenizer: crate::prompt::tokenize::Tokenizer,
+}

@@ -1,0 +1,215 @@
+//! The one error type of the crate and the one table that says what each kind of error means outside of it.
+
+use serde_json::{Map, Value, json};
+
+/// Result of every fallible operation in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, as a class that a program can act upon.
+///
+/// New kinds may be added in any release; a kind never changes its name or its codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request itself is malformed: a field is missing, a name is given twice, the text is not UTF-8.
+    InvalidRequest,
+    /// The request passes a configured limit (number of responses, bytes).
+    TooLarge,
+    /// The prompt and what the plan may generate do not fit the model's context.
+    ContextOverflow,
+    /// A setting is unknown or out of its range.
+    InvalidConfig,
+    /// A judge profile cannot be read or is missing where one is needed.
+    InvalidProfile,
+    /// No model is at the given place.
+    ModelNotFound,
+    /// The model file or folder is damaged, or lacks something that a judge needs.
+    InvalidModel,
+    /// This build or this engine cannot do what was asked.
+    Unsupported,
+    /// The queue is full.
+    Overloaded,
+    /// The deadline of the request passed.
+    Timeout,
+    /// The request was cancelled.
+    Cancelled,
+    /// The judge answered, but not with a complete verdict.
+    InvalidVerdict,
+    /// The engine failed while it worked on the request.
+    Engine,
+    /// The judge has been shut down.
+    Closed,
+    /// A file could not be read or written.
+    Io,
+    /// A remote service could not be reached or refused.
+    Network,
+    /// A defect of this library.
+    Internal,
+}
+
+/// One row of the error table.
+struct Row {
+    kind: ErrorKind,
+    name: &'static str,
+    exit_code: u8,
+    retryable: bool,
+}
+
+const fn row(kind: ErrorKind, name: &'static str, exit_code: u8, retryable: bool) -> Row {
+    Row { kind, name, exit_code, retryable }
+}
+
+/// The table. Exit code 2 says that nothing could be judged as asked (usage, set-up), 1 that a judgment failed.
+const TABLE: &[Row] = &[
+    row(ErrorKind::InvalidRequest, "invalid_request", 1, false),
+    row(ErrorKind::TooLarge, "too_large", 1, false),
+    row(ErrorKind::ContextOverflow, "context_overflow", 1, false),
+    row(ErrorKind::InvalidConfig, "invalid_config", 2, false),
+    row(ErrorKind::InvalidProfile, "invalid_profile", 2, false),
+    row(ErrorKind::ModelNotFound, "model_not_found", 2, false),
+    row(ErrorKind::InvalidModel, "invalid_model", 2, false),
+    row(ErrorKind::Unsupported, "unsupported", 2, false),
+    row(ErrorKind::Overloaded, "overloaded", 1, true),
+    row(ErrorKind::Timeout, "timeout", 1, true),
+    row(ErrorKind::Cancelled, "cancelled", 1, true),
+    row(ErrorKind::InvalidVerdict, "invalid_verdict", 1, true),
+    row(ErrorKind::Engine, "engine", 1, true),
+    row(ErrorKind::Closed, "closed", 1, false),
+    row(ErrorKind::Io, "io", 1, false),
+    row(ErrorKind::Network, "network", 1, true),
+    row(ErrorKind::Internal, "internal", 1, false),
+];
+
+impl ErrorKind {
+    /// Every kind, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        TABLE.iter().find(|row| row.kind == self).expect("every kind has a row: a unit test counts them")
+    }
+
+    /// The stable name used in JSON, such as `context_overflow`.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Exit code of a command that ends with this error: 1 a judgment failed, 2 usage or set-up.
+    pub fn exit_code(self) -> u8 {
+        self.row().exit_code
+    }
+
+    /// Whether the same request may succeed when it is sent again unchanged.
+    pub fn is_retryable(self) -> bool {
+        self.row().retryable
+    }
+}
+
+impl std::fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What could be read of a verdict that is not complete.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartialVerdict {
+    /// The scores that could be read, by the names of the request and in its order; `None` where none could be trusted.
+    pub scores: Option<Vec<(String, f64)>>,
+    /// The whole ranking, best first, where it alone could be read.
+    pub ranking: Option<Vec<String>>,
+    /// The judge's reasoning, empty where there was none.
+    pub reasoning: String,
+    /// The judge's whole output as it came.
+    pub raw: String,
+}
+
+/// The error of every operation: a kind, a message that says what, where and what to do, and what could be saved.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    partial: Option<PartialVerdict>,
+}
+
+impl Error {
+    /// Makes an error of a kind with a message for people.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), partial: None }))
+    }
+
+    /// Attaches what could be read of an incomplete verdict.
+    #[must_use]
+    pub fn with_partial(mut self, partial: PartialVerdict) -> Self {
+        self.0.partial = Some(partial);
+        self
+    }
+
+    /// Puts a place in front of the message: `context: message`.
+    #[must_use]
+    pub fn context(mut self, place: impl std::fmt::Display) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message);
+        self
+    }
+
+    /// The class of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message, without the kind.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What could be read of an incomplete verdict, for [`ErrorKind::InvalidVerdict`].
+    pub fn partial(&self) -> Option<&PartialVerdict> {
+        self.0.partial.as_ref()
+    }
+
+    /// The error as `{"error": {"kind", "message", "partial"?}}`.
+    pub fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("kind".into(), self.kind().name().into());
+        error.insert("message".into(), self.message().into());
+        if let Some(partial) = self.partial() {
+            let scores = partial.scores.as_ref().map(|scores| {
+                scores
+                    .iter()
+                    .map(|(name, score)| (name.clone(), crate::verdict::score_json(*score)))
+                    .collect::<Map<_, _>>()
+            });
+            error.insert(
+                "partial".into(),
+                json!({
+                    "scores": scores,
+                    "ranking": partial.ranking,
+                    "reasoning": partial.reasoning,
+                    "raw": partial.raw,
+                }),
+            );
+        }
+        json!({ "error": error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_one_row_and_one_name() {
+        let mut names: Vec<_> = ErrorKind::all().map(ErrorKind::name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        // `Internal` is the last variant: the table holds as many rows as there are variants.
+        assert_eq!(count, ErrorKind::Internal as usize + 1);
+    }
+}

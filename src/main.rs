@@ -1,0 +1,3 @@
+//! The `dicast` command: parse, run, exit code.
+
+fn main() {}
