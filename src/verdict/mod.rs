@@ -1,39 +1,36 @@
 //! From the judge's words to a checked verdict: complete, or a typed error that carries what could be read.
 
+mod chars;
+mod check;
+mod extract;
+mod find;
+mod interpret;
+mod keys;
+mod loose;
+mod names;
+mod ranking;
+mod reading;
+mod repair;
+mod score;
+mod tolerant;
+
 use std::time::Duration;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::{Number, Value};
+use serde_json::{Number, Value, json};
 
 use crate::config::VerdictPolicy;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
-/// What the reader had to mend to read a verdict, in the order in which it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Repair {
-    /// The ranking was missing and was derived from the scores.
-    RankingDerived,
-}
-
-/// What a reader of a complete verdict should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Flag {
-    /// The ranking puts a response with a lower score before one with a higher score.
-    InconsistentRanking,
-    /// Two or more responses have the same score.
-    Ties,
-    /// A name that was not asked for was written, and was dropped.
-    DroppedName(String),
-    /// The reasoning reached its budget and was ended for the judge.
-    ReasoningTruncated,
-}
+use self::extract::Form;
+use self::interpret::Context;
+use self::keys::Keys;
+use self::names::Names;
+use self::repair::Repairs;
+pub use self::repair::{Flag, Repair};
 
 /// The judgment of one response.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,13 +163,126 @@ impl Serialize for Timing {
     }
 }
 
-/// Reads a verdict out of `text`, the judge's output.
+/// Reads a verdict out of `text`, the judge's whole output.
 ///
-/// `names` says which names must be scored and ranked, as the judge saw them and as the caller knows them.
+/// `names` says which names must be scored and ranked, as the judge saw them and as the caller knows them. The answer
+/// begins after the last tag that closes reasoning; a draft within the reasoning is never the verdict.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidVerdict`] with what could be read, where the text holds no complete verdict under `policy`.
 pub fn parse(text: &str, names: &AliasMap, profile: &Profile, policy: &VerdictPolicy) -> Result<Verdict> {
-    let _ = (names, profile, policy);
-    Err(Error::new(ErrorKind::InvalidVerdict, format!("cannot read {} bytes", text.len())))
+    let parts = extract::split(text, profile);
+    let mut repairs = Repairs::default();
+    parts.repair.into_iter().for_each(|repair| repairs.push(repair));
+    read(text.to_owned(), parts.reasoning, parts.answer, parts.form, repairs, names, profile, policy)
+}
+
+/// Reads a verdict out of `answer`, where it is known where the reasoning ended: by token ids, or because there was
+/// none. Tags of reasoning within `answer` are text. `raw` is the judge's whole output, kept in the verdict.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_parts(
+    raw: String,
+    reasoning: &str,
+    answer: &str,
+    names: &AliasMap,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> Result<Verdict> {
+    read(raw, reasoning, answer, Form::Split, Repairs::default(), names, profile, policy)
+}
+
+/// Reads a verdict as the command `dicast parse` prints it: `{"scores", "ranking", "reasoning", "repairs", "flags"}`
+/// and true, or `{"error": {"kind", "message", "partial": {"scores", "ranking"}}}` and false.
+pub fn parse_to_json(text: &str, names: &AliasMap, profile: &Profile, policy: &VerdictPolicy) -> (Value, bool) {
+    match parse(text, names, profile, policy) {
+        Ok(verdict) => {
+            let scores: serde_json::Map<_, _> =
+                verdict.scores.iter().map(|scored| (scored.name.clone(), score_json(scored.score))).collect();
+            let ranking: Vec<_> = verdict.ranked_names().collect();
+            let (reasoning, repairs, flags) = (&verdict.reasoning, &verdict.repairs, &verdict.flags);
+            let value = json!({
+                "scores": scores, "ranking": ranking, "reasoning": reasoning, "repairs": repairs, "flags": flags,
+            });
+            (value, true)
+        }
+        Err(error) => {
+            let mut value = error.to_json();
+            if let Some(partial) = value["error"]["partial"].as_object_mut() {
+                partial.retain(|key, _| key == "scores" || key == "ranking");
+            }
+            (value, false)
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two public ways to read meet here, and nowhere else")]
+fn read(
+    raw: String,
+    reasoning: &str,
+    answer: &str,
+    form: Form,
+    mut repairs: Repairs,
+    names: &AliasMap,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> Result<Verdict> {
+    let (lookup, keys) = (Names::new(names), Keys::new(profile));
+    let context = Context { names: &lookup, keys: &keys, scale: profile.scale, policy };
+    let mut outcome = check::read(answer, form, profile.reasoning.is_some(), &context);
+    check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
+    repairs.extend(outcome.repairs);
+
+    // Places count in the order shown; a verdict counts in the order of the request.
+    let by_request = |scores: &[f64]| {
+        let mut ordered = vec![0.0; scores.len()];
+        for (place, &score) in scores.iter().enumerate() {
+            ordered[names.request_index(place)] = score;
+        }
+        names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
+    };
+    match (outcome.scores, outcome.ranking) {
+        (Ok(scores), Ok(ranking)) => Ok(Verdict {
+            flags: check::flags(&scores, &ranking, outcome.dropped),
+            scores: by_request(&scores)
+                .into_iter()
+                .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
+                .collect(),
+            ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
+            reasoning: reasoning.to_owned(),
+            repairs: repairs.into_vec(),
+            aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
+            usage: Usage::default(),
+            timing: Timing::default(),
+            raw,
+        }),
+        (scores, ranking) => {
+            let message = match (&scores, &ranking) {
+                (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
+                (Err(scores), Err(ranking)) => {
+                    format!("no verdict could be read: scores: {scores}; ranking: {ranking}")
+                }
+                (Err(scores), Ok(_)) => format!("the verdict has a ranking but no scores: {scores}"),
+                (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
+                (Ok(_), Ok(_)) => String::new(),
+            };
+            let partial = PartialVerdict {
+                scores: scores.ok().map(|scores| by_request(&scores)),
+                ranking: ranking.ok().map(|ranking| {
+                    ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
+                }),
+                reasoning: reasoning.to_owned(),
+                raw,
+            };
+            Err(Error::new(ErrorKind::InvalidVerdict, message).with_partial(partial))
+        }
+    }
+}
+
+/// Places by falling score; of equal ones, the one that the request gave first comes first.
+fn derive_ranking(names: &AliasMap, scores: &[f64]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..scores.len()).collect();
+    places.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(names.request_index(a).cmp(&names.request_index(b))));
+    places
 }

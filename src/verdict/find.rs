@@ -1,0 +1,120 @@
+//! Where in an answer structures stand that may be the verdict.
+
+use super::chars;
+use super::extract;
+use super::interpret::{self, Context};
+use super::reading::Reading;
+use super::repair::Repair;
+use super::tolerant::{self, Stop, Work, token};
+
+/// How often a verdict that was written as a string, perhaps more than once, is unescaped.
+const MAX_UNESCAPED: usize = 3;
+/// How many structures are kept. Past it the text is no answer.
+const MAX_READINGS: usize = 256;
+
+/// Everything that was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Readings that say something of scores or ranking, in the order of the text.
+    pub(super) readings: Vec<Reading>,
+    /// Whether the search ended before the text did.
+    pub(super) exhausted: bool,
+    /// Whether something too deep or too long was passed over.
+    pub(super) too_large: bool,
+}
+
+/// Looks for structures from the start of an answer on. Those within another are part of it.
+pub(super) fn readings(answer: &str, context: &Context<'_>) -> Found {
+    let mut found = Found::default();
+    let mut work = Work::for_len(answer.len());
+    search(answer, context, &mut work, MAX_UNESCAPED, &mut found);
+    found
+}
+
+fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize, found: &mut Found) {
+    let longest = context.names.longest();
+    // `gap` is where the text outside of structures began.
+    let (mut at, mut gap) = (0, 0);
+    while let Some(offset) = answer[at..].find(['{', '[', '｛', '［']) {
+        let start = at + offset;
+        let ended = !found.readings.is_empty() && extract::end_of_turn(&answer[gap..start]).is_some();
+        if ended || found.exhausted {
+            return;
+        }
+        if found.readings.len() >= MAX_READINGS || work.spend(offset + 1).is_err() {
+            found.exhausted = true;
+            return;
+        }
+        let next = start + answer[start..].chars().next().map_or(1, char::len_utf8);
+        if unescape > 0 && is_escaped(&answer[next..]) {
+            let (text, _) = token::unescape(&answer[start..]);
+            let first = found.readings.len();
+            search(&text, context, &mut Work::for_len(text.len()), unescape - 1, found);
+            for reading in &mut found.readings[first..] {
+                reading.repairs.push(Repair::Unescaped);
+                let closing = reading.closed && extract::is_closing(text.get(reading.end..).unwrap_or_default());
+                reading.start = start;
+                reading.end = if closing { answer.len() } else { start };
+            }
+            return;
+        }
+        at = next;
+        if !tolerant::opens_structure(answer, start, longest) {
+            continue;
+        }
+        match tolerant::read(answer, start, work) {
+            Ok(root) => {
+                let mut reading = interpret::read(&root, heading(&answer[gap..start]), context);
+                reading.start = start;
+                if !reading.is_empty() {
+                    (at, gap) = (root.end, root.end);
+                    found.readings.push(reading);
+                } else if root.closed {
+                    at = root.end;
+                }
+                // What never ended and says nothing was no structure: go on within it.
+            }
+            Err(Stop::TooLarge(end)) => {
+                found.too_large = true;
+                at = end.max(next);
+            }
+            Err(Stop::Exhausted) => found.exhausted = true,
+        }
+    }
+}
+
+/// Whether a structure goes on in escaped form: its first quote has a backslash before it.
+fn is_escaped(inner: &str) -> bool {
+    let mut rest = chars::trim_blank_start(inner);
+    for _ in 0..64 {
+        let slashes = rest.len() - rest.trim_start_matches('\\').len();
+        if slashes == 0 {
+            return false;
+        }
+        match rest.as_bytes().get(slashes) {
+            Some(b'"') => return true,
+            Some(b'n' | b't' | b'r') => rest = chars::trim_blank_start(&rest[slashes + 1..]),
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// The key that stands before a structure, as in `Scores: {…}`: the last line of the text before it, where it ends in
+/// a colon.
+fn heading(before: &str) -> &str {
+    let line = before.trim_end_matches(|c: char| chars::is_blank(c));
+    let line = match line.rfind("```") {
+        // A code fence between the heading and the structure.
+        Some(fence) if line[fence + 3..].chars().all(|c| c.is_ascii_alphanumeric()) => {
+            line[..fence].trim_end_matches(chars::is_blank)
+        }
+        _ => line,
+    };
+    let line = &line[line.rfind('\n').map_or(0, |end| end + 1)..];
+    let emphasis = |c: char| matches!(c, '*' | '_' | '#' | '`' | ' ');
+    let trimmed = line.trim_matches(emphasis);
+    let Some(key) = trimmed.strip_suffix([':', '：', '=']) else { return "" };
+    let key = key.rsplit([',', '.', ';', '}', ']']).next().unwrap_or_default();
+    key.trim_matches(|c| emphasis(c) || chars::Quote::of(c).is_some())
+}

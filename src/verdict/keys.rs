@@ -1,0 +1,338 @@
+//! What a key means: scores, a ranking, a part of a record, or something else.
+
+use crate::prompt::profile::Profile;
+
+/// The meaning of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The scores of all responses, or the score of one.
+    Score,
+    /// The ranking of all responses, or the rank of one.
+    Rank(Order),
+    /// The name of a response in a record.
+    Label,
+    /// Another name for a score, in a record alone.
+    Value,
+    /// An object or string within which the verdict stands.
+    Wrapper,
+    /// Anything else.
+    Other,
+}
+
+/// In which order a ranking is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The key says that the best comes first.
+    BestFirst,
+    /// The key says that the worst comes first.
+    WorstFirst,
+    /// The key says only that it is a ranking: a list of numbers may be names in order or ranks by place.
+    Unsaid,
+}
+
+const SCORES: &[&str] = &[
+    "scores",
+    "score",
+    "scoring",
+    "scored",
+    "rating",
+    "ratings",
+    "rated",
+    "grade",
+    "grades",
+    "points",
+    "marks",
+    "evaluationscores",
+    "responsescores",
+    "modelscores",
+    "scoresbymodel",
+    "scorespermodel",
+    "overallscore",
+    "overallscores",
+    "scoreoutof",
+    "scoresoutof",
+    "scoremap",
+    "scoredict",
+    "individualscores",
+    "totalscore",
+    "totalscores",
+    "得分",
+    "评分",
+    "分数",
+    "打分",
+];
+const BEST_FIRST: &[&str] = &[
+    "besttoworst",
+    "besttoworse",
+    "bettertoworse",
+    "bestworst",
+    "bestfirst",
+    "besttoleast",
+    "besttolast",
+    "best2worst",
+    "rankingbesttoworst",
+    "rankingsbesttoworst",
+    "rankedbesttoworst",
+    "rankbesttoworst",
+    "orderbesttoworst",
+    "orderedbesttoworst",
+    "sortedbesttoworst",
+    "rankingfrombesttoworst",
+    "frombesttoworst",
+    "rankedfrombesttoworst",
+    "besttoworstranking",
+    "besttoworstorder",
+    "besttoworstlist",
+    "bestoworst",
+    "highesttolowest",
+    "mosttoleast",
+    "从好到差",
+    "从最好到最差",
+];
+const WORST_FIRST: &[&str] = &[
+    "worsttobest",
+    "worsetobest",
+    "worsetobetter",
+    "worstbest",
+    "worstfirst",
+    "leasttobest",
+    "worst2best",
+    "rankingworsttobest",
+    "rankedworsttobest",
+    "orderworsttobest",
+    "sortedworsttobest",
+    "rankingfromworsttobest",
+    "fromworsttobest",
+    "worsttobestranking",
+    "worsttobestorder",
+    "lowesttohighest",
+    "leasttomost",
+    "从差到好",
+];
+const RANKINGS: &[&str] = &[
+    "ranking",
+    "rankings",
+    "rank",
+    "ranks",
+    "ranked",
+    "order",
+    "ordering",
+    "rankorder",
+    "rankingorder",
+    "rankedlist",
+    "rankedorder",
+    "rankedmodels",
+    "rankedresponses",
+    "modelranking",
+    "modelrankings",
+    "responseranking",
+    "preferenceorder",
+    "sorted",
+    "sortedmodels",
+    "sortedresponses",
+    "排名",
+    "排序",
+];
+const LABELS: &[&str] = &[
+    "model",
+    "name",
+    "id",
+    "alias",
+    "label",
+    "response",
+    "candidate",
+    "answer",
+    "assistant",
+    "modelname",
+    "modelid",
+    "responseid",
+    "responsename",
+    "item",
+    "key",
+];
+const VALUES: &[&str] = &["value", "val", "number"];
+const WRAPPERS: &[&str] = &[
+    "result",
+    "results",
+    "evaluation",
+    "evaluations",
+    "verdict",
+    "judgment",
+    "judgement",
+    "answer",
+    "output",
+    "response",
+    "responses",
+    "final",
+    "finalanswer",
+    "finalverdict",
+    "arguments",
+    "parameters",
+    "input",
+    "data",
+    "json",
+    "content",
+    "assessment",
+    "analysis",
+    "models",
+    "judgments",
+    "function",
+    "args",
+    "properties",
+    "value",
+];
+
+/// How many repairs of single letters away from these a key is still read as them: they are long, and nothing that
+/// means something else is near.
+const MAX_EDITS: usize = 2;
+
+/// The keys of one profile.
+pub(super) struct Keys {
+    scores: String,
+    ranking: String,
+}
+
+impl Keys {
+    /// The keys that stand before the scores and the ranking in the profile's layout.
+    pub(super) fn new(profile: &Profile) -> Self {
+        let layout = profile.verdict.layout.as_str();
+        let before = |mark: &str| layout.split(mark).next().and_then(last_key).unwrap_or_default().to_owned();
+        Self { scores: before("%scores%"), ranking: before("%ranking%") }
+    }
+
+    /// What a key means, and whether it is the profile's own.
+    pub(super) fn read(&self, written: &str) -> (Key, bool) {
+        if written == self.scores {
+            return (Key::Score, true);
+        }
+        if written == self.ranking {
+            return (Key::Rank(self.own_order()), true);
+        }
+        if written.len() > 96 {
+            return (Key::Other, false);
+        }
+        let key = self.read_normal(&normal(written));
+        match key {
+            // `ranking (worst to best)`: what stands in parentheses says the order.
+            Key::Rank(Order::Unsaid) => (Key::Rank(said_order(written)), false),
+            key => (key, false),
+        }
+    }
+
+    /// What a heading in running text means: a key among other words, such as `Final ranking (best to worst)`.
+    pub(super) fn read_heading(&self, written: &str) -> Key {
+        let (key, _) = self.read(written);
+        if !matches!(key, Key::Other | Key::Wrapper) || written.len() > 96 {
+            return key;
+        }
+        let text = normal(written);
+        if said_order(written) != Order::Unsaid {
+            Key::Rank(said_order(written))
+        } else if text.ends_with("ranking") || text.ends_with("rankings") {
+            Key::Rank(Order::Unsaid)
+        } else if text.ends_with("scores") || text.ends_with("ratings") {
+            Key::Score
+        } else {
+            key
+        }
+    }
+
+    /// The order of the profile's own ranking key: best first unless it says otherwise.
+    fn own_order(&self) -> Order {
+        match self.read_normal(&normal(&self.ranking)) {
+            Key::Rank(Order::WorstFirst) => Order::WorstFirst,
+            _ => Order::BestFirst,
+        }
+    }
+
+    fn read_normal(&self, text: &str) -> Key {
+        if text.is_empty() {
+            return Key::Other;
+        }
+        if text == normal(&self.scores) {
+            return Key::Score;
+        }
+        if text == normal(&self.ranking) && !self.ranking.is_empty() && !WORST_FIRST.contains(&text) {
+            return Key::Rank(Order::BestFirst);
+        }
+        let core = text.strip_prefix("final").or_else(|| text.strip_prefix("the")).unwrap_or(text);
+        let any = |list: &[&str]| list.contains(&text) || list.contains(&core);
+        if any(SCORES) {
+            Key::Score
+        } else if any(BEST_FIRST) {
+            Key::Rank(Order::BestFirst)
+        } else if any(WORST_FIRST) {
+            Key::Rank(Order::WorstFirst)
+        } else if any(RANKINGS) {
+            Key::Rank(Order::Unsaid)
+        } else if any(LABELS) {
+            Key::Label
+        } else if any(VALUES) {
+            Key::Value
+        } else if WRAPPERS.contains(&text) {
+            Key::Wrapper
+        } else if within_edits(text, "besttoworst", MAX_EDITS) {
+            Key::Rank(Order::BestFirst)
+        } else if within_edits(text, "worsttobest", MAX_EDITS) {
+            Key::Rank(Order::WorstFirst)
+        } else if within_edits(text, "scores", MAX_EDITS) && text.len() >= 4 {
+            Key::Score
+        } else if within_edits(text, "ranking", 1) {
+            Key::Rank(Order::Unsaid)
+        } else {
+            Key::Other
+        }
+    }
+}
+
+/// The order that a remark in a key says.
+fn said_order(written: &str) -> Order {
+    let text = written.to_lowercase();
+    match (text.find("best").or(text.find("highest")), text.find("wors").or(text.find("lowest"))) {
+        (Some(best), Some(worst)) if best < worst => Order::BestFirst,
+        (Some(_), Some(_)) => Order::WorstFirst,
+        _ => Order::Unsaid,
+    }
+}
+
+/// The last word with letters, digits, `-` or `_` in a text: the key before a place in the layout.
+fn last_key(text: &str) -> Option<&str> {
+    let in_key = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let text = text.trim_end_matches(|c| !in_key(c));
+    let start = text.rfind(|c| !in_key(c)).map_or(0, |i| i + text[i..].chars().next().map_or(1, char::len_utf8));
+    Some(&text[start..]).filter(|key| !key.is_empty())
+}
+
+/// Letters and digits in lower case, without what stands in parentheses and without a scale such as `1-5`.
+fn normal(text: &str) -> String {
+    let head = text.split(['(', '（', '[']).next().filter(|head| head.contains(char::is_alphanumeric));
+    let mut normal: String =
+        head.unwrap_or(text).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    // `best-to-worst` may hold the digit of `best2worst`; other digits name a scale.
+    if normal.len() > 4 && normal.ends_with(|c: char| c.is_ascii_digit()) {
+        normal.truncate(normal.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    }
+    normal
+}
+
+/// Whether one word becomes the other by at most `edits` letters added, left out, changed or swapped with the next.
+pub(super) fn within_edits(a: &str, b: &str, edits: usize) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    if a.len().abs_diff(b.len()) > edits {
+        return false;
+    }
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut next = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let changed = usize::from(a[i - 1] != b[j - 1]);
+            next[j] = (row[j] + 1).min(next[j - 1] + 1).min(row[j - 1] + changed);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                next[j] = next[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row[b.len()] <= edits
+}

@@ -1,0 +1,311 @@
+//! Which response a written name means: exactly as shown, then by letters and digits alone, then by the caller's
+//! name, then by its number. A name that could mean two responses means none.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::chars;
+use crate::prompt::mask::AliasMap;
+
+/// Words that stand for the prefix of an alias: judges write `Response 1` for `model-1`.
+const NOUNS: &[&str] =
+    &["", "model", "m", "response", "r", "answer", "candidate", "assistant", "output", "completion", "option", "no"];
+/// Longest text in which names are searched, in bytes.
+pub(super) const MAX_SEARCHED: usize = 65_536;
+/// Most words of a name for which it is searched in running text.
+const MAX_WORDS: usize = 8;
+
+/// What a written name means. Places count in the order in which the responses were shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// The name as it was shown.
+    Exact(usize),
+    /// A name in another form.
+    Mended(usize),
+    /// No name, or not one alone.
+    None,
+}
+
+impl Match {
+    pub(super) fn place(self) -> Option<usize> {
+        match self {
+            Self::Exact(place) | Self::Mended(place) => Some(place),
+            Self::None => None,
+        }
+    }
+}
+
+/// A name found in running text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mention {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) place: usize,
+}
+
+/// The names of one request.
+pub(super) struct Names<'a> {
+    map: &'a AliasMap,
+    loose: OnceCell<Loose>,
+}
+
+/// Tables for names in another form, built when the first such name is met.
+struct Loose {
+    shown: HashMap<String, Option<usize>>,
+    real: HashMap<String, Option<usize>>,
+    real_exact: HashMap<String, usize>,
+    /// The common prefix of the shown names and the place of each number, where they are numbered from 1.
+    numbered: Option<(String, HashMap<String, usize>)>,
+    /// First words of all names, and the most words one has.
+    first_words: HashMap<String, usize>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new(map: &'a AliasMap) -> Self {
+        Self { map, loose: OnceCell::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn shown(&self, place: usize) -> &str {
+        &self.map.shown()[place]
+    }
+
+    /// Length in bytes of the longest name, shown or real.
+    pub(super) fn longest(&self) -> usize {
+        self.map.pairs().map(|(shown, real)| shown.len().max(real.len())).max().unwrap_or(0)
+    }
+
+    /// What a text that is only a name means. `numbers` where a bare number may be one.
+    pub(super) fn resolve(&self, written: &str, numbers: bool) -> Match {
+        if let Some(place) = self.map.shown().iter().position(|shown| shown == written) {
+            return Match::Exact(place);
+        }
+        if written.len() > 2 * self.longest() + 64 {
+            return Match::None;
+        }
+        let trimmed = trim_decoration(written);
+        if let Some(place) = self.map.shown().iter().position(|shown| shown == trimmed) {
+            return Match::Mended(place);
+        }
+        let normal = normal_form(trimmed);
+        self.loose().resolve(trimmed, &normal, numbers).map_or(Match::None, Match::Mended)
+    }
+
+    fn loose(&self) -> &Loose {
+        self.loose.get_or_init(|| Loose::new(self.map))
+    }
+
+    /// The names in running text, in order, without overlap: at each word the longest name that begins there.
+    pub(super) fn mentions(&self, text: &str) -> Vec<Mention> {
+        let text = &text[..chars::floor_boundary(text, MAX_SEARCHED)];
+        let loose = self.loose();
+        let words = words(text);
+        let mut found = Vec::new();
+        let mut next = 0;
+        while next < words.len() {
+            let (start, end) = words[next];
+            let first = normal_form(&text[start..end]);
+            let most = match loose.first_words.get(&first) {
+                Some(&most) => most.min(MAX_WORDS),
+                None => loose.noun_words(&first),
+            };
+            let mention = (1..=most.min(words.len() - next)).rev().find_map(|count| {
+                let end = words[next + count - 1].1;
+                // The last word of a name does not go on as a decimal or a longer name.
+                if continues_number(text, end) {
+                    return None;
+                }
+                let written = &text[start..end];
+                let normal = normal_form(written);
+                loose.resolve(written, &normal, false).map(|place| (count, Mention { start, end, place }))
+            });
+            match mention {
+                Some((count, mention)) => {
+                    found.push(mention);
+                    next += count;
+                }
+                None => next += 1,
+            }
+        }
+        self.symbol_mentions(text, &mut found);
+        found
+    }
+
+    /// Adds the names without a letter or digit, such as emoji, which no word matches.
+    fn symbol_mentions(&self, text: &str, found: &mut Vec<Mention>) {
+        let symbols = self
+            .map
+            .shown()
+            .iter()
+            .enumerate()
+            .filter(|(_, shown)| !shown.is_empty() && !shown.contains(char::is_alphanumeric));
+        let mut any = false;
+        for (place, shown) in symbols.take(MAX_WORDS) {
+            for (start, _) in text.match_indices(shown.as_str()) {
+                any = true;
+                found.push(Mention { start, end: start + shown.len(), place });
+            }
+        }
+        if any {
+            found.sort_by_key(|mention| (mention.start, std::cmp::Reverse(mention.end)));
+            let mut end = 0;
+            found.retain(|mention| {
+                let apart = mention.start >= end;
+                if apart {
+                    end = mention.end;
+                }
+                apart
+            });
+        }
+    }
+}
+
+impl Loose {
+    fn new(map: &AliasMap) -> Self {
+        let (mut shown, mut real, mut real_exact) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut first_words: HashMap<String, usize> = HashMap::new();
+        for (place, (alias, name)) in map.pairs().enumerate() {
+            for (table, text) in [(&mut shown, alias), (&mut real, name)] {
+                let normal = normal_form(text);
+                if !normal.is_empty() {
+                    // Two names of one normal form can only be told apart as they are.
+                    table.entry(normal).and_modify(|other| *other = None).or_insert(Some(place));
+                }
+                let words = words(text);
+                if let Some(&(start, end)) = words.first() {
+                    let most = first_words.entry(normal_form(&text[start..end])).or_default();
+                    *most = (*most).max(words.len());
+                }
+            }
+            real_exact.insert(name.to_owned(), place);
+        }
+        let numbered = numbered(map);
+        Self { shown, real, real_exact, numbered, first_words }
+    }
+
+    fn resolve(&self, trimmed: &str, normal: &str, numbers: bool) -> Option<usize> {
+        if let Some(place) = self.shown.get(normal) {
+            return *place;
+        }
+        let real = match self.real_exact.get(trimmed) {
+            Some(place) => Some(*place),
+            None => self.real.get(normal).copied().flatten(),
+        };
+        let number = self.by_number(normal, numbers);
+        match (real, number) {
+            (Some(real), Some(number)) if real != number => None,
+            (real, number) => real.or(number),
+        }
+    }
+
+    /// The response whose number is written, alone or after a word that stands for the prefix or nearly is it.
+    fn by_number(&self, normal: &str, numbers: bool) -> Option<usize> {
+        let (prefix, places) = self.numbered.as_ref()?;
+        let (noun, digits) = normal.split_at(normal.find(|c: char| c.is_ascii_digit())?);
+        if noun.is_empty() && !numbers {
+            return None;
+        }
+        let noun_fits = noun.is_empty()
+            || (NOUNS.contains(&noun) && NOUNS.contains(&prefix.as_str()))
+            || (prefix.len() >= 4 && super::keys::within_edits(noun, prefix, 1));
+        places.get(digits).copied().filter(|_| noun_fits)
+    }
+
+    /// How many words a name has that begins with a word for the prefix, or with one nearly like it.
+    fn noun_words(&self, first: &str) -> usize {
+        let noun = self.numbered.as_ref().is_some_and(|(prefix, _)| {
+            (first.len() > 1 && NOUNS.contains(&first) && NOUNS.contains(&prefix.as_str()))
+                || (prefix.len() >= 4 && super::keys::within_edits(first, prefix, 1))
+        });
+        if noun { 2 } else { 0 }
+    }
+}
+
+/// The common prefix of the shown names and their numbers, where they are that prefix and the numbers from 1 on.
+fn numbered(map: &AliasMap) -> Option<(String, HashMap<String, usize>)> {
+    let mut prefix: Option<String> = None;
+    let mut places = HashMap::new();
+    for (place, shown) in map.shown().iter().enumerate() {
+        let normal = normal_form(shown);
+        let digits = normal.find(|c: char| c.is_ascii_digit())?;
+        let (head, number) = normal.split_at(digits);
+        if prefix.get_or_insert_with(|| head.to_owned()) != head {
+            return None;
+        }
+        let value: usize = number.parse().ok().filter(|value| (1..=map.len()).contains(value))?;
+        places.insert(value.to_string(), place);
+    }
+    (places.len() == map.len()).then_some((prefix?, places))
+}
+
+/// Letters and digits in lower case and one form; a point between digits that were apart; no leading zeros.
+fn normal_form(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    let mut apart = false;
+    for c in text.nfkc().flat_map(char::to_lowercase) {
+        if !c.is_alphanumeric() {
+            apart = true;
+            continue;
+        }
+        let last = normal.chars().next_back();
+        let after_digit = last.is_some_and(char::is_numeric);
+        if c.is_numeric() && after_digit {
+            if apart {
+                normal.push('.');
+            } else if last == Some('0') && !normal[..normal.len() - 1].ends_with(|c: char| c.is_numeric() || c == '.') {
+                normal.pop();
+            }
+        }
+        normal.push(c);
+        apart = false;
+    }
+    normal
+}
+
+/// The name within quotes, brackets and marks of emphasis.
+fn trim_decoration(text: &str) -> &str {
+    let mark =
+        |c: char| chars::is_blank(c) || chars::Quote::of(c).is_some() || "*_<>[](){}#:.,;|~".contains(chars::fold(c));
+    text.trim_matches(mark)
+}
+
+/// Words as names are compared: runs of letters, and runs of digits.
+fn words(text: &str) -> Vec<(usize, usize)> {
+    let mut words: Vec<(usize, usize)> = Vec::new();
+    let mut previous: Option<bool> = None;
+    for (index, c) in text.char_indices() {
+        let kind = c.is_alphanumeric().then(|| c.is_numeric());
+        let end = index + c.len_utf8();
+        match kind {
+            Some(_) if kind == previous => {
+                if let Some(last) = words.last_mut() {
+                    last.1 = end;
+                }
+            }
+            Some(_) => words.push((index, end)),
+            None => {}
+        }
+        // A combining mark goes on with its letter.
+        if kind.is_some() || !unicode_normalization::char::is_combining_mark(c) {
+            previous = kind;
+        } else if let Some(last) = words.last_mut() {
+            last.1 = end;
+        }
+    }
+    words
+}
+
+/// Whether the text goes on after a word so that the word is not whole: `model-1.5`, `model1b`.
+fn continues_number(text: &str, end: usize) -> bool {
+    let mut after = text[end..].chars();
+    match after.next() {
+        Some('.') => after.next().is_some_and(|c| c.is_ascii_digit()),
+        Some(c) => c.is_alphanumeric(),
+        None => false,
+    }
+}

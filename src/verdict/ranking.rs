@@ -1,0 +1,434 @@
+//! The forms in which a ranking is written: a list of names, of numbers, of records; an object; `a > b > c`.
+
+use super::chars::{self, Quote};
+use super::interpret::Context;
+use super::keys::{Key, Order};
+use super::names::Match;
+use super::reading::Ranking;
+use super::repair::{Repair, Repairs, quoted};
+use super::tolerant::{Entry, Group, Node};
+
+/// What was read of a ranking.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) ranking: Ranking,
+    pub(super) dropped: Vec<String>,
+    pub(super) repairs: Repairs,
+}
+
+/// One item of a ranking.
+struct Item {
+    place: usize,
+    /// Whether the name was written as a bare number.
+    bare: bool,
+    /// A number beside the name: its rank, or its score.
+    number: Option<usize>,
+    /// Whether the number was called a rank.
+    rank: bool,
+}
+
+/// Reads the value of a key that means a ranking, with what follows it without a key.
+pub(super) fn read(nodes: &[&Node<'_>], order: Order, context: &Context<'_>) -> Found {
+    let mut reader = Reader { context, order, found: Found::default(), items: Vec::new(), both_ways: false };
+    reader.found.ranking.seen = true;
+    let Some((first, followers)) = nodes.split_first() else { return reader.found };
+    match first {
+        Node::Group(group) => {
+            if group.object {
+                reader.repair(Repair::RankingForm);
+            }
+            for entry in &group.entries {
+                reader.entry(entry);
+            }
+        }
+        Node::Text(text) if followers.is_empty() => reader.text(text),
+        Node::Word { text: "", .. } => {}
+        Node::Word { text: "null" | "None" | "NULL" | "true" | "false" | "True" | "False", .. } => {
+            reader.found.ranking.fault("the ranking holds no names".into());
+        }
+        Node::Word { text, .. } if followers.is_empty() => reader.text(text),
+        node => reader.node(node),
+    }
+    for node in followers {
+        reader.node(node);
+    }
+    reader.finish()
+}
+
+/// The ranking that the ranks beside the scores give.
+pub(super) fn from_ranks(ranks: &[(usize, usize)], context: &Context<'_>) -> Ranking {
+    let mut ranking = Ranking { seen: true, ..Ranking::default() };
+    let mut unique: Vec<(usize, usize)> = Vec::new();
+    for &(place, rank) in ranks {
+        match unique.iter().find(|(other, _)| *other == place) {
+            Some((_, other)) if *other == rank => {}
+            Some(_) => ranking.fault(format!("{} has two ranks", context.names.shown(place))),
+            None => unique.push((place, rank)),
+        }
+    }
+    match by_rank(&unique, context.names.len()) {
+        Some(order) => ranking.readings.push(order),
+        None if unique.len() < context.names.len() => ranking.listed = unique.iter().map(|(place, _)| *place).collect(),
+        None => ranking.fault("the ranks are not 1 to the number of responses, each once".into()),
+    }
+    ranking
+}
+
+/// A rank: `1`, `"1"`, `"1st"`, `"#1"`.
+pub(super) fn rank_number(written: &str) -> Option<usize> {
+    let text = written.trim_matches(|c: char| chars::is_blank(c) || matches!(c, '#' | '.' | ')' | '*'));
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let suffix = &text[digits..];
+    let known = suffix.is_empty() || ["st", "nd", "rd", "th"].iter().any(|known| suffix.eq_ignore_ascii_case(known));
+    text[..digits].parse::<u16>().ok().filter(|_| known).map(usize::from)
+}
+
+/// Places by rank, where the ranks are 1 to `count`, each once.
+fn by_rank(ranks: &[(usize, usize)], count: usize) -> Option<Vec<usize>> {
+    if ranks.len() != count {
+        return None;
+    }
+    let mut order = vec![None; count];
+    for &(place, rank) in ranks {
+        if order.get_mut(rank.checked_sub(1)?)?.replace(place).is_some() {
+            return None;
+        }
+    }
+    order.into_iter().collect()
+}
+
+struct Reader<'c> {
+    context: &'c Context<'c>,
+    order: Order,
+    found: Found,
+    items: Vec<Item>,
+    /// Whether a sign and the key point in different directions.
+    both_ways: bool,
+}
+
+impl Reader<'_> {
+    fn repair(&mut self, repair: Repair) {
+        self.found.repairs.push(repair);
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>) {
+        let Some(key) = &entry.key else { return self.node(&entry.value) };
+        self.repair(Repair::RankingForm);
+        let text = match &entry.value {
+            Node::Text(text) => text.as_ref(),
+            Node::Word { text, .. } => text,
+            Node::Group(group) => {
+                let number = group.entries.iter().find_map(|entry| self.rank_entry(entry));
+                match self.context.names.resolve(key, false).place() {
+                    Some(place) => self.push(place, false, number, number.is_some()),
+                    None => self.unknown(key),
+                }
+                return;
+            }
+        };
+        let names = self.context.names;
+        // `"1": "model-3"` gives a rank its name, `"model-3": 1` a name its rank or its score.
+        if let (Some(rank), Some(place)) = (rank_number(key), self.name(text)) {
+            self.push(place, false, Some(rank), true);
+        } else if let Some(place) = names.resolve(key, true).place() {
+            self.push(place, false, rank_number(text), false);
+        } else if let Some(place) = self.name(text) {
+            // `"best": "model-3"`.
+            self.push(place, false, None, false);
+        } else {
+            self.unknown(key);
+        }
+    }
+
+    fn rank_entry(&self, entry: &Entry<'_>) -> Option<usize> {
+        let key = entry.key.as_deref()?;
+        let text = match &entry.value {
+            Node::Text(text) => text.as_ref(),
+            Node::Word { text, .. } => text,
+            Node::Group(_) => return None,
+        };
+        matches!(self.context.keys.read(key).0, Key::Rank(_)).then(|| rank_number(text)).flatten()
+    }
+
+    fn name(&self, text: &str) -> Option<usize> {
+        self.context.names.resolve(text, false).place()
+    }
+
+    fn node(&mut self, node: &Node<'_>) {
+        match node {
+            Node::Text(text) => self.item(text),
+            Node::Word { text, .. } => self.item(text),
+            Node::Group(group) => self.group(group),
+        }
+    }
+
+    /// Reads a structure as an item: a record, a single entry, a name in brackets, a name and a number.
+    fn group(&mut self, group: &Group<'_>) {
+        self.repair(Repair::RankingForm);
+        if group.object {
+            let rank = group.entries.iter().find_map(|entry| self.rank_entry(entry));
+            let labels = group.entries.iter().filter_map(|entry| {
+                let key = entry.key.as_deref()?;
+                match &entry.value {
+                    Node::Text(text) if self.context.keys.read(key).0 == Key::Label => Some(text.clone().into_owned()),
+                    Node::Word { text, .. } if self.context.keys.read(key).0 == Key::Label => Some((*text).to_owned()),
+                    _ => None,
+                }
+            });
+            let label = labels.into_iter().next();
+            match (label, &group.entries[..]) {
+                (Some(label), _) => match self.context.names.resolve(&label, true).place() {
+                    Some(place) => self.push(place, false, rank, rank.is_some()),
+                    None => self.unknown(&label),
+                },
+                (None, [entry]) => self.entry(entry),
+                _ => self.found.ranking.fault("an entry of the ranking has no name".into()),
+            }
+            return;
+        }
+        match &group.entries[..] {
+            [Entry { key: None, value: Node::Text(text) }] => self.item(text),
+            [Entry { key: None, value: Node::Word { text, .. } }] => self.item(text),
+            [Entry { key: None, value: Node::Text(name) }, Entry { key: None, value: Node::Word { text, .. } }]
+                if rank_number(text).is_some() =>
+            {
+                match self.context.names.resolve(name, true).place() {
+                    Some(place) => self.push(place, false, rank_number(text), false),
+                    None => self.unknown(name),
+                }
+            }
+            _ => self.found.ranking.fault("an entry of the ranking holds more than one name".into()),
+        }
+    }
+
+    /// Reads one item of a list.
+    fn item(&mut self, text: &str) {
+        if !text.contains(|c: char| !chars::is_blank(c) && Quote::of(c).is_none()) {
+            return;
+        }
+        let matched = self.context.names.resolve(text, true);
+        if let Some(place) = matched.place() {
+            let bare = !text.contains(char::is_alphabetic) && matches!(matched, Match::Mended(_));
+            if matches!(matched, Match::Mended(_)) {
+                self.repair(Repair::Name(quoted(text)));
+            }
+            return self.push(place, bare, None, false);
+        }
+        let (ordinal, rest) = split_ordinal(text);
+        let mentions = self.context.names.mentions(rest);
+        match &mentions[..] {
+            [] => self.unknown(text),
+            [first, others @ ..] => {
+                let leads = !rest[..first.start].contains(char::is_alphanumeric);
+                let same = others.iter().all(|other| other.place == first.place);
+                // `model-3 (better than model-1)` is model-3; `model-3, model-1` is two items in one.
+                let remark = rest[first.end..].trim_start().starts_with(['(', ':', '-', '–', '—']);
+                if leads && (same || (remark && !self.is_chain(rest))) {
+                    self.repair(Repair::Name(quoted(text)));
+                    self.push(first.place, false, ordinal, ordinal.is_some());
+                } else {
+                    self.text(text);
+                }
+            }
+        }
+    }
+
+    fn is_chain(&self, text: &str) -> bool {
+        let mentions = self.context.names.mentions(text);
+        mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]).is_some())
+    }
+
+    /// Reads a ranking, or a part of one, that is written in one string.
+    fn text(&mut self, text: &str) {
+        self.repair(Repair::RankingForm);
+        let mentions = self.context.names.mentions(text);
+        if mentions.is_empty() {
+            // `"3 > 1 > 2"`: numbers for names.
+            return self.bare_numbers(text);
+        }
+        let mut direction = Link::Next;
+        for pair in mentions.windows(2) {
+            match Link::read(&text[pair[0].end..pair[1].start]) {
+                None => return self.found.ranking.fault(format!("the ranking cannot be read: {}", quoted(text))),
+                Some(Link::Tie) => return self.found.ranking.fault("the ranking holds a tie".into()),
+                Some(Link::Next) => {}
+                Some(link) if direction == Link::Next || direction == link => direction = link,
+                Some(_) => return self.found.ranking.fault("the ranking goes both ways".into()),
+            }
+        }
+        let mut places: Vec<usize> = mentions.iter().map(|mention| mention.place).collect();
+        match (direction, self.order) {
+            (Link::Rising, Order::Unsaid) => places.reverse(),
+            (Link::Rising, Order::BestFirst) | (Link::Falling, Order::WorstFirst) => self.both_ways = true,
+            _ => {}
+        }
+        for place in places {
+            self.push(place, false, None, false);
+        }
+    }
+
+    fn bare_numbers(&mut self, text: &str) {
+        let parts: Vec<&str> = text
+            .split(['>', ',', ';'])
+            .map(|part| part.trim_matches(|c| chars::is_blank(c) || Quote::of(c).is_some()))
+            .collect();
+        let numbers = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+        if numbers && parts.len() > 1 {
+            for part in parts {
+                self.item(part);
+            }
+        } else {
+            self.unknown(text);
+        }
+    }
+
+    fn push(&mut self, place: usize, bare: bool, number: Option<usize>, rank: bool) {
+        self.items.push(Item { place, bare, number, rank });
+    }
+
+    fn unknown(&mut self, text: &str) {
+        self.found.dropped.push(quoted(text));
+    }
+
+    /// Puts the items together: complete, or what is missing or wrong.
+    fn finish(mut self) -> Found {
+        let count = self.context.names.len();
+        let listed: Vec<usize> = self.items.iter().map(|item| item.place).collect();
+        let mut seen = vec![false; count];
+        for &place in &listed {
+            if std::mem::replace(&mut seen[place], true) {
+                let fault = format!("the ranking names {} twice", self.context.names.shown(place));
+                self.found.ranking.fault(fault);
+                return self.found;
+            }
+        }
+        if listed.len() != count {
+            self.found.ranking.listed = listed;
+            return self.found;
+        }
+        let ranks: Vec<(usize, usize)> =
+            self.items.iter().filter_map(|item| item.number.map(|number| (item.place, number))).collect();
+        let by_rank = by_rank(&ranks, count);
+        let called_ranks = self.items.iter().any(|item| item.rank);
+        let mut readings = Vec::new();
+        // Called ranks decide where the key does not say that the order does.
+        if !(called_ranks && self.order == Order::Unsaid && by_rank.is_some()) {
+            readings.push(listed.clone());
+        }
+        readings.extend(by_rank);
+        if self.items.iter().all(|item| item.bare) && self.order == Order::Unsaid {
+            // `"ranking": [2, 3, 1]`: the names in order, or the rank of each response in turn.
+            let numbers: Vec<(usize, usize)> =
+                listed.iter().enumerate().map(|(place, &number)| (place, number + 1)).collect();
+            readings.extend(self::by_rank(&numbers, count));
+        }
+        if called_ranks
+            && readings.len() < 2
+            && ranks.len() == count
+            && self.order == Order::Unsaid
+            && readings.first() == Some(&listed)
+        {
+            self.found.ranking.fault("the ranks are not 1 to the number of responses, each once".into());
+            return self.found;
+        }
+        if self.order == Order::WorstFirst {
+            self.found.repairs.push(Repair::RankingReversed);
+            for reading in &mut readings {
+                reading.reverse();
+            }
+        }
+        if self.both_ways || (called_ranks && self.order == Order::WorstFirst) {
+            let turned: Vec<Vec<usize>> =
+                readings.iter().map(|reading| reading.iter().rev().copied().collect()).collect();
+            readings.extend(turned);
+        }
+        let mut unique: Vec<Vec<usize>> = Vec::new();
+        for reading in readings {
+            if !unique.contains(&reading) {
+                unique.push(reading);
+            }
+        }
+        self.found.ranking.readings = unique;
+        self.found
+    }
+}
+
+/// What stands between two names of a ranking in one string.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// A comma or the like: the next one.
+    Next,
+    /// `>`: a worse one.
+    Falling,
+    /// `<`: a better one.
+    Rising,
+    /// `=`: neither.
+    Tie,
+}
+
+impl Link {
+    /// Reads what stands between two names, remarks in parentheses left out. `None` where it is prose.
+    pub(super) fn read(between: &str) -> Option<Self> {
+        let mut signs = String::new();
+        let mut parens = 0_usize;
+        for c in between.chars().map(chars::fold) {
+            match c {
+                '(' | '[' => parens += 1,
+                ')' | ']' => parens = parens.saturating_sub(1),
+                _ if parens > 0 || chars::is_blank(c) || Quote::of(c).is_some() || matches!(c, '*' | '_' | '#') => {
+                    if chars::is_blank(c) && !signs.ends_with(' ') {
+                        signs.push(' ');
+                    }
+                }
+                _ => signs.extend(c.to_lowercase()),
+            }
+        }
+        let mut link = Self::Next;
+        for word in signs.split(' ').filter(|word| !word.is_empty()) {
+            let ordinal = word.trim_end_matches(['.', ')', ':', ',']);
+            let next = match word {
+                "," | ";" | "|" | "then" | "-" | "•" | "and" | "&" | "followed" | "by" | "/" => Self::Next,
+                ">" | ">>" | "->" | "=>" | "→" | "≻" | "»" | "➔" | "⟶" | "–>" | "-->" => Self::Falling,
+                "<" | "<<" | "<-" | "←" | "≺" => Self::Rising,
+                "=" | "==" | "≈" | "~" | ">=" | "≥" | "<=" | "≤" | "tied" | "ties" | "tie" | "equals" => {
+                    Self::Tie
+                }
+                _ if !ordinal.is_empty()
+                    && ordinal.len() < word.len()
+                    && ordinal.bytes().all(|b| b.is_ascii_digit()) =>
+                {
+                    Self::Next
+                }
+                _ if word.chars().all(|c| matches!(c, ',' | ';')) => Self::Next,
+                _ => return None,
+            };
+            match (link, next) {
+                (_, Self::Next) => {}
+                (Self::Next, _) => link = next,
+                _ if link == next => {}
+                _ => return Some(Self::Tie),
+            }
+        }
+        Some(link)
+    }
+}
+
+/// Splits `1. model-3`, `#1: model-3` or `1st model-3` into the ordinal and the rest.
+pub(super) fn split_ordinal(text: &str) -> (Option<usize>, &str) {
+    let trimmed = text.trim_start_matches(|c: char| chars::is_blank(c) || matches!(c, '#' | '*' | '-' | '(' | '['));
+    let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
+    let after = &trimmed[digits..];
+    let marked = after.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let suffix = &after[..after.len() - marked.len()];
+    let ordinal_suffix = matches!(suffix, "" | "st" | "nd" | "rd" | "th");
+    let separated = marked.starts_with(['.', ')', ':', ']', '-', '–', ' ', '\t']);
+    match trimmed[..digits].parse::<u16>() {
+        Ok(number) if ordinal_suffix && separated => {
+            let rest = marked.trim_start_matches(|c: char| {
+                chars::is_blank(c) || matches!(c, '.' | ')' | ':' | ']' | '-' | '–' | '*')
+            });
+            (Some(usize::from(number)), rest)
+        }
+        _ => (None, trimmed),
+    }
+}
