@@ -32,9 +32,21 @@ impl Outcome {
 
 /// Reads an answer. `thinks` where the judge writes reasoning, tagged or not.
 pub(super) fn read(answer: &str, form: Form, thinks: bool, context: &Context<'_>) -> Outcome {
+    if answer.contains("&quot;scores&quot;") {
+        let mut outcome = read_unescaped(&unescape_html(answer), form, thinks, context);
+        outcome.repairs.push(Repair::Unescaped);
+        return outcome;
+    }
+    read_unescaped(answer, form, thinks, context)
+}
+
+fn read_unescaped(answer: &str, form: Form, thinks: bool, context: &Context<'_>) -> Outcome {
     let mut found = find::readings(answer, context);
     if found.exhausted {
         return Outcome::refused("the answer is too garbled to be searched");
+    }
+    if found.too_large {
+        return Outcome::refused("the answer nests too deeply or holds too many entries");
     }
     if form == Form::Unclosed {
         let last = found.readings.pop();
@@ -51,13 +63,15 @@ pub(super) fn read(answer: &str, form: Form, thinks: bool, context: &Context<'_>
         complete_from_text(answer, context, &mut found.readings);
     }
     if found.readings.is_empty() {
-        return Outcome::refused(if found.too_large {
-            "the answer nests too deeply or holds too many entries"
-        } else {
-            "the answer holds neither scores nor a ranking"
-        });
+        return Outcome::refused("the answer holds neither scores nor a ranking");
     }
     choose(answer, found.readings, context)
+}
+
+/// The text with the entities of HTML resolved that a verdict may hold.
+fn unescape_html(text: &str) -> String {
+    let resolved = text.replace("&quot;", "\"").replace("&#39;", "'").replace("&gt;", ">").replace("&lt;", "<");
+    resolved.replace("&amp;", "&")
 }
 
 /// Whether prose after a verdict ends in the middle of a sentence, as a text does that was cut while the judge thought.
@@ -114,11 +128,12 @@ fn choose(answer: &str, mut readings: Vec<Reading>, context: &Context<'_>) -> Ou
         if later.template && later.closed {
             continue;
         }
-        if scores_at.is_some_and(|chosen| at > chosen) && contradicts_scores(&scores, &later.scores) {
-            scores.fault("other scores are written after it".into());
-        }
-        if ranking_at.is_some_and(|chosen| at > chosen) && contradicts_ranking(&ranking, &later.ranking) {
-            ranking.fault("another ranking is written after it".into());
+        // Whoever corrects a part of a verdict doubts the rest.
+        if scores_at.is_some_and(|chosen| at > chosen) && contradicts_scores(&scores, &later.scores)
+            || ranking_at.is_some_and(|chosen| at > chosen) && contradicts_ranking(&ranking, &later.ranking)
+        {
+            scores.fault("another verdict begins after it and differs".into());
+            ranking.fault("another verdict begins after it and differs".into());
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Found {
     pub(super) readings: Vec<Reading>,
     /// Whether the search ended before the text did.
     pub(super) exhausted: bool,
-    /// Whether something too deep or too long was passed over.
+    /// Whether the search ended at something too deep or too long: what stands in it or after it is no verdict.
     pub(super) too_large: bool,
 }
 
@@ -75,8 +75,13 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
                 // What never ended and says nothing was no structure: go on within it.
             }
             Err(Stop::TooLarge(end)) => {
-                found.too_large = true;
-                at = end.max(next);
+                let run = answer[start..].find(|c| c != '[' && !chars::is_blank(c)).unwrap_or(answer.len() - start);
+                if start + run < end {
+                    found.too_large = true;
+                    return;
+                }
+                // Nothing but opening brackets, as a model writes that has lost its way: they enclose nothing.
+                at = start + run;
             }
             Err(Stop::Exhausted) => found.exhausted = true,
         }

@@ -368,6 +368,9 @@ impl<'c> Interpreter<'c> {
                 Node::Word { text, .. } => *text,
                 Node::Group(_) => continue,
             };
+            if matches!(self.context.names.resolve(field.key, false), Match::Exact(_)) {
+                continue;
+            }
             match self.context.keys.read(field.key).0 {
                 Key::Label if label.is_none() => label = Some(text),
                 Key::Score if score.is_some() => score = Some(None),

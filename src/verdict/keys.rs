@@ -257,7 +257,7 @@ impl Keys {
         }
         let core = text.strip_prefix("final").or_else(|| text.strip_prefix("the")).unwrap_or(text);
         let any = |list: &[&str]| list.contains(&text) || list.contains(&core);
-        if any(SCORES) {
+        if any(SCORES) || SCORES.contains(&without_scale(core)) {
             Key::Score
         } else if any(BEST_FIRST) {
             Key::Rank(Order::BestFirst)
@@ -303,16 +303,23 @@ fn last_key(text: &str) -> Option<&str> {
     Some(&text[start..]).filter(|key| !key.is_empty())
 }
 
-/// Letters and digits in lower case, without what stands in parentheses and without a scale such as `1-5`.
+/// Letters and digits in lower case, without what stands in parentheses.
 fn normal(text: &str) -> String {
     let head = text.split(['(', '（', '[']).next().filter(|head| head.contains(char::is_alphanumeric));
-    let mut normal: String =
-        head.unwrap_or(text).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    // `best-to-worst` may hold the digit of `best2worst`; other digits name a scale.
-    if normal.len() > 4 && normal.ends_with(|c: char| c.is_ascii_digit()) {
-        normal.truncate(normal.trim_end_matches(|c: char| c.is_ascii_digit()).len());
+    head.unwrap_or(text).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// A key for scores without the scale it names: `scores_1_to_5`, `score_out_of_5`.
+fn without_scale(text: &str) -> &str {
+    let mut rest = text;
+    loop {
+        let shorter = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+        let shorter = ["outof", "to", "of", "on"].iter().find_map(|word| shorter.strip_suffix(word)).unwrap_or(shorter);
+        if shorter.len() == rest.len() || !rest.ends_with(|c: char| c.is_ascii_digit()) {
+            return rest;
+        }
+        rest = shorter;
     }
-    normal
 }
 
 /// Whether one word becomes the other by at most `edits` letters added, left out, changed or swapped with the next.

@@ -23,7 +23,7 @@ pub(super) fn pairs(text: &str, cut: bool, context: &Context<'_>) -> Vec<(usize,
     let mut found = Vec::new();
     for (index, mention) in mentions.iter().enumerate() {
         let next = mentions.get(index + 1).map_or(text.len(), |next| next.start);
-        let line = text[mention.end..next].split(['\n', '\r']).next().unwrap_or_default();
+        let line = text[mention.end..next].split('\n').next().unwrap_or_default();
         let at_end = cut && mention.end + line.len() == text.len();
         match beside(line, at_end, context) {
             Beside::Score(value) => found.push((mention.place, Some(value))),
@@ -112,8 +112,8 @@ pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
         return reading;
     }
     let text = untag(text);
-    let mut scan = Scan { context, reading, section: Section::None, last: false };
-    for line in text.split_inclusive(['\n', '\r']) {
+    let mut scan = Scan { context, reading, section: Section::None, cut: false, last: false };
+    for line in text.split_inclusive('\n') {
         scan.line(line);
     }
     scan.end_section();
@@ -164,12 +164,19 @@ struct Scan<'c> {
     context: &'c Context<'c>,
     reading: Reading,
     section: Section,
+    /// Whether the text ends with the present line.
+    cut: bool,
     /// Whether the present piece of text is the last one of its line.
     last: bool,
 }
 
 impl Scan<'_> {
     fn line(&mut self, line: &str) {
+        let whole = line.ends_with('\n');
+        // A comment of YAML.
+        let comment = line.find(" # ");
+        let line = &line[..comment.unwrap_or(line.len())];
+        self.cut = !whole && comment.is_none();
         if line.trim().is_empty() {
             return;
         }
@@ -201,6 +208,10 @@ impl Scan<'_> {
             return;
         }
         let mentions = self.context.names.mentions(text);
+        if is_number(text) {
+            // What is left of a score that a line break cut in two.
+            self.reading.scores.fault("a number stands alone among the scores".into());
+        }
         if let Section::Ranking(order, items) = &mut self.section {
             let order = *order;
             let (_, item) = ranking::split_ordinal(text);
@@ -208,7 +219,7 @@ impl Scan<'_> {
                 let offset = text.len() - item.len();
                 first.start <= offset || !text[offset..first.start].contains(char::is_alphanumeric)
             });
-            let whole = items.is_empty() && mentions.len() > 1 && is_chain(text, &mentions);
+            let whole = items.is_empty() && mentions.len() > 1 && ranking::is_chain(text, &mentions);
             if whole {
                 self.section = Section::None;
                 self.ranking(&Node::Text(Cow::Borrowed(text)), order);
@@ -221,8 +232,7 @@ impl Scan<'_> {
         } else if mentions.len() > 1 && mentions.len() >= self.context.names.len() && is_falling(text, &mentions) {
             self.ranking(&Node::Text(Cow::Borrowed(text)), Order::Unsaid);
         }
-        // A line that the text cuts has no line break.
-        let cut = !text.ends_with(['\n', '\r']) && self.last;
+        let cut = self.cut && self.last;
         for (place, value) in pairs(text, cut, self.context) {
             self.put(place, value);
         }
@@ -309,6 +319,10 @@ impl Scan<'_> {
             places.first().copied().filter(|_| places.len() == 1)
         });
         let Some(place) = named.next() else { return true };
+        if cells.len() != columns.len() {
+            self.put(place, None);
+            return true;
+        }
         for (cell, column) in cells.iter().zip(&columns) {
             match column {
                 Key::Score => {
@@ -338,9 +352,10 @@ struct Heading {
     key: Key,
 }
 
-/// Whether only signs of a ranking stand between the names.
-fn is_chain(text: &str, mentions: &[Mention]) -> bool {
-    mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]).is_some())
+/// Whether a line holds a number and no word.
+fn is_number(text: &str) -> bool {
+    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '/'))
+        && !text.contains(char::is_alphabetic)
 }
 
 /// Whether the names are put in order by `>` alone.

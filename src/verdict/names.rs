@@ -196,10 +196,9 @@ impl Loose {
             Some(place) => Some(*place),
             None => self.real.get(normal).copied().flatten(),
         };
-        let number = self.by_number(normal, numbers);
-        match (real, number) {
+        match (real, self.by_number(normal, true)) {
             (Some(real), Some(number)) if real != number => None,
-            (real, number) => real.or(number),
+            (real, _) => real.or_else(|| self.by_number(normal, numbers)),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::chars::{self, Quote};
 use super::interpret::Context;
 use super::keys::{Key, Order};
-use super::names::Match;
+use super::names::{Match, Mention};
 use super::reading::Ranking;
 use super::repair::{Repair, Repairs, quoted};
 use super::tolerant::{Entry, Group, Node};
@@ -29,12 +29,19 @@ struct Item {
 
 /// Reads the value of a key that means a ranking, with what follows it without a key.
 pub(super) fn read(nodes: &[&Node<'_>], order: Order, context: &Context<'_>) -> Found {
-    let mut reader = Reader { context, order, found: Found::default(), items: Vec::new(), both_ways: false };
+    let mut reader =
+        Reader { context, order, found: Found::default(), items: Vec::new(), both_ways: false, object: false };
     reader.found.ranking.seen = true;
+    let nodes = match nodes {
+        // A stray character before the list: `"best-to-worst": ~["model-3"`.
+        [Node::Word { text, .. }, list @ Node::Group(_)] if context.names.mentions(text).is_empty() => &[*list][..],
+        nodes => nodes,
+    };
     let Some((first, followers)) = nodes.split_first() else { return reader.found };
-    match first {
+    match unwrap(first) {
         Node::Group(group) => {
             if group.object {
+                reader.object = true;
                 reader.repair(Repair::RankingForm);
             }
             for entry in &group.entries {
@@ -53,6 +60,16 @@ pub(super) fn read(nodes: &[&Node<'_>], order: Order, context: &Context<'_>) -> 
         reader.node(node);
     }
     reader.finish()
+}
+
+/// The structure within doubled brackets.
+fn unwrap<'n, 'a>(mut node: &'n Node<'a>) -> &'n Node<'a> {
+    while let Node::Group(group) = node
+        && let [Entry { key: None, value: inner @ Node::Group(_) }] = &group.entries[..]
+    {
+        node = inner;
+    }
+    node
 }
 
 /// The ranking that the ranks beside the scores give.
@@ -104,6 +121,8 @@ struct Reader<'c> {
     items: Vec<Item>,
     /// Whether a sign and the key point in different directions.
     both_ways: bool,
+    /// Whether the value is an object: its order says nothing where the key does not.
+    object: bool,
 }
 
 impl Reader<'_> {
@@ -215,15 +234,16 @@ impl Reader<'_> {
             return self.push(place, bare, None, false);
         }
         let (ordinal, rest) = split_ordinal(text);
-        let mentions = self.context.names.mentions(rest);
+        // `model-3 (better than model-1)` is model-3; `model-3, model-1` is two items in one.
+        let plain = without_parentheses(rest);
+        let mentions = self.context.names.mentions(&plain);
         match &mentions[..] {
             [] => self.unknown(text),
             [first, others @ ..] => {
-                let leads = !rest[..first.start].contains(char::is_alphanumeric);
+                let leads = !plain[..first.start].contains(char::is_alphanumeric);
                 let same = others.iter().all(|other| other.place == first.place);
-                // `model-3 (better than model-1)` is model-3; `model-3, model-1` is two items in one.
-                let remark = rest[first.end..].trim_start().starts_with(['(', ':', '-', '–', '—']);
-                if leads && (same || (remark && !self.is_chain(rest))) {
+                let remark = plain[first.end..].trim_start().starts_with([':', '-', '–', '—']);
+                if leads && (same || (remark && !is_chain(&plain, &mentions))) {
                     self.repair(Repair::Name(quoted(text)));
                     self.push(first.place, false, ordinal, ordinal.is_some());
                 } else {
@@ -231,11 +251,6 @@ impl Reader<'_> {
                 }
             }
         }
-    }
-
-    fn is_chain(&self, text: &str) -> bool {
-        let mentions = self.context.names.mentions(text);
-        mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]).is_some())
     }
 
     /// Reads a ranking, or a part of one, that is written in one string.
@@ -309,7 +324,7 @@ impl Reader<'_> {
         let ranks: Vec<(usize, usize)> =
             self.items.iter().filter_map(|item| item.number.map(|number| (item.place, number))).collect();
         let by_rank = by_rank(&ranks, count);
-        let called_ranks = self.items.iter().any(|item| item.rank);
+        let called_ranks = self.object || self.items.iter().any(|item| item.rank);
         let mut readings = Vec::new();
         // Called ranks decide where the key does not say that the order does.
         if !(called_ranks && self.order == Order::Unsaid && by_rank.is_some()) {
@@ -351,6 +366,29 @@ impl Reader<'_> {
         self.found.ranking.readings = unique;
         self.found
     }
+}
+
+/// The text without what stands in parentheses.
+fn without_parentheses(text: &str) -> String {
+    let mut depth = 0_usize;
+    text.chars()
+        .filter(|&c| match chars::fold(c) {
+            '(' => {
+                depth += 1;
+                false
+            }
+            ')' => {
+                depth = depth.saturating_sub(1);
+                false
+            }
+            _ => depth == 0,
+        })
+        .collect()
+}
+
+/// Whether only signs of a ranking stand between the names.
+pub(super) fn is_chain(text: &str, mentions: &[Mention]) -> bool {
+    mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]).is_some())
 }
 
 /// What stands between two names of a ranking in one string.

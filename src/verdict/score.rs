@@ -39,14 +39,14 @@ pub(super) fn read(written: &str, cut: bool, scale: Scale, clamp: bool) -> Optio
         plain = false;
         let tail = match denominator(tail) {
             Some((top, tail)) => {
-                if (top - f64::from(scale.max)).abs() > f64::EPSILON {
+                if !is_top(top, scale) {
                     return None;
                 }
                 tail
             }
             None => tail,
         };
-        if !is_remark(tail) {
+        if !is_remark(tail, scale) {
             return None;
         }
     } else if cut && could_go_on(rest, score, scale) {
@@ -91,24 +91,36 @@ fn denominator(tail: &str) -> Option<(f64, &str)> {
     number(rest.trim_start())
 }
 
-/// Whether what follows a number is a remark and not more of the number: it begins apart from it, and its first words
-/// hold no other number.
-fn is_remark(tail: &str) -> bool {
+/// Whether what follows a number is a remark and not more of the number: it begins apart from it, names no other scale
+/// and begins with no other number.
+fn is_remark(tail: &str, scale: Scale) -> bool {
     let tail = tail.trim_end_matches(['*', '`', '.', '!', ' ']);
     if tail.is_empty() {
         return true;
     }
-    let separated = tail.starts_with(|c: char| chars::is_blank(c) || matches!(c, '(' | '[' | ':' | '—' | ',' | ';'));
-    if !separated {
+    if !tail.starts_with(|c: char| chars::is_blank(c) || matches!(c, '(' | '[' | ':' | '—' | ',' | ';')) {
         return false;
     }
-    let remark =
-        tail.trim_start_matches(|c: char| chars::is_blank(c) || matches!(c, '-' | '–' | '—' | ':' | ',' | ';'));
-    if remark.starts_with(['(', '[']) {
-        return true;
+    let dash = |c: char| matches!(c, '-' | '–' | '—' | ':' | ',' | ';');
+    let remark = tail.trim_start_matches(|c: char| chars::is_blank(c) || dash(c));
+    if let Some(inner) = remark.strip_prefix(['(', '[']) {
+        return match denominator(inner) {
+            Some((top, _)) => is_top(top, scale),
+            None => inner.trim_start().starts_with(char::is_alphabetic),
+        };
     }
-    remark.starts_with(char::is_alphabetic)
-        && remark.split_whitespace().take(3).all(|word| !word.starts_with(|c: char| c.is_ascii_digit()))
+    let mut words = remark.split_whitespace();
+    if tail.trim_start().starts_with(dash) {
+        // After a dash or a colon stands prose, which may hold numbers, though not another score.
+        return remark.starts_with(char::is_alphabetic)
+            && !words.next().is_some_and(|word| ["or", "to", "and", "maybe"].contains(&word));
+    }
+    // `4 points out of 10`, `4 or 5`.
+    remark.starts_with(char::is_alphabetic) && words.take(6).all(|word| !word.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn is_top(top: f64, scale: Scale) -> bool {
+    (top - f64::from(scale.max)).abs() < f64::EPSILON
 }
 
 /// The text without a word such as `score:` at its start.

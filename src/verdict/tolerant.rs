@@ -104,7 +104,7 @@ pub(super) fn opens_structure(text: &str, start: usize, longest_name: usize) -> 
     let Some(open) = rest.chars().next() else { return false };
     let window = &rest[open.len_utf8()..];
     let window = &window[..chars::floor_boundary(window, longest_name + 256)];
-    let inner = chars::trim_blank_start(window);
+    let inner = trim_escaped_blank(window);
     let Some(first) = inner.chars().next() else { return false };
     if chars::fold(open) == '[' {
         return matches!(chars::fold(first), '{' | '[' | '(') || Quote::of(first).is_some();
@@ -127,6 +127,15 @@ pub(super) fn opens_structure(text: &str, start: usize, longest_name: usize) -> 
         .chars()
         .next()
         .is_some_and(|c| matches!(chars::fold(c), ':' | '=' | '{' | '[' | '-' | ';' | '.' | '|') || c.is_ascii_digit())
+}
+
+/// The text without blanks and line breaks in escaped form at its start.
+fn trim_escaped_blank(text: &str) -> &str {
+    let mut rest = chars::trim_blank_start(text);
+    while rest.starts_with('\\') && rest[1..].starts_with(['n', 't', 'r']) {
+        rest = chars::trim_blank_start(&rest[2..]);
+    }
+    rest
 }
 
 /// What a bracket opens.
@@ -346,9 +355,11 @@ impl<'a> Reader<'a, '_> {
             })
         } else {
             let end = window.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).unwrap_or(0);
+            let value = chars::trim_blank_start(window[end..].trim_start_matches([':', '：']));
+            // Without a comma, `Corrected: {` begins another structure.
             end > 0
                 && window[end..].starts_with([':', '：'])
-                && chars::trim_blank_start(window[end..].trim_start_matches([':', '：'])).starts_with(['[', '{', '［'])
+                && (value.starts_with(['[', '［']) || (comma && value.starts_with(['{', '｛'])))
         };
         if follows {
             self.at = at;
@@ -436,6 +447,12 @@ impl<'a> Reader<'a, '_> {
         }
         if kind != Bracket::Object {
             return Ok(false);
+        }
+        // One wrong character between the key and its colon: `"scores"|: {`.
+        if !matches!(c, ',' | '{' | '[') && self.rest()[len..].starts_with(':') {
+            self.repairs.push(Repair::MissingColon);
+            self.at += len + 1;
+            return Ok(true);
         }
         let begins_value = |c: char| matches!(c, '{' | '[') || c.is_ascii_digit();
         if begins_value(c) {

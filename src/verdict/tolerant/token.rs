@@ -67,7 +67,7 @@ impl<'a> Reader<'a, '_> {
             let after = &self.text[at + len..];
             let blank = chars::blank_prefix(after);
             self.work.spend(blank)?;
-            if ends_string(&after[..blank], after[blank..].chars().next(), quote) {
+            if ends_string(&after[..blank], &after[blank..], quote) {
                 return Ok(Some((at, at + len)));
             }
             // `"model-3, "model-1"`: this quote opens the next string, and the one that ends ours is missing.
@@ -114,6 +114,8 @@ impl<'a> Reader<'a, '_> {
                 '=' => key,
                 '\'' | '`' => !previous.is_alphanumeric(),
                 ')' if parens == 0 => kind == Bracket::Tuple,
+                // A line break in escaped form: see `skip_blank`.
+                '\\' => self.text[start + offset + 1..].starts_with(['n', 't', 'r']),
                 '#' => chars::is_blank(previous),
                 '/' => {
                     let rest = &self.text[start + offset..];
@@ -165,14 +167,22 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// Whether a quote followed by these blanks and this character ends a string.
-fn ends_string(blank: &str, next: Option<char>, quote: Quote) -> bool {
-    let Some(next) = next else { return true };
+/// Whether a quote followed by these blanks and this text ends a string.
+fn ends_string(blank: &str, after: &str, quote: Quote) -> bool {
+    let mut characters = after.chars();
+    let Some(next) = characters.next() else { return true };
     match chars::fold(next) {
         ',' | '}' | ']' | ')' | ':' | ';' | '#' => true,
         // After an apostrophe a slash or a letter goes on with the word.
         '/' => quote != Quote::Single,
-        _ => blank.contains('\n') || Quote::of(next).is_some(),
+        _ if blank.contains('\n') || Quote::of(next).is_some() => true,
+        // One wrong character in place of the comma, at the end of a line or before the next string.
+        _ if next.is_alphanumeric() => false,
+        _ => match characters.next() {
+            Some('\n') => true,
+            Some(' ') => characters.next().is_some_and(|c| Quote::of(c) == Some(quote)),
+            _ => false,
+        },
     }
 }
 
