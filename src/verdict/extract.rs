@@ -143,6 +143,10 @@ impl Tags<'_> {
             _ => return None,
         };
         let window = &rest[bracket.len_utf8()..];
+        let name = window.trim_start_matches(['/', '\\', '|', ' ']);
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return None;
+        }
         let window = &window[..chars::floor_boundary(window, MAX_TAG)];
         let end = window.find(ending)?;
         let inner = window[..end].trim_matches(|c: char| c == '|' || c == ' ');

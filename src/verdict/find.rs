@@ -9,8 +9,10 @@ use super::tolerant::{self, Stop, Work, token};
 
 /// How often a verdict that was written as a string, perhaps more than once, is unescaped.
 const MAX_UNESCAPED: usize = 3;
-/// How many structures are kept. Past it the text is no answer.
-const MAX_READINGS: usize = 256;
+/// How many structures are read. Past it the text is no answer.
+const MAX_STRUCTURES: usize = 4096;
+/// Longest heading, in bytes.
+const MAX_HEADING: usize = 256;
 
 /// Everything that was found.
 #[derive(Default)]
@@ -33,17 +35,26 @@ pub(super) fn readings(answer: &str, context: &Context<'_>) -> Found {
 
 fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize, found: &mut Found) {
     let longest = context.names.longest();
-    // `gap` is where the text outside of structures began.
-    let (mut at, mut gap) = (0, 0);
+    // `gap` is where the text outside of structures began, `turn` how far no turn ended in it.
+    let (mut at, mut gap, mut turn) = (0, 0, 0);
+    let mut structures = 0;
     while let Some(offset) = answer[at..].find(['{', '[', '｛', '［']) {
         let start = at + offset;
-        let ended = !found.readings.is_empty() && extract::end_of_turn(&answer[gap..start]).is_some();
-        if ended || found.exhausted {
+        if !found.readings.is_empty() {
+            if extract::end_of_turn(&answer[turn..start]).is_some() {
+                return;
+            }
+            turn = start;
+        }
+        if work.spend(offset + 1).is_err() || structures > MAX_STRUCTURES {
+            found.exhausted = true;
+        }
+        if found.exhausted {
             return;
         }
-        if found.readings.len() >= MAX_READINGS || work.spend(offset + 1).is_err() {
-            found.exhausted = true;
-            return;
+        if answer[start..].starts_with("{{") {
+            at = start + 1;
+            continue;
         }
         let next = start + answer[start..].chars().next().map_or(1, char::len_utf8);
         if unescape > 0 && is_escaped(&answer[next..]) {
@@ -62,17 +73,18 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
         if !tolerant::opens_structure(answer, start, longest) {
             continue;
         }
+        structures += 1;
         match tolerant::read(answer, start, work) {
             Ok(root) => {
                 let mut reading = interpret::read(&root, heading(&answer[gap..start]), context);
                 reading.start = start;
-                if !reading.is_empty() {
-                    (at, gap) = (root.end, root.end);
-                    found.readings.push(reading);
-                } else if root.closed {
-                    at = root.end;
-                }
                 // What never ended and says nothing was no structure: go on within it.
+                if root.closed || !reading.is_empty() {
+                    (at, gap, turn) = (root.end, root.end, root.end);
+                }
+                if !reading.is_empty() {
+                    found.readings.push(reading);
+                }
             }
             Err(Stop::TooLarge(end)) => {
                 let run = answer[start..].find(|c| c != '[' && !chars::is_blank(c)).unwrap_or(answer.len() - start);
@@ -108,6 +120,8 @@ fn is_escaped(inner: &str) -> bool {
 /// The key that stands before a structure, as in `Scores: {…}`: the last line of the text before it, where it ends in
 /// a colon.
 fn heading(before: &str) -> &str {
+    let from = before.len().saturating_sub(MAX_HEADING);
+    let before = &before[(from..=before.len()).find(|&at| before.is_char_boundary(at)).unwrap_or(from)..];
     let line = before.trim_end_matches(|c: char| chars::is_blank(c));
     let line = match line.rfind("```") {
         // A code fence between the heading and the structure.

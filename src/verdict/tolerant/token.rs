@@ -64,6 +64,10 @@ impl<'a> Reader<'a, '_> {
             if key {
                 return Ok(Some((at, at + len)));
             }
+            if is_within_word(bytes, at, at + len) {
+                at += len;
+                continue;
+            }
             let after = &self.text[at + len..];
             let blank = chars::blank_prefix(after);
             self.work.spend(blank)?;
@@ -115,7 +119,7 @@ impl<'a> Reader<'a, '_> {
                 '\'' | '`' => !previous.is_alphanumeric(),
                 ')' if parens == 0 => kind == Bracket::Tuple,
                 // A line break in escaped form: see `skip_blank`.
-                '\\' => self.text[start + offset + 1..].starts_with(['n', 't', 'r']),
+                '\\' => self.text[start + offset + c.len_utf8()..].starts_with(['n', 't', 'r']),
                 '#' => chars::is_blank(previous),
                 '/' => {
                     let rest = &self.text[start + offset..];
@@ -165,6 +169,13 @@ impl<'a> Reader<'a, '_> {
         }
         Node::Word { text, cut }
     }
+}
+
+/// Whether a quote from `at` to `next` stands between two characters that exclude it as the end of a string. Only a
+/// quick look, for the many quotes of a text that is nothing else; where it says no, the question is still open.
+fn is_within_word(bytes: &[u8], at: usize, next: usize) -> bool {
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'{' | b'(');
+    at > 0 && bytes[at - 1].is_ascii_graphic() && bytes[at - 1] != b',' && bytes.get(next).is_some_and(goes_on)
 }
 
 /// Whether a quote followed by these blanks and this text ends a string.
