@@ -56,7 +56,8 @@ fn read_unescaped(answer: &str, form: Form, thinks: bool, context: &Context<'_>)
         };
         found.readings = vec![last];
     }
-    if form == Form::Untagged && thinks && found.readings.last().is_some_and(|last| breaks_off(&answer[last.end..])) {
+    let draft = |last: &Reading| outside(&answer[..last.start]) && breaks_off(&answer[last.end..]);
+    if form == Form::Untagged && thinks && found.readings.last().is_some_and(draft) {
         return Outcome::refused("the text breaks off after the verdict: it may be a draft within reasoning");
     }
     if form != Form::Unclosed {
@@ -75,6 +76,7 @@ fn unescape_html(text: &str) -> String {
 }
 
 /// Whether prose after a verdict ends in the middle of a sentence, as a text does that was cut while the judge thought.
+/// Where prose stands before the verdict too, it may be a draft within reasoning that has no tags.
 fn breaks_off(after: &str) -> bool {
     let after = after.trim_end();
     after.ends_with(|c: char| c.is_alphanumeric() || c == ',') && after.contains(' ')

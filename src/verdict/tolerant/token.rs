@@ -61,7 +61,10 @@ impl<'a> Reader<'a, '_> {
             }
             self.work.spend(at + len - spent)?;
             spent = at + len;
-            if key {
+            let apostrophe = quote == Quote::Single
+                && self.text[..at].ends_with(char::is_alphanumeric)
+                && self.text[at + len..].starts_with(char::is_alphanumeric);
+            if key && !apostrophe {
                 return Ok(Some((at, at + len)));
             }
             if is_within_word(bytes, at, at + len) {
