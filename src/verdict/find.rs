@@ -11,6 +11,8 @@ use super::tolerant::{self, Stop, Work, token};
 const MAX_UNESCAPED: usize = 3;
 /// How many structures are read. Past it the text is no answer.
 const MAX_STRUCTURES: usize = 4096;
+/// How many structures that the text cuts and that say nothing are searched from within.
+const MAX_CUT: usize = 2;
 /// Longest heading, in bytes.
 const MAX_HEADING: usize = 256;
 
@@ -37,7 +39,7 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
     let longest = context.names.longest();
     // `gap` is where the text outside of structures began, `turn` how far no turn ended in it.
     let (mut at, mut gap, mut turn) = (0, 0, 0);
-    let mut structures = 0;
+    let (mut structures, mut cut) = (0, 0);
     while let Some(offset) = answer[at..].find(['{', '[', '｛', '［']) {
         let start = at + offset;
         if !found.readings.is_empty() {
@@ -81,6 +83,9 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
                 // What never ended and says nothing was no structure: go on within it.
                 if root.closed || !reading.is_empty() {
                     (at, gap, turn) = (root.end, root.end, root.end);
+                } else {
+                    cut += 1;
+                    found.exhausted = cut > MAX_CUT;
                 }
                 if !reading.is_empty() {
                     found.readings.push(reading);

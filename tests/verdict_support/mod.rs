@@ -108,7 +108,7 @@ impl Meant {
             ),
             18 => format!(
                 "{{\"scores\": {{{}}}, \"best-to-worst\": [{}]}}",
-                self.pairs(|name, score| format!("\"Model {name}\": \"{score}/5 - good\""), ", "),
+                self.pairs(|name, score| format!("\"Model {name}\": \"{score} out of 5 - good\""), ", "),
                 self.names(|name| format!("\"{name}\""), ", ")
             ),
             19 => format!(

@@ -19,7 +19,7 @@ impl<'a> Reader<'a, '_> {
         let Some((end, next)) = self.string_end(quote, start, key)? else {
             self.unclosed[quote as usize] = true;
             let content = &self.text[start..];
-            if content.contains([',', ']', '}', '\n']) {
+            if content.bytes().any(|byte| matches!(byte, b',' | b']' | b'}' | b'\n')) {
                 return Ok(None);
             }
             self.at = self.text.len();
@@ -46,16 +46,17 @@ impl<'a> Reader<'a, '_> {
                 at += self.text[at..].chars().next().map_or(0, char::len_utf8);
                 continue;
             }
-            let len = match byte {
-                b'"' | b'\'' | b'`' => 1,
+            let (closes, len) = match byte {
+                b'"' => (matches!(quote, Quote::Double | Quote::TypographicDouble), 1),
+                b'\'' => (matches!(quote, Quote::Single | Quote::TypographicSingle), 1),
+                b'`' => (quote == Quote::Backtick, 1),
                 // The lead bytes of the quotes outside of ASCII.
-                0xC2 | 0xE2 | 0xE3 | 0xEF => self.text[at..].chars().next().map_or(1, char::len_utf8),
-                _ => {
-                    at += 1;
-                    continue;
+                0xC2 | 0xE2 | 0xE3 | 0xEF => {
+                    self.text[at..].chars().next().map_or((false, 1), |c| (quote.closes(c), c.len_utf8()))
                 }
+                _ => (false, 1),
             };
-            if !self.text[at..].chars().next().is_some_and(|c| quote.closes(c)) {
+            if !closes || (!key && is_within_word(bytes, at, at + len)) {
                 at += len;
                 continue;
             }
@@ -66,10 +67,6 @@ impl<'a> Reader<'a, '_> {
                 && self.text[at + len..].starts_with(char::is_alphanumeric);
             if key && !apostrophe {
                 return Ok(Some((at, at + len)));
-            }
-            if is_within_word(bytes, at, at + len) {
-                at += len;
-                continue;
             }
             let after = &self.text[at + len..];
             let blank = chars::blank_prefix(after);
