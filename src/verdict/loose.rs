@@ -79,13 +79,15 @@ fn first_part<'t>(text: &'t str, context: &Context<'_>) -> (&'t str, bool) {
     let mut end = text.len();
     let mut characters = text.char_indices().peekable();
     while let Some((index, c)) = characters.next() {
-        let blank_follows =
-            characters.peek().is_none_or(|(_, next)| chars::is_blank(*next) || Quote::of(*next).is_some());
+        let next = characters.peek().map(|(_, next)| *next);
+        let blank_follows = next.is_none_or(|next| chars::is_blank(next) || Quote::of(next).is_some());
+        // What could be digits of the number, parted from it by a wrong character.
+        let goes_on = next.is_some_and(|next| next.is_ascii_digit() || next == '.');
         match chars::fold(c) {
             '(' => parens += 1,
             ')' if parens > 0 => parens -= 1,
-            ',' if parens == 0 && blank_follows => end = index,
-            ')' | ';' | '|' | '}' | '{' if parens == 0 => end = index,
+            ',' | ';' if parens == 0 && blank_follows => end = index,
+            ')' | '|' | '}' | '{' if parens == 0 && !goes_on => end = index,
             _ => {}
         }
         if end == index {
