@@ -66,7 +66,6 @@ pub struct Options {
 
 /// [`Options`] with every value decided and checked.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of the user")]
 pub struct Settings {
     /// See [`Options::temperature`].
     pub temperature: f32,
@@ -152,7 +151,7 @@ impl Options {
 }
 
 /// Checks that a setting lies in `min..=max`.
-fn in_range<T: PartialOrd + std::fmt::Display>(key: &str, value: T, min: T, max: T) -> Result<T> {
+fn in_range<T: Copy + PartialOrd + std::fmt::Display>(key: &str, value: T, min: T, max: T) -> Result<T> {
     // Written so that NaN, which compares with nothing, fails.
     if value >= min && value <= max {
         Ok(value)
@@ -197,7 +196,7 @@ pub struct LocalConfig {
     pub batch_tokens: u32,
     /// Most prompt tokens computed in one step while other judgments are decoding, 16 to 8192. Default 128.
     pub prefill_chunk_tokens: u32,
-    /// Threads of the computation. 0, the default: one a physical core.
+    /// Threads of the computation. 0, the default: one a physical core, fewer for a model of less than 32 MiB a thread.
     pub threads: u32,
     /// Layers put on the GPU, where this build has one. Default: all.
     pub gpu_layers: u32,

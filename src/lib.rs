@@ -26,3 +26,8 @@ pub use judge::{Judge, Ticket};
 pub use prompt::profile::Profile;
 pub use request::{JudgeRequest, Response};
 pub use verdict::{Flag, Repair, Scored, Verdict};
+
+/// The examples of README.md, compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

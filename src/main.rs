@@ -1,3 +1,7 @@
 //! The `dicast` command: parse, run, exit code.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

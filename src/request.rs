@@ -67,6 +67,13 @@ impl JudgeRequest {
             .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the request is not valid: {error}")))
     }
 
+    /// Bytes of the principle, the prompt and the texts of the responses.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.principle.len()
+            + self.prompt.len()
+            + self.responses.iter().map(|response| response.text.len()).sum::<usize>()
+    }
+
     /// Checks what can be checked without a model.
     ///
     /// # Errors
@@ -85,9 +92,7 @@ impl JudgeRequest {
                 ),
             ));
         }
-        let bytes = self.principle.len()
-            + self.prompt.len()
-            + self.responses.iter().map(|response| response.name.len() + response.text.len()).sum::<usize>();
+        let bytes = self.text_bytes() + self.responses.iter().map(|response| response.name.len()).sum::<usize>();
         if bytes > limits.max_request_bytes {
             return Err(Error::new(
                 ErrorKind::TooLarge,

@@ -1,3 +1,5 @@
 //! The decoding plan of one judgment: what is generated freely, what under a grammar, and where scores are probed.
 
+pub mod grammar;
 pub mod plan;
+pub mod score;

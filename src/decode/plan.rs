@@ -1,5 +1,68 @@
-//! The plan that an engine carries out.
+//! The plan that an engine carries out: the phases of one generation.
+
+use crate::config::Settings;
+use crate::decode::grammar::VerdictGrammar;
+use crate::prompt::Opening;
+use crate::prompt::mask::AliasMap;
+use crate::prompt::profile::Profile;
 
 /// What is generated, phase by phase.
-#[derive(Clone, Debug)]
-pub struct Plan {}
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Free text up to a closing token; `None` goes straight to the verdict.
+    pub reasoning: Option<Reasoning>,
+    /// The verdict.
+    pub verdict: VerdictPlan,
+}
+
+/// The reasoning phase: free text under a budget. End-of-text and other control tokens are not admitted in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reasoning {
+    /// Token that opens it, fed, not sampled; `None` where the chat template has opened it already.
+    pub open: Option<String>,
+    /// Text right after the opening token; fed, not sampled, and only where the token is.
+    pub prefix: String,
+    /// Token that closes it: sampled, or fed once the budget is spent.
+    pub close: String,
+    /// Most tokens between the two; 0 closes it at once.
+    pub budget: u32,
+}
+
+/// The verdict phase.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VerdictPlan {
+    /// Under a grammar, with the distribution taken at every score.
+    Guided {
+        /// The verdicts admitted.
+        grammar: VerdictGrammar,
+        /// Whether the ranking must agree with the scores.
+        consistent: bool,
+    },
+    /// Free text, up to the end of the text or this many tokens.
+    Free {
+        /// Most tokens.
+        max_tokens: u32,
+    },
+}
+
+impl Plan {
+    /// The plan for one request, whose prompt leaves the reasoning as `opening` says.
+    pub fn new(profile: &Profile, settings: &Settings, aliases: &AliasMap, opening: Opening) -> Self {
+        let reasoning = profile.reasoning.as_ref().filter(|_| opening != Opening::Closed).map(|form| Reasoning {
+            open: (opening == Opening::Unopened).then(|| form.open.clone()),
+            prefix: form.prefix.clone(),
+            close: form.close.clone(),
+            // A template that cannot be told to leave the reasoning out: it is opened and closed for the judge.
+            budget: if settings.reasoning { settings.max_reasoning_tokens } else { 0 },
+        });
+        let verdict = if settings.guided {
+            // Where the template has closed the reasoning, it has written what stands before the verdict too.
+            let lead = if reasoning.is_some() { profile.verdict.separator.as_str() } else { "" };
+            let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, lead, aliases.shown());
+            VerdictPlan::Guided { grammar, consistent: settings.consistent_ranking }
+        } else {
+            VerdictPlan::Free { max_tokens: settings.max_verdict_tokens }
+        };
+        Self { reasoning, verdict }
+    }
+}

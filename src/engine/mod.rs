@@ -1,9 +1,12 @@
 //! Engines: what generates. Each takes a job and completes it by callback; `judge/` plans by what it can do.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::Result;
+use crate::config::JudgeConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Profile;
 use crate::verdict::{Timing, Usage};
 
 #[cfg(feature = "local")]
@@ -72,7 +75,7 @@ pub struct Generation {
     pub timing: Timing,
 }
 
-/// Called once with the outcome of a job, from a thread of the engine's; it must return quickly.
+/// Called once with the outcome of a job, from a thread of the engine's or the submitting one; it must return quickly.
 pub type Completion = Box<dyn FnOnce(Result<Generation>) + Send>;
 
 /// Names a submitted job to [`Engine::cancel`].
@@ -86,12 +89,10 @@ pub struct Stats {
     pub waiting: usize,
     /// Jobs being computed.
     pub running: usize,
-    /// Prompt tokens computed.
-    pub prefill_tokens: u64,
     /// Prompt tokens taken from a cached prefix.
     pub reused_tokens: u64,
-    /// Tokens decoded one by one.
-    pub decoded_tokens: u64,
+    /// Tokens computed, of prompts and outputs together.
+    pub computed_tokens: u64,
     /// Batches computed.
     pub steps: u64,
 }
@@ -101,11 +102,9 @@ pub trait Engine: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Queues a job. `done` is called exactly once, also on cancel, timeout and shutdown.
-    ///
-    /// # Errors
-    /// Where the job was not taken; `done` is then dropped uncalled.
-    fn submit(&self, job: Job, done: Completion) -> Result<JobId>;
+    /// Queues a job. `done` is called exactly once, whatever happens: also where the job is refused (then before this
+    /// returns), cancelled, out of time, or still running when the engine is dropped.
+    fn submit(&self, job: Job, done: Completion) -> JobId;
 
     /// Ends a job as cancelled and frees its place. Nothing happens where it has ended already.
     fn cancel(&self, id: JobId);
@@ -118,8 +117,49 @@ pub trait Engine: Send + Sync {
 pub struct Opened {
     /// The engine.
     pub engine: Arc<dyn Engine>,
+    /// The profile that goes with the model.
+    pub profile: Profile,
     /// The model's chat template, as Jinja.
     pub chat_template: String,
+    /// The text of the token that begins a text, where the model has one.
+    pub bos: Option<String>,
+    /// The text of the token that ends a text, where the model has one.
+    pub eos: Option<String>,
     /// The model's tokenizer.
-    pub tokenizer: crate::prompt::tokenize::Tokenizer,
+    pub tokenizer: Arc<crate::prompt::tokenize::Tokenizer>,
+}
+
+/// Opens the engine that a model asks for.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] where this build has no engine for it, naming the feature; else the engine's own.
+pub fn open(config: &JudgeConfig) -> Result<Opened> {
+    let model = config.model.as_str();
+    if model.starts_with("http://") || model.starts_with("https://") {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{model}: judging through another server needs the remote engine, which this build does not have"),
+        ));
+    }
+    let path = Path::new(model);
+    if path.is_dir() && path.join("rank0.engine").exists() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{model}: a TensorRT-LLM engine folder needs the trtllm engine, which this build does not have"),
+        ));
+    }
+    open_file(path, config)
+}
+
+#[cfg(feature = "local")]
+fn open_file(path: &Path, config: &JudgeConfig) -> Result<Opened> {
+    local::open(path, config)
+}
+
+#[cfg(not(feature = "local"))]
+fn open_file(path: &Path, _: &JudgeConfig) -> Result<Opened> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("{}: model files need the embedded engine: build with the feature `local`", path.display()),
+    ))
 }

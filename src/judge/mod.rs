@@ -1,18 +1,49 @@
 //! The judge: opens a model, takes requests, hands out verdicts.
 
+mod room;
 mod ticket;
+mod worker;
 
-use crate::config::JudgeConfig;
-use crate::engine::Stats;
-use crate::error::Result;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{JudgeConfig, Options, Settings, VerdictPolicy};
+use crate::decode::plan::Plan;
+use crate::decode::score::expected_score;
+use crate::engine::{self, Capabilities, Engine, Generation, Job, Sampling, Stats};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
+use crate::prompt::template::ChatTemplate;
+use crate::prompt::{Prompt, Prompter};
 use crate::request::JudgeRequest;
-use crate::verdict::Verdict;
+use crate::verdict::{self, Flag, Verdict};
+use room::Room;
+use ticket::Pending;
+use worker::Worker;
 
 pub use ticket::Ticket;
 
 /// An opened model with its profile. Shared by any number of threads.
-pub struct Judge {}
+///
+/// Dropping it ends what is still running: pending tickets complete with [`ErrorKind::Closed`].
+pub struct Judge {
+    config: JudgeConfig,
+    prompter: Prompter,
+    reader: Arc<Reader>,
+    room: Arc<Room>,
+    /// Bytes of the vocabulary's longest token.
+    longest_token: usize,
+    engine: Arc<dyn Engine>,
+    // Dropped after the engine, whose last completions it still delivers.
+    worker: Worker,
+}
+
+/// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
+struct Reader {
+    profile: Profile,
+    policy: VerdictPolicy,
+}
 
 impl Judge {
     /// Opens a judge: checks the configuration, finds the profile, loads the model.
@@ -20,38 +51,198 @@ impl Judge {
     /// # Errors
     /// Of the configuration, the profile or the model; nothing is left open.
     pub fn open(config: JudgeConfig) -> Result<Self> {
-        let _ = config;
-        unimplemented!()
+        config.check()?;
+        let opened = engine::open(&config)?;
+        let template = ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref())?;
+        let reader = Arc::new(Reader { profile: opened.profile.clone(), policy: config.verdict.clone() });
+        let tokens = 0..u32::try_from(opened.tokenizer.vocab_size()).unwrap_or(u32::MAX);
+        let longest_token = tokens.filter_map(|id| opened.tokenizer.token_bytes(id)).map(<[u8]>::len).max();
+        let prompter = Prompter::new(opened.profile, template, opened.tokenizer)?;
+        let room = Arc::new(Room::new(config.limits.max_queue));
+        let worker = Worker::start()?;
+        let longest_token = longest_token.unwrap_or(1).max(1);
+        Ok(Self { config, prompter, reader, room, longest_token, engine: opened.engine, worker })
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &JudgeConfig {
+        &self.config
     }
 
     /// The profile that this judge goes by.
     pub fn profile(&self) -> &Profile {
-        unimplemented!()
+        self.prompter.profile()
+    }
+
+    /// What its engine can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.engine.capabilities()
     }
 
     /// Counters of the engine.
     pub fn stats(&self) -> Stats {
-        unimplemented!()
+        self.engine.stats()
+    }
+
+    /// What the judge would read of a request, without judging it: its tokens, and who hides behind which alias.
+    ///
+    /// # Errors
+    /// Those of the request, before any generation.
+    pub fn prompt(&self, request: &JudgeRequest) -> Result<Prompt> {
+        self.prepare(request).map(|(_, prompt)| prompt)
     }
 
     /// Judges one request and waits for the verdict.
     ///
     /// # Errors
-    /// See [`crate::ErrorKind`]; an incomplete verdict carries what could be read.
-    pub fn judge(&self, request: JudgeRequest) -> Result<Verdict> {
+    /// See [`ErrorKind`]; an incomplete verdict carries what could be read.
+    pub fn judge(&self, request: &JudgeRequest) -> Result<Verdict> {
         self.submit(request).wait()
     }
 
-    /// Queues a request. Whatever is wrong with it is found in the ticket.
-    pub fn submit(&self, request: JudgeRequest) -> Ticket {
-        let _ = request;
-        unimplemented!()
+    /// Queues a request. Whatever is wrong with it is found in the ticket, [`ErrorKind::Overloaded`] among it where
+    /// `limits.max_queue` judgments are pending already.
+    pub fn submit(&self, request: &JudgeRequest) -> Ticket {
+        let submitted = Instant::now();
+        if self.room.try_enter() { self.enter(request, submitted) } else { Ticket::failed(self.overloaded()) }
     }
 
-    /// Judges many requests at once; results come in the order of the requests. Waits for room in the queue where there
-    /// are more than fit.
-    pub fn judge_batch(&self, requests: Vec<JudgeRequest>) -> Vec<Result<Verdict>> {
-        let _ = requests;
-        unimplemented!()
+    /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
+    /// the rest waits for room, and its deadlines count from when there is some.
+    pub fn judge_batch(&self, requests: &[JudgeRequest]) -> Vec<Result<Verdict>> {
+        let tickets: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                self.room.enter();
+                self.enter(request, Instant::now())
+            })
+            .collect();
+        tickets.into_iter().map(Ticket::wait).collect()
+    }
+
+    /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
+    /// may take the room first.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        self.room.wait(timeout)
+    }
+
+    /// Submits a request that has its place in the queue.
+    fn enter(&self, request: &JudgeRequest, submitted: Instant) -> Ticket {
+        let pending = Pending::new(self.room.clone(), Arc::downgrade(&self.engine));
+        let ticket = Ticket::of(&pending);
+        if let Err(error) = self.start(request, submitted, &pending) {
+            pending.complete(Err(error));
+        }
+        ticket
+    }
+
+    fn overloaded(&self) -> Error {
+        Error::new(
+            ErrorKind::Overloaded,
+            format!(
+                "{} judgments are pending already (limits.max_queue): try again later",
+                self.config.limits.max_queue
+            ),
+        )
+    }
+
+    /// Refuses, before the work of tokenizing it, text that cannot fit however well it is tokenized.
+    fn check_size(&self, request: &JudgeRequest) -> Result<()> {
+        let texts = request.text_bytes();
+        let (least, context) = (texts / self.longest_token, self.capabilities().context_tokens);
+        if least <= context {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ContextOverflow,
+            format!("the request has {texts} bytes of text, {least} tokens or more, but the context holds {context}"),
+        ))
+    }
+
+    /// Settings of one request: its own options, then the configuration's, then the profile's.
+    fn settings(&self, options: &Options) -> Result<Settings> {
+        options
+            .or(&self.config.options)
+            .or(&self.prompter.profile().decoding)
+            .resolve()
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.message().to_owned()).context("options"))
+    }
+
+    /// Checks a request, decides its settings and makes its prompt.
+    fn prepare(&self, request: &JudgeRequest) -> Result<(Settings, Prompt)> {
+        request.check(&self.config.limits)?;
+        let settings = self.settings(&request.options)?;
+        self.check_size(request)?;
+        let prompt = self.prompter.prompt(request, &settings)?;
+        Ok((settings, prompt))
+    }
+
+    /// Takes a request up to the engine.
+    fn start(&self, request: &JudgeRequest, submitted: Instant, pending: &Arc<Pending>) -> Result<()> {
+        let (settings, prompt) = self.prepare(request)?;
+        let capabilities = self.engine.capabilities();
+        if settings.guided && !capabilities.guided {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the {} engine cannot hold a verdict to a grammar: set guided to false", capabilities.name),
+            ));
+        }
+        let plan = Plan::new(self.prompter.profile(), &settings, &prompt.aliases, prompt.reasoning);
+        let job = Job {
+            prompt: prompt.tokens,
+            plan,
+            sampling: Sampling {
+                temperature: settings.temperature,
+                top_p: settings.top_p,
+                top_k: settings.top_k,
+                seed: settings.seed,
+            },
+            submitted,
+            deadline: submitted + settings.timeout,
+        };
+        let (reader, worker, aliases) = (self.reader.clone(), self.worker.handle(), prompt.aliases);
+        let guided = settings.guided;
+        // Completes the judgment also where it is dropped unused: where a thread has died.
+        let outcome = pending.completer();
+        let done = move |generation: Result<Generation>| {
+            worker.run(Box::new(move || {
+                outcome.complete(generation.and_then(|written| reader.read(written, &aliases, guided)));
+            }));
+        };
+        let id = self.engine.submit(job, Box::new(done));
+        pending.started(id);
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Reads what was generated.
+    fn read(&self, generation: Generation, aliases: &AliasMap, guided: bool) -> Result<Verdict> {
+        let Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
+            generation;
+        let Self { profile, policy } = self;
+        let mut verdict = match reasoning {
+            Some(range) => {
+                let (thoughts, answer) = (raw[range].to_owned(), raw[answer..].to_owned());
+                verdict::parse_parts(raw, &thoughts, &answer, aliases, profile, policy)
+            }
+            // What the grammar wrote is the verdict from its first byte on, whatever a name may look like.
+            None if guided => verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy),
+            None => verdict::parse(&raw, aliases, profile, policy),
+        }
+        .map_err(|error| {
+            if verdict_truncated { error.context("the verdict reached max_verdict_tokens") } else { error }
+        })?;
+        for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
+            let scored = &mut verdict.scores[aliases.request_index(place)];
+            scored.expected = Some(expected_score(profile.scale, &distribution));
+            scored.distribution = Some(distribution);
+        }
+        if reasoning_truncated {
+            verdict.flags.push(Flag::ReasoningTruncated);
+        }
+        verdict.usage = usage;
+        verdict.timing = timing;
+        Ok(verdict)
     }
 }

@@ -1,9 +1,23 @@
 //! Judge profiles: what one judge model needs to know and to be told.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Options;
 use crate::error::{Error, ErrorKind, Result};
+
+/// The built-in system prompt: for judges that were not trained with one of their own.
+const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
+/// The version of the format that this release reads and writes.
+const FORMAT: u32 = 1;
+/// Largest profile that is read: a system prompt is some kilobytes.
+const MAX_PROFILE_BYTES: u64 = 4 << 20;
+
+/// Longest part of an alias before its number.
+const MAX_PREFIX_BYTES: usize = 64;
 
 /// How a judge model is addressed and how it answers. A JSON file; see `docs/profiles.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +107,13 @@ pub struct ReasoningForm {
     pub prefix: String,
 }
 
+impl ReasoningForm {
+    /// `<think>` and `</think>`, as Qwen3 and its finetunes write it.
+    pub fn think() -> Self {
+        Self { open: "<think>".into(), close: "</think>".into(), prefix: newline() }
+    }
+}
+
 /// How a verdict is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +147,22 @@ fn blank_line() -> String {
     "\n\n".into()
 }
 
+/// Whether a model of this name (of its file, or in its metadata) is one of the `RewardAnything` family.
+pub fn is_reward_anything(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    letters.to_ascii_lowercase().contains("rewardanything")
+}
+
+/// Reads a whole file that may have `limit` bytes.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 impl Profile {
     /// Reads a profile from JSON and checks it.
     ///
@@ -137,22 +174,119 @@ impl Profile {
         profile.check()?;
         Ok(profile)
     }
-}
 
-impl Profile {
+    /// The profile of a general instruction-following model: a system prompt of Dicast's own, `<think>` for reasoning.
+    pub fn builtin() -> Self {
+        Self {
+            format: FORMAT,
+            name: "default".into(),
+            system_prompt: DEFAULT_SYSTEM_PROMPT.into(),
+            message_layout: MessageLayout::default(),
+            alias_prefix: default_alias_prefix(),
+            scale: Scale::default(),
+            reasoning: Some(ReasoningForm::think()),
+            verdict: VerdictForm::default(),
+            decoding: Options::default(),
+        }
+    }
+
+    /// Reads a profile from a file and checks it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] naming the file and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self> {
+        let place = path.display();
+        let fail =
+            |what: String| Error::new(ErrorKind::InvalidProfile, format!("cannot read the profile {place}: {what}"));
+        let bytes = read_bounded(path, MAX_PROFILE_BYTES).map_err(|error| fail(error.to_string()))?;
+        let json = String::from_utf8(bytes)
+            .map_err(|error| fail(format!("not UTF-8 at offset {}", error.utf8_error().valid_up_to())))?;
+        Self::from_json(&json).map_err(|error| error.context(place))
+    }
+
+    /// The profile beside a model, where there is one: `<stem>.profile.json`, else `dicast-profile.json` in the same
+    /// folder. For a model that is a folder, `<folder>.profile.json`, else `dicast-profile.json` inside of it.
+    ///
+    /// # Errors
+    /// As [`Profile::load`].
+    pub fn find(model: &Path) -> Result<Option<Self>> {
+        Self::places(model)
+            .into_iter()
+            .find(|place| place.try_exists().unwrap_or(true))
+            .map(|place| Self::load(&place))
+            .transpose()
+    }
+
+    /// The profile for a model: the one beside it, else the built-in one. `names` are what the model calls itself (a
+    /// GGUF's `general.name` and `general.basename`).
+    ///
+    /// # Errors
+    /// As [`Profile::load`]; [`ErrorKind::InvalidProfile`] for a `RewardAnything` model without a profile, with the
+    /// command that makes one: its weights were trained with a system prompt that is not part of this crate.
+    pub fn for_model(model: &Path, names: &[&str]) -> Result<Self> {
+        if let Some(profile) = Self::find(model)? {
+            return Ok(profile);
+        }
+        let file = model.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        if is_reward_anything(&file) || names.iter().any(|name| is_reward_anything(name)) {
+            let [place, _] = Self::places(model);
+            return Err(Error::new(
+                ErrorKind::InvalidProfile,
+                format!(
+                    "{} is a RewardAnything model and has no profile: it was trained with a system prompt that its \
+                     Python package holds. Import it once:\n  pip download --no-deps rewardanything==1.0.1\n  dicast \
+                     profile import rewardanything-1.0.1-py3-none-any.whl -o {}",
+                    model.display(),
+                    place.display()
+                ),
+            ));
+        }
+        Ok(Self::builtin())
+    }
+
+    /// Where the profile of a model is looked for, the first place first.
+    fn places(model: &Path) -> [PathBuf; 2] {
+        if model.is_dir() {
+            let mut beside = model.as_os_str().to_owned();
+            beside.push(".profile.json");
+            [beside.into(), model.join("dicast-profile.json")]
+        } else {
+            [model.with_extension("profile.json"), model.with_file_name("dicast-profile.json")]
+        }
+    }
+
+    /// The profile that a configuration names, else the one that goes with the model; see [`Self::for_model`].
+    ///
+    /// # Errors
+    /// Those of [`Self::load`] and [`Self::for_model`].
+    pub fn choose(chosen: Option<&Path>, model: &Path, names: &[&str]) -> Result<Self> {
+        chosen.map_or_else(|| Self::for_model(model, names), Self::load)
+    }
+
+    /// The profile as JSON, indented, with a line end.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a profile is plain data") + "\n"
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidProfile`] naming the field.
     pub fn check(&self) -> Result<()> {
         let fail = |message: String| Err(Error::new(ErrorKind::InvalidProfile, message));
-        if self.format != 1 {
-            return fail(format!("format is {}: this release reads format 1", self.format));
+        if self.format != FORMAT {
+            return fail(format!("format is {}: this release reads format {FORMAT}", self.format));
         }
         if self.scale.max > 9 || self.scale.min >= self.scale.max {
             return fail(format!(
                 "scale is {} to {}: it must go from a smaller to a larger digit, 0 to 9",
                 self.scale.min, self.scale.max
+            ));
+        }
+        let prefix = &self.alias_prefix;
+        if prefix.len() > MAX_PREFIX_BYTES || prefix.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
+            return fail(format!(
+                "alias_prefix is {prefix:?}: at most {MAX_PREFIX_BYTES} bytes, no quotes, backslashes or control characters"
             ));
         }
         let (scores, ranking) = (self.verdict.layout.find("%scores%"), self.verdict.layout.find("%ranking%"));

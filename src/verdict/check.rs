@@ -20,6 +20,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// What needed no mending.
+    pub(super) fn clean(scores: Vec<f64>, ranking: Vec<usize>) -> Self {
+        Self { scores: Ok(scores), ranking: Ok(ranking), repairs: Repairs::default(), dropped: Vec::new() }
+    }
+
     fn refused(reason: &str) -> Self {
         Self {
             scores: Err(reason.to_owned()),

@@ -12,6 +12,7 @@ mod ranking;
 mod reading;
 mod repair;
 mod score;
+mod strict;
 mod tolerant;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
+use self::check::Outcome;
 use self::extract::Form;
 use self::interpret::Context;
 use self::keys::Keys;
@@ -228,10 +230,16 @@ fn read(
     profile: &Profile,
     policy: &VerdictPolicy,
 ) -> Result<Verdict> {
-    let (lookup, keys) = (Names::new(names), Keys::new(profile));
-    let context = Context { names: &lookup, keys: &keys, scale: profile.scale, policy };
-    let mut outcome = check::read(answer, form, profile.reasoning.is_some(), &context);
-    check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
+    let clean = if form == Form::Unclosed { None } else { strict::read(answer, names, profile) };
+    let outcome = if let Some((scores, ranking)) = clean {
+        Outcome::clean(scores, ranking)
+    } else {
+        let (lookup, keys) = (Names::new(names), Keys::new(profile));
+        let context = Context { names: &lookup, keys: &keys, scale: profile.scale, policy };
+        let mut outcome = check::read(answer, form, profile.reasoning.is_some(), &context);
+        check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
+        outcome
+    };
     repairs.extend(outcome.repairs);
 
     // Places count in the order shown; a verdict counts in the order of the request.

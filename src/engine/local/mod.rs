@@ -1,1 +1,250 @@
-//! The embedded engine, on llama.cpp.
+//! The embedded engine, on llama.cpp: one thread, one context, many sequences decoded together.
+
+mod devices;
+#[expect(unsafe_code, reason = "looks up llama.cpp's table of tensor types")]
+mod gguf;
+mod guide;
+mod job;
+#[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
+mod native;
+mod sample;
+mod scheduler;
+mod vocabulary;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::config::{JudgeConfig, LocalConfig};
+use crate::decode::plan::{Plan, VerdictPlan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Profile;
+
+use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Sampling, Stats};
+use gguf::Header;
+use job::{Guided, Prepared, ReasoningEnd, VerdictWriter, Writer};
+use native::Model;
+use sample::Sampler;
+use scheduler::{Bounds, Command, Scheduler};
+use vocabulary::Vocabulary;
+
+pub use devices::{Device, devices};
+
+/// Tokens of context that a judgment gets by default, where the model was trained for as many.
+const DEFAULT_CONTEXT: u32 = 8192;
+
+/// The engine of one model.
+struct Local {
+    capabilities: Capabilities,
+    vocabulary: Arc<Vocabulary>,
+    commands: Mutex<Sender<Command>>,
+    stats: Arc<Mutex<Stats>>,
+    next_id: AtomicU64,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Opens the model at `path`.
+///
+/// # Errors
+/// Each thing that can be wrong with the file, the settings or the machine has its own message.
+pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
+    let header = Header::read(path)?;
+    let names = ["general.name", "general.basename"].map(|key| header.text(key).unwrap_or_default());
+    let profile = Profile::choose(config.profile.as_deref(), path, &names)?;
+    let config = &config.local;
+    let model = Arc::new(Model::load(path, header, config.gpu_layers)?);
+    let tokenizer = Arc::new(model.tokenizer()?);
+    let mut vocabulary = Vocabulary::new(tokenizer.clone(), model.ends_of_text())?;
+    if let Some(form) = &profile.reasoning {
+        vocabulary.set_reasoning_tokens(&form.open, &form.close)?;
+    }
+    let (context_tokens, bounds) = bounds(config, model.trained_context())?;
+    let stats = Arc::new(Mutex::new(Stats::default()));
+    let (commands, inbox) = channel();
+    let thread = start(model.clone(), bounds, config.threads, inbox, stats.clone())?;
+    let capabilities = Capabilities {
+        name: "local",
+        guided: true,
+        distributions: true,
+        context_tokens,
+        max_sequences: bounds.max_sequences,
+    };
+    let engine = Local {
+        capabilities,
+        vocabulary: Arc::new(vocabulary),
+        commands: Mutex::new(commands),
+        stats,
+        next_id: AtomicU64::new(0),
+        thread: Some(thread),
+    };
+    Ok(Opened {
+        engine: Arc::new(engine),
+        chat_template: model.chat_template()?.to_owned(),
+        bos: model.token_text("tokenizer.ggml.bos_token_id"),
+        eos: model.token_text("tokenizer.ggml.eos_token_id"),
+        tokenizer,
+        profile,
+    })
+}
+
+/// Decides the sizes that the configuration leaves open, and refuses those that the model cannot have.
+fn bounds(config: &LocalConfig, trained: u32) -> Result<(usize, Bounds)> {
+    let context = if config.context_tokens == 0 { DEFAULT_CONTEXT.min(trained) } else { config.context_tokens };
+    if context > trained {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("local.context_tokens is {context}, but the model was trained for {trained}"),
+        ));
+    }
+    let pool = if config.kv_cache_tokens == 0 { context.saturating_mul(4) } else { config.kv_cache_tokens };
+    if pool < context {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!(
+                "local.kv_cache_tokens is {pool}, less than one context of {context}: raise it, or lower \
+                 local.context_tokens"
+            ),
+        ));
+    }
+    let bounds = Bounds {
+        max_sequences: config.max_sequences as usize,
+        batch_tokens: config.batch_tokens.min(pool) as usize,
+        chunk_tokens: config.prefill_chunk_tokens as usize,
+        pool_tokens: pool as usize,
+    };
+    Ok((context as usize, bounds))
+}
+
+/// Starts the engine thread and waits until its context stands.
+fn start(
+    model: Arc<Model>,
+    bounds: Bounds,
+    threads: u32,
+    inbox: Receiver<Command>,
+    stats: Arc<Mutex<Stats>>,
+) -> Result<JoinHandle<()>> {
+    let (ready, outcome) = channel();
+    let work = move || {
+        let context = match model.context(bounds, Scheduler::sequences(bounds.max_sequences), threads) {
+            Ok(context) => context,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        // A panic has failed every job by now, and with the inbox gone every later one fails at submission.
+        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, stats));
+    };
+    let thread = std::thread::Builder::new()
+        .name("dicast-local".into())
+        .spawn(work)
+        .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine thread cannot be started: {error}")))?;
+    outcome
+        .recv()
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the engine thread ended while it started")))?;
+    Ok(thread)
+}
+
+impl Local {
+    /// Hands a command to the engine thread; gives it back where the thread has ended.
+    fn send(&self, command: Command) -> std::result::Result<(), Command> {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.send(command).map_err(|unsent| unsent.0)
+    }
+
+    /// Turns a job into the tokens to feed, the context it needs and a writer, on the calling thread.
+    fn prepare(&self, prompt: Vec<u32>, plan: Plan, sampling: Sampling) -> Result<(Vec<u32>, usize, Writer)> {
+        let vocabulary = &self.vocabulary;
+        if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocabulary.banned_in_answer().len()) {
+            return Err(Error::new(
+                ErrorKind::InvalidModel,
+                format!("the tokenizer gave token {token}, which the model lacks"),
+            ));
+        }
+        let Plan { reasoning, verdict } = plan;
+        let mut opening = Vec::new();
+        let reasoning = match reasoning {
+            None => None,
+            Some(form) => {
+                if let Some(open) = &form.open {
+                    opening.push(vocabulary.special(open)?);
+                    opening.extend(vocabulary.tokenizer().encode_text(&form.prefix)?);
+                }
+                let close = vocabulary.special(&form.close)?;
+                let mut forced = vocabulary.tokenizer().encode_text("\n")?;
+                forced.push(close);
+                Some(ReasoningEnd { close, forced, budget: form.budget })
+            }
+        };
+        let (verdict, verdict_tokens) = match verdict {
+            VerdictPlan::Guided { grammar, consistent } => {
+                let (guide, most) = vocabulary.guides().guide(&grammar.lark(), &grammar.example())?;
+                (VerdictWriter::Guided(Box::new(Guided { guide, grammar, consistent })), most)
+            }
+            VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens }, max_tokens as usize),
+        };
+        let reasoning_tokens =
+            reasoning.as_ref().map_or(0, |end| end.budget as usize + job::CHARACTER_GRACE as usize + end.forced.len());
+        let output = opening.len() + reasoning_tokens + verdict_tokens;
+        let need = prompt.len() + output;
+        let context = self.capabilities.context_tokens;
+        if need > context {
+            return Err(Error::new(
+                ErrorKind::ContextOverflow,
+                format!(
+                    "the prompt has {} tokens and may be answered with {output} ({reasoning_tokens} for the reasoning, \
+                     {verdict_tokens} for the verdict), {need} in all, but the context holds {context}: shorten the \
+                     request, lower max_reasoning_tokens, or raise local.context_tokens",
+                    prompt.len()
+                ),
+            ));
+        }
+        let mut writer = Writer::new(vocabulary.clone(), Sampler::new(sampling), reasoning, verdict, prompt.len());
+        let mut feed = prompt;
+        feed.extend(writer.open(&opening));
+        Ok((feed, need, writer))
+    }
+}
+
+impl Engine for Local {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn submit(&self, job: Job, done: Completion) -> JobId {
+        let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let Job { prompt, plan, sampling, submitted, deadline } = job;
+        let prompt_tokens = prompt.len();
+        match self.prepare(prompt, plan, sampling) {
+            Ok((feed, need, writer)) => {
+                let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, done };
+                if let Err(Command::Submit(unsent)) = self.send(Command::Submit(Box::new(prepared))) {
+                    unsent.fail(Error::new(ErrorKind::Engine, "the engine has stopped: open the judge anew"));
+                }
+            }
+            Err(error) => done(Err(error)),
+        }
+        id
+    }
+
+    fn cancel(&self, id: JobId) {
+        // An engine that has stopped has ended the job already.
+        let _ = self.send(Command::Cancel(id));
+    }
+
+    fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.send(Command::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

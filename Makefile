@@ -1,0 +1,54 @@
+# `make help` lists what can be made. Everything that needs llama.cpp is built in one profile with one set of features,
+# so that it is compiled once.
+
+CARGO ?= cargo
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Looked up when a recipe runs: the first one may install it.
+ccache = $(shell command -v ccache 2>/dev/null)
+export CMAKE_C_COMPILER_LAUNCHER = $(ccache)
+export CMAKE_CXX_COMPILER_LAUNCHER = $(ccache)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+
+.PHONY: demo
+demo: build ## install what is missing, build, and judge three answers under a principle and its opposite
+	@scripts/demo.sh
+
+.PHONY: build
+build: ## build the release binary, target/release/dicast
+	@scripts/install_deps.sh
+	$(CARGO) build --release
+
+.PHONY: test
+test: fixtures ## all checks: format, lints, dependencies, docs, and every test
+	$(CARGO) fmt --check
+	@scripts/check_deps.sh
+	$(CARGO) test --no-default-features
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
+	$(CARGO) test --release
+
+.PHONY: fixtures
+fixtures:
+	@scripts/install_deps.sh --tests
+	@scripts/test_fixtures.sh
+
+.PHONY: bench
+bench: ## measure speed and memory on a random model of Qwen3-0.6B's shape
+	@scripts/install_deps.sh --tests
+	@scripts/test_fixtures.sh --bench
+	$(CARGO) bench --bench judge
+
+.PHONY: demo-model
+demo-model: ## train the demonstration judge again, from nothing (hours)
+	@scripts/install_deps.sh --tests
+	demo/build.sh
+
+.PHONY: clean
+clean: ## remove everything that was built
+	$(CARGO) clean

@@ -1,0 +1,376 @@
+//! Models of the Hugging Face hub: `hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION]`, fetched into the hub's own cache.
+//!
+//! `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_CACHE` mean what they mean to the hub's other clients. A cut download
+//! goes on where it stopped; without a network, what is in the cache serves.
+
+mod choose;
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+
+use dicast::{Error, ErrorKind};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
+use hf_hub::{Cache, Repo, RepoType};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, note};
+
+/// Tries of one file in a row that bring nothing; one that brings something is followed by as many again.
+const TRIES: u32 = 5;
+
+/// A model on the hub.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// `owner/repo`.
+    repo: String,
+    /// Branch, tag or commit.
+    revision: String,
+    /// A file name or a quantization, where given.
+    selector: Option<String>,
+}
+
+impl FromStr for Reference {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let (place, selector) = match text.split_once(':') {
+            Some((place, selector)) => (place, Some(selector)),
+            None => (text, None),
+        };
+        let (repo, revision) = place.split_once('@').unwrap_or((place, "main"));
+        let plain = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        };
+        let named = repo.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name));
+        if !named || revision.is_empty() || revision.contains("..") || selector == Some("") {
+            return Err(Failure::new(
+                ErrorKind::InvalidConfig,
+                format!("hf:{text} does not name a model: write hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION]"),
+            ));
+        }
+        Ok(Self { repo: repo.into(), revision: revision.into(), selector: selector.map(Into::into) })
+    }
+}
+
+/// Fetches a model, all its parts, and the profile beside it, where there is one. Gives the path of its first part.
+pub(crate) fn fetch(reference: &Reference) -> Result<PathBuf, Failure> {
+    let hub = Hub::open(reference)?;
+    let files = hub.list()?;
+    let parts = choose::model(&files, reference.selector.as_deref())
+        .map_err(|message| Failure::new(ErrorKind::ModelNotFound, format!("hf:{}: {message}", reference.repo)))?;
+    let profile = choose::profile(&files, parts[0]);
+    let mut paths = Vec::new();
+    for file in parts.into_iter().chain(profile) {
+        paths.push(hub.file(file)?);
+    }
+    Ok(paths.swap_remove(0))
+}
+
+/// One repository of the hub, and its place in the cache.
+struct Hub<'a> {
+    reference: &'a Reference,
+    api: Api,
+    remote: ApiRepo,
+    cache: Cache,
+    has_token: bool,
+    /// Bytes fetched so far.
+    received: Rc<Cell<usize>>,
+}
+
+impl<'a> Hub<'a> {
+    fn open(reference: &'a Reference) -> Result<Self, Failure> {
+        let cache = Cache::new(cache_dir()?);
+        // hf-hub itself knows the token's file only.
+        let token = variable("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(|| cache.token());
+        let has_token = token.is_some();
+        let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(token);
+        if let Some(endpoint) = variable("HF_ENDPOINT") {
+            builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+        }
+        let api = builder.build().map_err(|error| Failure::new(ErrorKind::Network, error.to_string()))?;
+        let remote = api.repo(reference.to_repo());
+        Ok(Self { reference, api, remote, cache, has_token, received: Rc::default() })
+    }
+
+    /// The files of the repository: as the hub lists them, or without a network those in the cache.
+    fn list(&self) -> Result<Vec<String>, Failure> {
+        match self.remote.info() {
+            Ok(info) => {
+                Ok(info.siblings.into_iter().map(|file| file.rfilename).filter(|name| is_inside(name)).collect())
+            }
+            Err(error) if is_unreachable(&error) => {
+                let cached = self.cached();
+                if cached.is_empty() {
+                    return Err(self.explain(&error, None));
+                }
+                note("note: the hub cannot be reached; what is in the cache is used\n");
+                Ok(cached)
+            }
+            Err(error) => Err(self.explain(&error, None)),
+        }
+    }
+
+    /// The files of this revision that are in the cache.
+    fn cached(&self) -> Vec<String> {
+        let folder = self.cache.path().join(self.reference.to_repo().folder_name());
+        let Ok(commit) = std::fs::read_to_string(folder.join("refs").join(&self.reference.revision)) else {
+            return Vec::new();
+        };
+        let mut files = Vec::new();
+        walk(&folder.join("snapshots").join(commit.trim()), "", &mut files);
+        files
+    }
+
+    /// One file, from the cache or the hub.
+    fn file(&self, name: &str) -> Result<PathBuf, Failure> {
+        let mut tries = 0;
+        loop {
+            let before = self.received.get();
+            let outcome = self.try_file(name);
+            tries = if self.received.get() > before { 1 } else { tries + 1 };
+            match outcome {
+                Ok(path) => return Ok(path),
+                Err(error) if tries < TRIES && is_passing(&error) => {
+                    note(&format!("note: fetching {name} was cut ({error}); going on\n"));
+                    std::thread::sleep(Duration::from_millis(250 << tries));
+                }
+                Err(error) => {
+                    let cached = self.cache.repo(self.reference.to_repo()).get(name);
+                    return cached.filter(|_| is_unreachable(&error)).ok_or_else(|| self.explain(&error, Some(name)));
+                }
+            }
+        }
+    }
+
+    fn try_file(&self, name: &str) -> Result<PathBuf, ApiError> {
+        let metadata = self.api.metadata(&self.remote.url(name))?;
+        let (etag, commit, size) = (metadata.etag(), metadata.commit_hash(), metadata.size() as u64);
+        if !is_inside(etag) || !is_inside(commit) {
+            return Err(ApiError::InvalidHeader("etag"));
+        }
+        let repo = self.cache.repo(self.reference.to_repo());
+        let (blob, pointer) = (repo.blob_path(etag), repo.pointer_path(commit).join(name));
+        let is_whole = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.len() == size);
+        if is_whole(&pointer) {
+            return Ok(pointer);
+        }
+        // What stands there by that name is cut or was replaced: hf-hub would take it as it is.
+        if pointer.symlink_metadata().is_ok() {
+            std::fs::remove_file(&pointer)?;
+        }
+        if is_whole(&blob) {
+            // The same content under an older commit: no need to fetch it again, as hf-hub would.
+            pointer.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            std::fs::hard_link(&blob, &pointer)?;
+            repo.create_ref(commit)?;
+            return Ok(pointer);
+        }
+        trim_part(&blob, size)?;
+        let path = self.remote.download_with_progress(name, Bar::new(self.received.clone()))?;
+        if !is_whole(&path) {
+            // A server that ignores ranges answers a resumption with the whole file, which then stands behind the part.
+            std::fs::remove_file(&path)?;
+            std::fs::remove_file(&blob)?;
+            return Err(ApiError::InvalidResume);
+        }
+        Ok(path)
+    }
+
+    /// What the hub's answer means to the user.
+    fn explain(&self, error: &ApiError, file: Option<&str>) -> Failure {
+        let Reference { repo, revision, .. } = self.reference;
+        let what = file.map_or_else(|| format!("hf:{repo}@{revision}"), |file| format!("hf:{repo}@{revision}:{file}"));
+        match (status(error), error) {
+            (Some(code @ (401 | 403)), _) => {
+                let failure = Failure::new(
+                    ErrorKind::ModelNotFound,
+                    format!("{what}: the hub refuses access (status {code}), or there is no such repository"),
+                );
+                failure.hint(if self.has_token {
+                    "the token in use may lack access: ask for it on the model's page, or set another HF_TOKEN"
+                } else {
+                    "check the name; for a private or gated model set HF_TOKEN"
+                })
+            }
+            (Some(404), _) => Failure::new(ErrorKind::ModelNotFound, format!("{what}: the hub has no such thing"))
+                .hint("check owner, repository, revision and file"),
+            (_, ApiError::LockAcquisition(path)) => Failure::new(
+                ErrorKind::Io,
+                format!("{what}: another process is fetching it (it holds {})", path.display()),
+            )
+            .hint("wait until it is done, then run the same command again"),
+            (_, ApiError::IoError(io)) if !is_passing(error) => {
+                Failure::io(format_args!("{what}: cannot fetch it"), io)
+            }
+            _ => Failure::new(ErrorKind::Network, format!("{what}: cannot fetch it: {error}"))
+                .hint("run the same command again: a cut download goes on where it stopped"),
+        }
+    }
+}
+
+impl Reference {
+    fn to_repo(&self) -> Repo {
+        Repo::with_revision(self.repo.clone(), RepoType::Model, self.revision.clone())
+    }
+}
+
+/// Readies the part of a cut download: hf-hub asks for what lies after it, and a server has no answer to "nothing".
+fn trim_part(blob: &Path, size: u64) -> std::io::Result<()> {
+    let part = blob.with_extension("part");
+    match std::fs::metadata(&part) {
+        Ok(file) if file.len() >= size && size > 0 => {
+            std::fs::OpenOptions::new().write(true).open(&part)?.set_len(size - 1)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The cache of the hub's clients.
+fn cache_dir() -> Result<PathBuf, Failure> {
+    if let Some(cache) = variable("HF_HUB_CACHE") {
+        return absolute(Path::new(&cache));
+    }
+    if let Some(home) = variable("HF_HOME") {
+        return absolute(&Path::new(&home).join("hub"));
+    }
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidConfig, "there is no home folder to keep models in: set HF_HOME to a folder")
+    })?;
+    Ok(home.join(".cache/huggingface/hub"))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::io(format_args!("cannot use {}", path.display()), &error))
+}
+
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Whether a name from the hub stays inside the folder it is put in.
+fn is_inside(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\\') && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// The status that the hub answered with, where that is what went wrong.
+fn status(error: &ApiError) -> Option<u16> {
+    match error {
+        ApiError::RequestError(request) => match request.as_ref() {
+            ureq::Error::StatusCode(code) => Some(*code),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether the hub gave no answer at all.
+fn is_unreachable(error: &ApiError) -> bool {
+    matches!(error, ApiError::RequestError(_)) && status(error).is_none()
+}
+
+/// Whether trying again may help.
+fn is_passing(error: &ApiError) -> bool {
+    use std::io::ErrorKind as Io;
+    match error {
+        ApiError::RequestError(_) => status(error).is_some_and(|code| code == 429 || code >= 500),
+        // The body of a response comes through as I/O, like the file it is written to.
+        ApiError::IoError(io) => {
+            matches!(
+                io.kind(),
+                Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::TimedOut | Io::Other
+            )
+        }
+        ApiError::InvalidResume => true,
+        _ => false,
+    }
+}
+
+/// Collects the files under a folder by their path inside it.
+fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let name = format!("{prefix}{name}");
+        if entry.path().is_dir() {
+            walk(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.push(name);
+        }
+    }
+}
+
+/// The progress of one download: a bar on a terminal, nothing elsewhere (as indicatif has it).
+struct Bar {
+    shown: Option<ProgressBar>,
+    received: Rc<Cell<usize>>,
+    /// Whether the next count is of what was there before.
+    resuming: bool,
+}
+
+impl Bar {
+    fn new(received: Rc<Cell<usize>>) -> Self {
+        Self { shown: None, received, resuming: false }
+    }
+}
+
+impl hf_hub::api::Progress for Bar {
+    /// Called again on each connection, before what is there already is counted.
+    fn init(&mut self, size: usize, filename: &str) {
+        self.resuming = true;
+        let bar = self.shown.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left");
+            ProgressBar::new(size as u64)
+                .with_style(style.expect("a valid template"))
+                .with_message(format!("fetching {filename}"))
+        });
+        bar.reset();
+    }
+
+    fn update(&mut self, size: usize) {
+        if !std::mem::take(&mut self.resuming) {
+            self.received.set(self.received.get().wrapping_add(size));
+        }
+        if let Some(bar) = &self.shown {
+            bar.inc(size as u64);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_read_or_refused() {
+        let read = |text: &str| text.parse::<Reference>().ok();
+        let reference = |repo: &str, revision: &str, selector: Option<&str>| {
+            Some(Reference { repo: repo.into(), revision: revision.into(), selector: selector.map(Into::into) })
+        };
+        assert_eq!(read("a/b"), reference("a/b", "main", None));
+        assert_eq!(read("a/b.c:Q8_0"), reference("a/b.c", "main", Some("Q8_0")));
+        assert_eq!(read("a/b@v1:sub/x.gguf"), reference("a/b", "v1", Some("sub/x.gguf")));
+        for bad in ["", "a", "a/", "/b", "a/b/c", "a/b:", "a/b@", "../b", "a/..", "a b/c", "a/b@../../x"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_stay_inside() {
+        assert!(is_inside("a/b.gguf"));
+        for bad in ["", "/a", "../a", "a/../b", "a//b", "./a", "a\\b"] {
+            assert!(!is_inside(bad), "{bad}");
+        }
+    }
+}

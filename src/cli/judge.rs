@@ -1,0 +1,128 @@
+//! `dicast judge`: one request or several, a table for people or a line of JSON for machines.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dicast::config::Limits;
+use dicast::{ErrorKind, JudgeRequest, Verdict};
+
+use super::options::JudgeArgs;
+use super::table::{self, Surface};
+use super::{Failure, Outcome, input, model, print};
+
+/// A table narrower than this is not put beside another.
+const TABLE_COLUMNS: usize = 56;
+
+/// Judge the responses of one request, or of several.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A request is {\"principle\", \"prompt\", \"responses\": {name: text}, \"mask_responses\"?, \"options\"?}.
+Several requests are judged at once; their tables stand side by side where they fit.
+Values of --principle, --prompt and --response may be @FILE; a leading @@ stands for a plain @.")]
+pub(crate) struct Args {
+    /// Request files; - is standard input.
+    #[arg(value_name = "REQUEST.json", required_unless_present = "principle", conflicts_with_all = ["principle", "prompt", "response"])]
+    requests: Vec<PathBuf>,
+    /// The principle to judge by.
+    #[arg(long, value_name = "TEXT", requires_all = ["prompt", "response"])]
+    principle: Option<String>,
+    /// What the responses respond to.
+    #[arg(long, value_name = "TEXT", requires = "principle")]
+    prompt: Option<String>,
+    /// A response; give one option each.
+    #[arg(long, value_name = "NAME=TEXT", requires = "principle")]
+    response: Vec<String>,
+    /// Print one line of JSON a request.
+    #[arg(long)]
+    json: bool,
+    /// Show all of the reasoning.
+    #[arg(long, conflicts_with = "json")]
+    full: bool,
+    #[command(flatten)]
+    judge: JudgeArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let outcome = judge(args);
+    if let (true, Err(failure)) = (args.json, &outcome) {
+        print(&format!("{}\n", failure.error.to_json()))?;
+    }
+    outcome
+}
+
+fn judge(args: &Args) -> Outcome {
+    let config = args.judge.config()?;
+    let requests = args.read(&config.limits)?;
+    for request in &requests {
+        request.check(&config.limits)?;
+    }
+    let judge = model::open(config)?;
+    let results = judge.judge_batch(&requests);
+    let code = results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.kind().exit_code()).max();
+    if args.json {
+        let lines = results.iter().map(result_line).collect::<Result<String, _>>()?;
+        print(&lines)?;
+    } else {
+        let surface = Surface::stdout(args.full);
+        let (columns, width) = table::columns(results.len(), surface.width, TABLE_COLUMNS);
+        let scale = judge.profile().scale;
+        let blocks: Vec<Vec<String>> = requests
+            .iter()
+            .zip(&results)
+            .filter_map(|(request, result)| Some((request, result.as_ref().ok()?)))
+            .map(|(request, verdict)| table::verdict(request, verdict, scale, Surface { width, ..surface }))
+            .collect();
+        print(&table::arrange(&blocks, columns, surface.width))?;
+    }
+    for error in results.into_iter().filter_map(Result::err) {
+        super::complain(&error.into());
+    }
+    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+/// A result as one line of JSON.
+pub(crate) fn result_line(result: &dicast::Result<Verdict>) -> Result<String, Failure> {
+    let mut line = match result {
+        Ok(verdict) => serde_json::to_string(verdict)
+            .map_err(|error| Failure::new(ErrorKind::Internal, format!("cannot write a verdict as JSON: {error}")))?,
+        Err(error) => error.to_json().to_string(),
+    };
+    line.push('\n');
+    Ok(line)
+}
+
+impl Args {
+    fn read(&self, limits: &Limits) -> Result<Vec<JudgeRequest>, Failure> {
+        if let (Some(principle), Some(prompt)) = (&self.principle, &self.prompt) {
+            let limit = limits.max_request_bytes;
+            let mut responses = Vec::new();
+            for response in &self.response {
+                let (name, text) = response.split_once('=').ok_or_else(|| {
+                    Failure::new(
+                        ErrorKind::InvalidConfig,
+                        format!("--response {response}: write NAME=TEXT or NAME=@FILE"),
+                    )
+                })?;
+                responses.push((name.to_owned(), value(text, limit)?));
+            }
+            return Ok(vec![JudgeRequest::new(value(principle, limit)?, value(prompt, limit)?, responses)]);
+        }
+        let limit = input::request_bytes(limits);
+        self.requests
+            .iter()
+            .map(|path| {
+                let json = input::read_file_or_stdin(path, limit)?;
+                JudgeRequest::from_json(&json).map_err(|error| error.context(path.display()).into())
+            })
+            .collect()
+    }
+}
+
+/// The value of an option: the text itself, or that of a file.
+fn value(text: &str, limit: usize) -> Result<String, Failure> {
+    match text.strip_prefix('@') {
+        Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
+        Some(file) => input::read_text(Path::new(file), limit),
+        None => Ok(text.to_owned()),
+    }
+}

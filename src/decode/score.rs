@@ -1,0 +1,77 @@
+//! The score distribution: what the judge would have written at the place of a score, not only what it wrote.
+
+use crate::prompt::profile::Scale;
+
+/// Collects the probability of each score of a scale from the logits of the tokens that may stand at its place.
+///
+/// Logits of tokens that write the same score are added in probability; the rest is a softmax over the scale alone, at
+/// temperature 1 whatever the sampling was.
+#[derive(Clone, Debug)]
+pub struct ScoreProbe {
+    scale: Scale,
+    /// Log of the summed exponentials by score, relative to nothing.
+    log_sums: Vec<f64>,
+}
+
+impl ScoreProbe {
+    /// An empty probe.
+    pub fn new(scale: Scale) -> Self {
+        Self { scale, log_sums: vec![f64::NEG_INFINITY; scale.len()] }
+    }
+
+    /// Adds a token whose text at the place of the score begins with the byte `digit`.
+    pub fn add(&mut self, digit: u8, logit: f32) {
+        let Some(sum) =
+            digit.checked_sub(b'0' + self.scale.min).and_then(|index| self.log_sums.get_mut(usize::from(index)))
+        else {
+            return;
+        };
+        let logit = f64::from(logit);
+        let (high, low) = if *sum > logit { (*sum, logit) } else { (logit, *sum) };
+        if high.is_finite() {
+            *sum = high + (low - high).exp().ln_1p();
+        }
+    }
+
+    /// The distribution from the lowest score up; `None` where no token of the scale was added.
+    pub fn distribution(&self) -> Option<Vec<f64>> {
+        let high = self.log_sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if !high.is_finite() {
+            return None;
+        }
+        let weights: Vec<f64> = self.log_sums.iter().map(|sum| (sum - high).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        Some(weights.into_iter().map(|weight| weight / total).collect())
+    }
+}
+
+/// The mean of a distribution over a scale: the expected score.
+pub fn expected_score(scale: Scale, distribution: &[f64]) -> f64 {
+    distribution.iter().zip(scale.min..).map(|(probability, score)| probability * f64::from(score)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distribution_is_a_softmax_over_the_scale() {
+        let mut probe = ScoreProbe::new(Scale::default());
+        probe.add(b'4', 2.0f32.ln());
+        probe.add(b'4', 1.0f32.ln());
+        probe.add(b'2', 1.0f32.ln());
+        probe.add(b'9', 50.0);
+        let distribution = probe.distribution().unwrap();
+        let wanted = [0.0, 0.25, 0.0, 0.75, 0.0];
+        assert!(distribution.iter().zip(wanted).all(|(got, want)| (got - want).abs() < 1e-6), "{distribution:?}");
+        assert!((expected_score(Scale::default(), &distribution) - 3.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn nothing_added_is_no_distribution() {
+        assert_eq!(ScoreProbe::new(Scale::default()).distribution(), None);
+        let mut probe = ScoreProbe::new(Scale::default());
+        probe.add(b'3', f32::NAN);
+        assert_eq!(probe.distribution(), None);
+    }
+}

@@ -1,0 +1,453 @@
+//! The engine thread: continuous batching over the sequences of one llama.cpp context.
+//!
+//! In every step each decoding job feeds its pending tokens (one sampled, or several forced), and what room is left goes
+//! to prompts, in order of arrival and in chunks, so that a long prompt does not hold up those that decode. Jobs join
+//! and leave between steps.
+//!
+//! Keys and values lie in one pool that all sequences share. A new prompt takes over the longest prefix that any
+//! sequence holds (in the pool this copies references, not data); a finished job leaves its prompt behind for later
+//! ones, until room is needed.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use llama_cpp_2::DecodeError;
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+
+use crate::engine::{JobId, Stats};
+use crate::error::{Error, ErrorKind, Result};
+
+use super::job::Prepared;
+
+/// A prefix shorter than this is not worth the wait of a step until another job has computed it.
+const WORTH_WAITING: usize = 16;
+
+/// What reaches the engine thread.
+pub(super) enum Command {
+    Submit(Box<Prepared>),
+    Cancel(JobId),
+    Shutdown,
+}
+
+/// Bounds of a step and of the pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Jobs decoded at once.
+    pub(super) max_sequences: usize,
+    /// Tokens of one step.
+    pub(super) batch_tokens: usize,
+    /// Prompt tokens of one step while jobs decode.
+    pub(super) chunk_tokens: usize,
+    /// Tokens that the pool of keys and values holds.
+    pub(super) pool_tokens: usize,
+}
+
+/// A sequence of the context: what it holds, and the job that works on it.
+struct Slot {
+    /// Tokens of the sequence; the first `computed` of them have keys and values.
+    tokens: Vec<u32>,
+    computed: usize,
+    job: Option<Box<Prepared>>,
+    /// Step of the last use, for choosing what to evict.
+    used: u64,
+    /// Where in the batch of this step the logits of the last token stand.
+    logits: Option<i32>,
+    /// Tokens of this slot in the batch of this step.
+    in_batch: usize,
+}
+
+impl Slot {
+    fn is_free(&self) -> bool {
+        self.job.is_none() && self.tokens.is_empty()
+    }
+
+    /// A finished job's prompt, kept for later ones.
+    fn is_cached(&self) -> bool {
+        self.job.is_none() && !self.tokens.is_empty()
+    }
+
+    /// Tokens of the pool that are set aside for this slot. A shared prefix is counted for each: the sum is never less
+    /// than what is taken.
+    fn reserved(&self) -> usize {
+        self.job.as_ref().map_or(self.tokens.len(), |job| job.need)
+    }
+
+    fn is_prefilling(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| self.computed < job.feed.len())
+    }
+}
+
+/// The state of the engine thread.
+pub(super) struct Scheduler<'model> {
+    context: LlamaContext<'model>,
+    batch: LlamaBatch<'model>,
+    bounds: Bounds,
+    slots: Vec<Slot>,
+    waiting: VecDeque<Box<Prepared>>,
+    commands: Receiver<Command>,
+    stats: Arc<Mutex<Stats>>,
+    step: u64,
+}
+
+impl<'model> Scheduler<'model> {
+    /// Sequences that a context needs for these bounds: as many again as decode hold the prompts of finished jobs.
+    pub(super) fn sequences(max_sequences: usize) -> usize {
+        2 * max_sequences
+    }
+
+    pub(super) fn new(
+        context: LlamaContext<'model>,
+        bounds: Bounds,
+        commands: Receiver<Command>,
+        stats: Arc<Mutex<Stats>>,
+    ) -> Self {
+        let slots = (0..Self::sequences(bounds.max_sequences))
+            .map(|_| Slot { tokens: Vec::new(), computed: 0, job: None, used: 0, logits: None, in_batch: 0 })
+            .collect();
+        let batch = LlamaBatch::new(bounds.batch_tokens, 1);
+        Self { context, batch, bounds, slots, waiting: VecDeque::new(), commands, stats, step: 0 }
+    }
+
+    /// Works until it is told to shut down or nobody can reach it any more.
+    pub(super) fn run(&mut self) {
+        while self.take_commands() {
+            self.drop_expired();
+            self.step();
+            self.publish();
+        }
+        self.fail_all(&|| Error::new(ErrorKind::Closed, "the judge was shut down before the judgment ended"));
+    }
+
+    /// Ends every job.
+    pub(super) fn fail_all(&mut self, error: &dyn Fn() -> Error) {
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Submit(job) = command {
+                self.waiting.push_back(job);
+            }
+        }
+        let running = self.slots.iter_mut().filter_map(|slot| slot.job.take());
+        for job in running.chain(self.waiting.drain(..)) {
+            job.fail(error());
+        }
+    }
+
+    /// Takes what has arrived; sleeps where there is nothing else to do. False where the thread is to end.
+    fn take_commands(&mut self) -> bool {
+        let idle = self.waiting.is_empty() && self.slots.iter().all(|slot| slot.job.is_none());
+        if idle {
+            match self.commands.recv() {
+                Ok(command) => {
+                    if !self.obey(command) {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => {
+                    if !self.obey(command) {
+                        return false;
+                    }
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Submit(job) => self.waiting.push_back(job),
+            Command::Cancel(id) => {
+                let error = || Error::new(ErrorKind::Cancelled, "the judgment was cancelled");
+                self.end_where(|job| job.id == id, |_| error());
+            }
+            Command::Shutdown => return false,
+        }
+        true
+    }
+
+    fn drop_expired(&mut self) {
+        let now = Instant::now();
+        self.end_where(|job| job.deadline <= now, Prepared::timed_out);
+    }
+
+    /// Ends the jobs that match, waiting or running, and frees their places.
+    fn end_where(&mut self, matches: impl Fn(&Prepared) -> bool, error: impl Fn(&Prepared) -> Error) {
+        let (ended, waiting): (VecDeque<_>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|job| matches(job));
+        self.waiting = waiting;
+        for job in ended {
+            let error = error(&job);
+            job.fail(error);
+        }
+        for index in 0..self.slots.len() {
+            if self.slots[index].job.as_deref().is_some_and(&matches)
+                && let Some(job) = self.vacate(index)
+            {
+                let error = error(&job);
+                job.fail(error);
+            }
+        }
+    }
+
+    /// Takes the job out of a slot and leaves what was computed of its prompt for later ones.
+    fn vacate(&mut self, index: usize) -> Option<Box<Prepared>> {
+        let slot = &mut self.slots[index];
+        let job = slot.job.take()?;
+        let kept = job.prompt_tokens.min(slot.computed);
+        self.truncate(index, kept);
+        // A prompt that another sequence holds as well is not kept twice.
+        let tokens = &self.slots[index].tokens;
+        let held_elsewhere =
+            self.slots.iter().enumerate().any(|(other, slot)| other != index && slot.tokens.starts_with(tokens));
+        if held_elsewhere {
+            self.truncate(index, 0);
+        }
+        // Before the caller hears of the end, so that the counters do not lag behind it.
+        self.publish_load();
+        Some(job)
+    }
+
+    /// Drops what a sequence holds past `length`.
+    fn truncate(&mut self, index: usize, length: usize) {
+        let slot = &mut self.slots[index];
+        let from = u32::try_from(length).expect("contexts are shorter than 2^32");
+        // Whole sequences and tails can always be removed: models that keep a running state were refused at opening.
+        let _ = self.context.clear_kv_cache_seq(Some(sequence_u32(index)), Some(from), None);
+        slot.tokens.truncate(length);
+        slot.computed = slot.computed.min(length);
+        slot.used = self.step;
+    }
+
+    /// Computes one batch and lets every job whose tokens are all computed choose its next ones.
+    fn step(&mut self) {
+        self.step += 1;
+        self.fill_batch();
+        if self.batch.n_tokens() == 0 {
+            return;
+        }
+        if let Err(error) = self.context.decode(&mut self.batch) {
+            self.recover(&error);
+            return;
+        }
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            slot.computed += std::mem::take(&mut slot.in_batch);
+            if let Some(at) = slot.logits.take() {
+                self.advance(index, at);
+            }
+        }
+    }
+
+    fn advance(&mut self, index: usize, at: i32) {
+        let slot = &mut self.slots[index];
+        let Some(job) = &mut slot.job else { return };
+        // Sampled and forced tokens differ in how they came, not in how they are computed.
+        let room = job.need.saturating_sub(slot.tokens.len());
+        match job.writer.advance(self.context.get_logits_ith(at)) {
+            Ok(next) if next.is_empty() => {
+                if let Some(job) = self.vacate(index) {
+                    job.complete();
+                }
+            }
+            Ok(next) if next.len() <= room => slot.tokens.extend(next),
+            outcome => {
+                let error = outcome.err().unwrap_or_else(|| {
+                    Error::new(ErrorKind::Internal, "the verdict takes more tokens than were set aside for it")
+                });
+                if let Some(job) = self.vacate(index) {
+                    job.fail(error);
+                }
+            }
+        }
+    }
+
+    fn fill_batch(&mut self) {
+        self.batch.clear();
+        let mut room = self.bounds.batch_tokens;
+        let decoding: Vec<_> = (0..self.slots.len())
+            .filter(|&index| self.slots[index].job.is_some() && !self.slots[index].is_prefilling())
+            .collect();
+        for &index in &decoding {
+            room -= self.add_pending(index, room);
+        }
+        if !decoding.is_empty() {
+            room = room.min(self.bounds.chunk_tokens);
+        }
+        let mut prefilling: Vec<_> = (0..self.slots.len()).filter(|&index| self.slots[index].is_prefilling()).collect();
+        prefilling.sort_unstable_by_key(|&index| self.slots[index].job.as_ref().map(|job| job.id));
+        for index in prefilling {
+            room -= self.add_pending(index, room);
+        }
+        while room > 0
+            && let Some(index) = self.admit()
+        {
+            room -= self.add_pending(index, room);
+        }
+    }
+
+    /// Puts as many pending tokens of a slot into the batch as there is room for; gives their number.
+    fn add_pending(&mut self, index: usize, room: usize) -> usize {
+        let slot = &mut self.slots[index];
+        let from = slot.computed;
+        let to = slot.tokens.len().min(from + room);
+        for place in from..to {
+            let last = place + 1 == slot.tokens.len();
+            if last {
+                slot.logits = Some(self.batch.n_tokens());
+            }
+            let token =
+                LlamaToken::new(i32::try_from(slot.tokens[place]).expect("token ids were checked on submission"));
+            let position = i32::try_from(place).expect("contexts are shorter than 2^31");
+            self.batch
+                .add(token, position, &[sequence(index)], last)
+                .expect("the batch holds as many as there is room for");
+        }
+        slot.in_batch = to - from;
+        slot.used = self.step;
+        to - from
+    }
+
+    /// Gives the first waiting job a place, where there is one.
+    fn admit(&mut self) -> Option<usize> {
+        let running = self.slots.iter().filter(|slot| slot.job.is_some());
+        let (count, reserved) = running.fold((0, 0), |(count, sum), slot| (count + 1, sum + slot.reserved()));
+        let job = self.waiting.front()?;
+        if count >= self.bounds.max_sequences || reserved + job.need > self.bounds.pool_tokens {
+            return None;
+        }
+        // The last token is always computed anew: its logits are needed.
+        let usable = &job.feed[..job.feed.len() - 1];
+        let (donor, computed, coming) = self.longest_prefix(usable);
+        if coming > computed + WORTH_WAITING {
+            return None;
+        }
+        let job = self.waiting.pop_front()?;
+        let index = self.place(donor)?;
+        if index != donor && computed > 0 {
+            let end = u32::try_from(computed).expect("contexts are shorter than 2^32");
+            // Both sequences exist, and the pool is one: see the trap about sequence ids in llama.cpp.
+            let copied = self.context.copy_kv_cache_seq(sequence(donor), sequence(index), Some(0), Some(end));
+            debug_assert!(copied.is_ok(), "positions fit");
+        } else {
+            self.truncate(index, computed);
+        }
+        let slot = &mut self.slots[index];
+        slot.tokens.clone_from(&job.feed);
+        slot.computed = computed;
+        slot.used = self.step;
+        let mut job = job;
+        job.writer.start(computed);
+        self.with_stats(|stats| stats.reused_tokens += computed as u64);
+        self.slots[index].job = Some(job);
+        self.make_room();
+        Some(index)
+    }
+
+    /// The slot that shares the longest computed prefix with `tokens`, its length, and the longest prefix that any slot
+    /// will have computed after this step.
+    fn longest_prefix(&self, tokens: &[u32]) -> (usize, usize, usize) {
+        let mut best = (0, 0, 0);
+        for (index, slot) in self.slots.iter().enumerate() {
+            let shared = slot.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+            let computed = shared.min(slot.computed);
+            if computed > best.1 {
+                best = (index, computed, best.2);
+            }
+            best.2 = best.2.max(shared);
+        }
+        best
+    }
+
+    /// A slot for a new job: a free one, else the cached one used longest ago, the donor last.
+    fn place(&mut self, donor: usize) -> Option<usize> {
+        if let Some(free) = self.slots.iter().position(Slot::is_free) {
+            return Some(free);
+        }
+        let oldest = self.oldest_cached(Some(donor))?;
+        if oldest != donor {
+            self.truncate(oldest, 0);
+        }
+        Some(oldest)
+    }
+
+    fn oldest_cached(&self, spared: Option<usize>) -> Option<usize> {
+        (0..self.slots.len())
+            .filter(|&index| self.slots[index].is_cached())
+            .min_by_key(|&index| (Some(index) == spared, self.slots[index].used))
+    }
+
+    /// Evicts cached prompts until all that is reserved fits the pool.
+    fn make_room(&mut self) {
+        while self.slots.iter().map(Slot::reserved).sum::<usize>() > self.bounds.pool_tokens {
+            let Some(oldest) = self.oldest_cached(None) else { return };
+            self.truncate(oldest, 0);
+        }
+    }
+
+    /// After a failed computation: the jobs in the batch fail, what the context holds is dropped, and work goes on.
+    fn recover(&mut self, error: &DecodeError) {
+        self.context.clear_kv_cache();
+        for slot in &mut self.slots {
+            slot.tokens.clear();
+            slot.computed = 0;
+            slot.logits = None;
+            slot.in_batch = 0;
+            if let Some(job) = slot.job.take() {
+                job.fail(Error::new(ErrorKind::Engine, format!("llama.cpp could not compute a batch: {error}")));
+            }
+        }
+    }
+
+    fn publish_load(&self) {
+        let running = self.slots.iter().filter(|slot| slot.job.is_some()).count();
+        self.with_stats(|stats| {
+            stats.waiting = self.waiting.len();
+            stats.running = running;
+        });
+    }
+
+    fn publish(&self) {
+        self.publish_load();
+        let tokens = u64::try_from(self.batch.n_tokens()).unwrap_or(0);
+        self.with_stats(|stats| {
+            stats.computed_tokens += tokens;
+            stats.steps += u64::from(tokens > 0);
+        });
+    }
+
+    fn with_stats(&self, change: impl FnOnce(&mut Stats)) {
+        if let Ok(mut stats) = self.stats.lock() {
+            change(&mut stats);
+        }
+    }
+}
+
+/// The llama.cpp sequence of a slot. There are at most 128.
+fn sequence(index: usize) -> i32 {
+    i32::try_from(index).expect("there are fewer than 256 sequences")
+}
+
+fn sequence_u32(index: usize) -> u32 {
+    u32::try_from(index).expect("there are fewer than 256 sequences")
+}
+
+/// Runs `scheduler` to its end; a panic inside fails every job instead of leaving it waiting.
+pub(super) fn run(scheduler: &mut Scheduler<'_>) -> Result<()> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scheduler.run()));
+    outcome.map_err(|panic| {
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        let text = text.unwrap_or_else(|| "no message".into());
+        let error = || Error::new(ErrorKind::Internal, format!("the engine thread panicked: {text}"));
+        scheduler.fail_all(&error);
+        error()
+    })
+}

@@ -1,0 +1,102 @@
+//! The model's vocabulary as the decoding of a judgment needs it: bytes, ends, what must not be sampled where.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::tokenize::Tokenizer;
+
+use super::guide::Guides;
+
+/// Vocabulary of one model.
+pub(super) struct Vocabulary {
+    tokenizer: Arc<Tokenizer>,
+    guides: Guides,
+    ends_text: Vec<bool>,
+    banned_in_reasoning: Vec<bool>,
+    banned_in_answer: Vec<bool>,
+}
+
+impl Vocabulary {
+    /// `ends_text` marks the tokens, by id, after which the model's text is over; there are as many as logits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where no token ends the text.
+    pub(super) fn new(tokenizer: Arc<Tokenizer>, ends_text: Vec<bool>) -> Result<Self> {
+        let size = ends_text.len();
+        let end = ends_text.iter().position(|&ends| ends).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidModel,
+                "the model's vocabulary has no end-of-text token (tokenizer.ggml.eos_token_id)",
+            )
+        })?;
+        let end = u32::try_from(end).expect("vocabularies have fewer than 2^32 tokens");
+        let guides = Guides::new(tokenizer.clone(), size, end)?;
+        // A control token would not be text; a token without bytes would write nothing, for ever.
+        let unusable = |id: usize| {
+            let id = u32::try_from(id).expect("vocabularies have fewer than 2^32 tokens");
+            tokenizer.is_control(id) || tokenizer.token_bytes(id).is_none_or(<[u8]>::is_empty)
+        };
+        let banned_in_reasoning: Vec<_> = (0..size).map(|id| ends_text[id] || unusable(id)).collect();
+        let banned_in_answer = (0..size).map(|id| !ends_text[id] && unusable(id)).collect();
+        Ok(Self { tokenizer, guides, ends_text, banned_in_reasoning, banned_in_answer })
+    }
+
+    /// Admits the token that closes the reasoning, and bans the one that opens it, within reasoning.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] where the vocabulary lacks one of them.
+    pub(super) fn set_reasoning_tokens(&mut self, open: &str, close: &str) -> Result<()> {
+        let open = self.special(open)?;
+        let close = self.special(close)?;
+        for (id, banned) in [(open, true), (close, false)] {
+            if let Some(place) = self.banned_in_reasoning.get_mut(id as usize) {
+                *place = banned;
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of a special token.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] where the vocabulary does not hold it as one token.
+    pub(super) fn special(&self, text: &str) -> Result<u32> {
+        self.tokenizer.special(text).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidProfile,
+                format!(
+                    "the model's vocabulary has no special token {text:?}, which the profile's reasoning names: \
+                     take \"reasoning\" out of the profile, or name the model's own tokens"
+                ),
+            )
+        })
+    }
+
+    pub(super) fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    pub(super) fn guides(&self) -> &Guides {
+        &self.guides
+    }
+
+    /// The bytes that a token writes.
+    pub(super) fn bytes(&self, id: u32) -> &[u8] {
+        self.tokenizer.token_bytes(id).unwrap_or_default()
+    }
+
+    /// Whether the text is over after this token.
+    pub(super) fn ends_text(&self, id: u32) -> bool {
+        self.ends_text.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// Marks, by id, what is not sampled within reasoning: ends of text, control tokens, the opening token.
+    pub(super) fn banned_in_reasoning(&self) -> &[bool] {
+        &self.banned_in_reasoning
+    }
+
+    /// Marks, by id, what is not sampled within a free answer: control tokens, but for the ends of text.
+    pub(super) fn banned_in_answer(&self) -> &[bool] {
+        &self.banned_in_answer
+    }
+}

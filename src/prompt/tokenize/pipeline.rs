@@ -1,0 +1,273 @@
+//! Byte-pair tokenization by the `tokenizers` crate: normalize, split, merge.
+//!
+//! The crate's own table of added tokens is left out: it would recognize them in any text.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizer::Range as Slice;
+use tokenizers::{
+    Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, PreTokenizerWrapper, Token,
+};
+
+use super::pre;
+use super::specials::{Extent, Piece, Special, Specials, is_blank};
+use super::vocab::{BpeVocab, Bytes, TokenKind, byte_level, letters, sentence_piece};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Largest token id that is taken; the largest vocabularies in use have some 260,000 tokens.
+const MAX_TOKEN_ID: u32 = (1 << 22) - 1;
+
+/// What turns ordinary text into ids.
+pub(super) struct Pipeline {
+    pub(super) normalizer: Option<NormalizerWrapper>,
+    pub(super) pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub(super) model: BPE,
+}
+
+impl Pipeline {
+    /// The ids of `text`, taken apart into `pieces` that cover it.
+    pub(super) fn encode(&self, text: &str, pieces: &[Piece]) -> Result<Vec<u32>> {
+        let mut ids = Vec::with_capacity(text.len() / 3);
+        self.run(text, pieces, &mut ids).map_err(|error| {
+            Error::new(ErrorKind::InvalidModel, format!("the model's tokenizer cannot write the prompt: {error}"))
+        })?;
+        Ok(ids)
+    }
+
+    fn run(&self, text: &str, pieces: &[Piece], ids: &mut Vec<u32>) -> tokenizers::Result<()> {
+        let mut splits = PreTokenizedString::from(text);
+        splits.split(|_, whole| {
+            let parts: Option<Vec<(NormalizedString, Option<Vec<Token>>)>> = pieces
+                .iter()
+                .map(|piece| {
+                    let part = whole.slice(Slice::Normalized(piece.range.clone()))?;
+                    let tokens = piece.token.map(|id| vec![Token::new(id, String::new(), (0, part.len()))]);
+                    Some((part, tokens))
+                })
+                .collect();
+            parts.ok_or_else(|| "a piece does not end at a character".into())
+        })?;
+        if let Some(normalizer) = &self.normalizer {
+            splits.normalize(|part| normalizer.normalize(part))?;
+        }
+        if let Some(pre_tokenizer) = &self.pre_tokenizer {
+            pre_tokenizer.pre_tokenize(&mut splits)?;
+        }
+        splits.tokenize(|part| self.model.tokenize(part.get()))?;
+        for (_, _, tokens) in splits.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+            ids.extend(tokens.iter().flatten().map(|token| token.id));
+        }
+        Ok(())
+    }
+}
+
+/// What this crate reads of a `tokenizer.json`. Truncation, padding and post-processing are left out on purpose: a prompt
+/// is never cut, and its template writes every token that belongs into it.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    decoder: Option<serde_json::Value>,
+    model: ModelFile,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+    #[serde(flatten)]
+    extent: Extent,
+}
+
+#[derive(Deserialize)]
+struct ModelFile {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    vocab: Vocab,
+    merges: Vec<Merge>,
+}
+
+/// Two tokens that become one. Written as `"a b"` or, in newer files, `["a", "b"]`.
+struct Merge(String, String);
+
+impl Merge {
+    /// Reads `a b`. The first may itself begin with a blank in vocabularies that are not written in an alphabet.
+    fn parse(text: &str) -> Option<Self> {
+        let first = text.chars().next()?.len_utf8();
+        let blank = first + text[first..].find(' ')?;
+        Some(Self(text[..blank].to_owned(), text[blank + 1..].to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Merge;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a merge: \"a b\" or [\"a\", \"b\"]")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Merge, E> {
+                Merge::parse(text).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Merge, A::Error> {
+                let missing = |count| serde::de::Error::invalid_length(count, &Self);
+                let first = list.next_element()?.ok_or_else(|| missing(0))?;
+                let second = list.next_element()?.ok_or_else(|| missing(1))?;
+                Ok(Merge(first, second))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+fn invalid(what: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidModel, format!("the model's tokenizer {what}"))
+}
+
+/// Reads a `tokenizer.json`.
+pub(super) fn from_json(json: &[u8]) -> Result<(Pipeline, Specials, Bytes)> {
+    let File { added_tokens, normalizer, pre_tokenizer, decoder, model } = serde_json::from_slice(json)
+        .map_err(|error| Error::new(ErrorKind::InvalidModel, format!("tokenizer.json is not valid: {error}")))?;
+    if let Some(kind) = model.kind.as_deref().filter(|&kind| kind != "BPE") {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("tokenizer.json holds a {kind} model: only BPE is supported"),
+        ));
+    }
+    let affix = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
+    if affix.into_iter().flatten().any(|affix| !affix.is_empty()) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "tokenizer.json marks the parts of a word by prefix or suffix: not supported",
+        ));
+    }
+    let largest = model.vocab.values().copied().chain(added_tokens.iter().map(|token| token.id)).max().unwrap_or(0);
+    if largest > MAX_TOKEN_ID {
+        return Err(invalid(format!("has token id {largest}: the limit is {MAX_TOKEN_ID}")));
+    }
+
+    let in_alphabet = decoder.is_some_and(|decoder| decoder.to_string().contains("\"ByteLevel\""));
+    let mut bytes = vec![Vec::new(); largest as usize + 1];
+    for (text, &id) in &model.vocab {
+        bytes[id as usize] = if in_alphabet { byte_level(text) } else { sentence_piece(text) };
+    }
+    let unknown = model.unk_token.clone();
+    let mut specials = Vec::with_capacity(added_tokens.len());
+    for token in added_tokens {
+        bytes[token.id as usize] = token.content.clone().into_bytes();
+        let control = token.special || !is_blank(&token.content);
+        if unknown.as_ref() != Some(&token.content) {
+            let Added { id, content: text, extent, .. } = token;
+            specials.push(Special { text, id, control, extent });
+        }
+    }
+    let specials = Specials::new(specials, [])?;
+    // A character that is neither a token nor written by bytes would be left out without a word.
+    if !in_alphabet && !model.byte_fallback && model.unk_token.is_none() {
+        return Err(invalid("has no token for unknown text"));
+    }
+    if in_alphabet {
+        check_letters(&model.vocab)?;
+    }
+    let bpe = merges(model, &specials)?;
+    Ok((Pipeline { normalizer, pre_tokenizer, model: bpe }, specials, Bytes::collect(bytes)))
+}
+
+/// Builds what a GGUF file holds.
+pub(super) fn from_bpe(vocab: BpeVocab) -> Result<(Pipeline, Specials, Bytes)> {
+    let recipe = pre::recipe(&vocab.pre)?;
+    if vocab.tokens.len() > MAX_TOKEN_ID as usize {
+        return Err(invalid(format!("has {} tokens: the limit is {MAX_TOKEN_ID}", vocab.tokens.len())));
+    }
+    let specials = Specials::of_kinds(vocab.tokens.iter().map(|token| (token.text.as_bytes(), token.kind)))?;
+    let bytes = Bytes::collect(vocab.tokens.iter().map(|token| match token.kind {
+        TokenKind::Normal | TokenKind::Byte => byte_level(&token.text),
+        _ => token.text.clone().into_bytes(),
+    }));
+    let merges_file = vocab
+        .merges
+        .iter()
+        .map(|text| Merge::parse(text).ok_or_else(|| invalid(format!("has a merge that is not two tokens: {text:?}"))))
+        .collect::<Result<Vec<_>>>()?;
+    let mut texts = Vocab::with_capacity(vocab.tokens.len());
+    for (id, token) in (0_u32..).zip(vocab.tokens) {
+        if token.kind != TokenKind::Unused {
+            texts.insert(token.text, id);
+        }
+    }
+    check_letters(&texts)?;
+    let model = ModelFile {
+        kind: None,
+        unk_token: None,
+        continuing_subword_prefix: None,
+        end_of_word_suffix: None,
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: recipe.ignore_merges,
+        vocab: texts,
+        merges: merges_file,
+    };
+    let model = merges(model, &specials)?;
+    Ok((Pipeline { normalizer: recipe.normalizer, pre_tokenizer: recipe.pre_tokenizer, model }, specials, bytes))
+}
+
+/// Checks that every text can be written.
+fn check_letters(vocab: &Vocab) -> Result<()> {
+    match letters().find(|letter| !vocab.contains_key(letter.encode_utf8(&mut [0; 4]) as &str)) {
+        Some(letter) => Err(invalid(format!("has no token for the byte that {letter:?} stands for"))),
+        None => Ok(()),
+    }
+}
+
+/// The byte-pair model without any control token: none can be looked up, none can come out of a merge.
+fn merges(file: ModelFile, specials: &Specials) -> Result<BPE> {
+    let ModelFile { mut vocab, merges, .. } = file;
+    let is_control = |text: &str| specials.id(text).is_some_and(|id| specials.is_control(id));
+    vocab.retain(|text, _| !is_control(text));
+    let mut kept = Vec::with_capacity(merges.len());
+    for Merge(first, second) in merges {
+        let merged = format!("{first}{second}");
+        if [&first, &second, &merged].into_iter().any(|text| is_control(text)) {
+            continue;
+        }
+        if let Some(missing) = [&first, &second, &merged].into_iter().find(|&text| !vocab.contains_key(text)) {
+            return Err(invalid(format!("merges {first:?} and {second:?}, but has no token {missing:?}")));
+        }
+        kept.push((first, second));
+    }
+    let mut builder = BPE::builder()
+        .vocab_and_merges(vocab, kept)
+        // The crate's cache keeps words of users in every thread for as long as the thread lives; it saves a third of the
+        // time.
+        .cache_capacity(0)
+        .fuse_unk(file.fuse_unk)
+        .byte_fallback(file.byte_fallback)
+        .ignore_merges(file.ignore_merges);
+    if let Some(unknown) = file.unk_token {
+        builder = builder.unk_token(unknown);
+    }
+    builder.build().map_err(|error| invalid(format!("cannot be built: {error}")))
+}

@@ -1,0 +1,131 @@
+//! `dicast judge` and `dicast doctor` with a small random model: its verdicts mean nothing, but are complete.
+
+use serde_json::Value;
+
+use super::support::{Folder, Ran, dicast, fixture, run, run_with_input, text};
+
+const REQUEST: &str = r#"{"principle":"Be brief.","prompt":"Why?","responses":{"long":"Because of many things.","kurz \u001b[2J 短":"So.","c":""}}"#;
+
+fn judge(args: &[&str]) -> Ran {
+    let model = fixture("tiny-qwen3.gguf");
+    let fixed = ["judge", "--model", text(&model), "--max-reasoning-tokens", "8", "--threads", "1"];
+    run(fixed.iter().chain(args))
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn json_holds_a_complete_verdict_in_the_order_given() {
+    let folder = Folder::new();
+    let request = folder.file("r.json", REQUEST);
+    let ran = judge(&["--json", text(&request)]).succeeds();
+    assert_eq!(ran.stderr, "");
+    assert_eq!(ran.stdout.lines().count(), 1);
+    let verdict: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let names = ["long", "kurz \u{1b}[2J 短", "c"];
+    assert_eq!(keys(&verdict["scores"]), names);
+    assert_eq!(keys(&verdict["expected_scores"]), names);
+    let mut ranking: Vec<&str> =
+        verdict["ranking"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    ranking.sort_unstable();
+    let mut sorted = names;
+    sorted.sort_unstable();
+    assert_eq!(ranking, sorted);
+    for score in verdict["scores"].as_object().unwrap().values() {
+        assert!((1..=5).contains(&score.as_i64().unwrap()));
+    }
+}
+
+#[test]
+fn standard_input_files_and_options_ask_the_same() {
+    let folder = Folder::new();
+    let model = fixture("tiny-qwen3.gguf");
+    let verdict = |ran: Ran| {
+        let mut verdict: Value = serde_json::from_str(&ran.succeeds().stdout).unwrap();
+        // What differs from run to run.
+        verdict.as_object_mut().unwrap().remove("timing_ms");
+        verdict
+    };
+    let request = folder.file("r.json", r#"{"principle":"@p","prompt":"q","responses":{"a":"x=y","b":"z"}}"#);
+    let answer = folder.file("b.txt", "z");
+    let from_file = verdict(judge(&["--json", text(&request)]));
+    let from_stdin = verdict(run_with_input(
+        dicast(["judge", "--json", "-m", text(&model), "--max-reasoning-tokens", "8", "--threads", "1", "-"]),
+        std::fs::read(&request).unwrap(),
+    ));
+    let response = format!("b=@{}", text(&answer));
+    let options = ["--json", "--principle", "@@p", "--prompt", "q", "--response", "a=x=y", "--response", &response];
+    assert_eq!(from_stdin, from_file);
+    assert_eq!(verdict(judge(&options)), from_file);
+}
+
+#[test]
+fn options_of_the_request_go_before_those_of_the_command_and_these_before_the_configuration() {
+    let folder = Folder::new();
+    let aliases = |options: &str, args: &[&str]| {
+        let request = format!(r#"{{"principle":"p","prompt":"q","responses":{{"b":"x","a":"y"}}{options}}}"#);
+        let request = folder.file("r.json", request);
+        let ran = judge(&[&["--json", "--no-reasoning", text(&request)], args].concat()).succeeds();
+        let verdict: Value = serde_json::from_str(&ran.stdout).unwrap();
+        keys(&verdict["aliases"]).join(" ")
+    };
+    let config = folder.file("c.json", r#"{"options":{"mask":"off"}}"#);
+    let config = ["--config", text(&config)];
+    assert_eq!(aliases("", &[]), "model-1 model-2");
+    assert_eq!(aliases("", &config), "b a");
+    assert_eq!(aliases("", &[config[0], config[1], "--mask", "given"]), "model-1 model-2");
+    assert_eq!(aliases(r#","options":{"mask":"off"}"#, &["--mask", "given"]), "b a");
+}
+
+#[test]
+fn people_get_a_table_without_escapes_of_others() {
+    let folder = Folder::new();
+    let request = folder.file("r.json", REQUEST);
+    let ran = judge(&[text(&request)]).succeeds();
+    assert!(ran.stdout.starts_with("Be brief.\n"), "{}", ran.stdout);
+    for word in ["response", "score", "expected", "█", "\n1   ", "\n3   ", "tokens: prompt", r"kurz \u{1b}[2J 短"] {
+        assert!(ran.stdout.contains(word), "{word:?} is missing in {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains('\u{1b}'), "no colours outside of a terminal");
+    let two = judge(&[text(&request), text(&request)]).succeeds();
+    assert_eq!(two.stdout.matches("Be brief.").count(), 2);
+}
+
+#[test]
+fn a_failed_judgment_ends_with_1_and_the_others_are_shown() {
+    let folder = Folder::new();
+    let good = folder.file("good.json", REQUEST);
+    let long = format!(r#"{{"principle":"p","prompt":"{}","responses":{{"a":"x"}}}}"#, "word ".repeat(9000));
+    let long = folder.file("long.json", long);
+    let ran = judge(&["--json", text(&good), text(&long)]).fails(1, &["error: ", "8192"]);
+    let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(keys(&lines[0]["scores"]).len(), 3);
+    assert_eq!(lines[1]["error"]["kind"], "context_overflow");
+}
+
+#[test]
+fn a_model_that_cannot_be_opened_is_told_apart() {
+    let folder = Folder::new();
+    let request = folder.file("r.json", REQUEST);
+    let with = |model: &str| run(["judge", "--model", model, text(&request)]);
+    with(text(&folder.path("none.gguf"))).fails(2, &["none.gguf", "no such model file"]);
+    with(text(&folder.file("text.gguf", "hello"))).fails(2, &["text.gguf"]);
+    with(text(&fixture("tiny-qwen3-no-template.gguf"))).fails(2, &["no chat template"]);
+}
+
+#[test]
+fn doctor_opens_the_model() {
+    let model = fixture("tiny-qwen3.gguf");
+    let ran = run(["doctor", "--json", "--model", text(&model)]).succeeds();
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["model"]["ok"], true);
+    assert_eq!(report["model"]["engine"], "local");
+    assert_eq!(report["devices"][0]["backend"], "CPU");
+    let ran = run(["doctor", "--json", "--model", "none.gguf"]);
+    assert_eq!(ran.code, 2);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["model"]["error"]["kind"], "model_not_found");
+    assert!(run(["doctor", "--model", text(&model)]).succeeds().stdout.contains("opens with the local engine"));
+}

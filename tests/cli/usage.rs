@@ -1,0 +1,192 @@
+//! What needs no model: usage, bad input, profiles, completions, the man page.
+
+use super::support::{Folder, dicast, run, run_with_input, text};
+
+#[test]
+fn usage_errors_end_with_2() {
+    run(["nonsense"]).fails(2, &["unrecognized subcommand"]);
+    run(["judge"]).fails(2, &["required"]);
+    run(["judge", "--principle", "p"]).fails(2, &["--prompt"]);
+    run(["batch", "in.jsonl"]).fails(2, &["--output"]);
+    run(["batch", "in", "-o", "out", "--concurrency", "0"]).fails(2, &["concurrency"]);
+    run(["judge", "--mask", "maybe", "x.json"]).fails(2, &["shuffle"]);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    assert!(run(["--help"]).succeeds().stdout.contains("Exit codes: 0 all judged"));
+    assert_eq!(run(["--version"]).succeeds().stdout, format!("dicast {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_model_must_be_named_and_the_error_says_how() {
+    let judge = ["judge", "--principle", "p", "--prompt", "q", "--response", "a=x"];
+    run(judge).fails(2, &["error: no model is named", "hint: ", "--model", "DICAST_MODEL"]);
+    let ran = run(judge.iter().copied().chain(["--json"])).fails(2, &["no model is named"]);
+    let error: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(error["error"]["kind"], "invalid_config");
+    let url = "http://localhost:8000/v1";
+    run(judge.iter().copied().chain(["--model", url])).fails(2, &["remote engine", "hint: "]);
+    let ran: super::support::Ran = dicast(judge).env("DICAST_MODEL", url).output().unwrap().into();
+    ran.fails(2, &["remote engine"]);
+}
+
+#[test]
+fn bad_settings_are_named() {
+    let folder = Folder::new();
+    let request = folder.file("r.json", r#"{"principle":"p","prompt":"q","responses":{"a":"x"}}"#);
+    let judge = |args: &[&str]| run(["judge", text(&request), "--model", "m.gguf"].iter().chain(args));
+    judge(&["--temperature", "9"]).fails(2, &["options: temperature is 9", "from 0 to 2"]);
+    judge(&["--top-p", "nan"]).fails(2, &["top_p is NaN"]);
+    let config = |json: &str| {
+        let config = folder.file("config.json", json);
+        judge(&["--config", text(&config)])
+    };
+    config(r#"{"local":{"threats":3}}"#).fails(2, &["config.json", "unknown field `threats`", "line 1 column"]);
+    config(r#"{"local":{"max_sequences":1000}}"#).fails(2, &["local.max_sequences is 1000"]);
+    config("{").fails(2, &["config.json", "not valid"]);
+    judge(&["--config", text(&folder.path("none.json"))]).fails(1, &["none.json"]);
+}
+
+#[test]
+fn bad_requests_are_told_before_a_model_is_loaded() {
+    let folder = Folder::new();
+    let judge = |content: &[u8]| {
+        let request = folder.file("request.json", content);
+        run(["judge", text(&request), "--model", "missing.gguf"])
+    };
+    judge(b"{\"principle\":").fails(1, &["request.json", "not valid", "line 1"]);
+    judge(b"\xff").fails(1, &["request.json", "not UTF-8", "offset 0"]);
+    judge(br#"{"principle":"p","prompt":"q","responses":{}}"#).fails(1, &["no responses"]);
+    judge(br#"{"principle":"p","prompt":"q","responses":{"a":"x","a":"y"}}"#).fails(1, &["\"a\" is given twice"]);
+    let many: Vec<String> = (0..33).map(|index| format!("\"r{index}\":\"\"")).collect();
+    judge(format!(r#"{{"principle":"p","prompt":"q","responses":{{{}}}}}"#, many.join(",")).as_bytes())
+        .fails(1, &["33 responses", "limit is 32"]);
+    run(["judge", "none.json", "--model", "m.gguf"]).fails(1, &["cannot read none.json"]);
+    let ran = run_with_input(dicast(["judge", "-", "--model", "missing.gguf"]), "nonsense");
+    ran.fails(1, &["-: the request is not valid"]);
+}
+
+#[test]
+fn an_output_that_is_not_ours_is_left_alone() {
+    let folder = Folder::new();
+    let model = folder.file("m.gguf", "not a model");
+    let input = folder.file("in.jsonl", "{}\n");
+    let output = folder.file("out.jsonl", "precious\n");
+    let batch = |input: &str, output: &str| run(["batch", input, "-o", output, "--model", text(&model)]);
+    batch(text(&input), text(&output)).fails(2, &["out.jsonl exists", "--overwrite"]);
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "precious\n");
+    batch(text(&input), text(&input)).fails(2, &["same file"]);
+    batch(text(&folder.path("none")), text(&output)).fails(1, &["cannot read"]);
+    batch(text(&input), text(&folder.path("no/such/out.jsonl"))).fails(1, &["cannot write"]);
+}
+
+#[test]
+fn an_empty_input_is_complete_without_a_model() {
+    let folder = Folder::new();
+    let model = folder.file("m.gguf", "not a model");
+    let input = folder.file("in.jsonl", " \n\n");
+    let output = folder.path("out.jsonl");
+    for _ in 0..2 {
+        let ran = run(["batch", text(&input), "-o", text(&output), "--model", text(&model)]).succeeds();
+        assert!(ran.stderr.contains("0 results"), "{ran:?}");
+        assert_eq!(std::fs::read_to_string(&output).unwrap(), "");
+    }
+}
+
+#[test]
+fn the_built_in_profile_passes_its_own_check() {
+    let folder = Folder::new();
+    let shown = run(["profile", "show"]).succeeds().stdout;
+    let file = folder.file("p.json", &shown);
+    assert!(run(["profile", "check", text(&file)]).succeeds().stdout.contains("is valid"));
+    let broken = folder.file("q.json", shown.replace("\"format\": 1", "\"format\": 9"));
+    let ran = run(["profile", "check", text(&file), text(&broken)]).fails(2, &["q.json", "format is 9"]);
+    assert!(ran.stdout.contains("p.json"));
+    run(["profile", "check", text(&folder.path("none"))]).fails(2, &["none"]);
+}
+
+#[test]
+fn a_system_prompt_is_imported_without_running_anything() {
+    let folder = Folder::new();
+    let source = folder.file("processing.py", "SYSTEM_PROMPT = \"\"\"Judge \\u0041ll.\"\"\"\nraise SystemExit(3)\n");
+    let profile = folder.path("m.profile.json");
+    run(["profile", "import", text(&source), "-o", text(&profile)]).succeeds();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&profile).unwrap()).unwrap();
+    assert_eq!(json["system_prompt"], "Judge All.");
+    run(["profile", "import", text(&source), "-o", text(&profile)]).fails(2, &["exists", "--overwrite"]);
+    run(["profile", "import", text(&source), "-o", text(&profile), "--overwrite"]).succeeds();
+    let model = folder.file("m.gguf", "");
+    assert!(run(["profile", "show", "--model", text(&model)]).succeeds().stdout.contains("Judge All."));
+    let empty = folder.file("empty.py", "x = 1\n");
+    run(["profile", "import", text(&empty)]).fails(2, &["empty.py", "SYSTEM_PROMPT"]);
+}
+
+#[test]
+fn a_reward_anything_model_without_a_profile_gets_the_command_that_makes_one() {
+    let folder = Folder::new();
+    let model = folder.file("RewardAnything-8B-v1-Q8_0.gguf", "");
+    run(["profile", "show", "--model", text(&model)]).fails(2, &["dicast profile import", "pip download"]);
+}
+
+#[test]
+fn doctor_says_what_this_build_can_do() {
+    let ran = run(["doctor", "--json"]).succeeds();
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["engines"][0]["name"], "local");
+    assert_eq!(report["engines"][0]["available"], cfg!(feature = "local"));
+    assert!(report["machine"]["threads"].as_u64().unwrap() > 0);
+    assert!(report["model"].is_null());
+    let ran = run(["doctor"]).succeeds();
+    assert!(ran.stdout.contains("Engines") && ran.stdout.contains("none named"), "{ran:?}");
+    run(["doctor", "--model", "none.gguf"]).fails(2, &["none.gguf"]);
+}
+
+#[test]
+fn completions_and_man_page_know_every_verb() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(["completions", shell]).succeeds().stdout;
+        assert!(script.contains("overwrite") && script.contains("doctor"), "{shell}");
+    }
+    let page = run(["man"]).succeeds().stdout;
+    for word in [".TH dicast", "DICAST JUDGE", "DICAST BATCH", "DICAST DOCTOR", "Exit codes"] {
+        assert!(page.contains(word), "{word}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_error_for_what_is_only_shown() {
+    let mut child = dicast(["man"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_verdict_is_read_out_of_text() {
+    let folder = Folder::new();
+    let aliases = folder.file("a.json", r#"{"model-1":"z","model-2":"a"}"#);
+    let parse = |args: &[&str], text: &str| run_with_input(dicast(["parse"].iter().chain(args)), text);
+    let judged = "<think>\nhm\n</think>\n{\"scores\": {\"model-1\": 2, \"model-2\": 4,}, \"best-to-worst\": [\"model-2\", \"model-1\"]}";
+    let ran = parse(&["--json", "--aliases", text(&aliases)], judged).succeeds();
+    let verdict: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(verdict["scores"], serde_json::json!({ "z": 2, "a": 4 }));
+    assert_eq!(verdict["ranking"], serde_json::json!(["a", "z"]));
+    assert_eq!(verdict["reasoning"].as_str().unwrap().trim(), "hm");
+    assert_eq!(verdict["repairs"].as_array().unwrap().len(), 1);
+    let ran = parse(&["--aliases", text(&aliases)], judged).succeeds();
+    assert!(ran.stdout.contains("1   a") && ran.stdout.contains("mended: "), "{ran:?}");
+
+    let ran = parse(&["--json", "--names", r#"["a","b"]"#], r#"{"scores": {"a": 1}}"#).fails(1, &[]);
+    let error: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(error["error"]["kind"], "invalid_verdict");
+    assert!(error["error"]["partial"].as_object().is_some_and(|partial| partial.len() == 2));
+    parse(&["--names", r#"["a"]"#], "nothing").fails(1, &["error: "]);
+
+    parse(&["--names", "a,b"], "").fails(2, &["--names is not a JSON list"]);
+    parse(&["--names", "[]"], "").fails(2, &["no names"]);
+    parse(&["--names", r#"["a","a"]"#], "").fails(2, &["\"a\" is given twice"]);
+    let twice = folder.file("t.json", r#"{"m":"a","m":"b"}"#);
+    parse(&["--aliases", text(&twice)], "").fails(2, &["\"m\" is given twice"]);
+    parse(&[], "").fails(2, &["--aliases"]);
+}

@@ -1,0 +1,152 @@
+//! Profiles: where they are found, what they hold, and what is read from the reference's wheel.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use dicast::config::Mask;
+use dicast::prompt::import::import;
+use dicast::prompt::profile::{Profile, is_reward_anything};
+use dicast::{Error, ErrorKind};
+use zip::write::SimpleFileOptions;
+
+/// An empty folder for one test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("profile").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn wheel(path: &Path, files: &[(&str, &[u8])]) {
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).expect("a file"));
+    for (name, content) in files {
+        zip.start_file(*name, SimpleFileOptions::default()).expect("an entry");
+        zip.write_all(content).expect("written");
+    }
+    zip.finish().expect("a wheel");
+}
+
+#[track_caller]
+fn is_error(result: Result<Profile, Error>, kind: ErrorKind, parts: &[&str]) {
+    let error = result.expect_err("an error");
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(parts.iter().all(|part| error.message().contains(part)), "{error}");
+}
+
+#[test]
+fn the_built_in_profile_is_whole_and_survives_json() {
+    let profile = Profile::builtin();
+    profile.check().expect("valid");
+    assert_eq!(Profile::from_json(&profile.to_json()).expect("a profile"), profile);
+    // The prompt shows the very layout that a guided verdict follows.
+    let layout = profile.verdict.layout.replace("%scores%", "\"model-1\": 3, \"model-2\": 5");
+    assert!(profile.system_prompt.contains(&layout.replace("%ranking%", "\"model-2\", \"model-1\"")));
+}
+
+#[test]
+fn a_profile_is_found_beside_its_model() {
+    let folder = folder("beside");
+    let model = folder.join("judge.Q8_0.gguf");
+    assert_eq!(Profile::find(&model).expect("nothing"), None);
+    assert_eq!(Profile::for_model(&model, &["Some judge"]).expect("the built-in one"), Profile::builtin());
+
+    let named = |name: &str| Profile { name: name.into(), ..Profile::builtin() };
+    fs::write(folder.join("dicast-profile.json"), named("of the folder").to_json()).expect("written");
+    assert_eq!(Profile::find(&model).expect("found").expect("one").name, "of the folder");
+    fs::write(folder.join("judge.Q8_0.profile.json"), named("of the model").to_json()).expect("written");
+    assert_eq!(Profile::for_model(&model, &["RewardAnything"]).expect("found").name, "of the model");
+    assert_eq!(Profile::find(&folder).expect("found").expect("one").name, "of the folder");
+}
+
+#[test]
+fn a_reward_anything_model_without_a_profile_names_the_command() {
+    let folder = folder("missing");
+    let command = |stem: &str| {
+        format!(
+            "dicast profile import rewardanything-1.0.1-py3-none-any.whl -o {}",
+            folder.join(format!("{stem}.profile.json")).display()
+        )
+    };
+    let steps = "pip download --no-deps rewardanything==1.0.1";
+    let by_file = Profile::for_model(&folder.join("RewardAnything-8B-v1.Q4_K_M.gguf"), &[]);
+    is_error(by_file, ErrorKind::InvalidProfile, &[&command("RewardAnything-8B-v1.Q4_K_M"), steps]);
+    let by_name = Profile::for_model(&folder.join("model.gguf"), &["Qwen3", "reward-anything 8B"]);
+    is_error(by_name, ErrorKind::InvalidProfile, &[&command("model"), steps]);
+    for (name, is) in [("REWARDANYTHING", true), ("Reward Anything", true), ("reward-model-for-anything", false)] {
+        assert_eq!(is_reward_anything(name), is, "{name}");
+    }
+}
+
+#[test]
+fn a_bad_profile_is_named_with_what_is_wrong() {
+    let folder = folder("bad");
+    let path = folder.join("p.json");
+    is_error(Profile::load(&path), ErrorKind::InvalidProfile, &["p.json"]);
+    let good = Profile::builtin().to_json();
+    for (from, to, what) in [
+        ("\"format\": 1", "\"format\": 2", "format is 2"),
+        ("\"name\"", "\"nom\"", "nom"),
+        ("\"max\": 5", "\"max\": 10", "scale is 1 to 10"),
+        ("%ranking%", "%scores%", "%ranking%"),
+        ("\"model-\"", "\"model\\n\"", "alias_prefix"),
+        ("\"open\": \"<think>\"", "\"open\": \"\"", "reasoning.open"),
+        ("\"decoding\": {}", "\"decoding\": {\"temperature\": 3}", "decoding: temperature is 3"),
+        ("system_user_json", "chatml", "chatml"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        fs::write(&path, good.replace(from, to)).expect("written");
+        is_error(Profile::load(&path), ErrorKind::InvalidProfile, &["p.json", what]);
+    }
+    fs::write(&path, b"{\"name\": \"\xff\"}").expect("written");
+    is_error(Profile::load(&path), ErrorKind::InvalidProfile, &["p.json", "offset 10"]);
+    fs::write(&path, vec![b' '; (4 << 20) + 1]).expect("written");
+    is_error(Profile::load(&path), ErrorKind::InvalidProfile, &["p.json", "larger than"]);
+    is_error(Profile::load(&folder), ErrorKind::InvalidProfile, &["bad"]);
+}
+
+#[test]
+fn a_prompt_is_imported_from_python_and_from_a_wheel() {
+    let folder = folder("import");
+    let source = "import torch\nSYSTEM_PROMPT = '''\n Ünï \\\"x\\\" '''  # trained\nraise SystemExit\n";
+    let python = folder.join("processing.py");
+    fs::write(&python, source).expect("written");
+    let profile = import(&python).expect("a profile");
+    assert_eq!(profile.system_prompt, "\n Ünï \"x\" ");
+    assert_eq!((profile.decoding.mask, profile.decoding.mask_seed), (Some(Mask::Shuffle), Some(42)));
+    assert_eq!(profile.decoding.temperature, None);
+    assert_eq!(Profile::from_json(&profile.to_json()).expect("a profile"), profile);
+
+    let path = folder.join("x.whl");
+    let other = b"SYSTEM_PROMPT = 'another'";
+    wheel(&path, &[("a.py", other), ("rewardanything/processing.py", source.as_bytes()), ("b.txt", b"\xff")]);
+    assert_eq!(import(&path).expect("a profile"), profile);
+    wheel(&path, &[("x/__init__.py", b""), ("x/prompts.py", other)]);
+    assert_eq!(import(&path).expect("a profile").system_prompt, "another");
+}
+
+#[test]
+fn what_cannot_be_imported_is_an_error_that_says_why() {
+    let folder = folder("refused");
+    let path = folder.join("x.whl");
+    is_error(import(&path), ErrorKind::Io, &["x.whl"]);
+    let invalid = |parts: &[&str]| is_error(import(&path), ErrorKind::InvalidProfile, parts);
+
+    wheel(&path, &[("x.py", b"A = 1")]);
+    invalid(&["x.whl", "no Python file of the wheel assigns SYSTEM_PROMPT"]);
+    wheel(&path, &[("x.py", b"\nSYSTEM_PROMPT = make()")]);
+    invalid(&["x.py in the wheel: line 2"]);
+    wheel(&path, &[("x.py", &vec![b' '; (4 << 20) + 1])]);
+    invalid(&["x.py", "larger than 4194304 bytes"]);
+    wheel(&path, &[("x.py", b"SYSTEM_PROMPT = ''")]);
+    invalid(&["SYSTEM_PROMPT has 0 bytes"]);
+
+    let mut damaged = fs::read(&path).expect("readable");
+    damaged.truncate(damaged.len() / 2);
+    fs::write(&path, &damaged).expect("written");
+    invalid(&["the wheel is damaged"]);
+    fs::write(&path, b"\x7fELF\xff").expect("written");
+    invalid(&["neither a wheel nor Python source"]);
+    fs::write(&path, "PROMPT = 'x'").expect("written");
+    invalid(&["no SYSTEM_PROMPT is assigned at module level"]);
+}
