@@ -73,6 +73,12 @@ fn a_missing_ranking_is_an_error_or_derived() {
     assert_eq!(read.ranked_names().collect::<Vec<_>>(), ["b", "a", "c"]);
     assert_eq!(read.repairs, [Repair::RankingDerived]);
     assert_eq!(read.flags, [Flag::Ties]);
+    // Expected scores, once known, part the two that have one score.
+    let mut refined = read.clone();
+    refined.scores[0].expected = Some(3.9);
+    refined.scores[2].expected = Some(4.2);
+    refined.refine_derived_ranking();
+    assert_eq!(refined.ranked_names().collect::<Vec<_>>(), ["b", "c", "a"]);
     assert!(verdict::parse(r#"{"best-to-worst": ["model-1"]}"#, &names(), &profile(), &policy).is_err());
 }
 

@@ -127,7 +127,11 @@ impl Tags<'_> {
 
     fn at(&self, text: &str, start: usize) -> Option<Tag> {
         let rest = &text[start..];
-        if let Some((open, close)) = self.own {
+        let own = self.own.filter(|(open, close)| {
+            let first = rest.as_bytes().first();
+            first == open.as_bytes().first() || first == close.as_bytes().first()
+        });
+        if let Some((open, close)) = own {
             if rest.starts_with(close) {
                 return Some(Tag { start, end: start + close.len(), closes: true, own: true });
             }
@@ -143,6 +147,10 @@ impl Tags<'_> {
             _ => return None,
         };
         let window = &rest[bracket.len_utf8()..];
+        // In square brackets only the form of one family of models is known.
+        if bracket == '[' && !window.trim_start_matches('/').starts_with("THINK]") {
+            return None;
+        }
         let name = window.trim_start_matches(['/', '\\', '|', ' ']);
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return None;
@@ -152,8 +160,7 @@ impl Tags<'_> {
         let inner = window[..end].trim_matches(|c: char| c == '|' || c == ' ');
         let name = inner.trim_start_matches(['/', '\\', ' ']);
         let named = TAGS.iter().any(|tag| name.eq_ignore_ascii_case(tag));
-        // In square brackets only the form of one family of models is known: `[THINK]`.
-        if !named || (bracket == '[' && name != "THINK") {
+        if !named {
             return None;
         }
         let closes = name.len() < inner.len() || name.starts_with("end_");

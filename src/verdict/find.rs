@@ -12,7 +12,7 @@ const MAX_UNESCAPED: usize = 3;
 /// How many structures are read. Past it the text is no answer.
 const MAX_STRUCTURES: usize = 4096;
 /// How many structures that the text cuts and that say nothing are searched from within.
-const MAX_CUT: usize = 2;
+const MAX_CUT: usize = 1;
 /// Longest heading, in bytes.
 const MAX_HEADING: usize = 256;
 

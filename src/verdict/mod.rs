@@ -107,6 +107,19 @@ impl Verdict {
         self.scores.iter().find(|scored| scored.name == name).map(|scored| scored.score)
     }
 
+    /// Puts a ranking that was derived from the scores in order again, now that expected scores are known: they part
+    /// responses of one score. A ranking that the judge wrote is left as it is.
+    pub fn refine_derived_ranking(&mut self) {
+        if self.repairs.contains(&Repair::RankingDerived) {
+            let scores = &self.scores;
+            let expected = |index: usize| scores[index].expected.unwrap_or(scores[index].score);
+            self.ranking.sort_by(|&a, &b| {
+                let by_score = scores[b].score.total_cmp(&scores[a].score);
+                by_score.then(expected(b).total_cmp(&expected(a))).then(a.cmp(&b))
+            });
+        }
+    }
+
     /// The names, best first.
     pub fn ranked_names(&self) -> impl Iterator<Item = &str> {
         self.ranking.iter().map(|&index| self.scores[index].name.as_str())
