@@ -110,7 +110,7 @@ impl<'c> Interpreter<'c> {
             return;
         }
         let fields = fields(group);
-        let (mut names, mut others) = (Vec::new(), Vec::new());
+        let (mut names, mut others, mut ranked) = (Vec::new(), Vec::new(), Vec::new());
         let mut own_scores = false;
         for field in &fields {
             let (key, own) = self.context.keys.read(field.key);
@@ -125,15 +125,31 @@ impl<'c> Interpreter<'c> {
                 Key::Rank(order) => {
                     self.note_key(field.key, own);
                     self.ranking(&field.nodes, order);
+                    ranked.extend(&field.nodes);
                 }
                 _ => others.push((field, key == Key::Wrapper || key == Key::Label || key == Key::Value)),
             }
+        }
+        if !self.reading.scores.seen {
+            self.ranked_records(&ranked, depth);
         }
         if flat || own_scores || self.reading.ranking.seen {
             self.flat_scores(&names, own_scores, depth);
         }
         if !self.reading.scores.seen || !self.reading.ranking.seen {
             self.nested(&others, depth);
+        }
+    }
+
+    /// Reads the scores of a ranking that is a list of records: `{"rank": 1, "model": "model-3", "score": 5}`.
+    fn ranked_records(&mut self, lists: &[&Node<'_>], depth: usize) {
+        for list in lists {
+            let Node::Group(list) = list else { continue };
+            for entry in &list.entries {
+                if let (None, Node::Group(record)) = (&entry.key, &entry.value) {
+                    self.record(record, depth);
+                }
+            }
         }
     }
 

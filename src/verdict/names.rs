@@ -93,7 +93,20 @@ impl<'a> Names<'a> {
             return Match::Mended(place);
         }
         let normal = normal_form(trimmed);
-        self.loose().resolve(trimmed, &normal, numbers).map_or(Match::None, Match::Mended)
+        let loose = self.loose();
+        let place = loose.resolve(trimmed, &normal, numbers).or_else(|| self.with_addition(trimmed, &normal));
+        place.map_or(Match::None, Match::Mended)
+    }
+
+    /// A name with an addition that says nothing else: `model-1 (alpha)` with the caller's name, `model-1 score`.
+    fn with_addition(&self, trimmed: &str, normal: &str) -> Option<usize> {
+        let loose = self.loose();
+        if let Some((head, inner)) = trimmed.split_once('(') {
+            let [head, inner] = [head, inner].map(|part| loose.resolve(part.trim(), &normal_form(part), false));
+            return head.filter(|_| inner == head);
+        }
+        let head = normal.strip_suffix("score").or_else(|| normal.strip_suffix("rating"))?;
+        loose.resolve("", head, false)
     }
 
     fn loose(&self) -> &Loose {

@@ -324,6 +324,7 @@ impl Reader<'_> {
         let ranks: Vec<(usize, usize)> =
             self.items.iter().filter_map(|item| item.number.map(|number| (item.place, number))).collect();
         let by_rank = by_rank(&ranks, count);
+        let by_rank_failed = by_rank.is_none();
         let called_ranks = self.object || self.items.iter().any(|item| item.rank);
         let mut readings = Vec::new();
         // Called ranks decide where the key does not say that the order does.
@@ -337,12 +338,7 @@ impl Reader<'_> {
                 listed.iter().enumerate().map(|(place, &number)| (place, number + 1)).collect();
             readings.extend(self::by_rank(&numbers, count));
         }
-        if called_ranks
-            && readings.len() < 2
-            && ranks.len() == count
-            && self.order == Order::Unsaid
-            && readings.first() == Some(&listed)
-        {
+        if called_ranks && by_rank_failed && ranks.len() == count && self.order == Order::Unsaid {
             self.found.ranking.fault("the ranks are not 1 to the number of responses, each once".into());
             return self.found;
         }
