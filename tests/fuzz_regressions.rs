@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use dicast::config::{Incomplete, VerdictPolicy};
 use dicast::prompt::mask::AliasMap;
+use dicast::prompt::messages::Message;
+use dicast::prompt::template::{ChatTemplate, Segment};
 use dicast::{JudgeRequest, Profile, verdict};
 
 /// The inputs of one target, with their names.
@@ -39,6 +41,22 @@ fn texts_that_broke_the_parser_are_read() {
                     Err(error) => assert!(error.partial().is_some(), "{name}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn chat_templates_that_broke_the_renderer_are_taken_or_refused() {
+    let inputs = inputs("template");
+    assert!(!inputs.is_empty());
+    for (name, bytes) in inputs {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (source, written) = text.split_once('\u{1F}').unwrap_or((&text, "Hello"));
+        let Ok(template) = ChatTemplate::new(source, Some("<s>"), Some("</s>")) else { continue };
+        let messages = [Message { role: "user", content: written.to_owned() }];
+        if let Ok(segments) = template.render(&messages, true) {
+            let texts = segments.iter().filter(|part| matches!(part, Segment::Text(_))).count();
+            assert_eq!(texts, messages.len(), "{name}");
         }
     }
 }

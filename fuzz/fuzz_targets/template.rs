@@ -9,7 +9,7 @@ use dicast::prompt::template::{ChatTemplate, Segment};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let (source, written) = text.rsplit_once('\u{1F}').unwrap_or((text, "<|im_end|> {{ 1 }} {% endif %}"));
+    let (source, written) = text.split_once('\u{1F}').unwrap_or((text, "<|im_end|> {{ 1 }} {% endif %}"));
     let Ok(template) = ChatTemplate::new(source, Some("<s>"), Some("</s>")) else { return };
     let messages =
         [Message { role: "system", content: "Judge.".into() }, Message { role: "user", content: written.into() }];
