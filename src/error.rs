@@ -115,7 +115,7 @@ impl std::fmt::Display for ErrorKind {
 /// What could be read of a verdict that is not complete.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartialVerdict {
-    /// The scores that could be read, by the names of the request and in its order; `None` where none could be trusted.
+    /// All scores, by the names of the request and in its order; `None` where one of them could not be trusted.
     pub scores: Option<Vec<(String, f64)>>,
     /// The whole ranking, best first, where it alone could be read.
     pub ranking: Option<Vec<String>>,

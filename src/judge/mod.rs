@@ -238,6 +238,7 @@ impl Reader {
             scored.expected = Some(expected_score(profile.scale, &distribution));
             scored.distribution = Some(distribution);
         }
+        verdict.refine_derived_ranking();
         if reasoning_truncated {
             verdict.flags.push(Flag::ReasoningTruncated);
         }
