@@ -11,12 +11,14 @@ import numpy as np
 
 import attributes
 import data
+import prose
 from attributes import FAMILIES, LEVELS, TAGS
 from principles import HIGH, LOW, principle
 
 LENGTHS = (128, 192, 256, 384, 512, 768, 1024, 1536)
 ROWS = 44  # output positions per item that are trained on: all that carry information, and some of the layout
 LINE = 10  # level words in a reasoning line
+MENTIONS = 12  # places of an item at which the keyword is looked for
 ANSWERS = 5
 PRINCIPLE_LENGTH = 64
 VERDICT_LENGTH = 128
@@ -46,7 +48,7 @@ def encode(tokenizer, items):
         prompts.append(data.render(item["principle"], item["prompt"], item["answers"]))
         outputs.append(data.target(item["criteria"], item["levels"]))
     texts = [p[0] + "".join(part for part, _ in o) for p, o in zip(prompts, outputs)]
-    for item, (prompt, (_, principle_end), places), output, code in zip(items, prompts, outputs, tokenizer.encode_batch(texts)):
+    for item, (prompt, (principle_begin, principle_end), places), output, code in zip(items, prompts, outputs, tokenizer.encode_batch(texts)):
         offsets = np.array(code.offsets)
         starts, ends = offsets[:, 0], offsets[:, 1]
         first = int(np.searchsorted(starts, len(prompt)))
@@ -84,7 +86,14 @@ def encode(tokenizer, items):
             ids=code.ids, first=first, role=role, principle_end=_token_of(starts, principle_end - 1), classes=criteria_classes(item["criteria"]),
             tokens=np.array(tokens), tags=np.concatenate(tags), levels=np.concatenate(levels), owners=np.array(owners), lasts=lasts,
             picked=[[LEVEL_OFFSET[f] + one[f] for f, _ in item["criteria"]] for one in item["levels"]],
+            named=_named(starts, prompt, principle_begin, principle_end, item["keyword"]) if known[-1] else None,
             line=line, line_answer=np.repeat(np.arange(len(places)), len(item["criteria"])))
+
+
+def _named(starts, prompt, begin, end, keyword):
+    """The token at which the keyword ends in the principle."""
+    at = prompt.lower().find(keyword.lower(), begin, end)
+    return None if at < 0 else _token_of(starts, at + len(keyword) - 1)
 
 
 def _new_word(tokens):
@@ -99,7 +108,7 @@ def pack(rng, encoded, length):
         ids=np.zeros((count, length), np.int32), row=np.zeros(rows, np.int32), column=np.zeros(rows, np.int32), goal=full(rows), role=np.zeros(rows, np.int32),
         principle_end=np.zeros(count, np.int32), classes=np.zeros((count, 2), np.int32), owner=full(count, length),
         tags=np.full((count, length, len(TAGS)), IGNORE, np.int8), levels=np.full((count, length, len(FAMILIES)), IGNORE, np.int8),
-        last=full(count, ANSWERS), picked=full(count, ANSWERS, 2), line=full(count, LINE), line_last=np.zeros((count, LINE), np.int32))
+        mention=full(count, MENTIONS), named=np.zeros((count, MENTIONS), np.int32), last=full(count, ANSWERS), picked=full(count, ANSWERS, 2), line=full(count, LINE), line_last=np.zeros((count, LINE), np.int32))
     filled = 0
     for i, e in enumerate(encoded):
         ids = np.array(e["ids"])
@@ -118,6 +127,12 @@ def pack(rng, encoded, length):
         batch["last"][i, : len(e["lasts"])] = e["lasts"]
         for j, picked in enumerate(e["picked"]):
             batch["picked"][i, j, : len(picked)] = picked
+        if e["named"] is not None:
+            found = e["tags"][:, TAGS.index("keyword")] > 0
+            there, elsewhere = e["tokens"][found][: MENTIONS // 2], rng.permutation(e["tokens"][~found])
+            places = np.concatenate([there, elsewhere])[:MENTIONS]
+            # Where nothing matches, the first token is looked at.
+            batch["mention"][i, : len(places)], batch["named"][i, : len(there)] = places, e["named"]
         # The word at position t is predicted from position t - 1.
         batch["line"][i, : len(e["line"])] = e["line"] - 1
         batch["line_last"][i, : len(e["line"])] = np.array(e["lasts"])[e["line_answer"]]
@@ -183,6 +198,26 @@ def verdict_batch(rng, tokenizer, size):
         at[row, :count], own[row, :count], ends_of[row, :count] = places, words, (words[best, 1], words[worst, 1])
         row += 1
     return dict(ids=ids, goal=goal, at=at, own=own, ends=ends_of)
+
+
+def word_forms(tokenizer):
+    """[[token, ...], ...]: for each word the tokens that it ends in, as its case and what stands before it vary."""
+    forms = []
+    for word in sorted({*prose.NOUNS, *prose.VERBS}):
+        shown = [word, f" {word}", word.capitalize(), f" {word.capitalize()}"]
+        forms.append([tokenizer.encode(text).ids[-1] for text in shown])
+    return forms
+
+
+def form_batch(rng, forms, size):
+    """[word, word in another form, distance] of tokens, each word in one pair only."""
+    pairs, used = [], set()
+    while len(pairs) < size:
+        pair = rng.choices(rng.choice(forms), k=2)
+        if used.isdisjoint(pair):
+            used.update(pair)
+            pairs.append([*pair, rng.randint(20, 900)])
+    return np.array(pairs, np.int32)
 
 
 def principle_batch(rng, tokenizer, size, held=False, pairs=0.2):

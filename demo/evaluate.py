@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from itertools import combinations
@@ -58,8 +59,8 @@ class ThroughTraining:
 
 
 class ThroughEngine:
-    def __init__(self, program, model):
-        self.program, self.model = program, model
+    def __init__(self, program, model, more):
+        self.program, self.model, self.more = program, model, more
 
     def __call__(self, items):
         with tempfile.TemporaryDirectory() as folder:
@@ -67,9 +68,9 @@ class ThroughEngine:
             keys = ("principle", "prompt", "responses")
             source.write_text("".join(json.dumps({k: i[k] for k in keys}, ensure_ascii=False) + "\n" for i in items))
             # Lines that failed are part of the measure, so a non-zero exit status is not an error here.
-            done = subprocess.run([self.program, "batch", source, "-o", result, "--model", self.model], capture_output=True, text=True)
+            subprocess.run([self.program, "batch", source, "-o", result, "--model", self.model, *self.more])
             if not result.exists():
-                raise SystemExit(f"{self.program} wrote no result: {done.stderr}")
+                raise SystemExit(f"{self.program} wrote no result")
             verdicts = read(result)
         if len(verdicts) != len(items):
             raise SystemExit(f"{len(items)} requests, {len(verdicts)} results")
@@ -149,14 +150,16 @@ def example(judge):
 
 
 def main():
+    sys.stdout.reconfigure(line_buffering=True)
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--folder", default=HERE / "hf", help="exported judge, Hugging Face form")
     args.add_argument("--dicast", help="the engine's program; needs --model")
     args.add_argument("--model", help="the GGUF file for --dicast")
+    args.add_argument("--unguided", action="store_true", help="with --dicast: do not hold verdicts to the grammar")
     args.add_argument("--limit", type=int, help="only so many held-out items")
     args.add_argument("--mistakes", action="store_true", help="list the hand-written items that were judged wrong")
     a = args.parse_args()
-    judge = ThroughEngine(a.dicast, a.model) if a.dicast else ThroughTraining(a.folder)
+    judge = ThroughEngine(a.dicast, a.model, ["--no-guided"] if a.unguided else []) if a.dicast else ThroughTraining(a.folder)
     heldout, written = read(HERE / "heldout.jsonl")[: a.limit], read(HERE / "handwritten.jsonl")
     verdicts = judge(heldout)
     table("Held out", heldout, verdicts, judge(turned(heldout, "opposite")))

@@ -26,6 +26,7 @@ from model import MATRICES, rms, rope, rope_table
 
 # Where each kind of knowledge is asked for: the index of the layer after which its head reads.
 MARKS_AFTER, PRINCIPLE_AFTER, LEVELS_AFTER = 1, 2, 3
+COPY_LAYER = 2  # its first heads look up whether a word is the one that the principle names
 KEYWORD_TAG = TAGS.index("keyword")
 ROLE_WEIGHT = np.array([0.2, 1.0, 3.0, 2.0, 2.0], np.float32)
 
@@ -78,6 +79,18 @@ def attention_loss(layer, x, places, goals, group, c):
     return cross_entropy(scores, goals)
 
 
+def form_loss(net, pairs, c):
+    """Lets the copying heads find the last token of a word in any of its forms ("Garlic", " garlic") among others, at any
+    distance. Whole items name too few words to teach it."""
+    layer = net["layers"][COPY_LAYER]
+    size = c.heads // c.kv_heads
+    project = lambda tokens, matrix, count, norm: rms((rms(net["emb"][tokens], layer["attn_norm"]) @ matrix[:, : count * c.head_dim]).reshape(-1, count, c.head_dim), norm)
+    q = rope(project(pairs[:, 0], layer["q"], size, layer["q_norm"]), rope_table(pairs[:, 2], c))
+    k = project(pairs[:, 1], layer["k"], 1, layer["k_norm"])[:, 0]
+    scores = jnp.einsum("agd,bd->agb", q, k) * c.head_dim**-0.5
+    return cross_entropy(scores, jnp.repeat(jnp.arange(len(pairs))[:, None], size, 1))
+
+
 def loss_fn(p, batch, c):
     net, extra = p["net"], p["heads"]
     states, _ = model.trunk(net, batch["ids"], c)
@@ -106,8 +119,10 @@ def loss_fn(p, batch, c):
     pick = cross_entropy(picked, batch["picked"])
     # Where a level word is due, look at the end of its answer.
     look = attention_loss(net["layers"][-1], states[-2], batch["line"], batch["line_last"], 0, c)
-    total = main + 0.4 * asked + 1.0 * marks + 0.1 * owner + 0.25 * level + 0.4 * pick + 0.2 * look
-    return total, (jnp.stack([main, asked, marks, owner, level, pick, look]), hits)
+    copy = attention_loss(net["layers"][COPY_LAYER], states[COPY_LAYER - 1], batch["mention"], batch["named"], 0, c)
+    form = form_loss(net, batch["forms"], c)
+    total = main + 0.4 * asked + 1.0 * marks + 0.1 * owner + 0.25 * level + 0.4 * pick + 0.2 * look + 0.2 * copy + 0.1 * form
+    return total, (jnp.stack([main, asked, marks, owner, level, pick, look, copy, form]), hits)
 
 
 def orthogonal(g):
@@ -208,7 +223,7 @@ def main():
 
     halves = lambda make, size: jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), make(rng, tokenizer, size))
     print("parameters", sum(x[0].size for x in jax.tree.leaves(p["net"])), "vocabulary", c.vocab, flush=True)
-    rng = random.Random(a.seed)
+    rng, forms = random.Random(a.seed + start), batches.word_forms(tokenizer)
     unseen = batches.principle_batch(random.Random("unseen"), tokenizer, 400, held=True)
     count = 0 if not start else start + a.warmup
     if not start:
@@ -231,13 +246,14 @@ def main():
         for _ in range(a.verdicts):
             p, moments, compared = step_verdict(p, moments, halves(batches.verdict_batch, 24), rate, float(count))
         batch = queue.get()
+        batch["forms"] = np.stack([batches.form_batch(rng, forms, 96) for _ in range(parts)])
         p, moments, loss, hit = step_items(p, moments, batch, rate, float(count))
         seen += batch["ids"].size
         losses.append(np.asarray(loss).mean(0))
         hits += np.asarray(hit).sum(0)
         if step % 25 == 24 or last:
             seconds = spent + time.time() - began
-            print(f"step {step + 1} {seconds / 60:.1f} min {seen / (time.time() - began):.0f} tok/s | main/asked/marks/owner/level/pick/look",
+            print(f"step {step + 1} {seconds / 60:.1f} min {seen / (time.time() - began):.0f} tok/s | main/asked/marks/owner/level/pick/look/copy/form",
                   " ".join(f"{v:.3f}" for v in np.mean(losses, 0)), "| right layout/says/level/score/rank", " ".join(f"{v:.3f}" for v in hits[:, 0] / np.maximum(1, hits[:, 1])),
                   "| compared", f"{float(compared[0]):.3f}", "| unseen wording", np.asarray(principle_accuracy(p, unseen)), flush=True)
             losses, hits = [], np.zeros((5, 2))
