@@ -343,6 +343,7 @@ public:
     void setCacheSaltID(CacheSaltIDType cacheSaltID);
 
 private:
+    friend class Executor;
     class Impl;
     std::unique_ptr<Impl> mImpl;
 };
