@@ -9,7 +9,7 @@ Usage: make_engine.sh [options] FOLDER
 Writes FOLDER/config.json and FOLDER/rank*.engine for Dicast's stand-in for TensorRT-LLM (tests only).
 
   --tokenizer DIR        copy tokenizer.json, tokenizer_config.json and generation_config.json, where they are, from DIR
-  --profile FILE         copy FILE to FOLDER/dicast.json
+  --profile FILE         copy FILE to FOLDER/dicast-profile.json
   --script FILE          copy FILE to FOLDER/standin.script; - reads it from the standard input
   --architecture NAME    default Qwen3ForCausalLM
   --version VERSION      the release that config.json names, default 1.2.1
@@ -132,7 +132,7 @@ if [ -n "$tokenizer" ]; then
         fi
     done
 fi
-[ -z "$profile" ] || cp "$profile" "$folder/dicast.json"
+[ -z "$profile" ] || cp "$profile" "$folder/dicast-profile.json"
 case $script in
     '') ;;
     -) cat >"$folder/standin.script" ;;

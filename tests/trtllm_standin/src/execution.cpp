@@ -88,7 +88,9 @@ void Executor::Impl::run()
         auto const before = active_.size();
         collect();
         std::chrono::duration<double, std::milli> const spent = Clock::now() - start;
+        // Before the answers, so that who has an answer finds it in the statistics.
         recordStats(static_cast<SizeType32>(before - active_.size()), spent.count());
+        publish(std::exchange(answers_, {}));
     }
     {
         std::scoped_lock const lock{responseMutex_};
@@ -189,8 +191,8 @@ void Executor::Impl::fetch()
         }
         catch (std::exception const& error)
         {
-            publish({Response{id, std::string{"Encountered an error when fetching new request: "} + error.what(),
-                clientId}});
+            answers_.emplace_back(
+                id, std::string{"Encountered an error when fetching new request: "} + error.what(), clientId);
         }
     }
 }
@@ -566,17 +568,15 @@ void Executor::Impl::respond(Active& active)
     }
     if (active.error)
     {
-        publish({Response{id, *active.error, clientId}});
+        answers_.emplace_back(id, *active.error, clientId);
         return;
     }
-    std::vector<Response> responses;
     auto result = resultOf(active);
     if (active.rule->twice && result.isFinal)
     {
-        responses.emplace_back(id, result, clientId);
+        answers_.emplace_back(id, result, clientId);
     }
-    responses.emplace_back(id, std::move(result), clientId);
-    publish(std::move(responses));
+    answers_.emplace_back(id, std::move(result), clientId);
 }
 
 Result Executor::Impl::resultOf(Active& active)
@@ -619,6 +619,10 @@ Result Executor::Impl::resultOf(Active& active)
 
 void Executor::Impl::publish(std::vector<Response>&& responses)
 {
+    if (responses.empty())
+    {
+        return;
+    }
     {
         std::scoped_lock const lock{responseMutex_};
         for (auto& response : responses)
@@ -639,7 +643,7 @@ void Executor::Impl::die(Crash how)
         queue.swap(queue_);
         cancelled_.clear();
     }
-    std::vector<Response> responses;
+    auto responses = std::exchange(answers_, {});
     for (auto& active : active_)
     {
         responses.emplace_back(active.queued.id, "the worker died", active.queued.request.clientId);

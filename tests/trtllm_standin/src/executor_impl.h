@@ -129,6 +129,7 @@ private:
 
     // Of the execution thread alone.
     ActiveList active_;
+    std::vector<Response> answers_;
     std::optional<dicast::standin::KvBlocks> kv_;
     std::map<std::string, std::shared_ptr<dicast::standin::Grammar>> grammars_;
     IterationType iteration_{0};
