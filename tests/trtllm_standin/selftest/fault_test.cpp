@@ -46,6 +46,8 @@ void opening()
     CHECK(open(two, orchestrated) == "tllm");
     orchestrated.setParallelConfig(parallel("/bin/sh"));
     CHECK(open(two, orchestrated).empty());
+    orchestrated.setLogitsPostProcessorConfig(executor::LogitsPostProcessorConfig{});
+    CHECK(open(two, orchestrated) == "tllm");
     ::setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
     CHECK(open(two, plain).empty());
     ::setenv("OMPI_COMM_WORLD_RANK", "1", 1);

@@ -149,6 +149,8 @@ void Executor::Impl::checkParallel(ParallelConfig const& parallel)
         // Workers are not run here; that they could be is what a wrong path shows.
         STANDIN_CHECK(::access(orchestrator->getWorkerExecutablePath().c_str(), X_OK) == 0,
             "MPI_Comm_spawn failed: no executable at " + orchestrator->getWorkerExecutablePath());
+        STANDIN_CHECK(!postProcessors_,
+            "Serialization of executorConfig with logitsPostProcessor is currently not supported.");
         participant_ = false;
         return;
     }
@@ -179,6 +181,8 @@ std::vector<IdType> Executor::Impl::enqueue(Request const* requests, std::size_t
         auto& queued = fresh.emplace_back();
         queued.request = *requests[i].mImpl;
         queued.arrival = Clock::now();
+        STANDIN_CHECK(participant_ || !queued.request.postProcessor,
+            "Serialization of Request with logitsPostProcessor is currently not supported.");
         auto const& name = queued.request.postProcessorName;
         if (name && *name != Request::kBatchedPostProcessorName)
         {

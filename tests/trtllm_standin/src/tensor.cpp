@@ -50,6 +50,12 @@ std::shared_ptr<runtime::ITensor> allocate(DataType type, Shape shape, MemoryTyp
     return tensor;
 }
 
+Tensor copyTo(Tensor const& from, Tensor to)
+{
+    to.setFrom(from);
+    return to;
+}
+
 } // namespace
 
 namespace detail
@@ -83,19 +89,25 @@ Tensor Tensor::of(DataType dataType, void* data, Shape shape)
     return Tensor{std::move(tensor)};
 }
 
-Tensor Tensor::copyToCpu(CudaStreamPtr) const
+Tensor Tensor::pooledPinned(DataType dataType, Shape shape)
 {
-    auto copy = Tensor::cpu(getDataType(), getShape());
-    copy.setFrom(*this);
-    return copy;
+    return Tensor{allocate(dataType, shape, MemoryType::kCPU_PINNEDPOOL)};
 }
 
-Tensor Tensor::copyToPinned(CudaStreamPtr) const
+Tensor Tensor::managed(DataType dataType, Shape shape) { return Tensor{allocate(dataType, shape, MemoryType::kUVM)}; }
+
+Tensor Tensor::gpu(DataType, CudaStreamPtr, Shape) { STANDIN_FAIL("the stand-in has no GPU"); }
+
+Tensor Tensor::copyToCpu(CudaStreamPtr) const { return copyTo(*this, Tensor::cpu(getDataType(), getShape())); }
+Tensor Tensor::copyToPinned(CudaStreamPtr) const { return copyTo(*this, Tensor::pinned(getDataType(), getShape())); }
+
+Tensor Tensor::copyToPooledPinned(CudaStreamPtr) const
 {
-    auto copy = Tensor::pinned(getDataType(), getShape());
-    copy.setFrom(*this);
-    return copy;
+    return copyTo(*this, Tensor::pooledPinned(getDataType(), getShape()));
 }
+
+Tensor Tensor::copyToManaged(CudaStreamPtr) const { return copyTo(*this, Tensor::managed(getDataType(), getShape())); }
+Tensor Tensor::copyToGpu(CudaStreamPtr stream) const { return Tensor::gpu(getDataType(), stream, getShape()); }
 
 void* Tensor::getData() { return tensor_ ? tensor_->data : nullptr; }
 void const* Tensor::getData() const { return tensor_ ? tensor_->data : nullptr; }

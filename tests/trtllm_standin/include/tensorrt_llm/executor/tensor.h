@@ -76,12 +76,48 @@ public:
 
     [[nodiscard]] Tensor copyToPinned(Tensor::CudaStreamPtr stream = nullptr) const;
 
+    static Tensor pooledPinned(DataType dataType, Shape shape = {});
+
+    template <typename T>
+    static Tensor pooledPinned(Shape shape = {})
+    {
+        return Tensor::pooledPinned(getRuntimeType<T>(), shape);
+    }
+
+    [[nodiscard]] Tensor copyToPooledPinned(Tensor::CudaStreamPtr stream = nullptr) const;
+
+    static Tensor managed(DataType dataType, Shape shape = {});
+
+    template <typename T>
+    static Tensor managed(Shape shape = {})
+    {
+        return Tensor::managed(getRuntimeType<T>(), shape);
+    }
+
+    [[nodiscard]] Tensor copyToManaged(Tensor::CudaStreamPtr stream = nullptr) const;
+
+    static Tensor gpu(DataType dataType, CudaStreamPtr stream, Shape shape = {});
+
+    template <typename T>
+    static Tensor gpu(CudaStreamPtr stream, Shape shape = {})
+    {
+        return Tensor::gpu(getRuntimeType<T>(), std::move(stream), shape);
+    }
+
+    [[nodiscard]] Tensor copyToGpu(Tensor::CudaStreamPtr stream) const;
+
     static Tensor of(DataType dataType, void* data, Shape shape);
 
     template <typename T>
     static Tensor of(T* data, Shape shape)
     {
         return of(getRuntimeType<T>(), static_cast<void*>(data), shape);
+    }
+
+    template <typename T>
+    static Tensor of(T& data)
+    {
+        return of(data.data(), {static_cast<Shape::DimType64>(data.size())});
     }
 
     Tensor() noexcept = default;
