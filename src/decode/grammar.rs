@@ -354,7 +354,8 @@ fn lark_names(rule: &str, names: &[String], take: usize) -> String {
         let _ = write!(text, "{or} {} {rule}_rest::set_bit({bit}) %if bit_clear({bit})", quoted(name));
     }
     let bits = format!("[0:{}]", names.len());
-    let complete = if take == names.len() { format!("is_ones({bits})") } else { format!("bit_count_ge({bits}, {take})") };
+    let complete =
+        if take == names.len() { format!("is_ones({bits})") } else { format!("bit_count_ge({bits}, {take})") };
     let _ = write!(text, "\n{rule}_rest::_ : \"\" %if {complete}\n  | \", \" {rule}::_ %if not({complete})\n");
     text
 }

@@ -5,12 +5,12 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dicast::ErrorKind;
 use dicast::config::Options;
 use dicast::decode::plan::Plan;
-use dicast::engine::{self, Engine as _, Job, Sampling};
+use dicast::engine::{self, Generation, Job, Sampling};
 use dicast::prompt::Prompter;
 use dicast::prompt::template::ChatTemplate;
+use dicast::{ErrorKind, Result};
 
 use crate::support::{Folder, answer, request};
 
@@ -35,8 +35,7 @@ fn nothing_is_lost_or_answered_twice() {
     );
     let folder = Folder::with(&script, &["--max-batch-size", "256"]);
     let opened = engine::open(&folder.config()).unwrap();
-    let template =
-        ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref()).unwrap();
+    let template = ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref()).unwrap();
     let prompter = Prompter::new(opened.profile, template, opened.tokenizer).unwrap();
     let engine = opened.engine;
 
@@ -69,7 +68,7 @@ fn nothing_is_lost_or_answered_twice() {
                         deadline: now + patience,
                     };
                     let (answers, counts, sender) = (answers.clone(), counts.clone(), sender.clone());
-                    let done = move |outcome: dicast::Result<dicast::engine::Generation>| {
+                    let done = move |outcome: Result<Generation>| {
                         answers[index].fetch_add(1, Ordering::SeqCst);
                         let kind = match outcome {
                             Ok(generation) => {

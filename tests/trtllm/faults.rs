@@ -55,7 +55,9 @@ impl Case {
 
 #[test]
 fn what_is_thrown_at_submission_fails_that_request_alone() {
-    for (kind, words) in [("tllm", "no room today"), ("request", "no room today"), ("std", "no room today"), ("int", "exception")] {
+    for (kind, words) in
+        [("tllm", "no room today"), ("request", "no room today"), ("std", "no room today"), ("int", "exception")]
+    {
         let error = Case::passing(&format!("throw_at_enqueue {kind} no room today\n"));
         assert_eq!(error.kind(), ErrorKind::Engine, "{kind}: {error}");
         assert!(error.message().contains(words), "{kind}: {error}");
@@ -82,7 +84,9 @@ fn what_is_thrown_in_a_step_fails_what_was_in_it() {
 
 #[test]
 fn every_reason_to_finish_is_known_or_an_error() {
-    for (reason, kind) in [(0, ErrorKind::Engine), (4, ErrorKind::Timeout), (5, ErrorKind::Cancelled), (77, ErrorKind::Engine)] {
+    for (reason, kind) in
+        [(0, ErrorKind::Engine), (4, ErrorKind::Timeout), (5, ErrorKind::Cancelled), (77, ErrorKind::Engine)]
+    {
         let error = Case::passing(&format!("text Hm\nfinish_reason {reason}\n"));
         assert_eq!(error.kind(), kind, "{reason}: {error}");
         if reason == 77 {
@@ -169,7 +173,11 @@ fn what_the_constructor_throws_says_what_to_do() {
     let cases = [
         ("tllm CUDA error: no CUDA-capable device is detected", ErrorKind::Unsupported, "no NVIDIA GPU"),
         ("tllm CUDA runtime error in cudaMalloc: out of memory", ErrorKind::Engine, "kv_memory_fraction"),
-        ("std Error Code 1: Serialization: Failed to deserialize the engine", ErrorKind::InvalidModel, "build it again"),
+        (
+            "std Error Code 1: Serialization: Failed to deserialize the engine",
+            ErrorKind::InvalidModel,
+            "build it again",
+        ),
         ("int 42", ErrorKind::Engine, "no C++ exception type"),
     ];
     for (line, kind, words) in cases {

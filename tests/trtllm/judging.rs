@@ -106,7 +106,10 @@ fn without_reasoning_the_verdict_comes_at_once() {
 
 #[test]
 fn an_unguided_verdict_is_read_as_it_comes() {
-    let folder = Folder::new(&format!("rule contains cut short\ntext Hm.{CLOSE}\\n\\n{{\"scores\":\n\nrule\n{}", answer(&[4, 2], &[0, 1])));
+    let folder = Folder::new(&format!(
+        "rule contains cut short\ntext Hm.{CLOSE}\\n\\n{{\"scores\":\n\nrule\n{}",
+        answer(&[4, 2], &[0, 1])
+    ));
     let judge = folder.judge();
     let mut complete = request(2, "this");
     complete.options.guided = Some(false);

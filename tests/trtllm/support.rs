@@ -37,7 +37,8 @@ impl Folder {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         folder.write("standin.script", script);
-        std::fs::copy(repository().join("demo/dicast-demo.profile.json"), folder.0.join("dicast-profile.json")).unwrap();
+        std::fs::copy(repository().join("demo/dicast-demo.profile.json"), folder.0.join("dicast-profile.json"))
+            .unwrap();
         folder
     }
 
@@ -73,8 +74,7 @@ impl Drop for Folder {
 
 /// A rule's text: some reasoning, then a verdict with these scores in the order shown, ranked as given.
 pub(crate) fn answer(scores: &[u8], ranking: &[usize]) -> String {
-    let scores: Vec<_> =
-        scores.iter().zip(1..).map(|(score, number)| format!("\"model-{number}\": {score}")).collect();
+    let scores: Vec<_> = scores.iter().zip(1..).map(|(score, number)| format!("\"model-{number}\": {score}")).collect();
     let ranking: Vec<_> = ranking.iter().map(|place| format!("\"model-{}\"", place + 1)).collect();
     format!(
         "text The shorter one is better.{CLOSE}\\n\\n{{\\n  \"scores\": {{{}}},\\n  \"best-to-worst\": [{}]\\n}}\n",

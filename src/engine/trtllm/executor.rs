@@ -5,7 +5,7 @@
 //! does not answer any more.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cxx::{SharedPtr, UniquePtr};
@@ -117,7 +117,14 @@ impl Executor {
     }
 
     /// Takes a job on. `done` is called once, whatever comes.
-    pub(super) fn submit(&self, id: JobId, mut writer: Box<Writer>, submitted: Instant, deadline: Instant, done: Completion) {
+    pub(super) fn submit(
+        &self,
+        id: JobId,
+        mut writer: Box<Writer>,
+        submitted: Instant,
+        deadline: Instant,
+        done: Completion,
+    ) {
         {
             let mut state = self.state();
             if let Some(error) = state.refusal() {
@@ -354,7 +361,8 @@ impl Executor {
         let counted = *self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
         let jobs = self.state().jobs.len();
         let waiting = jobs.min(counted.queued as usize);
-        let block = if counted.tokens_per_block == 0 { self.tokens_per_block } else { counted.tokens_per_block as usize };
+        let block =
+            if counted.tokens_per_block == 0 { self.tokens_per_block } else { counted.tokens_per_block as usize };
         Stats {
             waiting,
             running: jobs - waiting,

@@ -52,9 +52,10 @@ pub(super) fn told(doing: &str, message: &str) -> Error {
 pub(super) fn failed(doing: &str, status: &Status) -> Error {
     match status.code {
         Code::Memory => Error::new(ErrorKind::Engine, format!("{doing}: out of host memory")),
-        Code::Foreign => {
-            Error::new(ErrorKind::Engine, format!("{doing}: TensorRT-LLM threw something that is no C++ exception type"))
-        }
+        Code::Foreign => Error::new(
+            ErrorKind::Engine,
+            format!("{doing}: TensorRT-LLM threw something that is no C++ exception type"),
+        ),
         _ => told(doing, &status.message),
     }
 }
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn known_failures_say_what_to_do() {
-        let error = told("opening", "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMalloc: out of memory (x.cpp:1)\n1 0x7f");
+        let error =
+            told("opening", "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMalloc: out of memory (x.cpp:1)\n1 0x7f");
         assert_eq!(error.kind(), ErrorKind::Engine);
         assert!(error.message().contains("kv_memory_fraction") && !error.message().contains("0x7f"), "{error}");
         assert_eq!(told("opening", "CUDA error: no CUDA-capable device is detected").kind(), ErrorKind::Unsupported);

@@ -140,10 +140,13 @@ impl Writer {
         let (verdict, verdict_tokens) = match plan.verdict {
             VerdictPlan::Guided { grammar, consistent } => {
                 let guide = vocabulary.first_stage(&grammar, consistent, reasons)?;
-                let whole = if guide.last { guide.most_tokens } else { vocabulary.most_tokens(&grammar.example())? + 1 };
+                let whole =
+                    if guide.last { guide.most_tokens } else { vocabulary.most_tokens(&grammar.example())? + 1 };
                 (VerdictWriter::Guided { grammar, consistent, guide }, whole)
             }
-            VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens: max_tokens as usize }, max_tokens as usize),
+            VerdictPlan::Free { max_tokens } => {
+                (VerdictWriter::Free { max_tokens: max_tokens as usize }, max_tokens as usize)
+            }
         };
         let mut writer = Self {
             sampling,
@@ -241,7 +244,12 @@ impl Writer {
     ///
     /// # Errors
     /// Where the executor ended the request for another reason than that its text was over.
-    pub(super) fn advance(&mut self, reply: &Reply, probe: Option<&Probe>, submitted: Instant) -> Result<Option<Order>> {
+    pub(super) fn advance(
+        &mut self,
+        reply: &Reply,
+        probe: Option<&Probe>,
+        submitted: Instant,
+    ) -> Result<Option<Order>> {
         let finish = finish(reply.finish_reason())?;
         let terms = self.terms.clone();
         let vocabulary = &terms.vocabulary;

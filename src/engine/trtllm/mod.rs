@@ -10,6 +10,7 @@
 //! ```
 
 #[expect(unsafe_code, reason = "declares the border to C++, and that its types may change threads")]
+#[expect(unreachable_pub, unused_qualifications, reason = "cxx writes such code")]
 mod bridge;
 mod executor;
 mod failure;
@@ -195,9 +196,9 @@ fn settings(
 ) -> Result<Settings> {
     let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let text = |path: &Path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidConfig, format!("the path {} is not UTF-8", path.display()))
-        })
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidConfig, format!("the path {} is not UTF-8", path.display())))
     };
     let worker = config.worker_path.as_deref().map(|worker| {
         if worker.is_file() {

@@ -163,7 +163,12 @@ impl Vocabulary {
     ///
     /// # Errors
     /// Those of the tokenizer.
-    pub(super) fn first_stage(&self, grammar: &VerdictGrammar, consistent: bool, reasoning: bool) -> Result<Arc<Guide>> {
+    pub(super) fn first_stage(
+        &self,
+        grammar: &VerdictGrammar,
+        consistent: bool,
+        reasoning: bool,
+    ) -> Result<Arc<Guide>> {
         let key = (grammar.clone(), consistent, reasoning);
         let known = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(guide) = known {
@@ -212,7 +217,8 @@ impl Vocabulary {
         };
         let mut places = Vec::new();
         for score in 0..grammar.len() {
-            let (Some(offset), Some((before, after))) = (grammar.score_offset(score), grammar.around_score(score)) else {
+            let (Some(offset), Some((before, after))) = (grammar.score_offset(score), grammar.around_score(score))
+            else {
                 break;
             };
             for lead in (0..=self.longest_lead.min(before.len())).rev() {
