@@ -172,7 +172,9 @@ impl Executor {
         let probe = probe.map_or_else(SharedPtr::null, |plan| self.session.probe(&plan));
         self.state().entering += 1;
         let mut request = 0;
-        let status = self.session.enqueue(&submission, probe.clone(), &mut request);
+        // Where the logits are gathered the probe only says which of them are wanted.
+        let attached = if submission.gather_generation_logits { SharedPtr::null() } else { probe.clone() };
+        let status = self.session.enqueue(&submission, attached, &mut request);
         let mut state = self.state();
         state.entering -= 1;
         let early = state.early.remove(&request);
