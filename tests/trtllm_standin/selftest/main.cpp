@@ -14,6 +14,14 @@ namespace selftest
 namespace
 {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr char const* kSanitizer = "address";
+#elif defined(__SANITIZE_THREAD__)
+constexpr char const* kSanitizer = "thread";
+#else
+constexpr char const* kSanitizer = "none";
+#endif
+
 int checks = 0;
 int failed = 0;
 int folders = 0;
@@ -158,6 +166,6 @@ int main()
     selftest::faults();
     selftest::concurrency();
     std::filesystem::remove_all(selftest::scratch());
-    std::printf("%d checks, %d failed\n", selftest::checks, selftest::failures());
+    std::printf("%d checks, %d failed, sanitizer: %s\n", selftest::checks, selftest::failures(), selftest::kSanitizer);
     return selftest::failures() == 0 ? 0 : 1;
 }
