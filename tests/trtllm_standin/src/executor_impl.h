@@ -1,0 +1,169 @@
+// The executor: a queue, one thread that runs steps over all active requests, and responses to be awaited.
+#pragma once
+
+#include "engine_folder.h"
+#include "generation.h"
+#include "grammar.h"
+#include "kv_blocks.h"
+#include "request.h"
+#include "script.h"
+#include "vocabulary.h"
+
+#include "tensorrt_llm/executor/executor.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace tensorrt_llm::executor
+{
+
+class Executor::Impl
+{
+public:
+    Impl(std::filesystem::path const& modelPath, ModelType modelType, ExecutorConfig const& config);
+    ~Impl();
+    Impl(Impl const&) = delete;
+    Impl& operator=(Impl const&) = delete;
+
+    std::vector<IdType> enqueue(Request const* requests, std::size_t count);
+    std::vector<Response> await(std::optional<std::chrono::milliseconds> const& timeout);
+    std::vector<Response> await(IdType requestId, std::optional<std::chrono::milliseconds> const& timeout);
+    SizeType32 ready(std::optional<IdType> const& id) const;
+    void cancel(IdType id);
+    void shutdown();
+    std::deque<IterationStats> iterationStats();
+    std::deque<RequestStatsPerIteration> requestStats();
+    [[nodiscard]] bool canEnqueue() const;
+    [[nodiscard]] bool isParticipant() const { return participant_; }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    using Rule = dicast::standin::Rule;
+
+    struct Queued
+    {
+        IdType id{0};
+        std::uint64_t order{0};
+        Request::Impl request;
+        Clock::time_point arrival;
+    };
+
+    struct Active
+    {
+        Queued queued;
+        Rule const* rule{nullptr};
+        // The prompt and what was generated, as post-processors get it.
+        BeamTokens tokens;
+        std::size_t promptLength{0};
+        SizeType32 maxTokens{0};
+        std::optional<dicast::standin::Generation> generation;
+        std::optional<dicast::standin::KvBlocks::Sequence> blocks;
+        SizeType32 contextLeft{0};
+        SizeType32 iterations{0};
+        std::size_t streamed{0};
+        std::optional<Tensor> logits;
+        std::optional<Tensor> generationLogits;
+        std::vector<float> logProbs;
+        std::optional<FinishReason> finished;
+        std::optional<std::string> error;
+        RequestPerfMetrics metrics;
+
+        [[nodiscard]] std::size_t generated() const { return tokens.front().size() - promptLength; }
+        [[nodiscard]] bool done() const { return finished || error; }
+    };
+
+    using ActiveList = std::list<Active>;
+
+    void checkParallel(ParallelConfig const& parallel);
+    void checkUsable() const;
+    [[nodiscard]] Rule const& ruleFor(Request::Impl const& request, std::uint64_t order) const;
+
+    void run();
+    bool waitForWork();
+    void fetch();
+    Active admit(Queued&& queued);
+    void timeOut();
+    void takeCancelled();
+    void schedule(std::vector<Active*>& generating);
+    void forward();
+    [[nodiscard]] bool applyFaults(std::vector<Active*> const& generating);
+    void startGuide(Active& active);
+    void postProcess(std::vector<Active*> const& generating);
+    void sample(Active& active);
+    void collect();
+    void respond(Active& active);
+    [[nodiscard]] Result resultOf(Active& active);
+    void terminate(IdType id);
+    void throwAskedFor(IdType id);
+    void publish(std::vector<Response>&& responses);
+    void recordStats(SizeType32 completed, double milliseconds);
+    void die(dicast::standin::Crash how);
+
+    // Fixed after construction.
+    dicast::standin::EngineFolder folder_;
+    ExecutorConfig config_;
+    std::optional<LogitsPostProcessorConfig> postProcessors_;
+    std::vector<TokenIdType> stopTokens_;
+    dicast::standin::Vocabulary vocabulary_;
+    std::optional<dicast::standin::BaseLogits> base_;
+    SizeType32 maxBatch_{0};
+    SizeType32 maxInput_{0};
+    SizeType32 maxNumTokens_{0};
+    bool leader_{true};
+    bool participant_{true};
+    bool faultsAtEnqueue_{false};
+    bool faultsAtAwait_{false};
+
+    // Of the execution thread alone.
+    ActiveList active_;
+    std::vector<Response> answers_;
+    std::optional<dicast::standin::KvBlocks> kv_;
+    std::map<std::string, std::shared_ptr<dicast::standin::Grammar>> grammars_;
+    IterationType iteration_{0};
+    // Whether the last step found nothing that it could do, as where all wait for blocks that hanging requests hold.
+    bool stalled_{false};
+    SizeType32 contextTokens_{0};
+    SizeType32 contextRequests_{0};
+    SizeType32 generatingRequests_{0};
+    SizeType32 newlyActive_{0};
+
+    mutable std::mutex queueMutex_;
+    std::condition_variable wake_;
+    std::deque<Queued> queue_;
+    std::unordered_set<IdType> cancelled_;
+    IdType lastId_{0};
+    std::uint64_t lastOrder_{0};
+    bool shutdownCalled_{false};
+    bool dead_{false};
+
+    mutable std::mutex responseMutex_;
+    std::condition_variable responseReady_;
+    std::map<IdType, std::vector<Response>> responses_;
+    std::unordered_map<IdType, dicast::standin::Throw> throwAtAwait_;
+    // Ids are given in order, so that all below a mark and a few above it tell the same as a set that never shrinks.
+    IdType terminatedBelow_{1};
+    std::unordered_set<IdType> terminated_;
+    bool closed_{false};
+    bool deadForReaders_{false};
+
+    std::mutex statsMutex_;
+    std::deque<IterationStats> iterationStats_;
+    std::deque<RequestStatsPerIteration> requestStats_;
+
+    std::thread thread_;
+};
+
+} // namespace tensorrt_llm::executor

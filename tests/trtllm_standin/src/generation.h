@@ -1,0 +1,83 @@
+// The text of one request: which token comes next. The rule's text is favoured by its logit, the logits post-processor
+// may change the logits, the grammar has the last word.
+#pragma once
+
+#include "grammar.h"
+#include "script.h"
+#include "vocabulary.h"
+
+#include "tensorrt_llm/executor/executor.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace dicast::standin
+{
+
+// The logits that every step of every request begins with: noise that depends on the token alone.
+class BaseLogits
+{
+public:
+    BaseLogits(std::int32_t size, Vocabulary const& vocabulary);
+
+    [[nodiscard]] std::vector<float> const& row() const { return row_; }
+    [[nodiscard]] std::int32_t best() const { return best_; }
+
+private:
+    std::vector<float> row_;
+    std::int32_t best_{0};
+};
+
+class Generation
+{
+public:
+    using Token = tensorrt_llm::executor::TokenIdType;
+    using Tokens = tensorrt_llm::executor::VecTokens;
+
+    Generation(Rule const& rule, float strength, Vocabulary const& vocabulary, BaseLogits const& base,
+        tensorrt_llm::executor::SamplingConfig const& sampling, std::optional<Token> endId);
+
+    // Goes on where the prompt has already begun the text.
+    void resume(Tokens const& prompt);
+    void guide(std::shared_ptr<Grammar> grammar, std::vector<Token> stopTokens);
+
+    // Finds out which tokens this step favours.
+    void prepare();
+    // Writes this step's logits, before any mask.
+    void write(float* row) const;
+    // Chooses a token; from `row` where it was written and may have been changed since.
+    Token choose(float const* row);
+    // Takes the token into the text.
+    void advance(Token token);
+    [[nodiscard]] bool isStop(Token token) const;
+
+private:
+    [[nodiscard]] float value(float const* row, Token token) const;
+    [[nodiscard]] bool admits(Token token);
+    [[nodiscard]] std::optional<Token> favoured();
+    [[nodiscard]] Token greedy(float const* row);
+    [[nodiscard]] Token sampled(float const* row);
+    [[nodiscard]] std::vector<Token> candidates();
+
+    Rule const& rule_;
+    float strength_;
+    Vocabulary const& vocabulary_;
+    BaseLogits const& base_;
+    tensorrt_llm::executor::SamplingConfig sampling_;
+    std::optional<Token> endId_;
+    std::vector<Token> stopTokens_;
+    std::shared_ptr<Grammar> grammar_;
+    Grammar::State state_{0};
+    std::size_t textAt_{0};
+    std::size_t tokenAt_{0};
+    std::int32_t generated_{0};
+    std::vector<std::pair<Token, float>> bias_;
+    std::vector<std::pair<Token, float>> overrides_;
+    std::mt19937_64 random_;
+};
+
+} // namespace dicast::standin

@@ -1,0 +1,86 @@
+// The script in an engine folder: what is generated and which faults happen. README.md describes the format.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dicast::standin
+{
+
+struct Throw
+{
+    enum class Kind
+    {
+        kTllm,
+        kRequest,
+        kStd,
+        kInt
+    };
+
+    Kind kind{Kind::kTllm};
+    std::string message;
+
+    [[noreturn]] void now() const;
+};
+
+enum class Hang
+{
+    kNo,
+    kUntilCancelled,
+    kUntilShutdown
+};
+
+enum class Crash
+{
+    kNo,
+    kWithErrors,
+    kSilent
+};
+
+struct Rule
+{
+    std::optional<std::uint64_t> order;
+    std::optional<std::uint64_t> every;
+    std::optional<std::string> contains;
+    std::optional<std::string> endsWith;
+    std::vector<std::int32_t> containsTokens;
+
+    std::string text;
+    std::vector<std::int32_t> tokens;
+    bool ends{true};
+    std::map<std::string, float> biasText;
+    std::map<std::int32_t, float> biasToken;
+    std::chrono::microseconds delay{0};
+
+    std::optional<Throw> atEnqueue;
+    std::optional<Throw> atAwait;
+    std::optional<Throw> inStep;
+    std::optional<std::string> error;
+    std::int32_t errorAfter{0};
+    Hang hang{Hang::kNo};
+    std::optional<int> finishReason;
+    Crash crash{Crash::kNo};
+    bool twice{false};
+};
+
+struct Script
+{
+    std::chrono::microseconds step{0};
+    std::optional<std::int32_t> kvBlocks;
+    float strength{20.0F};
+    bool mpiInitialised{false};
+    std::optional<Throw> atOpen;
+    std::vector<Rule> rules;
+
+    // The script of an engine folder; an empty one where there is none. Throws where a line cannot be read.
+    static Script read(std::filesystem::path const& file);
+
+    [[nodiscard]] bool needsVocabulary() const;
+};
+
+} // namespace dicast::standin
