@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How a program is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,9 @@ pub(crate) fn check_syntax(standard: &str, source: &Path, include: &Path) {
 /// Compiles a program with further sources.
 pub(crate) fn compile_with(program: Program, sources: &[PathBuf]) -> PathBuf {
     let Program { name, library, include } = program;
-    let output = folder().join(format!("{name}-{library:?}-{}", std::process::id()));
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let output = folder().join(format!("{name}-{number}-{}", std::process::id()));
     let mut command = Command::new("cc");
     command.args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]);
     command.arg("-I").arg(include).arg("-I").arg(root().join("tests/capi"));
