@@ -231,6 +231,7 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
     active.generation.emplace(
         *active.rule, folder_.script.strength, vocabulary_, *base_, request.sampling, request.endId);
     active.generation->resume(request.tokens);
+    active.generation->ban(request.badWords.value_or(std::list<VecTokens>{}));
     active.metrics.timingMetrics.arrivalTime = queued.arrival;
     active.queued = std::move(queued);
     return active;
