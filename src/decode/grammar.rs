@@ -1,17 +1,23 @@
 //! The verdict grammar: exactly the complete verdicts of one request, in the one layout that the profile shows.
 //!
-//! One layout, not free white space: nine in ten tokens are then forced and need no sampling. A permutation of the names
-//! is said with a parametric rule of llguidance's Lark dialect, whose parameter is the set of names already used.
+//! One layout, not free white space: nine in ten tokens are then forced and need no sampling. A grammar is a row of
+//! [`Part`]s, which each engine gets in the notation of its own guide: llguidance's Lark dialect says a permutation with
+//! a parametric rule whose parameter is the set of names already used; xgrammar's EBNF has no parameters, so that each
+//! set is a rule, and long rankings are written in several stages.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::prompt::profile::{Scale, VerdictForm};
+
+/// Alternatives that the ranking of one stage may have in EBNF: eight names at once, three of sixteen.
+const MAX_ALTERNATIVES: u64 = 1024;
 
 /// The verdicts of one request.
 ///
 /// As text: `lead`, the layout up to the scores, `"name": score` for each name in the order shown, the layout up to the
 /// ranking, the names in any order, the rest of the layout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VerdictGrammar {
     /// `literals[i]` stands before score `i`.
     literals: Vec<String>,
@@ -22,6 +28,49 @@ pub struct VerdictGrammar {
     /// After the ranking.
     end: String,
     scale: Scale,
+}
+
+/// A row of parts: what a guide admits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grammar {
+    parts: Vec<Part>,
+    scale: Scale,
+}
+
+/// A part of a grammar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// This text.
+    Literal(String),
+    /// One digit of the scale.
+    Score,
+    /// `take` of these names, each at most once, separated by commas.
+    Names {
+        /// The names, quoted.
+        names: Vec<String>,
+        /// How many are written; all of them make a permutation.
+        take: usize,
+    },
+}
+
+/// What can be written under one EBNF guide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What is admitted.
+    pub grammar: Grammar,
+    /// Whether the verdict is complete after it.
+    pub last: bool,
+    /// One text of it, for measuring: all others are about as long.
+    pub example: String,
+}
+
+/// What was written of a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The scores, in the order shown.
+    pub scores: Vec<u8>,
+    /// Places of the names ranked so far.
+    pub ranked: Vec<usize>,
 }
 
 impl VerdictGrammar {
@@ -43,86 +92,325 @@ impl VerdictGrammar {
         self.scale
     }
 
+    /// Number of names.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no name; never, for a request that was checked.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// Byte offset, from the start of `lead`, of the score at `place` in the order shown; `None` past the last.
     pub fn score_offset(&self, place: usize) -> Option<usize> {
         let literals = self.literals.get(..=place)?;
         Some(literals.iter().map(String::len).sum::<usize>() + place)
     }
 
+    /// The text right before the score at `place`, and right after it.
+    pub fn around_score(&self, place: usize) -> Option<(&str, &str)> {
+        let before = self.literals.get(place)?;
+        Some((before, self.literals.get(place + 1).unwrap_or(&self.between)))
+    }
+
     /// One verdict of this grammar, for measuring: all others are as long.
     pub fn example(&self) -> String {
-        let mut text = String::new();
-        for literal in &self.literals {
-            let _ = write!(text, "{literal}{}", self.scale.min);
+        self.whole().example()
+    }
+
+    /// Every complete verdict.
+    pub fn whole(&self) -> Grammar {
+        let mut parts = self.scores();
+        parts.push(Part::Literal(self.between.clone()));
+        parts.push(self.permutation(&(0..self.names.len()).collect::<Vec<_>>()));
+        parts.push(Part::Literal(self.end.clone()));
+        self.of(parts)
+    }
+
+    /// What follows once all `scores` (in the order shown) are written: only rankings that put no lower score before a
+    /// higher one. `written` is how much of the verdict, in bytes from the start of `lead`, is there already.
+    pub fn consistent_tail(&self, scores: &[u8], written: usize) -> Grammar {
+        // The token of the last score may hold bytes of what follows it; never more than that literal.
+        let between = self.between.get(written.saturating_sub(self.scores_end())..).unwrap_or_default();
+        let mut parts: Vec<_> = (!between.is_empty()).then(|| Part::Literal(between.to_owned())).into_iter().collect();
+        for (index, group) in self.groups(scores).into_iter().enumerate() {
+            if index > 0 {
+                parts.push(Part::Literal(", ".into()));
+            }
+            parts.push(self.permutation(&group));
         }
-        let _ = write!(text, "{}{}{}", self.between, self.names.join(", "), self.end);
+        parts.push(Part::Literal(self.end.clone()));
+        self.of(parts)
+    }
+
+    /// What can be written next under one EBNF guide. A stage ends where the next one depends on what was written: after
+    /// the scores where the ranking must agree with them (`consistent`), and within a ranking too long for one guide.
+    pub fn stage(&self, written: &Written, consistent: bool) -> Stage {
+        let mut parts = Vec::new();
+        if written.scores.is_empty() {
+            parts = self.scores();
+            if consistent {
+                return self.staged(parts, false);
+            }
+        }
+        if written.ranked.is_empty() {
+            parts.push(Part::Literal(self.between.clone()));
+        }
+        let groups = if consistent { self.groups(&written.scores) } else { vec![(0..self.names.len()).collect()] };
+        let mut first = written.ranked.is_empty();
+        let mut room = MAX_ALTERNATIVES;
+        for group in groups {
+            let left: Vec<_> = group.into_iter().filter(|place| !written.ranked.contains(place)).collect();
+            if left.is_empty() {
+                continue;
+            }
+            let (take, alternatives) = fitting(left.len(), room);
+            if take == 0 {
+                return self.staged(parts, false);
+            }
+            room = room.saturating_sub(alternatives);
+            if !std::mem::take(&mut first) {
+                parts.push(Part::Literal(", ".into()));
+            }
+            let names = left.iter().map(|&place| self.names[place].clone()).collect();
+            parts.push(Part::Names { names, take });
+            if take < left.len() {
+                return self.staged(parts, false);
+            }
+        }
+        parts.push(Part::Literal(self.end.clone()));
+        self.staged(parts, true)
+    }
+
+    /// Reads how far `answer` (from the start of `lead`) has come; `None` where it has left the grammar.
+    pub fn read(&self, answer: &str) -> Option<Written> {
+        let mut written = Written::default();
+        let mut rest = answer;
+        for literal in &self.literals {
+            rest = rest.strip_prefix(literal.as_str())?;
+            let score = rest.chars().next()?.to_digit(10).and_then(|digit| u8::try_from(digit).ok())?;
+            if !self.scale.contains(f64::from(score)) {
+                return None;
+            }
+            written.scores.push(score);
+            rest = &rest[1..];
+        }
+        if rest.is_empty() {
+            return Some(written);
+        }
+        rest = rest.strip_prefix(self.between.as_str())?;
+        loop {
+            let place = (0..self.names.len()).find(|&place| rest.starts_with(self.names[place].as_str()))?;
+            if written.ranked.contains(&place) {
+                return None;
+            }
+            written.ranked.push(place);
+            rest = &rest[self.names[place].len()..];
+            if rest.is_empty() || (written.ranked.len() == self.names.len() && rest == self.end) {
+                return Some(written);
+            }
+            rest = rest.strip_prefix(", ")?;
+        }
+    }
+
+    fn staged(&self, parts: Vec<Part>, last: bool) -> Stage {
+        let grammar = self.of(parts);
+        let example = grammar.example();
+        Stage { grammar, last, example }
+    }
+
+    fn scores(&self) -> Vec<Part> {
+        self.literals.iter().flat_map(|literal| [Part::Literal(literal.clone()), Part::Score]).collect()
+    }
+
+    fn scores_end(&self) -> usize {
+        self.score_offset(self.names.len() - 1).expect("there is a last score") + 1
+    }
+
+    /// The places of the names by score, the best first.
+    fn groups(&self, scores: &[u8]) -> Vec<Vec<usize>> {
+        let of = |score: u8| -> Vec<usize> { (0..scores.len()).filter(|&place| scores[place] == score).collect() };
+        (self.scale.min..=self.scale.max).rev().map(of).filter(|group| !group.is_empty()).collect()
+    }
+
+    fn permutation(&self, places: &[usize]) -> Part {
+        Part::Names { names: places.iter().map(|&place| self.names[place].clone()).collect(), take: places.len() }
+    }
+
+    fn of(&self, parts: Vec<Part>) -> Grammar {
+        Grammar { parts, scale: self.scale }
+    }
+}
+
+/// How many of `count` names can be ranked with at most `room` alternatives, and how many alternatives that takes. Two
+/// where they can be at all, so that the longest rankings do not take a stage for each name.
+fn fitting(count: usize, room: u64) -> (usize, u64) {
+    let (mut take, mut total) = (0, 0_u64);
+    // Sets of `take` names.
+    let mut sets = 1_u64;
+    while take < count {
+        let next = sets.saturating_mul((count - take) as u64);
+        let sum = total.saturating_add(next);
+        if sum > room && !(take < 2 && room == MAX_ALTERNATIVES) {
+            break;
+        }
+        total = sum;
+        take += 1;
+        sets = next / take as u64;
+    }
+    (take, total)
+}
+
+impl Grammar {
+    /// One text of this grammar, for measuring: of a permutation that is cut short, the longest names.
+    pub fn example(&self) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Score => text.push(char::from(b'0' + self.scale.min)),
+                Part::Names { names, take } => {
+                    let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+                    if *take < names.len() {
+                        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+                    }
+                    text.push_str(&names[..*take].join(", "));
+                }
+            }
+        }
         text
     }
 
     /// The grammar in llguidance's Lark dialect.
     pub fn lark(&self) -> String {
         let mut start = String::from("start:");
-        for literal in &self.literals {
-            let _ = write!(start, " {} score", terminal(literal));
+        let mut rules = String::new();
+        let mut scored = false;
+        for (index, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::Literal(literal) => {
+                    let _ = write!(start, " {}", quoted(literal));
+                }
+                Part::Score => {
+                    start.push_str(" score");
+                    scored = true;
+                }
+                Part::Names { names, .. } if names.len() == 1 => {
+                    let _ = write!(start, " {}", quoted(&names[0]));
+                }
+                Part::Names { names, take } => {
+                    let rule = format!("names{index}");
+                    let _ = write!(start, " {rule}::0x0");
+                    rules += &lark_names(&rule, names, *take);
+                }
+            }
         }
-        let _ = writeln!(start, " {} perm::0x0 {}", terminal(&self.between), terminal(&self.end));
-        let _ = writeln!(start, "score: /[{}-{}]/", self.scale.min, self.scale.max);
-        start + &permutation("perm", &self.names, &(0..self.names.len()).collect::<Vec<_>>(), "")
+        start.push('\n');
+        if scored {
+            let _ = writeln!(start, "score: /[{}-{}]/", self.scale.min, self.scale.max);
+        }
+        start + &rules
     }
 
-    /// The grammar of what follows once all `scores` (in the order shown) are written: only rankings that put no lower
-    /// score before a higher one. `written` is how much of the verdict, in bytes from the start of `lead`, is there
-    /// already.
-    pub fn consistent_tail(&self, scores: &[u8], written: usize) -> String {
-        let scores_end = self.score_offset(self.names.len() - 1).expect("there is a last score") + 1;
-        // The token of the last score may hold bytes of what follows it; never more than that literal.
-        let between = self.between.get(written.saturating_sub(scores_end)..).unwrap_or_default();
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for score in (self.scale.min..=self.scale.max).rev() {
-            let group: Vec<_> = (0..scores.len()).filter(|&place| scores[place] == score).collect();
-            if !group.is_empty() {
-                groups.push(group);
-            }
-        }
-        let mut start = format!("start: {}", terminal(between));
+    /// The grammar in xgrammar's EBNF. With `reasoning` it begins with any text up to that character, which stands for
+    /// the token that closes the reasoning.
+    pub fn ebnf(&self, reasoning: Option<char>) -> String {
+        let mut root = String::from("root ::=");
         let mut rules = String::new();
-        for (index, group) in groups.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            if let [only] = group[..] {
-                let _ = write!(start, " {}", terminal(&format!("{separator}{}", self.names[only])));
-            } else {
-                let _ = write!(start, " {} group{index}::0x0", terminal(separator));
-                rules += &permutation(&format!("group{index}"), &self.names, group, "");
+        if let Some(close) = reasoning {
+            let _ = write!(root, " thought \"{close}\"");
+            let _ = writeln!(rules, "thought ::= [^{close}]*");
+        }
+        let mut scored = false;
+        for (index, part) in self.parts.iter().enumerate() {
+            match part {
+                Part::Literal(literal) => {
+                    let _ = write!(root, " {}", ebnf_literal(literal));
+                }
+                Part::Score => {
+                    root.push_str(" score");
+                    scored = true;
+                }
+                Part::Names { names, take } => {
+                    let _ = write!(root, " p{index}_0");
+                    rules += &ebnf_names(index, names, *take);
+                }
             }
         }
-        format!("{start} {}\n{rules}", terminal(&self.end))
+        root.push('\n');
+        if scored {
+            let _ = writeln!(root, "score ::= [{}-{}]", self.scale.min, self.scale.max);
+        }
+        root + &rules
     }
 }
 
-/// Rules for a permutation of `names[members]`, separated by commas. The parameter is the set of the members used.
-fn permutation(rule: &str, names: &[String], members: &[usize], lead: &str) -> String {
-    let count = members.len();
+/// Rules for `take` different names, separated by commas. The parameter is the set of the names used.
+fn lark_names(rule: &str, names: &[String], take: usize) -> String {
     let mut text = format!("{rule}::_ :");
-    for (bit, &member) in members.iter().enumerate() {
+    for (bit, name) in names.iter().enumerate() {
         let or = if bit == 0 { "" } else { "\n  |" };
-        let literal = terminal(&format!("{lead}{}", names[member]));
-        let _ = write!(text, "{or} {literal} {rule}_rest::set_bit({bit}) %if bit_clear({bit})");
+        let _ = write!(text, "{or} {} {rule}_rest::set_bit({bit}) %if bit_clear({bit})", quoted(name));
     }
-    let _ = write!(
-        text,
-        "\n{rule}_rest::_ : \"\" %if is_ones([0:{count}])\n  | \", \" {rule}::_ %if not(is_ones([0:{count}]))\n"
-    );
+    let bits = format!("[0:{}]", names.len());
+    let complete =
+        if take == names.len() { format!("is_ones({bits})") } else { format!("bit_count_ge({bits}, {take})") };
+    let _ = write!(text, "\n{rule}_rest::_ : \"\" %if {complete}\n  | \", \" {rule}::_ %if not({complete})\n");
     text
 }
 
-/// A name as JSON.
-fn quoted(name: &str) -> String {
-    serde_json::Value::from(name).to_string()
+/// Rules for `take` different names, separated by commas: one for each set of names that can have been used.
+fn ebnf_names(index: usize, names: &[String], take: usize) -> String {
+    let mut text = String::new();
+    for (bit, name) in names.iter().enumerate() {
+        let _ = writeln!(text, "n{index}_{bit} ::= {}", ebnf_literal(name));
+    }
+    let mut sets = BTreeSet::from([0_u64]);
+    for used in 0..take {
+        let mut next = BTreeSet::new();
+        for set in sets {
+            let _ = write!(text, "p{index}_{set:x} ::=");
+            let mut or = "";
+            for bit in (0..names.len()).filter(|bit| set & (1 << bit) == 0) {
+                let _ = write!(text, "{or} n{index}_{bit}");
+                if used + 1 < take {
+                    let grown = set | 1 << bit;
+                    let _ = write!(text, " \", \" p{index}_{grown:x}");
+                    next.insert(grown);
+                }
+                or = " |";
+            }
+            text.push('\n');
+        }
+        sets = next;
+    }
+    text
 }
 
-/// A literal in Lark, whose strings are written as in JSON.
-fn terminal(literal: &str) -> String {
-    quoted(literal)
+/// A literal in EBNF. Only escapes that every release of xgrammar reads in the same way.
+fn ebnf_literal(literal: &str) -> String {
+    let mut text = String::from("\"");
+    for letter in literal.chars() {
+        match letter {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            control if control.is_control() => {
+                let _ = write!(text, "\\u{:04X}", u32::from(control));
+            }
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// Text as JSON, whose strings are Lark's as well.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -134,15 +422,85 @@ mod tests {
         VerdictGrammar::new(&VerdictForm::default(), Scale::default(), "\n\n", &shown)
     }
 
+    fn numbered(count: usize) -> VerdictGrammar {
+        let names: Vec<_> = (1..=count).map(|number| format!("model-{number}")).collect();
+        grammar(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     #[test]
     fn offsets_point_at_the_scores() {
         let grammar = grammar(&["model-1", "O\"Brien\n", "😀"]);
         let text = grammar.example();
         for place in 0..3 {
-            assert_eq!(&text[grammar.score_offset(place).unwrap()..][..1], "1");
+            let offset = grammar.score_offset(place).unwrap();
+            assert_eq!(&text[offset..][..1], "1");
+            let (before, after) = grammar.around_score(place).unwrap();
+            assert!(text[..offset].ends_with(before) && text[offset + 1..].starts_with(after));
         }
         assert_eq!(grammar.score_offset(3), None);
+        assert_eq!(grammar.around_score(3), None);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["best-to-worst"], serde_json::json!(["model-1", "O\"Brien\n", "😀"]));
+    }
+
+    #[test]
+    fn ebnf_says_the_same_as_lark() {
+        let grammar = grammar(&["a\"", "b"]);
+        let wanted = [
+            "root ::= thought \"\u{10FFFD}\" \"\\n\\n{\\n  \\\"scores\\\": {\\\"a\\\\\\\"\\\": \" score \", \\\"b\\\": \" \
+             score \"},\\n  \\\"best-to-worst\\\": [\" p5_0 \"]\\n}\"",
+            "score ::= [1-5]",
+            "thought ::= [^\u{10FFFD}]*",
+            "n5_0 ::= \"\\\"a\\\\\\\"\\\"\"",
+            "n5_1 ::= \"\\\"b\\\"\"",
+            "p5_0 ::= n5_0 \", \" p5_1 | n5_1 \", \" p5_2",
+            "p5_1 ::= n5_1",
+            "p5_2 ::= n5_0",
+            "",
+        ];
+        assert_eq!(grammar.whole().ebnf(Some('\u{10FFFD}')), wanted.join("\n"));
+        assert!(grammar.whole().lark().contains("names5_rest::_ : \"\" %if is_ones([0:2])"));
+    }
+
+    #[test]
+    fn stages_end_where_the_next_depends_on_them_and_make_up_a_verdict() {
+        for (count, consistent, stages) in
+            [(1, false, 1), (8, false, 1), (9, false, 2), (16, false, 5), (64, false, 29), (4, true, 2), (16, true, 6)]
+        {
+            let grammar = numbered(count);
+            let (mut text, mut written, mut steps) = (String::new(), Written::default(), 0);
+            loop {
+                let stage = grammar.stage(&written, consistent);
+                assert!(stage.grammar.ebnf(None).matches(" | ").count() < 4096, "{count}");
+                text += &stage.example;
+                written = grammar.read(&text).expect("a stage's text is part of a verdict");
+                steps += 1;
+                if stage.last {
+                    break;
+                }
+            }
+            assert_eq!(steps, stages, "{count} {consistent}");
+            assert_eq!(text.len(), grammar.example().len());
+            assert_eq!(written.ranked.len(), count);
+        }
+    }
+
+    #[test]
+    fn a_consistent_stage_ranks_by_score() {
+        let grammar = numbered(3);
+        let written = Written { scores: vec![2, 5, 2], ranked: Vec::new() };
+        let stage = grammar.stage(&written, true);
+        assert!(stage.last);
+        assert_eq!(stage.example, "},\n  \"best-to-worst\": [\"model-2\", \"model-1\", \"model-3\"]\n}");
+        assert_eq!(stage.grammar, grammar.consistent_tail(&written.scores, grammar.scores_end()));
+    }
+
+    #[test]
+    fn what_leaves_the_grammar_is_not_read() {
+        let grammar = numbered(2);
+        let good = grammar.example();
+        for bad in [good.replacen('1', "7", 3), good.replace(", \"model-2\"]", ", \"model-1\"]"), format!("{good} ")] {
+            assert_eq!(grammar.read(&bad), None, "{bad}");
+        }
     }
 }

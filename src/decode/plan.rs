@@ -6,6 +6,9 @@ use crate::prompt::Opening;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
+/// Tokens that the end of a character may take past the reasoning's budget.
+pub const CHARACTER_GRACE: u32 = 3;
+
 /// What is generated, phase by phase.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -64,5 +67,31 @@ impl Plan {
             VerdictPlan::Free { max_tokens: settings.max_verdict_tokens }
         };
         Self { reasoning, verdict }
+    }
+}
+
+/// Whether bytes end at the end of a UTF-8 character (or are not UTF-8 anyway).
+pub fn ends_whole(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(4)..];
+    let Some(lead) = tail.iter().rposition(|byte| byte & 0xC0 != 0x80) else { return true };
+    let length = match tail[lead] {
+        0xC0..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF7 => 4,
+        _ => 1,
+    };
+    tail.len() - lead >= length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_character_is_seen() {
+        let text = "aé€😀";
+        for end in 0..=text.len() {
+            assert_eq!(ends_whole(&text.as_bytes()[..end]), text.is_char_boundary(end), "{end}");
+        }
     }
 }

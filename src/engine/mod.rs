@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use crate::config::JudgeConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prompt::profile::Profile;
+use crate::prompt::profile::{Profile, read_bounded};
 use crate::verdict::{Timing, Usage};
 
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "trtllm")]
+pub mod trtllm;
 
 /// What an engine can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,14 @@ pub struct Stats {
     pub computed_tokens: u64,
     /// Batches computed.
     pub steps: u64,
+    /// Tokens of one block of keys and values.
+    pub kv_block_tokens: usize,
+    /// Blocks of keys and values that there are.
+    pub kv_blocks: usize,
+    /// Of these, blocks that running judgments hold.
+    pub kv_blocks_used: usize,
+    /// Blocks taken over from earlier judgments instead of being computed.
+    pub kv_blocks_reused: u64,
 }
 
 /// What generates.
@@ -142,13 +152,34 @@ pub fn open(config: &JudgeConfig) -> Result<Opened> {
         ));
     }
     let path = Path::new(model);
-    if path.is_dir() && path.join("rank0.engine").exists() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("{model}: a TensorRT-LLM engine folder needs the trtllm engine, which this build does not have"),
-        ));
+    if is_engine_folder(path) { open_engine_folder(path, config) } else { open_file(path, config) }
+}
+
+/// Whether a path is a folder with a TensorRT-LLM engine in it, whole or not: anything of what `trtllm-build` writes.
+fn is_engine_folder(path: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    let is_engine = |name: &str| name.ends_with(".engine");
+    if entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_engine)) {
+        return true;
     }
-    open_file(path, config)
+    let config = read_bounded(&path.join("config.json"), 16 << 20).unwrap_or_default();
+    serde_json::from_slice::<serde_json::Value>(&config).is_ok_and(|config| config.get("build_config").is_some())
+}
+
+#[cfg(feature = "trtllm")]
+fn open_engine_folder(path: &Path, config: &JudgeConfig) -> Result<Opened> {
+    trtllm::open(path, config)
+}
+
+#[cfg(not(feature = "trtllm"))]
+fn open_engine_folder(path: &Path, _: &JudgeConfig) -> Result<Opened> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "{}: a folder with a TensorRT-LLM engine needs the TensorRT-LLM engine: build with the feature `trtllm`",
+            path.display()
+        ),
+    ))
 }
 
 #[cfg(feature = "local")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::decode::grammar::VerdictGrammar;
+use crate::decode::plan::{CHARACTER_GRACE, ends_whole};
 use crate::decode::score::ScoreProbe;
 use crate::engine::{Completion, Generation, JobId};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,9 +13,6 @@ use crate::verdict::{Timing, Usage};
 use super::guide::Guide;
 use super::sample::{Allowed, Sampler};
 use super::vocabulary::Vocabulary;
-
-/// Tokens that the end of a character may take past the reasoning's budget.
-pub(super) const CHARACTER_GRACE: u32 = 3;
 
 /// A job as the calling thread prepared it.
 pub(super) struct Prepared {
@@ -249,7 +247,7 @@ impl Writer {
         guided.guide.take(token)?;
         if guided.consistent && guided.grammar.score_offset(self.scores.len()).is_none() {
             guided.consistent = false;
-            let tail = guided.grammar.consistent_tail(&self.scores, self.answer.len());
+            let tail = guided.grammar.consistent_tail(&self.scores, self.answer.len()).lark();
             guided.guide = self.vocabulary.guides().one_off(&tail)?;
         }
         self.feed_forced(next);
@@ -323,30 +321,4 @@ impl Prepared {
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
-}
-
-/// Whether bytes end at the end of a UTF-8 character (or are not UTF-8 anyway).
-fn ends_whole(bytes: &[u8]) -> bool {
-    let tail = &bytes[bytes.len().saturating_sub(4)..];
-    let Some(lead) = tail.iter().rposition(|byte| byte & 0xC0 != 0x80) else { return true };
-    let length = match tail[lead] {
-        0xC0..=0xDF => 2,
-        0xE0..=0xEF => 3,
-        0xF0..=0xF7 => 4,
-        _ => 1,
-    };
-    tail.len() - lead >= length
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cut_character_is_seen() {
-        let text = "aé€😀";
-        for end in 0..=text.len() {
-            assert_eq!(ends_whole(&text.as_bytes()[..end]), text.is_char_boundary(end), "{end}");
-        }
-    }
 }

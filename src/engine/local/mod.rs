@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::config::{JudgeConfig, LocalConfig};
-use crate::decode::plan::{Plan, VerdictPlan};
+use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
@@ -183,13 +183,13 @@ impl Local {
         };
         let (verdict, verdict_tokens) = match verdict {
             VerdictPlan::Guided { grammar, consistent } => {
-                let (guide, most) = vocabulary.guides().guide(&grammar.lark(), &grammar.example())?;
+                let (guide, most) = vocabulary.guides().guide(&grammar.whole().lark(), &grammar.example())?;
                 (VerdictWriter::Guided(Box::new(Guided { guide, grammar, consistent })), most)
             }
             VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens }, max_tokens as usize),
         };
         let reasoning_tokens =
-            reasoning.as_ref().map_or(0, |end| end.budget as usize + job::CHARACTER_GRACE as usize + end.forced.len());
+            reasoning.as_ref().map_or(0, |end| end.budget as usize + CHARACTER_GRACE as usize + end.forced.len());
         let output = opening.len() + reasoning_tokens + verdict_tokens;
         let need = prompt.len() + output;
         let context = self.capabilities.context_tokens;

@@ -416,10 +416,16 @@ impl<'model> Scheduler<'model> {
     }
 
     fn publish_load(&self) {
-        let running = self.slots.iter().filter(|slot| slot.job.is_some()).count();
+        let running = self.slots.iter().filter(|slot| slot.job.is_some());
+        // llama.cpp's pool hands out single tokens: a block is one.
+        let (running, used) = running.fold((0, 0), |(count, sum), slot| (count + 1, sum + slot.computed));
         self.with_stats(|stats| {
             stats.waiting = self.waiting.len();
             stats.running = running;
+            stats.kv_block_tokens = 1;
+            stats.kv_blocks = self.bounds.pool_tokens;
+            stats.kv_blocks_used = used.min(self.bounds.pool_tokens);
+            stats.kv_blocks_reused = stats.reused_tokens;
         });
     }
 

@@ -1,0 +1,76 @@
+//! What the library says goes wrong, as errors that say what to do.
+
+use crate::error::{Error, ErrorKind};
+
+use super::bridge::ffi::{Code, Status};
+
+/// Longest part of a message of the library's that is passed on: a stack trace follows it.
+const MAX_MESSAGE: usize = 2000;
+
+/// Texts of the library's by which an error is told, in lower case, with the kind that it is and what to do about it.
+const KNOWN: &[(&str, ErrorKind, &str)] = &[
+    ("no cuda-capable device", ErrorKind::Unsupported, "this machine has no NVIDIA GPU that CUDA can use"),
+    ("driver version is insufficient", ErrorKind::Unsupported, "the NVIDIA driver is too old for this CUDA: update it"),
+    (
+        "out of memory",
+        ErrorKind::Engine,
+        "the GPU has too little free memory: lower trtllm.kv_memory_fraction, free the GPU, or build a smaller engine \
+         (FP8, or more GPUs)",
+    ),
+    (
+        "plugin creator",
+        ErrorKind::InvalidModel,
+        "the engine needs plugins that the library lacks: build the engine with the release that is loaded",
+    ),
+    (
+        "deserializ",
+        ErrorKind::InvalidModel,
+        "the engine file is damaged, or was built by another release or for another GPU: build it again on this machine",
+    ),
+    ("queue size", ErrorKind::Overloaded, "the executor's queue is full: try again later"),
+    ("exceeds maximum input length", ErrorKind::ContextOverflow, "build the engine with a larger --max_input_len"),
+];
+
+/// What the library said, in one line: without the stack trace that its own exceptions carry.
+pub(super) fn first_line(message: &str) -> &str {
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no message");
+    let end = (0..=MAX_MESSAGE.min(line.len())).rev().find(|&end| line.is_char_boundary(end)).unwrap_or(0);
+    &line[..end]
+}
+
+/// The error of something that the library said.
+pub(super) fn told(doing: &str, message: &str) -> Error {
+    let line = first_line(message);
+    let lower = message.to_lowercase();
+    match KNOWN.iter().find(|(text, ..)| lower.contains(text)) {
+        Some((_, kind, advice)) => Error::new(*kind, format!("{doing}: {advice} (TensorRT-LLM says: {line})")),
+        None => Error::new(ErrorKind::Engine, format!("{doing}: TensorRT-LLM says: {line}")),
+    }
+}
+
+/// The error of a call that failed.
+pub(super) fn failed(doing: &str, status: &Status) -> Error {
+    match status.code {
+        Code::Memory => Error::new(ErrorKind::Engine, format!("{doing}: out of host memory")),
+        Code::Foreign => Error::new(
+            ErrorKind::Engine,
+            format!("{doing}: TensorRT-LLM threw something that is no C++ exception type"),
+        ),
+        _ => told(doing, &status.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_failures_say_what_to_do() {
+        let error =
+            told("opening", "[TensorRT-LLM][ERROR] CUDA runtime error in cudaMalloc: out of memory (x.cpp:1)\n1 0x7f");
+        assert_eq!(error.kind(), ErrorKind::Engine);
+        assert!(error.message().contains("kv_memory_fraction") && !error.message().contains("0x7f"), "{error}");
+        assert_eq!(told("opening", "CUDA error: no CUDA-capable device is detected").kind(), ErrorKind::Unsupported);
+        assert_eq!(told("running", "").message(), "running: TensorRT-LLM says: no message");
+    }
+}

@@ -1,0 +1,419 @@
+//! One job: which requests it takes, one after the other, and what they wrote.
+//!
+//! The first request covers the reasoning and the verdict under one guide. A second one follows where the budget of the
+//! reasoning was spent: on the prompt, the reasoning cut off and closed, under the guide of the verdict alone. Further
+//! ones follow where the rest of a verdict depends on what was written. Each finds what came before it in the KV cache.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::decode::grammar::VerdictGrammar;
+use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
+use crate::engine::{Generation, Sampling};
+use crate::error::{Error, ErrorKind, Result};
+use crate::verdict::{Timing, Usage};
+
+use super::bridge::ffi::{Metrics, Probe, ProbePlan, Reply, Submission};
+use super::failure::failed;
+use super::vocabulary::{Guide, ScorePlaces, Vocabulary};
+
+/// Tokens that the end of a character may take past the reasoning's budget.
+const GRACE: usize = CHARACTER_GRACE as usize;
+
+/// What an executor's requests share.
+pub(super) struct Terms {
+    pub(super) vocabulary: Vocabulary,
+    pub(super) max_input_tokens: usize,
+    pub(super) max_tokens: usize,
+    pub(super) tokens_per_block: usize,
+    /// Leading tokens that every prompt of this judge has.
+    pub(super) prefix_tokens: usize,
+    /// Whether requests bring a probe.
+    pub(super) probes: bool,
+    /// Whether score logits are read off the generation logits.
+    pub(super) gathered: bool,
+}
+
+/// A request for the executor.
+pub(super) struct Order {
+    pub(super) submission: Submission,
+    pub(super) probe: Option<ProbePlan>,
+}
+
+/// Why the library ended a request, by its `FinishReason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finish {
+    /// The text ended.
+    End,
+    /// It reached its limit of tokens.
+    Length,
+}
+
+/// How reasoning ends.
+struct ReasoningEnd {
+    close: u32,
+    /// Fed where the budget is spent: a line's end and the closing token.
+    forced: Vec<u32>,
+    budget: usize,
+}
+
+/// How the verdict is written.
+enum VerdictWriter {
+    Guided { grammar: VerdictGrammar, consistent: bool, guide: Arc<Guide> },
+    Free { max_tokens: usize },
+}
+
+/// Writes the output of one job, request by request.
+pub(super) struct Writer {
+    terms: Arc<Terms>,
+    sampling: Sampling,
+    /// The prompt, and what was fixed of the output so far.
+    tokens: Vec<i32>,
+    /// Where the output still begins with reasoning.
+    reasoning: Option<ReasoningEnd>,
+    has_reasoning: bool,
+    verdict: VerdictWriter,
+    /// Where the scores will stand, while they are not written.
+    places: Option<ScorePlaces>,
+    opening: Vec<u8>,
+    thoughts: Vec<u8>,
+    closing: Vec<u8>,
+    answer: Vec<u8>,
+    distributions: Vec<Vec<f64>>,
+    reasoning_truncated: bool,
+    verdict_truncated: bool,
+    usage: Usage,
+    timing: Timing,
+    requested: Instant,
+    first_reply: bool,
+}
+
+fn finish(reason: i32) -> Result<Finish> {
+    match reason {
+        1 | 2 => Ok(Finish::End),
+        3 => Ok(Finish::Length),
+        4 => Err(Error::new(ErrorKind::Timeout, "the judgment did not end within its time")),
+        5 => Err(Error::new(ErrorKind::Cancelled, "the judgment was cancelled")),
+        0 => Err(Error::new(ErrorKind::Engine, "TensorRT-LLM gave the request up before it was finished")),
+        other => Err(Error::new(
+            ErrorKind::Engine,
+            format!("TensorRT-LLM ended the request for a reason that this release does not know: {other}"),
+        )),
+    }
+}
+
+fn signed(tokens: &[u32]) -> impl Iterator<Item = i32> {
+    tokens.iter().map(|token| token.cast_signed())
+}
+
+impl Writer {
+    /// Prepares a job, on the thread that submits it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ContextOverflow`] where it does not fit the engine.
+    pub(super) fn new(terms: Arc<Terms>, prompt: &[u32], plan: Plan, sampling: Sampling, now: Instant) -> Result<Self> {
+        let vocabulary = &terms.vocabulary;
+        if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocabulary.tokenizer().vocab_size()) {
+            return Err(Error::new(
+                ErrorKind::InvalidModel,
+                format!("the prompt has token {token}, which the model's vocabulary lacks"),
+            ));
+        }
+        let mut tokens: Vec<i32> = signed(prompt).collect();
+        let mut opening = Vec::new();
+        let has_reasoning = plan.reasoning.is_some();
+        let reasoning = match plan.reasoning {
+            None => None,
+            Some(form) => {
+                if let Some(open) = &form.open {
+                    opening.push(vocabulary.special(open)?);
+                    opening.extend(vocabulary.tokenizer().encode_text(&form.prefix)?);
+                }
+                let close = vocabulary.special(&form.close)?;
+                let mut forced = vocabulary.tokenizer().encode_text("\n")?;
+                forced.push(close);
+                Some(ReasoningEnd { close, forced, budget: form.budget as usize })
+            }
+        };
+        tokens.extend(signed(&opening));
+        let reasons = reasoning.as_ref().is_some_and(|end| end.budget > 0);
+        let (verdict, verdict_tokens) = match plan.verdict {
+            VerdictPlan::Guided { grammar, consistent } => {
+                let guide = vocabulary.first_stage(&grammar, consistent, reasons)?;
+                let whole =
+                    if guide.last { guide.most_tokens } else { vocabulary.most_tokens(&grammar.example())? + 1 };
+                (VerdictWriter::Guided { grammar, consistent, guide }, whole)
+            }
+            VerdictPlan::Free { max_tokens } => {
+                (VerdictWriter::Free { max_tokens: max_tokens as usize }, max_tokens as usize)
+            }
+        };
+        let mut writer = Self {
+            sampling,
+            tokens,
+            reasoning,
+            has_reasoning,
+            verdict,
+            places: None,
+            opening: vocabulary.tokenizer().decode(&opening),
+            thoughts: Vec::new(),
+            closing: Vec::new(),
+            answer: Vec::new(),
+            distributions: Vec::new(),
+            reasoning_truncated: false,
+            verdict_truncated: false,
+            usage: Usage { prompt_tokens: prompt.len(), reasoning_tokens: opening.len(), ..Usage::default() },
+            timing: Timing::default(),
+            requested: now,
+            first_reply: true,
+            terms,
+        };
+        writer.check_room(prompt.len(), verdict_tokens)?;
+        if has_reasoning && !reasons {
+            writer.close_reasoning();
+        }
+        Ok(writer)
+    }
+
+    /// Checks that the job fits the engine, whatever is generated.
+    fn check_room(&self, prompt: usize, verdict: usize) -> Result<()> {
+        let reasoning =
+            self.reasoning.as_ref().map_or(0, |end| end.budget + GRACE + end.forced.len()) + self.tokens.len() - prompt;
+        let several = match &self.verdict {
+            VerdictWriter::Guided { guide, .. } => !guide.last,
+            VerdictWriter::Free { .. } => false,
+        };
+        // What the last request is given to read.
+        let input = prompt + reasoning + if several { verdict } else { 0 };
+        let need = prompt + reasoning + verdict;
+        let Terms { max_input_tokens, max_tokens, .. } = *self.terms;
+        if input <= max_input_tokens && need <= max_tokens {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ContextOverflow,
+            format!(
+                "the prompt has {prompt} tokens and may be answered with {} ({reasoning} for the reasoning, {verdict} for \
+                 the verdict), {need} in all, of which {input} may have to be read; but the engine was built for \
+                 {max_tokens} in all (max_seq_len) and {max_input_tokens} to read (max_input_len): shorten the request, \
+                 lower max_reasoning_tokens, or build the engine for more",
+                reasoning + verdict
+            ),
+        ))
+    }
+
+    /// The request to make now.
+    pub(super) fn order(&mut self) -> Order {
+        let terms = self.terms.clone();
+        let vocabulary = &terms.vocabulary;
+        let budget = self.reasoning.as_ref().map(|end| end.budget + GRACE + 1);
+        let mut probe = None;
+        let (guide, room) = match &self.verdict {
+            VerdictWriter::Guided { grammar, guide, .. } => {
+                if self.answer.is_empty() && (terms.probes || terms.gathered) {
+                    let places = vocabulary.score_places(grammar, self.tokens.len(), budget.is_some());
+                    probe = Some(places.plan.clone());
+                    self.places = Some(places);
+                }
+                (guide.ebnf.clone(), guide.most_tokens)
+            }
+            VerdictWriter::Free { max_tokens } => (String::new(), *max_tokens),
+        };
+        let (end, stops) = vocabulary.ends().split_first().expect("a checked vocabulary has an end");
+        let submission = Submission {
+            tokens: self.tokens.clone(),
+            max_tokens: i32::try_from(budget.unwrap_or(0) + room).unwrap_or(i32::MAX),
+            temperature: self.sampling.temperature,
+            top_p: self.sampling.top_p,
+            top_k: i32::try_from(self.sampling.top_k).unwrap_or(i32::MAX),
+            seed: self.sampling.seed,
+            end: end.cast_signed(),
+            stops: signed(stops).collect(),
+            banned: if guide.is_empty() { vocabulary.banned().to_vec() } else { Vec::new() },
+            guide,
+            // Set when it is sent.
+            allotted_ms: 0,
+            retained_tokens: i32::try_from(terms.prefix_tokens).unwrap_or(0),
+            gather_generation_logits: terms.gathered && probe.is_some(),
+        };
+        self.requested = Instant::now();
+        Order { submission, probe }
+    }
+
+    /// Takes in what a request wrote; gives the next one, none where the output is complete.
+    ///
+    /// # Errors
+    /// Where the executor ended the request for another reason than that its text was over.
+    pub(super) fn advance(
+        &mut self,
+        reply: &Reply,
+        probe: Option<&Probe>,
+        submitted: Instant,
+    ) -> Result<Option<Order>> {
+        let finish = finish(reply.finish_reason())?;
+        let terms = self.terms.clone();
+        let vocabulary = &terms.vocabulary;
+        let mut output: Vec<u32> = reply.tokens().iter().map(|token| token.cast_unsigned()).collect();
+        while output.last().is_some_and(|last| vocabulary.ends().contains(last)) {
+            output.pop();
+        }
+        if let Some(token) = output.iter().find(|&&token| token as usize >= vocabulary.tokenizer().vocab_size()) {
+            return Err(Error::new(
+                ErrorKind::Engine,
+                format!("the engine wrote token {token}, which the tokenizer does not have: it is another model's"),
+            ));
+        }
+        let Some(end) = &self.reasoning else {
+            self.count(&reply.metrics(), 0, output.len(), submitted);
+            return self.write(&output, finish, reply, probe);
+        };
+        match output.iter().position(|&token| token == end.close) {
+            Some(at) if at <= end.budget => {
+                self.count(&reply.metrics(), at + 1, output.len(), submitted);
+                let (thoughts, rest) = output.split_at(at);
+                self.thoughts = vocabulary.tokenizer().decode(thoughts);
+                self.closing = vocabulary.bytes(rest[0]).to_vec();
+                self.usage.reasoning_tokens += at + 1;
+                self.tokens.extend(signed(&output[..=at]));
+                self.reasoning = None;
+                let rest = rest[1..].to_vec();
+                self.write(&rest, finish, reply, probe)
+            }
+            close => {
+                self.count(&reply.metrics(), output.len(), output.len(), submitted);
+                let written = close.unwrap_or(output.len());
+                let kept = self.cut(&output[..written]);
+                self.reasoning_truncated = kept < written || finish == Finish::Length;
+                self.thoughts = vocabulary.tokenizer().decode(&output[..kept]);
+                self.usage.reasoning_tokens += kept;
+                self.tokens.extend(signed(&output[..kept]));
+                self.close_reasoning();
+                self.unreasoned_guide()?;
+                Ok(Some(self.order()))
+            }
+        }
+    }
+
+    /// How much of a reasoning is kept: its budget, up to the end of a character.
+    fn cut(&self, output: &[u32]) -> usize {
+        let budget = self.reasoning.as_ref().map_or(0, |end| end.budget);
+        let most = output.len().min(budget + GRACE);
+        let tokenizer = self.terms.vocabulary.tokenizer();
+        (budget.min(output.len())..most).find(|&kept| ends_whole(&tokenizer.decode(&output[..kept]))).unwrap_or(most)
+    }
+
+    /// Closes the reasoning for the judge.
+    fn close_reasoning(&mut self) {
+        let Some(end) = self.reasoning.take() else { return };
+        let forced = if self.thoughts.last().or(self.opening.last()) == Some(&b'\n') {
+            &end.forced[end.forced.len() - 1..]
+        } else {
+            &end.forced[..]
+        };
+        self.closing = self.terms.vocabulary.tokenizer().decode(forced);
+        self.usage.reasoning_tokens += forced.len();
+        self.tokens.extend(signed(forced));
+    }
+
+    /// From now on the guide covers the verdict alone.
+    fn unreasoned_guide(&mut self) -> Result<()> {
+        if let VerdictWriter::Guided { grammar, consistent, guide } = &mut self.verdict {
+            *guide = self.terms.vocabulary.first_stage(grammar, *consistent, false)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a part of the answer.
+    fn write(&mut self, output: &[u32], finish: Finish, reply: &Reply, probe: Option<&Probe>) -> Result<Option<Order>> {
+        let terms = self.terms.clone();
+        let vocabulary = &terms.vocabulary;
+        let mut output = output;
+        if let VerdictWriter::Free { max_tokens } = self.verdict {
+            self.verdict_truncated = finish == Finish::Length || output.len() > max_tokens;
+            output = &output[..output.len().min(max_tokens)];
+        }
+        let starts: Vec<usize> = output
+            .iter()
+            .scan(self.answer.len(), |length, &token| {
+                let start = *length;
+                *length += vocabulary.bytes(token).len();
+                Some(start)
+            })
+            .collect();
+        self.usage.verdict_tokens += output.len();
+        self.answer.extend(vocabulary.tokenizer().decode(output));
+        if let (Some(places), Some(probe), VerdictWriter::Guided { grammar, .. }) =
+            (self.places.take(), probe, &self.verdict)
+        {
+            let (mut at, mut logits) = (Vec::new(), Vec::new());
+            let status = if terms.probes {
+                probe.read(&mut at, &mut logits)
+            } else {
+                reply.gathered(probe, &mut at, &mut logits)
+            };
+            if !status.is_ok() {
+                return Err(failed("reading the logits of the scores", &status));
+            }
+            self.distributions = places.distributions(grammar, &at, &logits, &starts);
+        }
+        self.next_stage(output, finish)
+    }
+
+    /// The request for the rest of a guided verdict, where there is one.
+    fn next_stage(&mut self, output: &[u32], finish: Finish) -> Result<Option<Order>> {
+        let VerdictWriter::Guided { grammar, consistent, guide } = &mut self.verdict else { return Ok(None) };
+        let written = std::str::from_utf8(&self.answer).ok().and_then(|answer| grammar.read(answer));
+        let (Some(written), false, false) = (written, guide.last, output.is_empty() || finish == Finish::Length) else {
+            // What the guide let through is complete; what it did not is for the reader of verdicts to refuse.
+            self.verdict_truncated = finish == Finish::Length;
+            return Ok(None);
+        };
+        let stage = grammar.stage(&written, *consistent);
+        *guide = Arc::new(self.terms.vocabulary.guide(&stage, false)?);
+        self.tokens.extend(signed(output));
+        Ok(Some(self.order()))
+    }
+
+    /// Adds up what a request took. `reasoning` of its `output` tokens were reasoning.
+    fn count(&mut self, metrics: &Metrics, reasoning: usize, output: usize, submitted: Instant) {
+        let [queue, prefill, mut decode] =
+            [metrics.queue_us, metrics.prefill_us, metrics.decode_us].map(Duration::from_micros);
+        if queue + prefill + decode == Duration::ZERO {
+            decode = self.requested.elapsed();
+        }
+        if std::mem::take(&mut self.first_reply) {
+            self.timing.queue = self.requested.saturating_duration_since(submitted) + queue;
+            self.timing.prefill = prefill;
+            let reused = metrics.reused_blocks as usize * self.terms.tokens_per_block;
+            self.usage.reused_tokens = reused.min(self.usage.prompt_tokens);
+        } else {
+            decode += queue + prefill;
+        }
+        // The library tells when the first and the last token came; between them they come evenly.
+        let share = if output == 0 { 0.0 } else { reasoning as f64 / output as f64 };
+        let thinking = decode.mul_f64(share);
+        self.timing.reasoning += thinking;
+        self.timing.verdict += decode.saturating_sub(thinking);
+    }
+
+    /// What was written.
+    pub(super) fn finish(self) -> Generation {
+        let mut raw = String::from_utf8_lossy(&self.opening).into_owned();
+        let thoughts_start = raw.len();
+        raw.push_str(&String::from_utf8_lossy(&self.thoughts));
+        let thoughts_end = raw.len();
+        raw.push_str(&String::from_utf8_lossy(&self.closing));
+        let answer = raw.len();
+        raw.push_str(&String::from_utf8_lossy(&self.answer));
+        Generation {
+            raw,
+            reasoning: self.has_reasoning.then_some(thoughts_start..thoughts_end),
+            answer,
+            distributions: self.distributions,
+            reasoning_truncated: self.reasoning_truncated,
+            verdict_truncated: self.verdict_truncated,
+            usage: self.usage,
+            timing: self.timing,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The TensorRT-LLM engine: a compiled engine in this process, through the adapter in `cpp/`.
+//!
+//! ```text
+//! folder.rs      the engine folder, checked before the library is touched
+//! vocabulary.rs  the vocabulary of the guide, and where scores can stand
+//! job.rs         the requests of one judgment
+//! executor.rs    all that is in flight, and the thread that waits
+//! bridge.rs      the border to C++
+//! failure.rs     what the library says, as errors
+//! ```
+
+#[expect(unsafe_code, reason = "declares the border to C++, and that its types may change threads")]
+#[expect(unreachable_pub, unused_qualifications, reason = "cxx writes such code")]
+mod bridge;
+mod executor;
+mod failure;
+mod folder;
+mod job;
+mod vocabulary;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cxx::UniquePtr;
+
+use crate::config::{JudgeConfig, Options, TrtllmConfig, TrtllmMode, TrtllmScheduler};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::Prompter;
+use crate::prompt::profile::Profile;
+use crate::prompt::template::ChatTemplate;
+use crate::prompt::tokenize::Tokenizer;
+use crate::request::JudgeRequest;
+
+use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats};
+use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
+use executor::Executor;
+use folder::EngineFolder;
+use job::{Terms, Writer};
+use vocabulary::Vocabulary;
+
+/// How long the library's threads are waited for when an engine is dropped. A library that hangs is left behind.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// What this build was linked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Where `libtensorrt_llm.so` was when this was built.
+    pub path: &'static str,
+    /// The release that is loaded.
+    pub version: String,
+    /// Empty for the vendor's library; what it says of itself where it is a stand-in for tests.
+    pub label: String,
+}
+
+/// The library that this build was linked with.
+pub fn library() -> Library {
+    Library { path: env!("DICAST_TRTLLM_LIBRARY"), version: ffi::library_version(), label: ffi::library_label() }
+}
+
+/// The engine of one model.
+struct Trtllm {
+    capabilities: Capabilities,
+    terms: Arc<Terms>,
+    executor: Arc<Executor>,
+    next_id: AtomicU64,
+    /// Whether this process only works for another one, under `mpirun`.
+    worker: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Status {
+    fn is_ok(&self) -> bool {
+        self.code == Code::Ok
+    }
+}
+
+/// Opens the engine folder at `path`.
+///
+/// # Errors
+/// Each thing that can be wrong with the folder, the settings, the library or the machine has its own message.
+pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
+    let folder = EngineFolder::read(path, &config.trtllm)?;
+    let library = library();
+    if !folder::is_supported(&library.version) || !folder::runs_on(&folder.version, &library.version) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "{}: the engine was built by TensorRT-LLM {}, but the library that is loaded is {}: build the engine \
+                 again, or load the release that built it",
+                path.display(),
+                folder.version,
+                library.version
+            ),
+        ));
+    }
+    let profile = Profile::choose(config.profile.as_deref(), path, &[])?;
+    let tokenizer = Arc::new(Tokenizer::from_json(&folder.tokenizer_json)?);
+    let prefix_tokens = prefix(&folder, &profile, &tokenizer)?;
+    let mut ends = folder.ends.clone();
+    if ends.is_empty() {
+        ends.extend(folder.eos.as_deref().and_then(|eos| tokenizer.special(eos)));
+    }
+    let mut vocabulary = Vocabulary::new(tokenizer.clone(), ends, folder.vocabulary)?;
+    if let Some(form) = &profile.reasoning {
+        vocabulary.set_reasoning_tokens(&form.open, &form.close)?;
+    }
+
+    let trtllm = &config.trtllm;
+    // A probe is a function in this process: it runs where the last layers of the first rank do.
+    let probes = trtllm.mode == TrtllmMode::Leader && folder.pipeline_ranks == 1;
+    let gathered = !probes && folder.gather_generation_logits;
+    let session = open_session(&settings(&folder, trtllm, &vocabulary, probes, gathered)?)
+        .map_err(|error| error.context(path.display()))?;
+    let max_sequences = [trtllm.max_batch_size, folder.max_batch_size].into_iter().filter(|&size| size > 0).min();
+    let capabilities = Capabilities {
+        name: "trtllm",
+        guided: true,
+        distributions: probes || gathered,
+        context_tokens: folder.max_tokens,
+        max_sequences: max_sequences.unwrap_or(1) as usize,
+    };
+    let terms = Terms {
+        vocabulary,
+        max_input_tokens: folder.max_input_tokens,
+        max_tokens: folder.max_tokens,
+        tokens_per_block: folder.tokens_per_block,
+        prefix_tokens: if trtllm.block_reuse { prefix_tokens } else { 0 },
+        probes,
+        gathered,
+    };
+    let unresponsive = Duration::from_millis(trtllm.unresponsive_ms);
+    let executor = Arc::new(Executor::new(session, unresponsive, folder.tokens_per_block));
+    let waiting = executor.clone();
+    let thread = std::thread::Builder::new()
+        .name("dicast-trtllm".into())
+        .spawn(move || waiting.run())
+        .map_err(|error| Error::new(ErrorKind::Engine, format!("the waiting thread cannot be started: {error}")))?;
+    let engine = Trtllm {
+        capabilities,
+        terms: Arc::new(terms),
+        worker: !executor.accepts_requests(),
+        executor,
+        next_id: AtomicU64::new(0),
+        thread: Some(thread),
+    };
+    Ok(Opened {
+        engine: Arc::new(engine),
+        chat_template: folder.chat_template,
+        bos: folder.bos,
+        eos: folder.eos,
+        tokenizer,
+        profile,
+    })
+}
+
+/// The tokens that every prompt of this judge begins with.
+///
+/// # Errors
+/// [`ErrorKind::InvalidModel`] where the engine cannot even read the prompt of an empty request.
+fn prefix(folder: &EngineFolder, profile: &Profile, tokenizer: &Arc<Tokenizer>) -> Result<usize> {
+    let template = ChatTemplate::new(&folder.chat_template, folder.bos.as_deref(), folder.eos.as_deref())?;
+    let prompter = Prompter::new(profile.clone(), template, tokenizer.clone())?;
+    let settings = Options::default().resolve()?;
+    let prompt = |principle: &str| {
+        let request = JudgeRequest::new(principle, "", [("", "")]);
+        prompter.prompt(&request, &settings).map(|prompt| prompt.tokens)
+    };
+    // Where two requests differ in their first letter, they share what is the profile's.
+    let (one, other) = (prompt("a")?, prompt("B")?);
+    if one.len() >= folder.max_input_tokens {
+        return Err(Error::new(
+            ErrorKind::InvalidModel,
+            format!(
+                "{}: the prompt of an empty request has {} tokens by the profile {:?}, but the engine was built to read \
+                 {} (max_input_len): build it with a larger --max_input_len",
+                folder.path.display(),
+                one.len(),
+                profile.name,
+                folder.max_input_tokens
+            ),
+        ));
+    }
+    Ok(one.iter().zip(&other).take_while(|(one, other)| one == other).count())
+}
+
+fn settings(
+    folder: &EngineFolder,
+    config: &TrtllmConfig,
+    vocabulary: &Vocabulary,
+    probes: bool,
+    gathered: bool,
+) -> Result<Settings> {
+    let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let text = |path: &Path| {
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidConfig, format!("the path {} is not UTF-8", path.display())))
+    };
+    let worker = config.worker_path.as_deref().map(|worker| {
+        if worker.is_file() {
+            text(worker)
+        } else {
+            Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!("trtllm.worker_path is {}: there is no such file", worker.display()),
+            ))
+        }
+    });
+    let (bytes, vocabulary_ends) = vocabulary.for_guide();
+    Ok(Settings {
+        engine_folder: text(&folder.path)?,
+        kv_memory_fraction: config.kv_memory_fraction,
+        kv_max_tokens: signed(config.kv_cache_tokens),
+        kv_host_bytes: config.host_cache_bytes,
+        block_reuse: config.block_reuse,
+        max_batch_size: signed(config.max_batch_size),
+        max_batch_tokens: signed(config.max_batch_tokens),
+        max_queue: signed(config.max_queue),
+        policy: match config.scheduler {
+            TrtllmScheduler::GuaranteedNoEvict => Policy::NoEviction,
+            TrtllmScheduler::MaxUtilization => Policy::MaxUtilization,
+        },
+        chunked_context: config.chunked_context,
+        device_ids: config.device_ids.iter().map(|&id| signed(id)).collect(),
+        worker: worker.transpose()?.unwrap_or_default(),
+        probes,
+        gather_generation_logits: gathered,
+        vocabulary: bytes,
+        vocabulary_ends,
+        ends: vocabulary.ends().iter().map(|end| end.cast_signed()).collect(),
+    })
+}
+
+fn open_session(settings: &Settings) -> Result<UniquePtr<Session>> {
+    let mut status = Status { code: Code::Ok, message: String::new() };
+    let session = ffi::open_session(settings, &mut status);
+    if session.is_null() { Err(failure::failed("opening the engine", &status)) } else { Ok(session) }
+}
+
+impl Trtllm {
+    fn prepare(&self, prompt: &[u32], job: crate::decode::plan::Plan, sampling: super::Sampling) -> Result<Writer> {
+        if self.worker {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this process is a worker of an engine for several GPUs: only the first one under mpirun takes requests",
+            ));
+        }
+        Writer::new(self.terms.clone(), prompt, job, sampling, Instant::now())
+    }
+}
+
+impl Engine for Trtllm {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn submit(&self, job: Job, done: Completion) -> JobId {
+        let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let Job { prompt, plan, sampling, submitted, deadline } = job;
+        match self.prepare(&prompt, plan, sampling) {
+            Ok(writer) => self.executor.submit(id, Box::new(writer), submitted, deadline, done),
+            Err(error) => done(Err(error)),
+        }
+        id
+    }
+
+    fn cancel(&self, id: JobId) {
+        self.executor.cancel(id);
+    }
+
+    fn stats(&self) -> Stats {
+        self.executor.stats()
+    }
+}
+
+impl Drop for Trtllm {
+    fn drop(&mut self) {
+        self.executor.close();
+        if let Some(thread) = self.thread.take()
+            // A callback may drop the judge: the thread cannot wait for itself.
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+        let (ended, end) = channel();
+        let executor = self.executor.clone();
+        let shut_down = move || {
+            executor.shut_down();
+            drop(executor);
+            let _ = ended.send(());
+        };
+        let helper = std::thread::Builder::new().name("dicast-trtllm-end".into()).spawn(shut_down);
+        match helper {
+            // A worker ends when the first process does.
+            Ok(_) if self.worker => drop(end.recv()),
+            Ok(_) => drop(end.recv_timeout(SHUTDOWN)),
+            Err(_) => self.executor.shut_down(),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The model's vocabulary as the executor's guide and the score probes need it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::decode::grammar::{Stage, VerdictGrammar, Written};
+use crate::decode::score::ScoreProbe;
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::tokenize::Tokenizer;
+
+use super::bridge::ffi::ProbePlan;
+
+/// Stands in the guide's vocabulary for the token that closes the reasoning, so that no other token is taken for it: a
+/// character for private use, the last that there is.
+const CLOSE: char = '\u{10FFFD}';
+/// First stages that are kept. With masked names they depend on the number of responses alone.
+const CACHE: usize = 64;
+
+/// Vocabulary of one model.
+pub(super) struct Vocabulary {
+    tokenizer: Arc<Tokenizer>,
+    /// Tokens that end a text; the first one is the model's own.
+    ends: Vec<u32>,
+    close: Option<u32>,
+    /// Control tokens that are never sampled in free text.
+    banned: Vec<i32>,
+    /// Tokens with a digit in them, by what stands before it.
+    digits: HashMap<Vec<u8>, Vec<DigitToken>>,
+    longest_lead: usize,
+    stages: Mutex<HashMap<StageKey, Arc<Guide>>>,
+}
+
+/// A grammar, whether its ranking must agree with the scores, whether reasoning stands before it.
+type StageKey = (VerdictGrammar, bool, bool);
+
+/// A token with a digit in it.
+struct DigitToken {
+    id: u32,
+    digit: u8,
+    /// What stands after the digit.
+    tail: Vec<u8>,
+}
+
+/// A stage as the executor gets it.
+pub(super) struct Guide {
+    pub(super) ebnf: String,
+    pub(super) last: bool,
+    /// Most tokens of its text, its end included.
+    pub(super) most_tokens: usize,
+}
+
+/// Where the probe of a request looks, and what it finds there.
+pub(super) struct ScorePlaces {
+    pub(super) plan: ProbePlan,
+    places: Vec<Place>,
+}
+
+/// A length of the answer at which a token may begin that holds a score.
+struct Place {
+    /// Which score.
+    score: usize,
+    /// The digit of each token.
+    digits: Vec<u8>,
+}
+
+impl Vocabulary {
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where no token ends a text, or where the vocabulary is not the engine's.
+    pub(super) fn new(tokenizer: Arc<Tokenizer>, ends: Vec<u32>, engine_size: usize) -> Result<Self> {
+        let size = tokenizer.vocab_size();
+        if size > engine_size {
+            return Err(Error::new(
+                ErrorKind::InvalidModel,
+                format!("tokenizer.json has {size} tokens, but the engine has {engine_size}: it is another model's"),
+            ));
+        }
+        if ends.is_empty() || ends.iter().any(|&end| end as usize >= size) {
+            return Err(Error::new(
+                ErrorKind::InvalidModel,
+                "no token is known to end the model's text: copy its generation_config.json into the engine folder",
+            ));
+        }
+        let mut digits: HashMap<Vec<u8>, Vec<DigitToken>> = HashMap::new();
+        for id in ids(size).filter(|&id| !tokenizer.is_control(id)) {
+            let bytes = tokenizer.token_bytes(id).unwrap_or_default();
+            for (at, &digit) in bytes.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit()) {
+                let token = DigitToken { id, digit, tail: bytes[at + 1..].to_vec() };
+                digits.entry(bytes[..at].to_vec()).or_default().push(token);
+            }
+        }
+        let longest_lead = digits.keys().map(Vec::len).max().unwrap_or(0);
+        let banned = ids(size)
+            .filter(|id| tokenizer.is_control(*id) && !ends.contains(id))
+            .map(|id| i32::try_from(id).expect("ids are below the tokenizer's limit"))
+            .collect();
+        Ok(Self { tokenizer, ends, close: None, banned, digits, longest_lead, stages: Mutex::default() })
+    }
+
+    /// Admits the token that closes the reasoning.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] where the vocabulary lacks one of the two.
+    pub(super) fn set_reasoning_tokens(&mut self, open: &str, close: &str) -> Result<()> {
+        self.special(open)?;
+        let close = self.special(close)?;
+        self.close = Some(close);
+        self.banned.retain(|&banned| i64::from(banned) != i64::from(close));
+        Ok(())
+    }
+
+    /// The id of a special token.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] where the vocabulary does not hold it as one token.
+    pub(super) fn special(&self, text: &str) -> Result<u32> {
+        self.tokenizer.special(text).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidProfile,
+                format!(
+                    "the model's vocabulary has no special token {text:?}, which the profile's reasoning names: take \
+                     \"reasoning\" out of the profile, or name the model's own tokens"
+                ),
+            )
+        })
+    }
+
+    pub(super) fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The bytes that a token writes.
+    pub(super) fn bytes(&self, id: u32) -> &[u8] {
+        self.tokenizer.token_bytes(id).unwrap_or_default()
+    }
+
+    /// Tokens that end a text, the model's own first.
+    pub(super) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// Control tokens that are never sampled in free text.
+    pub(super) fn banned(&self) -> &[i32] {
+        &self.banned
+    }
+
+    /// The vocabulary of the guide: the bytes of all tokens, and where each ends. Control tokens have none, which keeps
+    /// them out of every grammar.
+    pub(super) fn for_guide(&self) -> (Vec<u8>, Vec<u32>) {
+        let size = self.tokenizer.vocab_size();
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(size));
+        for id in ids(size) {
+            if Some(id) == self.close {
+                bytes.extend_from_slice(CLOSE.encode_utf8(&mut [0; 4]).as_bytes());
+            } else if !self.tokenizer.is_control(id) {
+                bytes.extend_from_slice(self.bytes(id));
+            }
+            ends.push(u32::try_from(bytes.len()).expect("a tokenizer's file is smaller than 2^32 bytes"));
+        }
+        (bytes, ends)
+    }
+
+    /// The first stage of a verdict, with the reasoning before it or not.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub(super) fn first_stage(
+        &self,
+        grammar: &VerdictGrammar,
+        consistent: bool,
+        reasoning: bool,
+    ) -> Result<Arc<Guide>> {
+        let key = (grammar.clone(), consistent, reasoning);
+        let known = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(guide) = known {
+            return Ok(guide);
+        }
+        let stage = grammar.stage(&Written::default(), consistent);
+        let guide = Arc::new(self.guide(&stage, reasoning)?);
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if stages.len() >= CACHE {
+            stages.clear();
+        }
+        stages.insert(key, guide.clone());
+        Ok(guide)
+    }
+
+    /// A stage for the executor.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub(super) fn guide(&self, stage: &Stage, reasoning: bool) -> Result<Guide> {
+        Ok(Guide {
+            ebnf: stage.grammar.ebnf(reasoning.then_some(CLOSE)),
+            last: stage.last,
+            most_tokens: self.most_tokens(&stage.example)? + 1,
+        })
+    }
+
+    /// Most tokens that a text like this may be written with. What is sampled may be split finer than the tokenizer
+    /// would, to a degree that half as many tokens again have been ample for.
+    ///
+    /// # Errors
+    /// Those of the tokenizer.
+    pub(super) fn most_tokens(&self, text: &str) -> Result<usize> {
+        let tokens = self.tokenizer.encode_text(text)?.len();
+        Ok((tokens + tokens / 2 + 16).min(text.len()))
+    }
+
+    /// Where the scores of a verdict will stand. `prompt_tokens` stand before the output, which begins with reasoning or
+    /// with the answer.
+    pub(super) fn score_places(&self, grammar: &VerdictGrammar, prompt_tokens: usize, reasoning: bool) -> ScorePlaces {
+        let close = if reasoning { self.close } else { None };
+        let mut plan = ProbePlan {
+            prompt_tokens: u32::try_from(prompt_tokens).unwrap_or(u32::MAX),
+            after: close.and_then(|close| i32::try_from(close).ok()).unwrap_or(-1),
+            ..ProbePlan::default()
+        };
+        let mut places = Vec::new();
+        for score in 0..grammar.len() {
+            let (Some(offset), Some((before, after))) = (grammar.score_offset(score), grammar.around_score(score))
+            else {
+                break;
+            };
+            for lead in (0..=self.longest_lead.min(before.len())).rev() {
+                let Some(tokens) = self.digits.get(&before.as_bytes()[before.len() - lead..]) else { continue };
+                let fits = |token: &&DigitToken| {
+                    grammar.scale().contains(f64::from(token.digit - b'0')) && after.as_bytes().starts_with(&token.tail)
+                };
+                let tokens: Vec<_> = tokens.iter().filter(fits).collect();
+                if tokens.is_empty() {
+                    continue;
+                }
+                plan.at.push(u32::try_from(offset - lead).unwrap_or(u32::MAX));
+                plan.tokens.extend(tokens.iter().map(|token| token.id.cast_signed()));
+                plan.ends.push(u32::try_from(plan.tokens.len()).unwrap_or(u32::MAX));
+                places.push(Place { score, digits: tokens.iter().map(|token| token.digit).collect() });
+            }
+        }
+        ScorePlaces { plan, places }
+    }
+}
+
+impl ScorePlaces {
+    /// The distribution at each score, in order, from what a probe copied: places by number, and the logits of their
+    /// tokens one after the other. `starts` are the lengths of the answer at which its tokens began.
+    ///
+    /// Empty unless there is one for every score.
+    pub(super) fn distributions(
+        &self,
+        grammar: &VerdictGrammar,
+        places: &[u32],
+        logits: &[f32],
+        starts: &[usize],
+    ) -> Vec<Vec<f64>> {
+        let mut found: Vec<Option<Vec<f64>>> = vec![None; grammar.len()];
+        let mut logits = logits;
+        for &place in places {
+            let Some(Place { score, digits }) = self.places.get(place as usize) else { break };
+            let Some((these, rest)) = logits.split_at_checked(digits.len()) else { break };
+            logits = rest;
+            let Some(offset) = grammar.score_offset(*score) else { break };
+            // The token that holds the score began here, and not at another place before it.
+            if starts.iter().rfind(|&&start| start <= offset) == Some(&(self.plan.at[place as usize] as usize)) {
+                let mut probe = ScoreProbe::new(grammar.scale());
+                for (&digit, &logit) in digits.iter().zip(these) {
+                    probe.add(digit, logit);
+                }
+                found[*score] = probe.distribution();
+            }
+        }
+        found.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+}
+
+fn ids(size: usize) -> std::ops::Range<u32> {
+    0..u32::try_from(size).expect("vocabularies have fewer than 2^32 tokens")
+}

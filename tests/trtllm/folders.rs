@@ -1,0 +1,110 @@
+//! Engine folders that cannot be opened: each with its own message, before the library is touched.
+
+use dicast::config::TrtllmMode;
+use dicast::{Error, ErrorKind, Judge, JudgeConfig};
+
+use crate::support::Folder;
+
+fn refusal(config: JudgeConfig) -> Error {
+    match Judge::open(config) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+/// The error of a folder that was spoiled; the constructor would say something else.
+fn spoiled(options: &[&str], spoil: impl FnOnce(&Folder)) -> Error {
+    let folder = Folder::with("throw_at_open std the library was touched\n", options);
+    spoil(&folder);
+    let error = refusal(folder.config());
+    assert!(!error.message().contains("was touched"), "{error}");
+    error
+}
+
+#[track_caller]
+fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
+    assert_eq!(error.kind(), kind, "{error}");
+    for word in words {
+        assert!(error.message().contains(word), "{word:?} is not in: {error}");
+    }
+}
+
+#[test]
+fn another_release_is_named() {
+    for version in ["0.21.0", "1.3.0rc20"] {
+        let error = spoiled(&["--version", version], |_| {});
+        says(&error, ErrorKind::Unsupported, &[version, "1.0 to 1.2.1", "build the engine"]);
+    }
+    // One that is supported, but is not the one that is loaded.
+    let error = spoiled(&["--version", "1.1.0"], |_| {});
+    says(&error, ErrorKind::Unsupported, &["1.1.0", "1.2.1", "build the engine"]);
+    let error = spoiled(&[], |folder| folder.edit("\"version\": \"1.2.1\",", ""));
+    says(&error, ErrorKind::InvalidModel, &["config.json", "version"]);
+}
+
+#[test]
+fn another_architecture_is_named() {
+    let error = spoiled(&["--architecture", "LlamaForCausalLM"], |_| {});
+    says(&error, ErrorKind::Unsupported, &["LlamaForCausalLM", "Qwen3ForCausalLM"]);
+}
+
+#[test]
+fn missing_and_empty_files_are_named() {
+    let error = spoiled(&[], |folder| folder.remove("rank0.engine"));
+    says(&error, ErrorKind::InvalidModel, &["rank0.engine", "missing"]);
+    let error = spoiled(&["--tp", "2"], |folder| folder.remove("rank1.engine"));
+    says(&error, ErrorKind::InvalidModel, &["rank1.engine", "2 GPUs"]);
+    let error = spoiled(&[], |folder| folder.write("rank0.engine", ""));
+    says(&error, ErrorKind::InvalidModel, &["rank0.engine", "empty"]);
+    let error = spoiled(&[], |folder| folder.remove("config.json"));
+    says(&error, ErrorKind::InvalidModel, &["config.json", "missing"]);
+    let error = spoiled(&[], |folder| folder.write("config.json", "{"));
+    says(&error, ErrorKind::InvalidModel, &["config.json"]);
+    let error = spoiled(&[], |folder| folder.remove("tokenizer.json"));
+    says(&error, ErrorKind::InvalidModel, &["tokenizer.json", "missing"]);
+    let error = spoiled(&[], |folder| folder.remove("tokenizer_config.json"));
+    says(&error, ErrorKind::InvalidModel, &["chat template"]);
+    let error = spoiled(&[], |folder| folder.write("generation_config.json", "{\"eos_token_id\": 99999}"));
+    says(&error, ErrorKind::InvalidModel, &["generation_config.json"]);
+}
+
+#[test]
+fn an_engine_too_small_for_the_profile_is_refused() {
+    let error = spoiled(&["--max-input-len", "20"], |_| {});
+    says(&error, ErrorKind::InvalidModel, &["max_input_len", "20", "dicast-demo"]);
+    let error = spoiled(&["--vocab-size", "100"], |_| {});
+    says(&error, ErrorKind::InvalidModel, &["tokenizer.json", "100"]);
+}
+
+#[test]
+fn settings_that_the_engine_was_not_built_for_are_refused() {
+    let error = spoiled(&["--no-paged-context"], |_| {});
+    says(&error, ErrorKind::Unsupported, &["use_paged_context_fmha", "block_reuse"]);
+    let folder = Folder::with("", &["--max-batch-size", "8"]);
+    let mut config = folder.config();
+    config.trtllm.max_batch_size = 9;
+    says(&refusal(config), ErrorKind::InvalidConfig, &["trtllm.max_batch_size", "9", "8"]);
+    let mut config = folder.config();
+    config.trtllm.max_batch_tokens = 100_000;
+    says(&refusal(config), ErrorKind::InvalidConfig, &["trtllm.max_batch_tokens", "8192"]);
+    let mut config = folder.config();
+    config.trtllm.device_ids = vec![0, 1];
+    says(&refusal(config), ErrorKind::InvalidConfig, &["trtllm.device_ids", "2", "1"]);
+    let mut config = folder.config();
+    config.trtllm.mode = TrtllmMode::Orchestrator;
+    config.trtllm.worker_path = Some("/nowhere/executorWorker".into());
+    says(&refusal(config), ErrorKind::InvalidConfig, &["trtllm.worker_path", "/nowhere/executorWorker"]);
+}
+
+#[test]
+fn several_gpus_need_a_launcher_or_workers() {
+    let error = spoiled(&["--tp", "2"], |_| {});
+    says(&error, ErrorKind::InvalidConfig, &["mpirun -n 2", "orchestrator"]);
+}
+
+#[test]
+fn an_engine_of_the_vendors_is_no_engine_of_the_stand_ins() {
+    let folder = Folder::new("");
+    folder.write("rank0.engine", "something else");
+    says(&refusal(folder.config()), ErrorKind::Engine, &["TensorRT-LLM says"]);
+}

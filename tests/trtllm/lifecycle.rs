@@ -1,0 +1,132 @@
+//! Opening and closing: with work in flight, many times, and without a trace in the process.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use dicast::{ErrorKind, Judge};
+
+use crate::support::{Folder, answer, check_distributions, request};
+
+#[test]
+fn closing_with_work_in_flight_ends_it_all() {
+    let folder = Folder::new(&format!("step_us 5000\nrule\n{}no_end\n", answer(&[4, 2], &[0, 1])));
+    let judge = folder.judge();
+    let (sender, outcomes) = channel();
+    for index in 0..100 {
+        let sender = sender.clone();
+        judge
+            .submit(&request(2, &index.to_string()))
+            .on_completion(move |verdict| sender.send(verdict.err().map(|error| error.kind())).unwrap());
+    }
+    drop((judge, sender));
+    let kinds: Vec<_> = outcomes.iter().collect();
+    assert_eq!(kinds.len(), 100);
+    assert!(kinds.iter().all(|kind| matches!(kind, None | Some(ErrorKind::Closed))), "{kinds:?}");
+    assert!(kinds.contains(&Some(ErrorKind::Closed)));
+}
+
+#[test]
+fn a_callback_may_drop_the_judge() {
+    let folder = Folder::new(&format!("rule\n{}", answer(&[4, 2], &[0, 1])));
+    let judge = Arc::new(folder.judge());
+    let (sender, ended) = channel();
+    let (held, barrier) = (judge.clone(), Arc::new(Barrier::new(2)));
+    let dropped = barrier.clone();
+    judge.submit(&request(2, "this")).on_completion(move |verdict| {
+        dropped.wait();
+        drop(held);
+        sender.send(verdict.is_ok()).unwrap();
+    });
+    drop(judge);
+    barrier.wait();
+    assert!(ended.recv_timeout(Duration::from_secs(60)).unwrap());
+}
+
+#[test]
+fn a_hung_executor_does_not_hold_up_the_end() {
+    let folder = Folder::new("rule\nhang_hard\n");
+    let judge = folder.judge();
+    let ticket = judge.submit(&request(2, "this"));
+    drop(judge);
+    assert_eq!(ticket.wait().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn two_judges_do_not_meet() {
+    let one = Folder::new(&format!("rule\n{}", answer(&[5, 1], &[0, 1])));
+    let other = Folder::new(&format!("rule\n{}", answer(&[1, 5], &[1, 0])));
+    let (one, other) = (one.judge(), other.judge());
+    let mut asked = request(2, "this");
+    asked.options.mask = Some(dicast::config::Mask::Given);
+    for _ in 0..5 {
+        assert_eq!(one.judge(&asked).unwrap().ranking, [0, 1]);
+        assert_eq!(other.judge(&asked).unwrap().ranking, [1, 0]);
+    }
+}
+
+/// What the process holds: file descriptors and resident memory in KiB.
+fn held() -> (usize, usize) {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    (descriptors, memory.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+/// Set where this test runs in a process of its own: what other tests do at the same time would count.
+const ALONE: &str = "DICAST_TEST_ALONE";
+
+#[test]
+fn opening_a_hundred_times_leaves_nothing() {
+    if std::env::var_os(ALONE).is_none() {
+        let program = std::env::current_exe().unwrap();
+        let mut command = std::process::Command::new(program);
+        command.args(["--exact", "lifecycle::opening_a_hundred_times_leaves_nothing", "--nocapture"]);
+        let output = command.env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let folder = Folder::new(&format!("rule\n{}", answer(&[4, 2], &[0, 1])));
+    let open = || {
+        let judge = folder.judge();
+        check_distributions(&request(2, "this"), &judge.judge(&request(2, "this")).unwrap());
+    };
+    (0..20).for_each(|_| open());
+    let (descriptors, memory) = held();
+    (0..100).for_each(|_| open());
+    let (descriptors_after, memory_after) = held();
+    assert_eq!(descriptors_after, descriptors);
+    let grown = memory_after.saturating_sub(memory);
+    // Sanitizers keep freed memory back, to find uses of it.
+    let sanitized = std::env::var_os("DICAST_SANITIZER").is_some();
+    assert!(sanitized || grown < 8 << 10, "{grown} KiB more than after the first 20 times");
+}
+
+#[test]
+#[expect(unsafe_code, reason = "asks the system for a signal's handler")]
+fn the_hosts_signal_handlers_stay() {
+    extern "C" fn of_the_host(_: libc::c_int) {}
+    let handler = of_the_host as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    let current = |signal| {
+        // SAFETY: a null new action only asks for the one in place, which is written to a live struct of that type.
+        unsafe {
+            let mut action = std::mem::zeroed::<libc::sigaction>();
+            assert_eq!(libc::sigaction(signal, std::ptr::null(), &raw mut action), 0);
+            action.sa_sigaction
+        }
+    };
+    let signals = [libc::SIGABRT, libc::SIGUSR2];
+    // SAFETY: the handler does nothing, which is safe in any signal.
+    let before = signals.map(|signal| unsafe { libc::signal(signal, handler) });
+    let segv = current(libc::SIGSEGV);
+    let folder = Folder::new("rule\n");
+    let judge: Judge = folder.judge();
+    assert_eq!(signals.map(current), [handler; 2]);
+    assert_eq!(current(libc::SIGSEGV), segv);
+    drop(judge);
+    for (signal, handler) in signals.into_iter().zip(before) {
+        // SAFETY: puts the handler back that was there.
+        unsafe { libc::signal(signal, handler) };
+    }
+}
