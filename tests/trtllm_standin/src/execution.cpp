@@ -19,7 +19,7 @@ using dicast::standin::Hang;
 namespace
 {
 
-constexpr std::size_t kMaxGrammars = 64;
+constexpr std::size_t kMaxGrammars = 32;
 
 bool endsWith(VecTokens const& tokens, std::size_t promptLength, VecTokens const& word)
 {
@@ -212,10 +212,9 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
         "Return context logit need to build engine with gather_context_logits");
     STANDIN_CHECK(!request.output.returnGenerationLogits || config_.getGatherGenerationLogits(),
         "To return generation logits, gather_generation_logits must be enabled in ExecutorConfig");
-    STANDIN_CHECK(!request.guide || config_.getGuidedDecodingConfig(),
+    STANDIN_CHECK(!request.guide || guides_,
         "Request is specified with GuidedDecodingParams, but GuidedDecoder is not setup.");
-    STANDIN_CHECK(request.postProcessorName != Request::kBatchedPostProcessorName
-            || (postProcessors_ && postProcessors_->getProcessorBatched()),
+    STANDIN_CHECK(request.postProcessorName != Request::kBatchedPostProcessorName || batchedProcessor_,
         "Batched logits post processor is not defined.");
 
     Active active;
@@ -461,14 +460,13 @@ void Executor::Impl::postProcess(std::vector<Active*> const& generating)
         }
         else if (request.postProcessorName)
         {
-            auto const map = *postProcessors_->getProcessorMap();
-            map.at(*request.postProcessorName)(
+            namedProcessors_.at(*request.postProcessorName)(
                 active->queued.id, *active->logits, active->tokens, stream, request.clientId);
         }
     }
     if (!ids.empty())
     {
-        (*postProcessors_->getProcessorBatched())(ids, logits, tokens, stream, clientIds);
+        batchedProcessor_(ids, logits, tokens, stream, clientIds);
     }
 }
 
@@ -504,9 +502,8 @@ void Executor::Impl::sample(Active& active)
     {
         tokens.push_back(token);
         active.generation->advance(token);
-        auto const stops = request.stopWords.value_or(std::list<VecTokens>{});
-        if (std::any_of(stops.begin(), stops.end(),
-                [&](VecTokens const& word) { return endsWith(tokens, active.promptLength, word); }))
+        auto const ends = [&](VecTokens const& word) { return endsWith(tokens, active.promptLength, word); };
+        if (request.stopWords && std::any_of(request.stopWords->begin(), request.stopWords->end(), ends))
         {
             active.finished = FinishReason::kSTOP_WORDS;
         }
