@@ -24,11 +24,18 @@ build: ## build the release binary, target/release/dicast
 	@scripts/install_deps.sh
 	$(CARGO) build --release
 
+# Where cargo builds; the stand-in for TensorRT-LLM goes there too.
+target = $(or $(CARGO_TARGET_DIR),target)
+standin = $(abspath $(target))/trtllm-standin
+with_standin = DICAST_TRTLLM_ROOT=$(standin)/root DICAST_TRTLLM_RPATH=1
+
 .PHONY: test
-test: fixtures ## all checks: format, lints, dependencies, docs, and every test
+test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) fmt --check
 	@scripts/check_deps.sh
 	$(CARGO) test --no-default-features
+	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli --all-targets -- -D warnings
+	$(with_standin) $(CARGO) test --no-default-features --features trtllm
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	$(CARGO) test --release
@@ -48,6 +55,22 @@ sanitize-capi: ## run the C programs under all sanitizers; that of threads takes
 .PHONY: header
 header: ## generate include/dicast.h from src/capi/
 	DICAST_BLESS=1 $(CARGO) test --no-default-features --test header
+
+.PHONY: trtllm-standin
+trtllm-standin: ## build the library that stands in for TensorRT-LLM in tests
+	@scripts/install_deps.sh
+	@cmake -S tests/trtllm_standin -B $(standin)/build $(if $(SANITIZE),-DSANITIZE=$(SANITIZE)) >/dev/null
+	@cmake --build $(standin)/build --target tensorrt_llm nvinfer_plugin_tensorrt_llm >/dev/null
+	@cmake --install $(standin)/build --prefix $(standin)/root >/dev/null
+
+.PHONY: sanitize-trtllm
+sanitize-trtllm: ## run the TensorRT-LLM engine's tests under AddressSanitizer and ThreadSanitizer (nightly Rust)
+	@scripts/sanitize_trtllm.sh address
+	@scripts/sanitize_trtllm.sh thread
+
+.PHONY: bench-trtllm
+bench-trtllm: trtllm-standin ## measure what the bridge to TensorRT-LLM costs on the host
+	$(with_standin) $(CARGO) bench --no-default-features --features trtllm --bench trtllm
 
 .PHONY: fixtures
 fixtures:

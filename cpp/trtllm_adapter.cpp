@@ -694,6 +694,11 @@ tle::ExecutorConfig executor_config(Settings const& settings)
         config.setMaxQueueSize(settings.max_queue);
     }
     config.setParallelConfig(parallel_config(settings));
+    if (!settings.worker.empty())
+    {
+        // Milliseconds; the default of none is a loop that spins.
+        config.setRecvPollPeriodMs(1);
+    }
     if (settings.probes)
     {
         // Probes belong to one request: they run on the first rank alone.

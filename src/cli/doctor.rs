@@ -64,13 +64,7 @@ fn engines() -> Value {
                 backend(cfg!(feature = "vulkan"), "vulkan"),
             ],
         },
-        {
-            "name": "trtllm",
-            "what": "TensorRT-LLM engines in this process",
-            "available": false,
-            "reason": "not part of this release",
-            "backends": [],
-        },
+        trtllm(),
         {
             "name": "remote",
             "what": "any server that speaks the OpenAI protocol",
@@ -79,6 +73,32 @@ fn engines() -> Value {
             "backends": [],
         },
     ])
+}
+
+/// The TensorRT-LLM engine: which library it was linked with, and whether that is the vendor's.
+#[cfg(feature = "trtllm")]
+fn trtllm() -> Value {
+    let library = dicast::engine::trtllm::library();
+    let kind = if library.label.is_empty() { "TensorRT-LLM" } else { "a stand-in for tests, not TensorRT-LLM:" };
+    json!({
+        "name": "trtllm",
+        "what": "TensorRT-LLM engines in this process",
+        "available": library.label.is_empty(),
+        "reason": (!library.label.is_empty()).then(|| format!("linked with {kind} {} at {}", library.label, library.path)),
+        "backends": [{ "name": format!("{kind} {} from {}", library.version, library.path), "built": true }],
+        "library": { "path": library.path, "version": library.version, "stand_in": library.label },
+    })
+}
+
+#[cfg(not(feature = "trtllm"))]
+fn trtllm() -> Value {
+    json!({
+        "name": "trtllm",
+        "what": "TensorRT-LLM engines in this process",
+        "available": false,
+        "reason": "not part of this build: build with the feature `trtllm`",
+        "backends": [],
+    })
 }
 
 /// Processor and memory.

@@ -58,8 +58,24 @@ pub(crate) fn open(mut config: JudgeConfig) -> Result<Judge, Failure> {
     })
 }
 
-/// What tells a model from another whatever its path is: its size, and a checksum of samples from all over it.
+/// What tells a model from another whatever its path is: its size, and a checksum of samples from all over it; of a
+/// folder, those of each file in it.
 pub(crate) fn fingerprint(path: &Path) -> Result<Value, Failure> {
+    if !path.is_dir() {
+        return fingerprint_of_file(path);
+    }
+    let entries =
+        std::fs::read_dir(path).map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    let named = |file: &Path| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, fingerprint_of_file(file)?))
+    };
+    files.iter().map(|file| named(file)).collect::<Result<serde_json::Map<_, _>, _>>().map(Value::Object)
+}
+
+fn fingerprint_of_file(path: &Path) -> Result<Value, Failure> {
     const SAMPLES: u64 = 64;
     const SAMPLE_BYTES: u64 = 16 << 10;
     let read = || -> io::Result<Value> {

@@ -190,19 +190,12 @@ fn what_the_constructor_throws_says_what_to_do() {
 
 #[test]
 fn a_full_queue_is_overload() {
-    let folder = Folder::new("step_us 2000\nrule\ntext Hm\nno_end\n");
+    let folder = Folder::new("step_us 1000\nrule\ntext Hm\nno_end\n");
     let mut config = folder.config();
     (config.trtllm.max_queue, config.trtllm.max_batch_size) = (1, 1);
     config.options.max_reasoning_tokens = Some(200);
     let judge = Judge::open(config).unwrap();
     let tickets: Vec<_> = (0..12).map(|index| judge.submit(&request(2, &index.to_string()))).collect();
-    let kinds: Vec<_> = tickets
-        .into_iter()
-        .rev()
-        .map(|ticket| match ticket.try_take() {
-            Ok(outcome) => outcome.err().map(|error| error.kind()),
-            Err(_) => None,
-        })
-        .collect();
+    let kinds: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().err().map(|error| error.kind())).collect();
     assert!(kinds.contains(&Some(ErrorKind::Overloaded)), "{kinds:?}");
 }

@@ -85,7 +85,7 @@ pub(super) struct Writer {
     usage: Usage,
     timing: Timing,
     requested: Instant,
-    first_reply: bool,
+    replies: u32,
 }
 
 fn finish(reason: i32) -> Result<Finish> {
@@ -165,7 +165,7 @@ impl Writer {
             usage: Usage { prompt_tokens: prompt.len(), reasoning_tokens: opening.len(), ..Usage::default() },
             timing: Timing::default(),
             requested: now,
-            first_reply: true,
+            replies: 0,
             terms,
         };
         writer.check_room(prompt.len(), verdict_tokens)?;
@@ -381,7 +381,8 @@ impl Writer {
         if queue + prefill + decode == Duration::ZERO {
             decode = self.requested.elapsed();
         }
-        if std::mem::take(&mut self.first_reply) {
+        self.replies += 1;
+        if self.replies == 1 {
             self.timing.queue = self.requested.saturating_duration_since(submitted) + queue;
             self.timing.prefill = prefill;
             let reused = metrics.reused_blocks as usize * self.terms.tokens_per_block;
@@ -390,8 +391,8 @@ impl Writer {
             decode += queue + prefill;
         }
         // The library tells when the first and the last token came; between them they come evenly.
-        let share = if output == 0 { 0.0 } else { reasoning as f64 / output as f64 };
-        let thinking = decode.mul_f64(share);
+        let [reasoning, output] = [reasoning, output].map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+        let thinking = decode.checked_div(output).unwrap_or_default() * reasoning;
         self.timing.reasoning += thinking;
         self.timing.verdict += decode.saturating_sub(thinking);
     }

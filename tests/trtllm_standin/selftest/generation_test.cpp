@@ -43,6 +43,11 @@ void texts()
     CHECK(textOf(stopped) == "hello wor");
     CHECK(reasonOf(stopped) == FinishReason::kSTOP_WORDS);
 
+    auto banned = request("one", 8);
+    banned.setBadWords({{kHello}, encode("ll")});
+    CHECK(textOf(run(engine, banned)).rfind("hel", 0) == 0);
+    CHECK(textOf(run(engine, banned)).find("ll") == std::string::npos);
+
     auto streaming = request("one");
     streaming.setStreaming(true);
     auto const id = engine.enqueueRequest(streaming);

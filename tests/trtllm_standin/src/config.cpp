@@ -27,8 +27,8 @@ SamplingConfig::SamplingConfig(SizeType32 beamWidth, std::optional<SizeType32> c
     std::optional<FloatType> const& temperature, std::optional<SizeType32> const& minTokens,
     std::optional<FloatType> const&, std::optional<FloatType> const& repetitionPenalty,
     std::optional<FloatType> const& presencePenalty, std::optional<FloatType> const& frequencyPenalty,
-    std::optional<FloatType> const&, std::optional<SizeType32> const&, std::optional<SizeType32> const&,
-    std::optional<SizeType32> const& numReturnSequences, std::optional<FloatType> const& minP,
+    std::optional<SizeType32> const&, std::optional<FloatType> const&, std::optional<SizeType32> const&,
+    std::optional<SizeType32> const&, std::optional<SizeType32> const& numReturnSequences, std::optional<FloatType> const& minP,
     std::optional<std::vector<SizeType32>> const&)
     : beamWidth_{beamWidth}
     , seed_{seed}
@@ -59,7 +59,7 @@ void SamplingConfig::setTopK(std::optional<SizeType32> const& topK)
 
 void SamplingConfig::setTopP(std::optional<FloatType> const& topP)
 {
-    checkRange<FloatType>(topP, 0.0F, 1.0F, "topP");
+    STANDIN_CHECK(!topP || (*topP > 0.0F && *topP <= 1.0F), "topP must be above 0 and at most 1");
     topP_ = topP;
 }
 

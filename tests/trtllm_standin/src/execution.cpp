@@ -4,30 +4,13 @@
 #include "check.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
 #include <stdexcept>
 
 namespace tensorrt_llm::executor
 {
 
 using dicast::standin::Crash;
-using dicast::standin::Generation;
-using dicast::standin::Grammar;
 using dicast::standin::Hang;
-
-namespace
-{
-
-constexpr std::size_t kMaxGrammars = 64;
-
-bool endsWith(VecTokens const& tokens, std::size_t promptLength, VecTokens const& word)
-{
-    return tokens.size() - promptLength >= word.size() && !word.empty()
-        && std::equal(word.rbegin(), word.rend(), tokens.rbegin());
-}
-
-} // namespace
 
 dicast::standin::Rule const& Executor::Impl::ruleFor(Request::Impl const& request, std::uint64_t order) const
 {
@@ -212,10 +195,9 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
         "Return context logit need to build engine with gather_context_logits");
     STANDIN_CHECK(!request.output.returnGenerationLogits || config_.getGatherGenerationLogits(),
         "To return generation logits, gather_generation_logits must be enabled in ExecutorConfig");
-    STANDIN_CHECK(!request.guide || config_.getGuidedDecodingConfig(),
+    STANDIN_CHECK(!request.guide || guides_,
         "Request is specified with GuidedDecodingParams, but GuidedDecoder is not setup.");
-    STANDIN_CHECK(request.postProcessorName != Request::kBatchedPostProcessorName
-            || (postProcessors_ && postProcessors_->getProcessorBatched()),
+    STANDIN_CHECK(request.postProcessorName != Request::kBatchedPostProcessorName || batchedProcessor_,
         "Batched logits post processor is not defined.");
 
     Active active;
@@ -231,6 +213,7 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
     active.generation.emplace(
         *active.rule, folder_.script.strength, vocabulary_, *base_, request.sampling, request.endId);
     active.generation->resume(request.tokens);
+    active.generation->ban(request.badWords.value_or(std::list<VecTokens>{}));
     active.metrics.timingMetrics.arrivalTime = queued.arrival;
     active.queued = std::move(queued);
     return active;
@@ -327,201 +310,6 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
             kv_->store(*active.blocks, request.tokens, active.promptLength);
             generating.push_back(&active);
         }
-    }
-}
-
-void Executor::Impl::forward()
-{
-    std::vector<Active*> generating;
-    schedule(generating);
-    stalled_ = generating.empty() && contextRequests_ == 0;
-    if (stalled_)
-    {
-        return;
-    }
-    ++iteration_;
-    if (folder_.script.step.count() > 0)
-    {
-        std::this_thread::sleep_for(folder_.script.step);
-    }
-    try
-    {
-        for (auto* active : generating)
-        {
-            if (active->iterations == 0)
-            {
-                startGuide(*active);
-            }
-            ++active->iterations;
-            active->generation->prepare();
-        }
-        if (!applyFaults(generating))
-        {
-            return;
-        }
-        postProcess(generating);
-        for (auto* active : generating)
-        {
-            sample(*active);
-        }
-    }
-    catch (std::exception const& error)
-    {
-        // One request's failure within a step is everybody's, as in the vendor's.
-        for (auto& active : active_)
-        {
-            active.error = std::string{"Encountered an error in forwardAsync function: "} + error.what();
-        }
-    }
-}
-
-// False where nobody is left to go on with.
-bool Executor::Impl::applyFaults(std::vector<Active*> const& generating)
-{
-    for (auto* active : generating)
-    {
-        if (active->rule->inStep)
-        {
-            active->rule->inStep->now();
-        }
-        if (active->rule->crash != Crash::kNo)
-        {
-            die(active->rule->crash);
-            return false;
-        }
-    }
-    return true;
-}
-
-void Executor::Impl::startGuide(Active& active)
-{
-    auto const& guide = active.queued.request.guide;
-    if (!guide)
-    {
-        return;
-    }
-    STANDIN_CHECK(guide->getGuideType() == GuidedDecodingParams::GuideType::kEBNF_GRAMMAR,
-        "the stand-in guides by EBNF grammars alone");
-    auto const text = *guide->getGuide();
-    auto found = grammars_.find(text);
-    if (found == grammars_.end())
-    {
-        if (grammars_.size() >= kMaxGrammars)
-        {
-            grammars_.clear();
-        }
-        found = grammars_.emplace(text, std::make_shared<Grammar>(text)).first;
-    }
-    active.generation->guide(found->second, stopTokens_);
-}
-
-void Executor::Impl::postProcess(std::vector<Active*> const& generating)
-{
-    std::vector<IdType> ids;
-    std::vector<Tensor> logits;
-    std::vector<std::reference_wrapper<BeamTokens const>> tokens;
-    std::vector<std::optional<IdType>> clientIds;
-    StreamPtr const stream;
-    auto const size = static_cast<std::int64_t>(folder_.vocabularySize);
-    for (auto* active : generating)
-    {
-        auto const& request = active->queued.request;
-        bool const wanted = request.postProcessor || request.postProcessorName;
-        if (!wanted && !request.output.returnGenerationLogits && !request.output.returnLogProbs)
-        {
-            continue;
-        }
-        if (!active->logits)
-        {
-            active->logits = Tensor::cpu(DataType::kFP32, {1, 1, size});
-        }
-        auto* row = static_cast<float*>(active->logits->getData());
-        active->generation->write(row);
-        if (request.output.returnGenerationLogits)
-        {
-            if (!active->generationLogits)
-            {
-                active->generationLogits = Tensor::cpu(
-                    DataType::kFP32, {1, request.streaming ? 1 : static_cast<std::int64_t>(active->maxTokens), size});
-            }
-            auto const at = request.streaming ? 0 : active->generated() * static_cast<std::size_t>(size);
-            std::copy(row, row + size, static_cast<float*>(active->generationLogits->getData()) + at);
-        }
-        if (request.postProcessor)
-        {
-            (*request.postProcessor)(active->queued.id, *active->logits, active->tokens, stream, request.clientId);
-        }
-        else if (request.postProcessorName == Request::kBatchedPostProcessorName)
-        {
-            ids.push_back(active->queued.id);
-            logits.push_back(*active->logits);
-            tokens.emplace_back(active->tokens);
-            clientIds.push_back(request.clientId);
-        }
-        else if (request.postProcessorName)
-        {
-            auto const map = *postProcessors_->getProcessorMap();
-            map.at(*request.postProcessorName)(
-                active->queued.id, *active->logits, active->tokens, stream, request.clientId);
-        }
-    }
-    if (!ids.empty())
-    {
-        (*postProcessors_->getProcessorBatched())(ids, logits, tokens, stream, clientIds);
-    }
-}
-
-void Executor::Impl::sample(Active& active)
-{
-    auto const& request = active.queued.request;
-    float const* row = active.logits ? static_cast<float const*>(active.logits->getData()) : nullptr;
-    auto const token = active.generation->choose(row);
-    auto& tokens = active.tokens.front();
-    auto const now = Clock::now();
-    if (active.generated() == 0)
-    {
-        active.metrics.timingMetrics.firstTokenTime = now;
-    }
-    active.metrics.timingMetrics.lastTokenTime = now;
-    active.metrics.lastIter = iteration_;
-    if (request.output.returnLogProbs && row != nullptr)
-    {
-        float const top = *std::max_element(row, row + folder_.vocabularySize);
-        double sum = 0;
-        for (SizeType32 i = 0; i < folder_.vocabularySize; ++i)
-        {
-            sum += std::exp(static_cast<double>(row[i] - top));
-        }
-        active.logProbs.push_back(row[token] - top - static_cast<float>(std::log(sum)));
-    }
-    if (active.generation->isStop(token))
-    {
-        // The end token itself is no part of the output.
-        active.finished = FinishReason::kEND_ID;
-    }
-    else
-    {
-        tokens.push_back(token);
-        active.generation->advance(token);
-        auto const stops = request.stopWords.value_or(std::list<VecTokens>{});
-        if (std::any_of(stops.begin(), stops.end(),
-                [&](VecTokens const& word) { return endsWith(tokens, active.promptLength, word); }))
-        {
-            active.finished = FinishReason::kSTOP_WORDS;
-        }
-        else if (active.generated() >= static_cast<std::size_t>(active.maxTokens))
-        {
-            active.finished = FinishReason::kLENGTH;
-        }
-    }
-    auto const& rule = *active.rule;
-    if (rule.error && (active.finished || active.generated() >= static_cast<std::size_t>(rule.errorAfter)))
-    {
-        active.error = rule.error;
-    }
-    if (active.finished && rule.finishReason)
-    {
-        active.finished = static_cast<FinishReason>(*rule.finishReason);
     }
 }
 

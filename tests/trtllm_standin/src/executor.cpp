@@ -74,8 +74,12 @@ bool Executor::isParticipant() const { return mImpl->isParticipant(); }
 Executor::Impl::Impl(std::filesystem::path const& modelPath, ModelType modelType, ExecutorConfig const& config)
     : folder_{dicast::standin::EngineFolder::read(modelPath)}
     , config_{config}
-    , postProcessors_{config.getLogitsPostProcessorConfig()}
 {
+    if (auto const processors = config.getLogitsPostProcessorConfig())
+    {
+        namedProcessors_ = processors->getProcessorMap().value_or(LogitsPostProcessorMap{});
+        batchedProcessor_ = processors->getProcessorBatched().value_or(LogitsPostProcessorBatched{});
+    }
     STANDIN_CHECK(modelType == ModelType::kDECODER_ONLY, "the stand-in runs decoder-only models");
     STANDIN_CHECK(config.getMaxBeamWidth() == 1, "the stand-in has no beam search");
     dicast::standin::initialiseMpi(folder_.script.mpiInitialised);
@@ -111,6 +115,7 @@ Executor::Impl::Impl(std::filesystem::path const& modelPath, ModelType modelType
             "LLGuidance is not supported for guided decoding in the C++ runtime");
         // With a tokenizer given, entries are in that tokenizer's notation; without, they are the bytes.
         vocabulary_ = dicast::standin::Vocabulary{*guided->getEncodedVocab(), guided->getTokenizerStr().has_value()};
+        guides_ = true;
         stopTokens_ = guided->getStopTokenIds().value_or(std::vector<TokenIdType>{});
     }
     else if (folder_.script.needsVocabulary())
@@ -149,7 +154,7 @@ void Executor::Impl::checkParallel(ParallelConfig const& parallel)
         // Workers are not run here; that they could be is what a wrong path shows.
         STANDIN_CHECK(::access(orchestrator->getWorkerExecutablePath().c_str(), X_OK) == 0,
             "MPI_Comm_spawn failed: no executable at " + orchestrator->getWorkerExecutablePath());
-        STANDIN_CHECK(!postProcessors_,
+        STANDIN_CHECK(!config_.getLogitsPostProcessorConfig(),
             "Serialization of executorConfig with logitsPostProcessor is currently not supported.");
         participant_ = false;
         return;
@@ -186,8 +191,7 @@ std::vector<IdType> Executor::Impl::enqueue(Request const* requests, std::size_t
         auto const& name = queued.request.postProcessorName;
         if (name && *name != Request::kBatchedPostProcessorName)
         {
-            auto const map = postProcessors_ ? postProcessors_->getProcessorMap() : std::nullopt;
-            STANDIN_CHECK(map && map->count(*name) != 0, "Logits post processor " + *name + " not found.");
+            STANDIN_CHECK(namedProcessors_.count(*name) != 0, "Logits post processor " + *name + " not found.");
         }
     }
     std::vector<IdType> ids;

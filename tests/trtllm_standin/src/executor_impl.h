@@ -115,7 +115,8 @@ private:
     // Fixed after construction.
     dicast::standin::EngineFolder folder_;
     ExecutorConfig config_;
-    std::optional<LogitsPostProcessorConfig> postProcessors_;
+    LogitsPostProcessorMap namedProcessors_;
+    LogitsPostProcessorBatched batchedProcessor_;
     std::vector<TokenIdType> stopTokens_;
     dicast::standin::Vocabulary vocabulary_;
     std::optional<dicast::standin::BaseLogits> base_;
@@ -124,6 +125,7 @@ private:
     SizeType32 maxNumTokens_{0};
     bool leader_{true};
     bool participant_{true};
+    bool guides_{false};
     bool faultsAtEnqueue_{false};
     bool faultsAtAwait_{false};
 

@@ -107,7 +107,11 @@ bool Generation::isStop(Token token) const { return endId_ && token == *endId_; 
 bool Generation::admits(Token token)
 {
     bool const stop = isStop(token) || std::find(stopTokens_.begin(), stopTokens_.end(), token) != stopTokens_.end();
-    if (stop && generated_ < sampling_.getMinTokens().value_or(0))
+    if (stop && static_cast<std::int32_t>(written_.size()) < sampling_.getMinTokens().value_or(0))
+    {
+        return false;
+    }
+    if (isBanned(token))
     {
         return false;
     }
@@ -121,6 +125,16 @@ bool Generation::admits(Token token)
     }
     auto const& bytes = vocabulary_.bytes(token);
     return !bytes.empty() && grammar_->next(state_, bytes) != Grammar::kDead;
+}
+
+bool Generation::isBanned(Token token) const
+{
+    return std::any_of(banned_.begin(), banned_.end(),
+        [this, token](Tokens const& word)
+        {
+            return !word.empty() && word.back() == token && written_.size() + 1 >= word.size()
+                && std::equal(word.rbegin() + 1, word.rend(), written_.rbegin());
+        });
 }
 
 std::optional<Generation::Token> Generation::favoured()
@@ -143,7 +157,7 @@ std::optional<Generation::Token> Generation::favoured()
     {
         // Something to go on with: the letters of byte-level vocabularies, in turn.
         auto const letters = std::min<std::int32_t>(static_cast<std::int32_t>(base_.row().size()), 94);
-        return (generated_ * 31 + 7) % letters;
+        return static_cast<Token>(written_.size() * 31 + 7) % letters;
     }
     return endId_;
 }
@@ -185,7 +199,7 @@ std::vector<Generation::Token> Generation::candidates()
     {
         for (auto const token : grammar_->allowed(state_, vocabulary_))
         {
-            if (token < size && !isStop(token)
+            if (token < size && !isStop(token) && !isBanned(token)
                 && std::find(stopTokens_.begin(), stopTokens_.end(), token) == stopTokens_.end())
             {
                 out.push_back(token);
@@ -298,7 +312,7 @@ Generation::Token Generation::choose(float const* row)
 
 void Generation::advance(Token token)
 {
-    ++generated_;
+    written_.push_back(token);
     auto const& bytes = vocabulary_.bytes(token);
     if (grammar_)
     {

@@ -9,6 +9,7 @@
 #include "tensorrt_llm/executor/executor.h"
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <random>
@@ -45,6 +46,9 @@ public:
     void resume(Tokens const& prompt);
     void guide(std::shared_ptr<Grammar> grammar, std::vector<Token> stopTokens);
 
+    // Words that must not come up, each of one token or several.
+    void ban(std::list<Tokens> words) { banned_ = std::move(words); }
+
     // Finds out which tokens this step favours.
     void prepare();
     // Writes this step's logits, before any mask.
@@ -58,6 +62,7 @@ public:
 private:
     [[nodiscard]] float value(float const* row, Token token) const;
     [[nodiscard]] bool admits(Token token);
+    [[nodiscard]] bool isBanned(Token token) const;
     [[nodiscard]] std::optional<Token> favoured();
     [[nodiscard]] Token greedy(float const* row);
     [[nodiscard]] Token sampled(float const* row);
@@ -74,7 +79,8 @@ private:
     Grammar::State state_{0};
     std::size_t textAt_{0};
     std::size_t tokenAt_{0};
-    std::int32_t generated_{0};
+    Tokens written_;
+    std::list<Tokens> banned_;
     std::vector<std::pair<Token, float>> bias_;
     std::vector<std::pair<Token, float>> overrides_;
     std::mt19937_64 random_;

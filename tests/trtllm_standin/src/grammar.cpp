@@ -13,7 +13,8 @@ namespace
 {
 
 constexpr std::size_t kMaxStates = 100'000;
-constexpr std::size_t kMaxAllowed = 2'048;
+// Token ids that are kept over all states: 16 MiB.
+constexpr std::size_t kMaxAllowed = 4U << 20;
 
 } // namespace
 
@@ -219,9 +220,10 @@ std::vector<std::int32_t> const& Grammar::allowed(State state, Vocabulary const&
     {
         return known->second;
     }
-    if (allowed_.size() >= kMaxAllowed)
+    if (allowedSize_ >= kMaxAllowed)
     {
         allowed_.clear();
+        allowedSize_ = 0;
     }
     std::vector<std::int32_t> out;
     auto const& sorted = vocabulary.sorted();
@@ -249,6 +251,7 @@ std::vector<std::int32_t> const& Grammar::allowed(State state, Vocabulary const&
     };
     walk(sorted.begin(), sorted.end(), 0, state);
     std::sort(out.begin(), out.end());
+    allowedSize_ += out.size();
     return allowed_.emplace(state, std::move(out)).first->second;
 }
 

@@ -31,7 +31,7 @@ public:
     State next(State state, std::string const& bytes);
     // Whether the text so far is complete.
     [[nodiscard]] bool accepts(State state) const { return states_[static_cast<std::size_t>(state)].accepts; }
-    // The tokens whose bytes the grammar admits here, by id; the same vector for the same state.
+    // The tokens whose bytes the grammar admits here, by id; valid until the next call.
     std::vector<std::int32_t> const& allowed(State state, Vocabulary const& vocabulary);
 
 private:
@@ -81,6 +81,7 @@ private:
     std::vector<StateData> states_;
     std::map<std::vector<std::int32_t>, State> stateIds_;
     std::unordered_map<State, std::vector<std::int32_t>> allowed_;
+    std::size_t allowedSize_{0};
     State start_{0};
 };
 

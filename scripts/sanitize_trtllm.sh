@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs the tests of the TensorRT-LLM engine, against the stand-in, under a sanitizer: Rust (with its standard library),
+# the adapter and the stand-in are all built with it. Proves first that the sanitizer is there and that it reports.
+#
+#   scripts/sanitize_trtllm.sh address|thread [ARGUMENTS OF THE TEST PROGRAM]
+#
+# Needs nightly Rust with its sources (rustup component add rust-src --toolchain nightly).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "sanitize_trtllm.sh: $1" >&2
+    exit 1
+}
+
+sanitizer=${1:-}
+case $sanitizer in
+    address) runtime=asan finding='AddressSanitizer: heap-use-after-free' ;;
+    thread) runtime=tsan finding='ThreadSanitizer: data race' ;;
+    *) fail "name a sanitizer: address or thread" ;;
+esac
+shift
+cargo +nightly --version >/dev/null 2>&1 || fail "nightly Rust is missing: rustup toolchain install nightly -c rust-src"
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/sanitize-$sanitizer
+export DICAST_TRTLLM_ROOT=$CARGO_TARGET_DIR/trtllm-standin/root DICAST_TRTLLM_RPATH=1 DICAST_SANITIZER=$sanitizer
+export CXXFLAGS="-fsanitize=$sanitizer -g -O1 -fno-omit-frame-pointer"
+# One runtime for Rust and C++: the C++ compiler's.
+export RUSTFLAGS="-Zsanitizer=$sanitizer -Zexternal-clangrt -Clink-arg=-fsanitize=$sanitizer -Cforce-frame-pointers=yes"
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+# Old runtimes cannot place their shadow where the kernel randomizes addresses widely.
+run=(setarch "$(uname -m)" --addr-no-randomize)
+
+env -u CXXFLAGS make --silent trtllm-standin SANITIZE="$sanitizer"
+host=$(rustc -vV | sed -n 's/^host: //p')
+cargo=(cargo +nightly test -Zbuild-std --target "$host" --no-default-features --features trtllm)
+"${cargo[@]}" --test trtllm --no-run
+program=$("${cargo[@]}" --test trtllm --no-run --message-format=json 2>/dev/null |
+    sed -n 's/.*"executable":"\([^"]*\/trtllm-[^"]*\)".*/\1/p' | tail -1)
+[ -x "$program" ] || fail "the test program was not found"
+
+# The proof: the runtime is linked, the adapter's and the stand-in's code call it, and a planted fault is found.
+for file in "$program" "$DICAST_TRTLLM_ROOT/libs/libtensorrt_llm.so"; do
+    ldd "$file" | grep -q "lib$runtime" || fail "$file is not linked with lib$runtime"
+done
+nm -C "$program" | grep -q "U __${runtime}_init" || fail "$program does not call $runtime"
+found=$("${run[@]}" env DICAST_TEST_FAULT="$sanitizer" "$program" --exact a_planted_fault_is_found --nocapture 2>&1 || true)
+grep -q "$finding" <<<"$found" || fail "the planted fault was not found: $found"
+echo "$finding: the planted fault was found"
+
+"${run[@]}" "$program" --test-threads=2 "$@"
