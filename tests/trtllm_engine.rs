@@ -10,7 +10,7 @@ mod support;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
+use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Result, Ticket, Verdict};
 use support::{Folder, answer, check, check_distributions, request};
 
 /// No test waits longer: far more than the largest engine takes.
@@ -32,6 +32,11 @@ fn folder() -> JudgeConfig {
 
 fn open() -> Judge {
     Judge::open(folder()).unwrap()
+}
+
+/// The outcome of a judgment, which must come.
+fn ended(ticket: Ticket) -> Result<Verdict> {
+    ticket.wait_timeout(PATIENCE).unwrap_or_else(|_| panic!("a judgment did not end within {PATIENCE:?}"))
 }
 
 fn is_complete(judge: &Judge, request: &JudgeRequest, verdict: &Verdict) {
@@ -99,10 +104,8 @@ fn cancelled_and_late_judgments_leave_room_for_others() {
     let tickets: Vec<_> = (0..16).map(|index| judge.submit(&request(2, &format!("cancelled {index}")))).collect();
     for ticket in tickets {
         ticket.cancel();
-        match ticket.wait_timeout(PATIENCE) {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => assert_eq!(error.kind(), ErrorKind::Cancelled),
-            Err(_) => panic!("a cancelled judgment did not end"),
+        if let Err(error) = ended(ticket) {
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
         }
     }
     let mut late = request(2, "late");
@@ -132,10 +135,8 @@ fn closing_with_work_in_flight_and_opening_again() {
         let tickets: Vec<_> = (0..8).map(|index| judge.submit(&request(2, &format!("closed {index}")))).collect();
         drop(judge);
         for ticket in tickets {
-            match ticket.wait_timeout(PATIENCE) {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
-                Err(_) => panic!("a judgment outlived its judge"),
+            if let Err(error) = ended(ticket) {
+                assert_eq!(error.kind(), ErrorKind::Closed);
             }
         }
     }
