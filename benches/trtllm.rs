@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dicast::config::{JudgeConfig, Options};
+use dicast::config::{JudgeConfig, Options, TrtllmMode};
 use dicast::decode::plan::{Plan, VerdictPlan};
 use dicast::engine::{self, Engine, Job, Sampling};
 use dicast::prompt::template::ChatTemplate;
@@ -26,10 +26,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     /// An engine that reasons for some 60 tokens, ends it, and leaves the verdict to the grammar.
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = std::env::temp_dir().join(format!("dicast-trtllm-bench-{}", std::process::id()));
-        let options = ["--vocab-size", "4096", "--max-batch-size", "256", "--gather-logits", "--tokenizer"];
+        let folder = std::env::temp_dir().join(format!("dicast-trtllm-bench-{}-{name}", std::process::id()));
+        let options = ["--vocab-size", "4096", "--max-batch-size", "256", "--tokenizer"];
         let made = Command::new("bash")
             .arg(repository.join("tests/trtllm_standin/make_engine.sh"))
             .args(options)
@@ -83,12 +83,20 @@ struct Bench {
 struct Cost {
     bridge: Duration,
     executor: Duration,
+    /// Tokens that were generated.
+    tokens: u32,
 }
 
 impl Bench {
-    fn new() -> Self {
-        let folder = Folder::new();
-        let config = JudgeConfig::new(folder.0.to_str().expect("a temporary folder's name is UTF-8"));
+    /// An engine whose requests bring probes, or one of a mode that has none.
+    fn new(probes: bool) -> Self {
+        let folder = Folder::new(if probes { "probes" } else { "bare" });
+        let mut config = JudgeConfig::new(folder.0.to_str().expect("a temporary folder's name is UTF-8"));
+        if !probes {
+            config.trtllm.mode = TrtllmMode::Orchestrator;
+            let worker = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trtllm_standin/executorWorker");
+            config.trtllm.worker_path = Some(worker);
+        }
         let before = threads();
         let opened = engine::open(&config).expect("the stand-in opens it");
         let started: Vec<_> = threads().difference(&before).map(|id| format!("self/task/{id}")).collect();
@@ -134,7 +142,7 @@ impl Bench {
                 };
                 let sender = sender.clone();
                 let done = move |outcome: Result<engine::Generation>| {
-                    sender.send(outcome.map(drop)).expect("it is awaited");
+                    sender.send(outcome.map(|written| written.usage.verdict_tokens)).expect("it is awaited");
                 };
                 (job, Box::new(done))
             })
@@ -144,15 +152,18 @@ impl Bench {
             self.engine.submit(job, done);
         }
         let submitting = time_of("thread-self") - ours;
+        let mut tokens = 0;
         for _ in 0..IN_FLIGHT {
-            ended.recv_timeout(Duration::from_secs(60)).expect("it ends").expect("nothing fails");
+            tokens += ended.recv_timeout(Duration::from_secs(60)).expect("it ends").expect("nothing fails");
         }
         Cost { bridge: submitting + (time_of(&self.waiting) - waiting), executor: time_of(&self.executor) - executor }
     }
 }
 
 fn bridge(criterion: &mut Criterion) {
-    let bench = Bench::new();
+    let bench = Bench::new(true);
+    let bare = Bench::new(false);
+    assert!(bench.engine.capabilities().distributions && !bare.engine.capabilities().distributions);
     let mut group = criterion.benchmark_group("trtllm");
     group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(3));
     // Criterion asks for the time of so many; what is measured is a mean over whole rounds.
@@ -173,8 +184,19 @@ fn bridge(criterion: &mut Criterion) {
             scaled(long.saturating_sub(short).max(Duration::from_nanos(1)), IN_FLIGHT * 256, iterations)
         });
     });
+    group.bench_function("probed_token", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let (with, without) = (bench.round(&bench.guided()), bare.round(&bare.guided()));
+            let more = with.executor.saturating_sub(without.executor).max(Duration::from_nanos(1));
+            scaled(more, with.tokens.max(1), iterations)
+        });
+    });
     group.finish();
-    drop(bench.engine);
+
+    // With nothing in flight the waiting thread sleeps: not a nanosecond on a processor.
+    let before = time_of(&bench.waiting);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(time_of(&bench.waiting) - before, Duration::ZERO, "an idle engine takes no processor time");
 }
 
 criterion_group!(benches, bridge);

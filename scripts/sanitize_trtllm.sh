@@ -22,8 +22,9 @@ esac
 shift
 cargo +nightly --version >/dev/null 2>&1 || fail "nightly Rust is missing: rustup toolchain install nightly -c rust-src"
 
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/sanitize-$sanitizer
-export DICAST_TRTLLM_ROOT=$CARGO_TARGET_DIR/trtllm-standin/root DICAST_TRTLLM_RPATH=1 DICAST_SANITIZER=$sanitizer
+target=${CARGO_TARGET_DIR:-$PWD/target}/sanitize
+standin=$target/$sanitizer
+export DICAST_TRTLLM_ROOT=$standin/trtllm-standin/root DICAST_TRTLLM_RPATH=1 DICAST_SANITIZER=$sanitizer
 export CXXFLAGS="-fsanitize=$sanitizer -g -O1 -fno-omit-frame-pointer"
 # One runtime for Rust and C++: the C++ compiler's.
 export RUSTFLAGS="-Zsanitizer=$sanitizer -Zexternal-clangrt -Clink-arg=-fsanitize=$sanitizer -Cforce-frame-pointers=yes"
@@ -31,7 +32,8 @@ export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0 TSAN_OPTIONS=
 # Old runtimes cannot place their shadow where the kernel randomizes addresses widely.
 run=(setarch "$(uname -m)" --addr-no-randomize)
 
-env -u CXXFLAGS make --silent trtllm-standin SANITIZE="$sanitizer"
+env -u CXXFLAGS CARGO_TARGET_DIR="$standin" make --silent trtllm-standin SANITIZE="$sanitizer"
+export CARGO_TARGET_DIR=$target
 host=$(rustc -vV | sed -n 's/^host: //p')
 cargo=(cargo +nightly test -Zbuild-std --target "$host" --no-default-features --features trtllm)
 "${cargo[@]}" --test trtllm --no-run
