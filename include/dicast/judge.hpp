@@ -196,13 +196,13 @@ public:
      */
     template <class Callback>
     Result<CallbackTicket> try_submit(const Request &request, Callback callback) const {
-        auto thrown = std::make_shared<detail::Thrown>();
-        auto call = std::make_unique<detail::Call<Callback>>(detail::Call<Callback>{std::move(callback), thrown});
+        auto ending = std::make_shared<detail::Ending>();
+        auto call = std::make_unique<detail::Call<Callback>>(std::move(callback), ending);
         dicast_ticket *ticket = nullptr;
         if (auto submitted = start(request, call, &ticket); !submitted) {
             return submitted.error();
         }
-        return CallbackTicket(ticket, std::move(thrown));
+        return CallbackTicket(ticket, std::move(ending));
     }
 
     /** As judge_async, with an Error as a value. */
@@ -368,6 +368,7 @@ private:
     template <class Callback>
     Result<void> start(const Request &request, std::unique_ptr<detail::Call<Callback>> &call,
                        dicast_ticket **ticket) const {
+        call->submitting();
         auto submitted = detail::done([&](auto **error) {
             return dicast_judge_submit(get(), request.get(), detail::Call<Callback>::deliver, call.get(), ticket,
                                        error);
@@ -382,7 +383,7 @@ private:
     /** Sees to it that the callback gets an outcome, also where the request is refused. */
     template <class Callback>
     void deliver(const Request &request, Callback callback) const {
-        auto call = std::make_unique<detail::Call<Callback>>(detail::Call<Callback>{std::move(callback), nullptr});
+        auto call = std::make_unique<detail::Call<Callback>>(std::move(callback), nullptr);
         if (auto submitted = start(request, call, nullptr); !submitted) {
             (*call)(submitted.error());
         }

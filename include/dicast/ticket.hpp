@@ -2,6 +2,7 @@
 #ifndef DICAST_TICKET_HPP
 #define DICAST_TICKET_HPP
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -70,51 +71,69 @@ private:
 
 namespace detail {
 
-/** What left a callback, on its way to whoever waits for the ticket. */
-class Thrown {
+/** How a callback ended, for whoever waits for its ticket. */
+class Ending {
 public:
-    void set(std::exception_ptr exception) noexcept {
+    /** The callback has returned, or thrown what is not null. */
+    void set(std::exception_ptr thrown) noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
-        exception_ = std::move(exception);
+        thrown_ = std::move(thrown);
     }
+    /** What was thrown; null where it was nothing, and for all but the first who ask. */
     std::exception_ptr take() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
-        return std::exchange(exception_, nullptr);
+        return std::exchange(thrown_, nullptr);
     }
 
 private:
     std::mutex mutex_;
-    std::exception_ptr exception_;
+    std::exception_ptr thrown_;
 };
 
-/** A callback on its way through the library. It deletes itself when it is called, which happens once. */
+/**
+ * A callback on its way through the library. It deletes itself when it is called, which happens once.
+ *
+ * The library orders what one thread did before it submitted and what another does in the callback. The atomic says so
+ * once more, for thread sanitizers, which do not see into the library.
+ */
 template <class Callback>
-struct Call {
-    Callback callback;
-    std::shared_ptr<Thrown> thrown;
+class Call {
+public:
+    Call(Callback callback, std::shared_ptr<Ending> ending)
+        : callback_(std::move(callback)), ending_(std::move(ending)) {}
+
+    void submitting() noexcept { submitted_.store(true, std::memory_order_release); }
 
     void operator()(Result<Verdict> outcome) noexcept {
+        std::exception_ptr thrown;
 #if DICAST_HAS_EXCEPTIONS
         try {
-            callback(std::move(outcome));
+            callback_(std::move(outcome));
         } catch (...) {
-            if (thrown) {
-                thrown->set(std::current_exception());
-            }
+            thrown = std::current_exception();
         }
 #else
-        callback(std::move(outcome));
+        callback_(std::move(outcome));
 #endif
+        if (ending_) {
+            ending_->set(std::move(thrown));
+        }
     }
 
     static void deliver(void *data, std::int32_t status, dicast_verdict *verdict, dicast_error *error) noexcept {
         const std::unique_ptr<Call> call(static_cast<Call *>(data));
+        static_cast<void>(call->submitted_.load(std::memory_order_acquire));
         if (status == DICAST_OK) {
             (*call)(Verdict::adopt(verdict));
         } else {
             (*call)(Error::adopt(status, error));
         }
     }
+
+private:
+    Callback callback_;
+    std::shared_ptr<Ending> ending_;
+    std::atomic<bool> submitted_ = false;
 };
 
 }  // namespace detail
@@ -139,15 +158,15 @@ public:
 
 private:
     friend class Judge;
-    CallbackTicket(Object *object, std::shared_ptr<detail::Thrown> thrown) noexcept
-        : object_(object), thrown_(std::move(thrown)) {}
+    CallbackTicket(Object *object, std::shared_ptr<detail::Ending> ending) noexcept
+        : object_(object), ending_(std::move(ending)) {}
 
     Status wait(std::uint64_t timeout_ms) const {
         const auto status = static_cast<Status>(dicast_ticket_wait(object_.get(), timeout_ms, nullptr, nullptr));
 #if DICAST_HAS_EXCEPTIONS
-        if (status != Status::pending && thrown_) {
-            if (auto exception = thrown_->take()) {
-                std::rethrow_exception(exception);
+        if (status != Status::pending && ending_) {
+            if (const std::exception_ptr thrown = ending_->take()) {
+                std::rethrow_exception(thrown);
             }
         }
 #endif
@@ -155,7 +174,7 @@ private:
     }
 
     detail::Handle<Object, dicast_ticket_free> object_;
-    std::shared_ptr<detail::Thrown> thrown_;
+    std::shared_ptr<detail::Ending> ending_;
 };
 
 }  // namespace dicast
