@@ -1,8 +1,9 @@
-//! The C interface as its users meet it: C programs, compiled without warnings against `include/dicast.h`, linked with the
+//! The C and C++ interface as its users meet them: programs, compiled without warnings against `include/`, linked with the
 //! shared and the static library that cargo built, and run.
 #![cfg(target_os = "linux")]
 
 mod abi;
+mod cpp;
 mod header;
 #[cfg(feature = "local")]
 mod judged;
