@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How a program is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +103,12 @@ pub(crate) fn check_syntax_by(compiler: &str, standard: &str, flags: &[&str], so
 
 /// Compiles a program with further sources.
 pub(crate) fn compile_with(program: Program, sources: &[PathBuf]) -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let (compiler, place) = if program.is_cpp() { ("c++", "cpp") } else { ("cc", "capi") };
     let Program { name, library, include, flags } = program;
     let tests = root().join("tests").join(place);
-    let output = folder().join(format!("{place}-{name}-{library:?}{}-{}", flags[0], std::process::id()));
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let output = folder().join(format!("{name}-{number}-{}", std::process::id()));
     let mut command = Command::new(compiler);
     command.args(flags).args(["-O1", "-g", "-pthread"]).args(WARNINGS);
     command.arg("-I").arg(include).arg("-I").arg(&tests);
