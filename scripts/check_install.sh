@@ -21,7 +21,7 @@ ran=0
 # check PROGRAM: it runs, and judges as it should.
 check() {
     local said
-    said=$(LD_LIBRARY_PATH=$2 "$1" "$model") || fail "$1 failed"
+    said=$(LD_LIBRARY_PATH=$2 "$1" "$model" 2>"$place/stderr") || fail "$1 failed: $(<"$place/stderr")"
     case $said in
     *"3. long"* | *" of 16 preferred the short answer"*) ;;
     # The trainer has learned, and the Go program has come to its end.
