@@ -161,6 +161,8 @@ public:
         std::vector<dicast_verdict *> verdicts(requests.size());
         std::vector<std::int32_t> statuses(requests.size());
         std::vector<dicast_error *> errors(requests.size());
+        std::vector<Result<Verdict>> results;
+        results.reserve(requests.size());
         if (auto done = detail::done([&](auto **error) {
                 return dicast_judge_batch(get(), lent.data(), lent.size(), verdicts.data(), statuses.data(),
                                           errors.data(), error);
@@ -168,8 +170,6 @@ public:
             !done) {
             return done.error();
         }
-        std::vector<Result<Verdict>> results;
-        results.reserve(requests.size());
         for (std::size_t index = 0; index < requests.size(); ++index) {
             if (statuses[index] == DICAST_OK) {
                 results.emplace_back(Verdict::adopt(verdicts[index]));

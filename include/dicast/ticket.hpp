@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "result.hpp"
@@ -98,6 +99,9 @@ private:
  */
 template <class Callback>
 class Call {
+    static_assert(std::is_invocable_v<Callback &, Result<Verdict>>,
+                  "a callback takes a dicast::Result<dicast::Verdict>");
+
 public:
     Call(Callback callback, std::shared_ptr<Ending> ending)
         : callback_(std::move(callback)), ending_(std::move(ending)) {}

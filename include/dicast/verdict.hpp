@@ -137,7 +137,7 @@ public:
         return names;
     }
 
-    /** All of the response at `index`, which must be in range. */
+    /** All of the response at `index`; out of range all of it says "none". */
     Scored operator[](std::size_t index) const noexcept {
         return {index, name(index), alias(index), score(index), expected(index), distribution(index), rank(index)};
     }

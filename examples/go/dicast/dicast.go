@@ -164,8 +164,8 @@ func Open(config string) (*Judge, error) {
 	return judge, nil
 }
 
-// Close unloads the model. Judgments that are pending end with the code Closed, as do later ones. It waits for callbacks,
-// so it must not be called in one. Closing twice is fine.
+// Close unloads the model. Judgments that are pending end with the code Closed, as do later ones. It waits for all callbacks,
+// unless it is called in one. Closing twice is fine.
 func (j *Judge) Close() {
 	j.mutex.RLock()
 	C.dicast_judge_close(j.handle, nil)

@@ -118,16 +118,39 @@ func TestFailures(t *testing.T) {
 	_, err = judge.Judge(context.Background(), wrong)
 	fails(t, err, InvalidRequest)
 
-	// Closed under what is pending.
-	done := make(chan error, 1)
-	if _, err := judge.Submit(request(), func(_ *Verdict, err error) { done <- err }); err != nil {
+}
+
+func TestClose(t *testing.T) {
+	// Under what is pending: every outcome comes.
+	judge := open(t, "")
+	done := make(chan error, 16)
+	for i := 0; i < cap(done); i++ {
+		if _, err := judge.Submit(request(), func(_ *Verdict, err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	judge.Close()
+	for i := 0; i < cap(done); i++ {
+		if err := <-done; err != nil {
+			fails(t, err, Closed)
+		}
+	}
+	judge.Close()
+	_, err := judge.Judge(context.Background(), request())
+	fails(t, err, Closed)
+	_, err = judge.Rewards(context.Background(), concise, question, []string{short})
+	fails(t, err, Closed)
+
+	// In a callback.
+	judge = open(t, "")
+	_, err = judge.Submit(request(), func(_ *Verdict, err error) {
+		judge.Close()
+		done <- err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	judge.Close()
-	if err := <-done; err == nil {
-		t.Fatal("an unguided judge of four tokens gave a verdict")
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
-	judge.Close()
-	_, err = judge.Judge(context.Background(), request())
-	fails(t, err, Closed)
 }
