@@ -54,12 +54,10 @@ build cpp trainer
 command -v go >/dev/null || fail "go is missing: scripts/install_deps.sh --tests installs it"
 # Nothing is fetched: neither modules nor another Go.
 export GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod
-(
-    cd examples/go
-    go vet ./...
-    go build -o "$place/go-judge" .
-    LD_LIBRARY_PATH=$prefix/lib go test -count=1 ./... >"$place/go.log" 2>&1 || { cat "$place/go.log" >&2 && exit 1; }
-) || fail "the Go package fails"
+if ! (cd examples/go && go vet ./... && go build -o "$place/go-judge" . &&
+    LD_LIBRARY_PATH=$prefix/lib go test -count=1 ./...) >"$place/go.log" 2>&1; then
+    fail "the Go package fails: $(<"$place/go.log")"
+fi
 check "$place/go-judge" "$prefix/lib"
 
 readelf -d "$place/c-make/blocking" | grep -q 'NEEDED.*\[libdicast.so.0\]' || fail "blocking does not ask for the SONAME"

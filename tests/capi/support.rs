@@ -101,13 +101,15 @@ pub(crate) fn check_syntax_by(compiler: &str, standard: &str, flags: &[&str], so
     succeed(command);
 }
 
+/// Programs compiled so far: each has a file of its own.
+static PROGRAMS: AtomicUsize = AtomicUsize::new(0);
+
 /// Compiles a program with further sources.
 pub(crate) fn compile_with(program: Program, sources: &[PathBuf]) -> PathBuf {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let (compiler, place) = if program.is_cpp() { ("c++", "cpp") } else { ("cc", "capi") };
     let Program { name, library, include, flags } = program;
     let tests = root().join("tests").join(place);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let number = PROGRAMS.fetch_add(1, Ordering::Relaxed);
     let output = folder().join(format!("{name}-{number}-{}", std::process::id()));
     let mut command = Command::new(compiler);
     command.args(flags).args(["-O1", "-g", "-pthread"]).args(WARNINGS);
