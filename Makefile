@@ -40,7 +40,7 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	$(CARGO) test --release
 	scripts/check_install.sh
-	scripts/check_capi_sanitizers.sh address valgrind
+	scripts/check_capi_sanitizers.sh address header valgrind
 
 .PHONY: install
 install: ## install the C library: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)
@@ -50,7 +50,7 @@ install: ## install the C library: headers, libraries, pkg-config and CMake file
 .PHONY: sanitize-capi
 sanitize-capi: ## run the C programs under all sanitizers; that of threads takes a nightly Rust and builds everything anew
 	@scripts/install_deps.sh --tests
-	scripts/check_capi_sanitizers.sh address valgrind thread
+	scripts/check_capi_sanitizers.sh address header valgrind thread
 
 .PHONY: header
 header: ## generate include/dicast.h from src/capi/

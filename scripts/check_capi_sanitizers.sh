@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The test programs of the C interface under sanitizers and valgrind, each with a planted fault that must be found, as proof
+# The test programs of the C and C++ interface under sanitizers and valgrind, each with a planted fault that must be found, as proof
 # that the checker was there.
 #
 #   scripts/check_capi_sanitizers.sh address    AddressSanitizer, leaks, UBSan: the programs instrumented, the library's
 #                                               memory watched through malloc and free
+#   scripts/check_capi_sanitizers.sh header     ThreadSanitizer: the C++ programs, and so dicast.hpp, instrumented, the
+#                                               library not
 #   scripts/check_capi_sanitizers.sh valgrind   every access of programs and library, where no model is computed
 #   scripts/check_capi_sanitizers.sh thread     ThreadSanitizer: programs, library and Rust's own library instrumented;
 #                                               needs a nightly toolchain with rust-src, and builds everything anew
@@ -20,13 +22,28 @@ fail() {
     exit 1
 }
 
-# program NAME LIBRARY FLAGS...: compiles tests/capi/NAME.c, or the planted fault, to $place/NAME.
+# program NAME FLAGS...: compiles tests/capi/NAME.c, or the planted fault, to $place/NAME.
 program() {
-    local name=$1 library=$2 source=tests/capi/$1.c
-    shift 2
+    local name=$1 source=tests/capi/$1.c
+    shift
     [ -e "$source" ] || source=$place/$name.c
     cc -std=c99 -O1 -g -pthread -Iinclude -Itests/capi "$@" "$source" -o "$place/$name" \
-        -L"$library" -Wl,-rpath,"$library" -ldicast -lm
+        -L"$place/lib" -Wl,-rpath,"$place/lib" -ldicast -lm
+}
+
+# cpp_program NAME FLAGS...: the same of tests/cpp/NAME.cpp, to $place/cpp-NAME.
+cpp_program() {
+    local name=$1 source=tests/cpp/$1.cpp
+    shift
+    [ -e "$source" ] || source=$place/$name.cpp
+    c++ -std=c++17 -O1 -g -pthread -Iinclude -Itests/cpp "$@" "$source" -o "$place/cpp-$name" \
+        -L"$place/lib" -Wl,-rpath,"$place/lib" -ldicast
+}
+
+# clean CHECKER NAME: a program that was built judges, and the checker has nothing to say.
+clean() {
+    "$place/$2" "$model" || fail "$2 fails under $1"
+    echo "clean under $1: $2"
 }
 
 # finds WORDS COMMAND...: the checker ends the planted fault and says WORDS.
@@ -71,6 +88,19 @@ int main(int argc, char **argv) {
     return profile != NULL;
 }
 EOF
+cat >"$place/race_in_callback.cpp" <<'EOF'
+#include "check.hpp"
+// A callback and the thread that submitted write the same variable, and nobody waits.
+int main(int, char **argv) {
+    begin();
+    int shared = 0;
+    const auto judge = dicast::Judge::open(config(argv));
+    const dicast::Request request(shorter, question, {{"short", short_text}, {"long", long_text}});
+    const auto ticket = judge.submit(request, [&](const auto &) { shared = 1; });
+    shared = 2;
+    return ticket.wait() == dicast::Status::ok ? 0 : 1;
+}
+EOF
 cat >"$place/race.c" <<'EOF'
 #include "check.h"
 /* Two threads build one request, which is for one thread at a time. */
@@ -107,14 +137,31 @@ address() {
     "$cargo" build --release --quiet --lib
     shared_library "$target/release/libdicast.so"
     for name in use_after_free leak; do
-        program $name "$place/lib" "${flags[@]}"
+        program $name "${flags[@]}"
     done
     finds heap-use-after-free "$place/use_after_free"
     finds "detected memory leaks" "$place/leak"
     for name in alone judging rewards async threads quiet; do
-        program $name "$place/lib" "${flags[@]}"
-        "$place/$name" "$model" || fail "$name fails under AddressSanitizer"
-        echo "clean under AddressSanitizer and UBSan: $name"
+        program $name "${flags[@]}"
+        clean "AddressSanitizer and UBSan" $name
+    done
+    for name in alone judging rewards asynchronous threads; do
+        cpp_program $name "${flags[@]}"
+        clean "AddressSanitizer and UBSan" cpp-$name
+    done
+}
+
+header() {
+    local name
+    "$cargo" build --release --quiet --lib
+    shared_library "$target/release/libdicast.so"
+    # What the library does with its own memory is not to be judged where its locks are not seen.
+    export TSAN_OPTIONS=ignore_noninstrumented_modules=1
+    cpp_program race_in_callback -fsanitize=thread
+    finds "data race" "$place/cpp-race_in_callback" "$model"
+    for name in threads asynchronous; do
+        cpp_program $name -fsanitize=thread
+        clean "ThreadSanitizer, the library not instrumented" cpp-$name
     done
 }
 
@@ -124,7 +171,7 @@ valgrind_() {
     "$cargo" build --release --quiet --lib
     shared_library "$target/release/libdicast.so"
     for name in use_after_free leak alone; do
-        program $name "$place/lib"
+        program $name
     done
     finds "Invalid read" "${check[@]}" "$place/use_after_free"
     finds "definitely lost" "${check[@]}" "$place/leak"
@@ -144,19 +191,23 @@ thread() {
     # llama.cpp is not instrumented: what its own threads do among themselves is not seen, and not to be reported.
     printf 'called_from_lib:libgomp\n' >"$place/suppressions"
     export TSAN_OPTIONS=suppressions=$place/suppressions:second_deadlock_stack=1
-    program race "$place/lib" "${flags[@]}"
+    program race "${flags[@]}"
     finds "data race" "$place/race"
     for name in threads async; do
-        program $name "$place/lib" "${flags[@]}"
-        "$place/$name" "$model" || fail "$name fails under ThreadSanitizer"
-        echo "clean under ThreadSanitizer: $name"
+        program $name "${flags[@]}"
+        clean ThreadSanitizer $name
+    done
+    for name in threads asynchronous; do
+        cpp_program $name "${flags[@]}"
+        clean ThreadSanitizer cpp-$name
     done
 }
 
-[ $# -gt 0 ] || fail "say what to check with: address, valgrind, thread"
+[ $# -gt 0 ] || fail "say what to check with: address, header, valgrind, thread"
 for checker in "$@"; do
     case $checker in
     address) address ;;
+    header) header ;;
     valgrind) valgrind_ ;;
     thread) thread ;;
     *) fail "unknown checker: $checker" ;;

@@ -33,8 +33,9 @@ file=libdicast.so.$version
 
 lib=$destdir$libdir
 include=$destdir$prefix/include
-install -d "$lib/pkgconfig" "$lib/cmake/dicast" "$include"
-install -m 644 include/dicast.h include/dicast.hpp "$include/" 2>/dev/null || install -m 644 include/dicast.h "$include/"
+install -d "$lib/pkgconfig" "$lib/cmake/dicast" "$include/dicast"
+install -m 644 include/dicast.h include/dicast.hpp "$include/"
+install -m 644 include/dicast/*.hpp "$include/dicast/"
 install -m 755 "$built/libdicast.so" "$lib/$file"
 ln -sf "$file" "$lib/$soname"
 ln -sf "$soname" "$lib/libdicast.so"
@@ -88,4 +89,4 @@ else()
   endif()
 endif()
 EOF
-echo "installed $file and libdicast.a in $lib, dicast.h in $include"
+echo "installed $file and libdicast.a in $lib, dicast.h and dicast.hpp in $include"

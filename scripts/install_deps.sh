@@ -3,7 +3,7 @@
 # them. Says nothing and changes nothing where all is there.
 #
 #   scripts/install_deps.sh             for building: a C++ compiler, CMake, libclang
-#   scripts/install_deps.sh --tests     also for the tests: python3 with venv, npm, pkg-config, valgrind
+#   scripts/install_deps.sh --tests     also for the tests: python3 with venv, npm, pkg-config, valgrind, Go
 set -euo pipefail
 
 fail() {
@@ -43,6 +43,7 @@ if [ "${1:-}" = --tests ]; then
     has npm || packages+=(npm)
     has pkg-config || packages+=(pkg-config)
     has valgrind || packages+=(valgrind)
+    has go || packages+=(golang-go)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 

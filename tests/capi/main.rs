@@ -1,8 +1,9 @@
-//! The C interface as its users meet it: C programs, compiled without warnings against `include/dicast.h`, linked with the
+//! The C and C++ interface as its users meet them: programs, compiled without warnings against `include/`, linked with the
 //! shared and the static library that cargo built, and run.
 #![cfg(target_os = "linux")]
 
 mod abi;
+mod cpp;
 mod header;
 #[cfg(feature = "local")]
 mod judged;
@@ -15,7 +16,7 @@ use support::{Library, Program, compile_with, generated, run};
 fn what_breaks_the_rules_is_refused() {
     let calls = generated("nothing.c", &header::calls_with_nothing());
     for library in [Library::Shared, Library::Static] {
-        let program = compile_with(Program::new("misuse", library), &[calls.clone()]);
+        let program = compile_with(Program::new("misuse", library), std::slice::from_ref(&calls));
         run(&program, &[]);
     }
 }

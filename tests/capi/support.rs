@@ -1,4 +1,4 @@
-//! Compiles C programs and runs them.
+//! Compiles C and C++ programs and runs them.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,34 @@ pub(crate) enum Library {
     Static,
 }
 
-/// A program of `tests/capi/`, and how it is compiled.
+/// Warnings that are errors, in both languages.
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+/// More of them, which C++ code keeps.
+pub(crate) const CPP_WARNINGS: [&str; 2] = ["-Wconversion", "-Wshadow"];
+
+/// A program of `tests/capi/` or `tests/cpp/`, and how it is compiled.
 pub(crate) struct Program {
     /// Its name; `nothing` for one that is generated whole.
     name: &'static str,
     library: Library,
     include: PathBuf,
+    /// The language standard and whatever else the compiler is told.
+    flags: Vec<&'static str>,
 }
 
 impl Program {
+    /// A program in C99.
     pub(crate) fn new(name: &'static str, library: Library) -> Self {
-        Self { name, library, include: root().join("include") }
+        Self { name, library, include: root().join("include"), flags: vec!["-std=c99"] }
+    }
+
+    /// A program in C++.
+    pub(crate) fn cpp(name: &'static str, library: Library, flags: &[&'static str]) -> Self {
+        Self { flags: [flags, &CPP_WARNINGS].concat(), ..Self::new(name, library) }
+    }
+
+    fn is_cpp(&self) -> bool {
+        self.flags.iter().any(|flag| flag.starts_with("-std=c++"))
     }
 
     /// Compiles against another header than that of this release.
@@ -72,24 +89,33 @@ pub(crate) fn libraries() -> &'static Path {
 /// Compiles a file of C or C++ to nothing, in one language standard.
 pub(crate) fn check_syntax(standard: &str, source: &Path, include: &Path) {
     let compiler = if standard.contains("++") { "c++" } else { "cc" };
+    check_syntax_by(compiler, standard, &[], source, include);
+}
+
+/// As [`check_syntax`], by one compiler and with further flags.
+pub(crate) fn check_syntax_by(compiler: &str, standard: &str, flags: &[&str], source: &Path, include: &Path) {
     let language = if standard.contains("++") { "c++" } else { "c" };
     let mut command = Command::new(compiler);
-    command.arg(format!("-std={standard}")).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]);
+    command.arg(format!("-std={standard}")).args(WARNINGS).args(flags).arg("-fsyntax-only");
     command.arg("-I").arg(include).args(["-x", language]).arg(source);
     succeed(command);
 }
 
+/// Programs compiled so far: each has a file of its own.
+static PROGRAMS: AtomicUsize = AtomicUsize::new(0);
+
 /// Compiles a program with further sources.
 pub(crate) fn compile_with(program: Program, sources: &[PathBuf]) -> PathBuf {
-    let Program { name, library, include } = program;
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let (compiler, place) = if program.is_cpp() { ("c++", "cpp") } else { ("cc", "capi") };
+    let Program { name, library, include, flags } = program;
+    let tests = root().join("tests").join(place);
+    let number = PROGRAMS.fetch_add(1, Ordering::Relaxed);
     let output = folder().join(format!("{name}-{number}-{}", std::process::id()));
-    let mut command = Command::new("cc");
-    command.args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]);
-    command.arg("-I").arg(include).arg("-I").arg(root().join("tests/capi"));
+    let mut command = Command::new(compiler);
+    command.args(flags).args(["-O1", "-g", "-pthread"]).args(WARNINGS);
+    command.arg("-I").arg(include).arg("-I").arg(&tests);
     if name != "nothing" {
-        command.arg(root().join(format!("tests/capi/{name}.c")));
+        command.arg(tests.join(name).with_extension(if place == "cpp" { "cpp" } else { "c" }));
     }
     command.args(sources).arg("-o").arg(&output);
     let folder = libraries();

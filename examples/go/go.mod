@@ -1,0 +1,3 @@
+module dicast.example/judge
+
+go 1.19

@@ -1,0 +1,397 @@
+/* The judge. Part of dicast.hpp, which has the rules. */
+#ifndef DICAST_JUDGE_HPP
+#define DICAST_JUDGE_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <future>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config.hpp"
+#include "request.hpp"
+#include "result.hpp"
+#include "rewards.hpp"
+#include "ticket.hpp"
+#include "verdict.hpp"
+
+namespace dicast {
+
+/** What a judge is. */
+struct Info {
+    /** Most tokens of one judgment, prompt and output together. */
+    std::uint64_t context_tokens;
+    /** Judgments that are computed at once. */
+    std::uint64_t max_sequences;
+    /** Most judgments that wait or run at once; the next one is Status::overloaded. */
+    std::uint64_t max_queue;
+    /** Most responses in one request. */
+    std::uint64_t max_responses;
+    /** The worst score, such as 1. */
+    std::uint32_t scale_min;
+    /** The best score, such as 5. */
+    std::uint32_t scale_max;
+    /** Whether the engine can hold a verdict to a grammar. */
+    bool guided;
+    /** Whether the engine gives the distribution at every score, and so expected scores. */
+    bool distributions;
+};
+
+/** Counters of a judge. All but `pending` are 0 once it is closed. */
+struct Stats {
+    /** Judgments that were submitted and have not ended. */
+    std::uint64_t pending;
+    /** Judgments that wait for a place in the engine. */
+    std::uint64_t waiting;
+    /** Judgments that are being computed. */
+    std::uint64_t running;
+    /** Prompt tokens taken over from what was computed before, since the judge was opened. */
+    std::uint64_t reused_tokens;
+    /** Tokens computed, of prompts and outputs together, since the judge was opened. */
+    std::uint64_t computed_tokens;
+    /** Batches computed, since the judge was opened. */
+    std::uint64_t steps;
+};
+
+/**
+ * An opened model with its profile.
+ *
+ * Any number of threads may use one judge at once; any number of judges may be open. Destroying it ends what is pending
+ * with Status::closed and waits until all callbacks have returned; no other thread may be using it then. A callback of
+ * its own may destroy it too. It belongs to the process that opened it: after fork, in the child, every call with it is
+ * Status::closed.
+ */
+class Judge {
+public:
+    using Object = dicast_judge;
+
+#if DICAST_HAS_EXCEPTIONS
+    static Judge open(std::string_view config_json, Log log = {}) {
+        return try_open(config_json, std::move(log)).value();
+    }
+    static Judge open(const Config &config, Log log = {}) { return try_open(config, std::move(log)).value(); }
+    Verdict judge(const Request &request) const { return try_judge(request).value(); }
+    std::vector<Result<Verdict>> judge_batch(const std::vector<Request> &requests) const {
+        return try_judge_batch(requests).value();
+    }
+    Ticket submit(const Request &request) const { return try_submit(request).value(); }
+    template <class Callback>
+    CallbackTicket submit(const Request &request, Callback callback) const {
+        return try_submit(request, std::move(callback)).value();
+    }
+    bool wait_for_room(std::chrono::milliseconds timeout) const { return try_wait_for_room(timeout).value(); }
+    Info info() const { return try_info().value(); }
+    Stats stats() const { return try_stats().value(); }
+
+    /**
+     * Judges in the background: get() of the future gives the verdict or throws the Error, also that of a request which
+     * was refused at once. Dropping the future is safe and does not block; the judgment goes on. See submit for one
+     * that can be cancelled.
+     */
+    std::future<Verdict> judge_async(const Request &request) const {
+        std::promise<Verdict> promise;
+        auto future = promise.get_future();
+        deliver(request, [promise = std::move(promise)](Result<Verdict> outcome) mutable {
+            if (outcome) {
+                promise.set_value(*std::move(outcome));
+            } else {
+                promise.set_exception(std::make_exception_ptr(outcome.error()));
+            }
+        });
+        return future;
+    }
+#endif
+
+    /**
+     * Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.
+     *
+     * `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings
+     * of the command line's `--config`; an unknown key is an error. Where it fails nothing is left open.
+     */
+    static Result<Judge> try_open(std::string_view config_json, Log log = {}) {
+        if (dicast_abi_version() < DICAST_ABI_VERSION) {
+            return Error(Status::unsupported,
+                         "the dicast library is older than the header that this was compiled with");
+        }
+        auto opened = std::make_unique<Opened>();
+        opened->log = std::move(log);
+        auto options = detail::sized<dicast_open_options>();
+        options.log = opened->log.sink ? write_log : nullptr;
+        options.log_user_data = &opened->log;
+        options.log_level = static_cast<std::uint32_t>(opened->log.level);
+        if (auto done = detail::done([&](auto **error) {
+                return dicast_judge_open(detail::str(config_json), &options, &opened->judge, error);
+            });
+            !done) {
+            return done.error();
+        }
+        return Judge(std::move(opened));
+    }
+    static Result<Judge> try_open(const Config &config, Log log = {}) {
+        return try_open(config.to_json(), std::move(log));
+    }
+
+    /**
+     * Ends what is pending, and everything that is asked later, with Status::closed, and unloads the model: for
+     * programs in which other threads may still be about to use the judge. Closing twice is fine.
+     */
+    void close() const noexcept { dicast_judge_close(get(), nullptr); }
+
+    /** Judges one request and waits for the verdict, at most as long as its deadline. */
+    Result<Verdict> try_judge(const Request &request) const {
+        return detail::made<Verdict>(
+            [&](auto **object, auto **error) { return dicast_judge_judge(get(), request.get(), object, error); });
+    }
+
+    /**
+     * Judges all requests at once and waits for them; one result each, in their order. Where they are more than the
+     * queue takes, the rest waits for room.
+     */
+    Result<std::vector<Result<Verdict>>> try_judge_batch(const std::vector<Request> &requests) const {
+        std::vector<const dicast_request *> lent;
+        for (const Request &request : requests) {
+            lent.push_back(request.get());
+        }
+        std::vector<dicast_verdict *> verdicts(requests.size());
+        std::vector<std::int32_t> statuses(requests.size());
+        std::vector<dicast_error *> errors(requests.size());
+        std::vector<Result<Verdict>> results;
+        results.reserve(requests.size());
+        if (auto done = detail::done([&](auto **error) {
+                return dicast_judge_batch(get(), lent.data(), lent.size(), verdicts.data(), statuses.data(),
+                                          errors.data(), error);
+            });
+            !done) {
+            return done.error();
+        }
+        for (std::size_t index = 0; index < requests.size(); ++index) {
+            if (statuses[index] == DICAST_OK) {
+                results.emplace_back(Verdict::adopt(verdicts[index]));
+            } else {
+                results.emplace_back(Error::adopt(statuses[index], errors[index]));
+            }
+        }
+        return results;
+    }
+
+    /** Submits a request and returns at once. A failure says that nothing was submitted. */
+    Result<Ticket> try_submit(const Request &request) const {
+        return detail::made<Ticket>([&](auto **object, auto **error) {
+            return dicast_judge_submit(get(), request.get(), nullptr, nullptr, object, error);
+        });
+    }
+
+    /**
+     * Submits a request and returns at once; `callback(Result<Verdict>)` gets the outcome, exactly once, maybe before
+     * this returns. A failure says that nothing was submitted, and the callback will not come.
+     *
+     * Callbacks of one judge come from one thread of its own, one at a time. A callback may call anything, also submit,
+     * or destroy the judge. What it throws goes to CallbackTicket::wait.
+     */
+    template <class Callback>
+    Result<CallbackTicket> try_submit(const Request &request, Callback callback) const {
+        auto ending = std::make_shared<detail::Ending>();
+        auto call = std::make_unique<detail::Call<Callback>>(std::move(callback), ending);
+        dicast_ticket *ticket = nullptr;
+        if (auto submitted = start(request, call, &ticket); !submitted) {
+            return submitted.error();
+        }
+        return CallbackTicket(ticket, std::move(ending));
+    }
+
+    /** As judge_async, with an Error as a value. */
+    std::future<Result<Verdict>> try_judge_async(const Request &request) const {
+        std::promise<Result<Verdict>> promise;
+        auto future = promise.get_future();
+        deliver(request, [promise = std::move(promise)](Result<Verdict> outcome) mutable {
+            promise.set_value(std::move(outcome));
+        });
+        return future;
+    }
+
+    /** Waits until a request could be queued; false where there is no room by then. Another thread may be faster. */
+    Result<bool> try_wait_for_room(std::chrono::milliseconds timeout) const {
+        dicast_error *error = nullptr;
+        const std::int32_t status = dicast_judge_wait_for_room(get(), detail::milliseconds(timeout), &error);
+        if (status == DICAST_OK || status == DICAST_PENDING) {
+            return status == DICAST_OK;
+        }
+        return Error::adopt(status, error);
+    }
+
+    /**
+     * Judges responses to one prompt together, as one listwise judgment, and waits for their rewards. `responses` is
+     * any range of texts. Does not throw where the judgment fails: the Rewards say it.
+     */
+    template <class Texts = std::initializer_list<std::string_view>>
+    Rewards rewards(std::string_view principle, std::string_view prompt, const Texts &responses,
+                    const RewardOptions &options = {}) const {
+        const std::vector<dicast_str> texts = detail::strs(responses);
+        const WantedRewards wanted(options);
+        std::vector<double> values(texts.size());
+        std::vector<std::int32_t> statuses(texts.size());
+        auto done = detail::done([&](auto **error) {
+            return dicast_judge_rewards(get(), detail::str(principle), detail::str(prompt), texts.data(), texts.size(),
+                                        &wanted.options, values.data(), statuses.data(), error);
+        });
+        return rewards_of(values.data(), statuses.data(), texts.size(), done ? nullptr : &done.error());
+    }
+
+    /**
+     * Judges many groups at once and waits for all their rewards, one Rewards for each in their order. Where they are
+     * more than the queue takes, the rest waits for room. Does not throw where judgments fail: their Rewards say it.
+     */
+    std::vector<Rewards> rewards(const std::vector<Group> &groups, const RewardOptions &options = {}) const {
+        std::vector<std::vector<dicast_str>> texts;
+        std::vector<dicast_group> lent;
+        std::size_t total = 0;
+        texts.reserve(groups.size());
+        for (const Group &group : groups) {
+            texts.push_back(detail::strs(group.responses));
+            auto &made = lent.emplace_back(detail::sized<dicast_group>());
+            made.principle = detail::str(group.principle);
+            made.prompt = detail::str(group.prompt);
+            made.responses = texts.back().data();
+            made.response_count = texts.back().size();
+            total += made.response_count;
+        }
+        const WantedRewards wanted(options);
+        std::vector<double> values(total);
+        std::vector<std::int32_t> statuses(total);
+        std::vector<dicast_error *> errors(groups.size());
+        auto done = detail::done([&](auto **error) {
+            return dicast_judge_rewards_groups(get(), lent.data(), lent.size(), &wanted.options, values.data(),
+                                               statuses.data(), total, errors.data(), error);
+        });
+        std::vector<Rewards> made;
+        made.reserve(groups.size());
+        std::size_t at = 0;
+        for (std::size_t index = 0; index < groups.size(); ++index) {
+            std::optional<Error> failed;
+            if (!done) {
+                failed = done.error();
+            } else if (errors[index] != nullptr) {
+                failed = Error::adopt(dicast_error_code(errors[index]), errors[index]);
+            }
+            const std::size_t count = lent[index].response_count;
+            made.push_back(rewards_of(values.data() + at, statuses.data() + at, count, failed ? &*failed : nullptr));
+            at += count;
+        }
+        return made;
+    }
+
+    Result<Info> try_info() const {
+        auto info = detail::sized<dicast_info>();
+        if (auto done = detail::done([&](auto **error) { return dicast_judge_info(get(), &info, error); }); !done) {
+            return done.error();
+        }
+        return Info{info.context_tokens, info.max_sequences, info.max_queue,   info.max_responses,
+                    info.scale_min,      info.scale_max,     info.guided != 0, info.distributions != 0};
+    }
+    Result<Stats> try_stats() const {
+        auto stats = detail::sized<dicast_stats>();
+        if (auto done = detail::done([&](auto **error) { return dicast_judge_stats(get(), &stats, error); }); !done) {
+            return done.error();
+        }
+        return Stats{stats.pending,       stats.waiting,         stats.running,
+                     stats.reused_tokens, stats.computed_tokens, stats.steps};
+    }
+    /** The name of the judge's engine, such as `local`. */
+    std::string_view engine() const noexcept { return detail::view(dicast_judge_engine(get())); }
+    /** The profile that the judge goes by, as JSON that Profile::from_json reads. */
+    std::string_view profile_json() const noexcept { return detail::view(dicast_judge_profile_json(get())); }
+
+    /** The judge of dicast.h, lent. */
+    const Object *get() const noexcept { return opened_ ? opened_->judge : nullptr; }
+
+private:
+    /** A judge and what it logs to, which must outlive it at an address of its own. */
+    struct Opened {
+        Log log;
+        dicast_judge *judge = nullptr;
+
+        Opened() = default;
+        Opened(const Opened &) = delete;
+        Opened &operator=(const Opened &) = delete;
+        ~Opened() { dicast_judge_free(judge); }
+    };
+
+    /** RewardOptions as dicast.h has them, with the text that they lend. */
+    struct WantedRewards {
+        std::string json;
+        dicast_reward_options options = detail::sized<dicast_reward_options>();
+
+        explicit WantedRewards(const RewardOptions &wanted) : json(wanted.options.to_json()) {
+            options.reward = static_cast<std::uint32_t>(wanted.reward);
+            options.normalize = wanted.normalize ? 1 : 0;
+            options.options_json = detail::str(json);
+        }
+        WantedRewards(const WantedRewards &) = delete;
+        WantedRewards &operator=(const WantedRewards &) = delete;
+    };
+
+    explicit Judge(std::unique_ptr<Opened> opened) noexcept : opened_(std::move(opened)) {}
+
+    static void write_log(void *data, std::uint32_t level, dicast_str line) noexcept {
+        const auto &log = *static_cast<const Log *>(data);
+#if DICAST_HAS_EXCEPTIONS
+        try {
+            log.sink(static_cast<LogLevel>(level), detail::view(line));
+        } catch (...) {
+        }
+#else
+        log.sink(static_cast<LogLevel>(level), detail::view(line));
+#endif
+    }
+
+    static Rewards rewards_of(const double *values, const std::int32_t *statuses, std::size_t count,
+                              const Error *error) {
+        Rewards made;
+        made.values.assign(values, values + count);
+        made.statuses.reserve(count);
+        for (std::size_t index = 0; index < count; ++index) {
+            made.statuses.push_back(static_cast<Status>(statuses[index]));
+        }
+        if (error != nullptr) {
+            made.error = *error;
+        }
+        return made;
+    }
+
+    /** Hands a callback to the library, which has it on success alone. */
+    template <class Callback>
+    Result<void> start(const Request &request, std::unique_ptr<detail::Call<Callback>> &call,
+                       dicast_ticket **ticket) const {
+        call->submitting();
+        auto submitted = detail::done([&](auto **error) {
+            return dicast_judge_submit(get(), request.get(), detail::Call<Callback>::deliver, call.get(), ticket,
+                                       error);
+        });
+        if (submitted) {
+            // Owned by the library since the call, which may be over by now.
+            static_cast<void>(call.release());
+        }
+        return submitted;
+    }
+
+    /** Sees to it that the callback gets an outcome, also where the request is refused. */
+    template <class Callback>
+    void deliver(const Request &request, Callback callback) const {
+        auto call = std::make_unique<detail::Call<Callback>>(std::move(callback), nullptr);
+        if (auto submitted = start(request, call, nullptr); !submitted) {
+            (*call)(submitted.error());
+        }
+    }
+
+    std::unique_ptr<Opened> opened_;
+};
+
+}  // namespace dicast
+
+#endif  // DICAST_JUDGE_HPP

@@ -1,0 +1,109 @@
+/* Statuses and versions. Part of dicast.hpp, which has the rules. */
+#ifndef DICAST_STATUS_HPP
+#define DICAST_STATUS_HPP
+
+#if !(__cplusplus >= 201703L || (defined(_MSVC_LANG) && _MSVC_LANG >= 201703L))
+#error "dicast.hpp needs C++17 or later"
+#endif
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "../dicast.h"
+
+namespace dicast {
+
+/** An index or place that does not exist. */
+inline constexpr std::size_t none = DICAST_NONE;
+
+/**
+ * How a call or a judgment ended. Each is described at its DICAST_… in dicast.h. New ones may appear in any release:
+ * treat those you do not know as failures.
+ */
+enum class Status : std::int32_t {
+    ok = DICAST_OK,
+    pending = DICAST_PENDING,
+    invalid_request = DICAST_INVALID_REQUEST,
+    too_large = DICAST_TOO_LARGE,
+    context_overflow = DICAST_CONTEXT_OVERFLOW,
+    invalid_config = DICAST_INVALID_CONFIG,
+    invalid_profile = DICAST_INVALID_PROFILE,
+    model_not_found = DICAST_MODEL_NOT_FOUND,
+    invalid_model = DICAST_INVALID_MODEL,
+    unsupported = DICAST_UNSUPPORTED,
+    overloaded = DICAST_OVERLOADED,
+    timeout = DICAST_TIMEOUT,
+    cancelled = DICAST_CANCELLED,
+    invalid_verdict = DICAST_INVALID_VERDICT,
+    engine = DICAST_ENGINE,
+    closed = DICAST_CLOSED,
+    io = DICAST_IO,
+    network = DICAST_NETWORK,
+    internal = DICAST_INTERNAL,
+    invalid_argument = DICAST_INVALID_ARGUMENT,
+};
+
+namespace detail {
+
+template <auto Free>
+struct Freer {
+    template <class T>
+    void operator()(T *object) const noexcept {
+        Free(object);
+    }
+};
+
+/** An object of dicast.h with the function that frees it. */
+template <class T, auto Free>
+using Handle = std::unique_ptr<T, Freer<Free>>;
+
+inline dicast_str str(std::string_view text) noexcept { return {text.data(), text.size()}; }
+
+inline std::string_view view(dicast_str text) noexcept { return {text.data, text.len}; }
+
+template <class Texts>
+std::vector<dicast_str> strs(const Texts &texts) {
+    std::vector<dicast_str> made;
+    for (const auto &text : texts) {
+        made.push_back(str(text));
+    }
+    return made;
+}
+
+/** A struct of dicast.h that announces its size. */
+template <class T>
+T sized() noexcept {
+    T value{};
+    value.struct_size = sizeof(T);
+    return value;
+}
+
+inline std::uint64_t milliseconds(std::chrono::milliseconds timeout) noexcept {
+    return timeout.count() < 0 ? 0 : static_cast<std::uint64_t>(timeout.count());
+}
+
+}  // namespace detail
+
+/** The name of a status, such as `context_overflow`; empty for one that the library does not know. Lives for ever. */
+inline std::string_view name(Status status) noexcept {
+    return detail::view(dicast_status_name(static_cast<std::int32_t>(status)));
+}
+
+/** Whether the same request may succeed when it is sent again unchanged. */
+inline bool is_retryable(Status status) noexcept {
+    return dicast_status_is_retryable(static_cast<std::int32_t>(status));
+}
+
+/** The release of the library that runs, such as `0.1.0`. Lives for ever. */
+inline std::string_view version() noexcept { return detail::view(dicast_version()); }
+
+/** The interface of the library that runs; it must not be lower than DICAST_ABI_VERSION, which Judge::open checks. */
+inline std::uint32_t abi_version() noexcept { return dicast_abi_version(); }
+
+}  // namespace dicast
+
+#endif  // DICAST_STATUS_HPP

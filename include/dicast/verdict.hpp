@@ -1,0 +1,224 @@
+/* What the judge says. Part of dicast.hpp, which has the rules. */
+#ifndef DICAST_VERDICT_HPP
+#define DICAST_VERDICT_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <string_view>
+#include <vector>
+
+#include "status.hpp"
+
+namespace dicast {
+
+/** The probability of each score of the scale, the worst first. A view into a Verdict: as cheap as a pointer. */
+class Distribution {
+public:
+    Distribution(const double *data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+    const double *data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    const double *begin() const noexcept { return data_; }
+    const double *end() const noexcept { return data_ + size_; }
+    /** Not checked. */
+    double operator[](std::size_t index) const noexcept { return data_[index]; }
+
+private:
+    const double *data_;
+    std::size_t size_;
+};
+
+/** What a verdict says of one response. Its texts and its distribution live as long as the verdict. */
+struct Scored {
+    /** Its place in the request, from 0. */
+    std::size_t index;
+    /** Your name of it. */
+    std::string_view name;
+    /** The name under which the judge saw it. */
+    std::string_view alias;
+    /** The score as the judge wrote it, on the scale. */
+    double score;
+    /** The mean of the distribution; NaN where the engine gave none. */
+    double expected;
+    /** Empty where the engine gave none. */
+    Distribution distribution;
+    /** The place in the ranking, 0 the best. */
+    std::size_t rank;
+};
+
+/** Something that a verdict notes about itself: a repair or a flag, and what it quotes. Lives as long as the verdict.
+ */
+struct Note {
+    /** Such as `extra_comma` or `ties`. New ones may appear in any release. */
+    std::string_view name;
+    /** Such as the name as it was written; empty where it quotes nothing. */
+    std::string_view detail;
+};
+
+/** Tokens of one judgment; all 0 where the verdict was only parsed. */
+struct Usage {
+    std::uint64_t prompt_tokens;
+    /** Of the prompt's, tokens that had been computed before. */
+    std::uint64_t reused_tokens;
+    std::uint64_t reasoning_tokens;
+    std::uint64_t verdict_tokens;
+    /** Of the verdict's, tokens that the grammar forced. */
+    std::uint64_t forced_tokens;
+};
+
+/** Where the time of one judgment went; all 0 where the verdict was only parsed. */
+struct Timing {
+    /** From submission to the first computation. */
+    std::chrono::microseconds queue;
+    /** Computing the prompt. */
+    std::chrono::microseconds prefill;
+    std::chrono::microseconds reasoning;
+    std::chrono::microseconds verdict;
+};
+
+/**
+ * A complete verdict: every response has a score on the scale and a place in the ranking.
+ *
+ * Responses are counted from 0 in the order of the request, places from 0, the best. A getter takes well under a
+ * microsecond and, but for those that return a vector, allocates nothing. Never changes: any number of threads may read
+ * it.
+ */
+class Verdict {
+public:
+    using Object = dicast_verdict;
+
+    /** Number of responses. */
+    std::size_t size() const noexcept { return dicast_verdict_count(get()); }
+    /** Your name of the response at `index`; empty out of range. */
+    std::string_view name(std::size_t index) const noexcept { return detail::view(dicast_verdict_name(get(), index)); }
+    /** The name under which the judge saw it, such as `model-2`; empty out of range. */
+    std::string_view alias(std::size_t index) const noexcept {
+        return detail::view(dicast_verdict_alias(get(), index));
+    }
+    /** The index of the response called `name`, or `none`. */
+    std::size_t find(std::string_view name) const noexcept { return dicast_verdict_find(get(), detail::str(name)); }
+
+    /** The score as the judge wrote it; NaN where there is no such response. */
+    double score(std::size_t index) const noexcept { return dicast_verdict_score(get(), index); }
+    double score(std::string_view name) const noexcept { return dicast_verdict_score_of(get(), detail::str(name)); }
+    /**
+     * The expected score: the mean of the distribution that the written score was drawn from, a finer reward than the
+     * digit. NaN where there is no such response, and where the engine gave no distribution.
+     */
+    double expected(std::size_t index) const noexcept { return dicast_verdict_expected(get(), index); }
+    double expected(std::string_view name) const noexcept {
+        return dicast_verdict_expected_of(get(), detail::str(name));
+    }
+    /** Empty out of range, and where the engine gave none. */
+    Distribution distribution(std::size_t index) const noexcept {
+        std::size_t count = 0;
+        const double *data = dicast_verdict_distribution(get(), index, &count);
+        return {data, count};
+    }
+    /** The worst score of the scale, such as 1. */
+    std::uint32_t scale_min() const noexcept { return dicast_verdict_scale_min(get()); }
+    /** The best score of the scale, such as 5. */
+    std::uint32_t scale_max() const noexcept { return dicast_verdict_scale_max(get()); }
+
+    /** The place of a response, 0 the best; `none` where there is no such response. */
+    std::size_t rank(std::size_t index) const noexcept { return dicast_verdict_rank(get(), index); }
+    std::size_t rank(std::string_view name) const noexcept { return dicast_verdict_rank_of(get(), detail::str(name)); }
+    /** The index of the response at `place`; `none` out of range. */
+    std::size_t ranked(std::size_t place) const noexcept { return dicast_verdict_ranked(get(), place); }
+    /** All names, the best first. */
+    std::vector<std::string_view> ranking() const {
+        std::vector<std::string_view> names(size());
+        for (std::size_t place = 0; place < names.size(); ++place) {
+            names[place] = name(ranked(place));
+        }
+        return names;
+    }
+
+    /** All of the response at `index`; out of range all of it says "none". */
+    Scored operator[](std::size_t index) const noexcept {
+        return {index, name(index), alias(index), score(index), expected(index), distribution(index), rank(index)};
+    }
+
+    /** Walks through the responses in the order of the request. */
+    class Iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = Scored;
+        using difference_type = std::ptrdiff_t;
+        using pointer = void;
+        using reference = Scored;
+
+        Iterator(const Verdict *verdict, std::size_t index) noexcept : verdict_(verdict), index_(index) {}
+        Scored operator*() const noexcept { return (*verdict_)[index_]; }
+        Iterator &operator++() noexcept {
+            ++index_;
+            return *this;
+        }
+        Iterator operator++(int) noexcept {
+            Iterator before = *this;
+            ++index_;
+            return before;
+        }
+        bool operator==(const Iterator &other) const noexcept { return index_ == other.index_; }
+        bool operator!=(const Iterator &other) const noexcept { return index_ != other.index_; }
+
+    private:
+        const Verdict *verdict_;
+        std::size_t index_;
+    };
+    Iterator begin() const noexcept { return {this, 0}; }
+    Iterator end() const noexcept { return {this, size()}; }
+
+    /** The judge's reasoning, without its tags; empty where it did not think. */
+    std::string_view reasoning() const noexcept { return detail::view(dicast_verdict_reasoning(get())); }
+    /** The judge's whole output as it came. */
+    std::string_view raw() const noexcept { return detail::view(dicast_verdict_raw(get())); }
+    /** The whole verdict as JSON; made when it is first asked for. */
+    std::string_view json() const noexcept { return detail::view(dicast_verdict_json(get())); }
+    /** What had to be mended to read the verdict. */
+    std::vector<Note> repairs() const {
+        return notes(dicast_verdict_repair_count, dicast_verdict_repair, dicast_verdict_repair_detail);
+    }
+    /** What a reader of the verdict should know, such as `inconsistent_ranking` or `ties`. */
+    std::vector<Note> flags() const {
+        return notes(dicast_verdict_flag_count, dicast_verdict_flag, dicast_verdict_flag_detail);
+    }
+    Usage usage() const noexcept {
+        auto usage = detail::sized<dicast_usage>();
+        dicast_verdict_usage(get(), &usage, nullptr);
+        return {usage.prompt_tokens, usage.reused_tokens, usage.reasoning_tokens, usage.verdict_tokens,
+                usage.forced_tokens};
+    }
+    Timing timing() const noexcept {
+        const auto time = [](std::uint64_t us) { return std::chrono::microseconds(static_cast<std::int64_t>(us)); };
+        auto timing = detail::sized<dicast_timing>();
+        dicast_verdict_timing(get(), &timing, nullptr);
+        return {time(timing.queue_us), time(timing.prefill_us), time(timing.reasoning_us), time(timing.verdict_us)};
+    }
+
+    /** Takes over a verdict of dicast.h. */
+    static Verdict adopt(Object *object) noexcept { return Verdict(object); }
+    /** The verdict of dicast.h, lent. */
+    const Object *get() const noexcept { return object_.get(); }
+
+private:
+    explicit Verdict(Object *object) noexcept : object_(object) {}
+
+    template <class Count, class Name, class Detail>
+    std::vector<Note> notes(Count count, Name name_of, Detail detail_of) const {
+        std::vector<Note> notes(count(get()));
+        for (std::size_t index = 0; index < notes.size(); ++index) {
+            notes[index] = {detail::view(name_of(get(), index)), detail::view(detail_of(get(), index))};
+        }
+        return notes;
+    }
+
+    detail::Handle<Object, dicast_verdict_free> object_;
+};
+
+}  // namespace dicast
+
+#endif  // DICAST_VERDICT_HPP

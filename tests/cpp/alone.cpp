@@ -1,0 +1,164 @@
+// Values, moves, masking, prompts and parsing: no model is needed.
+#include <array>
+#include <clocale>
+#include <locale>
+#include <type_traits>
+#include <vector>
+
+#include "check.hpp"
+
+namespace {
+
+using dicast::Status;
+
+template <class... Types>
+constexpr bool owning = ((std::is_nothrow_move_constructible_v<Types> && std::is_nothrow_move_assignable_v<Types> &&
+                          !std::is_copy_constructible_v<Types> && !std::is_copy_assignable_v<Types>)&&...);
+static_assert(owning<dicast::Judge, dicast::Request, dicast::Verdict, dicast::Ticket, dicast::CallbackTicket,
+                     dicast::Profile, dicast::Aliases, dicast::Prompt>);
+static_assert(std::is_nothrow_copy_constructible_v<dicast::Error> && std::is_nothrow_copy_assignable_v<dicast::Error>);
+static_assert(!std::is_convertible_v<dicast::Result<dicast::Verdict>, bool>);
+
+void statuses() {
+    CHECK(dicast::name(Status::ok) == "ok" && dicast::name(Status::context_overflow) == "context_overflow");
+    CHECK(dicast::name(static_cast<Status>(4711)).empty());
+    CHECK(dicast::is_retryable(Status::overloaded) && !dicast::is_retryable(Status::invalid_request));
+}
+
+void json() {
+    dicast::Options options;
+    CHECK(options.to_json() == "{}");
+    options.temperature = 0.1;
+    options.top_p = 1;
+    options.seed = UINT64_MAX;
+    options.guided = true;
+    options.mask = dicast::Mask::given;
+    options.timeout = std::chrono::seconds(2);
+    const std::string_view wanted =
+        R"({"temperature":0.10000000000000001,"top_p":1,"seed":18446744073709551615,"guided":true,"mask":"given",)"
+        R"("timeout_ms":2000})";
+    CHECK(options.to_json() == wanted);
+
+    // A locale with a decimal comma changes nothing.
+    struct Comma : std::numpunct<char> {
+        char do_decimal_point() const override { return ','; }
+        char do_thousands_sep() const override { return '.'; }
+        std::string do_grouping() const override { return "\3"; }
+    };
+    const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Comma));
+    CHECK(options.to_json() == wanted);
+    std::locale::global(before);
+
+    dicast::Config config;
+    config.model = std::string("a\"b\\c\n\x01\0", 8);
+    config.verdict.incomplete = dicast::Incomplete::derive_ranking;
+    config.limits.max_queue = 3;
+    config.local.threads = 2;
+    CHECK(
+        config.to_json() ==
+        R"({"model":"a\"b\\c\u000a\u0001\u0000","options":{},"verdict":{"incomplete":"derive_ranking","clamp":false},)"
+        R"("limits":{"max_queue":3},"local":{"threads":2}})");
+    CHECK(dicast::Judge::try_open(config).status() == Status::io);
+}
+
+void masks() {
+    const std::vector<std::string> names = {"a", "b", "c", "d", "e"};
+    const auto masked = dicast::Aliases::mask(names);
+    // What Python's random.seed(42); random.shuffle([0, 1, 2, 3, 4]) gives.
+    constexpr std::array<std::size_t, 5> order = {3, 1, 2, 4, 0};
+    CHECK(masked.size() == 5 && masked.shown(0) == "model-1" && masked.shown(5).empty());
+    for (std::size_t place = 0; place < 5; ++place) {
+        CHECK(masked.index(place) == order[place] && masked.name(place) == names[order[place]]);
+    }
+    CHECK(masked.index(5) == dicast::none);
+    CHECK(dicast::Aliases::mask({"x", "y"}, dicast::Mask::given, 0, "answer ").shown(1) == "answer 2");
+    CHECK(dicast::Aliases::of({"m-1", "m-2"}, {"y", "x"}).name(1) == "x");
+    THROWS(Status::invalid_argument, dicast::Aliases::of({"m-1"}, {"y", "x"}));
+    THROWS(Status::invalid_request, dicast::Aliases::mask({"x", "x"}));
+    CHECK(dicast::Aliases::try_mask(std::vector<std::string>()).status() == Status::invalid_request);
+}
+
+void prompts() {
+    const dicast::Request request(shorter, question, {{"short", short_text}, {"long", long_text}});
+    const auto profile = dicast::Profile::builtin();
+    const dicast::Prompt prompt(profile, request);
+    const auto messages = prompt.messages();
+    CHECK(!messages.empty() && messages.back().role == "user");
+    CHECK(messages.back().content.find(short_text) != std::string_view::npos);
+
+    constexpr std::string_view answer =
+        R"(<think>Well.</think>{"scores": {"model-1": 4, "model-2": 2}, "best-to-worst": ["model-1", "model-2"]})";
+    const auto verdict = dicast::parse(answer, prompt, &profile);
+    CHECK(verdict.size() == 2 && verdict.reasoning() == "Well." && verdict.raw() == answer);
+    CHECK(verdict.alias(verdict.ranked(0)) == "model-1" && verdict.score(verdict.ranked(0)) == 4);
+    CHECK(std::isnan(verdict.expected(0)) && verdict.distribution(0).empty() && verdict.usage().prompt_tokens == 0);
+
+    constexpr std::string_view scores = R"({"scores": {"model-1": 4, "model-2": 2}})";
+    const auto aliases = dicast::Aliases::mask({"a", "b"}, dicast::Mask::given);
+    const auto refused = dicast::try_parse(scores, aliases);
+    CHECK(refused.status() == Status::invalid_verdict && refused.error().partial()->score(0) == 4);
+    dicast::VerdictPolicy policy;
+    policy.incomplete = dicast::Incomplete::derive_ranking;
+    const auto derived = dicast::parse(scores, aliases, nullptr, policy);
+    CHECK(derived.ranking() == std::vector<std::string_view>{"a", "b"});
+    CHECK(derived.repairs().at(0).name == "ranking_derived");
+
+    CHECK(dicast::Profile::try_from_json("{").status() == Status::invalid_profile);
+    THROWS(Status::invalid_profile, dicast::Profile::load("/nowhere.json"));
+}
+
+// What was moved from says "none", and can be filled again.
+void moved() {
+    auto request = dicast::Request("p", "q", {{"a", "b"}});
+    const dicast::Request other = std::move(request);
+    CHECK(request.get() == nullptr && other.get() != nullptr);
+    THROWS(Status::invalid_argument, request.add("a", "b"));
+    CHECK(dicast::Prompt::try_new(dicast::Profile::builtin(), request).status() == Status::invalid_argument);
+    request = dicast::Request("p", "q");
+    request.add("a", "b").set_options({});
+
+    auto verdict =
+        dicast::parse(R"({"scores": {"model-1": 4}, "best-to-worst": ["model-1"]})", dicast::Aliases::mask({"a"}));
+    const dicast::Verdict taken = std::move(verdict);
+    CHECK(taken.score("a") == 4 && verdict.size() == 0 && std::isnan(verdict.score("a")) && verdict.json().empty());
+    CHECK(verdict.ranking().empty() && verdict.begin() == verdict.end() && verdict.usage().prompt_tokens == 0);
+
+    dicast::Error error(Status::io, "gone");
+    const dicast::Error copy = std::move(error);
+    CHECK(error.message() == "gone" && copy.message() == "gone");
+}
+
+void results() {
+    dicast::Result<int> number = 3;
+    CHECK(number && *number == 3 && number.value() == 3 && number.status() == Status::ok);
+    number = dicast::Error(Status::timeout, "too late");
+    CHECK(!number && number.status() == Status::timeout && number.error().is_retryable());
+    THROWS(Status::timeout, *number);
+    const dicast::Result<void> nothing;
+    CHECK(nothing && nothing.status() == Status::ok);
+    nothing.value();
+    const dicast::Result<void> refused = dicast::Error(Status::closed, "closed");
+    CHECK(!refused && refused.error().name() == "closed");
+    THROWS(Status::closed, refused.value());
+#ifdef __cpp_lib_expected
+    CHECK(std::move(number).expected().error().status() == Status::timeout);
+    CHECK(dicast::Result<void>().expected().has_value());
+    CHECK(!dicast::Result<void>(refused).expected().has_value());
+#endif
+#if __cplusplus >= 202002L
+    const dicast::Config named = {.model = "judge.gguf", .options = {.temperature = 0.5}, .local = {.threads = 2}};
+    CHECK(named.options.temperature == 0.5);
+#endif
+}
+
+}  // namespace
+
+int main() {
+    begin();
+    statuses();
+    json();
+    masks();
+    prompts();
+    moved();
+    results();
+}

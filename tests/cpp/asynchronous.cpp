@@ -1,0 +1,214 @@
+// Tickets, callbacks and futures, many in flight; cancelled, dropped, thrown out of; a judge destroyed under them.
+#include <atomic>
+#include <future>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "check.hpp"
+
+namespace {
+
+using dicast::Status;
+using std::chrono::milliseconds;
+
+dicast::Request request(std::string_view principle = shorter) {
+    return dicast::Request(principle, question, {{"short", short_text}, {"middle", middle_text}, {"long", long_text}});
+}
+
+// A future that is not ready after minutes is a failure.
+template <class T>
+T get(std::future<T> future) {
+    CHECK(future.wait_for(std::chrono::minutes(5)) == std::future_status::ready);
+    return future.get();
+}
+
+void futures(const dicast::Judge &judge) {
+    std::vector<std::future<dicast::Verdict>> flying;
+    for (int i = 0; i < 64; ++i) {
+        flying.push_back(judge.judge_async(request(i % 2 == 0 ? shorter : longer)));
+    }
+    CHECK(judge.stats().pending <= 64);
+    for (std::size_t i = 0; i < flying.size(); ++i) {
+        CHECK(get(std::move(flying[i])).ranked(0) == (i % 2 == 0 ? 0 : 2));
+    }
+
+    // What is refused at once comes the same way.
+    THROWS(Status::invalid_request, get(judge.judge_async(dicast::Request("p", "q"))));
+    CHECK(get(judge.try_judge_async(dicast::Request("p", "q"))).status() == Status::invalid_request);
+    CHECK(get(judge.try_judge_async(request()))->ranked(0) == 0);
+
+    // Dropped early: nothing waits for them, nothing leaks, the judge goes on.
+    for (int i = 0; i < 8; ++i) {
+        static_cast<void>(judge.judge_async(request()));
+        static_cast<void>(judge.try_judge_async(request()));
+    }
+    CHECK(judge.judge(request()).size() == 3);
+}
+
+void tickets(const dicast::Judge &judge) {
+    const dicast::Ticket ticket = judge.submit(request());
+    std::optional<dicast::Verdict> looked = ticket.wait_for(milliseconds(0));
+    while (!looked) {
+        looked = ticket.wait_for(milliseconds(10));
+    }
+    CHECK(looked->ranked(0) == 0);
+    CHECK(ticket.try_wait().status() == Status::invalid_argument);
+    CHECK(ticket.try_wait_for(milliseconds(-5))->status() == Status::invalid_argument);
+
+    dicast::Ticket first = judge.submit(request());
+    dicast::Ticket second = std::move(first);
+    CHECK(second.wait().size() == 3 && first.get() == nullptr);
+    THROWS(Status::invalid_argument, first.wait());
+    first.cancel();
+
+    // Long enough to be cancelled on the way; dropping one does the same.
+    dicast::Request slow = request();
+    std::vector<dicast::Ticket> many;
+    for (int i = 0; i < 64; ++i) {
+        many.push_back(judge.submit(slow));
+    }
+    many.back().cancel();
+    many.back().cancel();
+    CHECK(many.back().try_wait().status() == Status::cancelled);
+    many.clear();
+    CHECK(judge.judge(request()).size() == 3);
+}
+
+void callbacks(const dicast::Judge &judge) {
+    std::atomic<int> called = 0;
+    std::vector<dicast::CallbackTicket> waiting;
+    for (int i = 0; i < 64; ++i) {
+        // A callback that can only be moved.
+        waiting.push_back(
+            judge.submit(request(), [&called, own = std::make_unique<int>(i)](dicast::Result<dicast::Verdict> it) {
+                CHECK(it && it->ranked(0) == 0 && *own >= 0);
+                ++called;
+            }));
+    }
+    for (const auto &ticket : waiting) {
+        CHECK(ticket.wait() == Status::ok && ticket.wait_for(milliseconds(0)) == Status::ok);
+    }
+    CHECK(called == 64);
+
+    // A dropped ticket: the callback comes all the same. A callback that calls back in.
+    std::promise<std::size_t> promise;
+    auto done = promise.get_future();
+    static_cast<void>(judge.submit(request(), [&](dicast::Result<dicast::Verdict> it) {
+        CHECK(judge.judge(request(longer)).ranked(0) == 2);
+        static_cast<void>(judge.submit(request(), [&promise, size = it->size()](dicast::Result<dicast::Verdict> inner) {
+            promise.set_value(inner->size() + size);
+        }));
+    }));
+    CHECK(get(std::move(done)) == 6);
+
+    // Refused: the callback does not come, and is destroyed.
+    auto token = std::make_shared<int>(1);
+    THROWS(Status::invalid_request, judge.submit(dicast::Request("p", "q"), [token](auto) { CHECK(false); }));
+    CHECK(token.use_count() == 1);
+
+    // Thrown out of a callback: it comes to whoever waits, once, and goes no further.
+    const auto ticket = judge.submit(request(), [token](auto) { throw std::runtime_error("from a callback"); });
+    bool caught = false;
+    try {
+        static_cast<void>(ticket.wait());
+    } catch (const std::runtime_error &error) {
+        caught = error.what() == std::string_view("from a callback");
+    }
+    CHECK(caught && ticket.wait() == Status::ok && token.use_count() == 1);
+
+    // Cancelled: the callback says so, unless the judgment was faster.
+    std::promise<Status> ended;
+    auto status = ended.get_future();
+    const auto cancelled =
+        judge.submit(request(), [&](const dicast::Result<dicast::Verdict> &it) { ended.set_value(it.status()); });
+    cancelled.cancel();
+    const Status how = get(std::move(status));
+    CHECK((how == Status::cancelled || how == Status::ok) && cancelled.wait() == how);
+}
+
+void overloaded(char **argv) {
+    dicast::Config small = config(argv);
+    small.limits.max_queue = 2;
+    const auto judge = dicast::Judge::open(small);
+    std::vector<dicast::Ticket> taken;
+    for (int i = 0; i < 1000; ++i) {
+        auto ticket = judge.try_submit(request());
+        if (!ticket) {
+            CHECK(ticket.status() == Status::overloaded && ticket.error().is_retryable());
+            break;
+        }
+        taken.push_back(std::move(*ticket));
+    }
+    CHECK(taken.size() < 1000);
+    CHECK(judge.wait_for_room(std::chrono::minutes(5)));
+    CHECK(taken.front().wait().size() == 3);
+}
+
+// A judge that goes while work is in flight: every outcome comes, as closed where it was not there yet.
+void destroyed(char **argv) {
+    int lines = 0;
+    const dicast::Log log = {[&](dicast::LogLevel, std::string_view line) { lines += line.empty() ? 0 : 1; },
+                             dicast::LogLevel::error};
+    std::atomic<int> called = 0;
+    std::vector<std::future<dicast::Result<dicast::Verdict>>> flying;
+    std::vector<dicast::Ticket> tickets;
+    {
+        const auto judge = dicast::Judge::open(config(argv), log);
+        for (int i = 0; i < 32; ++i) {
+            flying.push_back(judge.try_judge_async(request()));
+            tickets.push_back(judge.submit(request()));
+            static_cast<void>(judge.submit(request(), [&](const auto &) { ++called; }));
+        }
+    }
+    CHECK(called == 32);
+    for (auto &future : flying) {
+        const auto outcome = get(std::move(future));
+        CHECK(outcome || outcome.status() == Status::closed);
+    }
+    for (const auto &ticket : tickets) {
+        const auto outcome = ticket.try_wait();
+        CHECK(outcome || outcome.status() == Status::closed);
+    }
+
+    // In a callback of its own. The promise is the last that a callback touches.
+    dicast::Log all = {[](dicast::LogLevel, std::string_view line) { CHECK(!line.empty()); }, dicast::LogLevel::debug};
+    auto judge = std::make_unique<dicast::Judge>(dicast::Judge::open(config(argv), all));
+    std::promise<void> last;
+    auto gone = last.get_future();
+    auto left = std::make_shared<std::atomic<int>>(4);
+    const dicast::Judge &opened = *judge;
+    std::vector<dicast::CallbackTicket> waiting;
+    std::promise<void> go;
+    for (int i = 0; i < 4; ++i) {
+        waiting.push_back(
+            opened.submit(request(), [&, left, start = i == 0 ? go.get_future() : std::future<void>()](const auto &) {
+                if (start.valid()) {
+                    start.wait();
+                    judge.reset();
+                }
+                if (--*left == 0) {
+                    last.set_value();
+                }
+            }));
+    }
+    go.set_value();
+    get(std::move(gone));
+    for (const auto &ticket : waiting) {
+        CHECK(ticket.wait() != Status::pending);
+    }
+}
+
+}  // namespace
+
+int main(int, char **argv) {
+    begin();
+    {
+        const auto judge = dicast::Judge::open(config(argv));
+        futures(judge);
+        tickets(judge);
+        callbacks(judge);
+    }
+    overloaded(argv);
+    destroyed(argv);
+}
