@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "status.hpp"
 
@@ -202,9 +203,81 @@ struct LocalConfig {
     std::optional<std::uint32_t> gpu_layers = std::nullopt;
 };
 
+/** Which judgments run when not all of them fit the KV cache of a TensorRT-LLM engine. */
+enum class TrtllmScheduler {
+    /** A judgment starts once its whole output has room, and then runs to its end. */
+    guaranteed_no_evict,
+    /** As many as fit now; one may be paused and computed again. */
+    max_utilization,
+};
+
+/** How a TensorRT-LLM engine for several GPUs is driven. */
+enum class TrtllmMode {
+    /** One process for each GPU, started by `mpirun`; the first one takes requests. Also the mode of one GPU. */
+    leader,
+    /** This process starts a worker for each GPU. */
+    orchestrator,
+};
+
+/** Settings of the TensorRT-LLM engine; what is not set has its default. A value. */
+struct TrtllmConfig {
+    /** Share of the GPU memory that is free once the engine is loaded, over 0 to 1, that the KV cache takes. */
+    std::optional<double> kv_memory_fraction = std::nullopt;
+    /** Most tokens of the KV cache; 0 is as many as fit its share of the memory. */
+    std::optional<std::uint32_t> kv_cache_tokens = std::nullopt;
+    /** Bytes of host memory for blocks that have no room on the GPU. */
+    std::optional<std::uint64_t> host_cache_bytes = std::nullopt;
+    /** Whether blocks are shared between judgments whose prompts begin alike. */
+    std::optional<bool> block_reuse = std::nullopt;
+    /** Judgments computed in one batch; 0 is what the engine was built for. */
+    std::optional<std::uint32_t> max_batch_size = std::nullopt;
+    /** Tokens computed in one step; 0 is what the engine was built for. */
+    std::optional<std::uint32_t> max_batch_tokens = std::nullopt;
+    /** Requests that wait inside the executor before it refuses more; 0 is no limit but Limits::max_queue. */
+    std::optional<std::uint32_t> max_queue = std::nullopt;
+    /** Which judgments run when not all fit. */
+    TrtllmScheduler scheduler = TrtllmScheduler::guaranteed_no_evict;
+    /** Whether a long prompt is computed in several steps. */
+    std::optional<bool> chunked_context = std::nullopt;
+    /** How several GPUs are driven. */
+    TrtllmMode mode = TrtllmMode::leader;
+    /** The vendor's `executorWorker` program: in orchestrator mode, and only there. */
+    std::optional<std::string> worker_path = std::nullopt;
+    /** The GPUs to use, one for each rank, by their CUDA ids; none set is the first ones. */
+    std::vector<std::uint32_t> device_ids = {};
+    /** The time after which an executor that does not even answer a cancellation is given up as dead. */
+    std::optional<std::chrono::milliseconds> unresponsive = std::nullopt;
+
+    /** The settings as JSON. */
+    std::string to_json() const {
+        std::string devices = "[";
+        for (const std::uint32_t device : device_ids) {
+            devices += (devices.size() > 1 ? "," : "") + std::to_string(device);
+        }
+        detail::JsonObject json;
+        json.add("kv_memory_fraction", kv_memory_fraction);
+        json.add("kv_cache_tokens", kv_cache_tokens);
+        json.add("host_cache_bytes", host_cache_bytes);
+        json.add("block_reuse", block_reuse);
+        json.add("max_batch_size", max_batch_size);
+        json.add("max_batch_tokens", max_batch_tokens);
+        json.add("max_queue", max_queue);
+        json.add("scheduler",
+                 scheduler == TrtllmScheduler::max_utilization ? "max_utilization" : "guaranteed_no_evict");
+        json.add("chunked_context", chunked_context);
+        json.add("mode", mode == TrtllmMode::orchestrator ? "orchestrator" : "leader");
+        json.add("worker_path", worker_path);
+        json.add_raw("device_ids", devices + ']');
+        if (unresponsive) {
+            json.add("unresponsive_ms", detail::milliseconds(*unresponsive));
+        }
+        return std::move(json).finish();
+    }
+};
+
 /** Everything that opens a judge, for programs that would rather not write JSON. A value. */
 struct Config {
-    /** The model: a path to a `.gguf` file. */
+    /** The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine. */
     std::string model;
     /** The path of the judge profile; by default the one beside the model, else the built-in one. */
     std::optional<std::string> profile = std::nullopt;
@@ -216,6 +289,8 @@ struct Config {
     Limits limits = {};
     /** Settings of the embedded engine. */
     LocalConfig local = {};
+    /** Settings of the TensorRT-LLM engine. */
+    TrtllmConfig trtllm = {};
 
     /** The configuration as JSON, as the command line's `--config` reads it. */
     std::string to_json() const {
@@ -238,6 +313,7 @@ struct Config {
         json.add_raw("verdict", verdict.to_json());
         json.add_raw("limits", std::move(bounds).finish());
         json.add_raw("local", std::move(engine).finish());
+        json.add_raw("trtllm", trtllm.to_json());
         return std::move(json).finish();
     }
 };

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use dicast::config::{JudgeConfig, Mask, Options};
+
 use crate::header::{functions, plain};
 use crate::support::{CPP_WARNINGS, Library, Program, check_syntax_by, compile_with, generated, root, run};
 
@@ -62,6 +64,34 @@ fn what_c_can_do_cpp_can_do() {
     for (name, _) in constants.iter().filter(|(name, _)| !name.starts_with("VERSION_")) {
         assert!(words.contains(&format!("DICAST_{name}").as_str()), "DICAST_{name}");
     }
+}
+
+#[test]
+fn every_setting_has_its_place_in_the_configuration_of_cpp() {
+    let text = std::fs::read_to_string(root().join("include/dicast/config.hpp")).unwrap();
+    let options = Options {
+        temperature: Some(0.0),
+        top_p: Some(1.0),
+        top_k: Some(0),
+        seed: Some(0),
+        reasoning: Some(true),
+        max_reasoning_tokens: Some(1),
+        max_verdict_tokens: Some(1),
+        guided: Some(true),
+        consistent_ranking: Some(true),
+        mask: Some(Mask::Off),
+        mask_seed: Some(0),
+        timeout_ms: Some(1),
+    };
+    let config = serde_json::to_value(JudgeConfig { options, ..JudgeConfig::default() }).unwrap();
+    let mut keys = 0;
+    for (key, value) in config.as_object().unwrap() {
+        for key in value.as_object().into_iter().flat_map(serde_json::Map::keys).chain([key]) {
+            assert!(text.contains(&format!("(\"{key}\", ")), "{key}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 30, "{keys} keys");
 }
 
 #[test]

@@ -49,16 +49,35 @@ void json() {
     CHECK(options.to_json() == wanted);
     std::locale::global(before);
 
+    // A name is written as it is, and every key is one that the library knows.
     dicast::Config config;
     config.model = std::string("a\"b\\c\n\x01\0", 8);
-    config.verdict.incomplete = dicast::Incomplete::derive_ranking;
-    config.limits.max_queue = 3;
-    config.local.threads = 2;
-    CHECK(
-        config.to_json() ==
-        R"({"model":"a\"b\\c\u000a\u0001\u0000","options":{},"verdict":{"incomplete":"derive_ranking","clamp":false},)"
-        R"("limits":{"max_queue":3},"local":{"threads":2}})");
-    CHECK(dicast::Judge::try_open(config).status() == Status::io);
+    CHECK(config.to_json().find(R"("model":"a\"b\\c\u000a\u0001\u0000")") == 1);
+    config.model = "/nowhere/judge.gguf";
+    options.top_k = 40;
+    options.reasoning = true;
+    options.max_reasoning_tokens = 99;
+    options.max_verdict_tokens = 99;
+    options.consistent_ranking = true;
+    options.mask_seed = 1;
+    config.options = options;
+    config.verdict = {dicast::Incomplete::derive_ranking, true};
+    config.limits = {3, 4096, 3};
+    config.local = {1024, 2, 4096, 64, 32, 1, 0};
+    config.trtllm = {0.5,
+                     4096,
+                     1,
+                     true,
+                     8,
+                     1024,
+                     8,
+                     dicast::TrtllmScheduler::max_utilization,
+                     true,
+                     dicast::TrtllmMode::orchestrator,
+                     "/nowhere/executorWorker",
+                     {1, 0},
+                     std::chrono::seconds(1)};
+    CHECK(dicast::Judge::try_open(config).status() == Status::model_not_found);
 }
 
 void masks() {
