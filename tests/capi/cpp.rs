@@ -87,7 +87,7 @@ fn every_setting_has_its_place_in_the_configuration_of_cpp() {
     let mut keys = 0;
     for (key, value) in config.as_object().unwrap() {
         for key in value.as_object().into_iter().flat_map(serde_json::Map::keys).chain([key]) {
-            assert!(text.contains(&format!("(\"{key}\", ")), "{key}");
+            assert!(text.contains(&format!("(\"{key}\",")), "{key}");
             keys += 1;
         }
     }
