@@ -57,6 +57,14 @@ struct Stats {
     std::uint64_t computed_tokens;
     /** Batches computed, since the judge was opened. */
     std::uint64_t steps;
+    /** Tokens of one block of keys and values. */
+    std::uint64_t kv_block_tokens;
+    /** Blocks of keys and values that there are. */
+    std::uint64_t kv_blocks;
+    /** Of these, blocks that running judgments hold. */
+    std::uint64_t kv_blocks_used;
+    /** Blocks taken over from earlier judgments instead of being computed, since the judge was opened. */
+    std::uint64_t kv_blocks_reused;
 };
 
 /**
@@ -299,8 +307,9 @@ public:
         if (auto done = detail::done([&](auto **error) { return dicast_judge_stats(get(), &stats, error); }); !done) {
             return done.error();
         }
-        return Stats{stats.pending,       stats.waiting,         stats.running,
-                     stats.reused_tokens, stats.computed_tokens, stats.steps};
+        return Stats{stats.pending,         stats.waiting,         stats.running,         stats.reused_tokens,
+                     stats.computed_tokens, stats.steps,           stats.kv_block_tokens, stats.kv_blocks,
+                     stats.kv_blocks_used,  stats.kv_blocks_reused};
     }
     /** The name of the judge's engine, such as `local`. */
     std::string_view engine() const noexcept { return detail::view(dicast_judge_engine(get())); }

@@ -283,6 +283,10 @@ pub unsafe extern "C" fn dicast_judge_stats(
             reused_tokens: engine.reused_tokens,
             computed_tokens: engine.computed_tokens,
             steps: engine.steps,
+            kv_block_tokens: count(engine.kv_block_tokens),
+            kv_blocks: count(engine.kv_blocks),
+            kv_blocks_used: count(engine.kv_blocks_used),
+            kv_blocks_reused: engine.kv_blocks_reused,
         };
         // SAFETY: the struct announces its size.
         unsafe { layout::write(stats, &value) }

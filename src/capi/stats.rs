@@ -51,11 +51,19 @@ pub struct dicast_stats {
     pub computed_tokens: u64,
     /// Batches computed, since the judge was opened.
     pub steps: u64,
+    /// Tokens of one block of keys and values.
+    pub kv_block_tokens: u64,
+    /// Blocks of keys and values that there are.
+    pub kv_blocks: u64,
+    /// Of these, blocks that running judgments hold.
+    pub kv_blocks_used: u64,
+    /// Blocks taken over from earlier judgments instead of being computed, since the judge was opened.
+    pub kv_blocks_reused: u64,
 }
 
 // SAFETY: `repr(C)`, words.
 unsafe impl Layout for dicast_stats {
-    const FIRST_SIZE: usize = 56;
+    const FIRST_SIZE: usize = 88;
     const NAME: &'static str = "dicast_stats";
 }
 

@@ -203,6 +203,7 @@ void about_the_judge(char **argv) {
         CHECK(info.scale_min == 1 && info.scale_max == 5 && info.guided && info.distributions);
         const dicast::Stats stats = judge.stats();
         CHECK(stats.pending == 0 && stats.computed_tokens > 0 && stats.steps > 0);
+        CHECK(stats.kv_block_tokens > 0 && stats.kv_blocks > 0 && stats.kv_blocks_used <= stats.kv_blocks);
         CHECK(judge.engine() == "local" && judge.wait_for_room(std::chrono::milliseconds(0)));
         const auto profile = dicast::Profile::from_json(judge.profile_json());
         CHECK(profile.json() == judge.profile_json());

@@ -405,6 +405,22 @@ typedef struct dicast_stats {
      * Batches computed, since the judge was opened.
      */
     uint64_t steps;
+    /**
+     * Tokens of one block of keys and values.
+     */
+    uint64_t kv_block_tokens;
+    /**
+     * Blocks of keys and values that there are.
+     */
+    uint64_t kv_blocks;
+    /**
+     * Of these, blocks that running judgments hold.
+     */
+    uint64_t kv_blocks_used;
+    /**
+     * Blocks taken over from earlier judgments instead of being computed, since the judge was opened.
+     */
+    uint64_t kv_blocks_reused;
 } dicast_stats;
 
 /**
