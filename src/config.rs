@@ -415,3 +415,32 @@ impl JudgeConfig {
         self.trtllm.check()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_tensorrt_llm_are_checked() {
+        let read = |trtllm: &str| JudgeConfig::from_json(&format!("{{\"model\": \"engine\", \"trtllm\": {trtllm}}}"));
+        let full = r#"{"kv_memory_fraction": 0.5, "host_cache_bytes": 1073741824, "scheduler": "max_utilization",
+            "mode": "orchestrator", "worker_path": "/opt/executorWorker", "device_ids": [1, 0], "max_queue": 10}"#;
+        assert_eq!(read(full).unwrap().trtllm.device_ids, [1, 0]);
+        for (bad, word) in [
+            (r#"{"kv_memory_fraction": 0}"#, "kv_memory_fraction"),
+            (r#"{"kv_memory_fraction": 1.5}"#, "kv_memory_fraction"),
+            (r#"{"host_cache_bytes": 99999999999999999}"#, "host_cache_bytes"),
+            (r#"{"max_queue": 1000001}"#, "max_queue"),
+            (r#"{"unresponsive_ms": 0}"#, "unresponsive_ms"),
+            (r#"{"device_ids": [0, 1, 0]}"#, "GPU 0 twice"),
+            (r#"{"mode": "orchestrator"}"#, "worker_path"),
+            (r#"{"worker_path": "/opt/executorWorker"}"#, "leader"),
+            (r#"{"scheduler": "static_batch"}"#, "static_batch"),
+            (r#"{"gpu_fraction": 0.5}"#, "gpu_fraction"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{bad}");
+            assert!(error.message().contains(word), "{error}");
+        }
+    }
+}

@@ -194,3 +194,35 @@ fn open_file(path: &Path, _: &JudgeConfig) -> Result<Opened> {
         format!("{}: model files need the embedded engine: build with the feature `local`", path.display()),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_folders_are_known_whole_or_not() {
+        let folder = std::env::temp_dir().join(format!("dicast-registry-{}", std::process::id()));
+        let made = |files: &[(&str, &str)]| {
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir(&folder).unwrap();
+            for (name, text) in files {
+                std::fs::write(folder.join(name), text).unwrap();
+            }
+            is_engine_folder(&folder)
+        };
+        assert!(made(&[("config.json", "{}"), ("rank0.engine", "x")]));
+        assert!(made(&[("rank1.engine", "")]));
+        assert!(made(&[("config.json", "{\"build_config\": {}}")]));
+        assert!(!made(&[("config.json", "{\"model_type\": \"qwen3\"}"), ("model.safetensors", "x")]));
+        assert!(!made(&[]));
+        assert!(!is_engine_folder(&folder.join("model.gguf")));
+        #[cfg(not(feature = "trtllm"))]
+        {
+            made(&[("rank1.engine", "")]);
+            let Err(error) = open(&JudgeConfig::new(folder.to_str().unwrap())) else { panic!("it was opened") };
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains("feature `trtllm`"), "{error}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
