@@ -35,9 +35,11 @@ run=(setarch "$(uname -m)" --addr-no-randomize)
 env -u CXXFLAGS CARGO_TARGET_DIR="$standin" make --silent trtllm-standin SANITIZE="$sanitizer"
 export CARGO_TARGET_DIR=$target
 host=$(rustc -vV | sed -n 's/^host: //p')
-cargo=(cargo +nightly test -Zbuild-std --target "$host" --no-default-features --features trtllm)
-"${cargo[@]}" --test trtllm --no-run
-program=$("${cargo[@]}" --test trtllm --no-run --message-format=json 2>/dev/null |
+# The runtime has to be loaded before all else, and cargo keeps the compiler's own libraries out.
+build=(cargo +nightly rustc -Zbuild-std --target "$host" --no-default-features --features trtllm --test trtllm)
+link=(-- "-Zpre-link-args=-Wl,--no-as-needed -l$runtime")
+"${build[@]}" "${link[@]}"
+program=$("${build[@]}" --message-format=json "${link[@]}" 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\/trtllm-[^"]*\)".*/\1/p' | tail -1)
 [ -x "$program" ] || fail "the test program was not found"
 
@@ -45,7 +47,7 @@ program=$("${cargo[@]}" --test trtllm --no-run --message-format=json 2>/dev/null
 for file in "$program" "$DICAST_TRTLLM_ROOT/libs/libtensorrt_llm.so"; do
     ldd "$file" | grep -q "lib$runtime" || fail "$file is not linked with lib$runtime"
 done
-nm -C "$program" | grep -q "U __${runtime}_init" || fail "$program does not call $runtime"
+[ "$(nm "$program" | grep -c "U __${runtime}_")" -gt 0 ] || fail "$program does not call $runtime"
 found=$("${run[@]}" env DICAST_TEST_FAULT="$sanitizer" "$program" --exact a_planted_fault_is_found --nocapture 2>&1 || true)
 grep -q "$finding" <<<"$found" || fail "the planted fault was not found: $found"
 echo "$finding: the planted fault was found"
