@@ -33,6 +33,10 @@ test: fixtures ## all checks: format, lints, dependencies, docs, and every test
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	$(CARGO) test --release
 
+.PHONY: header
+header: ## generate include/dicast.h from src/capi/
+	DICAST_BLESS=1 $(CARGO) test --no-default-features --test header
+
 .PHONY: fixtures
 fixtures:
 	@scripts/install_deps.sh --tests

@@ -148,6 +148,15 @@ impl Options {
             )?),
         })
     }
+
+    /// As [`Self::resolve`], for options that came with a request.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] naming the key, the value and the range.
+    pub fn resolve_request(&self) -> Result<Settings> {
+        self.resolve()
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.message().to_owned()).context("options"))
+    }
 }
 
 /// Checks that a setting lies in `min..=max`.

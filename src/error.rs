@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Io,
     /// A remote service could not be reached or refused.
     Network,
+    /// An argument of a call breaks the rules of the interface: null where that is not allowed, a wrong size.
+    InvalidArgument,
     /// A defect of this library.
     Internal,
 }
@@ -51,33 +53,36 @@ pub enum ErrorKind {
 struct Row {
     kind: ErrorKind,
     name: &'static str,
+    c_status: i32,
     exit_code: u8,
     retryable: bool,
 }
 
-const fn row(kind: ErrorKind, name: &'static str, exit_code: u8, retryable: bool) -> Row {
-    Row { kind, name, exit_code, retryable }
+const fn row(kind: ErrorKind, name: &'static str, c_status: i32, exit_code: u8, retryable: bool) -> Row {
+    Row { kind, name, c_status, exit_code, retryable }
 }
 
-/// The table. Exit code 2 says that nothing could be judged as asked (usage, set-up), 1 that a judgment failed.
+/// The table. The C status of a kind is never changed, nor given to another one. Exit code 2 says that nothing could be
+/// judged as asked (usage, set-up), 1 that a judgment failed.
 const TABLE: &[Row] = &[
-    row(ErrorKind::InvalidRequest, "invalid_request", 1, false),
-    row(ErrorKind::TooLarge, "too_large", 1, false),
-    row(ErrorKind::ContextOverflow, "context_overflow", 1, false),
-    row(ErrorKind::InvalidConfig, "invalid_config", 2, false),
-    row(ErrorKind::InvalidProfile, "invalid_profile", 2, false),
-    row(ErrorKind::ModelNotFound, "model_not_found", 2, false),
-    row(ErrorKind::InvalidModel, "invalid_model", 2, false),
-    row(ErrorKind::Unsupported, "unsupported", 2, false),
-    row(ErrorKind::Overloaded, "overloaded", 1, true),
-    row(ErrorKind::Timeout, "timeout", 1, true),
-    row(ErrorKind::Cancelled, "cancelled", 1, true),
-    row(ErrorKind::InvalidVerdict, "invalid_verdict", 1, true),
-    row(ErrorKind::Engine, "engine", 1, true),
-    row(ErrorKind::Closed, "closed", 1, false),
-    row(ErrorKind::Io, "io", 1, false),
-    row(ErrorKind::Network, "network", 1, true),
-    row(ErrorKind::Internal, "internal", 1, false),
+    row(ErrorKind::InvalidRequest, "invalid_request", 1, 1, false),
+    row(ErrorKind::TooLarge, "too_large", 2, 1, false),
+    row(ErrorKind::ContextOverflow, "context_overflow", 3, 1, false),
+    row(ErrorKind::InvalidConfig, "invalid_config", 4, 2, false),
+    row(ErrorKind::InvalidProfile, "invalid_profile", 5, 2, false),
+    row(ErrorKind::ModelNotFound, "model_not_found", 6, 2, false),
+    row(ErrorKind::InvalidModel, "invalid_model", 7, 2, false),
+    row(ErrorKind::Unsupported, "unsupported", 8, 2, false),
+    row(ErrorKind::Overloaded, "overloaded", 9, 1, true),
+    row(ErrorKind::Timeout, "timeout", 10, 1, true),
+    row(ErrorKind::Cancelled, "cancelled", 11, 1, true),
+    row(ErrorKind::InvalidVerdict, "invalid_verdict", 12, 1, true),
+    row(ErrorKind::Engine, "engine", 13, 1, true),
+    row(ErrorKind::Closed, "closed", 14, 1, false),
+    row(ErrorKind::Io, "io", 15, 1, false),
+    row(ErrorKind::Network, "network", 16, 1, true),
+    row(ErrorKind::InvalidArgument, "invalid_argument", 18, 2, false),
+    row(ErrorKind::Internal, "internal", 17, 1, false),
 ];
 
 impl ErrorKind {
@@ -93,6 +98,11 @@ impl ErrorKind {
     /// The stable name used in JSON, such as `context_overflow`.
     pub fn name(self) -> &'static str {
         self.row().name
+    }
+
+    /// The status that C programs get, as in `dicast.h`. Never changes; 0 is success and no kind's.
+    pub fn c_status(self) -> i32 {
+        self.row().c_status
     }
 
     /// Exit code of a command that ends with this error: 1 a judgment failed, 2 usage or set-up.
@@ -209,6 +219,8 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+        let codes: std::collections::HashSet<_> = ErrorKind::all().map(ErrorKind::c_status).collect();
+        assert_eq!(codes.len(), count, "a status stands for one kind");
         // `Internal` is the last variant: the table holds as many rows as there are variants.
         assert_eq!(count, ErrorKind::Internal as usize + 1);
     }

@@ -9,20 +9,24 @@
 //!              -> judge/    hand the Verdict to the caller
 //! ```
 //!
-//! One direction, no way back; every front enters at [`Judge`].
+//! One direction, no way back; every front enters at [`Judge`]. `capi/` is the front of C programs: `include/dicast.h`.
 
+#[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
+pub mod capi;
 pub mod config;
 pub mod decode;
 pub mod engine;
 mod error;
 pub mod judge;
+pub mod log;
 pub mod prompt;
 mod request;
 pub mod verdict;
 
 pub use config::{JudgeConfig, Options};
 pub use error::{Error, ErrorKind, PartialVerdict, Result};
-pub use judge::{Judge, Ticket};
+pub use judge::{Canceller, Judge, Ticket};
+pub use log::{Level, Log};
 pub use prompt::profile::Profile;
 pub use request::{JudgeRequest, Response};
 pub use verdict::{Flag, Repair, Scored, Verdict};

@@ -1,11 +1,10 @@
 //! `dicast parse`: read a verdict out of text that is there already.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dicast::config::{Incomplete, VerdictPolicy};
-use dicast::prompt::mask::AliasMap;
+use dicast::prompt::mask::{AliasMap, check_names};
 use dicast::verdict::parse_to_json;
 use dicast::{ErrorKind, Profile};
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -70,15 +69,9 @@ impl Args {
                 .map_err(|error| invalid(format!("--names is not a JSON list of strings: {error}")))?;
             names.into_iter().map(|name| (name.clone(), name)).collect()
         };
-        if pairs.is_empty() {
-            return Err(invalid("there are no names: a verdict is read for at least one".into()));
-        }
         let (shown, names): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         for list in [&shown, &names] {
-            let mut seen = HashSet::new();
-            if let Some(twice) = list.iter().find(|name| !seen.insert(name.as_str())) {
-                return Err(invalid(format!("the name {twice:?} is given twice")));
-            }
+            check_names(list).map_err(|error| invalid(error.message().to_owned()))?;
         }
         let order = (0..names.len()).collect();
         Ok(AliasMap::new(names, shown, order))

@@ -4,14 +4,15 @@ mod room;
 mod ticket;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::{JudgeConfig, Options, Settings, VerdictPolicy};
 use crate::decode::plan::Plan;
 use crate::decode::score::expected_score;
-use crate::engine::{self, Capabilities, Engine, Generation, Job, Sampling, Stats};
+use crate::engine::{self, Capabilities, Engine, Generation, Job, Opened, Sampling, Stats};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::{Level, Log};
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 use crate::prompt::template::ChatTemplate;
@@ -22,11 +23,13 @@ use room::Room;
 use ticket::Pending;
 use worker::Worker;
 
-pub use ticket::Ticket;
+pub(crate) use ticket::Waited;
+pub use ticket::{Canceller, Ticket};
 
 /// An opened model with its profile. Shared by any number of threads.
 ///
-/// Dropping it ends what is still running: pending tickets complete with [`ErrorKind::Closed`].
+/// Dropping it ends what is still running: pending tickets complete with [`ErrorKind::Closed`], and all callbacks have
+/// returned when the drop has, unless one of them does it.
 pub struct Judge {
     config: JudgeConfig,
     prompter: Prompter,
@@ -34,9 +37,13 @@ pub struct Judge {
     room: Arc<Room>,
     /// Bytes of the vocabulary's longest token.
     longest_token: usize,
-    engine: Arc<dyn Engine>,
-    // Dropped after the engine, whose last completions it still delivers.
-    worker: Worker,
+    capabilities: Capabilities,
+    /// `None` once the judge is closed.
+    engine: RwLock<Option<Arc<dyn Engine>>>,
+    log: Log,
+    // Dropped after the engine is, whose last completions they still deliver, in this order.
+    readers: Worker,
+    callbacks: Worker,
 }
 
 /// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
@@ -51,17 +58,41 @@ impl Judge {
     /// # Errors
     /// Of the configuration, the profile or the model; nothing is left open.
     pub fn open(config: JudgeConfig) -> Result<Self> {
+        Self::open_logged(config, Log::none())
+    }
+
+    /// As [`Judge::open`], for a program that wants to hear what the judge does.
+    ///
+    /// # Errors
+    /// Those of [`Judge::open`].
+    pub fn open_logged(config: JudgeConfig, log: Log) -> Result<Self> {
         config.check()?;
         let opened = engine::open(&config)?;
+        Self::with_engine(config, opened, log)
+    }
+
+    /// A judge on an engine of the caller's own.
+    ///
+    /// # Errors
+    /// Of the configuration, the profile or the chat template; nothing is left open.
+    pub fn with_engine(config: JudgeConfig, opened: Opened, log: Log) -> Result<Self> {
+        config.check()?;
         let template = ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref())?;
         let reader = Arc::new(Reader { profile: opened.profile.clone(), policy: config.verdict.clone() });
         let tokens = 0..u32::try_from(opened.tokenizer.vocab_size()).unwrap_or(u32::MAX);
         let longest_token = tokens.filter_map(|id| opened.tokenizer.token_bytes(id)).map(<[u8]>::len).max();
         let prompter = Prompter::new(opened.profile, template, opened.tokenizer)?;
         let room = Arc::new(Room::new(config.limits.max_queue));
-        let worker = Worker::start()?;
+        let (readers, callbacks) = (Worker::start("dicast-verdicts")?, Worker::start("dicast-calls")?);
         let longest_token = longest_token.unwrap_or(1).max(1);
-        Ok(Self { config, prompter, reader, room, longest_token, engine: opened.engine, worker })
+        let capabilities = opened.engine.capabilities().clone();
+        log.write(Level::Info, || {
+            let Capabilities { name, context_tokens, max_sequences, .. } = &capabilities;
+            let model = &config.model;
+            format!("opened {model}: {name} engine, {context_tokens} tokens of context, {max_sequences} at once")
+        });
+        let engine = RwLock::new(Some(opened.engine));
+        Ok(Self { config, prompter, reader, room, longest_token, capabilities, engine, log, readers, callbacks })
     }
 
     /// The configuration it was opened with.
@@ -76,12 +107,33 @@ impl Judge {
 
     /// What its engine can do.
     pub fn capabilities(&self) -> &Capabilities {
-        self.engine.capabilities()
+        &self.capabilities
     }
 
-    /// Counters of the engine.
+    /// Counters of the engine; all zero once the judge is closed.
     pub fn stats(&self) -> Stats {
-        self.engine.stats()
+        self.engine().map(|engine| engine.stats()).unwrap_or_default()
+    }
+
+    /// Judgments that wait or run.
+    pub fn pending(&self) -> usize {
+        self.config.limits.max_queue.saturating_sub(self.room.free())
+    }
+
+    /// Ends what is pending, and all that is asked later, with [`ErrorKind::Closed`], and unloads the model. Callbacks
+    /// may still be under way when this returns.
+    pub fn close(&self) {
+        self.room.close();
+        let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        if engine.is_some() {
+            self.log.write(Level::Info, || format!("closed {}", self.config.model));
+        }
+    }
+
+    /// The engine, unless the judge is closed.
+    fn engine(&self) -> Result<Arc<dyn Engine>> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner).clone();
+        engine.ok_or_else(closed)
     }
 
     /// What the judge would read of a request, without judging it: its tokens, and who hides behind which alias.
@@ -104,20 +156,19 @@ impl Judge {
     /// `limits.max_queue` judgments are pending already.
     pub fn submit(&self, request: &JudgeRequest) -> Ticket {
         let submitted = Instant::now();
-        if self.room.try_enter() { self.enter(request, submitted) } else { Ticket::failed(self.overloaded()) }
+        if self.room.try_enter() { self.enter(request, submitted) } else { self.failed(self.overloaded()) }
     }
 
     /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
     /// the rest waits for room, and its deadlines count from when there is some.
     pub fn judge_batch(&self, requests: &[JudgeRequest]) -> Vec<Result<Verdict>> {
-        let tickets: Vec<_> = requests
-            .iter()
-            .map(|request| {
-                self.room.enter();
-                self.enter(request, Instant::now())
-            })
-            .collect();
+        let tickets: Vec<_> = requests.iter().map(|request| self.submit_when_free(request)).collect();
         tickets.into_iter().map(Ticket::wait).collect()
+    }
+
+    /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending.
+    pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
+        if self.room.enter() { self.enter(request, Instant::now()) } else { self.failed(closed()) }
     }
 
     /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
@@ -128,15 +179,31 @@ impl Judge {
 
     /// Submits a request that has its place in the queue.
     fn enter(&self, request: &JudgeRequest, submitted: Instant) -> Ticket {
-        let pending = Pending::new(self.room.clone(), Arc::downgrade(&self.engine));
+        let engine = match self.engine() {
+            Ok(engine) => engine,
+            Err(error) => {
+                self.room.leave();
+                return self.failed(error);
+            }
+        };
+        let pending = Pending::new(self.room.clone(), Arc::downgrade(&engine), self.callbacks.handle());
         let ticket = Ticket::of(&pending);
-        if let Err(error) = self.start(request, submitted, &pending) {
+        if let Err(error) = self.start(engine.as_ref(), request, submitted, &pending) {
+            self.log.failure(&error);
             pending.complete(Err(error));
         }
         ticket
     }
 
+    fn failed(&self, error: Error) -> Ticket {
+        self.log.failure(&error);
+        Ticket::failed(error, self.callbacks.handle())
+    }
+
     fn overloaded(&self) -> Error {
+        if self.room.is_closed() {
+            return closed();
+        }
         Error::new(
             ErrorKind::Overloaded,
             format!(
@@ -161,11 +228,7 @@ impl Judge {
 
     /// Settings of one request: its own options, then the configuration's, then the profile's.
     fn settings(&self, options: &Options) -> Result<Settings> {
-        options
-            .or(&self.config.options)
-            .or(&self.prompter.profile().decoding)
-            .resolve()
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, error.message().to_owned()).context("options"))
+        options.or(&self.config.options).or(&self.prompter.profile().decoding).resolve_request()
     }
 
     /// Checks a request, decides its settings and makes its prompt.
@@ -178,9 +241,15 @@ impl Judge {
     }
 
     /// Takes a request up to the engine.
-    fn start(&self, request: &JudgeRequest, submitted: Instant, pending: &Arc<Pending>) -> Result<()> {
+    fn start(
+        &self,
+        engine: &dyn Engine,
+        request: &JudgeRequest,
+        submitted: Instant,
+        pending: &Arc<Pending>,
+    ) -> Result<()> {
         let (settings, prompt) = self.prepare(request)?;
-        let capabilities = self.engine.capabilities();
+        let capabilities = &self.capabilities;
         if settings.guided && !capabilities.guided {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -200,19 +269,34 @@ impl Judge {
             submitted,
             deadline: submitted + settings.timeout,
         };
-        let (reader, worker, aliases) = (self.reader.clone(), self.worker.handle(), prompt.aliases);
+        let (reader, readers, aliases) = (self.reader.clone(), self.readers.handle(), prompt.aliases);
+        let log = self.log.clone();
         let guided = settings.guided;
         // Completes the judgment also where it is dropped unused: where a thread has died.
         let outcome = pending.completer();
         let done = move |generation: Result<Generation>| {
-            worker.run(Box::new(move || {
-                outcome.complete(generation.and_then(|written| reader.read(written, &aliases, guided)));
-            }));
+            let read = move || {
+                let result = generation.and_then(|written| reader.read(written, &aliases, guided));
+                log.outcome(&result);
+                outcome.complete(result);
+            };
+            // Where the thread is gone the task is dropped, which completes the judgment as closed.
+            drop(readers.run(Box::new(read)));
         };
-        let id = self.engine.submit(job, Box::new(done));
+        let id = engine.submit(job, Box::new(done));
         pending.started(id);
         Ok(())
     }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the judge was closed")
 }
 
 impl Reader {

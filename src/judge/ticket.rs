@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::verdict::Verdict;
 
 use super::room::Room;
+use super::worker::Handle;
 
 type Callback = Box<dyn FnOnce(Result<Verdict>) + Send>;
 
@@ -29,12 +30,24 @@ pub(super) struct Pending {
     job: Mutex<Option<JobId>>,
     engine: Weak<dyn Engine>,
     room: Arc<Room>,
+    callbacks: Handle,
+}
+
+/// What somebody who waits for an outcome gets.
+pub(crate) enum Waited {
+    /// The outcome, which is nobody else's.
+    Outcome(Box<Result<Verdict>>),
+    /// Not ended by then.
+    Pending,
+    /// Handed to somebody else.
+    Taken,
 }
 
 impl Pending {
     /// A judgment that has a place in the queue, and gives it back when it ends.
-    pub(super) fn new(room: Arc<Room>, engine: Weak<dyn Engine>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Running), ended: Condvar::new(), job: Mutex::new(None), engine, room })
+    pub(super) fn new(room: Arc<Room>, engine: Weak<dyn Engine>, callbacks: Handle) -> Arc<Self> {
+        let (state, job) = (Mutex::new(State::Running), Mutex::new(None));
+        Arc::new(Self { state, ended: Condvar::new(), job, engine, room, callbacks })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,20 +66,62 @@ impl Pending {
     /// Ends the judgment, unless it has ended.
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
         let mut state = self.state();
-        match std::mem::replace(&mut *state, State::Taken) {
+        let orphan = match std::mem::replace(&mut *state, State::Taken) {
             State::Running => {
                 *state = State::Ended(Box::new(outcome));
-                drop(state);
                 self.room.leave();
                 self.ended.notify_all();
+                None
             }
             State::Awaited(callback) => {
-                drop(state);
                 self.room.leave();
-                callback(outcome);
+                // Queued under the lock: whoever finds the judgment ended knows that its callback is queued.
+                self.callbacks.run(Box::new(move || callback(outcome)))
             }
-            ended => *state = ended,
+            ended => {
+                *state = ended;
+                None
+            }
+        };
+        drop(state);
+        if let Some(task) = orphan {
+            task();
         }
+    }
+
+    /// Waits at most `timeout` for the outcome.
+    fn wait(&self, timeout: Duration) -> Waited {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = self.state();
+        loop {
+            match std::mem::replace(&mut *state, State::Taken) {
+                State::Ended(outcome) => {
+                    // Others that wait for it learn that it is gone.
+                    self.ended.notify_all();
+                    return Waited::Outcome(outcome);
+                }
+                State::Taken => return Waited::Taken,
+                other => *state = other,
+            }
+            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Waited::Pending;
+            }
+            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes the outcome where it is a failure that is there already.
+    fn take_failure(&self) -> Option<Error> {
+        let mut state = self.state();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Ended(outcome) => match *outcome {
+                Err(error) => return Some(error),
+                verdict => *state = State::Ended(Box::new(verdict)),
+            },
+            other => *state = other,
+        }
+        None
     }
 
     /// What completes the judgment in any case.
@@ -112,13 +167,14 @@ impl Ticket {
     }
 
     /// A ticket of a judgment that never got a place.
-    pub(super) fn failed(error: Error) -> Self {
+    pub(super) fn failed(error: Error, callbacks: Handle) -> Self {
         let pending = Pending {
             state: Mutex::new(State::Ended(Box::new(Err(error)))),
             ended: Condvar::new(),
             job: Mutex::new(None),
             engine: Weak::<Never>::new(),
             room: Arc::new(Room::new(0)),
+            callbacks,
         };
         Self(Some(Arc::new(pending)))
     }
@@ -147,29 +203,18 @@ impl Ticket {
     /// # Errors
     /// The ticket itself, still pending.
     pub fn wait_timeout(mut self, timeout: Duration) -> std::result::Result<Result<Verdict>, Self> {
-        let deadline = Instant::now().checked_add(timeout);
-        let outcome = {
-            let pending = self.pending();
-            let mut state = pending.state();
-            loop {
-                match std::mem::replace(&mut *state, State::Taken) {
-                    State::Ended(outcome) => break Some(*outcome),
-                    other => *state = other,
-                }
-                let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
-                if left.is_zero() {
-                    break None;
-                }
-                state = pending.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
-        };
-        match outcome {
-            Some(outcome) => {
+        match self.take_within(timeout) {
+            Waited::Outcome(outcome) => {
                 self.0 = None;
-                Ok(outcome)
+                Ok(*outcome)
             }
-            None => Err(self),
+            Waited::Pending | Waited::Taken => Err(self),
         }
+    }
+
+    /// Waits at most `timeout` and takes the outcome; any number of threads may wait, of which one gets it.
+    pub(crate) fn take_within(&self, timeout: Duration) -> Waited {
+        self.pending().wait(timeout)
     }
 
     /// The outcome, if it is there; else the ticket, still pending.
@@ -186,18 +231,44 @@ impl Ticket {
         self.pending().cancel();
     }
 
-    /// Hands the outcome to `callback`, once, from a thread of the judge's (or from this one, where it is there
-    /// already), and gives the ticket up. The callback may submit further requests; it must not block for long.
+    /// Takes the outcome where it is a failure that is there already, such as that of a request that was refused.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.pending().take_failure()
+    }
+
+    /// What can cancel the judgment when the ticket is given up for a callback.
+    pub fn canceller(&self) -> Canceller {
+        Canceller(self.pending().clone())
+    }
+
+    /// Hands the outcome to `callback`, once, and gives the ticket up. Callbacks of one judge come one at a time, from a
+    /// thread of the judge's that does nothing else, and all have returned when the judge has been dropped. One may
+    /// submit further requests, wait for them, cancel, or drop the judge; those after it wait meanwhile.
     pub fn on_completion(mut self, callback: impl FnOnce(Result<Verdict>) + Send + 'static) {
         let pending = self.0.take().expect("a ticket holds its judgment until it is used up");
         let mut state = pending.state();
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Ended(outcome) => {
-                drop(state);
-                callback(*outcome);
+        let orphan = match std::mem::replace(&mut *state, State::Taken) {
+            State::Ended(outcome) => pending.callbacks.run(Box::new(move || callback(*outcome))),
+            _ => {
+                *state = State::Awaited(Box::new(callback));
+                None
             }
-            _ => *state = State::Awaited(Box::new(callback)),
+        };
+        drop(state);
+        if let Some(task) = orphan {
+            task();
         }
+    }
+}
+
+/// Cancels a judgment whose outcome goes to a callback.
+#[derive(Clone)]
+pub struct Canceller(Arc<Pending>);
+
+impl Canceller {
+    /// As [`Ticket::cancel`].
+    pub fn cancel(&self) {
+        self.0.cancel();
     }
 }
 

@@ -1,53 +1,60 @@
-//! The thread that reads verdicts and calls callbacks, so that neither holds up the engine.
+//! Threads that work off tasks in order: one reads verdicts, so that this does not hold up the engine, and one calls
+//! callbacks, so that these do not hold up the reading of verdicts, not even where they wait for one.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the thread runs. There are never more of them than judgments pending.
-type Task = Box<dyn FnOnce() + Send>;
+/// What a thread runs. There are never more of them than judgments pending.
+pub(super) type Task = Box<dyn FnOnce() + Send>;
 
-/// The thread. Dropping it waits until all tasks have run.
+/// A thread. Dropping it waits until all tasks have run; where one of them drops it, they run after that one.
 pub(super) struct Worker {
-    tasks: Option<Sender<Task>>,
+    tasks: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Hands tasks to the thread.
+/// Hands tasks to the thread. May outlive it.
 #[derive(Clone)]
-pub(super) struct Handle(Sender<Task>);
+pub(super) struct Handle(Sender<Option<Task>>);
 
 impl Worker {
-    pub(super) fn start() -> Result<Self> {
-        let (tasks, inbox) = channel::<Task>();
+    pub(super) fn start(name: &str) -> Result<Self> {
+        let (tasks, inbox) = channel();
         let thread = std::thread::Builder::new()
-            .name("dicast-verdicts".into())
-            .spawn(move || {
-                for task in inbox {
-                    // A callback that panics must not take the other judgments with it.
-                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(task));
-                }
-            })
-            .map_err(|error| Error::new(ErrorKind::Engine, format!("the verdict thread cannot be started: {error}")))?;
-        Ok(Self { tasks: Some(tasks), thread: Some(thread) })
+            .name(name.to_owned())
+            .spawn(move || work(&inbox))
+            .map_err(|error| Error::new(ErrorKind::Engine, format!("the thread {name} cannot be started: {error}")))?;
+        Ok(Self { tasks: Handle(tasks), thread: Some(thread) })
     }
 
     pub(super) fn handle(&self) -> Handle {
-        Handle(self.tasks.clone().expect("it is taken in drop alone"))
+        self.tasks.clone()
     }
 }
 
+/// Runs tasks until it is told to stop, and what was queued by then.
+fn work(inbox: &Receiver<Option<Task>>) {
+    // One task that panics must not take the others with it.
+    let run = |task: Task| drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)));
+    while let Ok(Some(task)) = inbox.recv() {
+        run(task);
+    }
+    inbox.try_iter().flatten().for_each(run);
+}
+
 impl Handle {
-    /// Queues a task. Where the thread is gone the task is dropped, which completes its judgment as closed.
-    pub(super) fn run(&self, task: Task) {
-        let _ = self.0.send(task);
+    /// Queues a task; gives it back where the thread is gone.
+    pub(super) fn run(&self, task: Task) -> Option<Task> {
+        self.0.send(Some(task)).err().and_then(|SendError(task)| task)
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        drop(self.tasks.take());
+        // Fails only where the thread is gone already.
+        let _ = self.tasks.0.send(None);
         if let Some(thread) = self.thread.take()
             // A callback may drop the judge: the thread cannot wait for itself.
             && thread.thread().id() != std::thread::current().id()

@@ -1,6 +1,9 @@
 //! Masking: the judge sees `model-1`…`model-N` in a permuted order, so that neither a name nor a place can sway it.
 
+use std::collections::HashSet;
+
 use crate::config::Mask;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How the responses of a request are shown to the judge, and the way back.
 ///
@@ -58,6 +61,21 @@ impl AliasMap {
     /// Pairs of shown name and real name, in the order shown.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.shown.iter().zip(&self.order).map(|(shown, &index)| (shown.as_str(), self.names[index].as_str()))
+    }
+}
+
+/// Checks that there are names, each given once.
+///
+/// # Errors
+/// [`ErrorKind::InvalidRequest`] naming the one that is given twice.
+pub fn check_names(names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidRequest, "there are no names: a verdict is read for at least one"));
+    }
+    let mut seen = HashSet::with_capacity(names.len());
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        None => Ok(()),
+        Some(twice) => Err(Error::new(ErrorKind::InvalidRequest, format!("the name {twice:?} is given twice"))),
     }
 }
 

@@ -107,10 +107,7 @@ impl Prompter {
 
     /// The messages of a request and its alias map, for engines that render and tokenize themselves.
     pub fn messages(&self, request: &JudgeRequest, settings: &Settings) -> (Vec<Message>, AliasMap) {
-        let mode = if request.mask_responses == Some(false) { Mask::Off } else { settings.mask };
-        let names = request.responses.iter().map(|response| response.name.clone()).collect();
-        let aliases = mask::mask(names, &self.profile.alias_prefix, mode, settings.mask_seed);
-        (messages::messages(&self.profile, request, &aliases), aliases)
+        masked_messages(&self.profile, request, settings)
     }
 
     /// Whether the judge thinks before its verdict under these settings.
@@ -130,4 +127,12 @@ impl Prompter {
             (None, None) => Opening::Unopened,
         }
     }
+}
+
+/// The messages of a request as the judge of `profile` reads them, and its alias map.
+pub fn masked_messages(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> (Vec<Message>, AliasMap) {
+    let mode = if request.mask_responses == Some(false) { Mask::Off } else { settings.mask };
+    let names = request.responses.iter().map(|response| response.name.clone()).collect();
+    let aliases = mask::mask(names, &profile.alias_prefix, mode, settings.mask_seed);
+    (messages::messages(profile, request, &aliases), aliases)
 }

@@ -1,0 +1,302 @@
+//! `dicast_judge`: an opened model.
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::boundary::{Status, array, array_mut, given};
+use super::error::dicast_error;
+use super::layout;
+use super::log::{dicast_open_options, log_of};
+use super::request::dicast_request;
+use super::stats::{count, dicast_info, dicast_stats};
+use super::status::{DICAST_OK, DICAST_PENDING};
+use super::text::{Text, dicast_str};
+use super::verdict::dicast_verdict;
+use crate::config::JudgeConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::judge::{Judge, Ticket};
+use crate::prompt::profile::Scale;
+
+/// An opened model with its profile.
+///
+/// Any number of threads may use one judge at once; any number of judges may be open. Owned by whoever opened it, until
+/// dicast_judge_free. A judge belongs to the process that opened it: after fork, in the child, every call with it or with
+/// its tickets is DICAST_CLOSED, and freeing it there frees nothing, but is safe.
+pub struct dicast_judge {
+    judge: ManuallyDrop<Judge>,
+    process: Process,
+    id: u64,
+    engine: Text,
+    profile: Text,
+}
+
+/// The process that something belongs to: its threads are in no other.
+#[derive(Clone, Copy)]
+pub(super) struct Process(u32);
+
+impl Process {
+    fn current() -> Self {
+        Self(std::process::id())
+    }
+
+    pub(super) fn is_current(self) -> bool {
+        self.0 == std::process::id()
+    }
+
+    pub(super) fn check(self) -> Result<()> {
+        if self.is_current() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Closed,
+            "the judge was opened by another process, whose threads did not come along through fork: open one here",
+        ))
+    }
+}
+
+impl dicast_judge {
+    /// Hands a judge to C code, which frees it by `dicast_judge_free`.
+    pub fn new(judge: Judge) -> Box<Self> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let (engine, profile) = (Text::new(judge.capabilities().name), Text::new(&judge.profile().to_json()));
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Box::new(Self { judge: ManuallyDrop::new(judge), process: Process::current(), id, engine, profile })
+    }
+
+    /// The judge, in the process that opened it. Before anything of it is touched: a thread that the child does not have
+    /// may have held any lock of it.
+    pub(super) fn get(&self) -> Result<&Judge> {
+        self.process.check()?;
+        Ok(&self.judge)
+    }
+
+    pub(super) fn process(&self) -> Process {
+        self.process
+    }
+
+    /// A number that no other judge of this process has.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn scale(&self) -> Scale {
+        self.judge.profile().scale
+    }
+}
+
+impl Drop for dicast_judge {
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            // SAFETY: it is dropped here alone, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.judge) };
+        }
+    }
+}
+
+/// Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.
+///
+/// `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings of the
+/// command line's `--config`; an unknown key is an error. `options` may be NULL.
+///
+/// On success `*judge` is the caller's. Else nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
+/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_open(
+    config_json: dicast_str,
+    options: *const dicast_open_options,
+    judge: Option<&mut MaybeUninit<*mut dicast_judge>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(judge, "judge")?;
+        // SAFETY: the text lives during the call, and the options announce their size.
+        let (config, log) = unsafe { (config_json.text("config_json", ErrorKind::InvalidConfig)?, log_of(options)?) };
+        let opened = Judge::open_logged(JudgeConfig::from_json(config)?, log)?;
+        out.write(Box::into_raw(dicast_judge::new(opened)));
+        Ok(())
+    })
+}
+
+/// Ends what is pending, and everything that is asked later, with DICAST_CLOSED, and unloads the model. For programs in
+/// which other threads may still be about to use the judge: close it, wait for them, free it. Closing twice is fine.
+///
+/// Waits for the step that the engine is computing, not for callbacks.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_close(
+    judge: Option<&dicast_judge>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        given(judge, "judge")?.get()?.close();
+        Ok(())
+    })
+}
+
+/// Closes a judge and frees it. NULL is fine. No other thread may be inside of a call with this judge, or begin one; calls
+/// with its tickets, verdicts and errors are fine, then and later.
+///
+/// Judgments that are pending end as DICAST_CLOSED, those with a callback by calling it; when this returns, all callbacks
+/// of the judge have returned and none will come. In one of its own callbacks a judge may be freed too: then this returns
+/// at once, and the callbacks that are left come after that one.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_free(judge: Option<Box<dicast_judge>>) {
+    boundary!(else (); {
+        drop(judge);
+        Some(())
+    });
+}
+
+/// Judges one request and waits for the verdict, at most as long as its deadline (`timeout_ms`).
+///
+/// On success `*verdict` is the caller's. In a callback this works, and holds up the callbacks after it.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_judge(
+    judge: Option<&dicast_judge>,
+    request: Option<&dicast_request>,
+    verdict: Option<&mut MaybeUninit<*mut dicast_verdict>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let (handle, request) = (given(judge, "judge")?, given(request, "request")?);
+        let out = given(verdict, "verdict")?;
+        let judged = handle.get()?.judge(request.get())?;
+        out.write(dicast_verdict::give(judged, handle.scale()));
+        Ok(())
+    })
+}
+
+/// Judges `count` requests at once and waits for all of them. Where they are more than the queue takes, the rest waits for
+/// room.
+///
+/// The arrays have `count` entries, in one order. Of each request either `verdicts[i]` is the caller's and `statuses[i]`
+/// is DICAST_OK, or `verdicts[i]` is NULL, `statuses[i]` says why, and `errors[i]`, which is NULL otherwise, is the
+/// caller's. `errors` may be NULL.
+///
+/// DICAST_OK says that the call was made, not that every judgment worked. Else no array was written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_batch(
+    judge: Option<&dicast_judge>,
+    requests: *const Option<&dicast_request>,
+    count: usize,
+    verdicts: *mut *mut dicast_verdict,
+    statuses: *mut i32,
+    errors: *mut *mut dicast_error,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let handle = given(judge, "judge")?;
+        // SAFETY: the arrays have `count` entries, which are the caller's.
+        let (requests, verdicts, statuses) = unsafe {
+            let requests = array(requests, count, "requests")?;
+            (requests, array_mut(verdicts, count, "verdicts")?, array_mut(statuses, count, "statuses")?)
+        };
+        let errors = if errors.is_null() {
+            None
+        } else {
+            // SAFETY: as above.
+            Some(unsafe { array_mut(errors, count, "errors")? })
+        };
+        let requests: Vec<_> = requests
+            .iter()
+            .enumerate()
+            .map(|(index, request)| given(*request, &format!("requests[{index}]")))
+            .collect::<Result<_>>()?;
+        let opened = handle.get()?;
+        let tickets: Vec<_> = requests.into_iter().map(|request| opened.submit_when_free(request.get())).collect();
+        let mut errors = errors.into_iter().flatten();
+        for ((ticket, verdict), status) in tickets.into_iter().map(Ticket::wait).zip(verdicts).zip(statuses) {
+            let error = errors.next();
+            let (code, judged, failed) = match ticket {
+                Ok(judged) => (DICAST_OK, dicast_verdict::give(judged, handle.scale()), std::ptr::null_mut()),
+                Err(failed) => {
+                    let code = failed.kind().c_status();
+                    let object = if error.is_some() { dicast_error::give(failed) } else { std::ptr::null_mut() };
+                    (code, std::ptr::null_mut(), object)
+                }
+            };
+            status.write(code);
+            verdict.write(judged);
+            if let Some(error) = error {
+                error.write(failed);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Waits until a request could be queued, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there is no
+/// room by then. Another thread may take the room first.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_wait_for_room(
+    judge: Option<&dicast_judge>,
+    timeout_ms: u64,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let free = given(judge, "judge")?.get()?.wait_for_room(Duration::from_millis(timeout_ms));
+        Ok(Status(if free { DICAST_OK } else { DICAST_PENDING }))
+    })
+}
+
+/// What the judge is. Written to `*info`, whose `struct_size` is set by the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_info(
+    judge: Option<&dicast_judge>,
+    info: *mut dicast_info,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let opened = given(judge, "judge")?.get()?;
+        let (able, limits, scale) = (opened.capabilities(), &opened.config().limits, opened.profile().scale);
+        let value = dicast_info {
+            struct_size: size_of::<dicast_info>(),
+            context_tokens: count(able.context_tokens),
+            max_sequences: count(able.max_sequences),
+            max_queue: count(limits.max_queue),
+            max_responses: count(limits.max_responses),
+            scale_min: scale.min.into(),
+            scale_max: scale.max.into(),
+            guided: able.guided.into(),
+            distributions: able.distributions.into(),
+        };
+        // SAFETY: the struct announces its size.
+        unsafe { layout::write(info, &value) }
+    })
+}
+
+/// Counters of the judge. Written to `*stats`, whose `struct_size` is set by the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_stats(
+    judge: Option<&dicast_judge>,
+    stats: *mut dicast_stats,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let opened = given(judge, "judge")?.get()?;
+        let engine = opened.stats();
+        let value = dicast_stats {
+            struct_size: size_of::<dicast_stats>(),
+            pending: count(opened.pending()),
+            waiting: count(engine.waiting),
+            running: count(engine.running),
+            reused_tokens: engine.reused_tokens,
+            computed_tokens: engine.computed_tokens,
+            steps: engine.steps,
+        };
+        // SAFETY: the struct announces its size.
+        unsafe { layout::write(stats, &value) }
+    })
+}
+
+/// The name of the judge's engine: `local`, `trtllm` or `remote`. Lives as long as the judge.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_engine(judge: Option<&dicast_judge>) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(judge?.engine.view()) })
+}
+
+/// The profile that the judge goes by, as JSON that dicast_profile_from_json reads. Lives as long as the judge.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_profile_json(judge: Option<&dicast_judge>) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(judge?.profile.view()) })
+}

@@ -1,0 +1,46 @@
+//! The C interface, `include/dicast.h`: one file per C type. The conventions are those of `docs/embedding.md`.
+//!
+//! Every export is one [`boundary!`]: what panics inside comes out as an error. Handles are boxes, so that Rust's types
+//! say who owns what: `Option<&T>` is a handle that is lent and may be null, `Option<Box<T>>` one that is given away. That
+//! such a pointer is what it says is the caller's part of the contract, as of every C interface.
+//!
+//! Rust programs have [`Judge`](crate::Judge); only [`dicast_judge::new`] is for them: it hands a judge on to C code.
+
+#![expect(non_camel_case_types, reason = "the names of the C interface")]
+#![allow(clippy::missing_safety_doc, reason = "what a caller owes is said once, in the header's first comment")]
+
+#[macro_use]
+mod boundary;
+mod layout;
+mod text;
+
+mod aliases;
+mod error;
+mod judge;
+mod log;
+mod parse;
+mod profile;
+mod prompt;
+mod request;
+mod rewards;
+mod stats;
+mod status;
+mod ticket;
+mod verdict;
+mod version;
+
+pub use aliases::*;
+pub use error::*;
+pub use judge::*;
+pub use log::*;
+pub use parse::*;
+pub use profile::*;
+pub use prompt::*;
+pub use request::*;
+pub use rewards::*;
+pub use stats::*;
+pub use status::*;
+pub use text::*;
+pub use ticket::*;
+pub use verdict::*;
+pub use version::*;

@@ -1,0 +1,55 @@
+//! Reading a verdict out of text that is there already.
+
+use std::mem::MaybeUninit;
+
+use super::aliases::dicast_aliases;
+use super::boundary::given;
+use super::error::dicast_error;
+use super::profile::dicast_profile;
+use super::text::dicast_str;
+use super::verdict::dicast_verdict;
+use crate::config::VerdictPolicy;
+use crate::error::{Error, ErrorKind};
+use crate::prompt::profile::Profile;
+use crate::verdict;
+
+/// Reads a verdict out of a judge's whole output, for programs with an engine of their own.
+///
+/// `aliases` says which names must be scored and ranked. `profile` may be NULL: the built-in one. `policy_json` is the
+/// `verdict` part of a configuration, `{"incomplete": "derive_ranking", "clamp": true}`, or empty: strict. In `text` bytes
+/// that are not UTF-8 are replaced by U+FFFD: a character that was cut is no reason not to read the rest.
+///
+/// On success `*verdict` is the caller's; it has no expected scores. Any thread, at any time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_parse(
+    text: dicast_str,
+    aliases: Option<&dicast_aliases>,
+    profile: Option<&dicast_profile>,
+    policy_json: dicast_str,
+    verdict: Option<&mut MaybeUninit<*mut dicast_verdict>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let (aliases, out) = (given(aliases, "aliases")?, given(verdict, "verdict")?);
+        // SAFETY: the texts live during the call.
+        let (text, policy) =
+            unsafe { (text.bytes("text")?, policy_json.text("policy_json", ErrorKind::InvalidConfig)?) };
+        let policy: VerdictPolicy = if policy.is_empty() {
+            VerdictPolicy::default()
+        } else {
+            serde_json::from_str(policy).map_err(|error| {
+                Error::new(ErrorKind::InvalidConfig, format!("the verdict policy is not valid: {error}"))
+            })?
+        };
+        let builtin;
+        let profile = if let Some(profile) = profile {
+            profile.get()
+        } else {
+            builtin = Profile::builtin();
+            &builtin
+        };
+        let read = verdict::parse(&String::from_utf8_lossy(text), aliases.get(), profile, &policy)?;
+        out.write(dicast_verdict::give(read, profile.scale));
+        Ok(())
+    })
+}

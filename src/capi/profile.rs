@@ -1,0 +1,88 @@
+//! `dicast_profile`: what one judge model needs to be told, for programs with an engine of their own.
+
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+use super::boundary::given;
+use super::error::dicast_error;
+use super::text::{Text, dicast_str};
+use crate::error::ErrorKind;
+use crate::prompt::profile::Profile;
+
+/// What one judge model needs to be told: system prompt, message layout, score scale, form of the verdict.
+///
+/// Owned by whoever made it, until dicast_profile_free. Never changes: any number of threads may use it at once.
+pub struct dicast_profile {
+    profile: Profile,
+    json: Text,
+}
+
+impl dicast_profile {
+    fn give(profile: Profile) -> *mut Self {
+        let json = Text::new(&profile.to_json());
+        Box::into_raw(Box::new(Self { profile, json }))
+    }
+
+    pub(super) fn get(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+/// The profile of a general instruction-following model. On success `*profile` is the caller's.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_profile_builtin(
+    profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        given(profile, "profile")?.write(dicast_profile::give(Profile::builtin()));
+        Ok(())
+    })
+}
+
+/// Reads a profile from JSON. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_profile_from_json(
+    json: dicast_str,
+    profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(profile, "profile")?;
+        // SAFETY: the text lives during the call.
+        let read = Profile::from_json(unsafe { json.text("json", ErrorKind::InvalidProfile)? })?;
+        out.write(dicast_profile::give(read));
+        Ok(())
+    })
+}
+
+/// Reads a profile from a file. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_profile_load(
+    path: dicast_str,
+    profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(profile, "profile")?;
+        // SAFETY: the text lives during the call.
+        let read = Profile::load(Path::new(unsafe { path.text("path", ErrorKind::InvalidProfile)? }))?;
+        out.write(dicast_profile::give(read));
+        Ok(())
+    })
+}
+
+/// The profile as JSON. Lives as long as the profile.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_profile_json(profile: Option<&dicast_profile>) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(profile?.json.view()) })
+}
+
+/// Frees a profile. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_profile_free(profile: Option<Box<dicast_profile>>) {
+    boundary!(else (); {
+        drop(profile);
+        Some(())
+    });
+}

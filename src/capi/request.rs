@@ -1,0 +1,126 @@
+//! `dicast_request`: what is to be judged.
+
+use std::mem::MaybeUninit;
+
+use super::boundary::given;
+use super::error::dicast_error;
+use super::text::dicast_str;
+use crate::config::Options;
+use crate::error::{Error, ErrorKind};
+use crate::request::{JudgeRequest, Response};
+
+/// What is to be judged: a principle, a prompt, responses in order, options.
+///
+/// Owned by whoever made it, until dicast_request_free. It is copied wherever it is used, never kept: it may be changed,
+/// used again or freed as soon as a call returns. Any number of threads may use one at once while none changes it.
+pub struct dicast_request(JudgeRequest);
+
+impl dicast_request {
+    pub(super) fn get(&self) -> &JudgeRequest {
+        &self.0
+    }
+}
+
+/// Makes a request without responses: the principle to judge by, in plain language, and what the responses respond to.
+///
+/// On success `*request` is the caller's. DICAST_INVALID_REQUEST where a text is not UTF-8.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_request_new(
+    principle: dicast_str,
+    prompt: dicast_str,
+    request: Option<&mut MaybeUninit<*mut dicast_request>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(request, "request")?;
+        // SAFETY: the texts live during the call.
+        let (principle, prompt) = unsafe {
+            (principle.text("principle", ErrorKind::InvalidRequest)?, prompt.text("prompt", ErrorKind::InvalidRequest)?)
+        };
+        let made = JudgeRequest { principle: principle.into(), prompt: prompt.into(), ..JudgeRequest::default() };
+        out.write(Box::into_raw(Box::new(dicast_request(made))));
+        Ok(())
+    })
+}
+
+/// Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "mask_responses"?, "options"?}`. The
+/// order of the responses is kept.
+///
+/// On success `*request` is the caller's. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_request_from_json(
+    json: dicast_str,
+    request: Option<&mut MaybeUninit<*mut dicast_request>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(request, "request")?;
+        // SAFETY: the text lives during the call.
+        let made = JudgeRequest::from_json(unsafe { json.bytes("json")? })?;
+        out.write(Box::into_raw(Box::new(dicast_request(made))));
+        Ok(())
+    })
+}
+
+/// Adds a response. `name` is the caller's word for it, unique within the request, which is found when it is judged; the
+/// judge does not see it. Either text may be empty.
+///
+/// DICAST_INVALID_REQUEST where a text is not UTF-8; the request is then as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_request_add(
+    request: Option<&mut dicast_request>,
+    name: dicast_str,
+    text: dicast_str,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let request = given(request, "request")?;
+        // SAFETY: the texts live during the call.
+        let (name, text) = unsafe {
+            (name.text("name", ErrorKind::InvalidRequest)?, text.text("text", ErrorKind::InvalidRequest)?)
+        };
+        request.0.responses.push(Response { name: name.into(), text: text.into() });
+        Ok(())
+    })
+}
+
+/// Sets the options of this request, instead of those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
+/// What it does not set stays as the judge's configuration says. Empty text sets nothing.
+///
+/// DICAST_INVALID_REQUEST for an unknown key; the request is then as it was. Values out of range are found when it is judged.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_request_set_options(
+    request: Option<&mut dicast_request>,
+    options_json: dicast_str,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let request = given(request, "request")?;
+        // SAFETY: the text lives during the call.
+        request.0.options = unsafe { options(options_json)? };
+        Ok(())
+    })
+}
+
+/// Reads the options of a request; none for empty text.
+///
+/// # Safety
+/// The text lives during the call.
+pub(super) unsafe fn options(json: dicast_str) -> crate::Result<Options> {
+    // SAFETY: passed on.
+    let json = unsafe { json.text("options_json", ErrorKind::InvalidRequest)? };
+    if json.is_empty() {
+        return Ok(Options::default());
+    }
+    serde_json::from_str(json)
+        .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the options are not valid: {error}")))
+}
+
+/// Frees a request. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_request_free(request: Option<Box<dicast_request>>) {
+    boundary!(else (); {
+        drop(request);
+        Some(())
+    });
+}

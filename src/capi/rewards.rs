@@ -1,0 +1,360 @@
+//! The trainer's form: texts in, rewards out, in plain arrays.
+
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use super::boundary::{array, array_mut, given, misuse};
+use super::error::dicast_error;
+use super::judge::dicast_judge;
+use super::layout::{self, Layout};
+use super::request::options;
+use super::status::{DICAST_INTERNAL, DICAST_OK};
+use super::text::dicast_str;
+use crate::config::Options;
+use crate::error::{Error, ErrorKind, Result};
+use crate::judge::{Judge, Waited};
+use crate::prompt::profile::Scale;
+use crate::request::{JudgeRequest, Response};
+use crate::verdict::Verdict;
+
+/// The expected score: the mean of the distribution that the written score was drawn from. Where the engine gives no
+/// distribution, the status is DICAST_UNSUPPORTED.
+pub const DICAST_REWARD_EXPECTED: u32 = 0;
+/// The score as the judge wrote it.
+pub const DICAST_REWARD_SCORE: u32 = 1;
+/// The place in the ranking, from 1 for the best of the group to 0 for the worst in equal steps; 0.5 for a single response.
+pub const DICAST_REWARD_RANK: u32 = 2;
+/// The expected score where the engine gives a distribution, else the score as written.
+pub const DICAST_REWARD_EXPECTED_OR_SCORE: u32 = 3;
+
+/// Which rewards are wanted. Zero everything, then set `struct_size`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dicast_reward_options {
+    /// sizeof(dicast_reward_options).
+    pub struct_size: usize,
+    /// DICAST_REWARD_EXPECTED (0) or another of them.
+    pub reward: u32,
+    /// 1: scores are mapped from the judge's scale to 0 (worst) to 1 (best). 0: they are as they are, such as 1 to 5.
+    pub normalize: u32,
+    /// Options of the judgments as JSON, as for dicast_request_set_options; empty for none.
+    pub options_json: dicast_str,
+}
+
+// SAFETY: `repr(C)`, a word, a pair of halves, and a text of two words.
+unsafe impl Layout for dicast_reward_options {
+    const FIRST_SIZE: usize = 32;
+    const NAME: &'static str = "dicast_reward_options";
+}
+
+/// One group: responses to one prompt, judged together under one principle.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dicast_group {
+    /// sizeof(dicast_group).
+    pub struct_size: usize,
+    /// The principle to judge by.
+    pub principle: dicast_str,
+    /// What the responses respond to.
+    pub prompt: dicast_str,
+    /// The responses.
+    pub responses: *const dicast_str,
+    /// Their number.
+    pub response_count: usize,
+}
+
+// SAFETY: `repr(C)`, words.
+unsafe impl Layout for dicast_group {
+    const FIRST_SIZE: usize = 56;
+    const NAME: &'static str = "dicast_group";
+}
+
+/// Judges `count` responses to one prompt together, as one listwise judgment, and waits for their rewards.
+///
+/// `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
+/// failure **every reward is NaN and every status says why**, which is also what is returned; the arrays are written to
+/// whenever they are not NULL. `options` may be NULL: expected scores, as they are.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_rewards(
+    judge: Option<&dicast_judge>,
+    principle: dicast_str,
+    prompt: dicast_str,
+    responses: *const dicast_str,
+    count: usize,
+    options: *const dicast_reward_options,
+    rewards: *mut f64,
+    statuses: *mut i32,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        // SAFETY: the arrays have `count` entries, which are the caller's; the texts live during the call.
+        let mut results = unsafe { Results::new(rewards, statuses, count)? };
+        let outcome = (|| {
+            let opened = given(judge, "judge")?.get()?;
+            // SAFETY: as above.
+            let (wanted, request) = unsafe {
+                let wanted = Wanted::read(options)?;
+                let request = request(principle, prompt, array(responses, count, "responses")?, &wanted.options)?;
+                (wanted, request)
+            };
+            let verdict = opened.judge(&request)?;
+            wanted.write(&verdict, opened.profile().scale, &mut results)
+        })();
+        results.fail_where_missing(&outcome);
+        outcome
+    })
+}
+
+/// Judges many groups at once and waits for all their rewards. Each group is one listwise judgment; where they are more
+/// than the queue takes, the rest waits for room.
+///
+/// `groups` has `group_count` entries. `rewards` and `statuses` have `total` entries: those of the first group in the
+/// order of its responses, then those of the second, and so on; `total` is the sum of all `response_count`, checked here.
+/// A group that fails has **NaN for every reward and a status that says why**; the others have theirs. `errors` has
+/// `group_count` entries, or is NULL: the error of each group that failed is the caller's, that of the others is NULL.
+///
+/// DICAST_OK says that the groups were judged, not that every judgment worked. On anything else every reward is NaN, every
+/// status is what is returned, and `errors` was not written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_rewards_groups(
+    judge: Option<&dicast_judge>,
+    groups: *const dicast_group,
+    group_count: usize,
+    options: *const dicast_reward_options,
+    rewards: *mut f64,
+    statuses: *mut i32,
+    total: usize,
+    errors: *mut *mut dicast_error,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        // SAFETY: the arrays have as many entries as is said, which are the caller's; the texts live during the call.
+        let mut results = unsafe { Results::new(rewards, statuses, total)? };
+        let outcome = (|| {
+            let opened = given(judge, "judge")?.get()?;
+            // SAFETY: as above.
+            let (wanted, groups) = unsafe { (Wanted::read(options)?, read_groups(groups, group_count)?) };
+            let announced = groups.iter().try_fold(0_usize, |sum, group| sum.checked_add(group.response_count));
+            if announced != Some(total) {
+                return Err(misuse(format!("total is {total}, but the groups do not have as many responses")));
+            }
+            let errors = if errors.is_null() {
+                None
+            } else {
+                // SAFETY: as above.
+                Some(unsafe { array_mut(errors, group_count, "errors")? })
+            };
+            // SAFETY: as above.
+            unsafe { judge_groups(opened, &groups, &wanted, results.by_ref(), errors) };
+            Ok(())
+        })();
+        results.fail_where_missing(&outcome);
+        outcome
+    })
+}
+
+/// Reads an array whose stride is the size that its entries announce.
+///
+/// # Safety
+/// `groups` has `count` entries, all of the size that the first announces.
+unsafe fn read_groups(groups: *const dicast_group, count: usize) -> Result<Vec<dicast_group>> {
+    // SAFETY: passed on; the check of the array is also that of its bounds.
+    let Some(first) = unsafe { array(groups, count, "groups")? }.first() else { return Ok(Vec::new()) };
+    let stride = first.struct_size;
+    (0..count)
+        .map(|index| {
+            // SAFETY: passed on. An entry is read only after the one before it announced the right size.
+            let group = unsafe { layout::read(groups.byte_add(index * stride))? };
+            if group.struct_size != stride {
+                return Err(misuse("the groups announce different sizes"));
+            }
+            Ok(group)
+        })
+        .collect()
+}
+
+/// Judges groups and writes what comes of them.
+///
+/// # Safety
+/// The texts of the groups live during the call.
+unsafe fn judge_groups(
+    judge: &Judge,
+    groups: &[dicast_group],
+    wanted: &Wanted,
+    results: &mut Results<'_>,
+    errors: Option<&mut [MaybeUninit<*mut dicast_error>]>,
+) {
+    let mut errors = errors.into_iter().flatten();
+    let scale = judge.profile().scale;
+    let mut finish = |count: usize, outcome: Result<Verdict>| {
+        let mut group = results.take(count);
+        let outcome = outcome.and_then(|verdict| wanted.write(&verdict, scale, &mut group));
+        group.fail_where_missing(&outcome);
+        if let Some(error) = errors.next() {
+            error.write(outcome.err().map_or(std::ptr::null_mut(), dicast_error::give));
+        }
+    };
+    let mut pending = VecDeque::new();
+    for group in groups {
+        // SAFETY: passed on.
+        let request = unsafe {
+            array(group.responses, group.response_count, "responses")
+                .and_then(|responses| request(group.principle, group.prompt, responses, &wanted.options))
+        };
+        pending.push_back((group.response_count, request.map(|request| judge.submit_when_free(&request))));
+        // What has ended is turned into numbers at once, instead of being held until the last group is submitted.
+        while let Some((count, submitted)) = pending.pop_front() {
+            match submitted {
+                Err(error) => finish(count, Err(error)),
+                Ok(ticket) => match ticket.take_within(Duration::ZERO) {
+                    Waited::Outcome(outcome) => finish(count, *outcome),
+                    Waited::Pending | Waited::Taken => {
+                        pending.push_front((count, Ok(ticket)));
+                        break;
+                    }
+                },
+            }
+        }
+    }
+    for (count, submitted) in pending {
+        finish(count, submitted.and_then(crate::Ticket::wait));
+    }
+}
+
+/// The request of a group, whose responses are called by their numbers.
+///
+/// # Safety
+/// The texts live during the call.
+unsafe fn request(
+    principle: dicast_str,
+    prompt: dicast_str,
+    responses: &[dicast_str],
+    options: &Options,
+) -> Result<JudgeRequest> {
+    // SAFETY: passed on.
+    let text = |text: dicast_str, name: &str| unsafe { text.text(name, ErrorKind::InvalidRequest) }.map(str::to_owned);
+    let responses = responses.iter().enumerate().map(|(index, response)| {
+        Ok(Response { name: (index + 1).to_string(), text: text(*response, &format!("response {index}"))? })
+    });
+    Ok(JudgeRequest {
+        principle: text(principle, "principle")?,
+        prompt: text(prompt, "prompt")?,
+        responses: responses.collect::<Result<_>>()?,
+        options: options.clone(),
+        ..JudgeRequest::default()
+    })
+}
+
+/// The caller's arrays. Every reward is NaN until it is written.
+struct Results<'a> {
+    rewards: &'a mut [MaybeUninit<f64>],
+    statuses: &'a mut [MaybeUninit<i32>],
+}
+
+impl<'a> Results<'a> {
+    /// # Safety
+    /// Each array is null or has `count` entries that are the caller's.
+    unsafe fn new(rewards: *mut f64, statuses: *mut i32, count: usize) -> Result<Self> {
+        // SAFETY: passed on.
+        let (rewards, statuses) =
+            unsafe { (array_mut(rewards, count, "rewards"), array_mut(statuses, count, "statuses")) };
+        let failed = rewards.as_ref().err().or(statuses.as_ref().err()).map(Error::kind);
+        let status = failed.map_or(DICAST_INTERNAL, ErrorKind::c_status);
+        let rewards = rewards.map(|rewards| {
+            rewards.fill(MaybeUninit::new(f64::NAN));
+            rewards
+        });
+        let statuses = statuses.map(|statuses| {
+            // What stands there should a defect end the call.
+            statuses.fill(MaybeUninit::new(status));
+            statuses
+        });
+        Ok(Self { rewards: rewards?, statuses: statuses? })
+    }
+
+    fn by_ref(&mut self) -> &mut Self {
+        self
+    }
+
+    /// The first `count` of what is left.
+    fn take(&mut self, count: usize) -> Results<'a> {
+        let (rewards, rest) = std::mem::take(&mut self.rewards).split_at_mut(count);
+        self.rewards = rest;
+        let (statuses, rest) = std::mem::take(&mut self.statuses).split_at_mut(count);
+        self.statuses = rest;
+        Results { rewards, statuses }
+    }
+
+    fn write(&mut self, index: usize, reward: f64) {
+        self.rewards[index].write(reward);
+        self.statuses[index].write(DICAST_OK);
+    }
+
+    /// On a failure no reward stands, whatever was written.
+    fn fail_where_missing(&mut self, outcome: &Result<()>) {
+        if let Err(error) = outcome {
+            self.rewards.fill(MaybeUninit::new(f64::NAN));
+            self.statuses.fill(MaybeUninit::new(error.kind().c_status()));
+        }
+    }
+}
+
+/// Which rewards are wanted.
+struct Wanted {
+    reward: u32,
+    normalize: bool,
+    options: Options,
+}
+
+impl Wanted {
+    /// # Safety
+    /// `wanted` is null or points to a struct of the size that it announces, whose text lives during the call.
+    unsafe fn read(wanted: *const dicast_reward_options) -> Result<Self> {
+        if wanted.is_null() {
+            return Ok(Self { reward: DICAST_REWARD_EXPECTED, normalize: false, options: Options::default() });
+        }
+        // SAFETY: passed on.
+        let wanted = unsafe { layout::read(wanted)? };
+        if wanted.reward > DICAST_REWARD_EXPECTED_OR_SCORE {
+            return Err(misuse(format!("reward is {}: it must be one of DICAST_REWARD_…", wanted.reward)));
+        }
+        if wanted.normalize > 1 {
+            return Err(misuse(format!("normalize is {}: it must be 0 or 1", wanted.normalize)));
+        }
+        // SAFETY: passed on.
+        let options = unsafe { options(wanted.options_json)? };
+        Ok(Self { reward: wanted.reward, normalize: wanted.normalize == 1, options })
+    }
+
+    fn write(&self, verdict: &Verdict, scale: Scale, results: &mut Results<'_>) -> Result<()> {
+        if self.reward == DICAST_REWARD_RANK {
+            let last = verdict.ranking.len() - 1;
+            for (place, &index) in verdict.ranking.iter().enumerate() {
+                results.write(index, if last == 0 { 0.5 } else { fraction(last - place, last) });
+            }
+            return Ok(());
+        }
+        for (index, scored) in verdict.scores.iter().enumerate() {
+            let score = match self.reward {
+                DICAST_REWARD_SCORE => scored.score,
+                DICAST_REWARD_EXPECTED => scored.expected.ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        "the engine gave no distribution, and so no expected score: ask for DICAST_REWARD_SCORE",
+                    )
+                })?,
+                _ => scored.expected.unwrap_or(scored.score),
+            };
+            let (worst, best) = (f64::from(scale.min), f64::from(scale.max));
+            results.write(index, if self.normalize { (score - worst) / (best - worst) } else { score });
+        }
+        Ok(())
+    }
+}
+
+/// A fraction of two counts of responses, which are few.
+fn fraction(part: usize, whole: usize) -> f64 {
+    let exact = |count: usize| u32::try_from(count).map_or(f64::NAN, f64::from);
+    exact(part) / exact(whole)
+}

@@ -1,0 +1,95 @@
+//! `dicast_str`: text in and out.
+
+use std::ffi::{CStr, c_char};
+
+use super::boundary::array;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A piece of text: `len` bytes at `data`, in UTF-8. Zero bytes within it are part of the text.
+///
+/// As an argument it is only read during the call. `{NULL, 0}` is the empty text. Bytes that are not UTF-8 are an error
+/// wherever a function does not say otherwise.
+///
+/// As a result it belongs to the object that it was asked of and lives as long as that, or for ever where there is no such
+/// object; `data[len]` is a zero byte, so that `data` is a C string too. `data` is NULL only where there is no such text
+/// at all, such as an index out of range.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dicast_str {
+    /// The first byte.
+    pub data: *const c_char,
+    /// Number of bytes, without any zero byte at the end.
+    pub len: usize,
+}
+
+impl dicast_str {
+    pub(super) const NONE: Self = Self { data: std::ptr::null(), len: 0 };
+
+    /// A text that ends in a zero byte, without it.
+    pub(super) fn of(ended: &'static CStr) -> Self {
+        Self { data: ended.as_ptr(), len: ended.count_bytes() }
+    }
+
+    /// The bytes.
+    ///
+    /// # Safety
+    /// They live, and are not written to, as long as the result is used.
+    pub(super) unsafe fn bytes<'a>(self, name: &str) -> Result<&'a [u8]> {
+        // SAFETY: passed on.
+        unsafe { array(self.data.cast(), self.len, name) }
+    }
+
+    /// The text; `kind` is the error where it is not UTF-8.
+    ///
+    /// # Safety
+    /// As [`Self::bytes`].
+    pub(super) unsafe fn text<'a>(self, name: &str, kind: ErrorKind) -> Result<&'a str> {
+        // SAFETY: passed on.
+        let bytes = unsafe { self.bytes(name)? };
+        std::str::from_utf8(bytes).map_err(|error| {
+            Error::new(kind, format!("{name} is not UTF-8: bad byte at offset {}", error.valid_up_to()))
+        })
+    }
+}
+
+impl From<&str> for dicast_str {
+    /// As an argument: the text is lent, and need not end in a zero byte.
+    fn from(text: &str) -> Self {
+        Self { data: text.as_ptr().cast(), len: text.len() }
+    }
+}
+
+/// Text that is kept for C: it ends in a zero byte.
+pub(super) struct Text(Box<str>);
+
+impl Text {
+    pub(super) fn new(text: &str) -> Self {
+        let mut ended = String::with_capacity(text.len() + 1);
+        ended.push_str(text);
+        ended.push('\0');
+        Self(ended.into_boxed_str())
+    }
+
+    pub(super) fn view(&self) -> dicast_str {
+        dicast_str { data: self.0.as_ptr().cast(), len: self.0.len() - 1 }
+    }
+}
+
+impl From<&String> for Text {
+    fn from(text: &String) -> Self {
+        Self::new(text)
+    }
+}
+
+/// The text of a C string, without its zero byte; `{NULL, 0}` for NULL. It lives as long as the C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_str_cstr(text: *const c_char) -> dicast_str {
+    boundary!(else dicast_str::NONE; {
+        if text.is_null() {
+            return None;
+        }
+        // SAFETY: it is not null, and a C string.
+        let len = unsafe { CStr::from_ptr(text) }.count_bytes();
+        Some(dicast_str { data: text, len })
+    })
+}

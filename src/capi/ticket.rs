@@ -1,0 +1,248 @@
+//! `dicast_ticket`: a judgment that was submitted.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::boundary::{Status, catch, given, misuse};
+use super::error::dicast_error;
+use super::judge::{Process, dicast_judge};
+use super::log::UserData;
+use super::request::dicast_request;
+use super::status::{DICAST_OK, DICAST_PENDING};
+use super::verdict::dicast_verdict;
+use crate::error::{Error, ErrorKind, Result};
+use crate::judge::{Canceller, Ticket, Waited};
+use crate::prompt::profile::Scale;
+use crate::verdict::Verdict;
+
+/// Takes the outcome of a judgment, exactly once. On DICAST_OK `verdict` is the callee's and `error` is NULL; else `error`
+/// is the callee's and `verdict` is NULL.
+///
+/// All callbacks of one judge come from one thread of its own, one at a time, never from within a call of the program's.
+/// A callback may call anything: submit, cancel, wait for other judgments, free its own ticket, free the judge. Callbacks
+/// after it wait meanwhile, but no computation does. It must not throw or jump out.
+pub type dicast_callback = Option<
+    unsafe extern "C" fn(user_data: *mut c_void, status: i32, verdict: *mut dicast_verdict, error: *mut dicast_error),
+>;
+
+/// A judgment that was submitted.
+///
+/// Any number of threads may use one at once. Owned by whoever submitted, until dicast_ticket_free. It may outlive its
+/// judge.
+pub struct dicast_ticket {
+    inner: ManuallyDrop<Inner>,
+    process: Process,
+    judge: u64,
+    scale: Scale,
+}
+
+enum Inner {
+    /// The outcome is for whoever waits.
+    Waited(Ticket),
+    /// The outcome is for a callback.
+    Called { canceller: Canceller, end: Arc<End> },
+}
+
+impl dicast_ticket {
+    fn get(&self) -> Result<&Inner> {
+        self.process.check()?;
+        Ok(&self.inner)
+    }
+}
+
+impl Drop for dicast_ticket {
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            // SAFETY: it is dropped here alone, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.inner) };
+        }
+    }
+}
+
+/// How a judgment with a callback ended, for those who wait until the callback has returned.
+#[derive(Default)]
+struct End {
+    outcome: Mutex<Option<std::result::Result<(), (ErrorKind, String)>>>,
+    ended: Condvar,
+}
+
+impl End {
+    fn wait(&self, timeout: Duration) -> Result<i32> {
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(outcome, timeout, |outcome| outcome.is_none());
+        let (outcome, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match &*outcome {
+            None => Ok(DICAST_PENDING),
+            Some(Ok(())) => Ok(DICAST_OK),
+            Some(Err((kind, message))) => Err(Error::new(*kind, message.clone())),
+        }
+    }
+}
+
+thread_local! {
+    /// The judge whose callback this thread is in; 0 for none.
+    static CALLING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A callback that is to be called once, whatever happens: also where it is dropped unused.
+struct Call {
+    callback: unsafe extern "C" fn(*mut c_void, i32, *mut dicast_verdict, *mut dicast_error),
+    user_data: UserData,
+    judge: u64,
+    scale: Scale,
+    end: Option<Arc<End>>,
+}
+
+impl Call {
+    fn deliver(mut self, outcome: Result<Verdict>) {
+        self.call(outcome);
+    }
+
+    fn call(&mut self, outcome: Result<Verdict>) {
+        let Some(end) = self.end.take() else { return };
+        let failure = outcome.as_ref().err().map(|error| (error.kind(), error.message().to_owned()));
+        let (status, verdict, error) = match outcome {
+            Ok(verdict) => (DICAST_OK, dicast_verdict::give(verdict, self.scale), std::ptr::null_mut()),
+            Err(error) => (error.kind().c_status(), std::ptr::null_mut(), dicast_error::give(error)),
+        };
+        CALLING.set(self.judge);
+        // SAFETY: the program has promised that it can be called with its data, once, from a thread of the judge's.
+        unsafe { (self.callback)(self.user_data.get(), status, verdict, error) };
+        CALLING.set(0);
+        *end.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.map_or(Ok(()), Err));
+        end.ended.notify_all();
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // A defect on the way must not become one of the program's: what cannot be delivered is at least an error.
+        let _ = catch(|| {
+            self.call(Err(Error::new(ErrorKind::Closed, "the judge was shut down before the judgment ended")));
+            Ok(())
+        });
+    }
+}
+
+/// Submits a request and returns at once. The outcome goes to `callback`, or, where that is NULL, to whoever waits for the
+/// ticket.
+///
+/// `*ticket` is then the caller's. Where there is a callback, `ticket` may be NULL: the callback comes all the same. The
+/// callback may come before this call has returned.
+///
+/// Anything but DICAST_OK says that nothing was submitted, no ticket was made and the callback will not come: the request
+/// itself is wrong, or DICAST_OVERLOADED, DICAST_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_submit(
+    judge: Option<&dicast_judge>,
+    request: Option<&dicast_request>,
+    callback: dicast_callback,
+    user_data: *mut c_void,
+    ticket: Option<&mut MaybeUninit<*mut dicast_ticket>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let (handle, request) = (given(judge, "judge")?, given(request, "request")?);
+        if callback.is_none() && ticket.is_none() {
+            return Err(misuse("callback and ticket are both null: the outcome could go nowhere"));
+        }
+        let (judge, scale) = (handle.id(), handle.scale());
+        let submitted = handle.get()?.submit(request.get());
+        if let Some(refused) = submitted.take_failure() {
+            return Err(refused);
+        }
+        let inner = match callback {
+            None => Inner::Waited(submitted),
+            Some(callback) => {
+                let (canceller, end) = (submitted.canceller(), Arc::new(End::default()));
+                let call = Call { callback, user_data: UserData(user_data), judge, scale, end: Some(end.clone()) };
+                submitted.on_completion(move |outcome| call.deliver(outcome));
+                Inner::Called { canceller, end }
+            }
+        };
+        if let Some(out) = ticket {
+            let (inner, process) = (ManuallyDrop::new(inner), handle.process());
+            out.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale })));
+        }
+        Ok(())
+    })
+}
+
+/// Waits for the outcome, at most `timeout_ms` milliseconds (DICAST_FOREVER: as long as the judgment's own deadline lets
+/// it run), and takes it: on DICAST_OK `*verdict` is the caller's. DICAST_PENDING where it has not ended by then; else the
+/// failure of the judgment. Of several threads that wait one gets the outcome, and the others DICAST_INVALID_ARGUMENT, as
+/// do those that ask for it later.
+///
+/// Where the ticket has a callback, `verdict` must be NULL: this waits until the callback has returned, and gives the
+/// status that it was called with, any number of times. From within a callback of the same judge it does not wait.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_ticket_wait(
+    ticket: Option<&dicast_ticket>,
+    timeout_ms: u64,
+    verdict: Option<&mut MaybeUninit<*mut dicast_verdict>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let handle = given(ticket, "ticket")?;
+        let timeout = Duration::from_millis(timeout_ms);
+        match (handle.get()?, verdict) {
+            (Inner::Waited(ticket), Some(out)) => match ticket.take_within(timeout) {
+                Waited::Outcome(outcome) => {
+                    out.write(dicast_verdict::give((*outcome)?, handle.scale));
+                    Ok(Status(DICAST_OK))
+                }
+                Waited::Pending => Ok(Status(DICAST_PENDING)),
+                Waited::Taken => Err(misuse("the outcome of this ticket was taken already")),
+            },
+            (Inner::Waited(_), None) => Err(misuse("verdict is null, but the ticket has no callback")),
+            (Inner::Called { .. }, Some(_)) => {
+                Err(misuse("verdict is not null, but the verdict of this ticket goes to its callback"))
+            }
+            (Inner::Called { end, .. }, None) => {
+                let timeout = if CALLING.get() == handle.judge { Duration::ZERO } else { timeout };
+                end.wait(timeout).map(Status)
+            }
+        }
+    })
+}
+
+/// Takes the outcome if it is there: dicast_ticket_wait with a timeout of 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_ticket_try(
+    ticket: Option<&dicast_ticket>,
+    verdict: Option<&mut MaybeUninit<*mut dicast_verdict>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    dicast_ticket_wait(ticket, 0, verdict, error)
+}
+
+/// Ends the judgment as DICAST_CANCELLED, at whatever stage it is, and frees its place. The outcome, which still goes to the
+/// callback or to whoever waits, is that, unless it was there first. Cancelling again, or too late, is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_ticket_cancel(
+    ticket: Option<&dicast_ticket>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        match given(ticket, "ticket")?.get()? {
+            Inner::Waited(ticket) => ticket.cancel(),
+            Inner::Called { canceller, .. } => canceller.cancel(),
+        }
+        Ok(())
+    })
+}
+
+/// Frees a ticket. NULL is fine. No other thread may be inside of a call with it, or begin one.
+///
+/// Where it has a callback, the judgment goes on and the callback comes. Where it has none, nobody could get the outcome
+/// any more: a judgment that is pending is cancelled, and an outcome that nobody has taken is freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_ticket_free(ticket: Option<Box<dicast_ticket>>) {
+    boundary!(else (); {
+        drop(ticket);
+        Some(())
+    });
+}

@@ -1,0 +1,312 @@
+//! `dicast_verdict`: the result of a judgment.
+
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::boundary::given;
+use super::error::dicast_error;
+use super::layout;
+use super::stats::{count, dicast_timing, dicast_usage};
+use super::text::{Text, dicast_str};
+use crate::error::ErrorKind;
+use crate::prompt::profile::Scale;
+use crate::verdict::{Scored, Verdict};
+
+/// A complete verdict: every response has a score on the scale and a place in the ranking. A verdict that is not complete
+/// does not exist: it is an error.
+///
+/// Responses are counted from 0 in the order of the request, places of the ranking from 0, the best. Owned by whoever
+/// received it, until dicast_verdict_free; its texts and arrays live as long as it does. Never changes: any number of
+/// threads may read it at once.
+pub struct dicast_verdict {
+    verdict: Verdict,
+    scale: Scale,
+    /// Place of each response.
+    ranks: Vec<usize>,
+    names: Vec<Text>,
+    aliases: Vec<Text>,
+    reasoning: Text,
+    raw: Text,
+    repairs: Vec<(Text, Text)>,
+    flags: Vec<(Text, Text)>,
+    json: OnceLock<Text>,
+}
+
+impl dicast_verdict {
+    /// Hands a verdict to C.
+    pub(super) fn give(verdict: Verdict, scale: Scale) -> *mut Self {
+        let mut ranks = vec![0; verdict.ranking.len()];
+        for (place, &index) in verdict.ranking.iter().enumerate() {
+            ranks[index] = place;
+        }
+        let alias = |scored: &Scored| {
+            let shown = verdict.aliases.iter().find(|(_, name)| *name == scored.name);
+            Text::new(shown.map_or("", |(shown, _)| shown))
+        };
+        Box::into_raw(Box::new(Self {
+            scale,
+            ranks,
+            names: verdict.scores.iter().map(|scored| Text::from(&scored.name)).collect(),
+            aliases: verdict.scores.iter().map(alias).collect(),
+            reasoning: Text::from(&verdict.reasoning),
+            raw: Text::from(&verdict.raw),
+            repairs: verdict.repairs.iter().map(named).collect(),
+            flags: verdict.flags.iter().map(named).collect(),
+            json: OnceLock::new(),
+            verdict,
+        }))
+    }
+
+    fn scored(&self, index: usize) -> Option<&Scored> {
+        self.verdict.scores.get(index)
+    }
+
+    /// The index of the response of a name.
+    ///
+    /// # Safety
+    /// The text lives during the call.
+    unsafe fn find(&self, name: dicast_str) -> Option<usize> {
+        // SAFETY: passed on.
+        let name = unsafe { name.text("name", ErrorKind::InvalidArgument) }.ok()?;
+        self.verdict.scores.iter().position(|scored| scored.name == name)
+    }
+}
+
+/// The name of a repair or flag, and the piece of text that it quotes.
+fn named(item: &impl serde::Serialize) -> (Text, Text) {
+    let text = |value: &serde_json::Value| Text::new(value.as_str().unwrap_or_default());
+    match serde_json::to_value(item) {
+        Ok(serde_json::Value::Object(object)) => object
+            .iter()
+            .next()
+            .map_or_else(|| (Text::new(""), Text::new("")), |(name, quoted)| (Text::new(name), text(quoted))),
+        Ok(name) => (text(&name), Text::new("")),
+        Err(_) => (Text::new(""), Text::new("")),
+    }
+}
+
+/// Frees a verdict. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_free(verdict: Option<Box<dicast_verdict>>) {
+    boundary!(else (); {
+        drop(verdict);
+        Some(())
+    });
+}
+
+/// Number of responses. 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_count(verdict: Option<&dicast_verdict>) -> usize {
+    boundary!(else 0; { Some(verdict?.names.len()) })
+}
+
+/// The caller's name of the response at `index`; `data` is NULL out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_name(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.names.get(index)?.view()) })
+}
+
+/// The name under which the judge saw the response at `index`, such as `model-2`; `data` is NULL out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_alias(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.aliases.get(index)?.view()) })
+}
+
+/// The index of the response called `name`; DICAST_NONE where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_verdict_find(verdict: Option<&dicast_verdict>, name: dicast_str) -> usize {
+    // SAFETY: the text lives during the call.
+    boundary!(else usize::MAX; { unsafe { verdict?.find(name) } })
+}
+
+/// The score of the response at `index` as the judge wrote it, on the scale; NaN out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_score(verdict: Option<&dicast_verdict>, index: usize) -> f64 {
+    boundary!(else f64::NAN; { Some(verdict?.scored(index)?.score) })
+}
+
+/// As dicast_verdict_score, by name; NaN where there is no such response.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_verdict_score_of(verdict: Option<&dicast_verdict>, name: dicast_str) -> f64 {
+    boundary!(else f64::NAN; {
+        let verdict = verdict?;
+        // SAFETY: the text lives during the call.
+        Some(verdict.scored(unsafe { verdict.find(name)? })?.score)
+    })
+}
+
+/// The expected score of the response at `index`: the mean of the distribution that the written score was drawn from, a
+/// finer reward than the digit. NaN out of range, and where the engine gave no distribution.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_expected(verdict: Option<&dicast_verdict>, index: usize) -> f64 {
+    boundary!(else f64::NAN; { verdict?.scored(index)?.expected })
+}
+
+/// As dicast_verdict_expected, by name; NaN also where there is no such response.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_verdict_expected_of(verdict: Option<&dicast_verdict>, name: dicast_str) -> f64 {
+    boundary!(else f64::NAN; {
+        let verdict = verdict?;
+        // SAFETY: the text lives during the call.
+        verdict.scored(unsafe { verdict.find(name)? })?.expected
+    })
+}
+
+/// The probability of each score of the scale for the response at `index`, the worst score first; they sum to 1. `*len`,
+/// where it is not NULL, becomes their number, scale_max - scale_min + 1. NULL and 0 out of range, and where the engine
+/// gave no distribution.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_distribution(
+    verdict: Option<&dicast_verdict>,
+    index: usize,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const f64 {
+    boundary!(else std::ptr::null(); {
+        let found = verdict.and_then(|verdict| verdict.scored(index)?.distribution.as_deref());
+        if let Some(len) = len {
+            len.write(found.map_or(0, <[f64]>::len));
+        }
+        found.map(<[f64]>::as_ptr)
+    })
+}
+
+/// The worst score of the scale, such as 1; 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_scale_min(verdict: Option<&dicast_verdict>) -> u32 {
+    boundary!(else 0; { Some(verdict?.scale.min.into()) })
+}
+
+/// The best score of the scale, such as 5; 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_scale_max(verdict: Option<&dicast_verdict>) -> u32 {
+    boundary!(else 0; { Some(verdict?.scale.max.into()) })
+}
+
+/// The place of the response at `index`, 0 the best; DICAST_NONE out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_rank(verdict: Option<&dicast_verdict>, index: usize) -> usize {
+    boundary!(else usize::MAX; { verdict?.ranks.get(index).copied() })
+}
+
+/// As dicast_verdict_rank, by name; DICAST_NONE where there is no such response.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_verdict_rank_of(verdict: Option<&dicast_verdict>, name: dicast_str) -> usize {
+    boundary!(else usize::MAX; {
+        let verdict = verdict?;
+        // SAFETY: the text lives during the call.
+        verdict.ranks.get(unsafe { verdict.find(name)? }).copied()
+    })
+}
+
+/// The index of the response at `place`, 0 the best; DICAST_NONE out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_ranked(verdict: Option<&dicast_verdict>, place: usize) -> usize {
+    boundary!(else usize::MAX; { verdict?.verdict.ranking.get(place).copied() })
+}
+
+/// The judge's reasoning, without its tags; empty where it did not think.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_reasoning(verdict: Option<&dicast_verdict>) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.reasoning.view()) })
+}
+
+/// The judge's whole output as it came.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_raw(verdict: Option<&dicast_verdict>) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.raw.view()) })
+}
+
+/// Number of repairs: what had to be mended to read the verdict.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_repair_count(verdict: Option<&dicast_verdict>) -> usize {
+    boundary!(else 0; { Some(verdict?.repairs.len()) })
+}
+
+/// The name of a repair, such as `extra_comma`. New ones may appear in any release.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_repair(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.repairs.get(index)?.0.view()) })
+}
+
+/// What a repair quotes, such as the name as it was written; empty where it quotes nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_repair_detail(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.repairs.get(index)?.1.view()) })
+}
+
+/// Number of flags: what a reader of the verdict should know.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_flag_count(verdict: Option<&dicast_verdict>) -> usize {
+    boundary!(else 0; { Some(verdict?.flags.len()) })
+}
+
+/// The name of a flag: `inconsistent_ranking`, `ties`, `dropped_name`, `reasoning_truncated`. New ones may appear in any
+/// release.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_flag(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.flags.get(index)?.0.view()) })
+}
+
+/// What a flag quotes, such as the dropped name; empty where it quotes nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_flag_detail(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.flags.get(index)?.1.view()) })
+}
+
+/// Tokens of the judgment. Written to `*usage`, whose `struct_size` is set by the caller. All 0 for a verdict that was
+/// only parsed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_verdict_usage(
+    verdict: Option<&dicast_verdict>,
+    usage: *mut dicast_usage,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let tokens = &given(verdict, "verdict")?.verdict.usage;
+        let value = dicast_usage {
+            struct_size: size_of::<dicast_usage>(),
+            prompt_tokens: count(tokens.prompt_tokens),
+            reused_tokens: count(tokens.reused_tokens),
+            reasoning_tokens: count(tokens.reasoning_tokens),
+            verdict_tokens: count(tokens.verdict_tokens),
+            forced_tokens: count(tokens.forced_tokens),
+        };
+        // SAFETY: the struct announces its size.
+        unsafe { layout::write(usage, &value) }
+    })
+}
+
+/// Where the time went. Written to `*timing`, whose `struct_size` is set by the caller. All 0 for a verdict that was only
+/// parsed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_verdict_timing(
+    verdict: Option<&dicast_verdict>,
+    timing: *mut dicast_timing,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let times = &given(verdict, "verdict")?.verdict.timing;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let value = dicast_timing {
+            struct_size: size_of::<dicast_timing>(),
+            queue_us: micros(times.queue),
+            prefill_us: micros(times.prefill),
+            reasoning_us: micros(times.reasoning),
+            verdict_us: micros(times.verdict),
+        };
+        // SAFETY: the struct announces its size.
+        unsafe { layout::write(timing, &value) }
+    })
+}
+
+/// The whole verdict as JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order of the request),
+/// `ranking`, `reasoning`, `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`. Made when it is first asked for.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_json(verdict: Option<&dicast_verdict>) -> dicast_str {
+    boundary!(else dicast_str::NONE; {
+        let verdict = verdict?;
+        let json = || Text::new(&serde_json::to_string(&verdict.verdict).expect("a verdict is plain data"));
+        Some(verdict.json.get_or_init(json).view())
+    })
+}
