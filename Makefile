@@ -32,6 +32,18 @@ test: fixtures ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	$(CARGO) test --release
+	scripts/check_install.sh
+	scripts/check_capi_sanitizers.sh address valgrind
+
+.PHONY: install
+install: ## install the C library: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)
+	@scripts/install_deps.sh
+	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" CARGO_FLAGS="$(CARGO_FLAGS)" scripts/install_capi.sh
+
+.PHONY: sanitize-capi
+sanitize-capi: ## run the C programs under all sanitizers; that of threads takes a nightly Rust and builds everything anew
+	@scripts/install_deps.sh --tests
+	scripts/check_capi_sanitizers.sh address valgrind thread
 
 .PHONY: header
 header: ## generate include/dicast.h from src/capi/

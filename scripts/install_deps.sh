@@ -3,7 +3,7 @@
 # them. Says nothing and changes nothing where all is there.
 #
 #   scripts/install_deps.sh             for building: a C++ compiler, CMake, libclang
-#   scripts/install_deps.sh --tests     also for the tests: python3 with venv, npm
+#   scripts/install_deps.sh --tests     also for the tests: python3 with venv, npm, pkg-config, valgrind
 set -euo pipefail
 
 fail() {
@@ -41,6 +41,8 @@ if [ "${1:-}" = --tests ]; then
     has python3 || packages+=(python3)
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
     has npm || packages+=(npm)
+    has pkg-config || packages+=(pkg-config)
+    has valgrind || packages+=(valgrind)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 

@@ -1,0 +1,165 @@
+//! What the C interface costs, with the engine taken out: an engine that answers at once stands behind a real judge.
+//!
+//! `submit_to_callback` is a request's way through the whole library, 64 at a time: checks, prompt, queue, verdict,
+//! callback. `prompt` and `parse` are the parts of it that are work on text, which every caller pays, from Rust too.
+#![expect(unsafe_code, reason = "calls the C interface")]
+
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dicast::capi::*;
+use dicast::config::VerdictPolicy;
+use dicast::engine::{Capabilities, Completion, Engine, Generation, Job, JobId, Opened, Stats};
+use dicast::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
+use dicast::{Judge, JudgeConfig, JudgeRequest, Log, Profile, verdict};
+
+/// Requests in flight.
+const TOGETHER: usize = 64;
+
+const ANSWER: &str = "{\n  \"scores\": {\"model-1\": 5, \"model-2\": 2},\n  \"best-to-worst\": [\"model-1\", \"model-2\"]\n}";
+
+/// An engine that answers at once.
+struct Instant(Capabilities);
+
+impl Engine for Instant {
+    fn capabilities(&self) -> &Capabilities {
+        &self.0
+    }
+
+    fn submit(&self, _: Job, done: Completion) -> JobId {
+        let distributions = vec![vec![0.0, 0.0, 0.1, 0.2, 0.7], vec![0.2, 0.6, 0.2, 0.0, 0.0]];
+        done(Ok(Generation { raw: ANSWER.into(), reasoning: Some(0..0), distributions, ..Generation::default() }));
+        JobId(0)
+    }
+
+    fn cancel(&self, _: JobId) {}
+
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
+}
+
+fn judge() -> Judge {
+    let capabilities =
+        Capabilities { name: "local", guided: true, distributions: true, context_tokens: 8192, max_sequences: 64 };
+    let tokens = (0..=255).map(|byte| RawToken { bytes: vec![byte], kind: TokenKind::Normal }).collect();
+    let encode = |text: &str| Ok(text.bytes().map(u32::from).collect());
+    let opened = Opened {
+        engine: Arc::new(Instant(capabilities)),
+        profile: Profile::from_json(r#"{"format": 1, "name": "bench", "system_prompt": "Judge."}"#).unwrap(),
+        chat_template: "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}".into(),
+        bos: None,
+        eos: None,
+        tokenizer: Arc::new(Tokenizer::from_encoder(Box::new(encode), tokens).unwrap()),
+    };
+    Judge::with_engine(JudgeConfig::new("none"), opened, Log::none()).unwrap()
+}
+
+fn json() -> String {
+    let text = "Build small projects, read other people's code, and ask for reviews of your own. ".repeat(4);
+    serde_json::json!({
+        "principle": "Prefer short answers.", "prompt": "How do I learn Python?", "responses": {"a": text, "b": text},
+    })
+    .to_string()
+}
+
+fn request() -> Box<dicast_request> {
+    let (json, mut request) = (json(), MaybeUninit::uninit());
+    // SAFETY: the text lives during the call, which gives the request away where it is 0.
+    unsafe {
+        assert_eq!(dicast_request_from_json(json.as_str().into(), Some(&mut request), None), DICAST_OK);
+        Box::from_raw(request.assume_init())
+    }
+}
+
+struct Waiting {
+    left: AtomicUsize,
+    thread: Thread,
+}
+
+unsafe extern "C" fn done(data: *mut c_void, status: i32, verdict: *mut dicast_verdict, _: *mut dicast_error) {
+    assert_eq!(status, DICAST_OK);
+    // SAFETY: the data is the waiter's, which outlives all callbacks; the verdict is the callee's.
+    let (waiting, verdict) = unsafe { (&*data.cast::<Waiting>(), Box::from_raw(verdict)) };
+    dicast_verdict_free(Some(verdict));
+    if waiting.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        waiting.thread.unpark();
+    }
+}
+
+fn submit_to_callback(criterion: &mut Criterion) {
+    let (judge, request) = (dicast_judge::new(judge()), request());
+    let waiting = Waiting { left: AtomicUsize::new(0), thread: std::thread::current() };
+    let data = std::ptr::from_ref(&waiting).cast_mut().cast::<c_void>();
+    let mut group = criterion.benchmark_group("interface");
+    group.throughput(Throughput::Elements(TOGETHER as u64)).measurement_time(Duration::from_secs(3));
+    group.bench_function("submit_to_callback", |bench| {
+        bench.iter(|| {
+            waiting.left.store(TOGETHER, Ordering::Release);
+            for _ in 0..TOGETHER {
+                // SAFETY: the callback keeps its contract, and its data outlives it.
+                let status = unsafe { dicast_judge_submit(Some(&judge), Some(&request), Some(done), data, None, None) };
+                assert_eq!(status, DICAST_OK);
+            }
+            while waiting.left.load(Ordering::Acquire) > 0 {
+                std::thread::park();
+            }
+        });
+    });
+    group.finish();
+    dicast_judge_free(Some(judge));
+}
+
+/// The parts of a request's way that are work on its text.
+fn text(criterion: &mut Criterion) {
+    let (judge, request) = (judge(), JudgeRequest::from_json(json().as_bytes()).unwrap());
+    let names = judge.prompt(&request).unwrap().aliases;
+    let mut group = criterion.benchmark_group("text");
+    group.throughput(Throughput::Elements(TOGETHER as u64)).measurement_time(Duration::from_secs(2));
+    group.bench_function("prompt", |bench| {
+        bench.iter(|| (0..TOGETHER).for_each(|_| drop(black_box(judge.prompt(black_box(&request))))));
+    });
+    let (profile, policy) = (judge.profile(), VerdictPolicy::default());
+    group.bench_function("parse", |bench| {
+        bench.iter(|| {
+            for _ in 0..TOGETHER {
+                drop(black_box(verdict::parse_parts(ANSWER.into(), "", ANSWER, &names, profile, &policy)));
+            }
+        });
+    });
+    group.finish();
+}
+
+fn getters(criterion: &mut Criterion) {
+    let (judge, request, mut verdict) = (dicast_judge::new(judge()), request(), MaybeUninit::uninit());
+    assert_eq!(dicast_judge_judge(Some(&judge), Some(&request), Some(&mut verdict), None), DICAST_OK);
+    // SAFETY: the call has given it away.
+    let verdict = unsafe { Box::from_raw(verdict.assume_init()) };
+    let mut group = criterion.benchmark_group("getters");
+    group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
+    let verdict = Some(&*verdict);
+    group.bench_function("score", |bench| bench.iter(|| dicast_verdict_score(black_box(verdict), black_box(1))));
+    group.bench_function("expected", |bench| bench.iter(|| dicast_verdict_expected(black_box(verdict), black_box(1))));
+    group.bench_function("name", |bench| bench.iter(|| dicast_verdict_name(black_box(verdict), black_box(1))));
+    group.bench_function("rank", |bench| bench.iter(|| dicast_verdict_rank(black_box(verdict), black_box(1))));
+    group.bench_function("reasoning", |bench| bench.iter(|| dicast_verdict_reasoning(black_box(verdict))));
+    group.bench_function("distribution", |bench| {
+        bench.iter(|| dicast_verdict_distribution(black_box(verdict), black_box(1), None));
+    });
+    group.bench_function("score_of", |bench| {
+        // SAFETY: the text lives for ever.
+        bench.iter(|| unsafe { dicast_verdict_score_of(black_box(verdict), black_box("b".into())) });
+    });
+    group.bench_function("json", |bench| bench.iter(|| dicast_verdict_json(black_box(verdict))));
+    group.finish();
+    dicast_judge_free(Some(judge));
+}
+
+criterion_group!(benches, submit_to_callback, text, getters);
+criterion_main!(benches);

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Installs the C library: headers, shared and static library, pkg-config and CMake files. Call it as `make install`.
+#
+#   PREFIX (/usr/local), LIBDIR (PREFIX/lib), DESTDIR (put in front of both), CARGO_FLAGS (such as --features cuda)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+prefix=${PREFIX:-/usr/local}
+libdir=${LIBDIR:-$prefix/lib}
+destdir=${DESTDIR:-}
+
+fail() {
+    echo "install_capi.sh: $1" >&2
+    exit 1
+}
+
+[ "$(uname -s)" = Linux ] || fail "only Linux is supported: elsewhere take the library from target/release and include/"
+case $libdir in "$prefix"/*) ;; *) fail "LIBDIR must lie within PREFIX" ;; esac
+
+# What a program needs beside the static library is known to the compiler alone, and differs from feature to feature.
+read -ra flags <<<"${CARGO_FLAGS:-}"
+if ! log=$("${CARGO:-cargo}" rustc --release --lib --crate-type cdylib,staticlib "${flags[@]}" -- \
+    --print native-static-libs 2>&1); then
+    fail "$log"
+fi
+natives=$(sed -n 's/^note: native-static-libs: //p' <<<"$log" | tail -n 1)
+[ -n "$natives" ] || fail "the compiler does not say what the static library needs"
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+built=${CARGO_TARGET_DIR:-target}/release
+# A name with its generation, such as libdicast.so.0: see build.rs.
+soname=$(sed -n 's/.*-soname,\(libdicast\.so\.[0-9]*\).*/\1/p' build.rs)
+file=libdicast.so.$version
+
+lib=$destdir$libdir
+include=$destdir$prefix/include
+install -d "$lib/pkgconfig" "$lib/cmake/dicast" "$include"
+install -m 644 include/dicast.h include/dicast.hpp "$include/" 2>/dev/null || install -m 644 include/dicast.h "$include/"
+install -m 755 "$built/libdicast.so" "$lib/$file"
+ln -sf "$file" "$lib/$soname"
+ln -sf "$soname" "$lib/libdicast.so"
+install -m 644 "$built/libdicast.a" "$lib/"
+
+# Paths are relative to these files, so that the whole tree can be moved.
+up=$(realpath -m --relative-to="$libdir/pkgconfig" "$prefix")
+within=${libdir#"$prefix"/}
+for kind in dicast dicast-static; do
+    cat >"$lib/pkgconfig/$kind.pc" <<EOF
+prefix=\${pcfiledir}/$up
+libdir=\${prefix}/$within
+includedir=\${prefix}/include
+
+Name: $kind
+Description: Judges responses by a principle in plain language, with a judge model
+Version: $version
+Cflags: -I\${includedir}
+EOF
+done
+printf 'Libs: -L${libdir} -ldicast\nLibs.private: %s\n' "$natives" >>"$lib/pkgconfig/dicast.pc"
+printf 'Libs: ${libdir}/libdicast.a %s\n' "$natives" >>"$lib/pkgconfig/dicast-static.pc"
+
+up=$(realpath -m --relative-to="$libdir/cmake/dicast" "$prefix")
+cat >"$lib/cmake/dicast/dicast-config.cmake" <<EOF
+# dicast::dicast is the shared library, dicast::static the static one.
+get_filename_component(_dicast_prefix "\${CMAKE_CURRENT_LIST_DIR}/$up" ABSOLUTE)
+if(NOT TARGET dicast::dicast)
+  add_library(dicast::dicast SHARED IMPORTED)
+  set_target_properties(dicast::dicast PROPERTIES
+    IMPORTED_LOCATION "\${_dicast_prefix}/$within/$file"
+    IMPORTED_SONAME "$soname"
+    INTERFACE_INCLUDE_DIRECTORIES "\${_dicast_prefix}/include")
+  add_library(dicast::static STATIC IMPORTED)
+  set_target_properties(dicast::static PROPERTIES
+    IMPORTED_LOCATION "\${_dicast_prefix}/$within/libdicast.a"
+    INTERFACE_INCLUDE_DIRECTORIES "\${_dicast_prefix}/include"
+    INTERFACE_LINK_LIBRARIES "${natives// /;}")
+endif()
+unset(_dicast_prefix)
+EOF
+cat >"$lib/cmake/dicast/dicast-config-version.cmake" <<EOF
+# The C interface only grows: any release from the one asked for on will do.
+set(PACKAGE_VERSION "$version")
+if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE FALSE)
+else()
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+  if(PACKAGE_FIND_VERSION VERSION_EQUAL PACKAGE_VERSION)
+    set(PACKAGE_VERSION_EXACT TRUE)
+  endif()
+endif()
+EOF
+echo "installed $file and libdicast.a in $lib, dicast.h in $include"

@@ -1,0 +1,95 @@
+/* fork before a judge is opened and after it. */
+#include "check.h"
+
+#include <sys/wait.h>
+
+static void judge_once(const dicast_judge *judge, const dicast_request *request) {
+    dicast_error *error = NULL;
+    dicast_verdict *verdict = NULL;
+    OK(error, dicast_judge_judge(judge, request, &verdict, &error));
+    CHECK(dicast_verdict_ranked(verdict, 0) == 0);
+    dicast_verdict_free(verdict);
+}
+
+static void never(void *user_data, int32_t status, dicast_verdict *verdict, dicast_error *error) {
+    UNUSED(user_data), UNUSED(status), UNUSED(verdict), UNUSED(error);
+}
+
+static void join(pid_t child) {
+    int status = 0;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+int main(int argc, char **argv) {
+    dicast_error *error = NULL;
+    dicast_request *request;
+    dicast_judge *judge;
+    dicast_ticket *waiting = NULL, *called = NULL;
+    dicast_verdict *verdict = NULL;
+    pid_t child;
+    begin(argc);
+    CHECK(dicast_abi_version() == DICAST_ABI_VERSION);
+    request = make_request(SHORTER);
+
+    child = fork();
+    if (child == 0) {
+        begin(argc);
+        judge = open_judge(argv, "");
+        judge_once(judge, request);
+        dicast_judge_free(judge);
+        _exit(0);
+    }
+    join(child);
+
+    judge = open_judge(argv, "");
+    judge_once(judge, request);
+    OK(error, dicast_judge_submit(judge, request, NULL, NULL, &waiting, &error));
+    OK(error, dicast_judge_submit(judge, request, never, NULL, &called, &error));
+    child = fork();
+    if (child == 0) {
+        double rewards[1] = {1};
+        int32_t statuses[1] = {0};
+        dicast_str text = S("x");
+        dicast_stats stats = {0};
+        dicast_info info = {0};
+        dicast_verdict *verdicts[1];
+        const dicast_request *requests[1];
+        requests[0] = request;
+        stats.struct_size = sizeof stats;
+        info.struct_size = sizeof info;
+        begin(argc);
+        FAILS(DICAST_CLOSED, error, dicast_judge_judge(judge, request, &verdict, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_submit(judge, request, never, NULL, NULL, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_batch(judge, requests, 1, verdicts, statuses, NULL, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_wait_for_room(judge, DICAST_FOREVER, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_stats(judge, &stats, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_info(judge, &info, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_close(judge, &error));
+        FAILS(DICAST_CLOSED, error,
+              dicast_judge_rewards(judge, S("p"), S("q"), &text, 1, NULL, rewards, statuses, &error));
+        CHECK(isnan(rewards[0]) && statuses[0] == DICAST_CLOSED);
+        FAILS(DICAST_CLOSED, error, dicast_ticket_wait(waiting, DICAST_FOREVER, &verdict, &error));
+        FAILS(DICAST_CLOSED, error, dicast_ticket_wait(called, DICAST_FOREVER, NULL, &error));
+        FAILS(DICAST_CLOSED, error, dicast_ticket_cancel(waiting, &error));
+        dicast_ticket_free(waiting);
+        dicast_ticket_free(called);
+        dicast_judge_free(judge);
+        /* One of its own works. */
+        judge = open_judge(argv, "");
+        judge_once(judge, request);
+        dicast_judge_free(judge);
+        _exit(0);
+    }
+    join(child);
+    /* The parent's goes on as before. */
+    OK(error, dicast_ticket_wait(waiting, DICAST_FOREVER, &verdict, &error));
+    OK(error, dicast_ticket_wait(called, DICAST_FOREVER, NULL, &error));
+    dicast_verdict_free(verdict);
+    dicast_ticket_free(waiting);
+    dicast_ticket_free(called);
+    judge_once(judge, request);
+    dicast_judge_free(judge);
+    dicast_request_free(request);
+    return 0;
+}

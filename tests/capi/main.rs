@@ -1,0 +1,28 @@
+//! The C interface as its users meet it: C programs, compiled without warnings against `include/dicast.h`, linked with the
+//! shared and the static library that cargo built, and run.
+#![cfg(target_os = "linux")]
+
+mod abi;
+mod header;
+#[cfg(feature = "local")]
+mod judged;
+mod support;
+
+use support::{Library, Program, compile_with, generated, run};
+
+/// Programs that need no model.
+#[test]
+fn what_breaks_the_rules_is_refused() {
+    let calls = generated("nothing.c", &header::calls_with_nothing());
+    for library in [Library::Shared, Library::Static] {
+        let program = compile_with(Program::new("misuse", library), &[calls.clone()]);
+        run(&program, &[]);
+    }
+}
+
+#[test]
+fn parsing_and_masking_stand_alone() {
+    for library in [Library::Shared, Library::Static] {
+        run(&compile_with(Program::new("alone", library), &[]), &[]);
+    }
+}

@@ -1,0 +1,71 @@
+/* What breaks the rules is refused. What a generated file adds: every function with nothing but null and zero. */
+#include "check.h"
+
+extern int call_everything_with_nothing(void);
+
+static void sizes(void) {
+    dicast_error *error = NULL;
+    dicast_judge *judge = NULL;
+    dicast_open_options options;
+    const size_t wrong[] = {0, 1, 7, 8, sizeof options - 1, 4097, SIZE_MAX};
+    size_t i;
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memset(&options, 0, sizeof options);
+        options.struct_size = wrong[i];
+        FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_open(S("{\"model\": \"x\"}"), &options, &judge, &error));
+    }
+    memset(&options, 0, sizeof options);
+    options.struct_size = sizeof options;
+    options.reserved = 1;
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_open(S("{\"model\": \"x\"}"), &options, &judge, &error));
+    options.reserved = 0;
+    options.log_level = 9;
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_open(S("{\"model\": \"x\"}"), &options, &judge, &error));
+    CHECK(judge == NULL);
+}
+
+static void texts(void) {
+    dicast_error *error = NULL;
+    dicast_request *request = NULL;
+    dicast_judge *judge = NULL;
+    const dicast_str bad = {"ab\xc3\x28", 4}, lone = {NULL, 5}, absurd = {"x", SIZE_MAX}, none = {NULL, 0};
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_new(bad, S("x"), &request, &error));
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_new(S("x"), bad, &request, &error));
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_request_new(lone, S("x"), &request, &error));
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_request_new(S("x"), absurd, &request, &error));
+    CHECK(request == NULL);
+    OK(error, dicast_request_new(none, none, &request, &error));
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_add(request, bad, none, &error));
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_add(request, none, bad, &error));
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_set_options(request, bad, &error));
+    OK(error, dicast_request_add(request, none, none, &error));
+    dicast_request_free(request);
+    request = NULL;
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_from_json(bad, &request, &error));
+    FAILS(DICAST_INVALID_REQUEST, error, dicast_request_from_json(none, &request, &error));
+    FAILS(DICAST_INVALID_CONFIG, error, dicast_judge_open(bad, NULL, &judge, &error));
+    FAILS(DICAST_INVALID_CONFIG, error, dicast_judge_open(none, NULL, &judge, &error));
+    FAILS(DICAST_INVALID_CONFIG, error, dicast_judge_open((dicast_str){"{\"model\":\0\"x\"}", 14}, NULL, &judge, &error));
+    CHECK(request == NULL && judge == NULL);
+    /* Nobody has to take an error. */
+    CHECK(dicast_request_new(bad, S("x"), &request, NULL) == DICAST_INVALID_REQUEST);
+}
+
+static void statuses(void) {
+    CHECK(is(dicast_status_name(DICAST_OK), "ok") && is(dicast_status_name(DICAST_PENDING), "pending"));
+    CHECK(is(dicast_status_name(DICAST_INVALID_ARGUMENT), "invalid_argument"));
+    CHECK(dicast_status_name(12345).data == NULL && dicast_status_name(-2).data == NULL);
+    CHECK(!dicast_status_is_retryable(DICAST_OK) && dicast_status_is_retryable(DICAST_TIMEOUT));
+    CHECK(is(dicast_error_name(NULL), "ok"));
+    CHECK(dicast_version().len > 0 && dicast_version().data[dicast_version().len] == 0);
+}
+
+int main(int argc, char **argv) {
+    begin(argc);
+    UNUSED(argv);
+    CHECK(call_everything_with_nothing() > 80);
+    sizes();
+    texts();
+    statuses();
+    return 0;
+}

@@ -1,0 +1,122 @@
+//! Compiles C programs and runs them.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How a program is linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Library {
+    Shared,
+    Static,
+}
+
+/// A program of `tests/capi/`, and how it is compiled.
+pub(crate) struct Program {
+    /// Its name; `nothing` for one that is generated whole.
+    name: &'static str,
+    library: Library,
+    include: PathBuf,
+}
+
+impl Program {
+    pub(crate) fn new(name: &'static str, library: Library) -> Self {
+        Self { name, library, include: root().join("include") }
+    }
+
+    /// Compiles against another header than that of this release.
+    #[cfg(feature = "local")]
+    pub(crate) fn against(self, include: PathBuf) -> Self {
+        Self { include, ..self }
+    }
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Writes a source file that a test has generated.
+pub(crate) fn generated(name: &str, text: &str) -> PathBuf {
+    let path = folder().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Where the libraries lie that cargo built together with this test, under the names that linkers look for.
+pub(crate) fn libraries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let built = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+        let folder = folder().join(format!("lib-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (file, name) in
+            [("libdicast.so", "libdicast.so"), ("libdicast.so", "libdicast.so.0"), ("libdicast.a", "libdicast.a")]
+        {
+            let file = built.join(file);
+            assert!(file.exists(), "{} is missing: cargo builds it with the tests", file.display());
+            symlink(file, folder.join(name)).unwrap();
+        }
+        folder
+    })
+}
+
+/// Compiles a file of C or C++ to nothing, in one language standard.
+pub(crate) fn check_syntax(standard: &str, source: &Path, include: &Path) {
+    let compiler = if standard.contains("++") { "c++" } else { "cc" };
+    let language = if standard.contains("++") { "c++" } else { "c" };
+    let mut command = Command::new(compiler);
+    command.arg(format!("-std={standard}")).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]);
+    command.arg("-I").arg(include).args(["-x", language]).arg(source);
+    succeed(command);
+}
+
+/// Compiles a program with further sources.
+pub(crate) fn compile_with(program: Program, sources: &[PathBuf]) -> PathBuf {
+    let Program { name, library, include } = program;
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let output = folder().join(format!("{name}-{number}-{}", std::process::id()));
+    let mut command = Command::new("cc");
+    command.args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]);
+    command.arg("-I").arg(include).arg("-I").arg(root().join("tests/capi"));
+    if name != "nothing" {
+        command.arg(root().join(format!("tests/capi/{name}.c")));
+    }
+    command.args(sources).arg("-o").arg(&output);
+    let folder = libraries();
+    match library {
+        Library::Shared => {
+            command.arg("-L").arg(folder).arg(format!("-Wl,-rpath,{}", folder.display())).arg("-ldicast");
+        }
+        Library::Static => {
+            command.arg(folder.join("libdicast.a")).args(["-lstdc++", "-lpthread", "-ldl"]);
+        }
+    }
+    command.arg("-lm");
+    succeed(command);
+    output
+}
+
+fn succeed(mut command: Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{said}");
+}
+
+/// Runs a program, which must end well and print nothing at all.
+pub(crate) fn run(program: &Path, arguments: &[&Path]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let _ = std::fs::remove_file(program);
+    assert!(output.status.success(), "{} ended with {}: {said:?}", program.display(), output.status);
+    assert_eq!(said, ["", ""], "{} or the library printed something", program.display());
+}
