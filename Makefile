@@ -34,6 +34,17 @@ test: fixtures ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) test --release
 	scripts/check_install.sh
 	scripts/check_capi_sanitizers.sh address valgrind
+	scripts/python.sh test
+
+.PHONY: python
+python: ## build the Python wheel, target/python/dist (PYTHON names the interpreter)
+	@scripts/install_deps.sh --tests
+	@scripts/python.sh wheel
+
+.PHONY: python-test
+python-test: ## test the Python package
+	@scripts/install_deps.sh --tests
+	@scripts/python.sh test
 
 .PHONY: install
 install: ## install the C library: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)

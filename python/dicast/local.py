@@ -399,7 +399,8 @@ class _Call:
         except BaseException:
             del _calls[number]
             raise
-        self._ticket = owned("ticket", ticket[0])
+        # Freed by `end` alone: of a coroutine that is collected, the collector might free it first.
+        self._ticket: Any = ticket[0]
 
     def deliver(self, verdict: Any, error: Any) -> None:
         """Takes the outcome, in the thread of the event loop."""
@@ -413,10 +414,12 @@ class _Call:
     def end(self) -> None:
         """Nobody waits any more: cancels the judgment, where it has not ended."""
         self._ended = True
+        ticket, self._ticket = self._ticket, NULL
         if not self.future.done() or self.future.cancelled():
-            lib.dicast_ticket_cancel(self._ticket, NULL)
+            lib.dicast_ticket_cancel(ticket, NULL)
         else:
             self.future.exception()  # Seen, or it would be logged as never retrieved.
+        lib.dicast_ticket_free(ticket)
 
 
 async def _call_when_free(judge: _Handle, request: Any, calls: Iterable[Union[_Call, DicastError]]) -> _Call:

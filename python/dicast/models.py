@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, TypeVar, Union
 
 from .errors import InvalidRequestError
 
 __all__ = ["JudgeInfo", "JudgeStats", "RewardRequest", "RewardResponse", "RewardResult", "Timing", "Usage"]
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one judgment."""
 
     #: Tokens of the prompt.
@@ -27,8 +26,7 @@ class Usage:
     forced_tokens: int = 0
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Where the time of one judgment went, in milliseconds."""
 
     #: From submission to the first computation.
@@ -64,9 +62,9 @@ class RewardResult:
     #: The response's name by the name that the judge saw, in the order it saw them.
     aliases: Dict[str, str] = field(default_factory=dict)
     #: Tokens of the judgment.
-    usage: Usage = field(default_factory=Usage, compare=False)
+    usage: Usage = field(default=Usage(), compare=False)
     #: Times of the judgment.
-    timing: Timing = field(default_factory=Timing, compare=False)
+    timing: Timing = field(default=Timing(), compare=False)
 
     def __str__(self) -> str:
         return f"RewardResult(scores={self.scores}, ranking={self.ranking})"
@@ -92,13 +90,13 @@ class RewardResult:
 
 
 _Counts = TypeVar("_Counts", Usage, Timing)
-_NAMES = {cls: frozenset(item.name for item in fields(cls)) for cls in (Usage, Timing)}
 
 
 def _known(cls: Type[_Counts], values: Optional[Mapping[str, Any]]) -> _Counts:
     """Makes a `cls` of those values that it knows: a later library may count more."""
-    names = _NAMES[cls]
-    return cls(**{name: value for name, value in (values or {}).items() if name in names})
+    if not values:
+        return cls()
+    return cls(**{name: values[name] for name in cls._fields if name in values})
 
 
 _Model = TypeVar("_Model", bound="_Model_")

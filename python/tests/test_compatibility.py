@@ -183,6 +183,6 @@ def test_requests_are_models() -> None:
     assert request == dicast.RewardRequest("p", "q", {"a": "b"}, True)
     assert json.loads(request.model_dump_json()) == request.dict() == request.model_dump()
     with pytest.raises(ValueError):
-        dicast.RewardRequest(1, "q", {})  # type: ignore[arg-type]
+        dicast.RewardRequest(1, "q", {})
     with pytest.raises(ValueError):
         dicast.RewardRequest.model_validate({"principle": "p"})

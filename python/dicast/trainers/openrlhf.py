@@ -53,7 +53,7 @@ def make_reward_func(
     ``end_tokens`` are cut off the end of responses. A ``principle`` that is a function gets ``prompt`` and ``label``.
     """
     coalescer = ThreadCoalescer(settings)
-    ends = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, end_tokens))}))+\s*\Z") if end_tokens else None
+    ends = re.compile(rf"(?:(?:{'|'.join(map(re.escape, end_tokens))})\s*)+\Z") if end_tokens else None
 
     def reward_func(
         queries: Sequence[str], prompts: Sequence[str], labels: Optional[Sequence[Any]] = None, **_: Any
