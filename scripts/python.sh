@@ -35,8 +35,10 @@ test)
     "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$dist"/*.whl
     cd python
     "$venv/bin/pytest" --quiet -p no:cacheprovider
-    # The installed package, and a program that uses it.
-    "$venv/bin/mypy" --no-error-summary --cache-dir "$target/python/mypy" -p dicast ../examples/python/grpo_reward.py
+    # The package, and a program that uses it.
+    for checked in dicast ../examples/python/grpo_reward.py; do
+        "$venv/bin/mypy" --no-error-summary --cache-dir "$target/python/mypy" "$checked"
+    done
     ;;
 *)
     echo "usage: scripts/python.sh wheel|test" >&2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
-import pathlib
 import sys
 import types
 from typing import Any, Dict, Iterator
@@ -14,9 +13,7 @@ import pytest
 
 import dicast
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODEL = ROOT / "demo" / "dicast-demo.gguf"
-CONCISE = "I prefer clear, concise and helpful responses over long and detailed ones."
+from support import MODEL, ROOT
 
 
 @pytest.fixture(scope="session")

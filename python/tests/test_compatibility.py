@@ -19,8 +19,7 @@ import pytest
 import dicast
 import dicast.processing
 from server import judged, serving
-
-from conftest import MODEL
+from support import MODEL
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 

@@ -7,7 +7,6 @@ import copy
 import gc
 import logging
 import os
-import pathlib
 import pickle
 import signal
 import subprocess
@@ -21,7 +20,7 @@ import pytest
 
 import dicast
 
-from conftest import CONCISE, MODEL
+from support import CONCISE, MODEL, ROOT
 
 #: More than any wait here takes, in seconds.
 BOUND = 60.0
@@ -371,9 +370,10 @@ sys.stdout.flush()
 
 
 def script(text: str, *flags: str) -> "subprocess.CompletedProcess[str]":
-    example = pathlib.Path(__file__).resolve().parents[2] / "examples/requests/concise.json"
+    example = ROOT / "examples/requests/concise.json"
     command = [sys.executable, *flags, "-c", text, str(MODEL), str(example)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    # Not beside the package's sources: the installed one is meant.
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

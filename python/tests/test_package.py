@@ -16,7 +16,7 @@ import dicast
 from dicast import _hub, errors
 from dicast._library import ffi, lib, text_of
 
-from conftest import MODEL, ROOT
+from support import MODEL, ROOT
 
 HEADER = (ROOT / "include" / "dicast.h").read_text(encoding="utf-8")
 
@@ -115,7 +115,8 @@ with dicast.from_pretrained(sys.argv[1]) as judge:
 heavy = {"torch", "transformers", "numpy", "requests", "trl", "verl", "pydantic", "pycparser"} & set(sys.modules)
 sys.exit(str(heavy) if heavy else 0)
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program, str(MODEL)], capture_output=True, timeout=60)
+    command = [sys.executable, "-W", "error", "-c", program, str(MODEL)]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 

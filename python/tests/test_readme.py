@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 import pytest
 
-from conftest import MODEL, ROOT
+from support import MODEL, ROOT
 
 
 def test_the_examples_run_one_after_another(capsys: pytest.CaptureFixture[str]) -> None:

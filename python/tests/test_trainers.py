@@ -19,8 +19,8 @@ import dicast
 from dicast.trainers import Rewards, Settings, openrlhf, slime, trl, verl
 from dicast.trainers._settings import Default
 
-from conftest import CONCISE, MODEL, ROOT
 from server import judged, serving
+from support import CONCISE, MODEL, ROOT
 
 SHORT = "Build small projects."
 MIDDLE = "Work through the official tutorial first, then build one small project a week and ask when you are stuck."
