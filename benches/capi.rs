@@ -1,7 +1,8 @@
 //! What the C interface costs, with the engine taken out: an engine that answers at once stands behind a real judge.
 //!
 //! `submit_to_callback` is a request's way through the whole library, 64 at a time: checks, prompt, queue, verdict,
-//! callback. `prompt` and `parse` are the parts of it that are work on text, which every caller pays, from Rust too.
+//! callback; with next to no text, and with some. `prompt` and `parse` are the parts of it that are work on text, which
+//! every caller pays, from Rust too.
 #![expect(unsafe_code, reason = "calls the C interface")]
 
 use std::ffi::c_void;
@@ -13,7 +14,12 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dicast::capi::*;
+use dicast::capi::{
+    DICAST_OK, dicast_error, dicast_judge, dicast_judge_free, dicast_judge_judge, dicast_judge_submit, dicast_request,
+    dicast_request_from_json, dicast_verdict, dicast_verdict_distribution, dicast_verdict_expected,
+    dicast_verdict_free, dicast_verdict_json, dicast_verdict_name, dicast_verdict_rank, dicast_verdict_reasoning,
+    dicast_verdict_score, dicast_verdict_score_of,
+};
 use dicast::config::VerdictPolicy;
 use dicast::engine::{Capabilities, Completion, Engine, Generation, Job, JobId, Opened, Stats};
 use dicast::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
@@ -22,7 +28,8 @@ use dicast::{Judge, JudgeConfig, JudgeRequest, Log, Profile, verdict};
 /// Requests in flight.
 const TOGETHER: usize = 64;
 
-const ANSWER: &str = "{\n  \"scores\": {\"model-1\": 5, \"model-2\": 2},\n  \"best-to-worst\": [\"model-1\", \"model-2\"]\n}";
+const ANSWER: &str =
+    "{\n  \"scores\": {\"model-1\": 5, \"model-2\": 2},\n  \"best-to-worst\": [\"model-1\", \"model-2\"]\n}";
 
 /// An engine that answers at once.
 struct Instant(Capabilities);
@@ -69,11 +76,14 @@ fn json() -> String {
     .to_string()
 }
 
-fn request() -> Box<dicast_request> {
-    let (json, mut request) = (json(), MaybeUninit::uninit());
+/// A request with next to no text, whose names need no shuffle.
+const LEAST: &str = r#"{"principle": "", "prompt": "", "responses": {"a": "", "b": ""}, "options": {"mask": "given"}}"#;
+
+fn request(json: &str) -> Box<dicast_request> {
+    let mut request = MaybeUninit::uninit();
     // SAFETY: the text lives during the call, which gives the request away where it is 0.
     unsafe {
-        assert_eq!(dicast_request_from_json(json.as_str().into(), Some(&mut request), None), DICAST_OK);
+        assert_eq!(dicast_request_from_json(json.into(), Some(&mut request), None), DICAST_OK);
         Box::from_raw(request.assume_init())
     }
 }
@@ -94,24 +104,28 @@ unsafe extern "C" fn done(data: *mut c_void, status: i32, verdict: *mut dicast_v
 }
 
 fn submit_to_callback(criterion: &mut Criterion) {
-    let (judge, request) = (dicast_judge::new(judge()), request());
+    let judge = dicast_judge::new(judge());
     let waiting = Waiting { left: AtomicUsize::new(0), thread: std::thread::current() };
     let data = std::ptr::from_ref(&waiting).cast_mut().cast::<c_void>();
-    let mut group = criterion.benchmark_group("interface");
+    let mut group = criterion.benchmark_group("submit_to_callback");
     group.throughput(Throughput::Elements(TOGETHER as u64)).measurement_time(Duration::from_secs(3));
-    group.bench_function("submit_to_callback", |bench| {
-        bench.iter(|| {
-            waiting.left.store(TOGETHER, Ordering::Release);
-            for _ in 0..TOGETHER {
-                // SAFETY: the callback keeps its contract, and its data outlives it.
-                let status = unsafe { dicast_judge_submit(Some(&judge), Some(&request), Some(done), data, None, None) };
-                assert_eq!(status, DICAST_OK);
-            }
-            while waiting.left.load(Ordering::Acquire) > 0 {
-                std::thread::park();
-            }
+    for (name, json) in [("least", LEAST), ("text", &json())] {
+        let request = request(json);
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                waiting.left.store(TOGETHER, Ordering::Release);
+                for _ in 0..TOGETHER {
+                    // SAFETY: the callback keeps its contract, and its data outlives it.
+                    let status =
+                        unsafe { dicast_judge_submit(Some(&judge), Some(&request), Some(done), data, None, None) };
+                    assert_eq!(status, DICAST_OK);
+                }
+                while waiting.left.load(Ordering::Acquire) > 0 {
+                    std::thread::park();
+                }
+            });
         });
-    });
+    }
     group.finish();
     dicast_judge_free(Some(judge));
 }
@@ -137,7 +151,7 @@ fn text(criterion: &mut Criterion) {
 }
 
 fn getters(criterion: &mut Criterion) {
-    let (judge, request, mut verdict) = (dicast_judge::new(judge()), request(), MaybeUninit::uninit());
+    let (judge, request, mut verdict) = (dicast_judge::new(judge()), request(LEAST), MaybeUninit::uninit());
     assert_eq!(dicast_judge_judge(Some(&judge), Some(&request), Some(&mut verdict), None), DICAST_OK);
     // SAFETY: the call has given it away.
     let verdict = unsafe { Box::from_raw(verdict.assume_init()) };

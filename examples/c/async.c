@@ -17,7 +17,9 @@ static void done(void *user_data, int32_t status, dicast_verdict *verdict, dicas
     if (status == DICAST_OK) {
         tally->preferred += dicast_verdict_rank_of(verdict, dicast_str_cstr("short")) == 0;
     } else {
-        fprintf(stderr, "a judgment failed: %s\n", dicast_error_message(error).data);
+        if (status != DICAST_CANCELLED) {
+            fprintf(stderr, "a judgment failed: %s\n", dicast_error_message(error).data);
+        }
         tally->failed++;
     }
     dicast_verdict_free(verdict);

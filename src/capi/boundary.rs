@@ -1,4 +1,4 @@
-//! The one way in and out: every export is a [`boundary!`].
+//! The one way in and out: every export is a `boundary!`.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -62,7 +62,7 @@ pub(super) fn catch<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn defect(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    let place = PLACE.with(|place| place.take());
+    let place = PLACE.take();
     Error::new(ErrorKind::Internal, format!("a defect of Dicast: {} at {place}", text.unwrap_or("a panic")))
 }
 

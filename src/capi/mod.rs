@@ -1,13 +1,14 @@
 //! The C interface, `include/dicast.h`: one file per C type. The conventions are those of `docs/embedding.md`.
 //!
-//! Every export is one [`boundary!`]: what panics inside comes out as an error. Handles are boxes, so that Rust's types
+//! Every export is one `boundary!`: what panics inside comes out as an error. Handles are boxes, so that Rust's types
 //! say who owns what: `Option<&T>` is a handle that is lent and may be null, `Option<Box<T>>` one that is given away. That
 //! such a pointer is what it says is the caller's part of the contract, as of every C interface.
 //!
 //! Rust programs have [`Judge`](crate::Judge); only [`dicast_judge::new`] is for them: it hands a judge on to C code.
 
 #![expect(non_camel_case_types, reason = "the names of the C interface")]
-#![allow(clippy::missing_safety_doc, reason = "what a caller owes is said once, in the header's first comment")]
+#![expect(clippy::doc_markdown, reason = "the comments are those of the C header")]
+#![expect(clippy::missing_safety_doc, reason = "what a caller owes is said once, in the header's first comment")]
 
 #[macro_use]
 mod boundary;

@@ -146,7 +146,7 @@ pub unsafe extern "C" fn dicast_judge_rewards_groups(
                 Some(unsafe { array_mut(errors, group_count, "errors")? })
             };
             // SAFETY: as above.
-            unsafe { judge_groups(opened, &groups, &wanted, results.by_ref(), errors) };
+            unsafe { judge_groups(opened, &groups, &wanted, &mut results, errors) };
             Ok(())
         })();
         results.fail_where_missing(&outcome);
@@ -257,24 +257,17 @@ impl<'a> Results<'a> {
     /// Each array is null or has `count` entries that are the caller's.
     unsafe fn new(rewards: *mut f64, statuses: *mut i32, count: usize) -> Result<Self> {
         // SAFETY: passed on.
-        let (rewards, statuses) =
+        let (mut rewards, mut statuses) =
             unsafe { (array_mut(rewards, count, "rewards"), array_mut(statuses, count, "statuses")) };
-        let failed = rewards.as_ref().err().or(statuses.as_ref().err()).map(Error::kind);
-        let status = failed.map_or(DICAST_INTERNAL, ErrorKind::c_status);
-        let rewards = rewards.map(|rewards| {
+        if let Ok(rewards) = &mut rewards {
             rewards.fill(MaybeUninit::new(f64::NAN));
-            rewards
-        });
-        let statuses = statuses.map(|statuses| {
-            // What stands there should a defect end the call.
+        }
+        // What stands there should a defect end the call, unless it has ended already.
+        let status = rewards.as_ref().map_or_else(|error| error.kind().c_status(), |_| DICAST_INTERNAL);
+        if let Ok(statuses) = &mut statuses {
             statuses.fill(MaybeUninit::new(status));
-            statuses
-        });
+        }
         Ok(Self { rewards: rewards?, statuses: statuses? })
-    }
-
-    fn by_ref(&mut self) -> &mut Self {
-        self
     }
 
     /// The first `count` of what is left.

@@ -247,12 +247,11 @@ impl Ticket {
     pub fn on_completion(mut self, callback: impl FnOnce(Result<Verdict>) + Send + 'static) {
         let pending = self.0.take().expect("a ticket holds its judgment until it is used up");
         let mut state = pending.state();
-        let orphan = match std::mem::replace(&mut *state, State::Taken) {
-            State::Ended(outcome) => pending.callbacks.run(Box::new(move || callback(*outcome))),
-            _ => {
-                *state = State::Awaited(Box::new(callback));
-                None
-            }
+        let orphan = if let State::Ended(outcome) = std::mem::replace(&mut *state, State::Taken) {
+            pending.callbacks.run(Box::new(move || callback(*outcome)))
+        } else {
+            *state = State::Awaited(Box::new(callback));
+            None
         };
         drop(state);
         if let Some(task) = orphan {

@@ -15,7 +15,7 @@ use support::{Library, Program, compile_with, generated, run};
 fn what_breaks_the_rules_is_refused() {
     let calls = generated("nothing.c", &header::calls_with_nothing());
     for library in [Library::Shared, Library::Static] {
-        let program = compile_with(Program::new("misuse", library), &[calls.clone()]);
+        let program = compile_with(Program::new("misuse", library), std::slice::from_ref(&calls));
         run(&program, &[]);
     }
 }

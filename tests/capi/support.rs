@@ -79,11 +79,13 @@ pub(crate) fn check_syntax(standard: &str, source: &Path, include: &Path) {
     succeed(command);
 }
 
+/// Programs compiled so far: each has a file of its own.
+static PROGRAMS: AtomicUsize = AtomicUsize::new(0);
+
 /// Compiles a program with further sources.
 pub(crate) fn compile_with(program: Program, sources: &[PathBuf]) -> PathBuf {
     let Program { name, library, include } = program;
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let number = PROGRAMS.fetch_add(1, Ordering::Relaxed);
     let output = folder().join(format!("{name}-{number}-{}", std::process::id()));
     let mut command = Command::new("cc");
     command.args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"]);
