@@ -34,6 +34,8 @@ wheel)
 test)
     "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$dist"/*.whl
     cd python
+    "$venv/bin/ruff" check --quiet --no-cache . ../examples/python
+    "$venv/bin/ruff" format --quiet --no-cache --check . ../examples/python
     "$venv/bin/pytest" --quiet -p no:cacheprovider
     # The package, and a program that uses it.
     for checked in dicast ../examples/python/grpo_reward.py; do

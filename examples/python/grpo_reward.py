@@ -4,7 +4,7 @@
 With TRL:
 
     from trl import GRPOConfig, GRPOTrainer
-    trainer = GRPOTrainer(model=…, reward_funcs=make_reward(judge), args=GRPOConfig(num_generations=4, …), train_dataset=…)
+    trainer = GRPOTrainer(reward_funcs=make_reward(judge), args=GRPOConfig(num_generations=4, …), …)
 
 Run alone, it shows the rewards of one group, and the advantages that GRPO makes of them:
 
@@ -34,6 +34,7 @@ def advantages(rewards: List[Optional[float]]) -> List[float]:
 
 
 def main() -> None:
+    """Shows one group."""
     prompt = "How do I cook pasta?"
     completions = [
         "Boil salted water, cook the pasta for nine minutes, drain it.",

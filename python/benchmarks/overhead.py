@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What Python adds to a judgment: the time of `Judge.judge` that is not spent in the two calls that wait for the engine.
+"""What Python adds to a judgment: the time of `Judge.judge` that is not spent in the calls that wait for the engine.
 
     python benchmarks/overhead.py ../demo/dicast-demo.gguf
 

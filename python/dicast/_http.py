@@ -12,8 +12,15 @@ import urllib.error
 import urllib.request
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from .errors import DicastError, InvalidConfigError, InvalidVerdictError, JudgmentTimeoutError, NetworkError, error_of
-from .errors import partial_of
+from .errors import (
+    DicastError,
+    InvalidConfigError,
+    InvalidVerdictError,
+    JudgmentTimeoutError,
+    NetworkError,
+    error_of,
+    partial_of,
+)
 
 __all__ = ["Refused", "exchange"]
 
@@ -121,7 +128,7 @@ def exchange(method: str, url: str, body: Optional[Any], headers: Mapping[str, s
     if not url.startswith(("http://", "https://")):
         raise InvalidConfigError(f"the URL of a server begins with http:// or https://, not as {url!r}")
     data = None if body is None else json.dumps(body).encode("utf-8")
-    request = urllib.request.Request(url, data=data, headers=dict(headers), method=method)
+    request = urllib.request.Request(url, data=data, headers=dict(headers), method=method)  # noqa: S310
     opener = urllib.request.build_opener(_Http, _Https, _NoRedirect)
     try:
         with opener.open(request, timeout=timeout) as response:

@@ -67,11 +67,12 @@ _NEUTRAL: Dict[str, Any] = {
 
 
 def generation_options(settings: Mapping[str, Any]) -> Tuple[Dict[str, Any], Optional[int]]:
-    """The options of a request for what is passed to ``generate`` or to an OpenAI-compatible server, and the most tokens
-    that it may write: ``max_new_tokens`` or ``max_tokens``, a bound that lowers the judge's own budget for reasoning and
-    never raises it (the verdict is bounded by its form).
+    """The options of a request for what is passed to ``generate`` or to an OpenAI-compatible server, and the most
+    tokens that it may write: ``max_new_tokens`` or ``max_tokens``, a bound that lowers the judge's own budget for
+    reasoning and never raises it (the verdict is bounded by its form).
 
-    ``do_sample=False`` is temperature 0. ``timeout`` is in seconds. What cannot be honoured is an error; None sets nothing.
+    ``do_sample=False`` is temperature 0. ``timeout`` is in seconds. What cannot be honoured is an error; None sets
+    nothing.
     """
     options: Dict[str, Any] = {}
     bound: Optional[int] = None

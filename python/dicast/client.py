@@ -10,8 +10,16 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from ._http import Refused, exchange
-from .errors import BatchError, DicastError, InvalidConfigError, InvalidRequestError, InvalidVerdictError, PartialVerdict
-from .errors import error_of, partial_of
+from .errors import (
+    BatchError,
+    DicastError,
+    InvalidConfigError,
+    InvalidRequestError,
+    InvalidVerdictError,
+    PartialVerdict,
+    error_of,
+    partial_of,
+)
 from .models import RewardRequest, RewardResult
 
 __all__ = ["Client"]

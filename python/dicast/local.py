@@ -105,10 +105,10 @@ class Judge:
     ) -> List[RewardResult]:
         """Judges many requests at once, and waits for all. The results are in the order of the requests.
 
-        A request is a :class:`RewardRequest`, or a mapping with ``principle``, ``prompt``, ``responses`` and, if wanted,
-        ``mask_responses``. ``generation`` counts for all. Where some fail, a :class:`BatchError` has the results of the
-        others, or, with ``return_exceptions``, their errors stand in the list. ``batch_size`` is taken for the sake of
-        programs that set it: the engine forms its batches itself.
+        A request is a :class:`RewardRequest`, or a mapping with ``principle``, ``prompt``, ``responses`` and, if
+        wanted, ``mask_responses``. ``generation`` counts for all. Where some fail, a :class:`BatchError` has the
+        results of the others, or, with ``return_exceptions``, their errors stand in the list. ``batch_size`` is
+        taken for the sake of programs that set it: the engine forms its batches itself.
         """
         tickets: List[Any] = []
         try:
@@ -132,7 +132,7 @@ class Judge:
         mask_responses: bool = True,
         **generation: Any,
     ) -> RewardResult:
-        """As :meth:`judge`, without blocking the event loop and without a thread. Cancelling it cancels the judgment."""
+        """As :meth:`judge`, without blocking the event loop or a thread. Cancelled, it cancels the judgment."""
         options = self._options(mask_responses, generation)
         call = _Call(self._handle, _library.request_new(principle, prompt, responses, options))
         try:
@@ -440,8 +440,7 @@ _calls: Dict[int, _Call] = {}
 _numbers = itertools.count(1)
 
 
-@ffi.callback("dicast_callback")  # type: ignore[untyped-decorator, unused-ignore]
-def _on_outcome(user_data: Any, _status: int, verdict: Any, error: Any) -> None:
+def _take_outcome(user_data: Any, _status: int, verdict: Any, error: Any) -> None:
     outcome = owned("verdict", verdict) if verdict else None
     failure = error_taken(error) if error else None
     call = _calls.pop(int(ffi.cast("uintptr_t", user_data)), None)
@@ -452,6 +451,10 @@ def _on_outcome(user_data: Any, _status: int, verdict: Any, error: Any) -> None:
             pass  # The loop was closed: nobody waits.
 
 
+#: What the library calls. Never freed: it serves all judges for as long as the program runs.
+_on_outcome = ffi.callback("dicast_callback", _take_outcome)
+
+
 _LEVELS = {
     lib.DICAST_LOG_ERROR: logging.ERROR,
     lib.DICAST_LOG_WARN: logging.WARNING,
@@ -460,9 +463,11 @@ _LEVELS = {
 }
 
 
-@ffi.callback("dicast_log_callback")  # type: ignore[untyped-decorator, unused-ignore]
-def _on_log(_user_data: Any, level: int, line: Any) -> None:
+def _take_line(_user_data: Any, level: int, line: Any) -> None:
     _LOGGER.log(_LEVELS.get(level, logging.INFO), "%s", text_of(line))
+
+
+_on_log = ffi.callback("dicast_log_callback", _take_line)
 
 
 _judges: "weakref.WeakSet[Judge]" = weakref.WeakSet()
@@ -501,8 +506,8 @@ def from_pretrained(
 ) -> Judge:
     """Opens a judge.
 
-    ``model_name_or_path`` is the path of a GGUF file, or a name on the Hugging Face hub; ``revision``, ``cache_dir`` and
-    ``token`` count there. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
+    ``model_name_or_path`` is the path of a GGUF file, or a name on the Hugging Face hub; ``revision``, ``cache_dir``
+    and ``token`` count there. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
     Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets options of every request.
     ``profile``, ``options``, ``verdict``, ``limits`` and ``local`` are those of :class:`Judge`.
 

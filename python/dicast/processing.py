@@ -58,7 +58,10 @@ def prepare_chat_messages(
     check(lib.dicast_prompt_new(Profile.of(profile).handle, request, out, error), error)
     made = owned("prompt", out[0])
     messages = [
-        {"role": text_of(lib.dicast_prompt_role(made, index)), "content": text_of(lib.dicast_prompt_content(made, index))}
+        {
+            "role": text_of(lib.dicast_prompt_role(made, index)),
+            "content": text_of(lib.dicast_prompt_content(made, index)),
+        }
         for index in range(lib.dicast_prompt_count(made))
     ]
     # The aliases belong to the prompt, which lives until they are read.
@@ -100,7 +103,9 @@ def _masked2real(aliases: Any) -> Dict[str, str]:
 
 
 _SCORES = re.compile(r"""["']?\bscores["']?\s*:\s*\{(?P<body>[^{}]*)\}""", re.IGNORECASE)
-_NAME = re.compile(r"""(?:^|,)\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s"',:]+))\s*:""")
+_NAME = re.compile(
+    r"""(?:^|,)\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s"',:]+))\s*:"""
+)
 
 
 def _scored_names(text: str) -> List[str]:

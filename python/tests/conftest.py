@@ -12,7 +12,6 @@ from typing import Any, Dict, Iterator
 import pytest
 
 import dicast
-
 from support import MODEL, ROOT
 
 
@@ -37,7 +36,7 @@ class Anything:
 
 @pytest.fixture(scope="session")
 def reference() -> Any:
-    """The modules `processing` and `models` of the real reference package, without its __init__, which imports torch."""
+    """The modules `processing` and `models` of the real reference, without its __init__, which imports torch."""
     stand_ins = {"numpy": (), "scipy": (), "scipy.stats": ("kendalltau", "spearmanr"), "pydantic": ("BaseModel",)}
     before = dict(sys.modules)
     for name, attributes in stand_ins.items():

@@ -1,4 +1,4 @@
-"""The HTTP client, against a server with the reference's routes and a real judge, and against servers that misbehave."""
+"""The HTTP client, against a server with the reference's routes and a real judge, and against worse ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 import dicast
-
 from server import judged, serving
 
 GOOD = {"thoughts": "t", "results": {"scores": {"a": 5, "b": 2.5}, "best-to-worst": ["a", "b"]}}
@@ -98,7 +97,12 @@ def test_a_batch_keeps_what_was_judged() -> None:
         (500, {"detail": "broken"}, dicast.EngineError, 3),
         (503, {}, dicast.OverloadedError, 3),
         (422, {"error": {"kind": "context_overflow", "message": "9000 tokens"}}, dicast.ContextOverflowError, 1),
-        (502, {"error": {"kind": "invalid_verdict", "message": "m", "partial": {"raw": "r"}}}, dicast.InvalidVerdictError, 3),
+        (
+            502,
+            {"error": {"kind": "invalid_verdict", "message": "m", "partial": {"raw": "r"}}},
+            dicast.InvalidVerdictError,
+            3,
+        ),
         (500, {"error": {"kind": "of a later release", "message": "m"}}, dicast.DicastError, 3),
     ],
 )

@@ -70,8 +70,12 @@ def reference_functions() -> List[Any]:
     return found
 
 
-@pytest.mark.parametrize("module, owner, definition", reference_functions(), ids=lambda value: getattr(value, "name", value))
-def test_whatever_the_reference_takes_is_taken_in_its_place(module: str, owner: Any, definition: ast.FunctionDef) -> None:
+@pytest.mark.parametrize(
+    "module, owner, definition", reference_functions(), ids=lambda value: getattr(value, "name", value)
+)
+def test_whatever_the_reference_takes_is_taken_in_its_place(
+    module: str, owner: Any, definition: ast.FunctionDef
+) -> None:
     place = importlib.import_module(f"dicast.{module}")
     ours = getattr(getattr(place, owner) if owner else place, definition.name)
     signature = inspect.signature(ours)
@@ -85,7 +89,17 @@ def test_whatever_the_reference_takes_is_taken_in_its_place(module: str, owner: 
         assert any(value.kind is value.VAR_KEYWORD for value in signature.parameters.values())
 
 
-TEXTS = ["", "plain", "Zoë's “naïve” café", "tab\tnew\nline", 'quote " and \\ backslash', "\u2028 \x7f \x00 \x1f", "日本 🙂", "</think>", "model-1"]
+TEXTS = [
+    "",
+    "plain",
+    "Zoë's “naïve” café",
+    "tab\tnew\nline",
+    'quote " and \\ backslash',
+    "\u2028 \x7f \x00 \x1f",
+    "日本 🙂",
+    "</think>",
+    "model-1",
+]
 
 
 def requests(seed: int) -> Dict[str, Any]:
@@ -163,7 +177,8 @@ def test_a_policy_reads_more() -> None:
 
 
 def test_names_are_found_where_nobody_gives_them() -> None:
-    loose = "<think>{'scores': {'x': 1}}</think>{'scores': {'a b': 2, \"c\\\"d\": 4, e: 1}, 'best-to-worst': ['c\"d', 'a b', 'e']}"
+    scores, ranking = """{'a b': 2, "c\\"d": 4, e: 1}""", """['c"d', 'a b', 'e']"""
+    loose = f"<think>{{'scores': {{'x': 1}}}}</think>{{'scores': {scores}, 'best-to-worst': {ranking}}}"
     assert dicast.parse_rewardanything_output(loose).scores == {"a b": 2, 'c"d': 4, "e": 1}
     with pytest.raises(dicast.InvalidVerdictError):
         dicast.parse_rewardanything_output("no verdict")

@@ -19,7 +19,6 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 import dicast
-
 from support import CONCISE, MODEL, ROOT
 
 #: More than any wait here takes, in seconds.
@@ -51,7 +50,11 @@ def test_a_verdict_is_complete(judge: dicast.Judge, example: Dict[str, Any]) -> 
         assert distribution is not None and expected is not None
         assert len(distribution) == 5 and sum(distribution) == pytest.approx(1)
         assert expected == pytest.approx(sum(score * p for score, p in enumerate(distribution, 1)))
-    assert sorted(result.aliases.values()) == sorted(names) and list(result.aliases) == ["model-1", "model-2", "model-3"]
+    assert sorted(result.aliases.values()) == sorted(names) and list(result.aliases) == [
+        "model-1",
+        "model-2",
+        "model-3",
+    ]
     assert result.usage.prompt_tokens > 100 and result.usage.verdict_tokens > 0 and result.timing.verdict > 0
     assert result.repairs == []
 
@@ -72,7 +75,11 @@ def test_names_can_be_anything(judge: dicast.Judge) -> None:
 
 def test_the_order_of_a_batch_is_that_of_the_requests(judge: dicast.Judge) -> None:
     requests: List[Any] = [
-        {"principle": CONCISE, "prompt": "Hi", "responses": {f"{number}-{n}": "x " * (n + 1) for n in range(number % 3 + 1)}}
+        {
+            "principle": CONCISE,
+            "prompt": "Hi",
+            "responses": {f"{number}-{n}": "x " * (n + 1) for n in range(number % 3 + 1)},
+        }
         for number in range(40)
     ]
     requests[7] = dicast.RewardRequest(**requests[7])
@@ -280,7 +287,9 @@ def test_ctrl_c_ends_the_wait_and_the_work(judge: dicast.Judge, example: Dict[st
 def test_closing_ends_what_is_pending(example: Dict[str, Any]) -> None:
     judge = dicast.from_pretrained(MODEL)
     outcomes: List[Any] = []
-    thread = threading.Thread(target=lambda: outcomes.extend(judge.judge_batch(many(example, 300), return_exceptions=True)))
+    thread = threading.Thread(
+        target=lambda: outcomes.extend(judge.judge_batch(many(example, 300), return_exceptions=True))
+    )
     thread.start()
     until(lambda: judge.stats().running > 0)
     judge.close()

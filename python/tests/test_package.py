@@ -15,7 +15,6 @@ import pytest
 import dicast
 from dicast import _hub, errors
 from dicast._library import ffi, lib, text_of
-
 from support import MODEL, ROOT
 
 HEADER = (ROOT / "include" / "dicast.h").read_text(encoding="utf-8")
@@ -46,7 +45,9 @@ def test_the_package_calls_by_the_header_as_it_is_now(declarations: str) -> None
     functions = set(re.findall(r"^[\w ]+?\**(dicast_\w+)\(", HEADER, re.MULTILINE))
     assert len(functions) > 80
     for name in functions:
-        ours, theirs = (kind.cname.replace("struct ", "") for kind in (types(lib, ffi, name), types(header, wanted, name)))
+        ours, theirs = (
+            kind.cname.replace("struct ", "") for kind in (types(lib, ffi, name), types(header, wanted, name))
+        )
         assert ours == theirs
     structs = set(re.findall(r"^typedef struct (dicast_\w+) \{", HEADER, re.MULTILINE))
     assert len(structs) > 5
@@ -131,6 +132,9 @@ def test_profiles(tmp_path: pathlib.Path) -> None:
         dicast.Profile.load(tmp_path / "nowhere.json")
 
 
+SPLIT = ["q/m-Q8_0-00001-of-00002.gguf", "q/m-Q8_0-00002-of-00002.gguf"]
+
+
 @pytest.mark.parametrize(
     "files, selector, chosen",
     [
@@ -138,14 +142,14 @@ def test_profiles(tmp_path: pathlib.Path) -> None:
         (["m-F16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"], None, ["m-Q8_0.gguf"]),
         (["m-F16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"], "q4_k_m", ["m-Q4_K_M.gguf"]),
         (["m-F16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"], "m-F16.gguf", ["m-F16.gguf"]),
-        (["q/m-Q8_0-00002-of-00002.gguf", "q/m-Q8_0-00001-of-00002.gguf"], "Q8_0", ["q/m-Q8_0-00001-of-00002.gguf", "q/m-Q8_0-00002-of-00002.gguf"]),
+        ([SPLIT[1], "q/m-F16.gguf", SPLIT[0]], "Q8_0", SPLIT),
         (["m-F16.gguf", "n-F16.gguf"], None, None),
         (["a-Q8_0.gguf", "b-Q8_0.gguf"], "Q8_0", None),
         (["m-Q8_0.gguf"], "Q4_K", None),
         (["model.safetensors"], None, None),
         (["m-00001-of-00002.gguf"], None, None),
     ],
-)  # fmt: skip
+)
 def test_the_model_of_a_repository(files: Any, selector: Any, chosen: Any) -> None:
     if chosen is None:
         with pytest.raises(dicast.ModelNotFoundError):

@@ -18,7 +18,6 @@ import pytest
 import dicast
 from dicast.trainers import Rewards, Settings, openrlhf, slime, trl, verl
 from dicast.trainers._settings import Default
-
 from server import judged, serving
 from support import CONCISE, MODEL, ROOT
 
@@ -80,8 +79,8 @@ class Failing:
 
 
 def ordered(rewards: Any) -> bool:
-    """Whether the rewards of `TEXTS` say that the short one is better than the long one: the demonstration judge, which is
-    small, is sure of that much."""
+    """Whether the short one of `TEXTS` has a better reward than the long one: the demonstration judge, which is small,
+    is sure of that much."""
     return bool(rewards[1] > rewards[0])
 
 
@@ -141,9 +140,14 @@ def test_trl_conversations(counted: Counted) -> None:
     assert request["prompt"] == "How do I learn Python?" and list(request["responses"].values()) == TEXTS
     turns = [
         {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": [{"type": "text", "text": "Hi "}, {"type": "image"}, {"type": "text", "text": "you"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Hi "}, {"type": "image"}, {"type": "text", "text": "you"}],
+        },
     ]
-    tools = [[{"role": "assistant", "content": "a"}, {"role": "tool", "content": "7"}, {"role": "assistant", "content": "b"}]]
+    tools = [
+        [{"role": "assistant", "content": "a"}, {"role": "tool", "content": "7"}, {"role": "assistant", "content": "b"}]
+    ]
     GrpoTrainer([trl.reward_func(counted, CONCISE)]).rewards([turns], tools)
     assert counted.requests[1]["prompt"] == "system: Be kind.\n\nuser: Hi you"
     assert counted.requests[1]["responses"] == {"1": "a\n\nb"}
@@ -152,7 +156,10 @@ def test_trl_conversations(counted: Counted) -> None:
 def test_trl_principles_come_from_the_data_set(counted: Counted) -> None:
     trainer = GrpoTrainer([trl.reward_func(counted, lambda sample: f"Prefer {sample['style']} responses.")])
     trainer.rewards(["q"] * 4, ["a", "b", "c", "d"], style=["short", "short", "long", "long"])
-    assert [request["principle"] for request in counted.requests] == ["Prefer short responses.", "Prefer long responses."]
+    assert [request["principle"] for request in counted.requests] == [
+        "Prefer short responses.",
+        "Prefer long responses.",
+    ]
     trainer.rewards(["q"] * 2, ["a", "b"], style=["x", "x"], principle=["Be kind.", "Be kind."])
     assert counted.requests[-1]["principle"] == "Be kind."
     with pytest.raises(dicast.InvalidRequestError, match="no principle"):
@@ -169,10 +176,10 @@ def test_trl_groups_of_a_repeated_prompt(counted: Counted) -> None:
 def test_trl_a_failed_group_is_none_and_never_a_number(counted: Counted) -> None:
     function = trl.reward_func(counted, CONCISE)
     prompts = ["How do I learn Python?"] * 3 + ["x " * 3000] * 2
-    rewards = function(prompts=prompts, completions=TEXTS + ["a", "b"], completion_ids=[[1]] * 5)
+    rewards = function(prompts=prompts, completions=[*TEXTS, "a", "b"], completion_ids=[[1]] * 5)
     assert rewards[3:] == [None, None] and ordered(rewards[:3])
     trainer = GrpoTrainer([function])
-    (row,) = trainer.rewards(prompts, TEXTS + ["a", "b"])
+    (row,) = trainer.rewards(prompts, [*TEXTS, "a", "b"])
     assert [math.isnan(reward) for reward in row] == [False] * 3 + [True] * 2
     assert trainer.metrics == {"dicast/failed": [0.4]}
     assert "context" in trainer.extra["dicast/reasoning"][4]
@@ -302,7 +309,9 @@ def test_verl_asynchronous(counted: Counted) -> None:
 
 def test_verl_batch(counted: Counted) -> None:
     compute_score = verl.batch(Settings(counted, CONCISE))
-    samples = [verl_sample(text, prompt) for text in TEXTS for prompt in ("How do I learn Python?", "How do I learn Rust?")]
+    samples = [
+        verl_sample(text, prompt) for text in TEXTS for prompt in ("How do I learn Python?", "How do I learn Rust?")
+    ]
     results = compute_score(
         data_sources=[sample["data_source"] for sample in samples],
         solution_strs=[sample["solution_str"] for sample in samples],
@@ -351,13 +360,17 @@ def query(prompt: str, text: str) -> str:
     return f"{prompt}{text}<|im_end|>\n<|endoftext|>"
 
 
-CHAT = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHow do I learn Python?<|im_end|>\n<|im_start|>assistant\n"
+CHAT = (
+    "<|im_start|>system\nBe kind.<|im_end|>\n"
+    "<|im_start|>user\nHow do I learn Python?<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
 
 
 def test_openrlhf_batch(counted: Counted) -> None:
     reward_func = openrlhf.make_reward_func(Settings(counted, CONCISE))
     prompts = [CHAT] * 3 + ["Plain prompt: "]
-    result = reward_func([query(prompt, text) for prompt, text in zip(prompts, TEXTS + ["Hi."])], prompts, [None] * 4)
+    result = reward_func([query(prompt, text) for prompt, text in zip(prompts, [*TEXTS, "Hi."])], prompts, [None] * 4)
     assert counted.sizes() == [3, 1] and ordered(result["rewards"]) and result["scores"] == result["rewards"]
     assert result["extra_logs"] == {"dicast_judged": [1.0] * 4}
     assert counted.requests[0]["prompt"] == "How do I learn Python?"
@@ -412,7 +425,9 @@ def test_slime_group(counted: Counted) -> None:
     conversation = [{"role": "user", "content": "How do I learn Python?"}]
     samples = [Sample(prompt=conversation, response="a", metadata={"principle": "Be kind."})]
     asyncio.run(group_rewards(args, samples))
-    assert counted.requests[-1]["principle"] == "Be kind." and counted.requests[-1]["prompt"] == "How do I learn Python?"
+    assert (
+        counted.requests[-1]["principle"] == "Be kind." and counted.requests[-1]["prompt"] == "How do I learn Python?"
+    )
 
 
 def test_slime_single_samples_wait_for_their_group(counted: Counted) -> None:

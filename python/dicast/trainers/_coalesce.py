@@ -1,6 +1,6 @@
 """Single samples, held back until those of their prompt are there, so that they can be judged together.
 
-A group is judged when it is complete, or when its first sample has waited for the window: nobody waits longer for others.
+A group is judged when it is complete, or when its first sample has waited for the window.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import Dict, Hashable, List, Optional, Set, Tuple
+from typing import Dict, Hashable, List, Optional, Set
 
 from ._groups import Group, Judged
 from ._settings import Settings

@@ -22,7 +22,9 @@ class JudgeLike(Protocol):
     def judge_batch(self, requests: Sequence[Any], *, return_exceptions: bool = ..., **options: Any) -> List[Any]:
         """Judges many requests."""
 
-    async def ajudge_batch(self, requests: Sequence[Any], *, return_exceptions: bool = ..., **options: Any) -> List[Any]:
+    async def ajudge_batch(
+        self, requests: Sequence[Any], *, return_exceptions: bool = ..., **options: Any
+    ) -> List[Any]:
         """Judges many requests without blocking."""
 
 

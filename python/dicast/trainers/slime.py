@@ -6,8 +6,8 @@
 These take their settings from the environment (:class:`dicast.trainers.Settings`); a module of your own makes them of
 settings with :func:`make_group_rewards` and :func:`make_reward`. With ``--group-rm``, the natural form for a listwise
 judge, the samples of one prompt are judged together. Without it slime asks for one sample at a time: it waits for the
-others of its group (``args.n_samples_per_prompt``, else ``group_size``), ``window`` at most. The principle is that of the
-sample's ``metadata``, where there is one, before that of the settings.
+others of its group (``group_size`` of the settings, or if that is 1 ``args.n_samples_per_prompt``), ``window`` at most.
+The principle is that of the sample's ``metadata``, where there is one, before that of the settings.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
 """TRL: reward functions of GRPOTrainer and its like, and the judges of TRL up to 1.0.
 
+::
+
     from dicast.trainers.trl import reward_func
 
     trainer = GRPOTrainer(reward_funcs=reward_func(judge, "Prefer short answers that are right."), …)
+
+Conversations are judged by what the user and the assistant say in them.
 """
 
 from __future__ import annotations
@@ -10,8 +14,17 @@ from __future__ import annotations
 import logging
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence
 
-from ._groups import Group, Judged, JudgeLike, Principle, Rewards, grouped, principle_of, text_of_completion
-from ._groups import text_of_prompt
+from ._groups import (
+    Group,
+    Judged,
+    JudgeLike,
+    Principle,
+    Rewards,
+    grouped,
+    principle_of,
+    text_of_completion,
+    text_of_prompt,
+)
 
 __all__ = ["PairwiseJudge", "RankJudge", "async_reward_func", "reward_func"]
 

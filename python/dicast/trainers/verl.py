@@ -5,7 +5,7 @@
 
 The functions of this file take their settings from the environment (:class:`dicast.trainers.Settings`); a file of your
 own makes them of settings with :func:`single`, :func:`asynchronous` and :func:`batch`. veRL hands over no prompt: it is
-looked for in ``extra_info``, under ``prompt``, ``raw_prompt``, ``question`` or ``problem``, or comes from ``prompt_of``.
+looked for in ``extra_info`` under ``prompt``, ``raw_prompt``, ``question`` or ``problem``, or ``prompt_of`` makes it.
 The principle is that of ``extra_info``, where there is one, before that of the settings.
 """
 
@@ -45,7 +45,9 @@ def single(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable
     return compute_score
 
 
-def asynchronous(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable[..., Awaitable[Dict[str, float]]]:
+def asynchronous(
+    settings: Settings, prompt_of: Optional[PromptOf] = None
+) -> Callable[..., Awaitable[Dict[str, float]]]:
     """As :func:`single`, for veRL to await: no thread is held while a sample waits."""
     coalescer = LoopCoalescer(settings)
 

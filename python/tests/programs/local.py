@@ -31,7 +31,9 @@ print(f"Scores: {result.scores}")
 print(f"Best to worst: {result.ranking}")
 print(f"Reasoning: {result.reasoning}")
 
-shown = reward_model.judge(principle=principle, prompt=prompt, responses=responses, mask_responses=False, max_new_tokens=64)
+shown = reward_model.judge(
+    principle=principle, prompt=prompt, responses=responses, mask_responses=False, max_new_tokens=64
+)
 assert set(shown.scores) == set(responses)
 
 requests = [{"principle": principle, "prompt": f"{prompt} ({n})", "responses": responses} for n in range(9)]
