@@ -137,7 +137,8 @@ thread() {
     triple=$(rustc -vV | sed -n 's/^host: //p')
     built=$target/sanitize
     RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=$built \
-        rustup run nightly cargo build --quiet --release --lib -Zbuild-std --target "$triple" ||
+        rustup run nightly cargo build --quiet --release --lib --no-default-features --features local \
+        -Zbuild-std --target "$triple" ||
         fail "the library cannot be built with ThreadSanitizer: rustup toolchain install nightly -c rust-src"
     shared_library "$built/$triple/release/libdicast.so"
     nm -D "$place/lib/libdicast.so" | grep -q ' U __tsan_' || fail "the library is not instrumented"
