@@ -42,17 +42,20 @@ def fetch(
     assert match is not None, name
     repo, selector = match["repo"], match["selector"]
     where = {"revision": match["revision"] or revision, "cache_dir": cache_dir, "token": token}
+    # What is raised where the hub cannot be reached are the errors of the HTTP library that its client stands on, which
+    # is another one from release to release.
     try:
-        files = huggingface_hub.HfApi().list_repo_files(repo, revision=where["revision"], token=token)
-    except errors.HfHubHTTPError as error:
+        info = huggingface_hub.HfApi().model_info(repo, revision=where["revision"], timeout=30.0, token=token)
+        files = [file.rfilename for file in info.siblings or ()]
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise ModelNotFoundError(f"{name}: {error}") from error
-    except OSError:
+    except Exception:
         files = _cached(huggingface_hub, repo, where)
     parts = choose(files, selector, repo)
     profile = _profile(files, parts[0])
     try:
         paths = [str(huggingface_hub.hf_hub_download(repo, file, **where)) for file in parts + profile]
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:
         raise NetworkError(f"{name}: {error}") from error
     return paths[0]
 
@@ -61,7 +64,7 @@ def _cached(hub: Any, repo: str, where: Any) -> List[str]:
     """The files of a repository that are in the cache."""
     try:
         root = Path(hub.snapshot_download(repo, local_files_only=True, **where))
-    except OSError as error:
+    except Exception as error:
         raise NetworkError(f"{repo}: the hub cannot be reached, and nothing of it is in the cache") from error
     return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
 

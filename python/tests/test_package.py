@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pathlib
 import re
 import subprocess
@@ -163,3 +164,27 @@ def test_names_on_the_hub() -> None:
         assert _hub.is_reference(name), name
     for name in ("o", "o/r/s", "./o/r", "../r", "o/r:", "/o/r"):
         assert not _hub.is_reference(name), name
+
+
+def test_a_model_of_the_hub_comes_from_the_cache_without_a_network(tmp_path: pathlib.Path) -> None:
+    repository, commit = tmp_path / "hub" / "models--o--demo", "a" * 40
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    for file in (MODEL, MODEL.with_suffix(".profile.json")):
+        (snapshot / file.name).symlink_to(file)
+    program = """
+import dicast
+with dicast.from_pretrained("o/demo") as judge:
+    print(judge.profile["name"], judge.judge("Prefer short responses.", "Hi", {"a": "b"}).ranking)
+for name in ("o/demo:Q4_K_M", "o/none"):
+    try:
+        dicast.from_pretrained(name)
+    except dicast.DicastError as error:
+        print(error.kind)
+"""
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment)
+    assert (done.stdout.splitlines(), done.stderr) == (["dicast-demo ['a']", "model_not_found", "network"], "")
