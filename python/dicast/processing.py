@@ -9,6 +9,16 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import _library
 from ._library import check, ffi, lib, owned, text_of
+from ._quality import (
+    analyze_prediction_quality,
+    calculate_weighted_pair_penalty,
+    check_ranking_consistency,
+    extract_json_by_brackets,
+    extract_json_content,
+    fix_json_format,
+    format_reward,
+    safe_parse_json,
+)
 from .errors import InvalidVerdictError, PartialVerdict
 from .models import RewardRequest, RewardResult
 from .profiles import Profile
@@ -17,9 +27,17 @@ __all__ = [
     "SYSTEM_PROMPT",
     "RewardRequest",
     "RewardResult",
+    "analyze_prediction_quality",
+    "calculate_weighted_pair_penalty",
+    "check_ranking_consistency",
+    "extract_json_by_brackets",
+    "extract_json_content",
+    "fix_json_format",
+    "format_reward",
     "make_masked_responses",
     "parse_rewardanything_output",
     "prepare_chat_messages",
+    "safe_parse_json",
 ]
 
 #: A profile, or the path of one; None is the built-in one.
