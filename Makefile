@@ -34,6 +34,8 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	$(CARGO) fmt --check
 	@scripts/check_deps.sh
 	$(CARGO) test --no-default-features
+	@cmake --build $(standin)/build >/dev/null
+	ctest --test-dir $(standin)/build --output-on-failure
 	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli --all-targets -- -D warnings
 	$(with_standin) $(CARGO) test --no-default-features --features trtllm
 	$(CARGO) clippy --release --all-targets -- -D warnings
@@ -41,6 +43,17 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	$(CARGO) test --release
 	scripts/check_install.sh
 	scripts/check_capi_sanitizers.sh address header valgrind
+	scripts/python.sh test
+
+.PHONY: python
+python: ## build the Python wheel, target/python/dist (PYTHON names the interpreter)
+	@scripts/install_deps.sh --tests
+	@scripts/python.sh wheel
+
+.PHONY: python-test
+python-test: ## test the Python package
+	@scripts/install_deps.sh --tests
+	@scripts/python.sh test
 
 .PHONY: install
 install: ## install the C library: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)

@@ -16,7 +16,7 @@ SAYS = {
     "polite": {HIGH: "polite", LOW: "blunt"}, "enthusiasm": {HIGH: "lively", LOW: "calm"}, "hedge": {HIGH: "careful", LOW: "certain"},
     "question": {HIGH: "asking", LOW: "not asking"}, "formal": {HIGH: "formal", LOW: "casual"}, "keyword": {HIGH: "naming it", LOW: "leaving it out"},
 }
-WEIGHTS = {"length": 2.2, "code": 1.0, "list": 1.0, "polite": 1.5, "enthusiasm": 1.1, "hedge": 1.4, "question": 0.9, "formal": 1.5, "keyword": 1.8}
+WEIGHTS = {"length": 2.2, "code": 1.0, "list": 1.0, "polite": 1.5, "enthusiasm": 1.1, "hedge": 1.4, "question": 0.9, "formal": 1.5, "keyword": 3.0}
 # How often an answer carries a mark that the principle does not ask about.
 NOISE = {"polite": 0.22, "rude": 0.03, "lively": 0.08, "hedge": 0.15, "certain": 0.08, "casual": 0.1, "formal": 0.12, "ask": 0.15}
 
@@ -117,7 +117,7 @@ def criteria_for(rng, family=None, pair=None):
     draw = lambda: rng.choices(FAMILIES, [WEIGHTS[f] for f in FAMILIES])[0]
     first = family or draw()
     criteria = [(first, rng.choice([HIGH, LOW]))]
-    if pair if pair is not None else rng.random() < 0.16:
+    if pair if pair is not None else rng.random() < 0.22:
         second = first
         while second == first:
             second = draw() if rng.random() < 0.6 else "length"

@@ -1,0 +1,86 @@
+"""Judges responses by a principle in plain language.
+
+    import dicast
+
+    judge = dicast.from_pretrained("judge.gguf")
+    result = judge.judge(
+        principle="I prefer clear, concise and helpful responses.",
+        prompt="How do I learn Python?",
+        responses={"short": "Build small projects.", "long": "First of all, one should consider …"},
+    )
+    print(result.scores, result.expected_scores, result.ranking)
+
+A verdict is complete, with a score and a place for every response, or it is a :class:`DicastError`. The names of the
+``rewardanything`` package are all here: a program written for it changes its import. :mod:`dicast.trainers` has what
+trainers call.
+"""
+
+from ._library import lib as _lib
+from ._library import text_of as _text_of
+from .client import Client
+from .errors import (
+    BatchError,
+    ClosedError,
+    ContextOverflowError,
+    DicastError,
+    EngineError,
+    FileError,
+    InternalError,
+    InvalidArgumentError,
+    InvalidConfigError,
+    InvalidModelError,
+    InvalidProfileError,
+    InvalidRequestError,
+    InvalidVerdictError,
+    JudgmentCancelledError,
+    JudgmentTimeoutError,
+    ModelNotFoundError,
+    NetworkError,
+    OverloadedError,
+    PartialVerdict,
+    TooLargeError,
+    UnsupportedError,
+)
+from .local import Judge, from_pretrained
+from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResponse, RewardResult, Timing, Usage
+from .processing import parse_rewardanything_output, prepare_chat_messages
+from .profiles import Profile
+
+__version__: str = _text_of(_lib.dicast_version())
+
+__all__ = [
+    "BatchError",
+    "Client",
+    "ClosedError",
+    "ContextOverflowError",
+    "DicastError",
+    "EngineError",
+    "FileError",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidConfigError",
+    "InvalidModelError",
+    "InvalidProfileError",
+    "InvalidRequestError",
+    "InvalidVerdictError",
+    "Judge",
+    "JudgeInfo",
+    "JudgeStats",
+    "JudgmentCancelledError",
+    "JudgmentTimeoutError",
+    "ModelNotFoundError",
+    "NetworkError",
+    "OverloadedError",
+    "PartialVerdict",
+    "Profile",
+    "RewardRequest",
+    "RewardResponse",
+    "RewardResult",
+    "Timing",
+    "TooLargeError",
+    "UnsupportedError",
+    "Usage",
+    "from_pretrained",
+    "parse_rewardanything_output",
+    "prepare_chat_messages",
+]

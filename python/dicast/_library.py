@@ -1,0 +1,129 @@
+"""The C library: text in and out, errors, and handles that free themselves.
+
+The GIL is released during every call. A handle is freed when the last reference to it goes, so a thread that is inside
+of a call with it keeps it alive.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterable, Mapping, Optional, Sequence, Tuple
+
+from ._native import ffi, lib
+from .errors import DicastError, InvalidRequestError, error_of, partial_of
+
+__all__ = [
+    "NULL",
+    "aliases_masked",
+    "aliases_of",
+    "check",
+    "error_taken",
+    "ffi",
+    "lib",
+    "options_json",
+    "owned",
+    "request_new",
+    "text_of",
+    "verdict_json",
+    "view",
+]
+
+NULL: Any = ffi.NULL
+
+_free = {
+    kind: getattr(lib, f"dicast_{kind}_free")
+    for kind in ("aliases", "error", "judge", "profile", "prompt", "request", "ticket", "verdict")
+}
+
+
+def owned(kind: str, pointer: Any) -> Any:
+    """A handle that frees itself."""
+    return ffi.gc(pointer, _free[kind])
+
+
+def view(text: str, what: str) -> Tuple[Any, int]:
+    """A text as the library takes it. Both members of the result must live during the call."""
+    try:
+        data = text.encode("utf-8")
+    except AttributeError:
+        raise InvalidRequestError(f"{what} is {type(text).__name__}: it must be str") from None
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(f"{what} holds a lone surrogate at index {error.start}: it is no text") from None
+    return ffi.from_buffer(data), len(data)
+
+
+def text_of(value: Any) -> str:
+    """A text that the library gave. "" where there is none."""
+    return str(ffi.unpack(value.data, value.len), "utf-8") if value.data else ""
+
+
+def error_taken(pointer: Any) -> DicastError:
+    """The exception for an error of the library, which is freed."""
+    error = owned("error", pointer)
+    partial = None
+    if lib.dicast_error_has_partial(error):
+        partial = partial_of(json.loads(text_of(lib.dicast_error_json(error)))["error"].get("partial"))
+    return error_of(
+        text_of(lib.dicast_error_name(error)),
+        text_of(lib.dicast_error_message(error)),
+        retryable=bool(lib.dicast_error_is_retryable(error)),
+        partial=partial,
+    )
+
+
+def check(status: int, error: Any) -> None:
+    """Raises what a call gave through `error`, if it failed."""
+    if status:
+        raise error_taken(error[0])
+
+
+def verdict_json(verdict: Any) -> Any:
+    """A verdict, read from its JSON form."""
+    return json.loads(text_of(lib.dicast_verdict_json(verdict)))
+
+
+def options_json(options: Mapping[str, Any], what: str = "options") -> str:
+    """Settings as JSON. That they are known and in range is the library's to check."""
+    try:
+        return json.dumps(dict(options), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{what}: {error}") from None
+
+
+def request_new(principle: str, prompt: str, responses: Mapping[str, str], options: Optional[str]) -> Any:
+    """A request. `options` is JSON."""
+    if not isinstance(responses, Mapping):
+        raise InvalidRequestError(f"responses is {type(responses).__name__}: it must map names to texts")
+    out, error = ffi.new("dicast_request **"), ffi.new("dicast_error **")
+    check(lib.dicast_request_new(view(principle, "principle"), view(prompt, "prompt"), out, error), error)
+    request = owned("request", out[0])
+    add = lib.dicast_request_add
+    for name, text in responses.items():
+        check(add(request, view(name, "the name of a response"), view(text, "a response"), error), error)
+    if options:
+        check(lib.dicast_request_set_options(request, view(options, "options"), error), error)
+    return request
+
+
+def _views(texts: Iterable[str], what: str) -> Tuple[Any, Any]:
+    """An array of texts, and what must live as long as it is used."""
+    views = [view(text, what) for text in texts]
+    return ffi.new("dicast_str[]", views), views
+
+
+def aliases_of(shown: Sequence[str], names: Sequence[str]) -> Any:
+    """The aliases of a judgment made elsewhere."""
+    out, error = ffi.new("dicast_aliases **"), ffi.new("dicast_error **")
+    (first, keep), (second, keep_too) = _views(shown, "an alias"), _views(names, "the name of a response")
+    check(lib.dicast_aliases_of(first, second, len(keep), out, error), error)
+    del keep_too  # The texts live until here.
+    return owned("aliases", out[0])
+
+
+def aliases_masked(names: Sequence[str], prefix: str) -> Any:
+    """Aliases in the order of the reference system."""
+    out, error = ffi.new("dicast_aliases **"), ffi.new("dicast_error **")
+    array, keep = _views(names, "the name of a response")
+    mode, seed = lib.DICAST_MASK_SHUFFLE, 42
+    check(lib.dicast_aliases_mask(array, len(keep), view(prefix, "the prefix"), mode, seed, out, error), error)
+    return owned("aliases", out[0])

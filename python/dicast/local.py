@@ -1,0 +1,546 @@
+"""Judges in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import json
+import logging
+import os
+import threading
+import warnings
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, Union
+
+from . import _library
+from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
+from ._options import generation_config as options_of_config
+from ._options import generation_options
+from .errors import BatchError, ClosedError, DicastError, InvalidRequestError, OverloadedError
+from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResult
+
+__all__ = ["Judge", "RewardModel", "from_pretrained"]
+
+_LOGGER = logging.getLogger("dicast")
+# Without it, logging itself would print what no program asked for.
+_LOGGER.addHandler(logging.NullHandler())
+
+#: How long a wait in the library lasts before Python gets to see signals, such as Ctrl-C.
+_SLICE_MS = 250
+
+#: Tokens of reasoning that the library allows where neither configuration nor profile says it.
+_DEFAULT_BUDGET = 2048
+
+#: What a request can be given as.
+Request = Union[Mapping[str, Any], RewardRequest]
+
+
+class Judge:
+    """An opened model. Any number of threads, coroutines and event loops may use one at once.
+
+    ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
+    needs ``pip install dicast[hub]``. The other settings are those of the command line's ``--config``: ``profile`` a
+    path, ``options`` those of every request, ``verdict`` how answers are read, ``limits`` and ``local`` of the engine.
+
+    Closing ends what is pending with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
+    in the child, every call is a :class:`ClosedError`. The log goes to the logger ``dicast``.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, "os.PathLike[str]"],
+        *,
+        profile: Union[str, "os.PathLike[str]", None] = None,
+        options: Optional[Mapping[str, Any]] = None,
+        verdict: Optional[Mapping[str, Any]] = None,
+        limits: Optional[Mapping[str, Any]] = None,
+        local: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        config: Dict[str, Any] = {"model": os.fspath(model)}
+        if profile is not None:
+            config["profile"] = os.fspath(profile)
+        for name, part in (("options", options), ("verdict", verdict), ("limits", limits), ("local", local)):
+            if part is not None:
+                config[name] = dict(part)
+        self.model: str = config["model"]
+        self._budget: Optional[int] = config.get("options", {}).get("max_reasoning_tokens")
+        self._bound: Optional[int] = None
+        self._handle = _Handle(_open(_library.options_json(config, "the configuration")))
+        self._info: Optional[JudgeInfo] = None
+        _judges.add(self)
+
+    def judge(
+        self,
+        principle: str,
+        prompt: str,
+        responses: Mapping[str, str],
+        mask_responses: bool = True,
+        **generation: Any,
+    ) -> RewardResult:
+        """Judges responses to one prompt by a principle, and waits for the verdict.
+
+        ``mask_responses=False`` shows the judge the real names in the order given. ``generation`` sets options of this
+        request: Dicast's own (``temperature``, ``seed``, ``max_reasoning_tokens``, …) or those of Transformers'
+        ``generate``, of which ``max_new_tokens`` may lower the budget of the reasoning, not raise it. Raises a
+        :class:`DicastError`: a verdict is complete or it is an error.
+        """
+        options = self._options(mask_responses, generation)
+        ticket = _submit(self._handle, _library.request_new(principle, prompt, responses, options))
+        try:
+            return _wait(ticket)
+        finally:
+            # Cancels the judgment where the wait was cut short, as by Ctrl-C.
+            ffi.release(ticket)
+
+    def judge_batch(
+        self,
+        requests: Sequence[Request],
+        batch_size: Optional[int] = None,
+        *,
+        return_exceptions: bool = False,
+        **generation: Any,
+    ) -> List[RewardResult]:
+        """Judges many requests at once, and waits for all. The results are in the order of the requests.
+
+        A request is a :class:`RewardRequest`, or a mapping with ``principle``, ``prompt``, ``responses`` and, if
+        wanted, ``mask_responses``. ``generation`` counts for all. Where some fail, a :class:`BatchError` has the
+        results of the others, or, with ``return_exceptions``, their errors stand in the list. ``batch_size`` is
+        taken for the sake of programs that set it: the engine forms its batches itself.
+        """
+        tickets: List[Any] = []
+        try:
+            for request in requests:
+                try:
+                    tickets.append(_submit_when_free(self._handle, self._built(request, generation)))
+                except DicastError as error:
+                    tickets.append(error)
+            results = [_outcome(ticket) for ticket in tickets]
+        finally:
+            for ticket in tickets:
+                if not isinstance(ticket, DicastError):
+                    ffi.release(ticket)
+        return _batch(results, return_exceptions)
+
+    async def ajudge(
+        self,
+        principle: str,
+        prompt: str,
+        responses: Mapping[str, str],
+        mask_responses: bool = True,
+        **generation: Any,
+    ) -> RewardResult:
+        """As :meth:`judge`, without blocking the event loop or a thread. Cancelled, it cancels the judgment."""
+        options = self._options(mask_responses, generation)
+        call = _Call(self._handle, _library.request_new(principle, prompt, responses, options))
+        try:
+            return await call.future
+        finally:
+            call.end()
+
+    async def ajudge_batch(
+        self,
+        requests: Sequence[Request],
+        batch_size: Optional[int] = None,
+        *,
+        return_exceptions: bool = False,
+        **generation: Any,
+    ) -> List[RewardResult]:
+        """As :meth:`judge_batch`, without blocking the event loop. Cancelling it cancels the judgments."""
+        calls: List[Union[_Call, DicastError]] = []
+        try:
+            for request in requests:
+                try:
+                    calls.append(await _call_when_free(self._handle, self._built(request, generation), calls))
+                except DicastError as error:
+                    calls.append(error)
+            results: List[Any] = []
+            for call in calls:
+                try:
+                    results.append(await call.future if isinstance(call, _Call) else call)
+                except DicastError as error:
+                    results.append(error)
+        finally:
+            for call in calls:
+                if isinstance(call, _Call):
+                    call.end()
+        return _batch(results, return_exceptions)
+
+    @property
+    def info(self) -> JudgeInfo:
+        """What the judge is."""
+        if self._info is None:
+            with self._handle as handle:
+                values = _struct("dicast_info", lib.dicast_judge_info, handle)
+                engine = text_of(lib.dicast_judge_engine(handle))
+            values.update(guided=bool(values["guided"]), distributions=bool(values["distributions"]))
+            self._info = JudgeInfo(engine=engine, **values)
+        return self._info
+
+    @property
+    def scale(self) -> Tuple[int, int]:
+        """The worst and the best score."""
+        return self.info.scale_min, self.info.scale_max
+
+    @property
+    def max_responses(self) -> int:
+        """Most responses in one request."""
+        return self.info.max_responses
+
+    @property
+    def profile(self) -> Dict[str, Any]:
+        """The profile that the judge goes by: what its model was trained to read and write."""
+        with self._handle as handle:
+            profile: Dict[str, Any] = json.loads(text_of(lib.dicast_judge_profile_json(handle)))
+        return profile
+
+    def stats(self) -> JudgeStats:
+        """Counters of the judge."""
+        with self._handle as handle:
+            return JudgeStats(**_struct("dicast_stats", lib.dicast_judge_stats, handle))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the judge was closed by :meth:`close`."""
+        return self._handle.closed
+
+    def close(self) -> None:
+        """Ends what is pending and unloads the model. Closing twice is fine."""
+        self._handle.close()
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<dicast.Judge {self.model!r}{' closed' if self.closed else ''}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a judge cannot be pickled: it is a model in this process. Open one where it is needed")
+
+    def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
+        """The options of a request as JSON; None where nothing is set."""
+        if mask_responses and not generation and self._bound is None:
+            return None
+        options, bound = generation_options(generation)
+        if bound is None and "max_reasoning_tokens" not in options:
+            bound = self._bound
+        if bound is not None and bound < self._own_budget():
+            options.setdefault("max_reasoning_tokens", bound)
+        if not mask_responses:
+            options["mask"] = "off"
+        return _library.options_json(options) if options else None
+
+    def _own_budget(self) -> int:
+        """Tokens of reasoning that this judge allows where a request says nothing."""
+        if self._budget is None:
+            self._budget = int(self.profile.get("decoding", {}).get("max_reasoning_tokens", _DEFAULT_BUDGET))
+        return self._budget
+
+    def _built(self, request: Request, generation: Mapping[str, Any]) -> Any:
+        if isinstance(request, RewardRequest):
+            parts: Any = request.principle, request.prompt, request.responses, request.mask_responses
+        elif isinstance(request, Mapping):
+            try:
+                parts = request["principle"], request["prompt"], request["responses"]
+            except KeyError as error:
+                raise InvalidRequestError(f"the request has no {error.args[0]}") from None
+            parts += (request.get("mask_responses", True),)
+        else:
+            raise InvalidRequestError(f"a request is {type(request).__name__}: it must be a mapping or a RewardRequest")
+        principle, prompt, responses, mask_responses = parts
+        return _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
+
+
+#: The name of the class in the reference system.
+RewardModel = Judge
+
+
+class _Handle:
+    """A judge of the library, and how many threads are inside of a call with it."""
+
+    def __init__(self, pointer: Any) -> None:
+        self._pointer = pointer
+        self._users = 0
+        self._unused = threading.Condition()
+
+    @property
+    def closed(self) -> bool:
+        return self._pointer is None
+
+    def __enter__(self) -> Any:
+        with self._unused:
+            if self._pointer is None:
+                raise ClosedError("the judge was closed")
+            self._users += 1
+            return self._pointer
+
+    def __exit__(self, *_: Any) -> None:
+        with self._unused:
+            self._users -= 1
+            if not self._users:
+                self._unused.notify_all()
+
+    def close(self) -> None:
+        with self._unused:
+            pointer, self._pointer = self._pointer, None
+        if pointer is None:
+            return
+        # Ends what those are waiting for who are inside of a call, so that the wait for them is short.
+        lib.dicast_judge_close(pointer, NULL)
+        with self._unused:
+            self._unused.wait_for(lambda: not self._users)
+        # Returns when the last callback has: nothing of this judge calls Python any more.
+        ffi.release(pointer)
+
+    def forked(self) -> None:
+        """In a forked child: the threads that held the lock, or were inside of a call, are not here."""
+        self._users = 0
+        self._unused = threading.Condition()
+
+
+def _open(config: str) -> Any:
+    out, error = ffi.new("dicast_judge **"), ffi.new("dicast_error **")
+    options = ffi.new("dicast_open_options *")
+    options.struct_size = ffi.sizeof("dicast_open_options")
+    options.log = _on_log
+    wanted = (level for level, number in _LEVELS.items() if _LOGGER.isEnabledFor(number))
+    options.log_level = max(wanted, default=lib.DICAST_LOG_ERROR)
+    check(lib.dicast_judge_open(_library.view(config, "the configuration"), options, out, error), error)
+    return owned("judge", out[0])
+
+
+def _struct(name: str, function: Any, handle: Any) -> Dict[str, Any]:
+    """The fields of a struct that the library fills in."""
+    value, error = ffi.new(f"{name} *"), ffi.new("dicast_error **")
+    value.struct_size = ffi.sizeof(name)
+    check(function(handle, value, error), error)
+    return {field: getattr(value, field) for field, _ in ffi.typeof(name).fields if field != "struct_size"}
+
+
+def _batch(results: List[Any], return_exceptions: bool) -> List[Any]:
+    if not return_exceptions and any(isinstance(result, DicastError) for result in results):
+        raise BatchError.of(results)
+    return results
+
+
+# Waiting. The outcome is waited for by slices: the interpreter handles signals between them alone.
+
+
+def _submit(judge: _Handle, request: Any) -> Any:
+    ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
+    with judge as handle:
+        check(lib.dicast_judge_submit(handle, request, NULL, NULL, ticket, error), error)
+    return owned("ticket", ticket[0])
+
+
+def _submit_when_free(judge: _Handle, request: Any) -> Any:
+    while True:
+        try:
+            return _submit(judge, request)
+        except OverloadedError:
+            _wait_for_room(judge)
+
+
+def _wait_for_room(judge: _Handle) -> None:
+    """Waits until there may be room in the queue, a slice at most."""
+    error = ffi.new("dicast_error **")
+    with judge as handle:
+        status = lib.dicast_judge_wait_for_room(handle, _SLICE_MS, error)
+    if status != lib.DICAST_PENDING:
+        check(status, error)
+
+
+def _wait(ticket: Any) -> RewardResult:
+    verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
+    pending, wait = lib.DICAST_PENDING, lib.dicast_ticket_wait
+    while True:
+        status = wait(ticket, _SLICE_MS, verdict, error)
+        if status != pending:
+            check(status, error)
+            return RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
+
+
+def _outcome(ticket: Any) -> Union[RewardResult, DicastError]:
+    if isinstance(ticket, DicastError):
+        return ticket
+    try:
+        return _wait(ticket)
+    except DicastError as error:
+        return error
+
+
+# Coroutines. The library calls back from a thread of its own; the event loop does the rest.
+
+
+class _Call:
+    """A judgment whose outcome an event loop waits for."""
+
+    def __init__(self, judge: _Handle, request: Any) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: "asyncio.Future[RewardResult]" = self.loop.create_future()
+        self._ended = False
+        number = next(_numbers)
+        ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
+        _calls[number] = self
+        try:
+            with judge as handle:
+                data = ffi.cast("void *", number)
+                check(lib.dicast_judge_submit(handle, request, _on_outcome, data, ticket, error), error)
+        except BaseException:
+            del _calls[number]
+            raise
+        # Freed by `end` alone: of a coroutine that is collected, the collector might free it first.
+        self._ticket: Any = ticket[0]
+
+    def deliver(self, verdict: Any, error: Any) -> None:
+        """Takes the outcome, in the thread of the event loop."""
+        if self._ended or self.future.done():
+            return
+        if error is None:
+            self.future.set_result(RewardResult.from_verdict(_library.verdict_json(verdict)))
+        else:
+            self.future.set_exception(error)
+
+    def end(self) -> None:
+        """Nobody waits any more: cancels the judgment, where it has not ended."""
+        self._ended = True
+        ticket, self._ticket = self._ticket, NULL
+        if not self.future.done() or self.future.cancelled():
+            lib.dicast_ticket_cancel(ticket, NULL)
+        else:
+            self.future.exception()  # Seen, or it would be logged as never retrieved.
+        lib.dicast_ticket_free(ticket)
+
+
+async def _call_when_free(judge: _Handle, request: Any, calls: Iterable[Union[_Call, DicastError]]) -> _Call:
+    while True:
+        try:
+            return _Call(judge, request)
+        except OverloadedError:
+            pending = [call.future for call in calls if isinstance(call, _Call) and not call.future.done()]
+        if pending:
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            # The queue is full of what others sent, of which this loop hears nothing.
+            await asyncio.get_running_loop().run_in_executor(None, _wait_for_room, judge)
+
+
+#: The calls whose outcome has not come, by the number that the library hands back.
+_calls: Dict[int, _Call] = {}
+_numbers = itertools.count(1)
+
+
+def _take_outcome(user_data: Any, _status: int, verdict: Any, error: Any) -> None:
+    outcome = owned("verdict", verdict) if verdict else None
+    failure = error_taken(error) if error else None
+    call = _calls.pop(int(ffi.cast("uintptr_t", user_data)), None)
+    if call is not None:
+        try:
+            call.loop.call_soon_threadsafe(call.deliver, outcome, failure)
+        except RuntimeError:
+            pass  # The loop was closed: nobody waits.
+
+
+#: What the library calls. Never freed: it serves all judges for as long as the program runs.
+_on_outcome = ffi.callback("dicast_callback", _take_outcome)
+
+
+_LEVELS = {
+    lib.DICAST_LOG_ERROR: logging.ERROR,
+    lib.DICAST_LOG_WARN: logging.WARNING,
+    lib.DICAST_LOG_INFO: logging.INFO,
+    lib.DICAST_LOG_DEBUG: logging.DEBUG,
+}
+
+
+def _take_line(_user_data: Any, level: int, line: Any) -> None:
+    _LOGGER.log(_LEVELS.get(level, logging.INFO), "%s", text_of(line))
+
+
+_on_log = ffi.callback("dicast_log_callback", _take_line)
+
+
+_judges: "weakref.WeakSet[Judge]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends all judgments while there is an interpreter to call back to."""
+    for judge in list(_judges):
+        judge.close()
+
+
+def _forked() -> None:
+    _calls.clear()  # Their outcomes go to the parent.
+    for judge in list(_judges):
+        judge._handle.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def from_pretrained(
+    model_name_or_path: Union[str, "os.PathLike[str]"],
+    device: Optional[Any] = None,
+    torch_dtype: Optional[Any] = None,
+    trust_remote_code: bool = False,
+    generation_config: Optional[Any] = None,
+    *,
+    profile: Union[str, "os.PathLike[str]", None] = None,
+    options: Optional[Mapping[str, Any]] = None,
+    verdict: Optional[Mapping[str, Any]] = None,
+    limits: Optional[Mapping[str, Any]] = None,
+    local: Optional[Mapping[str, Any]] = None,
+    **kwargs: Any,
+) -> Judge:
+    """Opens a judge.
+
+    ``model_name_or_path`` is the path of a GGUF file, or a name on the Hugging Face hub; ``revision``, ``cache_dir``
+    and ``token`` count there. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
+    Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets options of every request.
+    ``profile``, ``options``, ``verdict``, ``limits`` and ``local`` are those of :class:`Judge`.
+
+    The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
+    ``trust_remote_code`` have no effect. Nor have further arguments for Transformers' loading; a warning names them.
+    """
+    hub: Dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "cache_dir", "token") if name in kwargs}
+    if torch_dtype not in (None, "auto"):
+        warnings.warn(f"torch_dtype={torch_dtype!r} has no effect: a GGUF file has types of its own", stacklevel=2)
+    if kwargs:
+        warnings.warn(f"without effect on a GGUF model: {', '.join(sorted(kwargs))}", stacklevel=2)
+    settings = dict(local or {})
+    if device is not None and str(device) == "cpu":
+        settings.setdefault("gpu_layers", 0)
+    defaults, bound = options_of_config(generation_config)
+    judge = Judge(
+        _located(model_name_or_path, hub),
+        profile=profile,
+        options={**defaults, **(options or {})},
+        verdict=verdict,
+        limits=limits,
+        local=settings,
+    )
+    judge._bound = bound
+    return judge
+
+
+def _located(model: Union[str, "os.PathLike[str]"], hub: Mapping[str, Any]) -> str:
+    """The path of a model that may be on the hub."""
+    name = os.fspath(model)
+    if isinstance(model, str) and not Path(model).exists() and not name.endswith(".gguf"):
+        from ._hub import fetch, is_reference
+
+        if is_reference(name):
+            return fetch(name, **hub)
+    return name

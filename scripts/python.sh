@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Builds or tests the Python package.
+#
+#   scripts/python.sh wheel    a wheel in target/python/dist
+#   scripts/python.sh test     the wheel, installed into an environment of its own: its tests and types
+#
+# PYTHON names the interpreter, 3.9 or newer; the wheel serves every other one too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/python"
+target=$(cd "$target" && pwd)
+export CARGO_TARGET_DIR=$target PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+venv=$target/python/venv dist=$target/python/dist
+
+if [ ! "$venv/done" -nt python/requirements-test.txt ]; then
+    rm -rf "$venv"
+    "${PYTHON:-python3}" -m venv "$venv" || {
+        echo "python.sh: ${PYTHON:-python3} cannot make a venv (Debian: apt-get install python3-venv)" >&2
+        exit 1
+    }
+    "$venv/bin/pip" install --quiet -r python/requirements-test.txt
+    # The reference is compared with; what it depends on, torch among it, is not needed for that.
+    "$venv/bin/pip" install --quiet --no-deps rewardanything==1.0.1
+    touch "$venv/done"
+fi
+
+rm -rf "$dist"
+PATH=$venv/bin:$PATH "$venv/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$dist" ./python
+case ${1:-} in
+wheel)
+    ls "$dist"/*.whl
+    ;;
+test)
+    "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$dist"/*.whl
+    cd python
+    "$venv/bin/ruff" check --quiet --no-cache . ../examples/python
+    "$venv/bin/ruff" format --quiet --no-cache --check . ../examples/python
+    "$venv/bin/pytest" --quiet -p no:cacheprovider
+    # The package, and a program that uses it.
+    for checked in dicast ../examples/python/grpo_reward.py; do
+        "$venv/bin/mypy" --no-error-summary --cache-dir "$target/python/mypy" "$checked"
+    done
+    ;;
+*)
+    echo "usage: scripts/python.sh wheel|test" >&2
+    exit 2
+    ;;
+esac
