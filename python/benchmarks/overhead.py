@@ -3,15 +3,14 @@
 
     python benchmarks/overhead.py ../demo/dicast-demo.gguf
 
-Three figures, of the same work:
+Four figures of the same work, in CPU time of the calling thread:
 
 no engine   without any judgment: a request made, a verdict, which is there already, turned into a result, both freed
+woken       the same, after the thread has slept for 20 ms: what the machine does to a thread that wakes up
 batch       `judge_batch` of 64, the time outside of the two calls that wait for the engine, a judgment
 one         `judge`, in the same way
 
-Those calls are `dicast_judge_submit`, which prepares and queues the request, and `dicast_ticket_wait`. The time is that
-of the thread on its core. What Python does is the same each time; but after the engine has worked on the same cores, it
-finds its code and data in no cache any more.
+Those calls are `dicast_judge_submit`, which prepares and queues the request, and `dicast_ticket_wait`.
 """
 
 from __future__ import annotations
@@ -91,8 +90,8 @@ def batches(judge: dicast.Judge, count: int, arguments: Tuple[Any, ...]) -> List
         local.lib = _library.lib
 
 
-def floor(count: int, arguments: Tuple[Any, ...]) -> List[float]:
-    """Microseconds of making a request and of reading a verdict, without a judge."""
+def floor(count: int, arguments: Tuple[Any, ...], pause: float) -> List[float]:
+    """Microseconds of making a request and of reading a verdict, without a judge, each after a pause in seconds."""
     names = list(arguments[2])
     scores = ", ".join(f'"{name}": 3' for name in names)
     text = f'<think>\nthought\n</think>\n{{"scores": {{{scores}}}, "best-to-worst": {names}}}'.replace("'", '"')
@@ -102,6 +101,8 @@ def floor(count: int, arguments: Tuple[Any, ...]) -> List[float]:
     times = []
     for _ in range(count):
         _library.check(_library.lib.dicast_parse(view, aliases, profile.handle, empty, out, error), error)
+        if pause:
+            time.sleep(pause)
         start = time.thread_time_ns()
         _library.request_new(*arguments, None)
         dicast.RewardResult.from_verdict(_library.verdict_json(_library.owned("verdict", out[0])))
@@ -114,13 +115,18 @@ def main() -> None:
     parser.add_argument("model", help="a GGUF file")
     parser.add_argument("--judgments", type=int, default=300, help="judgments of each kind")
     args = parser.parse_args()
-    print("microseconds a judgment, medians\nresponses  bytes each  no engine  batch    one")
+    print("microseconds a judgment, medians\nresponses  bytes each  no engine  woken  batch    one")
     with dicast.from_pretrained(args.model) as judge:
         for responses, size in ((1, 50), (2, 200), (4, 200), (8, 100)):
             arguments = request(responses, size)
-            kinds = floor(args.judgments, arguments), batches(judge, args.judgments, arguments)
-            bare, batch, one = map(statistics.median, (*kinds, overheads(judge, args.judgments, arguments)))
-            print(f"{responses:9}  {size:10}  {bare:9.1f}  {batch:5.1f}  {one:5.1f}")
+            kinds = (
+                floor(args.judgments, arguments, 0.0),
+                floor(args.judgments, arguments, 0.02),
+                batches(judge, args.judgments, arguments),
+                overheads(judge, args.judgments, arguments),
+            )
+            bare, woken, batch, one = map(statistics.median, kinds)
+            print(f"{responses:9}  {size:10}  {bare:9.1f}  {woken:5.1f}  {batch:5.1f}  {one:5.1f}")
 
 
 if __name__ == "__main__":
