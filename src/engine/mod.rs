@@ -152,6 +152,10 @@ pub fn open(config: &JudgeConfig) -> Result<Opened> {
         ));
     }
     let path = Path::new(model);
+    // Said by every build alike: which engine it has matters only for what is there.
+    if matches!(path.try_exists(), Ok(false)) {
+        return Err(Error::new(ErrorKind::ModelNotFound, format!("{model}: there is no such model file")));
+    }
     if is_engine_folder(path) { open_engine_folder(path, config) } else { open_file(path, config) }
 }
 
