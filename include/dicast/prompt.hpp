@@ -26,6 +26,7 @@ public:
     static Profile builtin() { return try_builtin().value(); }
     static Profile from_json(std::string_view json) { return try_from_json(json).value(); }
     static Profile load(std::string_view path) { return try_load(path).value(); }
+    static Profile import_from(std::string_view path) { return try_import_from(path).value(); }
 #endif
 
     /** The profile of a general instruction-following model. */
@@ -39,6 +40,11 @@ public:
     static Result<Profile> try_load(std::string_view path) {
         return detail::made<Profile>(
             [&](auto **object, auto **error) { return dicast_profile_load(detail::str(path), object, error); });
+    }
+    /** The profile of RewardAnything, its trained system prompt read out of the Python package at `path`. */
+    static Result<Profile> try_import_from(std::string_view path) {
+        return detail::made<Profile>(
+            [&](auto **object, auto **error) { return dicast_profile_import(detail::str(path), object, error); });
     }
     std::string_view json() const noexcept { return detail::view(dicast_profile_json(get())); }
 

@@ -67,8 +67,8 @@ def prepare_chat_messages(
 ) -> Tuple[List[Dict[str, str]], Optional[Dict[str, str]]]:
     """The messages that a judge reads, before a chat template, and the names by alias; None where none were hidden.
 
-    The system prompt is that of ``profile``. For the weights of RewardAnything import theirs once: ``dicast profile
-    import``.
+    The system prompt is that of ``profile``. For the weights of RewardAnything it is made once by
+    :meth:`dicast.Profile.from_package`.
     """
     options = None if mask_responses else '{"mask": "off"}'
     request = _library.request_new(principle, prompt, responses, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 from typing import Any, Dict, Union
 
 from . import _library
@@ -34,6 +35,15 @@ class Profile:
         return cls._made(lib.dicast_profile_from_json, _library.view(text, "the profile"))
 
     @classmethod
+    def from_package(cls, path: Union[str, "os.PathLike[str]"]) -> Profile:
+        """The profile of RewardAnything: reads the system prompt that its weights were trained with out of the package
+        ``rewardanything``, its wheel or its ``processing.py`` at ``path``, without running any of it.
+
+        Saved beside the model as ``<model without .gguf>.profile.json``, it is found when the model is opened.
+        """
+        return cls._made(lib.dicast_profile_import, _library.view(os.fspath(path), "the path"))
+
+    @classmethod
     def of(cls, value: Union["Profile", str, "os.PathLike[str]", None]) -> Profile:
         """A profile that is one already, or is given by its path; None is the built-in one."""
         if value is None:
@@ -50,6 +60,10 @@ class Profile:
         """The profile as it stands in its file."""
         value: Dict[str, Any] = json.loads(text_of(lib.dicast_profile_json(self.handle)))
         return value
+
+    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Writes the profile to a file."""
+        pathlib.Path(path).write_text(text_of(lib.dicast_profile_json(self.handle)), encoding="utf-8")
 
     @property
     def system_prompt(self) -> str:

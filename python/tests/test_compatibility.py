@@ -110,6 +110,14 @@ def requests(seed: int) -> Dict[str, Any]:
     return {"principle": texts[0], "prompt": texts[1], "responses": dict(zip(names, texts[2:]))}
 
 
+def test_the_trained_system_prompt_is_read_out_of_the_package(reference: Any, tmp_path: pathlib.Path) -> None:
+    processing = reference("processing")
+    profile = dicast.Profile.from_package(processing.__file__)
+    assert profile.system_prompt == processing.SYSTEM_PROMPT
+    profile.save(tmp_path / "p.json")
+    assert dicast.Profile.load(tmp_path / "p.json").to_dict() == profile.to_dict()
+
+
 @pytest.mark.parametrize("mask", [True, False])
 def test_messages_are_those_of_the_reference(reference: Any, tmp_path: pathlib.Path, mask: bool) -> None:
     processing = reference("processing")

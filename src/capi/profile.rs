@@ -7,6 +7,7 @@ use super::boundary::given;
 use super::error::dicast_error;
 use super::text::{Text, dicast_str};
 use crate::error::ErrorKind;
+use crate::prompt::import::import;
 use crate::prompt::profile::Profile;
 
 /// What one judge model needs to be told: system prompt, message layout, score scale, form of the verdict.
@@ -67,6 +68,27 @@ pub unsafe extern "C" fn dicast_profile_load(
         let out = given(profile, "profile")?;
         // SAFETY: the text lives during the call.
         let read = Profile::load(Path::new(unsafe { path.text("path", ErrorKind::InvalidProfile)? }))?;
+        out.write(dicast_profile::give(read));
+        Ok(())
+    })
+}
+
+/// Makes the profile of RewardAnything: reads the system prompt that its weights were trained with out of the Python
+/// package `rewardanything`, a wheel or a `.py` file at `path`, without running any of it. Save dicast_profile_json
+/// beside the model as `<model without .gguf>.profile.json`, and the judge is opened with it.
+///
+/// On success `*profile` is the caller's. DICAST_IO where the file cannot be read, DICAST_INVALID_PROFILE where it has no
+/// such prompt.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_profile_import(
+    path: dicast_str,
+    profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(profile, "profile")?;
+        // SAFETY: the text lives during the call.
+        let read = import(Path::new(unsafe { path.text("path", ErrorKind::InvalidProfile)? }))?;
         out.write(dicast_profile::give(read));
         Ok(())
     })

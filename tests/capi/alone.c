@@ -40,6 +40,7 @@ int main(int argc, char **argv) {
     dicast_profile_free(copy);
     FAILS(DICAST_INVALID_PROFILE, error, dicast_profile_from_json(S("{}"), &copy, &error));
     FAILS(DICAST_INVALID_PROFILE, error, dicast_profile_load(S("/nowhere/profile.json"), &copy, &error));
+    FAILS(DICAST_IO, error, dicast_profile_import(S("/nowhere/package.whl"), &copy, &error));
 
     OK(error, dicast_prompt_new(profile, request, &prompt, &error));
     CHECK(dicast_prompt_count(prompt) == 2 && is(dicast_prompt_role(prompt, 0), "system"));

@@ -1042,6 +1042,18 @@ int32_t dicast_profile_load(struct dicast_str path,
                             struct dicast_error **error);
 
 /**
+ * Makes the profile of RewardAnything: reads the system prompt that its weights were trained with out of the Python
+ * package `rewardanything`, a wheel or a `.py` file at `path`, without running any of it. Save dicast_profile_json
+ * beside the model as `<model without .gguf>.profile.json`, and the judge is opened with it.
+ *
+ * On success `*profile` is the caller's. DICAST_IO where the file cannot be read, DICAST_INVALID_PROFILE where it has no
+ * such prompt.
+ */
+int32_t dicast_profile_import(struct dicast_str path,
+                              struct dicast_profile **profile,
+                              struct dicast_error **error);
+
+/**
  * The profile as JSON. Lives as long as the profile.
  */
 struct dicast_str dicast_profile_json(const struct dicast_profile *profile);
