@@ -104,7 +104,9 @@ def _answer(rng, families, own, size, keyword, shared):
         answer.dress(tag, count)
     if keyword and rng.random() < (0.5 if "keyword" in families else 0.2):
         answer.mention(keyword)
-    return answer.text(**style)
+    # People and programs leave blanks at the end; the last token of an answer is then another one.
+    blanks = rng.choice([" ", " ", "\n", "  ", " \n"]) if rng.random() < 0.12 else ""
+    return answer.text(**style) + blanks
 
 
 def _size(rng, families, cap):

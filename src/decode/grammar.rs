@@ -1,7 +1,7 @@
 //! The verdict grammar: exactly the complete verdicts of one request, in the one layout that the profile shows.
 //!
 //! One layout, not free white space: nine in ten tokens are then forced and need no sampling. A grammar is a row of
-//! [`Part`]s, which each engine gets in the notation of its own guide: llguidance's Lark dialect says a permutation with
+//! `Part`s, which each engine gets in the notation of its own guide: llguidance's Lark dialect says a permutation with
 //! a parametric rule whose parameter is the set of names already used; xgrammar's EBNF has no parameters, so that each
 //! set is a rule, and long rankings are written in several stages.
 

@@ -15,7 +15,7 @@ const (
 	short    = "Build small projects."
 )
 
-var long = strings.Repeat("There are many things that one should consider before one begins with it. ", 6)
+var long = strings.Repeat("There are many things that one should consider before one begins with it. ", 5) + "That is all."
 
 func open(t *testing.T, more string) *Judge {
 	t.Helper()
