@@ -274,12 +274,17 @@ def test_ctrl_c_ends_the_wait_and_the_work(judge: dicast.Judge, example: Dict[st
         until(lambda: judge.stats().running > 0)
         signal.pthread_kill(main, signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        while True:
-            judge.judge_batch(many(example, 300))
-    thread.join(BOUND)
+    # Started in the background of a shell, this process ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            while thread.is_alive():
+                judge.judge_batch(many(example, 300))
+        thread.join(BOUND)
+    finally:
+        signal.signal(signal.SIGINT, before)
     until(lambda: judge.stats().pending == 0)
     assert judge.judge(**example).scores
 
