@@ -253,7 +253,7 @@ pub enum TrtllmMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrtllmConfig {
-    /// Share of the GPU memory that is free once the engine is loaded, over 0 to 1, that the KV cache takes. Default 0.9.
+    /// Share of the GPU memory that is free once the engine is loaded, over 0 to 0.99, that the KV cache takes. Default 0.9.
     pub kv_memory_fraction: f32,
     /// Most tokens of the KV cache. 0, the default: as many as fit its share of the memory.
     pub kv_cache_tokens: u32,
@@ -306,7 +306,7 @@ impl Default for TrtllmConfig {
 
 impl TrtllmConfig {
     fn check(&self) -> Result<()> {
-        in_range("trtllm.kv_memory_fraction", self.kv_memory_fraction, f32::MIN_POSITIVE, 1.0)?;
+        in_range("trtllm.kv_memory_fraction", self.kv_memory_fraction, f32::MIN_POSITIVE, 0.99)?;
         if self.kv_cache_tokens != 0 {
             in_range("trtllm.kv_cache_tokens", self.kv_cache_tokens, 64, 1 << 28)?;
         }
