@@ -221,7 +221,7 @@ enum class TrtllmMode {
 
 /** Settings of the TensorRT-LLM engine; what is not set has its default. A value. */
 struct TrtllmConfig {
-    /** Share of the GPU memory that is free once the engine is loaded, over 0 to 1, that the KV cache takes. */
+    /** Share of the GPU memory that is free once the engine is loaded, over 0 to 0.99, that the KV cache takes. */
     std::optional<double> kv_memory_fraction = std::nullopt;
     /** Most tokens of the KV cache; 0 is as many as fit its share of the memory. */
     std::optional<std::uint32_t> kv_cache_tokens = std::nullopt;
