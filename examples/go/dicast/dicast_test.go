@@ -15,7 +15,8 @@ const (
 	short    = "Build small projects."
 )
 
-var long = strings.Repeat("There are many things that one should consider before one begins with it. ", 5) + "That is all."
+const long = "There are many things that one should consider before one begins. First of all, a course gives an order to what " +
+	"is to be learned. Then there are books, of which some are good and some are not, and after that come projects."
 
 func open(t *testing.T, more string) *Judge {
 	t.Helper()
