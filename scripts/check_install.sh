@@ -52,8 +52,8 @@ build c blocking async
 build cpp trainer
 
 command -v go >/dev/null || fail "go is missing: scripts/install_deps.sh --tests installs it"
-# Nothing is fetched: neither modules nor another Go.
-export GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod
+# Nothing is fetched: neither modules nor another Go. Go's own cache would link with the place of an earlier run.
+export GOCACHE=$place/go-cache GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod
 if ! (cd examples/go && go vet ./... && go build -o "$place/go-judge" . &&
     LD_LIBRARY_PATH=$prefix/lib go test -count=1 ./...) >"$place/go.log" 2>&1; then
     fail "the Go package fails: $(<"$place/go.log")"
