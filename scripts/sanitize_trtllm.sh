@@ -38,6 +38,16 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # The runtime has to be loaded before all else, and cargo keeps the compiler's own libraries out.
 build=(cargo +nightly rustc -Zbuild-std --target "$host" --no-default-features --features trtllm --test trtllm)
 link=(-- "-Zpre-link-args=-Wl,--no-as-needed -l$runtime")
+if [ "$sanitizer" = thread ]; then
+    # LLVM calls these three, which gcc's runtime has under their plain names alone: there they are checked too.
+    cc -x c -O1 -fno-builtin -c -o "$standin/memory.o" - <<'C'
+#include <string.h>
+void *__tsan_memcpy(void *to, const void *from, size_t size) { return memcpy(to, from, size); }
+void *__tsan_memmove(void *to, const void *from, size_t size) { return memmove(to, from, size); }
+void *__tsan_memset(void *to, int byte, size_t size) { return memset(to, byte, size); }
+C
+    link+=("-Clink-arg=$standin/memory.o")
+fi
 "${build[@]}" "${link[@]}"
 program=$("${build[@]}" --message-format=json "${link[@]}" 2>/dev/null |
     sed -n 's/.*"executable":"\([^"]*\/trtllm-[^"]*\)".*/\1/p' | tail -1)
@@ -45,7 +55,7 @@ program=$("${build[@]}" --message-format=json "${link[@]}" 2>/dev/null |
 
 # The proof: the runtime is linked, the adapter's and the stand-in's code call it, and a planted fault is found.
 for file in "$program" "$DICAST_TRTLLM_ROOT/libs/libtensorrt_llm.so"; do
-    ldd "$file" | grep -q "lib$runtime" || fail "$file is not linked with lib$runtime"
+    grep -q "lib$runtime" <<<"$(ldd "$file")" || fail "$file is not linked with lib$runtime"
 done
 [ "$(nm "$program" | grep -c "U __${runtime}_")" -gt 0 ] || fail "$program does not call $runtime"
 found=$("${run[@]}" env DICAST_TEST_FAULT="$sanitizer" "$program" --exact a_planted_fault_is_found --nocapture 2>&1 || true)
