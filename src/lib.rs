@@ -4,12 +4,13 @@
 //! ```text
 //! JudgeRequest -> prompt/   validate, mask, messages, chat template, tokens
 //!              -> decode/   plan: reasoning under a budget, verdict under a grammar, score probes
-//!              -> engine/   generate
+//!              -> engine/   generate: local (llama.cpp) or trtllm (TensorRT-LLM; its C++ half is in cpp/)
 //!              -> verdict/  read, check, unmask
 //!              -> judge/    hand the Verdict to the caller
 //! ```
 //!
-//! One direction, no way back; every front enters at [`Judge`]. `capi/` is the front of C programs: `include/dicast.h`.
+//! One direction, no way back; every front enters at [`Judge`]. `capi/` is the front of C programs, `include/dicast.h`;
+//! `include/dicast.hpp` and the Python package in `python/` stand on it.
 
 #[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
 pub mod capi;
