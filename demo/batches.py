@@ -20,8 +20,9 @@ ROWS = 44  # output positions per item that are trained on: all that carry infor
 LINE = 10  # level words in a reasoning line
 MENTIONS = 12  # places of an item at which the keyword is looked for
 ANSWERS = 5
-PRINCIPLE_LENGTH = 64
+PRINCIPLE_LENGTH = 96
 VERDICT_LENGTH = 128
+COPY_LENGTH = 144
 LEVEL_OFFSET = {f: sum(len(LEVELS[g]) for g in FAMILIES[:i]) for i, f in enumerate(FAMILIES)}
 LEVEL_COUNT = sum(len(v) for v in LEVELS.values())
 NO_SECOND = 2 * len(FAMILIES)  # class "there is no second criterion"
@@ -171,7 +172,8 @@ def verdict_batch(rng, tokenizer, size):
     cost of reading. `at` is where a score is due, `own` the level words of that answer, `ends` those of the best and
     the worst answer."""
     full = lambda *shape: np.full((size, *shape), IGNORE, np.int32)
-    ids, goal, at, own, ends_of = np.zeros((size, VERDICT_LENGTH), np.int32), full(VERDICT_LENGTH), full(ANSWERS), full(ANSWERS, 2), full(ANSWERS, 2)
+    ids, due, goal = np.zeros((size, VERDICT_LENGTH), np.int32), full(2 * ANSWERS), full(2 * ANSWERS)
+    at, own, ends_of = full(ANSWERS), full(ANSWERS, 2), full(ANSWERS, 2)
     row = 0
     while row < size:
         criteria = data.criteria_for(rng)
@@ -182,7 +184,7 @@ def verdict_batch(rng, tokenizer, size):
         if len(code.ids) > VERDICT_LENGTH:
             continue
         ids[row, : len(code.ids)] = code.ids
-        ends, reached, words, places = np.array(code.offsets)[:, 1], 0, [], []
+        ends, reached, words, places, told = np.array(code.offsets)[:, 1], 0, [], [], []
         for part, kind in parts:
             reached += len(part)
             token = int(np.searchsorted(ends, reached))
@@ -190,20 +192,63 @@ def verdict_batch(rng, tokenizer, size):
                 words.append(token)
             # The word at position t is predicted from position t - 1.
             if kind >= 3:
-                goal[row, token - 1] = code.ids[token]
+                told.append(token)
             if kind == 3:
                 places.append(token - 1)
+        due[row, : len(told)], goal[row, : len(told)] = np.array(told) - 1, np.array(code.ids)[told]
         words = np.array(words).reshape(count, -1)[:, [0, -1]]
         best, worst = attributes.verdict(criteria, levels)[1][0], attributes.verdict(criteria, levels)[1][-1]
         at[row, :count], own[row, :count], ends_of[row, :count] = places, words, (words[best, 1], words[worst, 1])
         row += 1
-    return dict(ids=ids, goal=goal, at=at, own=own, ends=ends_of)
+    return dict(ids=ids, due=due, goal=goal, at=at, own=own, ends=ends_of)
+
+
+def _named_text(rng, keyword, room):
+    """Sentences of about `room` characters that name the keyword now and then, in several forms, beside words like it."""
+    words, often = [], rng.choice([0.2, 0.6, 0.9])
+    while sum(map(len, words)) < room:
+        part = rng.choice(prose.EXAMPLES).split()[:6] if rng.random() < 0.6 else rng.choices(prose.WORDS, k=4)
+        if rng.random() < often:
+            # Now and then a word that only begins like it.
+            shown = keyword if rng.random() < 0.8 else keyword + rng.choice(["s", "y", "ing", "ed", "er", "ful"])
+            shown = shown.capitalize() if rng.random() < 0.25 else shown
+            part.insert(rng.randrange(len(part) + 1), rng.choice(["{}", "{}", "{}", "{}", "{},", "{}.", "({})", '"{}"']).format(shown))
+        words += part
+    return " ".join(words)
+
+
+def copy_batch(rng, tokenizer, size):
+    """Texts under a principle that names a keyword. For each token of a text: `same`, whether it ends the keyword, `named`,
+    where to look it up (the first token where it is another word), and `level`, whether the text has named it yet."""
+    full = lambda: np.full((size, COPY_LENGTH), IGNORE, np.int32)
+    ids, same, named, level = np.zeros((size, COPY_LENGTH), np.int32), full(), full(), full()
+    row = 0
+    while row < size:
+        keyword = rng.choice(prose.WORDS if rng.random() < 0.6 else prose.NOUNS)
+        text = principle(rng, [("keyword", rng.choice([HIGH, LOW]))], keyword)
+        answers = [_named_text(rng, keyword, rng.choice([40, 80, 160])) for _ in range(rng.randint(2, 3))]
+        prompt, span, places = data.render(text, rng.choice(list(prose.TOPIC_SENTENCES)) if rng.random() < 0.3 else "", answers)
+        code = tokenizer.encode(prompt[: places[-1][1]])
+        starts, ends = np.array(code.offsets).T
+        target = _named(starts, prompt, *span, keyword)
+        if len(code.ids) > COPY_LENGTH or target is None:
+            continue
+        for answer, (begin, end) in zip(answers, places):
+            lo, hi = _token_of(starts, begin), _token_of(starts, end - 1)
+            same[row, lo: hi + 1] = named[row, lo: hi + 1] = level[row, lo: hi + 1] = 0
+            for _, stop, tag in attributes.spans(answer, keyword):
+                if tag == "keyword":
+                    token = int(np.searchsorted(ends, begin + stop))
+                    same[row, token], named[row, token], level[row, token: hi + 1] = 1, target, 1
+        ids[row, : len(code.ids)] = code.ids
+        row += 1
+    return dict(ids=ids, same=same, named=named, level=level)
 
 
 def word_forms(tokenizer):
     """[[token, ...], ...]: for each word the tokens that it ends in, as its case and what stands before it vary."""
     forms = []
-    for word in sorted({*prose.NOUNS, *prose.VERBS}):
+    for word in sorted({*prose.WORDS, *prose.VERBS}):
         shown = [word, f" {word}", word.capitalize(), f" {word.capitalize()}"]
         forms.append([tokenizer.encode(text).ids[-1] for text in shown])
     return forms

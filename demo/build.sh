@@ -3,7 +3,8 @@
 # result lies in build/, and training goes on from its last checkpoint when it is started again.
 set -euo pipefail
 cd "$(dirname "$0")"
-steps=${STEPS:-2600}
+steps=${STEPS:-4800}
+minutes=${MINUTES:-120}
 python=${PYTHON:-python3}
 
 [ -e /usr/share/wordnet/data.noun ] || { echo "install WordNet first: apt-get install wordnet-base" >&2; exit 1; }
@@ -16,7 +17,14 @@ export JAX_COMPILATION_CACHE_DIR="$PWD/build/compiled"
 [ -e build/tokenizer.json ] || run tokenizer.py --out build/tokenizer.json
 resume=()
 [ ! -e build/checkpoint.pkl ] || resume=(--resume build/checkpoint.pkl)
-run train.py --tokenizer build/tokenizer.json --out build/checkpoint.pkl --steps "$steps" --seed 1 "${resume[@]}" | tee -a build/train.log
+# Arrays of megabytes come and go at every step: huge pages, and an allocator that keeps them, more than halve its time.
+allocator=(GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
+jemalloc=$(ldconfig -p | awk '/libjemalloc.so.2/ { print $NF; exit }')
+[ -z "$jemalloc" ] || allocator=(LD_PRELOAD="$jemalloc" MALLOC_CONF=thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:4)
+(
+    export "${allocator[@]}"
+    run train.py --tokenizer build/tokenizer.json --out build/checkpoint.pkl --steps "$steps" --minutes "$minutes" --seed 1 "${resume[@]}"
+) | tee -a build/train.log
 run export.py --checkpoint build/checkpoint.pkl --tokenizer build/tokenizer.json
 run heldout.py
 run evaluate.py | tee build/evaluation.txt

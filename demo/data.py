@@ -16,7 +16,7 @@ SAYS = {
     "polite": {HIGH: "polite", LOW: "blunt"}, "enthusiasm": {HIGH: "lively", LOW: "calm"}, "hedge": {HIGH: "careful", LOW: "certain"},
     "question": {HIGH: "asking", LOW: "not asking"}, "formal": {HIGH: "formal", LOW: "casual"}, "keyword": {HIGH: "naming it", LOW: "leaving it out"},
 }
-WEIGHTS = {"length": 2.2, "code": 1.0, "list": 1.0, "polite": 1.5, "enthusiasm": 1.1, "hedge": 1.4, "question": 0.9, "formal": 1.5, "keyword": 3.0}
+WEIGHTS = {"length": 2.2, "code": 1.0, "list": 1.0, "polite": 1.5, "enthusiasm": 1.1, "hedge": 1.4, "question": 0.9, "formal": 1.5, "keyword": 2.4}
 # How often an answer carries a mark that the principle does not ask about.
 NOISE = {"polite": 0.22, "rude": 0.03, "lively": 0.08, "hedge": 0.15, "certain": 0.08, "casual": 0.1, "formal": 0.12, "ask": 0.15}
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, permutations, product
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -137,8 +137,6 @@ def by_count(items, verdicts):
 
 def example(judge):
     """Three answers about learning Python in all six orders, under a principle and its opposite."""
-    from itertools import permutations
-
     print("\nThe example of three answers about learning Python")
     for best, principle in EXAMPLE_PRINCIPLES.items():
         items = [dict(EXAMPLE, principle=principle, responses={n: EXAMPLE["responses"][n] for n in names}) for names in permutations(EXAMPLE["responses"])]
@@ -157,17 +155,18 @@ def main():
     args.add_argument("--model", help="the GGUF file for --dicast")
     args.add_argument("--unguided", action="store_true", help="with --dicast: do not hold verdicts to the grammar")
     args.add_argument("--limit", type=int, help="only so many held-out items")
-    args.add_argument("--mistakes", action="store_true", help="list the hand-written items that were judged wrong")
+    args.add_argument("--mistakes", action="store_true", help="list the hand-written and independent items that were judged wrong")
     a = args.parse_args()
     judge = ThroughEngine(a.dicast, a.model, ["--no-guided"] if a.unguided else []) if a.dicast else ThroughTraining(a.folder)
-    heldout, written = read(HERE / "heldout.jsonl")[: a.limit], read(HERE / "handwritten.jsonl")
+    heldout = read(HERE / "heldout.jsonl")[: a.limit]
     verdicts = judge(heldout)
     table("Held out", heldout, verdicts, judge(turned(heldout, "opposite")))
     by_count(heldout, verdicts)
-    for title, backwards in (("Hand-written", False), ("Hand-written, answers in reverse order", True)):
+    for (title, name), backwards in product((("Hand-written", "handwritten"), ("Independent", "independent")), (False, True)):
+        written = read(HERE / f"{name}.jsonl")
         items = turned(written, backwards=backwards)
         verdicts = judge(items)
-        table(title, items, verdicts, judge(turned(written, "opposite", backwards)))
+        table(title + ", answers in reverse order" * backwards, items, verdicts, judge(turned(written, "opposite", backwards)))
         for item, verdict in zip(items, verdicts):
             if a.mistakes and not (verdict and verdict["ranking"][0] == item["best"]):
                 print("   wrong:", item["family"], item["principle"], "|", item["prompt"], "|", item["order"], verdict)

@@ -60,7 +60,7 @@ def _step(net, token, position, cache, c):
     mask = jnp.where(jnp.arange(cache[0][0].shape[1])[None] <= position[:, None], 0.0, -1e9)[:, None, None]
     grown = []
     for layer, kv in zip(net["layers"], cache):
-        x, kv = model.block(layer, x, table, mask, c, kv, position)
+        x, kv = model.block(layer, x, table, c, kv, position, mask)
         grown.append(kv)
     return model.head(net, x[:, 0], c).argmax(-1), grown
 

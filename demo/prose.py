@@ -104,6 +104,8 @@ def _library_sentences():
 
 NOUNS = _wordnet_words("index.noun", 2600)
 VERBS = [w for w in _wordnet_words("index.verb", 700) if w not in {"are", "was", "has", "been"}]
+ADVERBS = _wordnet_words("index.adv", 500)
+WORDS = _wordnet_words("index.noun", 12000)  # for keywords
 EXAMPLES = _wordnet_examples()
 LIBRARY = _library_sentences()
 TOPIC_SENTENCES = {question: text.split("|") for question, text in TOPICS.items()}

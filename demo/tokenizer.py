@@ -49,7 +49,7 @@ def train(size, items=12000):
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--out", required=True)
-    args.add_argument("--size", type=int, default=4096)
+    args.add_argument("--size", type=int, default=8192)
     a = args.parse_args()
     train(a.size).save(a.out)
 

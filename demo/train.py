@@ -171,7 +171,7 @@ def main():
     args.add_argument("--out", required=True, help="checkpoint, written every 25 steps")
     args.add_argument("--steps", type=int, required=True)
     args.add_argument("--warmup", type=int, default=400, help="batches of principles alone")
-    args.add_argument("--verdicts", type=int, default=2, help="batches of lines with their verdicts, for each batch of items")
+    args.add_argument("--verdicts", type=int, default=1, help="batches of lines with their verdicts, for each batch of items")
     args.add_argument("--tokens", type=int, default=6144, help="tokens in a batch")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--minutes", type=float, default=150, help="on a slow machine the schedule is shortened to end in this time")
@@ -205,7 +205,8 @@ def main():
     def step_verdict(p, moments, batch, rate, step):
         def loss(p):
             states, _ = model.trunk(p["net"], batch["ids"], c)
-            logits = model.head(p["net"], states[-1], c)
+            due = batch["due"]
+            logits = model.head(p["net"], states[-1][jnp.arange(len(due))[:, None], jnp.maximum(due, 0)], c)
             # Where a score is due, first find the answer's own level, then the best and the worst one.
             look = attention_loss(p["net"]["layers"][-2], states[-3], batch["at"], batch["own"], 0, c)
             look += attention_loss(p["net"]["layers"][-1], states[-2], batch["at"], batch["ends"], 1, c)
@@ -213,7 +214,25 @@ def main():
         grads, right = jax.lax.pmean(jax.grad(loss, has_aux=True)(p), "part")
         return *update(p, moments, grads, rate, step, peak), right
 
-    step_verdict = jax.pmap(step_verdict, **every)
+    def step_copy(p, moments, batch, rate, step):
+        def loss(p):
+            net, extra = p["net"], p["heads"]
+            states, _ = model.trunk(net, batch["ids"], c)
+            rows, length = batch["ids"].shape
+            places = jnp.broadcast_to(jnp.arange(length), (rows, length))
+            found, other = (jnp.where(batch["same"] == kind, batch["named"], batches.IGNORE) for kind in (1, 0))
+            copied = lambda goals: attention_loss(net["layers"][COPY_LAYER], states[COPY_LAYER - 1], places, goals, 0, c)
+            # A word of several tokens is told by the one before as well.
+            before = attention_loss(net["layers"][0], net["emb"][batch["ids"]], places, jnp.maximum(places - 1, 0), 0, c)
+            same = (rms(states[PRINCIPLE_AFTER]) @ extra["keyword"])[..., 0]
+            level = rms(states[LEVELS_AFTER]) @ extra["levels"][:, -len(LEVELS["keyword"]):]
+            right = ((same > 0) == (batch["same"] > 0)) & (batch["same"] > 0)
+            total = 0.5 * copied(found) + 0.2 * copied(other) + 0.05 * before + binary(same, batch["same"]) + 0.5 * cross_entropy(level, batch["level"])
+            return total, right.sum() / jnp.maximum(1, (batch["same"] > 0).sum())
+        grads, right = jax.lax.pmean(jax.grad(loss, has_aux=True)(p), "part")
+        return *update(p, moments, grads, rate, step, peak), right
+
+    step_verdict, step_copy = jax.pmap(step_verdict, **every), jax.pmap(step_copy, **every)
     step_principle, step_items = jax.pmap(step_principle, **every), jax.pmap(step_items, **every)
 
     @jax.jit
@@ -241,12 +260,12 @@ def main():
         progress = max((step + 1) / a.steps, (time.time() - began) / (60 * a.minutes))
         rate, last = rate_at(step, progress), progress >= 1
         count += 1
-        if step % 4 == 0:
-            p, moments, _ = step_principle(p, moments, halves(batches.principle_batch, 32), rate, float(count))
+        p, moments, _ = step_principle(p, moments, halves(batches.principle_batch, 40), rate, float(count))
         for _ in range(a.verdicts):
             p, moments, compared = step_verdict(p, moments, halves(batches.verdict_batch, 24), rate, float(count))
+        p, moments, copied = step_copy(p, moments, halves(batches.copy_batch, 16), rate, float(count))
         batch = queue.get()
-        batch["forms"] = np.stack([batches.form_batch(rng, forms, 96) for _ in range(parts)])
+        batch["forms"] = np.stack([batches.form_batch(rng, forms, 192) for _ in range(parts)])
         p, moments, loss, hit = step_items(p, moments, batch, rate, float(count))
         seen += batch["ids"].size
         losses.append(np.asarray(loss).mean(0))
@@ -255,7 +274,7 @@ def main():
             seconds = spent + time.time() - began
             print(f"step {step + 1} {seconds / 60:.1f} min {seen / (time.time() - began):.0f} tok/s | main/asked/marks/owner/level/pick/look/copy/form",
                   " ".join(f"{v:.3f}" for v in np.mean(losses, 0)), "| right layout/says/level/score/rank", " ".join(f"{v:.3f}" for v in hits[:, 0] / np.maximum(1, hits[:, 1])),
-                  "| compared", f"{float(compared[0]):.3f}", "| unseen wording", np.asarray(principle_accuracy(p, unseen)), flush=True)
+                  "| compared", f"{float(compared[0]):.3f}", "copied", f"{float(copied[0]):.3f}", "| unseen wording", np.asarray(principle_accuracy(p, unseen)), flush=True)
             losses, hits = [], np.zeros((5, 2))
         if step % 25 == 24 or last:
             first = lambda tree: jax.tree.map(lambda x: np.asarray(x[0]), tree)
