@@ -46,10 +46,11 @@ def target(criteria, levels):
     says = " is better, then ".join(SAYS[f][d] for f, d in criteria) + " is better:"
     parts = [("<think>\n", 0), (says[0].upper() + says[1:], 1)]
     for i, one in enumerate(levels, 1):
-        parts.append((("," if i > 1 else "") + f" model-{i}", 0))
+        # Whether the line goes on tells how many answers there are.
+        parts += [(",", 1)] * (i > 1) + [(f" model-{i}", 0)]
         parts += [(" " + LEVELS[f][one[f]], 2) for f, _ in criteria]
     scores, order = attributes.verdict(criteria, levels)
-    parts.append((".\n</think>\n\n{\n  \"scores\": {", 0))
+    parts += [(".", 1), ("\n</think>\n\n{\n  \"scores\": {", 0)]
     for i, score in enumerate(scores, 1):
         parts += [((", " if i > 1 else "") + f'"model-{i}": ', 0), (str(score), 3)]
     parts.append(('},\n  "best-to-worst": [', 0))

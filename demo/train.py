@@ -9,6 +9,7 @@ import pickle
 import random
 import time
 from pathlib import Path
+from queue import Full
 
 # Two single-threaded devices share a step, each with half of the batch. They wait for each other once a step, where
 # one device with two threads would at every operation: that matters on a busy machine.
@@ -157,7 +158,15 @@ def update(p, moments, grads, rate, step, peak):
 
 def _produce(queue, path, seed, tokens, total, done, parts):
     for batch in batches.stream(Tokenizer.from_file(path), seed, tokens, total, done, parts):
-        queue.put(batch)
+        while True:
+            try:
+                queue.put(batch, timeout=10)
+                break
+            except Full:
+                # A training that was killed takes no more.
+                if not multiprocessing.parent_process().is_alive():
+                    queue.cancel_join_thread()
+                    return
 
 
 def rate_at(step, progress):
