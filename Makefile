@@ -97,7 +97,7 @@ bench: ## measure speed and memory on a random model of Qwen3-0.6B's shape
 	$(CARGO) bench --bench judge
 
 .PHONY: demo-model
-demo-model: ## train the demonstration judge again, from nothing (hours)
+demo-model: ## train the demonstration judge again, from nothing (80 minutes on two cores)
 	@scripts/install_deps.sh --tests
 	demo/build.sh
 

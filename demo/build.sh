@@ -19,7 +19,7 @@ resume=()
 [ ! -e build/checkpoint.pkl ] || resume=(--resume build/checkpoint.pkl)
 # Arrays of megabytes come and go at every step: huge pages, and an allocator that keeps them, more than halve its time.
 allocator=(GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
-jemalloc=$(ldconfig -p | awk '/libjemalloc.so.2/ { print $NF; exit }')
+jemalloc=$({ PATH=$PATH:/sbin ldconfig -p 2>/dev/null || true; } | awk '/libjemalloc.so.2/ { print $NF; exit }')
 [ -z "$jemalloc" ] || allocator=(LD_PRELOAD="$jemalloc" MALLOC_CONF=thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:4)
 (
     export "${allocator[@]}"
