@@ -29,7 +29,7 @@ impl Folder {
     fn new() -> Self {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = std::env::temp_dir().join(format!("dicast-trtllm-bench-{}", std::process::id()));
-        let options = ["--vocab-size", "4096", "--max-batch-size", "256", "--tokenizer"];
+        let options = ["--max-batch-size", "256", "--tokenizer"];
         let made = Command::new("bash")
             .arg(repository.join("tests/trtllm_standin/make_engine.sh"))
             .args(options)

@@ -29,7 +29,7 @@ impl Folder {
         let folder = Self(std::env::temp_dir().join(name));
         let made = Command::new("bash")
             .arg(repository().join("tests/trtllm_standin/make_engine.sh"))
-            .args(["--vocab-size", "4096", "--tokenizer"])
+            .arg("--tokenizer")
             .arg(repository().join("demo/hf"))
             .args(options)
             .arg(&folder.0)

@@ -13,7 +13,7 @@ Writes FOLDER/config.json and FOLDER/rank*.engine for Dicast's stand-in for Tens
   --script FILE          copy FILE to FOLDER/standin.script; - reads it from the standard input
   --architecture NAME    default Qwen3ForCausalLM
   --version VERSION      the release that config.json names, default 1.2.1
-  --vocab-size N         default 151936
+  --vocab-size N         default: the one in DIR/config.json, else 151936
   --max-input-len N      default 4096
   --max-seq-len N        default 6144
   --max-batch-size N     default 64
@@ -30,7 +30,7 @@ fail() {
 }
 
 tokenizer='' profile='' script='' folder=''
-architecture=Qwen3ForCausalLM version=1.2.1 vocab_size=151936
+architecture=Qwen3ForCausalLM version=1.2.1 vocab_size=''
 max_input_len=4096 max_seq_len=6144 max_batch_size=64 max_num_tokens=8192
 tp=1 pp=1 paged_context=true gather=false
 
@@ -60,6 +60,10 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 [ -n "$folder" ] || fail "FOLDER is missing, see --help"
+if [ -z "$vocab_size" ] && [ -e "$tokenizer/config.json" ]; then
+    vocab_size=$(sed -n 's/.*"vocab_size": *\([0-9]*\).*/\1/p' "$tokenizer/config.json")
+fi
+vocab_size=${vocab_size:-151936}
 for number in "$vocab_size" "$max_input_len" "$max_seq_len" "$max_batch_size" "$max_num_tokens" "$tp" "$pp"; do
     [[ $number =~ ^[1-9][0-9]*$ ]] || fail "a number above 0 is expected, not $number"
 done
