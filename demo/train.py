@@ -235,7 +235,7 @@ def main():
             before = attention_loss(net["layers"][0], net["emb"][batch["ids"]], places, jnp.maximum(places - 1, 0), 0, c)
             same = (rms(states[PRINCIPLE_AFTER]) @ extra["keyword"])[..., 0]
             level = rms(states[LEVELS_AFTER]) @ extra["levels"][:, -len(LEVELS["keyword"]):]
-            right = ((same > 0) == (batch["same"] > 0)) & (batch["same"] > 0)
+            right = (same > 0) & (batch["same"] > 0)
             total = 0.5 * copied(found) + 0.2 * copied(other) + 0.05 * before + binary(same, batch["same"]) + 0.5 * cross_entropy(level, batch["level"])
             return total, right.sum() / jnp.maximum(1, (batch["same"] > 0).sum())
         grads, right = jax.lax.pmean(jax.grad(loss, has_aux=True)(p), "part")
@@ -265,6 +265,7 @@ def main():
     producer = multiprocessing.Process(target=_produce, args=(queue, a.tokenizer, a.seed + start, a.tokens, a.steps, start, parts), daemon=True)
     producer.start()
     began, seen, losses, hits = time.time(), 0, [], np.zeros((5, 2))
+    step = start - 1
     for step in range(start, a.steps):
         progress = max((step + 1) / a.steps, (time.time() - began) / (60 * a.minutes))
         rate, last = rate_at(step, progress), progress >= 1

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::boundary::given;
 use super::error::dicast_error;
 use super::text::{Text, dicast_str};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::prompt::import::import;
 use crate::prompt::profile::Profile;
 
@@ -41,6 +41,17 @@ pub extern "C" fn dicast_profile_builtin(
     })
 }
 
+/// Makes a profile from a text and hands it out. A missing place for it is told before a bad text.
+fn read(
+    profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
+    text: Result<&str>,
+    make: impl FnOnce(&str) -> Result<Profile>,
+) -> Result<()> {
+    let out = given(profile, "profile")?;
+    out.write(dicast_profile::give(make(text?)?));
+    Ok(())
+}
+
 /// Reads a profile from JSON. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_profile_from_json(
@@ -49,11 +60,8 @@ pub unsafe extern "C" fn dicast_profile_from_json(
     error: Option<&mut MaybeUninit<*mut dicast_error>>,
 ) -> i32 {
     boundary!(error; {
-        let out = given(profile, "profile")?;
         // SAFETY: the text lives during the call.
-        let read = Profile::from_json(unsafe { json.text("json", ErrorKind::InvalidProfile)? })?;
-        out.write(dicast_profile::give(read));
-        Ok(())
+        read(profile, unsafe { json.text("json", ErrorKind::InvalidProfile) }, Profile::from_json)
     })
 }
 
@@ -65,11 +73,8 @@ pub unsafe extern "C" fn dicast_profile_load(
     error: Option<&mut MaybeUninit<*mut dicast_error>>,
 ) -> i32 {
     boundary!(error; {
-        let out = given(profile, "profile")?;
         // SAFETY: the text lives during the call.
-        let read = Profile::load(Path::new(unsafe { path.text("path", ErrorKind::InvalidProfile)? }))?;
-        out.write(dicast_profile::give(read));
-        Ok(())
+        read(profile, unsafe { path.text("path", ErrorKind::InvalidProfile) }, |path| Profile::load(Path::new(path)))
     })
 }
 
@@ -86,11 +91,8 @@ pub unsafe extern "C" fn dicast_profile_import(
     error: Option<&mut MaybeUninit<*mut dicast_error>>,
 ) -> i32 {
     boundary!(error; {
-        let out = given(profile, "profile")?;
         // SAFETY: the text lives during the call.
-        let read = import(Path::new(unsafe { path.text("path", ErrorKind::InvalidProfile)? }))?;
-        out.write(dicast_profile::give(read));
-        Ok(())
+        read(profile, unsafe { path.text("path", ErrorKind::InvalidProfile) }, |path| import(Path::new(path)))
     })
 }
 
