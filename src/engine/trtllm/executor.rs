@@ -184,8 +184,7 @@ impl Executor {
         }
         if !status.is_ok() {
             drop(state);
-            self.finish(id, Err(failed("submitting the request", &status)));
-            self.check_alive(&status.message);
+            self.fail(id, failed("submitting the request", &status), &status.message);
             return;
         }
         let Some(job) = state.jobs.get_mut(&id) else {
@@ -231,8 +230,7 @@ impl Executor {
         let Work { mut writer, probe } = work;
         if reply.failed() {
             let message = reply.error();
-            self.finish(id, Err(told("the engine failed on the request", &message)));
-            self.check_alive(&message);
+            self.fail(id, told("the engine failed on the request", &message), &message);
             return;
         }
         match writer.advance(&reply, probe.as_ref(), submitted) {
@@ -242,10 +240,15 @@ impl Executor {
         }
     }
 
-    /// Gives the executor up where it takes no requests any more.
-    fn check_alive(&self, reason: &str) {
+    /// Ends a job that the library failed on, and gives the executor up where it takes no requests any more.
+    fn fail(&self, id: JobId, error: Error, reason: &str) {
+        let job = self.state().remove(id);
+        // Before the caller knows: one that asks again at once is to meet an engine that says that it is dead.
         if !self.session.accepts_requests() {
             self.die(super::failure::first_line(reason));
+        }
+        if let Some(job) = job {
+            (job.done)(Err(error));
         }
     }
 
