@@ -13,14 +13,14 @@ import attributes
 import data
 import prose
 from attributes import FAMILIES, LEVELS, TAGS
-from principles import HIGH, LOW, principle
+from principles import HIGH, LOW, held_wholes, phrase, principle
 
 LENGTHS = (128, 192, 256, 384, 512, 768, 1024, 1536)
 ROWS = 44  # output positions per item that are trained on: all that carry information, and some of the layout
 LINE = 10  # level words in a reasoning line
 MENTIONS = 12  # places of an item at which the keyword is looked for
 ANSWERS = 5
-PRINCIPLE_LENGTH = 96
+PRINCIPLE_LENGTH = 112
 VERDICT_LENGTH = 128
 COPY_LENGTH = 144
 LEVEL_OFFSET = {f: sum(len(LEVELS[g]) for g in FAMILIES[:i]) for i, f in enumerate(FAMILIES)}
@@ -265,14 +265,29 @@ def form_batch(rng, forms, size):
     return np.array(pairs, np.int32)
 
 
-def principle_batch(rng, tokenizer, size, held=False, pairs=0.2):
-    """Principles alone, with what they ask for: short, so that wording is learned fast."""
+def principle_batch(rng, tokenizer, size, held=False, pairs=0.2, phrases=0.0):
+    """Principles alone, with what they ask for: short, so that wording is learned fast. A share of them are bare phrases."""
+    def drawn():
+        while True:
+            if rng.random() < phrases:
+                criterion = (rng.choice(FAMILIES), rng.choice([HIGH, LOW]))
+                yield phrase(rng, criterion, data.any_keyword(rng)), [criterion]
+                continue
+            criteria = data.criteria_for(rng, rng.choice(FAMILIES), pair=rng.random() < pairs)
+            yield principle(rng, criteria, data.any_keyword(rng), held), criteria
+    return _principles(tokenizer, drawn(), size)
+
+
+def held_wholes_batch(rng, tokenizer):
+    """All whole principles that training never draws."""
+    kept = held_wholes(rng, lambda: data.any_keyword(rng))
+    return _principles(tokenizer, kept, len(kept))
+
+
+def _principles(tokenizer, drawn, size):
     ids, last, classes = np.zeros((size, PRINCIPLE_LENGTH), np.int32), np.zeros(size, np.int32), np.zeros((size, 2), np.int32)
     row = 0
-    while row < size:
-        family = rng.choice(FAMILIES)
-        criteria = data.criteria_for(rng, family, pair=rng.random() < pairs)
-        text = principle(rng, criteria, data.any_keyword(rng), held)
+    for text, criteria in drawn:
         prompt, (_, end), _ = data.render(text, "", [])
         code = tokenizer.encode(prompt[: end + 1])
         if len(code.ids) > PRINCIPLE_LENGTH:
@@ -280,4 +295,6 @@ def principle_batch(rng, tokenizer, size, held=False, pairs=0.2):
         ids[row, : len(code.ids)], classes[row] = code.ids, criteria_classes(criteria)
         last[row] = _token_of(np.array(code.offsets)[:, 0], end - 1)
         row += 1
-    return dict(ids=ids, principle_end=last, classes=classes)
+        if row == size:
+            break
+    return dict(ids=ids[:row], principle_end=last[:row], classes=classes[:row])

@@ -3,7 +3,7 @@
 # result lies in build/, and training goes on from its last checkpoint when it is started again.
 set -euo pipefail
 cd "$(dirname "$0")"
-steps=${STEPS:-4800}
+steps=${STEPS:-3850}
 minutes=${MINUTES:-120}
 python=${PYTHON:-python3}
 

@@ -116,12 +116,14 @@ def flip(item, verdict, opposite):
 
 def table(title, items, verdicts, opposite):
     print(f"\n{title}: {len(items)} items, complete verdicts {sum(v is not None for v in verdicts)}/{len(verdicts)}")
-    print(f"  {'family':<11} {'pairs':<30} {'best of N':<30} flip")
-    for family in [*dict.fromkeys(i["family"] for i in items), "all"]:
-        rows = [k for k, i in enumerate(items) if family in (i["family"], "all")]
+    print(f"  {'family':<16} {'pairs':<30} {'best of N':<30} flip")
+    kinds = lambda item: [item["family"], *([f"{item['wording']} wording"] if "wording" in item else [])]
+    groups = sorted(dict.fromkeys(kind for i in items for kind in kinds(i)), key=lambda kind: "wording" in kind)
+    for family in [*groups, "all"]:
+        rows = [k for k, i in enumerate(items) if family in (*kinds(i), "all")]
         both = [counts(items[k], verdicts[k]) for k in rows]
         flips = [flip(items[k], verdicts[k], opposite[k]) for k in rows if unique_last(items[k])]
-        print(f"  {family:<11} {interval([p for p, _ in both]):<30} {interval([b for _, b in both]):<30} {interval(flips)}")
+        print(f"  {family:<16} {interval([p for p, _ in both]):<30} {interval([b for _, b in both]):<30} {interval(flips)}")
 
 
 def by_count(items, verdicts):

@@ -179,8 +179,8 @@ def main():
     args.add_argument("--tokenizer", required=True)
     args.add_argument("--out", required=True, help="checkpoint, written every 25 steps")
     args.add_argument("--steps", type=int, required=True)
-    args.add_argument("--warmup", type=int, default=400, help="batches of principles alone")
-    args.add_argument("--verdicts", type=int, default=1, help="batches of lines with their verdicts, for each batch of items")
+    args.add_argument("--phrases", type=int, default=400, help="batches of bare phrases, before anything else")
+    args.add_argument("--warmup", type=int, default=1600, help="batches of principles alone")
     args.add_argument("--tokens", type=int, default=6144, help="tokens in a batch")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--minutes", type=float, default=150, help="on a slow machine the schedule is shortened to end in this time")
@@ -253,13 +253,17 @@ def main():
     print("parameters", sum(x[0].size for x in jax.tree.leaves(p["net"])), "vocabulary", c.vocab, flush=True)
     rng, forms = random.Random(a.seed + start), batches.word_forms(tokenizer)
     unseen = batches.principle_batch(random.Random("unseen"), tokenizer, 400, held=True)
-    count = 0 if not start else start + a.warmup
-    if not start:
-        for i in range(a.warmup):
-            count += 1
-            p, moments, right = step_principle(p, moments, halves(batches.principle_batch, 64), min(1.0, (i + 1) / 40), float(count))
-            if i % 50 == 49:
-                print("principles", i + 1, "train", np.asarray(right)[0], "unseen wording", np.asarray(principle_accuracy(p, unseen)), flush=True)
+    wholes = batches.held_wholes_batch(random.Random("unseen"), tokenizer)
+    wording = lambda: f"unseen frames {np.asarray(principle_accuracy(p, unseen)).round(3)} wholes {np.asarray(principle_accuracy(p, wholes)).round(3)}"
+    before = a.phrases + a.warmup
+    count = 0 if not start else start + before
+    for i in range(0 if start else before):
+        count += 1
+        share = dict(phrases=1.0) if i < a.phrases else dict(phrases=0.2)
+        batch = halves(lambda *of: batches.principle_batch(*of, **share), 64)
+        p, moments, right = step_principle(p, moments, batch, min(1.0, (i + 1) / 40), float(count))
+        if i % 100 == 99:
+            print("phrases" if i < a.phrases else "principles", i + 1, "train", np.asarray(right)[0].round(3), wording(), flush=True)
 
     queue = multiprocessing.Queue(16)
     producer = multiprocessing.Process(target=_produce, args=(queue, a.tokenizer, a.seed + start, a.tokens, a.steps, start, parts), daemon=True)
@@ -270,8 +274,9 @@ def main():
         progress = max((step + 1) / a.steps, (time.time() - began) / (60 * a.minutes))
         rate, last = rate_at(step, progress), progress >= 1
         count += 1
-        p, moments, _ = step_principle(p, moments, halves(batches.principle_batch, 40), rate, float(count))
-        for _ in range(a.verdicts):
+        p, moments, _ = step_principle(p, moments, halves(batches.principle_batch, 128), rate, float(count))
+        # Comparing is learned long before reading is.
+        if step % 2 or step == start:
             p, moments, compared = step_verdict(p, moments, halves(batches.verdict_batch, 24), rate, float(count))
         p, moments, copied = step_copy(p, moments, halves(batches.copy_batch, 16), rate, float(count))
         batch = queue.get()
@@ -284,7 +289,7 @@ def main():
             seconds = spent + time.time() - began
             print(f"step {step + 1} {seconds / 60:.1f} min {seen / (time.time() - began):.0f} tok/s | main/asked/marks/owner/level/pick/look/copy/form",
                   " ".join(f"{v:.3f}" for v in np.mean(losses, 0)), "| right layout/says/level/score/rank", " ".join(f"{v:.3f}" for v in hits[:, 0] / np.maximum(1, hits[:, 1])),
-                  "| compared", f"{float(compared[0]):.3f}", "copied", f"{float(copied[0]):.3f}", "| unseen wording", np.asarray(principle_accuracy(p, unseen)), flush=True)
+                  "| compared", f"{float(compared[0]):.3f}", "copied", f"{float(copied[0]):.3f}", "|", wording(), flush=True)
             losses, hits = [], np.zeros((5, 2))
         if step % 25 == 24 or last:
             first = lambda tree: jax.tree.map(lambda x: np.asarray(x[0]), tree)
