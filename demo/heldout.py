@@ -1,5 +1,5 @@
-"""Generates the held-out items: phrasings of principles that training never drew. Half of them are whole principles as
-people write them, half are composed of held-out frames and phrases."""
+"""Generates the held-out items: phrasings of principles that training never drew. Half of them are whole principles,
+half are composed of held-out frames and phrases, as is the opposite of two criteria that no whole principle asks for."""
 
 import argparse
 import json

@@ -45,6 +45,7 @@ BEFORE = _items("""You are judging customer support.; For this task:; In this ch
 CONTEXTS = _items("""This is for a school report; The reader sits in a train; This is a help desk; We run a small hotel; The user is new here; This is a cooking blog; We sell bicycles; The answers will be printed; Somebody reads this aloud to a friend; My children will see this; This is a travel app; The text goes on a website; I work in a hospital; She is a lawyer; He is a teacher; They are engineers; We are a start-up; I am in the kitchen; The reader has little time; The reader has all day; This is for a newspaper; The company is old; The bank wants it this way; The chat is public; A game character says this; This is a comedy show; The customers are young; The customers are retired; It is a science forum; The listener is blind; The user writes from a phone; The user prints everything; We train a model for a museum; I am preparing a talk; This is what my manager told me; People complained last week; The old answers were bad; We tested this with readers; That is how our users are; It is late and I am tired; You are a strict judge; You are a fair judge; You compare answers for a magazine; The judge has one rule; There is only one criterion; I read these in the morning; The show is on the radio; The store opens at nine; My doctor told me so; It is the rule of the house; This is a game for families; The ministry asked us; A sailor asks; The caller is waiting; Our editor is picky""")
 AFTER = _items("""That is what matters most.; Everything else is secondary.; Nothing else counts.; This is important to me.; Ignore everything else.; Please keep that in mind.; Rank the responses accordingly.; Other aspects do not matter.; This is my only wish.; Thanks.; Content is secondary.; Score accordingly.; That's all.; Be fair.; The topic does not matter.; Otherwise judge the content.; This is the main criterion.""")
 
+
 class Wording:
     """Draws phrases for one principle; `held` uses only frames, and partly phrases, that training never sees."""
 
@@ -117,7 +118,7 @@ class Wording:
     def whole(self, text):
         """Who writes "response" could as well have written "reply"."""
         if self.rng.random() < 0.4:
-            text = _PLURAL.sub(self.rng.choice(["answers", "responses", "replies"]), _SINGULAR.sub(self.rng.choice(["response", "reply"]), text))
+            text = _PLURAL.sub(self.rng.choice(["answers", "responses", "replies"]), _SINGULAR.sub(rf"\1 {self.rng.choice(['response', 'reply'])}", text))
         return text.replace("{k}", self.shown)
 
     def finish(self, text):
@@ -138,7 +139,7 @@ def _cap(text):
 
 
 _DENIES = re.compile(r"\b(lack\w*|exclud\w*|refrain\w*|abstain\w*|devoid|void|spar(?:e|es|ing)|shun\w*|banish\w*|remov\w*|rather than|steers? clear|resists?|refus\w*|unlike|far from|clean of|clear of|holds? back|only|just|simply|leaves? the|no|not|never|without|free|avoid\w*|less|skip\w*|leaves? out|drops?|absence|stays? away|omit\w*|nothing|silent|zero|instead|tones? down|cuts?|keeps? .* out)\b")
-_SINGULAR = re.compile(r"(?<=\bthe )(?:answer|response|reply)\b|(?<=\beach )(?:answer|response|reply)\b|(?<=\bevery )(?:answer|response|reply)\b")
+_SINGULAR = re.compile(r"\b(the|each|every) (?:answer|response|reply)\b")
 _PLURAL = re.compile(r"\b(?:answers|responses|replies)\b(?! (?:to|with|in)\b)")
 _WANTED_SLOT = re.compile(r"\{(?:A|a|n|v|vs|S)([12]?)\}")
 _UNWANTED_SLOT = re.compile(r"\{(?:B|X|M|W|Ws)([12]?)\}")
