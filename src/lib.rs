@@ -1,5 +1,42 @@
-//! Dicast judges responses by a principle in plain language, with a judge model, and gives a complete verdict or a typed
-//! error.
+//! Dicast judges responses by a principle in plain language, with a judge model. The result is a complete, checked
+//! [`Verdict`], a score for every response and a ranking, or a typed [`Error`].
+//!
+//! ```no_run
+//! use dicast::{Judge, JudgeConfig, JudgeRequest};
+//!
+//! # fn main() -> dicast::Result<()> {
+//! let judge = Judge::open(JudgeConfig::new("judge.gguf"))?;
+//! let verdict = judge.judge(&JudgeRequest::new(
+//!     "I prefer concise responses.",
+//!     "How do I learn Python?",
+//!     [("short", "Build small projects."), ("long", "First of all, one should consider that …")],
+//! ))?;
+//! for scored in &verdict.scores {
+//!     // The score as the judge wrote it, and the mean of its distribution: a finer reward.
+//!     println!("{} {} {:?}", scored.name, scored.score, scored.expected);
+//! }
+//! println!("best: {:?}", verdict.ranked_names().next());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Judge`] is shared by any number of threads. [`Judge::judge`] waits for one verdict, [`Judge::judge_batch`] for many,
+//! [`Judge::submit`] gives a [`Ticket`]: wait for it, cancel it, or take the outcome in a callback.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds | what it needs |
+//! | --- | --- | --- | --- |
+//! | `local` | yes | `.gguf` models on llama.cpp, which is built from source | CMake, a C++ compiler, libclang |
+//! | `cuda`, `metal`, `vulkan` | no | GPU backends of `local` | the SDK of the backend |
+//! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, CMake, a C++17 compiler |
+//! | `cli` | yes | the program `dicast` | |
+//!
+//! A program that only embeds the judge turns the command line off: `default-features = false, features = ["local"]`. With
+//! no feature at all there are still requests, prompts, the reader of verdicts ([`verdict::parse`]), the C interface, and
+//! judges on an engine of your own ([`Judge::with_engine`]).
+//!
+//! # How a judgment flows
 //!
 //! ```text
 //! JudgeRequest -> prompt/   validate, mask, messages, chat template, tokens
@@ -9,7 +46,7 @@
 //!              -> judge/    hand the Verdict to the caller
 //! ```
 //!
-//! One direction, no way back; every front enters at [`Judge`]. `capi/` is the front of C programs, `include/dicast.h`;
+//! Data flows one way. Every front enters at [`Judge`]. [`capi`] is the front of C programs, `include/dicast.h`;
 //! `include/dicast.hpp` and the Python package in `python/` stand on it.
 
 #[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
