@@ -55,6 +55,7 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 mod error;
+pub mod json;
 pub mod judge;
 pub mod log;
 pub mod prompt;

@@ -63,7 +63,7 @@ impl JudgeRequest {
                 format!("the request is not UTF-8: bad byte at offset {}", error.valid_up_to()),
             )
         })?;
-        serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        crate::json::read(text.trim_start_matches('\u{feff}').as_bytes())
             .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the request is not valid: {error}")))
     }
 

@@ -37,7 +37,7 @@ pub unsafe extern "C" fn dicast_parse(
         let policy: VerdictPolicy = if policy.is_empty() {
             VerdictPolicy::default()
         } else {
-            serde_json::from_str(policy).map_err(|error| {
+            crate::json::read(policy.as_bytes()).map_err(|error| {
                 Error::new(ErrorKind::InvalidConfig, format!("the verdict policy is not valid: {error}"))
             })?
         };

@@ -112,7 +112,7 @@ pub(super) unsafe fn options(json: dicast_str) -> crate::Result<Options> {
     if json.is_empty() {
         return Ok(Options::default());
     }
-    serde_json::from_str(json)
+    crate::json::read(json.as_bytes())
         .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the options are not valid: {error}")))
 }
 

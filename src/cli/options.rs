@@ -160,7 +160,7 @@ impl DecodingArgs {
 /// Reads a configuration that may leave the model to an option.
 fn read_config(path: &Path) -> Result<JudgeConfig, Failure> {
     let json = input::read_file(path, input::SMALL_FILE_BYTES)?;
-    serde_json::from_slice(&json).map_err(|error| {
+    dicast::json::read(&json).map_err(|error| {
         Error::new(ErrorKind::InvalidConfig, format!("the configuration is not valid: {error}"))
             .context(path.display())
             .into()

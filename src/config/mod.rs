@@ -52,7 +52,7 @@ impl JudgeConfig {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] naming the key, or the line and column.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = serde_json::from_str(json).map_err(|error| {
+        let config: Self = crate::json::read(json.as_bytes()).map_err(|error| {
             Error::new(ErrorKind::InvalidConfig, format!("the configuration is not valid: {error}"))
         })?;
         config.check()?;

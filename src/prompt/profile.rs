@@ -169,7 +169,7 @@ impl Profile {
     /// # Errors
     /// [`ErrorKind::InvalidProfile`] naming what is wrong and where.
     pub fn from_json(json: &str) -> Result<Self> {
-        let profile: Self = serde_json::from_str(json)
+        let profile: Self = crate::json::read(json.as_bytes())
             .map_err(|error| Error::new(ErrorKind::InvalidProfile, format!("the profile is not valid: {error}")))?;
         profile.check()?;
         Ok(profile)

@@ -149,7 +149,7 @@ fn invalid(what: impl fmt::Display) -> Error {
 
 /// Reads a `tokenizer.json`.
 pub(super) fn from_json(json: &[u8]) -> Result<(Pipeline, Specials, Bytes)> {
-    let File { added_tokens, normalizer, pre_tokenizer, decoder, model } = serde_json::from_slice(json)
+    let File { added_tokens, normalizer, pre_tokenizer, decoder, model } = crate::json::read(json)
         .map_err(|error| Error::new(ErrorKind::InvalidModel, format!("tokenizer.json is not valid: {error}")))?;
     if let Some(kind) = model.kind.as_deref().filter(|&kind| kind != "BPE") {
         return Err(Error::new(
