@@ -680,7 +680,8 @@ int32_t dicast_judge_close(const struct dicast_judge *judge,
 void dicast_judge_free(struct dicast_judge *judge);
 
 /**
- * Judges one request and waits for the verdict, at most as long as its deadline (`timeout_ms`).
+ * Judges one request and waits for the verdict. Where the queue is full it first waits for room; the deadline of the
+ * request (`timeout_ms`) covers both waits.
  *
  * On success `*verdict` is the caller's. In a callback this works, and holds up the callbacks after it.
  */
@@ -708,8 +709,8 @@ int32_t dicast_judge_batch(const struct dicast_judge *judge,
                            struct dicast_error **error);
 
 /**
- * Waits until a request could be queued, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there is no
- * room by then. Another thread may take the room first.
+ * Waits until the queue has room for a request, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there
+ * is no room by then. Another thread may take the room first. DICAST_CLOSED where the judge is closed.
  */
 int32_t dicast_judge_wait_for_room(const struct dicast_judge *judge,
                                    uint64_t timeout_ms,

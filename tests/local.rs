@@ -307,9 +307,9 @@ fn a_full_queue_is_an_error_and_a_batch_waits_for_room() {
     let error = judge.judge(&long).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overloaded);
     assert!(error.kind().is_retryable());
-    assert!(!judge.wait_for_room(Duration::from_millis(1)));
+    assert!(!judge.wait_for_room(Duration::from_millis(1)).unwrap());
     held.iter().for_each(dicast::Ticket::cancel);
-    assert!(judge.wait_for_room(Duration::from_secs(10)));
+    assert!(judge.wait_for_room(Duration::from_secs(10)).unwrap());
     let requests: Vec<_> = (0..9).map(|index| request(2, &format!("{index}"))).collect();
     assert!(judge.judge_batch(&requests).iter().all(Result::is_ok));
 }

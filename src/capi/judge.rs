@@ -147,7 +147,8 @@ pub extern "C" fn dicast_judge_free(judge: Option<Box<dicast_judge>>) {
     });
 }
 
-/// Judges one request and waits for the verdict, at most as long as its deadline (`timeout_ms`).
+/// Judges one request and waits for the verdict. Where the queue is full it first waits for room; the deadline of the
+/// request (`timeout_ms`) covers both waits.
 ///
 /// On success `*verdict` is the caller's. In a callback this works, and holds up the callbacks after it.
 #[unsafe(no_mangle)]
@@ -225,8 +226,8 @@ pub unsafe extern "C" fn dicast_judge_batch(
     })
 }
 
-/// Waits until a request could be queued, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there is no
-/// room by then. Another thread may take the room first.
+/// Waits until the queue has room for a request, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there
+/// is no room by then. Another thread may take the room first. DICAST_CLOSED where the judge is closed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_wait_for_room(
     judge: Option<&dicast_judge>,
@@ -234,7 +235,7 @@ pub extern "C" fn dicast_judge_wait_for_room(
     error: Option<&mut MaybeUninit<*mut dicast_error>>,
 ) -> i32 {
     boundary!(error; {
-        let free = given(judge, "judge")?.get()?.wait_for_room(Duration::from_millis(timeout_ms));
+        let free = given(judge, "judge")?.get()?.wait_for_room(Duration::from_millis(timeout_ms))?;
         Ok(Status(if free { DICAST_OK } else { DICAST_PENDING }))
     })
 }

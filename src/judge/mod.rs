@@ -19,7 +19,7 @@ use crate::prompt::template::ChatTemplate;
 use crate::prompt::{Prompt, Prompter};
 use crate::request::JudgeRequest;
 use crate::verdict::{self, Flag, Verdict};
-use room::Room;
+use room::{Entry, Room};
 use ticket::Pending;
 use worker::Worker;
 
@@ -144,12 +144,23 @@ impl Judge {
         self.prepare(request).map(|(_, prompt)| prompt)
     }
 
-    /// Judges one request and waits for the verdict.
+    /// Judges one request and waits for the verdict. Where the queue is full it first waits for room. The deadline of
+    /// the request (`timeout_ms`) covers both.
     ///
     /// # Errors
     /// See [`ErrorKind`]; an incomplete verdict carries what could be read.
     pub fn judge(&self, request: &JudgeRequest) -> Result<Verdict> {
-        self.submit(request).wait()
+        let submitted = Instant::now();
+        let timeout = self.settings(&request.options)?.timeout;
+        let ticket = match self.room.enter_within(timeout) {
+            Entry::Entered => self.enter(request, submitted),
+            Entry::Full => self.failed(Error::new(
+                ErrorKind::Timeout,
+                format!("there was no room in the queue for {} ms (timeout_ms)", timeout.as_millis()),
+            )),
+            Entry::Closed => self.failed(closed()),
+        };
+        ticket.wait()
     }
 
     /// Queues a request. Whatever is wrong with it is found in the ticket, [`ErrorKind::Overloaded`] among it where
@@ -173,8 +184,12 @@ impl Judge {
 
     /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
     /// may take the room first.
-    pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.room.wait(timeout)
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`] where the judge was closed: there will be no room.
+    pub fn wait_for_room(&self, timeout: Duration) -> Result<bool> {
+        let free = self.room.wait(timeout);
+        if self.room.is_closed() { Err(closed()) } else { Ok(free) }
     }
 
     /// Submits a request that has its place in the queue.

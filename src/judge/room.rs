@@ -14,6 +14,16 @@ struct Places {
     closed: bool,
 }
 
+/// What somebody who asks for a place gets.
+pub(super) enum Entry {
+    /// A place.
+    Entered,
+    /// No place within the time given.
+    Full,
+    /// The room is closed.
+    Closed,
+}
+
 impl Room {
     pub(super) fn new(places: usize) -> Self {
         Self { places: Mutex::new(Places { free: places, closed: false }), left: Condvar::new() }
@@ -29,6 +39,21 @@ impl Room {
         let entered = places.free > 0;
         places.free -= usize::from(entered);
         entered
+    }
+
+    /// Takes a place; waits for one at most `timeout`.
+    pub(super) fn enter_within(&self, timeout: Duration) -> Entry {
+        let full = |places: &mut Places| places.free == 0 && !places.closed;
+        let waited = self.left.wait_timeout_while(self.places(), timeout, full);
+        let (mut places, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if places.closed {
+            return Entry::Closed;
+        }
+        if places.free == 0 {
+            return Entry::Full;
+        }
+        places.free -= 1;
+        Entry::Entered
     }
 
     /// Takes a place; waits until there is one, which is bounded, since every pending judgment has a deadline. False

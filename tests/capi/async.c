@@ -243,14 +243,56 @@ static void close_in_use(char **argv, dicast_request *request) {
     OK(error, dicast_judge_close(judge, &error));
     FAILS(DICAST_CLOSED, error, dicast_judge_judge(judge, request, &verdict, &error));
     FAILS(DICAST_CLOSED, error, dicast_judge_submit(judge, request, count, &seen, NULL, &error));
-    OK(error, dicast_judge_wait_for_room(judge, DICAST_FOREVER, &error));
+    FAILS(DICAST_CLOSED, error, dicast_judge_wait_for_room(judge, DICAST_FOREVER, &error));
     CHECK(is(dicast_judge_engine(judge), "local"));
+    dicast_judge_free(judge);
+}
+
+static void *judge_once(void *data) {
+    struct seen *seen = data;
+    dicast_error *error = NULL;
+    dicast_verdict *verdict = NULL;
+    int32_t status = dicast_judge_judge(seen->judge, seen->request, &verdict, &error);
+    note(seen, status, verdict, error);
+    return NULL;
+}
+
+static void *reward_once(void *data) {
+    struct seen *seen = data;
+    dicast_str texts[2];
+    double rewards[2];
+    int32_t statuses[2], status;
+    dicast_error *error = NULL;
+    texts[0] = S(SHORT_TEXT);
+    texts[1] = S(MIDDLE_TEXT);
+    status = dicast_judge_rewards(seen->judge, S(SHORTER), S("How?"), texts, 2, NULL, rewards, statuses, &error);
+    CHECK(status == DICAST_OK && error == NULL && statuses[0] == DICAST_OK && statuses[1] == DICAST_OK);
+    CHECK(!isnan(rewards[0]) && !isnan(rewards[1]));
+    return NULL;
+}
+
+/* More blocking calls than the queue has places: they wait for room, and none is refused. */
+static void wait_for_a_place(char **argv, dicast_request *request) {
+    struct seen seen;
+    pthread_t threads[16];
+    dicast_judge *judge = open_judge(argv, ", \"limits\": {\"max_queue\": 2}");
+    int i;
+    start(&seen, judge, request);
+    for (i = 0; i < 16; i++) {
+        CHECK(pthread_create(&threads[i], NULL, i % 2 == 0 ? judge_once : reward_once, &seen) == 0);
+    }
+    for (i = 0; i < 16; i++) {
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    }
+    CHECK(seen.verdicts == 8 && seen.calls == 8);
     dicast_judge_free(judge);
 }
 
 static void overload(char **argv, dicast_request *request) {
     dicast_judge *judge = open_judge(argv, ", \"limits\": {\"max_queue\": 1}");
     dicast_ticket *held = NULL;
+    dicast_verdict *verdict = NULL;
+    dicast_request *hurried = make_request(SHORTER);
     dicast_error *error = NULL;
     dicast_stats stats = {0};
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &held, &error));
@@ -261,6 +303,10 @@ static void overload(char **argv, dicast_request *request) {
     stats.struct_size = sizeof stats;
     OK(error, dicast_judge_stats(judge, &stats, &error));
     CHECK(stats.pending == 1);
+    /* The wait for room counts towards the deadline. */
+    OK(error, dicast_request_set_options(hurried, S("{\"timeout_ms\": 5}"), &error));
+    FAILS(DICAST_TIMEOUT, error, dicast_judge_judge(judge, hurried, &verdict, &error));
+    dicast_request_free(hurried);
     dicast_ticket_free(held);
     OK(error, dicast_judge_wait_for_room(judge, DICAST_FOREVER, &error));
     dicast_judge_free(judge);
@@ -278,6 +324,7 @@ int main(int argc, char **argv) {
     free_in_flight(argv, request);
     free_in_callback(argv, request);
     close_in_use(argv, request);
+    wait_for_a_place(argv, request);
     overload(argv, request);
     dicast_request_free(request);
     return 0;
