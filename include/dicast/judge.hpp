@@ -18,6 +18,7 @@
 #include "request.hpp"
 #include "result.hpp"
 #include "rewards.hpp"
+#include "texts.hpp"
 #include "ticket.hpp"
 #include "verdict.hpp"
 
@@ -93,7 +94,10 @@ public:
     CallbackTicket submit(const Request &request, Callback callback) const {
         return try_submit(request, std::move(callback)).value();
     }
-    bool wait_for_room(std::chrono::milliseconds timeout) const { return try_wait_for_room(timeout).value(); }
+    template <class Rep, class Period>
+    bool wait_for_room(std::chrono::duration<Rep, Period> timeout) const {
+        return try_wait_for_room(timeout).value();
+    }
     Info info() const { return try_info().value(); }
     Stats stats() const { return try_stats().value(); }
 
@@ -223,24 +227,29 @@ public:
         return future;
     }
 
-    /** Waits until a request could be queued; false where there is no room by then. Another thread may be faster. */
-    Result<bool> try_wait_for_room(std::chrono::milliseconds timeout) const {
+    /**
+     * Waits until the queue has room for a request, at most `timeout`; false where it has none by then. Another thread may
+     * take the room first. Status::closed where the judge is closed.
+     */
+    template <class Rep, class Period>
+    Room try_wait_for_room(std::chrono::duration<Rep, Period> timeout) const {
         dicast_error *error = nullptr;
         const std::int32_t status = dicast_judge_wait_for_room(get(), detail::milliseconds(timeout), &error);
         if (status == DICAST_OK || status == DICAST_PENDING) {
-            return status == DICAST_OK;
+            return Room(status == DICAST_OK);
         }
         return Error::adopt(status, error);
     }
 
     /**
      * Judges responses to one prompt together, as one listwise judgment, and waits for their rewards. `responses` is
-     * any range of texts. Does not throw where the judgment fails: the Rewards say it.
+     * any range of texts; they are copied, so that it may also make them on the fly. Does not throw where the judgment
+     * fails: the Rewards say so.
      */
     template <class Texts = std::initializer_list<std::string_view>>
-    Rewards rewards(std::string_view principle, std::string_view prompt, const Texts &responses,
+    Rewards rewards(std::string_view principle, std::string_view prompt, Texts &&responses,
                     const RewardOptions &options = {}) const {
-        const std::vector<dicast_str> texts = detail::strs(responses);
+        const detail::Texts texts(responses);
         const WantedRewards wanted(options);
         std::vector<double> values(texts.size());
         std::vector<std::int32_t> statuses(texts.size());
@@ -253,7 +262,7 @@ public:
 
     /**
      * Judges many groups at once and waits for all their rewards, one Rewards for each in their order. Where they are
-     * more than the queue takes, the rest waits for room. Does not throw where judgments fail: their Rewards say it.
+     * more than the queue takes, the rest waits for room. Does not throw where judgments fail: their Rewards say so.
      */
     std::vector<Rewards> rewards(const std::vector<Group> &groups, const RewardOptions &options = {}) const {
         std::vector<std::vector<dicast_str>> texts;
@@ -261,12 +270,16 @@ public:
         std::size_t total = 0;
         texts.reserve(groups.size());
         for (const Group &group : groups) {
-            texts.push_back(detail::strs(group.responses));
+            auto &lent_texts = texts.emplace_back();
+            lent_texts.reserve(group.responses.size());
+            for (const std::string &response : group.responses) {
+                lent_texts.push_back(detail::str(response));
+            }
             auto &made = lent.emplace_back(detail::sized<dicast_group>());
             made.principle = detail::str(group.principle);
             made.prompt = detail::str(group.prompt);
-            made.responses = texts.back().data();
-            made.response_count = texts.back().size();
+            made.responses = lent_texts.data();
+            made.response_count = lent_texts.size();
             total += made.response_count;
         }
         const WantedRewards wanted(options);
@@ -312,12 +325,16 @@ public:
                      stats.kv_blocks_used,  stats.kv_blocks_reused};
     }
     /** The name of the judge's engine, such as `local`. */
-    std::string_view engine() const noexcept { return detail::view(dicast_judge_engine(get())); }
-    /** The profile that the judge goes by, as JSON that Profile::from_json reads. */
-    std::string_view profile_json() const noexcept { return detail::view(dicast_judge_profile_json(get())); }
+    std::string_view engine() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_judge_engine(get())); }
+    std::string_view engine() const && = delete;
+    /** The profile of the judge, as JSON that Profile::from_json reads. */
+    std::string_view profile_json() const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_judge_profile_json(get()));
+    }
+    std::string_view profile_json() const && = delete;
 
     /** The judge of dicast.h, lent. */
-    const Object *get() const noexcept { return opened_ ? opened_->judge : nullptr; }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return opened_ ? opened_->judge : nullptr; }
 
 private:
     /** A judge and what it logs to, which must outlive it at an address of its own. */

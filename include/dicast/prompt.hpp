@@ -12,6 +12,7 @@
 #include "config.hpp"
 #include "request.hpp"
 #include "result.hpp"
+#include "texts.hpp"
 #include "verdict.hpp"
 
 namespace dicast {
@@ -46,12 +47,14 @@ public:
         return detail::made<Profile>(
             [&](auto **object, auto **error) { return dicast_profile_import(detail::str(path), object, error); });
     }
-    std::string_view json() const noexcept { return detail::view(dicast_profile_json(get())); }
+    /** The profile as JSON, which from_json reads. */
+    std::string_view json() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_profile_json(get())); }
+    std::string_view json() const && = delete;
 
     /** Takes over a profile of dicast.h. */
     static Profile adopt(Object *object) noexcept { return Profile(object); }
     /** The profile of dicast.h, lent. */
-    const Object *get() const noexcept { return object_.get(); }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return object_.get(); }
 
 private:
     explicit Profile(Object *object) noexcept : object_(object) {}
@@ -67,12 +70,12 @@ public:
 
 #if DICAST_HAS_EXCEPTIONS
     template <class Texts = Names>
-    static Aliases mask(const Texts &names, Mask mode = Mask::shuffle, std::uint64_t seed = 42,
+    static Aliases mask(Texts &&names, Mask mode = Mask::shuffle, std::uint64_t seed = 42,
                         std::string_view prefix = "model-") {
         return try_mask(names, mode, seed, prefix).value();
     }
-    template <class Texts = Names>
-    static Aliases of(const Texts &shown, const Texts &names) {
+    template <class Shown = Names, class Meant = Names>
+    static Aliases of(Shown &&shown, Meant &&names) {
         return try_of(shown, names).value();
     }
 #endif
@@ -82,9 +85,9 @@ public:
      * the shuffle alone; 42 is the reference system's. `names` is any range of texts.
      */
     template <class Texts = Names>
-    static Result<Aliases> try_mask(const Texts &names, Mask mode = Mask::shuffle, std::uint64_t seed = 42,
+    static Result<Aliases> try_mask(Texts &&names, Mask mode = Mask::shuffle, std::uint64_t seed = 42,
                                     std::string_view prefix = "model-") {
-        const auto texts = detail::strs(names);
+        const detail::Texts texts(names);
         return detail::made<Aliases>([&](auto **object, auto **error) {
             return dicast_aliases_mask(texts.data(), texts.size(), detail::str(prefix),
                                        static_cast<std::uint32_t>(mode), seed, object, error);
@@ -92,10 +95,10 @@ public:
     }
     /** The aliases of a judgment made elsewhere: `shown` are the names that the judge saw, `names` what they stood for.
      */
-    template <class Texts = Names>
-    static Result<Aliases> try_of(const Texts &shown, const Texts &names) {
-        const auto seen = detail::strs(shown);
-        const auto meant = detail::strs(names);
+    template <class Shown = Names, class Meant = Names>
+    static Result<Aliases> try_of(Shown &&shown, Meant &&names) {
+        const detail::Texts seen(shown);
+        const detail::Texts meant(names);
         if (seen.size() != meant.size()) {
             return Error(Status::invalid_argument, "shown and names are not equally many");
         }
@@ -106,18 +109,22 @@ public:
 
     std::size_t size() const noexcept { return dicast_aliases_count(get()); }
     /** The name that the judge sees at `place`; empty out of range. */
-    std::string_view shown(std::size_t place) const noexcept {
+    std::string_view shown(std::size_t place) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_aliases_shown(get(), place));
     }
+    std::string_view shown(std::size_t place) const && = delete;
     /** Your name of the response shown at `place`; empty out of range. */
-    std::string_view name(std::size_t place) const noexcept { return detail::view(dicast_aliases_name(get(), place)); }
+    std::string_view name(std::size_t place) const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_aliases_name(get(), place));
+    }
+    std::string_view name(std::size_t place) const && = delete;
     /** The index, in the order of the names given, of the response shown at `place`; `none` out of range. */
     std::size_t index(std::size_t place) const noexcept { return dicast_aliases_index(get(), place); }
 
     /** Takes over aliases of dicast.h. */
     static Aliases adopt(Object *object) noexcept { return Aliases(object); }
     /** The aliases of dicast.h, lent. */
-    const Object *get() const noexcept { return object_.get(); }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return object_.get(); }
 
 private:
     explicit Aliases(Object *object) noexcept : object_(object) {}
@@ -147,7 +154,7 @@ public:
             return dicast_prompt_new(profile.get(), request.get(), object, error);
         });
     }
-    std::vector<Message> messages() const {
+    std::vector<Message> messages() const & DICAST_LIFETIMEBOUND {
         std::vector<Message> messages(dicast_prompt_count(get()));
         for (std::size_t index = 0; index < messages.size(); ++index) {
             messages[index] = {detail::view(dicast_prompt_role(get(), index)),
@@ -155,11 +162,12 @@ public:
         }
         return messages;
     }
+    std::vector<Message> messages() const && = delete;
 
     /** Takes over a prompt of dicast.h. */
     static Prompt adopt(Object *object) noexcept { return Prompt(object); }
     /** The prompt of dicast.h, lent. */
-    const Object *get() const noexcept { return object_.get(); }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return object_.get(); }
 
 private:
     explicit Prompt(Object *object) noexcept : object_(object) {}

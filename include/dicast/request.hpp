@@ -19,19 +19,16 @@ namespace dicast {
 class Request {
 public:
     using Object = dicast_request;
+    using Pairs = std::initializer_list<std::pair<std::string_view, std::string_view>>;
 
 #if DICAST_HAS_EXCEPTIONS
     /** A principle in plain language, and what the responses respond to; add the responses. */
     Request(std::string_view principle, std::string_view prompt) : Request(try_new(principle, prompt).value()) {}
     /** With its responses: any range of pairs of name and text, such as a vector of pairs, a map, or `{{"a", "…"}, …}`.
      */
-    template <class Responses = std::initializer_list<std::pair<std::string_view, std::string_view>>>
-    Request(std::string_view principle, std::string_view prompt, const Responses &responses)
-        : Request(principle, prompt) {
-        for (const auto &[name, text] : responses) {
-            add(name, text);
-        }
-    }
+    template <class Responses = Pairs>
+    Request(std::string_view principle, std::string_view prompt, Responses &&responses)
+        : Request(try_new(principle, prompt, responses).value()) {}
     static Request from_json(std::string_view json) { return try_from_json(json).value(); }
     Request &add(std::string_view name, std::string_view text) {
         try_add(name, text).value();
@@ -52,6 +49,20 @@ public:
         return detail::made<Request>([&](auto **object, auto **error) {
             return dicast_request_new(detail::str(principle), detail::str(prompt), object, error);
         });
+    }
+    /** With its responses: any range of pairs of name and text. */
+    template <class Responses = Pairs>
+    static Result<Request> try_new(std::string_view principle, std::string_view prompt, Responses &&responses) {
+        auto made = try_new(principle, prompt);
+        if (!made) {
+            return made;
+        }
+        for (const auto &[name, text] : responses) {
+            if (auto added = made->try_add(name, text); !added) {
+                return added.error();
+            }
+        }
+        return made;
     }
     /** `{"principle", "prompt", "responses": {name: text, …}, "options"?}`; the order of the responses is kept. */
     static Result<Request> try_from_json(std::string_view json) {
@@ -78,7 +89,7 @@ public:
     /** Takes over a request of dicast.h. */
     static Request adopt(Object *object) noexcept { return Request(object); }
     /** The request of dicast.h, lent. */
-    const Object *get() const noexcept { return object_.get(); }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return object_.get(); }
 
 private:
     explicit Request(Object *object) noexcept : object_(object) {}

@@ -39,19 +39,27 @@ public:
     /** Number of scores that could be read: that of the responses, or 0. */
     std::size_t size() const noexcept { return dicast_error_partial_count(error_.get()); }
     /** The name of the response at `index`, counted as in the request. */
-    std::string_view name(std::size_t index) const noexcept {
+    std::string_view name(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_error_partial_name(error_.get(), index));
     }
+    std::string_view name(std::size_t index) const && = delete;
     /** The score that was read for the response at `index`; NaN where there is none. */
     double score(std::size_t index) const noexcept { return dicast_error_partial_score(error_.get(), index); }
     /** The name at `place` of the ranking, 0 the best, where the ranking could be read; else empty. */
-    std::string_view ranked(std::size_t place) const noexcept {
+    std::string_view ranked(std::size_t place) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_error_partial_ranked(error_.get(), place));
     }
+    std::string_view ranked(std::size_t place) const && = delete;
     /** The judge's reasoning. */
-    std::string_view reasoning() const noexcept { return detail::view(dicast_error_partial_reasoning(error_.get())); }
+    std::string_view reasoning() const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_error_partial_reasoning(error_.get()));
+    }
+    std::string_view reasoning() const && = delete;
     /** The judge's whole output as it came. */
-    std::string_view raw() const noexcept { return detail::view(dicast_error_partial_raw(error_.get())); }
+    std::string_view raw() const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_error_partial_raw(error_.get()));
+    }
+    std::string_view raw() const && = delete;
 
 private:
     friend class Error;
@@ -84,9 +92,10 @@ public:
     /** The name of the status, such as `context_overflow`. */
     std::string_view name() const noexcept { return dicast::name(kept_->status); }
     /** What went wrong, where, and what can be done: for people; its wording may change in any release. */
-    const char *what() const noexcept override { return kept_->message.c_str(); }
+    const char *what() const noexcept DICAST_LIFETIMEBOUND override { return kept_->message.c_str(); }
     /** As what(). */
-    std::string_view message() const noexcept { return kept_->message; }
+    std::string_view message() const & noexcept DICAST_LIFETIMEBOUND { return kept_->message; }
+    std::string_view message() const && = delete;
     /** Whether the same request may succeed when it is sent again unchanged. */
     bool is_retryable() const noexcept { return dicast::is_retryable(kept_->status); }
     /** What could be read of an incomplete verdict, its raw text at least, where something was kept. */
@@ -97,7 +106,10 @@ public:
         return Partial(std::shared_ptr<const dicast_error>(kept_, kept_->error.get()));
     }
     /** The whole error as JSON; empty for one that the library did not make. */
-    std::string_view json() const noexcept { return detail::view(dicast_error_json(kept_->error.get())); }
+    std::string_view json() const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_error_json(kept_->error.get()));
+    }
+    std::string_view json() const && = delete;
 
 private:
     struct Kept {
@@ -115,14 +127,32 @@ public:
     ~Error() override = default;
 };
 
+class Aliases;
+class Judge;
+class Profile;
+class Prompt;
+class Verdict;
+
+namespace detail {
+
+/** Whether member functions of a type return texts that point into it. */
+template <class T>
+inline constexpr bool lends = std::is_same_v<T, Aliases> || std::is_same_v<T, Judge> || std::is_same_v<T, Profile> ||
+                              std::is_same_v<T, Prompt> || std::is_same_v<T, Verdict>;
+
+}  // namespace detail
+
 /**
- * A value or the Error that stands in its place. `T` may be void.
+ * A value, or the Error that explains why there is none. `T` may be void.
  *
- * Asking for the value of a failure throws its Error, and ends the program where there are no exceptions; asking for
- * the error of a success does likewise. Look first: `if (result)`.
+ * Look first: `if (result)` says whether there is a value. Asking a failure for its value throws the Error. Asking a
+ * success for its error throws std::bad_variant_access or std::bad_optional_access. Without exceptions both end the
+ * program.
  */
 template <class T>
 class [[nodiscard]] Result {
+    static_assert(!std::is_same_v<T, bool>, "`if (result)` would be true for a value that is false: see dicast::Room");
+
 public:
     using value_type = T;
 
@@ -137,16 +167,25 @@ public:
         const Error *error = std::get_if<1>(&held_);
         return error == nullptr ? Status::ok : error->status();
     }
-    const Error &error() const { return std::get<1>(held_); }
+    const Error &error() const & DICAST_LIFETIMEBOUND { return std::get<1>(held_); }
+    Error error() && { return std::get<1>(held_); }
 
-    T &value() & { return check(), *std::get_if<0>(&held_); }
-    const T &value() const & { return check(), *std::get_if<0>(&held_); }
-    T &&value() && { return check(), std::move(*std::get_if<0>(&held_)); }
-    T &operator*() & { return value(); }
-    const T &operator*() const & { return value(); }
-    T &&operator*() && { return std::move(*this).value(); }
-    T *operator->() { return &value(); }
-    const T *operator->() const { return &value(); }
+    T &value() & DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
+    const T &value() const & DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
+    /** A value of its own: a reference would point into a result that is about to go. */
+    T value() && { return check(), std::move(*std::get_if<0>(&held_)); }
+    T &operator*() & DICAST_LIFETIMEBOUND { return value(); }
+    const T &operator*() const & DICAST_LIFETIMEBOUND { return value(); }
+    T operator*() && { return std::move(*this).value(); }
+    T *operator->() & DICAST_LIFETIMEBOUND { return &value(); }
+    const T *operator->() const & DICAST_LIFETIMEBOUND { return &value(); }
+    template <class U = T, std::enable_if_t<!detail::lends<U>, int> = 0>
+    U *operator->() && DICAST_LIFETIMEBOUND {
+        return &value();
+    }
+    /** Not where the value returns texts that point into it: name the result first, or write `(*call()).score(0)`. */
+    template <class U = T, std::enable_if_t<detail::lends<U>, int> = 0>
+    U *operator->() && = delete;
 
 #ifdef __cpp_lib_expected
     /** The same as the standard's type. */
@@ -184,13 +223,14 @@ public:
     explicit operator bool() const noexcept { return has_value(); }
     /** Status::ok, or that of the error. */
     Status status() const noexcept { return error_ ? error_->status() : Status::ok; }
-    const Error &error() const {
+    const Error &error() const & DICAST_LIFETIMEBOUND {
 #if DICAST_HAS_EXCEPTIONS
         return error_.value();
 #else
         return error_ ? *error_ : (std::abort(), *error_);
 #endif
     }
+    Error error() && { return static_cast<const Result &>(*this).error(); }
 
     void value() const {
         if (error_) {
@@ -213,6 +253,42 @@ public:
 #endif
 
 private:
+    std::optional<Error> error_;
+};
+
+/** Whether the queue has room for a request. True only where it has: a wait that ended, and a failure, are both false. */
+class [[nodiscard]] Room {
+public:
+    explicit Room(bool free) noexcept : free_(free) {}
+    Room(Error error) noexcept : error_(error) {}
+
+    /** There is room. */
+    explicit operator bool() const noexcept { return free_; }
+    /** Status::ok where there is room, Status::pending where there is none yet, else why there will be none. */
+    Status status() const noexcept {
+        if (error_) {
+            return error_->status();
+        }
+        return free_ ? Status::ok : Status::pending;
+    }
+    /** Why the call failed; empty where it did not. */
+    const std::optional<Error> &error() const & noexcept DICAST_LIFETIMEBOUND { return error_; }
+    std::optional<Error> error() && noexcept { return error_; }
+    /** Whether there is room. Throws the Error of a call that failed, or ends the program where nothing can be thrown. */
+    bool value() const {
+        if (error_) {
+#if DICAST_HAS_EXCEPTIONS
+            throw Error(*error_);
+#else
+            std::abort();
+#endif
+        }
+        return free_;
+    }
+    bool operator*() const { return value(); }
+
+private:
+    bool free_ = false;
     std::optional<Error> error_;
 };
 

@@ -9,11 +9,27 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <ratio>
 #include <string_view>
-#include <vector>
 
 #include "../dicast.h"
+
+/*
+ * Marks what points into an object. Clang and MSVC then warn where the result outlives the object. Every compiler refuses
+ * the plain case: a function that returns text or pointers into its object cannot be called on a temporary.
+ */
+#if defined(__has_cpp_attribute)
+#if __has_cpp_attribute(clang::lifetimebound)
+#define DICAST_LIFETIMEBOUND [[clang::lifetimebound]]
+#elif __has_cpp_attribute(msvc::lifetimebound)
+#define DICAST_LIFETIMEBOUND [[msvc::lifetimebound]]
+#endif
+#endif
+#ifndef DICAST_LIFETIMEBOUND
+#define DICAST_LIFETIMEBOUND
+#endif
 
 namespace dicast {
 
@@ -65,15 +81,6 @@ inline dicast_str str(std::string_view text) noexcept { return {text.data(), tex
 
 inline std::string_view view(dicast_str text) noexcept { return {text.data, text.len}; }
 
-template <class Texts>
-std::vector<dicast_str> strs(const Texts &texts) {
-    std::vector<dicast_str> made;
-    for (const auto &text : texts) {
-        made.push_back(str(text));
-    }
-    return made;
-}
-
 /** A struct of dicast.h that announces its size. */
 template <class T>
 T sized() noexcept {
@@ -82,8 +89,21 @@ T sized() noexcept {
     return value;
 }
 
-inline std::uint64_t milliseconds(std::chrono::milliseconds timeout) noexcept {
-    return timeout.count() < 0 ? 0 : static_cast<std::uint64_t>(timeout.count());
+/** Any duration in whole milliseconds, rounded up: 0 for a negative one or NaN, the most that there is for a huge one. */
+template <class Rep, class Period>
+std::uint64_t milliseconds(std::chrono::duration<Rep, Period> time) noexcept {
+    // Floating point cannot overflow where hours become milliseconds.
+    const long double count = std::chrono::duration<long double, std::milli>(time).count();
+    // Less than 2^63, and so neither DICAST_FOREVER nor too much for std::chrono::milliseconds.
+    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    if (!(count > 0)) {
+        return 0;
+    }
+    if (count >= static_cast<long double>(most)) {
+        return most;
+    }
+    const auto whole = static_cast<std::uint64_t>(count);
+    return static_cast<long double>(whole) < count ? whole + 1 : whole;
 }
 
 }  // namespace detail

@@ -23,13 +23,14 @@ namespace dicast {
  * Any number of threads may wait at once; one gets the outcome, the others Status::invalid_argument, as do those that
  * ask again.
  */
-class Ticket {
+class [[nodiscard]] Ticket {
 public:
     using Object = dicast_ticket;
 
 #if DICAST_HAS_EXCEPTIONS
     Verdict wait() const { return try_wait().value(); }
-    std::optional<Verdict> wait_for(std::chrono::milliseconds timeout) const {
+    template <class Rep, class Period>
+    std::optional<Verdict> wait_for(std::chrono::duration<Rep, Period> timeout) const {
         if (auto outcome = try_wait_for(timeout)) {
             return std::move(*outcome).value();
         }
@@ -40,7 +41,8 @@ public:
     /** Waits for the outcome, as long as the judgment's own deadline lets it run, and takes it. */
     Result<Verdict> try_wait() const { return *take(DICAST_FOREVER); }
     /** Waits at most `timeout`; empty where the judgment has not ended by then. With a timeout of 0 it only looks. */
-    std::optional<Result<Verdict>> try_wait_for(std::chrono::milliseconds timeout) const {
+    template <class Rep, class Period>
+    std::optional<Result<Verdict>> try_wait_for(std::chrono::duration<Rep, Period> timeout) const {
         return take(detail::milliseconds(timeout));
     }
     /** Ends the judgment as Status::cancelled, at whatever stage it is. Again, or too late, is fine. */
@@ -49,7 +51,7 @@ public:
     /** Takes over a ticket of dicast.h that has no callback. */
     static Ticket adopt(Object *object) noexcept { return Ticket(object); }
     /** The ticket of dicast.h, lent. */
-    const Object *get() const noexcept { return object_.get(); }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return object_.get(); }
 
 private:
     explicit Ticket(Object *object) noexcept : object_(object) {}
@@ -156,7 +158,10 @@ public:
      */
     Status wait() const { return wait(DICAST_FOREVER); }
     /** As wait, at most `timeout`; Status::pending where the callback has not returned by then. */
-    Status wait_for(std::chrono::milliseconds timeout) const { return wait(detail::milliseconds(timeout)); }
+    template <class Rep, class Period>
+    Status wait_for(std::chrono::duration<Rep, Period> timeout) const {
+        return wait(detail::milliseconds(timeout));
+    }
     /** Ends the judgment as Status::cancelled, which goes to the callback. Again, or too late, is fine. */
     void cancel() const noexcept { dicast_ticket_cancel(object_.get(), nullptr); }
 

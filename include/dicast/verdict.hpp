@@ -16,7 +16,7 @@ namespace dicast {
 /** The probability of each score of the scale, the worst first. A view into a Verdict: as cheap as a pointer. */
 class Distribution {
 public:
-    Distribution(const double *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    Distribution(const double *data DICAST_LIFETIMEBOUND, std::size_t size) noexcept : data_(data), size_(size) {}
 
     const double *data() const noexcept { return data_; }
     std::size_t size() const noexcept { return size_; }
@@ -83,8 +83,11 @@ struct Timing {
  * A complete verdict: every response has a score on the scale and a place in the ranking.
  *
  * Responses are counted from 0 in the order of the request, places from 0, the best. A getter takes well under a
- * microsecond and, but for those that return a vector, allocates nothing. Never changes: any number of threads may read
+ * microsecond and allocates nothing, unless it returns a vector. A verdict never changes: any number of threads may read
  * it.
+ *
+ * Texts, notes and distributions point into the verdict. What returns them cannot be called on a temporary: give the
+ * verdict a name first. `for (const auto &scored : judge.judge(request))` is fine.
  */
 class Verdict {
 public:
@@ -93,11 +96,15 @@ public:
     /** Number of responses. */
     std::size_t size() const noexcept { return dicast_verdict_count(get()); }
     /** Your name of the response at `index`; empty out of range. */
-    std::string_view name(std::size_t index) const noexcept { return detail::view(dicast_verdict_name(get(), index)); }
+    std::string_view name(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_verdict_name(get(), index));
+    }
+    std::string_view name(std::size_t index) const && = delete;
     /** The name under which the judge saw it, such as `model-2`; empty out of range. */
-    std::string_view alias(std::size_t index) const noexcept {
+    std::string_view alias(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_verdict_alias(get(), index));
     }
+    std::string_view alias(std::size_t index) const && = delete;
     /** The index of the response called `name`, or `none`. */
     std::size_t find(std::string_view name) const noexcept { return dicast_verdict_find(get(), detail::str(name)); }
 
@@ -113,11 +120,12 @@ public:
         return dicast_verdict_expected_of(get(), detail::str(name));
     }
     /** Empty out of range, and where the engine gave none. */
-    Distribution distribution(std::size_t index) const noexcept {
+    Distribution distribution(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         std::size_t count = 0;
         const double *data = dicast_verdict_distribution(get(), index, &count);
         return {data, count};
     }
+    Distribution distribution(std::size_t index) const && = delete;
     /** The worst score of the scale, such as 1. */
     std::uint32_t scale_min() const noexcept { return dicast_verdict_scale_min(get()); }
     /** The best score of the scale, such as 5. */
@@ -129,18 +137,20 @@ public:
     /** The index of the response at `place`; `none` out of range. */
     std::size_t ranked(std::size_t place) const noexcept { return dicast_verdict_ranked(get(), place); }
     /** All names, the best first. */
-    std::vector<std::string_view> ranking() const {
+    std::vector<std::string_view> ranking() const & DICAST_LIFETIMEBOUND {
         std::vector<std::string_view> names(size());
         for (std::size_t place = 0; place < names.size(); ++place) {
             names[place] = name(ranked(place));
         }
         return names;
     }
+    std::vector<std::string_view> ranking() const && = delete;
 
     /** All of the response at `index`; out of range all of it says "none". */
-    Scored operator[](std::size_t index) const noexcept {
+    Scored operator[](std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         return {index, name(index), alias(index), score(index), expected(index), distribution(index), rank(index)};
     }
+    Scored operator[](std::size_t index) const && = delete;
 
     /** Walks through the responses in the order of the request. */
     class Iterator {
@@ -151,6 +161,8 @@ public:
         using pointer = void;
         using reference = Scored;
 
+        /** An iterator over nothing, which can only be compared and assigned to. */
+        Iterator() noexcept = default;
         Iterator(const Verdict *verdict, std::size_t index) noexcept : verdict_(verdict), index_(index) {}
         Scored operator*() const noexcept { return (*verdict_)[index_]; }
         Iterator &operator++() noexcept {
@@ -166,26 +178,35 @@ public:
         bool operator!=(const Iterator &other) const noexcept { return index_ != other.index_; }
 
     private:
-        const Verdict *verdict_;
-        std::size_t index_;
+        const Verdict *verdict_ = nullptr;
+        std::size_t index_ = 0;
     };
-    Iterator begin() const noexcept { return {this, 0}; }
-    Iterator end() const noexcept { return {this, size()}; }
+    Iterator begin() const & noexcept DICAST_LIFETIMEBOUND { return {this, 0}; }
+    Iterator begin() const && = delete;
+    Iterator end() const & noexcept DICAST_LIFETIMEBOUND { return {this, size()}; }
+    Iterator end() const && = delete;
 
     /** The judge's reasoning, without its tags; empty where it did not think. */
-    std::string_view reasoning() const noexcept { return detail::view(dicast_verdict_reasoning(get())); }
+    std::string_view reasoning() const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_verdict_reasoning(get()));
+    }
+    std::string_view reasoning() const && = delete;
     /** The judge's whole output as it came. */
-    std::string_view raw() const noexcept { return detail::view(dicast_verdict_raw(get())); }
+    std::string_view raw() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_verdict_raw(get())); }
+    std::string_view raw() const && = delete;
     /** The whole verdict as JSON; made when it is first asked for. */
-    std::string_view json() const noexcept { return detail::view(dicast_verdict_json(get())); }
-    /** What had to be mended to read the verdict. */
-    std::vector<Note> repairs() const {
+    std::string_view json() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_verdict_json(get())); }
+    std::string_view json() const && = delete;
+    /** What had to be repaired to read the verdict. */
+    std::vector<Note> repairs() const & DICAST_LIFETIMEBOUND {
         return notes(dicast_verdict_repair_count, dicast_verdict_repair, dicast_verdict_repair_detail);
     }
+    std::vector<Note> repairs() const && = delete;
     /** What a reader of the verdict should know, such as `inconsistent_ranking` or `ties`. */
-    std::vector<Note> flags() const {
+    std::vector<Note> flags() const & DICAST_LIFETIMEBOUND {
         return notes(dicast_verdict_flag_count, dicast_verdict_flag, dicast_verdict_flag_detail);
     }
+    std::vector<Note> flags() const && = delete;
     Usage usage() const noexcept {
         auto usage = detail::sized<dicast_usage>();
         dicast_verdict_usage(get(), &usage, nullptr);
@@ -202,7 +223,7 @@ public:
     /** Takes over a verdict of dicast.h. */
     static Verdict adopt(Object *object) noexcept { return Verdict(object); }
     /** The verdict of dicast.h, lent. */
-    const Object *get() const noexcept { return object_.get(); }
+    const Object *get() const noexcept DICAST_LIFETIMEBOUND { return object_.get(); }
 
 private:
     explicit Verdict(Object *object) noexcept : object_(object) {}

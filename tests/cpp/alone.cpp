@@ -90,8 +90,10 @@ void masks() {
         CHECK(masked.index(place) == order[place] && masked.name(place) == names[order[place]]);
     }
     CHECK(masked.index(5) == dicast::none);
-    CHECK(dicast::Aliases::mask({"x", "y"}, dicast::Mask::given, 0, "answer ").shown(1) == "answer 2");
-    CHECK(dicast::Aliases::of({"m-1", "m-2"}, {"y", "x"}).name(1) == "x");
+    const auto given = dicast::Aliases::mask({"x", "y"}, dicast::Mask::given, 0, "answer ");
+    CHECK(given.shown(1) == "answer 2");
+    const auto made = dicast::Aliases::of({"m-1", "m-2"}, {"y", "x"});
+    CHECK(made.name(1) == "x");
     THROWS(Status::invalid_argument, dicast::Aliases::of({"m-1"}, {"y", "x"}));
     THROWS(Status::invalid_request, dicast::Aliases::mask({"x", "x"}));
     CHECK(dicast::Aliases::try_mask(std::vector<std::string>()).status() == Status::invalid_request);

@@ -36,7 +36,7 @@ void futures(const dicast::Judge &judge) {
     // What is refused at once comes the same way.
     THROWS(Status::invalid_request, get(judge.judge_async(dicast::Request("p", "q"))));
     CHECK(get(judge.try_judge_async(dicast::Request("p", "q"))).status() == Status::invalid_request);
-    CHECK(get(judge.try_judge_async(request()))->ranked(0) == 0);
+    CHECK((*get(judge.try_judge_async(request()))).ranked(0) == 0);
 
     // Dropped early: nothing waits for them, nothing leaks, the judge goes on.
     for (int i = 0; i < 8; ++i) {

@@ -86,13 +86,15 @@ void judge_one(const dicast::Judge &judge) {
     const dicast::Verdict quick = judge.judge(other);
     CHECK(quick.alias(1) == std::string_view("a\0b", 3) && quick.name(0).empty() && quick.reasoning().empty());
     other.set_options_json(R"({"mask": "given", "max_reasoning_tokens": 3})");
-    CHECK(judge.judge(other).alias(1) == "model-2");
-    const auto flags = judge.judge(other).flags();
+    const dicast::Verdict cut = judge.judge(other);
+    CHECK(cut.alias(1) == "model-2");
+    const auto flags = cut.flags();
     CHECK(std::any_of(flags.begin(), flags.end(), [](const dicast::Note &flag) { return !flag.name.empty(); }));
 
     const auto read = dicast::Request::from_json(
         R"({"principle": "Be short.", "prompt": "Hi", "responses": {"b": "Hello!", "a": "Hello, and welcome to all."}})");
-    CHECK(judge.judge(read).name(0) == "b");
+    const dicast::Verdict of_read = judge.judge(read);
+    CHECK(of_read.name(0) == "b");
 }
 
 void judge_batch(const dicast::Judge &judge) {

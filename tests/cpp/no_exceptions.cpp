@@ -17,8 +17,8 @@ int main(int, char **argv) {
     CHECK(request->try_set_options({}));
     const auto verdict = judge.try_judge(*request);
     CHECK(verdict && verdict->ranked(0) == 0);
-    CHECK(judge.try_judge_async(*request).get()->ranked(0) == 0);
-    CHECK(judge.try_submit(*request)->try_wait()->ranked(0) == 0);
+    CHECK((*judge.try_judge_async(*request).get()).ranked(0) == 0);
+    CHECK((*judge.try_submit(*request)->try_wait()).ranked(0) == 0);
     const auto called = judge.try_submit(*request, [](const auto &outcome) { CHECK(outcome); });
     CHECK(called->wait() == dicast::Status::ok);
     CHECK(judge.rewards(shorter, question, {short_text, long_text}).ok());

@@ -15,9 +15,11 @@ int main(int, char **argv) {
     for (int number = 0; number < 32; ++number) {
         threads.emplace_back([&, number] {
             switch (number % 4) {
-                case 0:
-                    CHECK(judge.judge(shared).raw() == verdict.raw());
+                case 0: {
+                    const dicast::Verdict again = judge.judge(shared);
+                    CHECK(again.raw() == verdict.raw());
                     break;
+                }
                 case 1:
                     CHECK(judge.judge_async(shared).get().score("long") == verdict.score("long"));
                     break;

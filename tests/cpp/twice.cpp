@@ -4,4 +4,7 @@
 
 dicast::Request make();
 
-int main() { return dicast::Prompt(dicast::Profile::builtin(), make()).messages().empty() ? 1 : 0; }
+int main() {
+    const dicast::Prompt prompt(dicast::Profile::builtin(), make());
+    return prompt.messages().empty() ? 1 : 0;
+}
