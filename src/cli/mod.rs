@@ -13,6 +13,7 @@ mod model;
 mod options;
 mod parse;
 mod profile;
+mod run;
 mod shell;
 mod table;
 

@@ -8,13 +8,12 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead};
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use dicast::config::Limits;
 use dicast::{Error, ErrorKind, Judge, JudgeRequest, Verdict};
 
 use super::super::Failure;
-use super::super::judge::result_line;
+use super::Work;
 use super::journal::Sink;
-use super::lines::{Line, Lines, Numbered};
+use super::lines::{Lines, Numbered};
 
 /// Lines read ahead for each judgment that may run: results wait there for a slow one before them.
 const WINDOW: usize = 16;
@@ -31,7 +30,7 @@ impl Judging for Judge {
     }
 }
 
-/// What happens while a batch runs.
+/// What happens during a run.
 pub(super) enum Event {
     /// The next line of input, or its end, or why it cannot be read.
     Line(io::Result<Option<Numbered>>),
@@ -46,7 +45,7 @@ pub(super) enum Event {
     Interrupted,
 }
 
-/// Counts of a batch.
+/// Counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// Results written by this run.
@@ -55,7 +54,7 @@ pub(super) struct Counts {
     pub(super) failed: u64,
 }
 
-/// Why a batch ended.
+/// Why a run ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The input is done.
@@ -82,11 +81,11 @@ pub(super) fn read_ahead<R: BufRead + Send + 'static>(mut lines: Lines<R>, event
     permits
 }
 
-/// A batch at work.
-pub(super) struct Pump<'a, J, S> {
+/// Work under way.
+pub(super) struct Pump<'a, W, J, S> {
+    pub(super) work: &'a W,
     pub(super) judge: &'a J,
     pub(super) sink: &'a mut S,
-    pub(super) limits: &'a Limits,
     /// Most judgments running at once.
     pub(super) in_flight: usize,
     pub(super) permits: Sender<()>,
@@ -94,14 +93,29 @@ pub(super) struct Pump<'a, J, S> {
     pub(super) incoming: Receiver<Event>,
 }
 
-/// A line that was read: its checksum, and its result as soon as that is there.
-struct Slot {
+/// A line that was read.
+struct Slot<K> {
     checksum: u64,
-    result: Option<(String, bool)>,
+    state: State<K>,
 }
 
-impl<J: Judging, S: Sink> Pump<'_, J, S> {
-    /// Runs the batch from line `first` on. `progress` sees the counts after each change.
+/// Where a line stands.
+enum State<K> {
+    /// Being judged, with what is kept of it.
+    Running(K),
+    /// Its result waits to be written.
+    Ended {
+        /// As a line of the output.
+        line: String,
+        /// Whether it is an error.
+        failed: bool,
+    },
+    /// Its result is being made.
+    Taken,
+}
+
+impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
+    /// Works from line `first` on. `progress` sees the counts after each change.
     pub(super) fn run(&mut self, first: u64, mut progress: impl FnMut(Counts)) -> (Counts, Ended) {
         let mut counts = Counts::default();
         let ended = self.work(first, &mut counts, &mut progress).unwrap_or_else(Ended::Broken);
@@ -109,13 +123,13 @@ impl<J: Judging, S: Sink> Pump<'_, J, S> {
     }
 
     fn work(&mut self, first: u64, counts: &mut Counts, progress: &mut impl FnMut(Counts)) -> Result<Ended, Failure> {
-        let mut slots: VecDeque<Slot> = VecDeque::new();
+        let mut slots: VecDeque<Slot<W::Kept>> = VecDeque::new();
         let mut front = first;
         // Lines asked for, and judgments running. Together they stay under `in_flight`.
         let (mut asked, mut running) = (0, 0);
         let mut at_end = false;
         loop {
-            while let Some(Slot { checksum, result: Some((line, failed)) }) = slots.front() {
+            while let Some(Slot { checksum, state: State::Ended { line, failed } }) = slots.front() {
                 self.sink.append(*checksum, line)?;
                 counts.written += 1;
                 counts.failed += u64::from(*failed);
@@ -135,10 +149,11 @@ impl<J: Judging, S: Sink> Pump<'_, J, S> {
                 Event::Interrupted => return Ok(Ended::Interrupted),
                 Event::Line(Ok(None)) => at_end = true,
                 Event::Line(Err(error)) => return Err(Failure::io("cannot read the input", &error)),
-                Event::Line(Ok(Some(Numbered { number, checksum, line }))) => {
+                Event::Line(Ok(Some(line))) => {
                     asked -= 1;
-                    let result = match self.request(number, line) {
-                        Ok(request) => {
+                    let (number, checksum) = (line.number, line.checksum);
+                    let state = match self.work.request(line) {
+                        (kept, Ok(request)) => {
                             running += 1;
                             let events = self.events.clone();
                             self.judge.start(
@@ -148,11 +163,11 @@ impl<J: Judging, S: Sink> Pump<'_, J, S> {
                                     let _ = events.send(Event::Done { number, outcome: Box::new(outcome) });
                                 }),
                             );
-                            None
+                            State::Running(kept)
                         }
-                        Err(error) => Some((result_line(&Err(error))?, true)),
+                        (kept, Err(error)) => self.ended(kept, Err(error))?,
                     };
-                    slots.push_back(Slot { checksum, result });
+                    slots.push_back(Slot { checksum, state });
                 }
                 Event::Done { number, outcome } => {
                     running -= 1;
@@ -163,32 +178,18 @@ impl<J: Judging, S: Sink> Pump<'_, J, S> {
                         return Err(Failure::from(Error::new(ErrorKind::Closed, error.message()))
                             .hint("what is done is kept: run the same command again to continue"));
                     }
-                    let outcome = outcome.map_err(|error| at_line(error, number));
                     let slot = usize::try_from(number - front).ok().and_then(|index| slots.get_mut(index));
                     let slot = slot.expect("a judgment is started for a line that waits here");
-                    slot.result = Some((result_line(&outcome)?, outcome.is_err()));
+                    if let State::Running(kept) = std::mem::replace(&mut slot.state, State::Taken) {
+                        slot.state = self.ended(kept, *outcome)?;
+                    }
                 }
             }
         }
     }
 
-    /// The request on a line.
-    fn request(&self, number: u64, line: Line) -> Result<JudgeRequest, Error> {
-        let request = match line {
-            Line::Whole(json) => JudgeRequest::from_json(&json).and_then(|request| {
-                request.check(self.limits)?;
-                Ok(request)
-            }),
-            Line::Blank => Err(Error::new(ErrorKind::InvalidRequest, "the line is blank")),
-            Line::TooLong { bytes } => Err(Error::new(
-                ErrorKind::TooLarge,
-                format!("the line has {bytes} bytes, the limit is {}", super::super::input::request_bytes(self.limits)),
-            )),
-        };
-        request.map_err(|error| at_line(error, number))
+    fn ended(&self, kept: W::Kept, outcome: dicast::Result<Verdict>) -> Result<State<W::Kept>, Failure> {
+        let failed = outcome.is_err();
+        Ok(State::Ended { line: self.work.line(kept, outcome)?, failed })
     }
-}
-
-fn at_line(error: Error, number: u64) -> Error {
-    error.context(format_args!("line {number}"))
 }

@@ -1,11 +1,16 @@
-//! Order, bounds and resumption of a batch, with a judge that is a closure.
+//! Order, bounds and resumption, with the work of a batch and a judge that is a closure.
 
 use std::io::Cursor;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use dicast::config::Limits;
 use dicast::{Error, JudgeRequest, Verdict};
+use serde_json::json;
 
+use super::super::batch::Batch;
 use super::*;
 
 /// Answers each request on a thread of its own, later for some than for others, and counts what runs at once.
@@ -40,12 +45,16 @@ fn request(prompt: &str) -> String {
     format!("{{\"principle\":\"p\",\"prompt\":{prompt:?},\"responses\":{{\"a\":\"x\"}}}}\n")
 }
 
+fn batch() -> Batch {
+    Batch { limits: Limits::default(), settings: Value::Null }
+}
+
 fn judge_all(fake: &Fake, input: &str, sink: &mut impl Sink, first: u64) -> (Counts, Ended) {
     let mut lines = Lines::new(Cursor::new(input.as_bytes().to_vec()), 10_000);
     for _ in 1..first {
         lines.next_line().unwrap();
     }
-    pump(fake, sink, &Limits::default(), 3, lines, mpsc::channel(), first, |_| {})
+    pump(&batch(), fake, sink, 3, lines, mpsc::channel(), first, |_| {})
 }
 
 fn message(line: &str) -> String {
@@ -92,8 +101,7 @@ fn an_interruption_keeps_what_is_done() {
     events.send(Event::Interrupted).unwrap();
     let mut sink = Stream(Vec::new());
     let lines = Lines::new(Cursor::new(request("1").into_bytes()), 10_000);
-    let (counts, ended) =
-        pump(&Fake::default(), &mut sink, &Limits::default(), 3, lines, (events, incoming), 1, |_| {});
+    let (counts, ended) = pump(&batch(), &Fake::default(), &mut sink, 3, lines, (events, incoming), 1, |_| {});
     assert!(matches!(ended, Ended::Interrupted));
     assert_eq!(counts, Counts::default());
 }

@@ -6,7 +6,7 @@ use super::super::checksum::Checksum;
 
 /// One line of input.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Its bytes, without the line end.
     Whole(Vec<u8>),
     /// Nothing but white space, with further lines after it.
@@ -20,17 +20,17 @@ pub(super) enum Line {
 
 /// One line with what tells it from another.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Numbered {
+pub(crate) struct Numbered {
     /// From 1 up.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Checksum of all of its bytes, skipped ones too.
-    pub(super) checksum: u64,
-    pub(super) line: Line,
+    pub(crate) checksum: u64,
+    pub(crate) line: Line,
 }
 
 /// Reads lines. Blank ones at the end are not lines: an output has one line for each line of input up to the last that
 /// says anything.
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     from: R,
     limit: usize,
     number: u64,
@@ -41,12 +41,12 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(from: R, limit: usize) -> Self {
+    pub(crate) fn new(from: R, limit: usize) -> Self {
         Self { from, limit, number: 0, blanks: 0, next: None }
     }
 
     /// The next line; `None` at the end.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<Numbered>> {
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<Numbered>> {
         if !self.has_more()? {
             return Ok(None);
         }
@@ -62,7 +62,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Whether there is a further line.
-    pub(super) fn has_more(&mut self) -> io::Result<bool> {
+    pub(crate) fn has_more(&mut self) -> io::Result<bool> {
         while self.next.is_none() {
             match self.read()? {
                 None => return Ok(false),
