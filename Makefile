@@ -6,17 +6,17 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-# Looked up when a recipe runs: the first one may install it.
+# Looked up when a recipe runs: the first recipe may install it.
 ccache = $(shell command -v ccache 2>/dev/null)
 export CMAKE_C_COMPILER_LAUNCHER = $(ccache)
 export CMAKE_CXX_COMPILER_LAUNCHER = $(ccache)
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
 
 .PHONY: demo
-demo: build ## install what is missing, build, and judge three answers under a principle and its opposite
+demo: build ## install what is missing, build, and judge three responses under a principle and its opposite
 	@scripts/demo.sh
 
 .PHONY: build
@@ -24,10 +24,19 @@ build: ## build the release binary, target/release/dicast
 	@scripts/install_deps.sh
 	$(CARGO) build --release
 
+# The rust-version of Cargo.toml.
+oldest = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
 # Where cargo builds; the stand-in for TensorRT-LLM goes there too.
 target = $(or $(CARGO_TARGET_DIR),target)
 standin = $(abspath $(target))/trtllm-standin
 with_standin = DICAST_TRTLLM_ROOT=$(standin)/root DICAST_TRTLLM_RPATH=1
+
+.PHONY: check
+check: fixtures ## the quick checks: format, lints, and the tests that need no engine
+	$(CARGO) fmt --check
+	$(CARGO) clippy --no-default-features --all-targets -- -D warnings
+	$(CARGO) test --no-default-features
 
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
@@ -61,7 +70,7 @@ install: ## install the C library: headers, libraries, pkg-config and CMake file
 	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" CARGO_FLAGS="$(CARGO_FLAGS)" scripts/install_capi.sh
 
 .PHONY: sanitize-capi
-sanitize-capi: ## run the C programs under all sanitizers; that of threads takes a nightly Rust and builds everything anew
+sanitize-capi: ## run the C programs under all sanitizers (ThreadSanitizer needs nightly Rust and builds everything again)
 	@scripts/install_deps.sh --tests
 	scripts/check_capi_sanitizers.sh address header valgrind thread
 
@@ -70,7 +79,7 @@ header: ## generate include/dicast.h from src/capi/
 	DICAST_BLESS=1 $(CARGO) test --no-default-features --test header
 
 .PHONY: trtllm-standin
-trtllm-standin: ## build the library that stands in for TensorRT-LLM in tests
+trtllm-standin: ## build the stand-in for TensorRT-LLM that the tests use
 	@scripts/install_deps.sh
 	@cmake -S tests/trtllm_standin -B $(standin)/build $(if $(SANITIZE),-DSANITIZE=$(SANITIZE)) >/dev/null
 	@cmake --build $(standin)/build --target tensorrt_llm nvinfer_plugin_tensorrt_llm >/dev/null
@@ -97,9 +106,14 @@ bench: ## measure speed and memory on a random model of Qwen3-0.6B's shape
 	$(CARGO) bench --bench judge
 
 .PHONY: demo-model
-demo-model: ## train the demonstration judge again, from nothing (80 minutes on two cores)
+demo-model: ## train the demonstration judge again, from scratch (80 minutes on two cores)
 	@scripts/install_deps.sh --tests
 	demo/build.sh
+
+.PHONY: oldest-rust
+oldest-rust: ## check that the oldest Rust named in Cargo.toml compiles library and program (rustup fetches it)
+	@scripts/install_deps.sh
+	rustup run --install $(oldest) cargo check --locked
 
 .PHONY: clean
 clean: ## remove everything that was built
