@@ -2,104 +2,69 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use super::range::in_range;
+use super::Kind;
+use super::table::{above, settings, whole, words, zero_or};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Which judgments run when not all of them fit the KV cache of a TensorRT-LLM engine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TrtllmScheduler {
-    /// A judgment starts once its whole output has room, and then runs to its end.
-    #[default]
-    GuaranteedNoEvict,
-    /// As many as fit now; one may be paused and computed again. More throughput, less even times.
-    MaxUtilization,
+words! {
+    /// Which judgments run when not all of them fit the KV cache of a TensorRT-LLM engine.
+    pub enum TrtllmScheduler {
+        /// A judgment starts once its whole output has room, and then runs to its end.
+        #[default]
+        GuaranteedNoEvict = "guaranteed_no_evict",
+        /// As many as fit now; one may be paused and computed again. More throughput, less even times.
+        MaxUtilization = "max_utilization",
+    }
 }
 
-/// How a TensorRT-LLM engine for several GPUs is driven.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TrtllmMode {
-    /// One process for each GPU, started by `mpirun`; the first one takes requests. Also the mode of one GPU.
-    #[default]
-    Leader,
-    /// This process starts a worker for each GPU. Score distributions then need an engine that gathers its logits.
-    Orchestrator,
+words! {
+    /// How a TensorRT-LLM engine for several GPUs is driven.
+    pub enum TrtllmMode {
+        /// One process for each GPU, started by `mpirun`; the first one takes requests. Also the mode of one GPU.
+        #[default]
+        Leader = "leader",
+        /// This process starts a worker for each GPU. Score distributions then need an engine that gathers its logits.
+        Orchestrator = "orchestrator",
+    }
 }
 
-/// Settings of the TensorRT-LLM engine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrtllmConfig {
-    /// Share of the GPU memory that is free once the engine is loaded, over 0 to 0.99, that the KV cache takes. Default 0.9.
-    pub kv_memory_fraction: f32,
-    /// Most tokens of the KV cache. 0, the default: as many as fit its share of the memory.
-    pub kv_cache_tokens: u32,
-    /// Bytes of host memory for blocks that have no room on the GPU, up to 16 TiB. Default 0.
-    pub host_cache_bytes: u64,
-    /// Whether blocks are shared between judgments whose prompts begin alike. Default true: the system prompt is computed
-    /// once.
-    pub block_reuse: bool,
-    /// Judgments computed in one batch. 0, the default: what the engine was built for, which is the most.
-    pub max_batch_size: u32,
-    /// Tokens computed in one step. 0, the default: what the engine was built for, which is the most.
-    pub max_batch_tokens: u32,
-    /// Requests that wait inside the executor before it refuses more, up to 1000000. 0, the default, is no limit but
-    /// `limits.max_queue`.
-    pub max_queue: u32,
-    /// Which judgments run when not all fit. Default `guaranteed_no_evict`.
-    pub scheduler: TrtllmScheduler,
-    /// Whether a long prompt is computed in several steps. Default true.
-    pub chunked_context: bool,
-    /// How several GPUs are driven. Default `leader`.
-    pub mode: TrtllmMode,
-    /// The vendor's `executorWorker` program: in orchestrator mode, and only there.
-    pub worker_path: Option<PathBuf>,
-    /// The GPUs to use, one for each rank, by their CUDA ids. Default: the first ones.
-    pub device_ids: Vec<u32>,
-    /// Milliseconds, 100 to 3600000, after which an executor that does not even answer a cancellation is given up as
-    /// dead. Default 30000.
-    pub unresponsive_ms: u64,
-}
-
-impl Default for TrtllmConfig {
-    fn default() -> Self {
-        Self {
-            kv_memory_fraction: 0.9,
-            kv_cache_tokens: 0,
-            host_cache_bytes: 0,
-            block_reuse: true,
-            max_batch_size: 0,
-            max_batch_tokens: 0,
-            max_queue: 0,
-            scheduler: TrtllmScheduler::default(),
-            chunked_context: true,
-            mode: TrtllmMode::default(),
-            worker_path: None,
-            device_ids: Vec::new(),
-            unresponsive_ms: 30_000,
-        }
+settings! {
+    /// Settings of the TensorRT-LLM engine.
+    pub struct TrtllmConfig in "trtllm" {
+        /// Share of the GPU memory that is free once the engine is loaded, which the KV cache takes.
+        kv_memory_fraction: f32 = 0.9, above(0.0, 0.99);
+        /// Most tokens of the KV cache. 0: as many as fit its share of the memory.
+        kv_cache_tokens: u32 = 0, zero_or(64, 1 << 28);
+        /// Bytes of host memory for blocks that have no room on the GPU.
+        host_cache_bytes: u64 = 0, whole(0, 16 << 40);
+        /// Share blocks between judgments whose prompts begin alike, so that the system prompt is computed once.
+        block_reuse: bool = true, Kind::Switch;
+        /// Judgments computed in one batch. 0: what the engine was built for, which is the most.
+        max_batch_size: u32 = 0, whole(0, 1 << 16);
+        /// Tokens computed in one step. 0: what the engine was built for, which is the most.
+        max_batch_tokens: u32 = 0, whole(0, 1 << 20);
+        /// Requests that wait inside the executor before it refuses more. 0: no limit but `limits.max_queue`.
+        max_queue: u32 = 0, whole(0, 1_000_000);
+        /// Which judgments run when not all of them fit.
+        scheduler: TrtllmScheduler = TrtllmScheduler::GuaranteedNoEvict, Kind::Choice(TrtllmScheduler::WORDS);
+        /// Compute a long prompt in several steps.
+        chunked_context: bool = true, Kind::Switch;
+        /// How several GPUs are driven.
+        mode: TrtllmMode = TrtllmMode::Leader, Kind::Choice(TrtllmMode::WORDS);
+        /// The vendor's `executorWorker` program: in orchestrator mode, and only there.
+        worker_path: Option<PathBuf> = None, Kind::Path;
+        /// The GPUs to use, one for each rank, by their CUDA ids. Default: the first ones.
+        device_ids: Vec<u32> = Vec::new(), Kind::Wholes(1023);
+        /// Milliseconds after which an executor that does not even answer a cancellation is given up as dead.
+        unresponsive_ms: u64 = 30_000, whole(100, 3_600_000);
     }
 }
 
 impl TrtllmConfig {
     pub(super) fn check(&self) -> Result<()> {
-        in_range("trtllm.kv_memory_fraction", self.kv_memory_fraction, f32::MIN_POSITIVE, 0.99)?;
-        if self.kv_cache_tokens != 0 {
-            in_range("trtllm.kv_cache_tokens", self.kv_cache_tokens, 64, 1 << 28)?;
-        }
-        in_range("trtllm.host_cache_bytes", self.host_cache_bytes, 0, 16 << 40)?;
-        in_range("trtllm.max_batch_size", self.max_batch_size, 0, 1 << 16)?;
-        in_range("trtllm.max_batch_tokens", self.max_batch_tokens, 0, 1 << 20)?;
-        in_range("trtllm.max_queue", self.max_queue, 0, 1_000_000)?;
-        in_range("trtllm.unresponsive_ms", self.unresponsive_ms, 100, 3_600_000)?;
+        self.check_ranges()?;
         let wrong = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
         for (place, id) in self.device_ids.iter().enumerate() {
-            in_range("trtllm.device_ids", *id, 0, 1023)?;
             if self.device_ids[..place].contains(id) {
                 return wrong(format!("trtllm.device_ids names GPU {id} twice"));
             }

@@ -1,26 +1,35 @@
 //! How strictly an answer is read.
 
-use serde::{Deserialize, Serialize};
+use super::Kind;
+use super::table::{settings, words};
+use crate::error::Result;
 
-/// What is done with an answer that is not a complete verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Incomplete {
-    /// It is an error that carries what could be read.
-    #[default]
-    Error,
-    /// A missing ranking is derived from complete scores (ties by expected score, then by given order) and listed among
-    /// the repairs. Missing scores stay an error.
-    DeriveRanking,
+words! {
+    /// What is done with an answer that is not a complete verdict.
+    pub enum Incomplete {
+        /// It is an error that carries what could be read.
+        #[default]
+        Error = "error",
+        /// A missing ranking is derived from complete scores (ties by expected score, then by given order) and listed
+        /// among the repairs. Missing scores stay an error.
+        DeriveRanking = "derive_ranking",
+    }
 }
 
-/// How strictly an answer is read. Whatever these allow is listed among the repairs of the verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VerdictPolicy {
-    /// What an incomplete verdict is.
-    pub incomplete: Incomplete,
-    /// Whether a score off the scale is moved to the nearest end of it. Default false: it is an error.
-    pub clamp: bool,
+settings! {
+    /// How strictly an answer is read. Whatever these allow is listed among the repairs of the verdict.
+    #[derive(Eq)]
+    pub struct VerdictPolicy in "verdict" {
+        /// What an incomplete verdict is: an error, or, where only the ranking is missing, one whose ranking is derived from
+        /// the scores.
+        incomplete: Incomplete = Incomplete::Error, Kind::Choice(Incomplete::WORDS);
+        /// Move a score off the scale to the nearest end of it. Otherwise it is an error.
+        clamp: bool = false, Kind::Switch;
+    }
+}
+
+impl VerdictPolicy {
+    pub(super) fn check(&self) -> Result<()> {
+        self.check_ranges()
+    }
 }

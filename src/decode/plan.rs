@@ -58,7 +58,7 @@ impl Plan {
             // A template that cannot be told to leave the reasoning out: it is opened and closed for the judge.
             budget: if settings.reasoning { settings.max_reasoning_tokens } else { 0 },
         });
-        let verdict = if settings.guided {
+        let verdict = if settings.guided.unwrap_or(true) {
             // Where the template has closed the reasoning, it has written what stands before the verdict too.
             let lead = if reasoning.is_some() { profile.verdict.separator.as_str() } else { "" };
             let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, lead, aliases.shown());

@@ -265,7 +265,7 @@ impl Judge {
     ) -> Result<()> {
         let (settings, prompt) = self.prepare(request)?;
         let capabilities = &self.capabilities;
-        if settings.guided && !capabilities.guided {
+        if settings.guided.unwrap_or(true) && !capabilities.guided {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the {} engine cannot hold a verdict to a grammar: set guided to false", capabilities.name),
@@ -282,11 +282,11 @@ impl Judge {
                 seed: settings.seed,
             },
             submitted,
-            deadline: submitted + settings.timeout,
+            deadline: submitted + settings.timeout(),
         };
         let (reader, readers, aliases) = (self.reader.clone(), self.readers.handle(), prompt.aliases);
         let log = self.log.clone();
-        let guided = settings.guided;
+        let guided = settings.guided.unwrap_or(true);
         // Completes the judgment also where it is dropped unused: where a thread has died.
         let outcome = pending.completer();
         let done = move |generation: Result<Generation>| {
