@@ -119,7 +119,7 @@
 
 /**
  * The judge answered, but not with a complete verdict. The error keeps what could be read, and the judge's whole output.
- * With another seed the same may work.
+ * Where the judge samples, the same may work with another seed.
  */
 #define DICAST_INVALID_VERDICT 12
 
@@ -152,6 +152,11 @@
  * The call breaks a rule of this header: NULL where that is not allowed, a wrong `struct_size`. It had no effect.
  */
 #define DICAST_INVALID_ARGUMENT 18
+
+/**
+ * The engine is dead: this request and all others of the judge fail. Close the judge and open it again.
+ */
+#define DICAST_ENGINE_DEAD 19
 
 /**
  * Level of a log line: a defect of the library or of the engine.
@@ -573,7 +578,8 @@ struct dicast_str dicast_str_cstr(const char *text);
 struct dicast_str dicast_status_name(int32_t status);
 
 /**
- * Whether the same request may succeed when it is sent again unchanged.
+ * Whether errors of this status may be gone when the same request is sent again. dicast_error_is_retryable answers for one
+ * error.
  *
  * Any thread, at any time.
  */
@@ -600,7 +606,7 @@ struct dicast_str dicast_error_name(const struct dicast_error *error);
 struct dicast_str dicast_error_message(const struct dicast_error *error);
 
 /**
- * Whether the same request may succeed when it is sent again unchanged.
+ * Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
  */
 bool dicast_error_is_retryable(const struct dicast_error *error);
 
@@ -641,10 +647,18 @@ struct dicast_str dicast_error_partial_reasoning(const struct dicast_error *erro
 struct dicast_str dicast_error_partial_raw(const struct dicast_error *error);
 
 /**
- * The whole error as JSON: `{"error": {"kind", "message", "partial"?: {"scores", "ranking", "reasoning", "raw"}}}`. Made
+ * The whole error as JSON: `{"error": {"kind", "message", "retryable", "partial"?: {"scores", "ranking", "reasoning", "raw"}}}`. Made
  * when it is first asked for.
  */
 struct dicast_str dicast_error_json(const struct dicast_error *error);
+
+/**
+ * The configuration of dicast_judge_open as JSON Schema: each setting with its type, range, default and meaning. Its
+ * `properties.options` describes the options of a request.
+ *
+ * Any thread, at any time. The result lives for ever.
+ */
+struct dicast_str dicast_config_schema(void);
 
 /**
  * Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.

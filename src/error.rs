@@ -1,6 +1,10 @@
 //! The one error type of the crate and the one table that says what each kind of error means outside of it.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
+
+use crate::number;
 
 /// Result of every fallible operation in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -37,6 +41,8 @@ pub enum ErrorKind {
     InvalidVerdict,
     /// The engine failed while it worked on the request.
     Engine,
+    /// The engine is dead: every request fails until the judge is opened again.
+    EngineDead,
     /// The judge has been shut down.
     Closed,
     /// A file could not be read or written.
@@ -54,35 +60,47 @@ struct Row {
     kind: ErrorKind,
     name: &'static str,
     c_status: i32,
+    http_status: u16,
     exit_code: u8,
     retryable: bool,
 }
 
-const fn row(kind: ErrorKind, name: &'static str, c_status: i32, exit_code: u8, retryable: bool) -> Row {
-    Row { kind, name, c_status, exit_code, retryable }
+const fn row(
+    kind: ErrorKind,
+    name: &'static str,
+    c_status: i32,
+    http_status: u16,
+    exit_code: u8,
+    retryable: bool,
+) -> Row {
+    Row { kind, name, c_status, http_status, exit_code, retryable }
 }
 
-/// The table. The C status of a kind is never changed, nor given to another one. Exit code 2 says that nothing could be
+/// The table: kind, name, C status, HTTP status, exit code, retryable.
+///
+/// The C status of a kind is never changed, nor given to another one. Many HTTP clients retry every status from 500 on, so
+/// a kind that no retry can help has one below 500 where the request is at fault. Exit code 2 says that nothing could be
 /// judged as asked (usage, set-up), 1 that a judgment failed.
 const TABLE: &[Row] = &[
-    row(ErrorKind::InvalidRequest, "invalid_request", 1, 1, false),
-    row(ErrorKind::TooLarge, "too_large", 2, 1, false),
-    row(ErrorKind::ContextOverflow, "context_overflow", 3, 1, false),
-    row(ErrorKind::InvalidConfig, "invalid_config", 4, 2, false),
-    row(ErrorKind::InvalidProfile, "invalid_profile", 5, 2, false),
-    row(ErrorKind::ModelNotFound, "model_not_found", 6, 2, false),
-    row(ErrorKind::InvalidModel, "invalid_model", 7, 2, false),
-    row(ErrorKind::Unsupported, "unsupported", 8, 2, false),
-    row(ErrorKind::Overloaded, "overloaded", 9, 1, true),
-    row(ErrorKind::Timeout, "timeout", 10, 1, true),
-    row(ErrorKind::Cancelled, "cancelled", 11, 1, true),
-    row(ErrorKind::InvalidVerdict, "invalid_verdict", 12, 1, true),
-    row(ErrorKind::Engine, "engine", 13, 1, true),
-    row(ErrorKind::Closed, "closed", 14, 1, false),
-    row(ErrorKind::Io, "io", 15, 1, false),
-    row(ErrorKind::Network, "network", 16, 1, true),
-    row(ErrorKind::InvalidArgument, "invalid_argument", 18, 2, false),
-    row(ErrorKind::Internal, "internal", 17, 1, false),
+    row(ErrorKind::InvalidRequest, "invalid_request", 1, 400, 1, false),
+    row(ErrorKind::TooLarge, "too_large", 2, 413, 1, false),
+    row(ErrorKind::ContextOverflow, "context_overflow", 3, 400, 1, false),
+    row(ErrorKind::InvalidConfig, "invalid_config", 4, 500, 2, false),
+    row(ErrorKind::InvalidProfile, "invalid_profile", 5, 500, 2, false),
+    row(ErrorKind::ModelNotFound, "model_not_found", 6, 404, 2, false),
+    row(ErrorKind::InvalidModel, "invalid_model", 7, 500, 2, false),
+    row(ErrorKind::Unsupported, "unsupported", 8, 422, 2, false),
+    row(ErrorKind::Overloaded, "overloaded", 9, 429, 1, true),
+    row(ErrorKind::Timeout, "timeout", 10, 504, 1, true),
+    row(ErrorKind::Cancelled, "cancelled", 11, 499, 1, true),
+    row(ErrorKind::InvalidVerdict, "invalid_verdict", 12, 502, 1, true),
+    row(ErrorKind::Engine, "engine", 13, 500, 1, true),
+    row(ErrorKind::EngineDead, "engine_dead", 19, 503, 1, false),
+    row(ErrorKind::Closed, "closed", 14, 503, 1, false),
+    row(ErrorKind::Io, "io", 15, 500, 1, false),
+    row(ErrorKind::Network, "network", 16, 502, 1, true),
+    row(ErrorKind::InvalidArgument, "invalid_argument", 18, 400, 2, false),
+    row(ErrorKind::Internal, "internal", 17, 500, 1, false),
 ];
 
 impl ErrorKind {
@@ -105,12 +123,18 @@ impl ErrorKind {
         self.row().c_status
     }
 
+    /// The status of an HTTP answer that carries this error.
+    pub fn http_status(self) -> u16 {
+        self.row().http_status
+    }
+
     /// Exit code of a command that ends with this error: 1 a judgment failed, 2 usage or set-up.
     pub fn exit_code(self) -> u8 {
         self.row().exit_code
     }
 
-    /// Whether the same request may succeed when it is sent again unchanged.
+    /// Whether errors of this kind may be gone when the same request is sent again, where the error itself does not say
+    /// otherwise: see [`Error::is_retryable`].
     pub fn is_retryable(self) -> bool {
         self.row().retryable
     }
@@ -145,18 +169,53 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     partial: Option<PartialVerdict>,
+    retryable: bool,
 }
 
 impl Error {
     /// Makes an error of a kind with a message for people.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), partial: None }))
+        let retryable = kind.is_retryable();
+        Self(Box::new(Inner { kind, message: message.into(), partial: None, retryable }))
+    }
+
+    /// The judge was closed before the request came.
+    pub fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the judge was closed")
+    }
+
+    /// The judge was closed while the request was pending.
+    pub fn shut_down() -> Self {
+        Self::new(ErrorKind::Closed, "the judge was shut down before the judgment ended")
+    }
+
+    /// The request was cancelled.
+    pub fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "the judgment was cancelled")
+    }
+
+    /// The deadline of the request passed, `after` its submission.
+    pub fn timed_out(after: Duration) -> Self {
+        let message = format!("the judgment did not end within {} s (timeout_ms)", after.as_secs_f64());
+        Self::new(ErrorKind::Timeout, message)
+    }
+
+    /// The engine died, as `reason` says, and can work on no request any more.
+    pub fn engine_dead(reason: impl std::fmt::Display) -> Self {
+        Self::new(ErrorKind::EngineDead, format!("the engine is dead: {reason}; open the judge again"))
     }
 
     /// Attaches what could be read of an incomplete verdict.
     #[must_use]
     pub fn with_partial(mut self, partial: PartialVerdict) -> Self {
         self.0.partial = Some(partial);
+        self
+    }
+
+    /// Says whether the same request may succeed when it is sent again, where this error differs from its kind.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
         self
     }
 
@@ -182,17 +241,21 @@ impl Error {
         self.0.partial.as_ref()
     }
 
-    /// The error as `{"error": {"kind", "message", "partial"?}}`.
+    /// Whether the same request may succeed when it is sent again. A verdict that is not complete may be another one with
+    /// another seed; an engine without sampling writes the same one each time.
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// The error as `{"error": {"kind", "message", "retryable", "partial"?}}`.
     pub fn to_json(&self) -> Value {
         let mut error = Map::new();
         error.insert("kind".into(), self.kind().name().into());
         error.insert("message".into(), self.message().into());
+        error.insert("retryable".into(), self.is_retryable().into());
         if let Some(partial) = self.partial() {
             let scores = partial.scores.as_ref().map(|scores| {
-                scores
-                    .iter()
-                    .map(|(name, score)| (name.clone(), crate::verdict::score_json(*score)))
-                    .collect::<Map<_, _>>()
+                scores.iter().map(|(name, score)| (name.clone(), number::score(*score))).collect::<Map<_, _>>()
             });
             error.insert(
                 "partial".into(),
@@ -223,5 +286,24 @@ mod tests {
         assert_eq!(codes.len(), count, "a status stands for one kind");
         // `Internal` is the last variant: the table holds as many rows as there are variants.
         assert_eq!(count, ErrorKind::Internal as usize + 1);
+    }
+
+    #[test]
+    fn every_kind_has_an_http_status_of_a_failure() {
+        for kind in ErrorKind::all() {
+            assert!((400..600).contains(&kind.http_status()), "{kind}");
+        }
+        assert_eq!(ErrorKind::Overloaded.http_status(), 429);
+    }
+
+    #[test]
+    fn an_error_may_differ_from_its_kind_in_being_retryable() {
+        let error = Error::new(ErrorKind::InvalidVerdict, "no ranking");
+        assert!(error.is_retryable());
+        let error = error.with_retryable(false).context("line 1");
+        assert!(!error.is_retryable());
+        assert_eq!(error.to_json()["error"]["retryable"], false);
+        assert!(!Error::engine_dead("out of memory").is_retryable());
+        assert_eq!(Error::engine_dead("out of memory").kind().name(), "engine_dead");
     }
 }

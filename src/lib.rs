@@ -58,6 +58,7 @@ mod error;
 pub mod json;
 pub mod judge;
 pub mod log;
+mod number;
 pub mod prompt;
 mod request;
 pub mod verdict;

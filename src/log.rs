@@ -48,7 +48,7 @@ impl Log {
 
     pub(crate) fn failure(&self, error: &Error) {
         let level = match error.kind() {
-            ErrorKind::Internal | ErrorKind::Engine => Level::Error,
+            ErrorKind::Internal | ErrorKind::Engine | ErrorKind::EngineDead => Level::Error,
             _ => Level::Warn,
         };
         self.write(level, || format!("a judgment failed: {}: {}", error.kind(), error.message()));

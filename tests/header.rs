@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// The files of the interface, in the order in which they stand in the header.
-const FILES: [&str; 15] = [
-    "version", "text", "status", "error", "log", "stats", "judge", "request", "ticket", "verdict", "rewards",
+const FILES: [&str; 16] = [
+    "version", "text", "status", "error", "log", "stats", "config", "judge", "request", "ticket", "verdict", "rewards",
     "profile", "aliases", "prompt", "parse",
 ];
 

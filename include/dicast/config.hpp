@@ -318,6 +318,12 @@ struct Config {
     }
 };
 
+/**
+ * The configuration as JSON Schema: each setting with its type, range, default and meaning. Lives for ever; any thread
+ * may ask, at any time.
+ */
+inline std::string_view config_schema() noexcept { return detail::view(dicast_config_schema()); }
+
 /** How much a line of the log matters. */
 enum class LogLevel : std::uint32_t {
     /** A defect of the library or of the engine. */

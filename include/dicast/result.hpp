@@ -96,8 +96,11 @@ public:
     /** As what(). */
     std::string_view message() const & noexcept DICAST_LIFETIMEBOUND { return kept_->message; }
     std::string_view message() const && = delete;
-    /** Whether the same request may succeed when it is sent again unchanged. */
-    bool is_retryable() const noexcept { return dicast::is_retryable(kept_->status); }
+    /** Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed. */
+    bool is_retryable() const noexcept {
+        const dicast_error *error = kept_->error.get();
+        return error ? dicast_error_is_retryable(error) : dicast::is_retryable(kept_->status);
+    }
     /** What could be read of an incomplete verdict, its raw text at least, where something was kept. */
     std::optional<Partial> partial() const noexcept {
         if (!dicast_error_has_partial(kept_->error.get())) {

@@ -61,6 +61,7 @@ enum class Status : std::int32_t {
     network = DICAST_NETWORK,
     internal = DICAST_INTERNAL,
     invalid_argument = DICAST_INVALID_ARGUMENT,
+    engine_dead = DICAST_ENGINE_DEAD,
 };
 
 namespace detail {
@@ -113,7 +114,7 @@ inline std::string_view name(Status status) noexcept {
     return detail::view(dicast_status_name(static_cast<std::int32_t>(status)));
 }
 
-/** Whether the same request may succeed when it is sent again unchanged. */
+/** Whether errors of this status may be gone when the same request is sent again; Error::is_retryable answers for one. */
 inline bool is_retryable(Status status) noexcept {
     return dicast_status_is_retryable(static_cast<std::int32_t>(status));
 }

@@ -15,6 +15,7 @@ A verdict is complete, with a score and a place for every response, or it is a :
 trainers call.
 """
 
+from ._library import config_schema
 from ._library import lib as _lib
 from ._library import text_of as _text_of
 from .client import Client
@@ -23,6 +24,7 @@ from .errors import (
     ClosedError,
     ContextOverflowError,
     DicastError,
+    EngineDeadError,
     EngineError,
     FileError,
     InternalError,
@@ -54,6 +56,7 @@ __all__ = [
     "ClosedError",
     "ContextOverflowError",
     "DicastError",
+    "EngineDeadError",
     "EngineError",
     "FileError",
     "InternalError",
@@ -80,6 +83,7 @@ __all__ = [
     "TooLargeError",
     "UnsupportedError",
     "Usage",
+    "config_schema",
     "from_pretrained",
     "parse_rewardanything_output",
     "prepare_chat_messages",

@@ -20,6 +20,7 @@ from .errors import (
     NetworkError,
     error_of,
     partial_of,
+    retryable_of,
 )
 
 __all__ = ["Refused", "exchange"]
@@ -170,6 +171,9 @@ def _refused(error: urllib.error.HTTPError, url: str) -> Refused:
             kind = str(fault.get("kind") or kind)
             message = str(fault.get("message") or fault.get("detail") or "")
             partial = partial_of(fault.get("partial"))
+            # A server that knows its errors knows better than their status.
+            said_retryable = retryable_of(fault)
+            again = again if said_retryable is None else said_retryable
     except (OSError, ValueError, http.client.HTTPException):
         pass  # The status has to do.
     text = f"{url}: status {error.code} {error.reason}" + (f": {message}" if message else "")

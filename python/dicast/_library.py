@@ -1,13 +1,14 @@
 """The C library: text in and out, errors, and handles that free themselves.
 
-The GIL is released during every call. A handle is freed when the last reference to it goes, so a thread that is inside
-of a call with it keeps it alive.
+The GIL is released during every call. A handle is freed when the last reference to it goes, so a thread that is using
+it keeps it alive.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Any, Iterable, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from ._native import ffi, lib
 from .errors import DicastError, InvalidRequestError, error_of, partial_of
@@ -17,6 +18,8 @@ __all__ = [
     "aliases_masked",
     "aliases_of",
     "check",
+    "config_schema",
+    "defaults",
     "error_taken",
     "ffi",
     "lib",
@@ -82,6 +85,23 @@ def verdict_json(verdict: Any) -> Any:
     return json.loads(text_of(lib.dicast_verdict_json(verdict)))
 
 
+_SCHEMA: Dict[str, Any] = json.loads(text_of(lib.dicast_config_schema()))
+
+
+def config_schema() -> Dict[str, Any]:
+    """The configuration of a judge as JSON Schema: each setting with its type, range, default and meaning.
+
+    Its ``["properties"]["options"]`` describes the options of a request.
+    """
+    return copy.deepcopy(_SCHEMA)
+
+
+def defaults(section: str) -> Dict[str, Any]:
+    """The settings of a section of the configuration with their defaults, None where that depends on other things."""
+    rows: Dict[str, Any] = _SCHEMA["properties"][section]["properties"]
+    return {name: row.get("default") for name, row in rows.items()}
+
+
 def options_json(options: Mapping[str, Any], what: str = "options") -> str:
     """Settings as JSON. That they are known and in range is the library's to check."""
     try:
@@ -124,6 +144,6 @@ def aliases_masked(names: Sequence[str], prefix: str) -> Any:
     """Aliases in the order of the reference system."""
     out, error = ffi.new("dicast_aliases **"), ffi.new("dicast_error **")
     array, keep = _views(names, "the name of a response")
-    mode, seed = lib.DICAST_MASK_SHUFFLE, 42
+    mode, seed = lib.DICAST_MASK_SHUFFLE, defaults("options")["mask_seed"]
     check(lib.dicast_aliases_mask(array, len(keep), view(prefix, "the prefix"), mode, seed, out, error), error)
     return owned("aliases", out[0])

@@ -5,29 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, FrozenSet, Mapping, Optional, Tuple
 
+from ._library import defaults
 from .errors import InvalidRequestError, UnsupportedError
 
 __all__ = ["generation_config", "generation_options"]
 
-#: Settings with the same meaning here: the options of a request.
-_OWN: FrozenSet[str] = frozenset(
-    (
-        "temperature",
-        "top_p",
-        "top_k",
-        "seed",
-        "reasoning",
-        "max_reasoning_tokens",
-        "max_verdict_tokens",
-        "guided",
-        "consistent_ranking",
-        "mask",
-        "mask_seed",
-        "timeout_ms",
-    )
-)
+#: The options of a request: settings with the same meaning here.
+_OWN: FrozenSet[str] = frozenset(defaults("options"))
 
-#: Settings that change nothing here, whatever they are: of the caching, of what generate() gives back, of token ids.
+#: Settings that change nothing here, whatever their value: caching, what generate() returns, token ids.
 _WITHOUT_EFFECT: FrozenSet[str] = frozenset(
     (
         "bos_token_id",
@@ -45,7 +31,7 @@ _WITHOUT_EFFECT: FrozenSet[str] = frozenset(
     )
 )
 
-#: Settings that Dicast does not have, by the value that asks for nothing.
+#: Settings that Dicast does not have, with the value that turns each off.
 _NEUTRAL: Dict[str, Any] = {
     "diversity_penalty": 0.0,
     "epsilon_cutoff": 0.0,
@@ -82,8 +68,8 @@ def generation_options(settings: Mapping[str, Any]) -> Tuple[Dict[str, Any], Opt
         if name in _OWN:
             options[name] = value
         elif name in ("max_new_tokens", "max_tokens"):
-            if not isinstance(value, int) or value < 1:
-                raise InvalidRequestError(f"{name} is {value!r}: it must be a whole number from 1")
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InvalidRequestError(f"{name} is {value!r}: it must be a whole number, 1 or more")
             bound = value if bound is None else min(value, bound)
         elif name == "timeout":
             options["timeout_ms"] = _milliseconds(value)
@@ -91,15 +77,17 @@ def generation_options(settings: Mapping[str, Any]) -> Tuple[Dict[str, Any], Opt
             if value != _NEUTRAL[name]:
                 raise UnsupportedError(f"{name}={value!r} is not supported: leave it out or set {_NEUTRAL[name]!r}")
         elif name != "do_sample":
-            raise InvalidRequestError(f"unknown generation setting {name}")
+            raise InvalidRequestError(f"there is no generation setting {name}; the options are {', '.join(sorted(_OWN))}")
     if settings.get("do_sample") is False:
         options["temperature"] = 0.0
     return options, bound
 
 
 def _milliseconds(seconds: Any) -> int:
-    if not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not math.isfinite(seconds):
         raise InvalidRequestError(f"timeout is {seconds!r}: it must be a number of seconds")
+    if seconds < 0:
+        raise InvalidRequestError(f"timeout is {seconds!r}: it must not be negative")
     return math.ceil(seconds * 1000)
 
 

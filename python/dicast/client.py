@@ -19,6 +19,7 @@ from .errors import (
     PartialVerdict,
     error_of,
     partial_of,
+    retryable_of,
 )
 from .models import RewardRequest, RewardResult
 
@@ -31,11 +32,11 @@ _LONGEST_WAIT = 30.0
 
 
 class Client:
-    """A judge behind the HTTP interface of the reference system, which ``dicast serve`` has too.
+    """A judge behind the HTTP interface of the reference system.
 
     ``timeout``, in seconds, bounds each attempt as a whole; ``max_retries`` is the number of further attempts where the
     server could not be reached, was overloaded or failed. A request that ran into its timeout is not sent again: the
-    server may still be at work on it. Proxies are taken from the environment; redirects are not followed. Any number of
+    server may still be working on it. Proxies are taken from the environment; redirects are not followed. Any number of
     threads may use one client at once.
     """
 
@@ -58,7 +59,7 @@ class Client:
         if api_key:
             self.headers["Authorization"] = f"Bearer {api_key}"
         self.headers.update(headers or {})
-        #: Further settings, which are kept but mean nothing to this client.
+        #: Further settings. They are kept, and have no effect.
         self.config: Dict[str, Any] = kwargs
 
     def judge(
@@ -70,7 +71,7 @@ class Client:
         timeout: Optional[float] = None,
         **kwargs: Any,
     ) -> RewardResult:
-        """Judges responses to one prompt. ``kwargs`` are added to the request as they are.
+        """Judges responses to one prompt. ``kwargs`` are added to the request unchanged.
 
         An answer that is not a complete verdict is an :class:`InvalidVerdictError`, also where the server calls it a
         success.
@@ -187,7 +188,8 @@ def _result(answer: Any, responses: Mapping[str, str]) -> RewardResult:
     failure = answer.get("error")
     if isinstance(failure, dict):
         kind, message = str(failure.get("kind") or "engine"), str(failure.get("message") or "the judgment failed")
-        raise error_of(kind, message, partial=partial_of(failure.get("partial")))
+        partial = partial_of(failure.get("partial"))
+        raise error_of(kind, message, retryable=retryable_of(failure), partial=partial)
     results = answer.get("results")
     results = results if isinstance(results, dict) else {}
     scores, ranking = results.get("scores"), results.get("best-to-worst")

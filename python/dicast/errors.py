@@ -15,6 +15,7 @@ __all__ = [
     "ClosedError",
     "ContextOverflowError",
     "DicastError",
+    "EngineDeadError",
     "EngineError",
     "FileError",
     "InternalError",
@@ -54,7 +55,7 @@ class DicastError(Exception):
 
     #: The name of the class of error, such as ``context_overflow``.
     kind: str = "internal"
-    #: Whether the same request may succeed when it is sent again unchanged.
+    #: Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
     retryable: bool = False
     #: What could be read of an incomplete verdict.
     partial: Optional[PartialVerdict] = None
@@ -173,6 +174,13 @@ class EngineError(DicastError, RuntimeError):
     retryable = True
 
 
+class EngineDeadError(EngineError):
+    """The engine is dead: every request fails. Close the judge and open it again."""
+
+    kind = "engine_dead"
+    retryable = False
+
+
 class ClosedError(DicastError, RuntimeError):
     """The judge was closed, or belongs to the process that this one was forked from."""
 
@@ -259,6 +267,7 @@ _CLASSES: Dict[str, Type[DicastError]] = {
         JudgmentCancelledError,
         InvalidVerdictError,
         EngineError,
+        EngineDeadError,
         ClosedError,
         FileError,
         NetworkError,
@@ -273,6 +282,12 @@ def error_of(
 ) -> DicastError:
     """The exception for a kind of error."""
     return _CLASSES.get(kind, DicastError)(message, kind=kind, retryable=retryable, partial=partial)
+
+
+def retryable_of(value: Dict[str, Any]) -> Optional[bool]:
+    """Reads the ``retryable`` of an error's JSON; None where it has none."""
+    retryable = value.get("retryable")
+    return retryable if isinstance(retryable, bool) else None
 
 
 def partial_of(value: Union[Dict[str, Any], None]) -> Optional[PartialVerdict]:

@@ -31,9 +31,6 @@ _LOGGER.addHandler(logging.NullHandler())
 #: How long a wait in the library lasts before Python gets to see signals, such as Ctrl-C.
 _SLICE_MS = 250
 
-#: Tokens of reasoning that the library allows where neither configuration nor profile says it.
-_DEFAULT_BUDGET = 2048
-
 #: What a request can be given as.
 Request = Union[Mapping[str, Any], RewardRequest]
 
@@ -42,8 +39,9 @@ class Judge:
     """An opened model. Any number of threads, coroutines and event loops may use one at once.
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
-    needs ``pip install dicast[hub]``. The other settings are those of the command line's ``--config``: ``profile`` a
-    path, ``options`` those of every request, ``verdict`` how answers are read, ``limits`` and ``local`` of the engine.
+    needs ``pip install dicast[hub]``. The other arguments are the sections of a configuration file: ``profile`` a path,
+    ``options`` those of every request, ``verdict`` how answers are read, ``limits`` the bounds on requests, ``local``
+    and ``trtllm`` the settings of the two engines. :func:`dicast.config_schema` describes them all.
 
     Closing ends what is pending with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
     in the child, every call is a :class:`ClosedError`. The log goes to the logger ``dicast``.
@@ -58,13 +56,13 @@ class Judge:
         verdict: Optional[Mapping[str, Any]] = None,
         limits: Optional[Mapping[str, Any]] = None,
         local: Optional[Mapping[str, Any]] = None,
+        trtllm: Optional[Mapping[str, Any]] = None,
     ) -> None:
         config: Dict[str, Any] = {"model": os.fspath(model)}
         if profile is not None:
             config["profile"] = os.fspath(profile)
-        for name, part in (("options", options), ("verdict", verdict), ("limits", limits), ("local", local)):
-            if part is not None:
-                config[name] = dict(part)
+        parts = {"options": options, "verdict": verdict, "limits": limits, "local": local, "trtllm": trtllm}
+        config.update((name, dict(part)) for name, part in parts.items() if part is not None)
         self.model: str = config["model"]
         self._budget: Optional[int] = config.get("options", {}).get("max_reasoning_tokens")
         self._bound: Optional[int] = None
@@ -243,7 +241,8 @@ class Judge:
     def _own_budget(self) -> int:
         """Tokens of reasoning that this judge allows where a request says nothing."""
         if self._budget is None:
-            self._budget = int(self.profile.get("decoding", {}).get("max_reasoning_tokens", _DEFAULT_BUDGET))
+            default = _library.defaults("options")["max_reasoning_tokens"]
+            self._budget = int(self.profile.get("decoding", {}).get("max_reasoning_tokens", default))
         return self._budget
 
     def _built(self, request: Request, generation: Mapping[str, Any]) -> Any:
@@ -502,6 +501,7 @@ def from_pretrained(
     verdict: Optional[Mapping[str, Any]] = None,
     limits: Optional[Mapping[str, Any]] = None,
     local: Optional[Mapping[str, Any]] = None,
+    trtllm: Optional[Mapping[str, Any]] = None,
     **kwargs: Any,
 ) -> Judge:
     """Opens a judge.
@@ -509,7 +509,7 @@ def from_pretrained(
     ``model_name_or_path`` is the path of a GGUF file, or a name on the Hugging Face hub; ``revision``, ``cache_dir``
     and ``token`` count there. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
     Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets options of every request.
-    ``profile``, ``options``, ``verdict``, ``limits`` and ``local`` are those of :class:`Judge`.
+    ``profile``, ``options``, ``verdict``, ``limits``, ``local`` and ``trtllm`` are those of :class:`Judge`.
 
     The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
     ``trust_remote_code`` have no effect. Nor have further arguments for Transformers' loading; a warning names them.
@@ -530,6 +530,7 @@ def from_pretrained(
         verdict=verdict,
         limits=limits,
         local=settings,
+        trtllm=trtllm,
     )
     judge._bound = bound
     return judge

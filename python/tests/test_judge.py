@@ -133,6 +133,9 @@ def test_a_batch_keeps_what_was_judged(judge: dicast.Judge, example: Dict[str, A
         ({"temperature": "hot"}, dicast.InvalidRequestError),
         ({"max_new_tokens": "all"}, dicast.InvalidRequestError),
         ({"timeout": "soon"}, dicast.InvalidRequestError),
+        ({"timeout": -1}, dicast.InvalidRequestError),
+        ({"timeout_ms": -1}, dicast.InvalidRequestError),
+        ({"top_k": 2.5}, dicast.InvalidRequestError),
         ({"tempreature": 0.5}, dicast.InvalidRequestError),
         ({"num_beams": 4}, dicast.UnsupportedError),
     ],
@@ -174,6 +177,34 @@ def test_a_judge_that_cannot_be_opened() -> None:
         dicast.from_pretrained(MODEL, profile="/nowhere.profile.json")
     with pytest.raises(dicast.InvalidModelError):
         dicast.from_pretrained(__file__)
+
+
+def test_every_section_of_the_configuration_reaches_the_library() -> None:
+    sections = {
+        name: part["properties"]
+        for name, part in dicast.config_schema()["properties"].items()
+        if part["type"] == "object"
+    }
+    assert {"options", "limits", "trtllm"} < set(sections)
+    for section, rows in sections.items():
+        for setting in rows:
+            # No setting is an object.
+            with pytest.raises(dicast.InvalidConfigError, match=setting):
+                dicast.from_pretrained(MODEL, **{section: {setting: {}}})
+
+
+def test_every_option_is_a_keyword_of_a_judgment(judge: dicast.Judge, example: Dict[str, Any]) -> None:
+    options = dicast.config_schema()["properties"]["options"]["properties"]
+    assert options["temperature"]["maximum"] == 2 and options["timeout_ms"]["default"] == 600_000
+    for option in options:
+        with pytest.raises(dicast.InvalidRequestError, match=option):
+            judge.judge(**example, **{option: {}})
+    with pytest.raises(dicast.InvalidRequestError, match="timeout_ms is -5: must be a whole number"):
+        judge.judge(**example, timeout_ms=-5)
+    with pytest.raises(dicast.InvalidRequestError, match="timeout is -5: it must not be negative"):
+        judge.judge(**example, timeout=-5)
+    with pytest.raises(dicast.InvalidRequestError, match="no generation setting tempreature.*temperature"):
+        judge.judge(**example, tempreature=1)
 
 
 def test_what_has_no_effect_is_said() -> None:

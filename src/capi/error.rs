@@ -81,10 +81,10 @@ pub extern "C" fn dicast_error_message(error: Option<&dicast_error>) -> dicast_s
     boundary!(else dicast_str::NONE; { Some(error?.message.view()) })
 }
 
-/// Whether the same request may succeed when it is sent again unchanged.
+/// Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_is_retryable(error: Option<&dicast_error>) -> bool {
-    boundary!(else false; { Some(error?.error.kind().is_retryable()) })
+    boundary!(else false; { Some(error?.error.is_retryable()) })
 }
 
 /// Whether something of an incomplete verdict was kept: its text at least.
@@ -130,7 +130,7 @@ pub extern "C" fn dicast_error_partial_raw(error: Option<&dicast_error>) -> dica
     boundary!(else dicast_str::NONE; { Some(error?.partial.as_ref()?.raw.view()) })
 }
 
-/// The whole error as JSON: `{"error": {"kind", "message", "partial"?: {"scores", "ranking", "reasoning", "raw"}}}`. Made
+/// The whole error as JSON: `{"error": {"kind", "message", "retryable", "partial"?: {"scores", "ranking", "reasoning", "raw"}}}`. Made
 /// when it is first asked for.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_json(error: Option<&dicast_error>) -> dicast_str {

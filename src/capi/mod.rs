@@ -16,6 +16,7 @@ mod layout;
 mod text;
 
 mod aliases;
+mod config;
 mod error;
 mod judge;
 mod log;
@@ -31,6 +32,7 @@ mod verdict;
 mod version;
 
 pub use aliases::*;
+pub use config::*;
 pub use error::*;
 pub use judge::*;
 pub use log::*;

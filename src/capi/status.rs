@@ -35,7 +35,7 @@ pub const DICAST_TIMEOUT: i32 = 10;
 /// The judgment was cancelled. Its place is free.
 pub const DICAST_CANCELLED: i32 = 11;
 /// The judge answered, but not with a complete verdict. The error keeps what could be read, and the judge's whole output.
-/// With another seed the same may work.
+/// Where the judge samples, the same may work with another seed.
 pub const DICAST_INVALID_VERDICT: i32 = 12;
 /// The engine failed while it worked on the request. Others may have gone on.
 pub const DICAST_ENGINE: i32 = 13;
@@ -49,6 +49,8 @@ pub const DICAST_NETWORK: i32 = 16;
 pub const DICAST_INTERNAL: i32 = 17;
 /// The call breaks a rule of this header: NULL where that is not allowed, a wrong `struct_size`. It had no effect.
 pub const DICAST_INVALID_ARGUMENT: i32 = 18;
+/// The engine is dead: this request and all others of the judge fail. Close the judge and open it again.
+pub const DICAST_ENGINE_DEAD: i32 = 19;
 
 /// The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of errors in JSON. `data` is NULL for a
 /// number that is no status of this release.
@@ -67,7 +69,8 @@ pub extern "C" fn dicast_status_name(status: i32) -> dicast_str {
     })
 }
 
-/// Whether the same request may succeed when it is sent again unchanged.
+/// Whether errors of this status may be gone when the same request is sent again. dicast_error_is_retryable answers for one
+/// error.
 ///
 /// Any thread, at any time.
 #[unsafe(no_mangle)]

@@ -121,7 +121,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         // A defect on the way must not become one of the program's: what cannot be delivered is at least an error.
         let _ = catch(|| {
-            self.call(Err(Error::new(ErrorKind::Closed, "the judge was shut down before the judgment ended")));
+            self.call(Err(Error::shut_down()));
             Ok(())
         });
     }

@@ -333,14 +333,14 @@ pub(super) fn read_object<'de, D: Deserializer<'de>>(
     names: &'static [&'static str],
     take: &mut dyn FnMut(&Row, &Value) -> std::result::Result<(), String>,
 ) -> std::result::Result<(), D::Error> {
-    struct Rows<'a> {
+    struct Reading<'a> {
         section: &'a str,
         rows: &'static [Row],
         names: &'static [&'static str],
         take: &'a mut dyn FnMut(&Row, &Value) -> std::result::Result<(), String>,
     }
 
-    impl<'de> Visitor<'de> for Rows<'_> {
+    impl<'de> Visitor<'de> for Reading<'_> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -366,7 +366,7 @@ pub(super) fn read_object<'de, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_map(Rows { section, rows, names, take })
+    deserializer.deserialize_map(Reading { section, rows, names, take })
 }
 
 /// Makes a struct of settings. Each row is `name: type = default, kind;`.

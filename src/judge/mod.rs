@@ -133,7 +133,7 @@ impl Judge {
     /// The engine, unless the judge is closed.
     fn engine(&self) -> Result<Arc<dyn Engine>> {
         let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner).clone();
-        engine.ok_or_else(closed)
+        engine.ok_or_else(Error::closed)
     }
 
     /// What the judge would read of a request, without judging it: its tokens, and who hides behind which alias.
@@ -151,14 +151,14 @@ impl Judge {
     /// See [`ErrorKind`]; an incomplete verdict carries what could be read.
     pub fn judge(&self, request: &JudgeRequest) -> Result<Verdict> {
         let submitted = Instant::now();
-        let timeout = self.settings(&request.options)?.timeout;
+        let timeout = self.settings(&request.options)?.timeout();
         let ticket = match self.room.enter_within(timeout) {
             Entry::Entered => self.enter(request, submitted),
             Entry::Full => self.failed(Error::new(
                 ErrorKind::Timeout,
                 format!("there was no room in the queue for {} ms (timeout_ms)", timeout.as_millis()),
             )),
-            Entry::Closed => self.failed(closed()),
+            Entry::Closed => self.failed(Error::closed()),
         };
         ticket.wait()
     }
@@ -179,7 +179,7 @@ impl Judge {
 
     /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending.
     pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
-        if self.room.enter() { self.enter(request, Instant::now()) } else { self.failed(closed()) }
+        if self.room.enter() { self.enter(request, Instant::now()) } else { self.failed(Error::closed()) }
     }
 
     /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
@@ -189,7 +189,7 @@ impl Judge {
     /// [`ErrorKind::Closed`] where the judge was closed: there will be no room.
     pub fn wait_for_room(&self, timeout: Duration) -> Result<bool> {
         let free = self.room.wait(timeout);
-        if self.room.is_closed() { Err(closed()) } else { Ok(free) }
+        if self.room.is_closed() { Err(Error::closed()) } else { Ok(free) }
     }
 
     /// Submits a request that has its place in the queue.
@@ -217,7 +217,7 @@ impl Judge {
 
     fn overloaded(&self) -> Error {
         if self.room.is_closed() {
-            return closed();
+            return Error::closed();
         }
         Error::new(
             ErrorKind::Overloaded,
@@ -287,11 +287,14 @@ impl Judge {
         let (reader, readers, aliases) = (self.reader.clone(), self.readers.handle(), prompt.aliases);
         let log = self.log.clone();
         let guided = settings.guided.unwrap_or(true);
+        let greedy = settings.temperature <= 0.0;
         // Completes the judgment also where it is dropped unused: where a thread has died.
         let outcome = pending.completer();
         let done = move |generation: Result<Generation>| {
             let read = move || {
-                let result = generation.and_then(|written| reader.read(written, &aliases, guided));
+                // Without sampling the judge would write the same again.
+                let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
+                let result = generation.and_then(|written| reader.read(written, &aliases, guided).map_err(lasting));
                 log.outcome(&result);
                 outcome.complete(result);
             };
@@ -308,10 +311,6 @@ impl Drop for Judge {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the judge was closed")
 }
 
 impl Reader {

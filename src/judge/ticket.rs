@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, JobId};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::verdict::Verdict;
 
 use super::room::Room;
@@ -134,7 +134,7 @@ impl Pending {
         if let (Some(id), Some(engine)) = (*self.job(), self.engine.upgrade()) {
             engine.cancel(id);
         }
-        self.complete(Err(Error::new(ErrorKind::Cancelled, "the judgment was cancelled")));
+        self.complete(Err(Error::cancelled()));
     }
 }
 
@@ -152,7 +152,7 @@ impl Completer {
 impl Drop for Completer {
     fn drop(&mut self) {
         if let Some(pending) = self.0.take() {
-            pending.complete(Err(Error::new(ErrorKind::Closed, "the judge was shut down before the judgment ended")));
+            pending.complete(Err(Error::shut_down()));
         }
     }
 }

@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::VerdictPolicy;
 use crate::error::{Error, ErrorKind, PartialVerdict, Result};
+use crate::number;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
@@ -126,16 +127,6 @@ impl Verdict {
     }
 }
 
-/// A score as a JSON number: whole where it is whole.
-pub(crate) fn score_json(score: f64) -> Value {
-    #[expect(clippy::cast_possible_truncation, reason = "scores lie on a scale of digits")]
-    if score.fract() == 0.0 {
-        Value::from(score as i64)
-    } else {
-        Number::from_f64(score).map_or(Value::Null, Value::Number)
-    }
-}
-
 /// Serializes pairs as an object, in order.
 struct Object<'a, T>(&'a [Scored], fn(&Scored) -> T);
 
@@ -151,7 +142,7 @@ impl Serialize for Verdict {
         let aliases: serde_json::Map<String, Value> =
             self.aliases.iter().map(|(shown, name)| (shown.clone(), Value::from(name.as_str()))).collect();
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("scores", &Object(&self.scores, |scored| score_json(scored.score)))?;
+        map.serialize_entry("scores", &Object(&self.scores, |scored| number::score(scored.score)))?;
         map.serialize_entry("expected_scores", &Object(&self.scores, |scored| scored.expected))?;
         map.serialize_entry("ranking", &ranking)?;
         map.serialize_entry("reasoning", &self.reasoning)?;
@@ -214,7 +205,7 @@ pub fn parse_to_json(text: &str, names: &AliasMap, profile: &Profile, policy: &V
     match parse(text, names, profile, policy) {
         Ok(verdict) => {
             let scores: serde_json::Map<_, _> =
-                verdict.scores.iter().map(|scored| (scored.name.clone(), score_json(scored.score))).collect();
+                verdict.scores.iter().map(|scored| (scored.name.clone(), number::score(scored.score))).collect();
             let ranking: Vec<_> = verdict.ranked_names().collect();
             let (reasoning, repairs, flags) = (&verdict.reasoning, &verdict.repairs, &verdict.flags);
             let value = json!({

@@ -140,7 +140,9 @@ static void refuse(const dicast_judge *judge) {
     OK(error, dicast_request_set_options(
                   request, S("{\"guided\": false, \"max_verdict_tokens\": 8, \"reasoning\": false}"), &error));
     CHECK(dicast_judge_judge(judge, request, &verdict, &error) == DICAST_INVALID_VERDICT);
-    CHECK(dicast_error_has_partial(error) && dicast_error_is_retryable(error));
+    /* Without sampling it would be the same again. */
+    CHECK(dicast_error_has_partial(error) && !dicast_error_is_retryable(error));
+    CHECK(dicast_status_is_retryable(DICAST_INVALID_VERDICT));
     CHECK(dicast_error_partial_raw(error).data != NULL && dicast_error_partial_reasoning(error).data != NULL);
     CHECK(dicast_error_partial_count(error) == 0 && isnan(dicast_error_partial_score(error, 0)));
     CHECK(holds(dicast_error_json(error), "\"kind\":\"invalid_verdict\""));

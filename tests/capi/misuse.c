@@ -56,8 +56,15 @@ static void statuses(void) {
     CHECK(is(dicast_status_name(DICAST_INVALID_ARGUMENT), "invalid_argument"));
     CHECK(dicast_status_name(12345).data == NULL && dicast_status_name(-2).data == NULL);
     CHECK(!dicast_status_is_retryable(DICAST_OK) && dicast_status_is_retryable(DICAST_TIMEOUT));
+    CHECK(is(dicast_status_name(DICAST_ENGINE_DEAD), "engine_dead") && !dicast_status_is_retryable(DICAST_ENGINE_DEAD));
     CHECK(is(dicast_error_name(NULL), "ok"));
     CHECK(dicast_version().len > 0 && dicast_version().data[dicast_version().len] == 0);
+}
+
+static void schema(void) {
+    const dicast_str text = dicast_config_schema();
+    CHECK(holds(text, "\"temperature\"") && holds(text, "\"kv_memory_fraction\"") && text.data[text.len] == 0);
+    CHECK(dicast_config_schema().data == text.data);
 }
 
 int main(int argc, char **argv) {
@@ -67,5 +74,6 @@ int main(int argc, char **argv) {
     sizes();
     texts();
     statuses();
+    schema();
     return 0;
 }

@@ -23,6 +23,7 @@ void statuses() {
     CHECK(dicast::name(Status::ok) == "ok" && dicast::name(Status::context_overflow) == "context_overflow");
     CHECK(dicast::name(static_cast<Status>(4711)).empty());
     CHECK(dicast::is_retryable(Status::overloaded) && !dicast::is_retryable(Status::invalid_request));
+    CHECK(dicast::config_schema().find("\"temperature\"") != std::string_view::npos);
 }
 
 void json() {

@@ -119,7 +119,8 @@ void partial_verdict(char **argv) {
     const auto result = judge.try_judge(request(shorter));
     CHECK(!result && result.status() == dicast::Status::invalid_verdict);
     const dicast::Error error = result.error();
-    CHECK(error.is_retryable() && error.name() == "invalid_verdict");
+    // Without sampling it would be the same again.
+    CHECK(!error.is_retryable() && error.name() == "invalid_verdict");
     CHECK(error.json().find("\"partial\"") != std::string_view::npos);
     const std::optional<dicast::Partial> partial = error.partial();
     CHECK(partial && !partial->raw().empty() && !partial->reasoning().empty() && partial->size() == 0);

@@ -47,8 +47,9 @@ impl Case {
         check_distributions(&request(2, "good"), &case.good().unwrap());
         let error = case.faulty();
         let after = case.good().unwrap_err();
-        assert_eq!(after.kind(), ErrorKind::Engine);
-        assert!(after.message().contains("dead") && after.message().contains("open the judge anew"), "{after}");
+        assert_eq!(after.kind(), ErrorKind::EngineDead);
+        assert!(!after.is_retryable() && !error.is_retryable());
+        assert!(after.message().contains("dead") && after.message().contains("open the judge again"), "{after}");
         error
     }
 }
@@ -136,15 +137,15 @@ fn an_executor_that_answers_nothing_is_given_up() {
     let ticket = case.judge.submit(&request(2, "faulty"));
     ticket.on_completion(move |verdict| sender.send(verdict).unwrap());
     let error = outcome.recv_timeout(limit.saturating_duration_since(Instant::now())).unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Engine);
+    assert_eq!(error.kind(), ErrorKind::EngineDead);
     assert!(error.message().contains("not answered"), "{error}");
-    assert_eq!(case.good().unwrap_err().kind(), ErrorKind::Engine);
+    assert_eq!(case.good().unwrap_err().kind(), ErrorKind::EngineDead);
 }
 
 #[test]
 fn a_crash_of_a_worker_ends_the_engine_with_typed_errors() {
     for lines in ["crash\n", "crash_silent\n"] {
-        assert_eq!(Case::deadly(lines).kind(), ErrorKind::Engine, "{lines}");
+        assert_eq!(Case::deadly(lines).kind(), ErrorKind::EngineDead, "{lines}");
     }
 }
 
@@ -152,7 +153,7 @@ fn a_crash_of_a_worker_ends_the_engine_with_typed_errors() {
 fn what_is_thrown_while_waiting_ends_the_engine() {
     for (kind, words) in [("tllm", "lost the worker"), ("std", "lost the worker"), ("int", "exception")] {
         let error = Case::deadly(&format!("text Hm\nthrow_at_await {kind} lost the worker\n"));
-        assert_eq!(error.kind(), ErrorKind::Engine);
+        assert_eq!(error.kind(), ErrorKind::EngineDead);
         assert!(error.message().contains(words), "{kind}: {error}");
     }
 }
@@ -164,7 +165,7 @@ fn a_crash_fails_all_that_is_in_flight_once_each() {
     let outcomes = case.judge.judge_batch(&slow);
     assert_eq!(outcomes.len(), 50);
     for outcome in outcomes {
-        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Engine);
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::EngineDead);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::decode::grammar::VerdictGrammar;
 use crate::decode::plan::{CHARACTER_GRACE, ends_whole};
 use crate::decode::score::ScoreProbe;
 use crate::engine::{Completion, Generation, JobId};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::verdict::{Timing, Usage};
 
 use super::guide::Guide;
@@ -314,11 +314,6 @@ impl Prepared {
 
     /// The error of a passed deadline.
     pub(super) fn timed_out(&self) -> Error {
-        let waited = self.deadline.duration_since(self.submitted);
-        Error::new(ErrorKind::Timeout, format!("the judgment did not end within {}", seconds(waited)))
+        Error::timed_out(self.deadline.duration_since(self.submitted))
     }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs_f64())
 }

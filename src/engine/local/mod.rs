@@ -224,7 +224,7 @@ impl Engine for Local {
             Ok((feed, need, writer)) => {
                 let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, done };
                 if let Err(Command::Submit(unsent)) = self.send(Command::Submit(Box::new(prepared))) {
-                    unsent.fail(Error::new(ErrorKind::Engine, "the engine has stopped: open the judge anew"));
+                    unsent.fail(Error::engine_dead("its thread has ended"));
                 }
             }
             Err(error) => done(Err(error)),

@@ -123,7 +123,7 @@ impl<'model> Scheduler<'model> {
             self.step();
             self.publish();
         }
-        self.fail_all(&|| Error::new(ErrorKind::Closed, "the judge was shut down before the judgment ended"));
+        self.fail_all(&Error::shut_down);
     }
 
     /// Ends every job.
@@ -169,8 +169,7 @@ impl<'model> Scheduler<'model> {
         match command {
             Command::Submit(job) => self.waiting.push_back(job),
             Command::Cancel(id) => {
-                let error = || Error::new(ErrorKind::Cancelled, "the judgment was cancelled");
-                self.end_where(|job| job.id == id, |_| error());
+                self.end_where(|job| job.id == id, |_| Error::cancelled());
             }
             Command::Shutdown => return false,
         }

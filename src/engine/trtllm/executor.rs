@@ -67,8 +67,7 @@ struct Work {
 
 impl InFlight {
     fn timed_out(&self) -> Error {
-        let waited = self.deadline.duration_since(self.submitted);
-        Error::new(ErrorKind::Timeout, format!("the judgment did not end within {} s", waited.as_secs_f64()))
+        Error::timed_out(self.deadline.duration_since(self.submitted))
     }
 }
 
@@ -90,14 +89,10 @@ impl State {
     /// The error of a job that comes too late, where it does.
     fn refusal(&self) -> Option<Error> {
         if let Some(reason) = &self.dead {
-            return Some(Error::new(ErrorKind::Engine, format!("the engine is dead: {reason}; open the judge anew")));
+            return Some(Error::engine_dead(reason));
         }
-        self.closing.then(closed)
+        self.closing.then(Error::shut_down)
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the judge was shut down before the judgment ended")
 }
 
 impl Executor {
@@ -145,7 +140,7 @@ impl Executor {
         let job = self.state().remove(id);
         if let Some(job) = job {
             self.cancel_request(job.request);
-            (job.done)(Err(Error::new(ErrorKind::Cancelled, "the judgment was cancelled")));
+            (job.done)(Err(Error::cancelled()));
         }
     }
 
@@ -264,7 +259,7 @@ impl Executor {
             state.jobs.drain().collect()
         };
         for (_, job) in jobs {
-            (job.done)(Err(Error::new(ErrorKind::Engine, format!("the engine died: {reason}; open the judge anew"))));
+            (job.done)(Err(Error::engine_dead(reason)));
         }
     }
 
@@ -278,7 +273,7 @@ impl Executor {
         for (_, job) in jobs {
             // Shutting down waits until every request has ended.
             self.cancel_request(job.request);
-            (job.done)(Err(closed()));
+            (job.done)(Err(Error::shut_down()));
         }
     }
 

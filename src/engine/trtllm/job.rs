@@ -93,7 +93,7 @@ fn finish(reason: i32) -> Result<Finish> {
         1 | 2 => Ok(Finish::End),
         3 => Ok(Finish::Length),
         4 => Err(Error::new(ErrorKind::Timeout, "the judgment did not end within its time")),
-        5 => Err(Error::new(ErrorKind::Cancelled, "the judgment was cancelled")),
+        5 => Err(Error::cancelled()),
         0 => Err(Error::new(ErrorKind::Engine, "TensorRT-LLM gave the request up before it was finished")),
         other => Err(Error::new(
             ErrorKind::Engine,
