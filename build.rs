@@ -1,4 +1,4 @@
-//! How the shared library is linked, and the C++ side of the engines that have one (llama.cpp's own crate builds its own).
+//! Sets how the shared library is linked, and builds the C++ side of the TensorRT-LLM engine.
 
 #[cfg(feature = "trtllm")]
 #[path = "build/trtllm.rs"]
@@ -9,19 +9,19 @@ fn main() {
     name_shared_library();
     #[cfg(feature = "trtllm")]
     if let Err(message) = trtllm::build() {
-        // One message, and no trace of this program behind it.
+        // Only the message: a panic would add a backtrace of this program.
         println!("cargo::error={}", message.replace('\n', "\ncargo::error="));
     }
 }
 
-/// Gives the shared library its name, and lets it show nothing but its own functions.
+/// Sets the SONAME of the shared library, and hides all symbols but its own functions.
 fn name_shared_library() {
     let target = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     match target.as_str() {
         "linux" => {
-            // The number is that of the C interface, which only grows: it does not follow the crate's version.
+            // The number of the C interface, which only grows. It does not follow the version of the crate.
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libdicast.so.0");
-            // Dependencies export C functions of their own, which are nobody's business.
+            // Dependencies export C functions too: they would clash with those of the program.
             println!("cargo::rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
         }
         "macos" => println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libdicast.0.dylib"),

@@ -1,8 +1,8 @@
-//! What the C interface costs, with the engine taken out: an engine that answers at once stands behind a real judge.
+//! What the library costs without a model: a real judge over an engine that answers at once, called through the C interface.
 //!
 //! `submit_to_callback` is a request's way through the whole library, 64 at a time: checks, prompt, queue, verdict,
-//! callback; with next to no text, and with some. `prompt` and `parse` are the parts of it that are work on text, which
-//! every caller pays, from Rust too.
+//! callback; once with almost no text, once with some. `prompt` and `parse` are the parts that work on text; Rust callers
+//! pay them too.
 #![expect(unsafe_code, reason = "calls the C interface")]
 
 use std::ffi::c_void;
@@ -76,7 +76,7 @@ fn json() -> String {
     .to_string()
 }
 
-/// A request with next to no text, whose names need no shuffle.
+/// A request with almost no text, whose names need no shuffle.
 const LEAST: &str = r#"{"principle": "", "prompt": "", "responses": {"a": "", "b": ""}, "options": {"mask": "given"}}"#;
 
 fn request(json: &str) -> Box<dicast_request> {
@@ -130,7 +130,7 @@ fn submit_to_callback(criterion: &mut Criterion) {
     dicast_judge_free(Some(judge));
 }
 
-/// The parts of a request's way that are work on its text.
+/// The parts of a request's way that work on its text.
 fn text(criterion: &mut Criterion) {
     let (judge, request) = (judge(), JudgeRequest::from_json(json().as_bytes()).unwrap());
     let names = judge.prompt(&request).unwrap().aliases;

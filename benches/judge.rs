@@ -16,7 +16,7 @@ const TOGETHER: usize = 8;
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    // `cargo test --benches` runs this with `--test`; only the compiling is wanted then.
+    // `cargo test --benches` runs this with `--test`: then it must only compile.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }

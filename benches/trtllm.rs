@@ -1,9 +1,8 @@
-//! What the bridge to TensorRT-LLM costs on the host, at 256 requests in flight: with the stand-in, which computes
-//! nothing, in place of a GPU.
+//! What the bridge to TensorRT-LLM costs on the host, with 256 requests in flight. The stand-in, which computes nothing,
+//! takes the place of the GPU.
 //!
-//! Times are of processors, by thread, and not of a clock: the submitting thread's and the waiting thread's together, for
-//! `request` (a guided verdict on two responses) and `token` (what each further token adds to that). What the stand-in
-//! does in calls on those threads counts too.
+//! Times are CPU times of the submitting and the waiting thread together: for `request` (a guided verdict on two responses)
+//! and for `token` (what each further token adds). The stand-in's work on these threads is included.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,7 +24,7 @@ const IN_FLIGHT: u32 = 256;
 struct Folder(PathBuf);
 
 impl Folder {
-    /// An engine that writes a text, then letters for as long as it is let; a verdict is what the grammar leaves over.
+    /// An engine that writes a text, then letters until it is stopped; the grammar makes a verdict of it.
     fn new() -> Self {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = std::env::temp_dir().join(format!("dicast-trtllm-bench-{}", std::process::id()));
@@ -154,10 +153,10 @@ fn bridge(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("trtllm");
     group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(3));
-    // Criterion asks for the time of so many; what is measured is a mean over whole rounds.
+    // Criterion asks for the time of a number of requests; the measured time is a mean over whole rounds.
     let rounds = |iterations: u64| iterations.div_ceil(u64::from(IN_FLIGHT)).min(8);
     let scaled = |sum: Duration, parts: u32, iterations: u64| {
-        // At least a nanosecond: what drowns in the noise must not read as nothing.
+        // At least a nanosecond: a time below the noise must not read as zero.
         let nanoseconds = sum.as_nanos() * u128::from(iterations) / u128::from(parts);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1))
     };
@@ -176,7 +175,7 @@ fn bridge(criterion: &mut Criterion) {
     });
     group.finish();
 
-    // With nothing in flight the waiting thread sleeps, but for what it may still have to put away.
+    // With nothing in flight the waiting thread sleeps, except for cleaning up.
     let before = time_of(&bench.waiting);
     std::thread::sleep(Duration::from_secs(2));
     let idle = time_of(&bench.waiting).saturating_sub(before);

@@ -14,7 +14,7 @@ const HEADER: &str = "tensorrt_llm/executor/executor.h";
 const LIBRARY: &str = "libtensorrt_llm.so";
 const PLUGINS: &str = "libnvinfer_plugin_tensorrt_llm.so";
 
-/// Where the library and its headers lie.
+/// Where the library and its headers are.
 struct Found {
     include: PathBuf,
     libraries: PathBuf,
@@ -51,7 +51,7 @@ pub(crate) fn build() -> Result<(), String> {
     println!("cargo::rustc-link-search=native={}", found.libraries.display());
     println!("cargo::rustc-link-lib=dylib=nvinfer_plugin_tensorrt_llm");
     println!("cargo::rustc-link-lib=dylib=tensorrt_llm");
-    // What the two need in turn (TensorRT, CUDA, MPI) is found when the program is loaded, not now.
+    // The libraries that these two need (TensorRT, CUDA, MPI) are found when the program is loaded, not now.
     println!("cargo::rustc-link-arg=-Wl,--allow-shlib-undefined");
     if env::var(RPATH).is_ok_and(|asked| asked == "1") {
         println!("cargo::rustc-link-arg=-Wl,-rpath,{}", found.libraries.display());
@@ -60,7 +60,7 @@ pub(crate) fn build() -> Result<(), String> {
     Ok(())
 }
 
-/// Looks where the variable says, and only there; else in known places.
+/// Looks only where the variable says; if it is not set, in known places.
 fn find() -> Result<Found, String> {
     let mut tried = Vec::new();
     let named = env::var_os(ROOT).filter(|root| !root.is_empty());
@@ -75,12 +75,12 @@ fn find() -> Result<Found, String> {
         "the feature `trtllm` needs TensorRT-LLM 1.0 to 1.2.1. Set {ROOT} to its folder: the wheel's `tensorrt_llm`, the \
          container's /app/tensorrt_llm, or a prefix, with {HEADER} under include/ and {LIBRARY} and {PLUGINS} in libs/, \
          lib/ or lib64/. {}\nNot found:\n{}",
-        if named.is_some() { format!("{ROOT} is set, but not all is there.") } else { format!("{ROOT} is not set.") },
+        if named.is_some() { format!("{ROOT} is set, but files are missing.") } else { format!("{ROOT} is not set.") },
         tried.join("\n")
     ))
 }
 
-/// The headers and libraries under one root. What is missing goes to `tried`.
+/// The headers and libraries under one root. Paths that are missing go to `tried`.
 fn look_into(root: &Path, tried: &mut Vec<PathBuf>) -> Option<Found> {
     let include = root.join("include");
     let header = include.join(HEADER);
@@ -132,22 +132,22 @@ fn check_release(include: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{} is of TensorRT-LLM {version:?}: the adapter drives 1.0 to 1.2.1. Set {ROOT} to such a release",
+        "{} is TensorRT-LLM {version:?}: the adapter supports 1.0 to 1.2.1. Set {ROOT} to such a release",
         file.display()
     ))
 }
 
-/// Whether the library was built with the C++11 ABI of libstdc++: its symbols say so.
+/// Whether the library was built with the C++11 ABI of libstdc++, as its symbols show.
 fn has_cxx11_abi(library: &Path) -> Result<bool, String> {
     let fail = |what: &dyn std::fmt::Display| format!("{}: cannot be read as a library: {what}", library.display());
-    // Some gigabytes: only its tables are read.
+    // The file has gigabytes: only its tables are read.
     let cache = ReadCache::new(fs::File::open(library).map_err(|error| fail(&error))?);
     let file = object::File::parse(&cache).map_err(|error| fail(&error))?;
     let has = |name: &[u8], part: &[u8]| name.windows(part.len()).any(|window| window == part);
     let names = file.dynamic_symbols().filter_map(|symbol| symbol.name_bytes().ok());
     let executor: Vec<_> = names.filter(|name| has(name, b"12tensorrt_llm8executor")).collect();
     if executor.is_empty() {
-        return Err(fail(&"it exports nothing of tensorrt_llm::executor"));
+        return Err(fail(&"it exports no symbol of tensorrt_llm::executor"));
     }
     Ok(executor.iter().any(|name| has(name, b"cxx11")))
 }

@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Builds the TensorRT-LLM engine of a Qwen3 judge: a Hugging Face folder -> a checkpoint -> an engine folder that
-# `dicast` opens. docs/tensorrt-llm.md tells what each choice costs.
+# Builds the TensorRT-LLM engine of a Qwen3 judge: Hugging Face folder -> checkpoint -> engine folder, which `dicast`
+# opens. docs/tensorrt-llm.md says what each choice costs.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: build_engine.sh [options] MODEL_DIR ENGINE_DIR
 
-Runs inside the container nvcr.io/nvidia/tensorrt-llm/release:1.2.1 (1.0 to 1.2.1 work alike), on a machine with the
-kind of GPU that the engine is for: an engine runs on the architecture it was built on.
+Run it in the container nvcr.io/nvidia/tensorrt-llm/release:1.2.1 (1.0 to 1.2.1 work too), on a machine with the same
+kind of GPU as the one that will run the engine: an engine runs only on the architecture that it was built on.
 
   MODEL_DIR     the Hugging Face folder of the judge: config.json, *.safetensors, tokenizer.json, …
-  ENGINE_DIR    where the engine goes; must not hold one yet
+  ENGINE_DIR    where the engine goes; must not contain one yet
 
   --precision bf16|fp8      default bf16; fp8 quantizes weights and KV cache and needs a GPU of Ada, Hopper or later
-  --tp N                    GPUs that share the model by tensor parallelism: 1, 2 or 4; default 1
+  --tp N                    GPUs that share the model (tensor parallelism): 1, 2 or 4; default 1
   --max-input-len N         longest prompt in tokens, default 16384
   --max-seq-len N           longest prompt with its answer, default 20480
   --max-batch-size N        judgments computed together, default 64
   --max-num-tokens N        tokens computed in one step, default 8192
   --score-logits            gather generation logits: needed for score distributions where dicast runs as orchestrator
                             of several GPUs, and only there; costs 4.9 MB of GPU memory for each judgment of a batch
-  --calibration DIR         data set to calibrate fp8 with: a folder, or a name that the container can fetch;
+  --calibration DIR         data set for the calibration of fp8: a folder, or a name that the container can fetch;
                             default cnn_dailymail
   --calibration-size N      samples of it, default 512
-  --profile FILE            the judge's profile to lay beside the engine; a wheel or .py file is read with
-                            `dicast profile import`. Default: the profile in MODEL_DIR, if there is one
+  --profile FILE            the judge's profile, put beside the engine; a wheel or .py file is read with
+                            `dicast profile import`. Default: dicast-profile.json in MODEL_DIR, if it exists
   --dicast PROGRAM          the dicast program for that, default dicast
   --examples DIR            the vendor's examples, default $TRTLLM_EXAMPLES, else /app/tensorrt_llm/examples
   --checkpoint-dir DIR      keep the checkpoint there; default: a temporary folder, removed at the end
@@ -54,7 +54,7 @@ while [ $# -gt 0 ]; do
             --calibration-size | --profile | --dicast | --examples | --checkpoint-dir)
             [ $# -ge 2 ] || fail "$1 needs a value"
             ;;
-        -*) fail "no such option: $1 (see --help)" ;;
+        -*) fail "unknown option $1 (see --help)" ;;
         *) folders+=("$1"); shift; continue ;;
     esac
     case $1 in
@@ -74,12 +74,12 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
-[ ${#folders[@]} -eq 2 ] || fail "MODEL_DIR and ENGINE_DIR are expected (see --help)"
+[ ${#folders[@]} -eq 2 ] || fail "give MODEL_DIR and ENGINE_DIR (see --help)"
 model=${folders[0]} engine=${folders[1]}
-case $precision in bf16 | fp8) ;; *) fail "--precision is bf16 or fp8, not $precision" ;; esac
-case $tp in 1 | 2 | 4) ;; *) fail "--tp is 1, 2 or 4, not $tp" ;; esac
+case $precision in bf16 | fp8) ;; *) fail "--precision must be bf16 or fp8, not $precision" ;; esac
+case $tp in 1 | 2 | 4) ;; *) fail "--tp must be 1, 2 or 4, not $tp" ;; esac
 for number in "$max_input_len" "$max_seq_len" "$max_batch_size" "$max_num_tokens" "$calibration_size"; do
-    [[ $number =~ ^[1-9][0-9]{0,8}$ ]] || fail "a whole number above 0 is expected, not $number"
+    [[ $number =~ ^[1-9][0-9]{0,8}$ ]] || fail "a size must be a whole number above 0, not $number"
 done
 [ "$max_input_len" -lt "$max_seq_len" ] ||
     fail "--max-seq-len ($max_seq_len) must exceed --max-input-len ($max_input_len): the answer needs room"
@@ -89,8 +89,8 @@ for file in config.json tokenizer.json tokenizer_config.json; do
     [ -e "$model/$file" ] || fail "$model has no $file: give the whole Hugging Face folder"
 done
 grep -q '"Qwen3ForCausalLM"' "$model/config.json" ||
-    fail "$model/config.json does not name Qwen3ForCausalLM: this script builds dense Qwen3 models such as RewardAnything-8B-v1"
-[ ! -e "$engine/config.json" ] || fail "$engine holds an engine already: name another folder, or remove it"
+    fail "$model/config.json does not name Qwen3ForCausalLM: this script builds only dense Qwen3 models such as RewardAnything-8B-v1"
+[ ! -e "$engine/config.json" ] || fail "$engine already contains an engine: name another folder, or remove it"
 if [ -z "$profile" ] && [ -e "$model/dicast-profile.json" ]; then
     profile=$model/dicast-profile.json
 fi
@@ -100,11 +100,11 @@ if ! $dry_run; then
     command -v trtllm-build >/dev/null ||
         fail "trtllm-build is missing: run this inside nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
     nvidia-smi -L >/dev/null 2>&1 ||
-        fail "no GPU is to be seen: start the container with --gpus all"
+        fail "no GPU found: start the container with --gpus all"
     release=$(python3 -c 'import importlib.metadata as m; print(m.version("tensorrt_llm"))' 2>/dev/null || true)
     case $release in
         1.0 | 1.0.* | 1.1 | 1.1.* | 1.2.0 | 1.2.0.* | 1.2.1 | 1.2.1.*) ;;
-        *) fail "TensorRT-LLM ${release:-(unknown)} is installed; engines for dicast come from 1.0 to 1.2.1" ;;
+        *) fail "TensorRT-LLM ${release:-(unknown)} is installed; dicast needs an engine built by 1.0 to 1.2.1" ;;
     esac
     case $profile in
         *.whl | *.py) command -v "$dicast" >/dev/null || fail "$dicast is missing: name the program with --dicast" ;;
@@ -117,7 +117,7 @@ else
 fi
 $dry_run || [ -e "$converter" ] || fail "there is no $converter: name the vendor's examples with --examples"
 
-# run COMMAND...: says what it runs, and runs it unless this is a dry run.
+# run COMMAND...: prints the command, and runs it unless this is a dry run.
 run() {
     printf '+'
     printf ' %q' "$@"
@@ -147,12 +147,12 @@ build=(trtllm-build --checkpoint_dir "$checkpoint" --output_dir "$engine"
     --max_batch_size "$max_batch_size" --max_input_len "$max_input_len" --max_seq_len "$max_seq_len"
     --max_num_tokens "$max_num_tokens" --max_beam_width 1
     --gpt_attention_plugin auto --gemm_plugin auto --remove_input_padding enable
-    # Blocks of the KV cache are shared between prompts that begin alike, which needs attention over paged context.
+    # Prompts with the same beginning share blocks of the KV cache; that needs attention over paged context.
     --kv_cache_type paged --use_paged_context_fmha enable
-    # Grammars mask, and score distributions are read from, logits in single precision.
+    # Grammars mask these logits and score distributions are read from them: single precision.
     --logits_dtype float32)
 if [ "$precision" = fp8 ]; then
-    # Paged context attention over an FP8 cache has to compute in FP8 too.
+    # Paged context attention over an FP8 cache must compute in FP8 too.
     build+=(--use_fp8_context_fmha enable)
 fi
 if $score_logits; then
@@ -169,7 +169,7 @@ for file in tokenizer.json tokenizer_config.json generation_config.json chat_tem
     fi
 done
 case $profile in
-    '') echo "build_engine.sh: no profile given: dicast will use its built-in one" >&2 ;;
+    '') echo "build_engine.sh: no profile given: dicast will use its built-in profile" >&2 ;;
     *.whl | *.py) run "$dicast" profile import --output "$engine/dicast-profile.json" "$profile" ;;
     *) run cp "$profile" "$engine/dicast-profile.json" ;;
 esac

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The test programs of the C and C++ interface under sanitizers and valgrind, each with a planted fault that must be found, as proof
-# that the checker was there.
+# Runs the test programs of the C and C++ interface under sanitizers and valgrind. Each checker must first find a planted
+# fault, which proves that it works.
 #
-#   scripts/check_capi_sanitizers.sh address    AddressSanitizer, leaks, UBSan: the programs instrumented, the library's
-#                                               memory watched through malloc and free
-#   scripts/check_capi_sanitizers.sh header     ThreadSanitizer: the C++ programs, and so dicast.hpp, instrumented, the
-#                                               library not
-#   scripts/check_capi_sanitizers.sh valgrind   every access of programs and library, where no model is computed
+#   scripts/check_capi_sanitizers.sh address    AddressSanitizer, leaks, UBSan: the programs are instrumented; the library's
+#                                               memory is watched through malloc and free
+#   scripts/check_capi_sanitizers.sh header     ThreadSanitizer: the C++ programs and dicast.hpp are instrumented, the
+#                                               library is not
+#   scripts/check_capi_sanitizers.sh valgrind   every memory access of programs and library, without a model
 #   scripts/check_capi_sanitizers.sh thread     ThreadSanitizer: programs, library and Rust's own library instrumented;
-#                                               needs a nightly toolchain with rust-src, and builds everything anew
+#                                               needs a nightly toolchain with rust-src, and builds everything again
 set -euo pipefail
 cd "$(dirname "$0")/.."
 place=$(mktemp -d "${TMPDIR:-/tmp}/dicast-sanitize.XXXXXX")
@@ -31,7 +31,7 @@ program() {
         -L"$place/lib" -Wl,-rpath,"$place/lib" -ldicast -lm
 }
 
-# cpp_program NAME FLAGS...: the same of tests/cpp/NAME.cpp, to $place/cpp-NAME.
+# cpp_program NAME FLAGS...: the same for tests/cpp/NAME.cpp, to $place/cpp-NAME.
 cpp_program() {
     local name=$1 source=tests/cpp/$1.cpp
     shift
@@ -40,24 +40,24 @@ cpp_program() {
         -L"$place/lib" -Wl,-rpath,"$place/lib" -ldicast
 }
 
-# clean CHECKER NAME: a program that was built judges, and the checker has nothing to say.
+# clean CHECKER NAME: runs a program that was built; the checker must report nothing.
 clean() {
     "$place/$2" "$model" || fail "$2 fails under $1"
     echo "clean under $1: $2"
 }
 
-# finds WORDS COMMAND...: the checker ends the planted fault and says WORDS.
+# finds WORDS COMMAND...: the planted fault must end with a failure and a report with WORDS.
 finds() {
     local words=$1 said
     shift
     if said=$("$@" 2>&1); then
         fail "$1 did not find the planted fault"
     fi
-    grep -q "$words" <<<"$said" || fail "$1 says nothing of \"$words\": $said"
+    grep -q "$words" <<<"$said" || fail "$1 does not report \"$words\": $said"
     echo "found the planted fault: $words"
 }
 
-# A library under the name that programs ask for.
+# Puts a library under the name that programs link with.
 shared_library() {
     mkdir -p "$place/lib"
     ln -sf "$(realpath "$1")" "$place/lib/libdicast.so"
@@ -90,7 +90,7 @@ int main(int argc, char **argv) {
 EOF
 cat >"$place/race_in_callback.cpp" <<'EOF'
 #include "check.hpp"
-// A callback and the thread that submitted write the same variable, and nobody waits.
+// A callback and the thread that submitted write the same variable without waiting.
 int main(int, char **argv) {
     begin();
     int shared = 0;
@@ -103,7 +103,7 @@ int main(int, char **argv) {
 EOF
 cat >"$place/race.c" <<'EOF'
 #include "check.h"
-/* Two threads build one request, which is for one thread at a time. */
+/* Two threads build one request, which only one thread at a time may do. */
 static dicast_request *request;
 static void *build(void *data) {
     int i;
@@ -132,7 +132,7 @@ EOF
 
 address() {
     local flags=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) name
-    # OpenMP-free llama.cpp and Rust keep a few things for the life of the process, which are reachable: no leaks.
+    # llama.cpp and Rust keep a few things for the life of the process. They stay reachable, so they are no leaks.
     export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
     "$cargo" build --release --quiet --lib
     shared_library "$target/release/libdicast.so"
@@ -155,7 +155,7 @@ header() {
     local name
     "$cargo" build --release --quiet --lib
     shared_library "$target/release/libdicast.so"
-    # What the library does with its own memory is not to be judged where its locks are not seen.
+    # The library is not instrumented: its locks are not seen, so its own accesses must be ignored.
     export TSAN_OPTIONS=ignore_noninstrumented_modules=1
     cpp_program race_in_callback -fsanitize=thread
     finds "data race" "$place/cpp-race_in_callback" "$model"
@@ -189,7 +189,7 @@ thread() {
         fail "the library cannot be built with ThreadSanitizer: rustup toolchain install nightly -c rust-src"
     shared_library "$built/$triple/release/libdicast.so"
     nm -D "$place/lib/libdicast.so" | grep -q ' U __tsan_' || fail "the library is not instrumented"
-    # llama.cpp is not instrumented: what its own threads do among themselves is not seen, and not to be reported.
+    # llama.cpp is not instrumented: its own threads are not seen, so they must not be reported.
     printf 'called_from_lib:libgomp\n' >"$place/suppressions"
     export TSAN_OPTIONS=suppressions=$place/suppressions:second_deadlock_stack=1
     program race "${flags[@]}"
@@ -204,7 +204,7 @@ thread() {
     done
 }
 
-[ $# -gt 0 ] || fail "say what to check with: address, header, valgrind, thread"
+[ $# -gt 0 ] || fail "name one or more checkers: address, header, valgrind, thread"
 for checker in "$@"; do
     case $checker in
     address) address ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the C library into an empty place, moves it, and builds and runs the examples in C, C++ and Go against it as
-# others would: by pkg-config, by CMake and by cgo, shared and static.
+# Installs the C library into an empty folder, moves it, then builds and runs the examples in C, C++ and Go against it as a
+# user would: with pkg-config, CMake and cgo, shared and static.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 place=$(mktemp -d "${TMPDIR:-/tmp}/dicast-install.XXXXXX")
@@ -18,20 +18,20 @@ mv "$place/stage/opt/dicast" "$prefix"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 ran=0
 
-# check PROGRAM: it runs, and judges as it should.
+# check PROGRAM LIBRARY_PATH: runs it; its output must be right.
 check() {
     local said
     said=$(LD_LIBRARY_PATH=$2 "$1" "$model" 2>"$place/stderr") || fail "$1 failed: $(<"$place/stderr")"
     case $said in
     *"3. long"* | *" of 16 preferred the short answer"*) ;;
-    # The trainer has learned, and the Go program has come to its end.
+    # The trainer has learned; the Go program has reached its end.
     *"step 5: "*"chance of the short answer 0."[789]* | *"called back: "*"rewards of the group: ["*) ;;
-    *) fail "$1 says: $said" ;;
+    *) fail "unexpected output of $1: $said" ;;
     esac
     ran=$((ran + 1))
 }
 
-# build LANGUAGE PROGRAM...: by both, where the programs lie then; each is there shared and static.
+# build LANGUAGE PROGRAM...: builds with make and with CMake, shared and static, and checks each program.
 build() {
     local language=$1 program built
     shift
@@ -51,8 +51,8 @@ build() {
 build c blocking async
 build cpp trainer
 
-command -v go >/dev/null || fail "go is missing: scripts/install_deps.sh --tests installs it"
-# Nothing is fetched: neither modules nor another Go. Go's own cache would link with the place of an earlier run.
+command -v go >/dev/null || fail "go is missing: run scripts/install_deps.sh --tests"
+# Fetch nothing, neither modules nor another Go. A fresh cache: the usual one would link with the folder of an earlier run.
 export GOCACHE=$place/go-cache GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod
 if ! (cd examples/go && go vet ./... && go build -o "$place/go-judge" . &&
     LD_LIBRARY_PATH=$prefix/lib go test -count=1 ./...) >"$place/go.log" 2>&1; then
@@ -60,5 +60,5 @@ if ! (cd examples/go && go vet ./... && go build -o "$place/go-judge" . &&
 fi
 check "$place/go-judge" "$prefix/lib"
 
-readelf -d "$place/c-make/blocking" | grep -q 'NEEDED.*\[libdicast.so.0\]' || fail "blocking does not ask for the SONAME"
-echo "the installed C library: $ran programs were built by pkg-config, CMake and cgo, shared and static, and judged"
+readelf -d "$place/c-make/blocking" | grep -q 'NEEDED.*\[libdicast.so.0\]' || fail "blocking is not linked with the SONAME libdicast.so.0"
+echo "installed C library: $ran programs built with pkg-config, CMake and cgo, shared and static; all judged"

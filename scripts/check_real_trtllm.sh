@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds dicast against the vendor's TensorRT-LLM and runs on a GPU, with a real engine, the tests that otherwise run
-# against the stand-in.
+# Builds dicast against the vendor's TensorRT-LLM and runs its engine tests on a GPU with a real engine. `make test` runs
+# the same tests against the stand-in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +25,7 @@ fail() {
 case ${1:-} in
     '') ;;
     --help | -h) usage; exit 0 ;;
-    *) fail "no such option: $1 (see --help)" ;;
+    *) fail "unknown option $1 (see --help)" ;;
 esac
 root=${DICAST_TRTLLM_ROOT:-}
 engine=${DICAST_TRTLLM_ENGINE:-}
@@ -47,10 +47,10 @@ fi
 release=$(sed -n 's/.*kTensorRtLlmVersion[^"]*"\([^"]*\)".*/\1/p' "$root/include/tensorrt_llm/executor/version.h")
 case $release in
     1.0.* | 1.1.* | 1.2.0* | 1.2.1*) ;;
-    *) fail "$root is of TensorRT-LLM ${release:-of no version}; the adapter drives 1.0 to 1.2.1" ;;
+    *) fail "$root is TensorRT-LLM ${release:-(unknown)}; the adapter supports 1.0 to 1.2.1" ;;
 esac
 [ -e "$engine/config.json" ] || fail "$engine/config.json is missing: build the engine with scripts/build_engine.sh"
-nvidia-smi -L >/dev/null 2>&1 || fail "no GPU is to be seen: nvidia-smi -L fails"
+nvidia-smi -L >/dev/null 2>&1 || fail "no GPU found: nvidia-smi -L fails"
 
 echo "TensorRT-LLM $release in $libraries"
 nvidia-smi --query-gpu=index,name,memory.total,driver_version --format=csv

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Judges three answers to one question under a principle and under its opposite, side by side.
-# Call it as `make demo`, which builds what it runs.
+# Judges three responses to one prompt under a principle and under its opposite. Run it with `make demo`, which builds first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 model=demo/dicast-demo.gguf
 if [ ! -e "$model" ]; then
-    echo "The demonstration judge is not here: a tiny model with random weights stands in. Its verdicts mean nothing." >&2
+    echo "$model is missing: a tiny model with random weights takes its place. Its verdicts mean nothing." >&2
     scripts/install_deps.sh --tests
     scripts/test_fixtures.sh
     model=target/fixtures/tiny-qwen3.gguf

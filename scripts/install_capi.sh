@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Installs the C library: headers, shared and static library, pkg-config and CMake files. Call it as `make install`.
+# Installs the C library: headers, shared and static library, pkg-config and CMake files. Run it with `make install`.
 #
-#   PREFIX (/usr/local), LIBDIR (PREFIX/lib), DESTDIR (put in front of both), CARGO_FLAGS (such as --features cuda)
+#   PREFIX        where to install; default /usr/local
+#   LIBDIR        where the libraries go, within PREFIX; default PREFIX/lib
+#   DESTDIR       put in front of both, for packages
+#   CARGO_FLAGS   such as --features cuda
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=${PREFIX:-/usr/local}
@@ -13,21 +16,21 @@ fail() {
     exit 1
 }
 
-[ "$(uname -s)" = Linux ] || fail "only Linux is supported: elsewhere take the library from target/release and include/"
-case $libdir in "$prefix"/*) ;; *) fail "LIBDIR must lie within PREFIX" ;; esac
+[ "$(uname -s)" = Linux ] || fail "only Linux is supported; on other systems take the library from target/release and the headers from include/"
+case $libdir in "$prefix"/*) ;; *) fail "LIBDIR must be a folder in PREFIX ($prefix)" ;; esac
 
-# What a program needs beside the static library is known to the compiler alone, and differs from feature to feature.
+# Only the compiler knows which system libraries the static library needs; they depend on the features.
 read -ra flags <<<"${CARGO_FLAGS:-}"
 if ! log=$("${CARGO:-cargo}" rustc --release --lib --crate-type cdylib,staticlib "${flags[@]}" -- \
     --print native-static-libs 2>&1); then
     fail "$log"
 fi
 natives=$(sed -n 's/^note: native-static-libs: //p' <<<"$log" | tail -n 1)
-[ -n "$natives" ] || fail "the compiler does not say what the static library needs"
+[ -n "$natives" ] || fail "the compiler did not print what the static library needs (native-static-libs)"
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 built=${CARGO_TARGET_DIR:-target}/release
-# A name with its generation, such as libdicast.so.0: see build.rs.
+# The SONAME, such as libdicast.so.0: see build.rs.
 soname=$(sed -n 's/.*-soname,\(libdicast\.so\.[0-9]*\).*/\1/p' build.rs)
 file=libdicast.so.$version
 
@@ -41,7 +44,7 @@ ln -sf "$file" "$lib/$soname"
 ln -sf "$soname" "$lib/libdicast.so"
 install -m 644 "$built/libdicast.a" "$lib/"
 
-# Paths are relative to these files, so that the whole tree can be moved.
+# Paths are relative to these files, so that the installed tree can be moved.
 up=$(realpath -m --relative-to="$libdir/pkgconfig" "$prefix")
 within=${libdir#"$prefix"/}
 for kind in dicast dicast-static; do
@@ -78,7 +81,7 @@ endif()
 unset(_dicast_prefix)
 EOF
 cat >"$lib/cmake/dicast/dicast-config-version.cmake" <<EOF
-# The C interface only grows: any release from the one asked for on will do.
+# The C interface only grows: any release that is not older than the requested one is compatible.
 set(PACKAGE_VERSION "$version")
 if(PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
   set(PACKAGE_VERSION_COMPATIBLE FALSE)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing of the programs that building Dicast takes, on Debian and Ubuntu by apt; elsewhere it names
-# them. Says nothing and changes nothing where all is there.
+# Installs the programs that a build needs and that are missing: with apt on Debian and Ubuntu; on other systems it lists
+# them. If nothing is missing, it prints nothing and changes nothing.
 #
-#   scripts/install_deps.sh             for building: a C++ compiler, CMake, libclang
+#   scripts/install_deps.sh             for a build: a C++ compiler, CMake, libclang
 #   scripts/install_deps.sh --tests     also for the tests: python3 with venv, npm, pkg-config, valgrind, Go
 set -euo pipefail
 
@@ -23,7 +23,7 @@ any_exists() {
     return 1
 }
 
-# bindgen needs the library, and the compiler's own headers beside it.
+# bindgen needs libclang and the compiler's own headers.
 has_libclang() {
     { [ -n "${LIBCLANG_PATH:-}" ] || any_exists /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* \
         /usr/lib64/libclang*.so* /usr/local/lib/libclang*.so* /Library/Developer/CommandLineTools/usr/lib/libclang.dylib; } &&
@@ -31,7 +31,7 @@ has_libclang() {
             /usr/lib64/clang/*/include/stddef.h /Library/Developer/CommandLineTools/usr/lib/clang/*/include/stddef.h
 }
 
-has cargo || fail "Rust is missing: install it as https://rustup.rs says (1.89 or newer), then run this again"
+has cargo || fail "Rust is missing: install 1.89 or newer from https://rustup.rs, then run this again"
 
 packages=()
 has c++ || packages+=(g++)
@@ -47,13 +47,13 @@ if [ "${1:-}" = --tests ]; then
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 
-has apt-get || fail "missing: ${packages[*]} (by their Debian names); install them, then run this again"
+has apt-get || fail "missing: ${packages[*]} (Debian names of the packages); install them, then run this again"
 as_root=()
 if [ "$(id -u)" != 0 ]; then
-    has sudo || fail "missing: ${packages[*]}; as root: apt-get install ${packages[*]}"
+    has sudo || fail "missing: ${packages[*]}; run as root: apt-get install ${packages[*]}"
     as_root=(sudo)
 fi
 echo "installing ${packages[*]}"
 "${as_root[@]}" apt-get update -qq
-# Builds after the first take a fraction of the time with ccache: worth it where packages are installed anyway.
+# With ccache later builds take a fraction of the time.
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" ccache

@@ -18,7 +18,7 @@ SHAPES = {
     "0.6b": {"layers": 28, "hidden": 1024, "heads": 16, "kv_heads": 8, "head_dim": 128, "ffn": 3072, "context": 40960},
 }
 VOCABULARY = 151_936
-# Rows made at a time: 1024 columns of 32 bit numbers give 16 MiB.
+# Rows that are made at once: 1024 columns of 32-bit numbers give 16 MiB.
 CHUNK_ROWS = 4096
 BLOCK = 32
 
@@ -111,7 +111,7 @@ def main():
     kind = gguf.LlamaFileType.MOSTLY_Q8_0 if quantized else gguf.LlamaFileType.MOSTLY_F16
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: a file that is there can be used.
+    # Written under another name first: a file with the final name is always complete.
     unfinished = options.output.with_name(options.output.name + ".part")
     writer = gguf.GGUFWriter(unfinished, "qwen3")
     writer.add_name(options.name or f"Random Qwen3 {options.shape}")

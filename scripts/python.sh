@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds or tests the Python package.
 #
-#   scripts/python.sh wheel    a wheel in target/python/dist
-#   scripts/python.sh test     the wheel, installed into an environment of its own: its tests and types
+#   scripts/python.sh wheel    builds a wheel in target/python/dist
+#   scripts/python.sh test     builds it, installs it into its own environment, and runs tests, lints and type checks
 #
-# PYTHON names the interpreter, 3.9 or newer; the wheel serves every other one too.
+# PYTHON names the interpreter, 3.9 or newer; the wheel works with every CPython from 3.9.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -20,7 +20,7 @@ if [ ! "$venv/done" -nt python/requirements-test.txt ]; then
         exit 1
     }
     "$venv/bin/pip" install --quiet -r python/requirements-test.txt
-    # The reference is compared with; what it depends on, torch among it, is not needed for that.
+    # The tests compare with the reference. Its dependencies, such as torch, are not needed.
     "$venv/bin/pip" install --quiet --no-deps rewardanything==1.0.1
     touch "$venv/done"
 fi
@@ -37,7 +37,7 @@ test)
     "$venv/bin/ruff" check --quiet --no-cache . ../examples/python
     "$venv/bin/ruff" format --quiet --no-cache --check . ../examples/python
     "$venv/bin/pytest" --quiet -p no:cacheprovider
-    # The package, and a program that uses it.
+    # Types of the package, and of a program that uses it.
     for checked in dicast ../examples/python/grpo_reward.py; do
         "$venv/bin/mypy" --no-error-summary --cache-dir "$target/python/mypy" "$checked"
     done

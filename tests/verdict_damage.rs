@@ -1,4 +1,4 @@
-//! Damage at random: whatever is read of a damaged verdict is the verdict that was meant, or an error.
+//! Random damage: a damaged verdict is read as meant, or it is an error.
 
 #![expect(clippy::print_stdout, reason = "the shares are a result: docs/verdicts.md quotes them")]
 
@@ -51,7 +51,7 @@ fn try_damage(styles: std::ops::Range<usize>, kinds: &[Damage], edits: usize, ca
 }
 
 fn check(styles: std::ops::Range<usize>, kinds: &[Damage], edits: usize, cases: usize, at_least: f64) {
-    // The numbers of docs/verdicts.md are of more cases than each run of the tests needs.
+    // docs/verdicts.md quotes more cases than each run of the tests needs.
     let more = std::env::var("DICAST_DAMAGE_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let cases = cases * more;
     let count = try_damage(styles, kinds, edits, cases);

@@ -1,5 +1,5 @@
-//! The verdict parser: never a panic, always within bounds, and never a verdict that breaks the promise of one. The
-//! first byte chooses the names and the policy, the rest is the judge's output.
+//! The reader of verdicts: no panic, bounded work, and every verdict keeps the promise (all names, scores on the scale, a
+//! permutation). The first byte chooses names and policy; the rest is the judge's output.
 
 #![no_main]
 

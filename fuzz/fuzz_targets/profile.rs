@@ -1,4 +1,4 @@
-//! The reader of judge profiles: a profile that is accepted can be written, read again and used.
+//! The reader of judge profiles: an accepted profile can be written, read again and used.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The reader of requests: a request that is accepted has names and texts as the type promises.
+//! The reader of requests: an accepted request has the names and texts that the type promises.
 
 #![no_main]
 

@@ -1,6 +1,5 @@
-//! Chat templates: whatever a model file carries compiles and renders within its bounds, or is a typed error, and what
-//! people wrote comes out once and unchanged, apart from the template's own text. Before U+001F stands the template,
-//! after it what the user wrote.
+//! Chat templates: any template compiles and renders within its limits, or is a typed error; the user's text comes out once,
+//! unchanged, and apart from the text of the template. The input is the template, U+001F, and the user's text.
 
 #![no_main]
 

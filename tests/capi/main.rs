@@ -1,4 +1,4 @@
-//! The C and C++ interface as its users meet them: programs, compiled without warnings against `include/`, linked with the
+//! The C and C++ interface as users use them: programs are compiled without warnings against `include/`, linked with the
 //! shared and the static library that cargo built, and run.
 #![cfg(target_os = "linux")]
 

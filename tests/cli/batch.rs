@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::support::{Folder, Ran, dicast, fixture, run_with_input, text};
 
-/// Requests that the result can be held against: each has a name of its own. Every tenth is bad.
+/// Requests that the results are compared with: each has its own name. Every tenth is bad.
 fn requests(count: usize) -> String {
     let line = |number: usize| match number % 10 {
         7 => "{\"principle\": oops\n".to_owned(),
@@ -101,7 +101,7 @@ fn killed_again_and_again_a_batch_ends_with_every_line_once() {
     assert_eq!(ran.stdout, "");
     assert_in_order(&output, 200);
 
-    // Once more: nothing is left to do, and nothing is done.
+    // Run again: nothing is left to do, and nothing is done.
     let before = std::fs::read(&output).unwrap();
     run(batch(&input, &output, &[])).fails(1, &["is complete: 200 results, 20 failed"]);
     assert_eq!(std::fs::read(&output).unwrap(), before);
@@ -143,7 +143,7 @@ fn standard_input_and_output_serve_too() {
     std::fs::write(&output, &ran.stdout).unwrap();
     assert_in_order(&output, 9);
 
-    // A batch from standard input is continued as well, where the same lines come again.
+    // A batch from standard input is continued too if the same lines come again.
     std::fs::remove_file(&output).unwrap();
     run_with_input(batch(Path::new("-"), &output, &[]), requests(4));
     run_with_input(batch(Path::new("-"), &output, &[]), requests(9)).fails(1, &["4 of them before"]);
@@ -176,12 +176,12 @@ fn a_full_disk_or_closed_pipe_ends_with_1() {
     Ran::from(child.wait_with_output().unwrap()).fails(1, &["cannot write to standard output"]);
 }
 
-/// On a disk that fills up in the middle, the results before are whole, and the same command goes on when there is room.
+/// The disk fills up: earlier results are complete, and the same command continues when there is space.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_fits_a_disk_is_kept() {
     let Files { folder, input, output } = files(40);
-    // The limit on the size of a file stands in for the disk: its signal is ignored, so that writing fails.
+    // A limit on the file size takes the place of the disk. Its signal is ignored, so that writing fails.
     let limited = folder.file("limited.sh", "trap '' XFSZ\nulimit -f 8\nexec \"$@\"\n");
     let whole = batch(&input, &output, &[]);
     let mut command = Command::new("bash");

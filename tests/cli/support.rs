@@ -1,4 +1,4 @@
-//! Running the binary, and folders that go when a test ends.
+//! Runs the binary; temporary folders.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when it is dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-/// The command, without what the environment of the tests could change.
+/// The command, with an environment that the tests' own environment cannot change.
 pub(crate) fn dicast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dicast"));
     command.args(args).stdin(Stdio::null());
@@ -46,7 +46,7 @@ pub(crate) fn dicast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
     command
 }
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -93,7 +93,7 @@ pub(crate) fn run_with_input(mut command: Command, input: impl AsRef<[u8]> + Sen
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
-        // The command may end without having read it all.
+        // The command may end before it has read everything.
         scope.spawn(move || stdin.write_all(input.as_ref()).ok());
         child.wait_with_output().unwrap().into()
     })

@@ -1,4 +1,4 @@
-//! Each fault has its typed error, every job is answered once, and the engine goes on or says that it is dead.
+//! Each fault gives its typed error, every job is answered once, and the engine continues or reports that it is dead.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -115,7 +115,7 @@ fn a_request_that_hangs_times_out_and_the_engine_goes_on() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(start.elapsed() < Duration::from_secs(20), "the deadline was kept");
     check_distributions(&request(2, "good"), &case.good().unwrap());
-    // One that somebody does not want to wait for.
+    // A request whose caller does not wait.
     let (sender, outcome) = channel();
     let ticket = case.judge.submit(&request(2, "faulty"));
     ticket.cancel();
@@ -130,10 +130,10 @@ fn an_executor_that_answers_nothing_is_given_up() {
     let mut hanging = request(2, "faulty");
     hanging.options.timeout_ms = Some(50);
     assert_eq!(case.judge.judge(&hanging).unwrap_err().kind(), ErrorKind::Timeout);
-    // Given up 300 ms later. Nothing else is asked meanwhile: an answer would show that it lives.
+    // Counts as dead 300 ms later. No other request comes in between: an answer would show that it is alive.
     let limit = Instant::now() + Duration::from_secs(30);
     let (sender, outcome) = channel();
-    // In flight until then, and hanging as well.
+    // In flight until then, and hanging too.
     let ticket = case.judge.submit(&request(2, "faulty"));
     ticket.on_completion(move |verdict| sender.send(verdict).unwrap());
     let error = outcome.recv_timeout(limit.saturating_duration_since(Instant::now())).unwrap().unwrap_err();

@@ -12,7 +12,7 @@ fn refusal(config: JudgeConfig) -> Error {
     }
 }
 
-/// The error of a folder that was spoiled; the constructor would say something else.
+/// The error of a damaged folder, found before the constructor of the library runs.
 fn spoiled(options: &[&str], spoil: impl FnOnce(&Folder)) -> Error {
     let folder = Folder::with("throw_at_open std the library was touched\n", options);
     spoil(&folder);
@@ -35,7 +35,7 @@ fn another_release_is_named() {
         let error = spoiled(&["--version", version], |_| {});
         says(&error, ErrorKind::Unsupported, &[version, "1.0 to 1.2.1", "build the engine"]);
     }
-    // One that is supported, but is not the one that is loaded.
+    // A supported release, but not the one that is loaded.
     let error = spoiled(&["--version", "1.1.0"], |_| {});
     says(&error, ErrorKind::Unsupported, &["1.1.0", "1.2.1", "build the engine"]);
     let error = spoiled(&[], |folder| folder.edit("\"version\": \"1.2.1\",", ""));

@@ -41,7 +41,7 @@ fn a_request_goes_from_mask_to_verdict() {
 
 #[test]
 fn a_verdict_is_complete_for_any_number_of_responses_and_whatever_is_favoured() {
-    // The text is none that the grammar admits: what is written is what the grammar leaves over.
+    // The grammar does not admit this text: the output is what the grammar leaves.
     let folder = Folder::new(&format!("rule\ntext Hm.{CLOSE}I will not say.\n"));
     let mut config = folder.config();
     config.limits.max_responses = 64;

@@ -1,4 +1,4 @@
-//! Opening and closing: with work in flight, many times, and without a trace in the process.
+//! Opening and closing: with work in flight, many times, leaving nothing behind in the process.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -29,7 +29,7 @@ fn closing_with_work_in_flight_ends_it_all() {
 #[test]
 fn a_callback_may_drop_the_judge() {
     let folder = Folder::new(&format!("rule\n{}", answer(&[4, 2], &[0, 1])));
-    // Which of the two is the last to let go is left to chance, often enough for both.
+    // Either of the two may be the last to let go; enough rounds for both.
     for _ in 0..20 {
         let judge = Arc::new(folder.judge());
         let (sender, ended) = channel();
@@ -66,7 +66,7 @@ fn two_judges_do_not_meet() {
     }
 }
 
-/// What the process holds: file descriptors and resident memory in KiB.
+/// Resources of the process: file descriptors and resident memory in KiB.
 fn held() -> (usize, usize) {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -74,7 +74,7 @@ fn held() -> (usize, usize) {
     (descriptors, memory.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-/// Set where this test runs in a process of its own: what other tests do at the same time would count.
+/// Set if this test runs in a separate process: other tests would change the measured resources.
 const ALONE: &str = "DICAST_TEST_ALONE";
 
 #[test]
@@ -99,7 +99,7 @@ fn opening_a_hundred_times_leaves_nothing() {
     let (descriptors_after, memory_after) = held();
     assert_eq!(descriptors_after, descriptors);
     let grown = memory_after.saturating_sub(memory);
-    // Sanitizers keep freed memory back, to find uses of it.
+    // Sanitizers hold freed memory back to find later uses.
     let sanitized = std::env::var_os("DICAST_SANITIZER").is_some();
     assert!(sanitized || grown < 8 << 10, "{grown} KiB more than after the first 20 times");
 }

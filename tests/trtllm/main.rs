@@ -10,7 +10,7 @@ mod judging;
 mod lifecycle;
 mod support;
 
-/// These tests script what is generated: they would say nothing about the vendor's library.
+/// These tests script what is generated: they cannot test the vendor's library.
 #[test]
 fn the_library_is_the_stand_in() {
     let library = dicast::engine::trtllm::library();
@@ -18,7 +18,7 @@ fn the_library_is_the_stand_in() {
     assert!(library.version.contains("standin"), "{library:?} does not say that it is a stand-in");
 }
 
-/// What a sanitizer has to find: `scripts/sanitize_trtllm.sh` asks for it, to see that the sanitizer is at work.
+/// A planted fault: `scripts/sanitize_trtllm.sh` runs it to prove that the sanitizer works.
 #[test]
 #[expect(unsafe_code, reason = "the fault has to be one")]
 fn a_planted_fault_is_found() {

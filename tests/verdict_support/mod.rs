@@ -1,4 +1,4 @@
-//! Verdicts made at random, and ways to print and to damage them.
+//! Random verdicts, and ways to print and to damage them.
 
 use dicast::Profile;
 use dicast::prompt::mask::AliasMap;
@@ -55,7 +55,7 @@ impl Meant {
 
     pub(crate) fn aliases(&self) -> AliasMap {
         let shown = (1..=self.scores.len()).map(|number| format!("model-{number}")).collect();
-        // Real names that no damage makes out of an alias.
+        // Real names that no damage can make from an alias.
         let real = (0..self.scores.len()).map(|index| format!("{}-{index}", ["north", "south", "east"][index % 3]));
         AliasMap::new(real.collect(), shown, (0..self.scores.len()).collect())
     }
