@@ -1,4 +1,4 @@
-//! The verdict parser: a typical verdict, clean and spoiled, and large texts, whose time must double with their size.
+//! The reader of verdicts: a typical verdict, clean and damaged, and large texts, whose time must double with their size.
 
 use std::fmt::Write;
 use std::hint::black_box;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to the shipped judge: environment, tokenizer, training, export, evaluation. Everything that is not the
-# result lies in build/, and training goes on from its last checkpoint when it is started again.
+# From scratch to the shipped judge: environment, tokenizer, training, export, evaluation. Everything that is not the
+# result goes to build/. Started again, training continues from its last checkpoint.
 set -euo pipefail
 cd "$(dirname "$0")"
 steps=${STEPS:-3850}
@@ -17,7 +17,7 @@ export JAX_COMPILATION_CACHE_DIR="$PWD/build/compiled"
 [ -e build/tokenizer.json ] || run tokenizer.py --out build/tokenizer.json
 resume=()
 [ ! -e build/checkpoint.pkl ] || resume=(--resume build/checkpoint.pkl)
-# Arrays of megabytes come and go at every step: huge pages, and an allocator that keeps them, more than halve its time.
+# Every step allocates and frees megabytes: huge pages and an allocator that keeps them more than halve its time.
 allocator=(GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
 jemalloc=$({ PATH=$PATH:/sbin ldconfig -p 2>/dev/null || true; } | awk '/libjemalloc.so.2/ { print $NF; exit }')
 [ -z "$jemalloc" ] || allocator=(LD_PRELOAD="$jemalloc" MALLOC_CONF=thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:4)

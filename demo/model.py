@@ -97,7 +97,7 @@ def _ends(length):
 
 
 def _cut(x, begin, end, length):
-    """Positions `begin` to `end` in each of the heads that lie below each other."""
+    """Positions `begin` to `end` in each of the stacked heads."""
     batch, groups, rows, dim = x.shape
     return x.reshape(batch, groups, rows // length, length, dim)[:, :, :, begin:end].reshape(batch, groups, -1, dim)
 
@@ -159,7 +159,7 @@ def block(p, x, table, c, cache=None, at=None, mask=None):
         k = cache[0].at[rows, at].set(k[:, 0])
         v = cache[1].at[rows, at].set(v[:, 0])
     group = c.heads // c.kv_heads
-    # Heads of one group share keys and lie below each other.
+    # Heads of one group share keys and are stacked below each other.
     q = q.reshape(batch, length, c.kv_heads, group, c.head_dim).transpose(0, 2, 3, 1, 4)
     q = q.reshape(batch, c.kv_heads, group * length, c.head_dim)
     keys, values = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)

@@ -1,5 +1,5 @@
 """Principles in natural wording: whole ones as people write them, and phrases for both ends of each family with the frames
-that carry them. The wordings themselves lie in `wordings/`, a file for each family.
+that carry them. The wordings are in `wordings/`, one file for each family.
 
 A phrase is a noun phrase about answers (`np`, "answers that mention {k}"), an adjective (`adj`, "concise"), a quality (`noun`,
 "brevity"), or a verb phrase as "base|third person" (`vp`). `whole` principles stand alone. What is named `held` never

@@ -163,7 +163,7 @@ def _produce(queue, path, seed, tokens, total, done, parts):
                 queue.put(batch, timeout=10)
                 break
             except Full:
-                # A training that was killed takes no more.
+                # A training that was killed reads no more.
                 if not multiprocessing.parent_process().is_alive():
                     queue.cancel_join_thread()
                     return
@@ -231,7 +231,7 @@ def main():
             places = jnp.broadcast_to(jnp.arange(length), (rows, length))
             found, other = (jnp.where(batch["same"] == kind, batch["named"], batches.IGNORE) for kind in (1, 0))
             copied = lambda goals: attention_loss(net["layers"][COPY_LAYER], states[COPY_LAYER - 1], places, goals, 0, c)
-            # A word of several tokens is told by the one before as well.
+            # A word of several tokens also depends on the token before: attend to that one too.
             before = attention_loss(net["layers"][0], net["emb"][batch["ids"]], places, jnp.maximum(places - 1, 0), 0, c)
             same = (rms(states[PRINCIPLE_AFTER]) @ extra["keyword"])[..., 0]
             level = rms(states[LEVELS_AFTER]) @ extra["levels"][:, -len(LEVELS["keyword"]):]

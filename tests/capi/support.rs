@@ -24,7 +24,7 @@ pub(crate) struct Program {
     name: &'static str,
     library: Library,
     include: PathBuf,
-    /// The language standard and whatever else the compiler is told.
+    /// The language standard and other flags for the compiler.
     flags: Vec<&'static str>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn generated(name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Where the libraries lie that cargo built together with this test, under the names that linkers look for.
+/// A folder with the libraries that cargo built with this test, under the names that linkers look for.
 pub(crate) fn libraries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {

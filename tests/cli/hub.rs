@@ -63,7 +63,7 @@ impl Hub {
         self.command(model).output().unwrap().into()
     }
 
-    /// A file as it lies in the cache.
+    /// A file in the cache.
     fn cached(&self, name: &str) -> Vec<u8> {
         let commit = self.repository().commit.clone();
         let path = self.home.path("home/hub/models--owner--judge/snapshots").join(commit).join(name);
@@ -165,11 +165,11 @@ fn a_model_comes_with_its_profile() {
     assert_eq!(hub.cached("judge-Q8_0.gguf"), model);
     assert_eq!(hub.downloads().len(), 2);
 
-    // What is there is not fetched again.
+    // A file that is there is not fetched again.
     hub.fetch("hf:owner/judge:Q8_0").succeeds();
     assert_eq!(hub.downloads(), []);
 
-    // Nor is it where only something else changed in the repository.
+    // Nor if only other files changed in the repository.
     hub.repository().commit = "decaf".into();
     hub.fetch("hf:owner/judge").succeeds();
     assert_eq!(hub.downloads(), []);

@@ -13,9 +13,9 @@ fn refusal(config: JudgeConfig) -> Error {
 }
 
 /// The error of a damaged folder, found before the constructor of the library runs.
-fn spoiled(options: &[&str], spoil: impl FnOnce(&Folder)) -> Error {
+fn damaged(options: &[&str], damage: impl FnOnce(&Folder)) -> Error {
     let folder = Folder::with("throw_at_open std the library was touched\n", options);
-    spoil(&folder);
+    damage(&folder);
     let error = refusal(folder.config());
     assert!(!error.message().contains("was touched"), "{error}");
     error
@@ -32,53 +32,53 @@ fn says(error: &Error, kind: ErrorKind, words: &[&str]) {
 #[test]
 fn another_release_is_named() {
     for version in ["0.21.0", "1.3.0rc20"] {
-        let error = spoiled(&["--version", version], |_| {});
+        let error = damaged(&["--version", version], |_| {});
         says(&error, ErrorKind::Unsupported, &[version, "1.0 to 1.2.1", "build the engine"]);
     }
     // A supported release, but not the one that is loaded.
-    let error = spoiled(&["--version", "1.1.0"], |_| {});
+    let error = damaged(&["--version", "1.1.0"], |_| {});
     says(&error, ErrorKind::Unsupported, &["1.1.0", "1.2.1", "build the engine"]);
-    let error = spoiled(&[], |folder| folder.edit("\"version\": \"1.2.1\",", ""));
+    let error = damaged(&[], |folder| folder.edit("\"version\": \"1.2.1\",", ""));
     says(&error, ErrorKind::InvalidModel, &["config.json", "version"]);
 }
 
 #[test]
 fn another_architecture_is_named() {
-    let error = spoiled(&["--architecture", "LlamaForCausalLM"], |_| {});
+    let error = damaged(&["--architecture", "LlamaForCausalLM"], |_| {});
     says(&error, ErrorKind::Unsupported, &["LlamaForCausalLM", "Qwen3ForCausalLM"]);
 }
 
 #[test]
 fn missing_and_empty_files_are_named() {
-    let error = spoiled(&[], |folder| folder.remove("rank0.engine"));
+    let error = damaged(&[], |folder| folder.remove("rank0.engine"));
     says(&error, ErrorKind::InvalidModel, &["rank0.engine", "missing"]);
-    let error = spoiled(&["--tp", "2"], |folder| folder.remove("rank1.engine"));
+    let error = damaged(&["--tp", "2"], |folder| folder.remove("rank1.engine"));
     says(&error, ErrorKind::InvalidModel, &["rank1.engine", "2 GPUs"]);
-    let error = spoiled(&[], |folder| folder.write("rank0.engine", ""));
+    let error = damaged(&[], |folder| folder.write("rank0.engine", ""));
     says(&error, ErrorKind::InvalidModel, &["rank0.engine", "empty"]);
-    let error = spoiled(&[], |folder| folder.remove("config.json"));
+    let error = damaged(&[], |folder| folder.remove("config.json"));
     says(&error, ErrorKind::InvalidModel, &["config.json", "missing"]);
-    let error = spoiled(&[], |folder| folder.write("config.json", "{"));
+    let error = damaged(&[], |folder| folder.write("config.json", "{"));
     says(&error, ErrorKind::InvalidModel, &["config.json"]);
-    let error = spoiled(&[], |folder| folder.remove("tokenizer.json"));
+    let error = damaged(&[], |folder| folder.remove("tokenizer.json"));
     says(&error, ErrorKind::InvalidModel, &["tokenizer.json", "missing"]);
-    let error = spoiled(&[], |folder| folder.remove("tokenizer_config.json"));
+    let error = damaged(&[], |folder| folder.remove("tokenizer_config.json"));
     says(&error, ErrorKind::InvalidModel, &["chat template"]);
-    let error = spoiled(&[], |folder| folder.write("generation_config.json", "{\"eos_token_id\": 99999}"));
+    let error = damaged(&[], |folder| folder.write("generation_config.json", "{\"eos_token_id\": 99999}"));
     says(&error, ErrorKind::InvalidModel, &["generation_config.json"]);
 }
 
 #[test]
 fn an_engine_too_small_for_the_profile_is_refused() {
-    let error = spoiled(&["--max-input-len", "20"], |_| {});
+    let error = damaged(&["--max-input-len", "20"], |_| {});
     says(&error, ErrorKind::InvalidModel, &["max_input_len", "20", "dicast-demo"]);
-    let error = spoiled(&["--vocab-size", "100"], |_| {});
+    let error = damaged(&["--vocab-size", "100"], |_| {});
     says(&error, ErrorKind::InvalidModel, &["tokenizer.json", "100"]);
 }
 
 #[test]
 fn settings_that_the_engine_was_not_built_for_are_refused() {
-    let error = spoiled(&["--no-paged-context"], |_| {});
+    let error = damaged(&["--no-paged-context"], |_| {});
     says(&error, ErrorKind::Unsupported, &["use_paged_context_fmha", "block_reuse"]);
     let folder = Folder::with("", &["--max-batch-size", "8"]);
     let mut config = folder.config();
@@ -98,7 +98,7 @@ fn settings_that_the_engine_was_not_built_for_are_refused() {
 
 #[test]
 fn several_gpus_need_a_launcher_or_workers() {
-    let error = spoiled(&["--tp", "2"], |_| {});
+    let error = damaged(&["--tp", "2"], |_| {});
     says(&error, ErrorKind::InvalidConfig, &["mpirun -n 2", "orchestrator"]);
 }
 

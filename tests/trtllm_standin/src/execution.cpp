@@ -280,7 +280,7 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
                 = kv_->acquire(request.tokens, active.maxTokens, request.cacheSalt.value_or(0), request.retention);
             if (!active.blocks)
             {
-                // In order: nobody overtakes a request that waits for blocks.
+                // In order: no request overtakes one that waits for blocks.
                 break;
             }
             active.contextLeft -= active.blocks->reused * kv_->tokensPerBlock();

@@ -228,7 +228,7 @@ std::vector<std::int32_t> const& Grammar::allowed(State state, Vocabulary const&
     std::vector<std::int32_t> out;
     auto const& sorted = vocabulary.sorted();
     using Place = std::vector<std::int32_t>::const_iterator;
-    // Tokens lie in the order of their bytes, so those with the same beginning lie together and fall together.
+    // Tokens are sorted by their bytes: those with the same beginning are neighbours and are ruled out together.
     std::function<void(Place, Place, std::size_t, State)> const walk
         = [&](Place begin, Place end, std::size_t depth, State at)
     {

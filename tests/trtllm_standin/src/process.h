@@ -7,7 +7,7 @@ namespace dicast::standin
 {
 
 [[nodiscard]] bool pluginsReady();
-// Once in a process: takes SIGABRT and SIGSEGV, as the vendor does where nobody initialised MPI before.
+// Once in a process: installs handlers for SIGABRT and SIGSEGV, as the vendor does if MPI was not initialised before.
 void initialiseMpi(bool byHost);
 // What mpirun tells a process; 1 and 0 without it.
 [[nodiscard]] std::int32_t mpiWorldSize();

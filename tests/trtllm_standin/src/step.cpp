@@ -72,7 +72,7 @@ void Executor::Impl::forward()
     }
 }
 
-// False where nobody is left to go on with.
+// False if no request is left to continue with.
 bool Executor::Impl::applyFaults(std::vector<Active*> const& generating)
 {
     for (auto* active : generating)

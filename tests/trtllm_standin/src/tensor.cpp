@@ -43,7 +43,7 @@ std::shared_ptr<runtime::ITensor> allocate(DataType type, Shape shape, MemoryTyp
     tensor->type = type;
     tensor->memory = memory;
     tensor->dims.assign(shape.begin(), shape.end());
-    // Zeroed pages that nobody writes cost nothing, so that logits for every possible token can be held out.
+    // Zeroed pages cost nothing until they are written, so logits for every possible token can be offered.
     tensor->owned.reset(std::calloc(std::max<std::size_t>(tensor->elements(), 1), tensor->elementSize()));
     STANDIN_CHECK(tensor->owned, "out of memory for a tensor");
     tensor->data = tensor->owned.get();

@@ -1,4 +1,4 @@
-// What lies behind a Tensor: host memory, owned or borrowed.
+// The data of a Tensor: host memory, owned or borrowed.
 #pragma once
 
 #include "tensorrt_llm/executor/tensor.h"
