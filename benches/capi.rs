@@ -21,8 +21,10 @@ use dicast::capi::{
     dicast_verdict_score, dicast_verdict_score_of,
 };
 use dicast::config::VerdictPolicy;
-use dicast::engine::{Capabilities, Completion, Engine, Generation, Job, JobId, Opened, Stats};
+use dicast::decode::transcript::Transcript;
+use dicast::engine::{Capabilities, Completion, Engine, EngineKind, Guidance, Job, JobId, Opened, Stats, TextModel};
 use dicast::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
+use dicast::verdict::Timing;
 use dicast::{Judge, JudgeConfig, JudgeRequest, Log, Profile, verdict};
 
 /// Requests in flight.
@@ -41,7 +43,10 @@ impl Engine for Instant {
 
     fn submit(&self, _: Job, done: Completion) -> JobId {
         let distributions = vec![vec![0.0, 0.0, 0.1, 0.2, 0.7], vec![0.2, 0.6, 0.2, 0.0, 0.0]];
-        done(Ok(Generation { raw: ANSWER.into(), reasoning: Some(0..0), distributions, ..Generation::default() }));
+        let mut transcript = Transcript::new(true, 0);
+        transcript.answer(ANSWER.as_bytes());
+        transcript.distributions = distributions;
+        done(Ok(transcript.finish(Timing::default())));
         JobId(0)
     }
 
@@ -50,22 +55,28 @@ impl Engine for Instant {
     fn stats(&self) -> Stats {
         Stats::default()
     }
+
+    fn close(&self) {}
 }
 
 fn judge() -> Judge {
-    let capabilities =
-        Capabilities { name: "local", guided: true, distributions: true, context_tokens: 8192, max_sequences: 64 };
+    let mut capabilities = Capabilities::new(EngineKind::Custom("instant"));
+    capabilities.guidance = Guidance::Grammar;
+    capabilities.distributions = true;
+    capabilities.max_sequences = 64;
     let tokens = (0..=255).map(|byte| RawToken { bytes: vec![byte], kind: TokenKind::Normal }).collect();
     let encode = |text: &str| Ok(text.bytes().map(u32::from).collect());
     let opened = Opened {
         engine: Arc::new(Instant(capabilities)),
-        profile: Profile::from_json(r#"{"format": 1, "name": "bench", "system_prompt": "Judge."}"#).unwrap(),
-        chat_template: "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}".into(),
-        bos: None,
-        eos: None,
-        tokenizer: Arc::new(Tokenizer::from_encoder(Box::new(encode), tokens).unwrap()),
+        text: Some(TextModel {
+            chat_template: "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}".into(),
+            bos: None,
+            eos: None,
+            tokenizer: Arc::new(Tokenizer::from_encoder(Box::new(encode), tokens).unwrap()),
+        }),
     };
-    Judge::with_engine(JudgeConfig::new("none"), opened, Log::none()).unwrap()
+    let profile = Profile::from_json(r#"{"format": 1, "name": "bench", "system_prompt": "Judge."}"#).unwrap();
+    Judge::with_engine(JudgeConfig::new("none"), profile, opened, Log::none()).unwrap()
 }
 
 fn json() -> String {

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use dicast::config::{JudgeConfig, Options};
 use dicast::decode::plan::{Plan, VerdictPlan};
-use dicast::engine::{self, Engine, Job, Sampling};
-use dicast::prompt::template::ChatTemplate;
+use dicast::engine::{Engine, Generation, Input, Job, Sampling, source};
 use dicast::prompt::{Prompt, Prompter};
 use dicast::{JudgeRequest, Result};
 
@@ -93,11 +92,9 @@ impl Bench {
         let folder = Folder::new();
         let config = JudgeConfig::new(folder.0.to_str().expect("a temporary folder's name is UTF-8"));
         let before = threads();
-        let opened = engine::open(&config).expect("the stand-in opens it");
+        let (profile, opened) = source::open(&config).expect("the stand-in opens it");
         let waiting = waiting_thread(&before);
-        let template = ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref())
-            .expect("a template that is in use");
-        let prompter = Prompter::new(opened.profile, template, opened.tokenizer).expect("a profile that is in use");
+        let prompter = Prompter::of(profile, opened.text.as_ref()).expect("a profile that is in use");
         let settings = Options::default().resolve().expect("the defaults hold");
         let request = JudgeRequest::new("Prefer short answers.", "What is this?", [("a", "Text."), ("b", "Text")]);
         let prompt = prompter.prompt(&request, &settings).expect("it fits");
@@ -124,14 +121,14 @@ impl Bench {
             .map(|_| {
                 let now = Instant::now();
                 let job = Job {
-                    prompt: self.prompt.tokens.clone(),
+                    input: Input::Tokens { ids: self.prompt.tokens.clone(), shared_prefix: 0 },
                     plan: plan.clone(),
-                    sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0 },
+                    sampling: Sampling::GREEDY,
                     submitted: now,
                     deadline: now + Duration::from_secs(60),
                 };
                 let sender = sender.clone();
-                let done = move |outcome: Result<engine::Generation>| {
+                let done = move |outcome: Result<Generation>| {
                     sender.send(outcome.map(drop)).expect("it is awaited");
                 };
                 (job, Box::new(done))

@@ -344,7 +344,7 @@ typedef struct dicast_info {
      */
     size_t struct_size;
     /**
-     * Most tokens of one judgment, prompt and output together.
+     * Most tokens of one judgment, prompt and output together; 0 where the engine does not tell.
      */
     uint64_t context_tokens;
     /**

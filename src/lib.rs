@@ -27,9 +27,9 @@
 //!
 //! | feature | default | what it adds | what it needs |
 //! | --- | --- | --- | --- |
-//! | `local` | yes | `.gguf` models on llama.cpp, which is built from source | CMake, a C++ compiler, libclang |
+//! | `local` | yes | `.gguf` models on llama.cpp, which is built from source | `CMake`, a C++ compiler, libclang |
 //! | `cuda`, `metal`, `vulkan` | no | GPU backends of `local` | the SDK of the backend |
-//! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, CMake, a C++17 compiler |
+//! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, `CMake`, a C++17 compiler |
 //! | `cli` | yes | the program `dicast` | |
 //!
 //! A program that only embeds the judge turns the command line off: `default-features = false, features = ["local"]`. With
@@ -51,6 +51,7 @@
 
 #[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
 pub mod capi;
+pub mod checksum;
 pub mod config;
 pub mod decode;
 pub mod engine;

@@ -14,7 +14,7 @@ use dicast::prompt::messages::Message;
 use dicast::prompt::profile::{MessageLayout, Profile};
 use dicast::prompt::template::{ChatTemplate, Segment};
 use dicast::prompt::tokenize::{BpeVocab, RawToken, TokenKind, Tokenizer, VocabToken};
-use dicast::prompt::{Opening, Prompter};
+use dicast::prompt::{Prompter, ReasoningState};
 use dicast::{ErrorKind, JudgeRequest};
 use serde_json::Value;
 
@@ -124,7 +124,7 @@ fn prompts_are_those_of_the_reference() {
 fn control_tokens_in_texts_stay_text() {
     let rows = rows("injections");
     for prompter in prompters() {
-        let start = prompter.tokenizer().special("<|im_start|>").expect("a token");
+        let start = prompter.tokenizer().expect("it makes tokens").special("<|im_start|>").expect("a token");
         for (number, row) in rows.iter().enumerate() {
             let request = JudgeRequest::from_json(row["request"].to_string().as_bytes()).expect("a request");
             let prompt = prompter.prompt(&request, &settings(row, prompter.profile())).expect("a prompt");
@@ -268,12 +268,12 @@ fn a_prompt_tells_where_it_leaves_the_reasoning() {
     let silent = || Profile { reasoning: None, ..Profile::builtin() };
     let qwen = "{% if enable_thinking is defined %}<think>\n\n</think>\n\n{% endif %}";
     for (tail, profile, reasoning, expected) in [
-        ("<|im_end|>", Profile::builtin(), true, Opening::Unopened),
-        ("<think>\n", Profile::builtin(), true, Opening::Open),
-        ("<think></think><think>", Profile::builtin(), true, Opening::Open),
-        (qwen, Profile::builtin(), true, Opening::Unopened),
-        (qwen, Profile::builtin(), false, Opening::Closed),
-        (qwen, silent(), true, Opening::Unopened),
+        ("<|im_end|>", Profile::builtin(), true, ReasoningState::Unopened),
+        ("<think>\n", Profile::builtin(), true, ReasoningState::Open),
+        ("<think></think><think>", Profile::builtin(), true, ReasoningState::Open),
+        (qwen, Profile::builtin(), true, ReasoningState::Unopened),
+        (qwen, Profile::builtin(), false, ReasoningState::Closed),
+        (qwen, silent(), true, ReasoningState::Unopened),
     ] {
         assert_eq!(opening(tail, profile, reasoning), expected, "{tail}");
     }

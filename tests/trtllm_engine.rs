@@ -121,7 +121,7 @@ fn cancelled_and_late_judgments_leave_room_for_others() {
 #[test]
 fn what_does_not_fit_is_refused_with_the_numbers() {
     let judge = open();
-    let tokens = judge.capabilities().context_tokens;
+    let tokens = judge.capabilities().context_tokens.expect("the engine was built for a context");
     let long = request(1, &"one word more, ".repeat(tokens));
     let error = judge.judge(&long).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ContextOverflow);

@@ -14,6 +14,7 @@ use super::status::{DICAST_OK, DICAST_PENDING};
 use super::text::{Text, dicast_str};
 use super::verdict::dicast_verdict;
 use crate::config::JudgeConfig;
+use crate::engine::Guidance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::judge::{Judge, Ticket};
 use crate::prompt::profile::Scale;
@@ -59,7 +60,7 @@ impl dicast_judge {
     /// Hands a judge to C code, which frees it by `dicast_judge_free`.
     pub fn new(judge: Judge) -> Box<Self> {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        let (engine, profile) = (Text::new(judge.capabilities().name), Text::new(&judge.profile().to_json()));
+        let (engine, profile) = (Text::new(judge.capabilities().engine.name()), Text::new(&judge.profile().to_json()));
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Box::new(Self { judge: ManuallyDrop::new(judge), process: Process::current(), id, engine, profile })
     }
@@ -252,13 +253,13 @@ pub unsafe extern "C" fn dicast_judge_info(
         let (able, limits, scale) = (opened.capabilities(), &opened.config().limits, opened.profile().scale);
         let value = dicast_info {
             struct_size: size_of::<dicast_info>(),
-            context_tokens: count(able.context_tokens),
+            context_tokens: count(able.context_tokens.unwrap_or(0)),
             max_sequences: count(able.max_sequences),
             max_queue: count(limits.max_queue),
             max_responses: count(limits.max_responses),
             scale_min: scale.min.into(),
             scale_max: scale.max.into(),
-            guided: able.guided.into(),
+            guided: (able.guidance == Guidance::Grammar).into(),
             distributions: able.distributions.into(),
         };
         // SAFETY: the struct announces its size.

@@ -8,7 +8,7 @@ use super::layout::Layout;
 pub struct dicast_info {
     /// sizeof(dicast_info).
     pub struct_size: usize,
-    /// Most tokens of one judgment, prompt and output together.
+    /// Most tokens of one judgment, prompt and output together; 0 where the engine does not tell.
     pub context_tokens: u64,
     /// Judgments that are computed at once.
     pub max_sequences: u64,

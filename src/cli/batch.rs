@@ -1,12 +1,12 @@
 //! `dicast batch`: requests from a JSON Lines file, one result a line, in order, continued after any kill.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use dicast::checksum::Checksum;
 use dicast::config::Limits;
-use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Profile, Verdict};
+use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Verdict};
 use serde_json::{Value, json};
 
-use super::checksum::Checksum;
 use super::judge::result_line;
 use super::options::JudgeArgs;
 use super::run::lines::{Line, Numbered};
@@ -102,15 +102,12 @@ impl Work for Batch {
 
 /// What the results depend on, beside the input. The model goes in by its content, so that it may be moved.
 fn fingerprint(config: &JudgeConfig) -> Result<Value, Failure> {
-    let model = Path::new(&config.model);
-    let profile = match &config.profile {
-        Some(named) => Profile::load(named)?,
-        None => Profile::find(model)?.unwrap_or_else(Profile::builtin),
-    };
+    let source = model::find(&config.model)?;
+    let profile = source.profile(config.profile.as_deref())?;
     let mut checksum = Checksum::default();
     checksum.add(profile.to_json().as_bytes());
     Ok(json!({
-        "model": model::fingerprint(model)?,
+        "model": source.fingerprint()?,
         "profile": { "name": profile.name, "checksum": checksum.to_string() },
         "options": config.options,
         "verdict": config.verdict,

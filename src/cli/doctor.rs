@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use dicast::engine::Guidance;
 use dicast::{Judge, JudgeConfig};
 use serde_json::{Value, json};
 
@@ -205,11 +206,11 @@ fn check_model(config: JudgeConfig) -> Result<Value, Failure> {
         "ok": true,
         "path": path,
         "bytes": bytes,
-        "engine": capabilities.name,
+        "engine": capabilities.engine.name(),
         "profile": judge.profile().name,
         "context_tokens": capabilities.context_tokens,
         "max_sequences": capabilities.max_sequences,
-        "guided": capabilities.guided,
+        "guided": capabilities.guidance == Guidance::Grammar,
         "distributions": capabilities.distributions,
     }))
 }
@@ -252,10 +253,11 @@ fn in_words(report: &Value) -> String {
     if model["ok"] == true {
         lines.extend([String::new(), "Model".into()]);
         lines.push(format!("  {} opens with the {} engine", plain(&model["path"]), plain(&model["engine"])));
+        let context =
+            model["context_tokens"].as_u64().map(|tokens| format!(", {tokens} tokens of context")).unwrap_or_default();
         lines.push(format!(
-            "  profile {}, {} tokens of context, {} judgments at once",
+            "  profile {}{context}, {} judgments at once",
             plain(&model["profile"]),
-            model["context_tokens"],
             model["max_sequences"]
         ));
     } else if model.is_null() {

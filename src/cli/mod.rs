@@ -4,7 +4,6 @@
 //! was interrupted, 2 usage or set-up (see `ErrorKind::exit_code`).
 
 mod batch;
-mod checksum;
 mod doctor;
 mod hub;
 mod input;

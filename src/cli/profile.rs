@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::Import { source, output, overwrite } => import(source, output.as_deref(), *overwrite),
         Verb::Show { model: None } => show(&Profile::builtin()),
-        Verb::Show { model: Some(named) } => show(&Profile::for_model(Path::new(&model::locate(named)?), &[])?),
+        Verb::Show { model: Some(named) } => show(&model::find(named)?.profile(None)?),
         Verb::Check { files } => check(files),
     }
 }

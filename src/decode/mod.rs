@@ -2,4 +2,6 @@
 
 pub mod grammar;
 pub mod plan;
+pub mod reasoning;
 pub mod score;
+pub mod transcript;

@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use crate::decode::grammar::VerdictGrammar;
-use crate::prompt::Opening;
+use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
@@ -49,10 +49,10 @@ pub enum VerdictPlan {
 }
 
 impl Plan {
-    /// The plan for one request, whose prompt leaves the reasoning as `opening` says.
-    pub fn new(profile: &Profile, settings: &Settings, aliases: &AliasMap, opening: Opening) -> Self {
-        let reasoning = profile.reasoning.as_ref().filter(|_| opening != Opening::Closed).map(|form| Reasoning {
-            open: (opening == Opening::Unopened).then(|| form.open.clone()),
+    /// The plan for one request, whose prompt leaves the reasoning as `state` says.
+    pub fn new(profile: &Profile, settings: &Settings, aliases: &AliasMap, state: ReasoningState) -> Self {
+        let reasoning = profile.reasoning.as_ref().filter(|_| state != ReasoningState::Closed).map(|form| Reasoning {
+            open: (state == ReasoningState::Unopened).then(|| form.open.clone()),
             prefix: form.prefix.clone(),
             close: form.close.clone(),
             // A template that cannot be told to leave the reasoning out: it is opened and closed for the judge.

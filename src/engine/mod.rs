@@ -1,32 +1,93 @@
-//! Engines: what generates. Each takes a job and completes it by callback; `judge/` plans by what it can do.
+//! Engines: what generates. For engine authors; a program that only judges needs [`Judge`](crate::Judge) alone.
+//!
+//! An [`Engine`] takes a [`Job`] and completes it by callback; `judge/` plans by what its [`Capabilities`] say. An engine
+//! of your own is used in four steps: implement [`Engine`], write the output of a job into a
+//! [`Transcript`](crate::decode::transcript::Transcript), put the engine into an [`Opened`], and give that to
+//! [`Judge::with_engine`](crate::Judge::with_engine). [`source`] says what a model is and opens the engine for it.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::JudgeConfig;
-use crate::error::{Error, ErrorKind, Result};
-use crate::prompt::profile::{Profile, read_bounded};
+use crate::decode::plan::Plan;
+use crate::error::Result;
+use crate::prompt::messages::Message;
+use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
 
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(any(test, feature = "testing"))]
+pub mod scripted;
+pub mod source;
 #[cfg(feature = "trtllm")]
 pub mod trtllm;
 
+/// Which engine a judge runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EngineKind {
+    /// llama.cpp in this process.
+    Local,
+    /// TensorRT-LLM in this process.
+    Trtllm,
+    /// Servers that speak the `OpenAI` protocol.
+    Remote,
+    /// An engine of the embedding program's own, by its name.
+    Custom(&'static str),
+}
+
+impl EngineKind {
+    /// The name in messages and JSON, such as `local`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Trtllm => "trtllm",
+            Self::Remote => "remote",
+            Self::Custom(name) => name,
+        }
+    }
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How far an engine can constrain a verdict; the later, the more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Guidance {
+    /// Not at all: verdicts are free text.
+    #[default]
+    None,
+    /// To a JSON schema: every name has a score, but a ranking may name one response twice.
+    Schema,
+    /// To a grammar: every verdict is complete.
+    Grammar,
+}
+
 /// What an engine can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
-    /// The engine's name: `local`, `trtllm` or `remote`.
-    pub name: &'static str,
-    /// Whether it can hold a verdict to a grammar.
-    pub guided: bool,
+    /// Which engine it is.
+    pub engine: EngineKind,
+    /// How far it can constrain a verdict.
+    pub guidance: Guidance,
     /// Whether it gives the distribution at every score.
     pub distributions: bool,
-    /// Most tokens of prompt and output together.
-    pub context_tokens: usize,
+    /// Most tokens of prompt and output together; `None` where the engine does not tell.
+    pub context_tokens: Option<usize>,
     /// Judgments that it decodes at once.
     pub max_sequences: usize,
+}
+
+impl Capabilities {
+    /// An engine that writes free text, one judgment at a time, in a context of unknown size.
+    pub fn new(engine: EngineKind) -> Self {
+        Self { engine, guidance: Guidance::None, distributions: false, context_tokens: None, max_sequences: 1 }
+    }
 }
 
 /// How tokens are chosen.
@@ -42,12 +103,31 @@ pub struct Sampling {
     pub seed: u64,
 }
 
+impl Sampling {
+    /// Always the most probable token.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0 };
+}
+
+/// What an engine reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The prompt as token ids, for an engine that gave a [`TextModel`].
+    Tokens {
+        /// The whole prompt.
+        ids: Vec<u32>,
+        /// Leading tokens that every prompt of this judge has: worth keeping in a prefix cache.
+        shared_prefix: usize,
+    },
+    /// The messages of a chat, for an engine that renders the template and tokenizes itself.
+    Messages(Vec<Message>),
+}
+
 /// One generation.
 pub struct Job {
-    /// Token ids of the prompt.
-    pub prompt: Vec<u32>,
+    /// What the engine reads.
+    pub input: Input,
     /// What is generated, phase by phase.
-    pub plan: crate::decode::plan::Plan,
+    pub plan: Plan,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// When the caller submitted it.
@@ -56,8 +136,9 @@ pub struct Job {
     pub deadline: Instant,
 }
 
-/// What an engine generated.
+/// What an engine generated; made by a [`Transcript`](crate::decode::transcript::Transcript).
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Generation {
     /// Everything generated, as text; bytes that are not UTF-8 are replaced.
     pub raw: String,
@@ -86,6 +167,7 @@ pub struct JobId(pub u64);
 
 /// Counters of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Jobs waiting for a sequence.
     pub waiting: usize,
@@ -113,7 +195,7 @@ pub trait Engine: Send + Sync {
     fn capabilities(&self) -> &Capabilities;
 
     /// Queues a job. `done` is called exactly once, whatever happens: also where the job is refused (then before this
-    /// returns), cancelled, out of time, or still running when the engine is dropped.
+    /// returns), cancelled, out of time, or still running when the engine is closed.
     fn submit(&self, job: Job, done: Completion) -> JobId;
 
     /// Ends a job as cancelled and frees its place. Nothing happens where it has ended already.
@@ -121,14 +203,18 @@ pub trait Engine: Send + Sync {
 
     /// Counters since the engine was opened.
     fn stats(&self) -> Stats;
+
+    /// Ends all jobs as closed, stops the engine's threads, and waits for them. Jobs submitted later end as closed.
+    ///
+    /// The judge calls it when it is closed, whoever else still holds the engine; no `done` is called after it has
+    /// returned, but for jobs that are submitted later. Calling it again does nothing. Called from a thread of the
+    /// engine's own, it does not wait for that one.
+    fn close(&self);
 }
 
-/// An opened model: the engine and what turns text into its tokens.
-pub struct Opened {
-    /// The engine.
-    pub engine: Arc<dyn Engine>,
-    /// The profile that goes with the model.
-    pub profile: Profile,
+/// What turns text into a model's tokens.
+#[derive(Clone)]
+pub struct TextModel {
     /// The model's chat template, as Jinja.
     pub chat_template: String,
     /// The text of the token that begins a text, where the model has one.
@@ -136,97 +222,13 @@ pub struct Opened {
     /// The text of the token that ends a text, where the model has one.
     pub eos: Option<String>,
     /// The model's tokenizer.
-    pub tokenizer: Arc<crate::prompt::tokenize::Tokenizer>,
+    pub tokenizer: Arc<Tokenizer>,
 }
 
-/// Opens the engine that a model asks for.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`] where this build has no engine for it, naming the feature; else the engine's own.
-pub fn open(config: &JudgeConfig) -> Result<Opened> {
-    let model = config.model.as_str();
-    if model.starts_with("http://") || model.starts_with("https://") {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("{model}: judging through another server needs the remote engine, which this build does not have"),
-        ));
-    }
-    let path = Path::new(model);
-    // Said by every build alike: which engine it has matters only for what is there.
-    if matches!(path.try_exists(), Ok(false)) {
-        return Err(Error::new(ErrorKind::ModelNotFound, format!("{model}: there is no such model file")));
-    }
-    if is_engine_folder(path) { open_engine_folder(path, config) } else { open_file(path, config) }
-}
-
-/// Whether a path is a folder with a TensorRT-LLM engine in it, whole or not: anything of what `trtllm-build` writes.
-fn is_engine_folder(path: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(path) else { return false };
-    let is_engine = |name: &str| name.ends_with(".engine");
-    if entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(is_engine)) {
-        return true;
-    }
-    let config = read_bounded(&path.join("config.json"), 16 << 20).unwrap_or_default();
-    serde_json::from_slice::<serde_json::Value>(&config).is_ok_and(|config| config.get("build_config").is_some())
-}
-
-#[cfg(feature = "trtllm")]
-fn open_engine_folder(path: &Path, config: &JudgeConfig) -> Result<Opened> {
-    trtllm::open(path, config)
-}
-
-#[cfg(not(feature = "trtllm"))]
-fn open_engine_folder(path: &Path, _: &JudgeConfig) -> Result<Opened> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "{}: a folder with a TensorRT-LLM engine needs the TensorRT-LLM engine: build with the feature `trtllm`",
-            path.display()
-        ),
-    ))
-}
-
-#[cfg(feature = "local")]
-fn open_file(path: &Path, config: &JudgeConfig) -> Result<Opened> {
-    local::open(path, config)
-}
-
-#[cfg(not(feature = "local"))]
-fn open_file(path: &Path, _: &JudgeConfig) -> Result<Opened> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!("{}: model files need the embedded engine: build with the feature `local`", path.display()),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn engine_folders_are_known_whole_or_not() {
-        let folder = std::env::temp_dir().join(format!("dicast-registry-{}", std::process::id()));
-        let made = |files: &[(&str, &str)]| {
-            let _ = std::fs::remove_dir_all(&folder);
-            std::fs::create_dir(&folder).unwrap();
-            for (name, text) in files {
-                std::fs::write(folder.join(name), text).unwrap();
-            }
-            is_engine_folder(&folder)
-        };
-        assert!(made(&[("config.json", "{}"), ("rank0.engine", "x")]));
-        assert!(made(&[("rank1.engine", "")]));
-        assert!(made(&[("config.json", "{\"build_config\": {}}")]));
-        assert!(!made(&[("config.json", "{\"model_type\": \"qwen3\"}"), ("model.safetensors", "x")]));
-        assert!(!made(&[]));
-        assert!(!is_engine_folder(&folder.join("model.gguf")));
-        #[cfg(not(feature = "trtllm"))]
-        {
-            made(&[("rank1.engine", "")]);
-            let Err(error) = open(&JudgeConfig::new(folder.to_str().unwrap())) else { panic!("it was opened") };
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(error.message().contains("feature `trtllm`"), "{error}");
-        }
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
+/// An opened model.
+pub struct Opened {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// What makes its prompts; `None` for an engine that takes messages.
+    pub text: Option<TextModel>,
 }

@@ -1,25 +1,27 @@
 //! The judge: opens a model, takes requests, hands out verdicts.
 
-mod room;
+mod queue;
+mod run;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod worker;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::config::{JudgeConfig, Options, Settings, VerdictPolicy};
+use crate::config::{JudgeConfig, Options, Settings};
 use crate::decode::plan::Plan;
-use crate::decode::score::expected_score;
-use crate::engine::{self, Capabilities, Engine, Generation, Job, Opened, Sampling, Stats};
+use crate::engine::{Capabilities, Engine, Generation, Guidance, Job, Opened, Sampling, Stats, source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
-use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
-use crate::prompt::template::ChatTemplate;
-use crate::prompt::{Prompt, Prompter};
+use crate::prompt::tokenize::Tokenizer;
+use crate::prompt::{self, Prompt, Prompter};
 use crate::request::JudgeRequest;
-use crate::verdict::{self, Flag, Verdict};
-use room::{Entry, Room};
+use crate::verdict::Verdict;
+use queue::{Entered, Permit, Queue};
+use run::{Gather, Reader, Run};
 use ticket::Pending;
 use worker::Worker;
 
@@ -34,9 +36,9 @@ pub struct Judge {
     config: JudgeConfig,
     prompter: Prompter,
     reader: Arc<Reader>,
-    room: Arc<Room>,
-    /// Bytes of the vocabulary's longest token.
-    longest_token: usize,
+    queue: Arc<Queue>,
+    /// Bytes of the vocabulary's longest token; `None` where the engine tokenizes itself.
+    longest_token: Option<usize>,
     capabilities: Capabilities,
     /// `None` once the judge is closed.
     engine: RwLock<Option<Arc<dyn Engine>>>,
@@ -44,12 +46,6 @@ pub struct Judge {
     // Dropped after the engine is, whose last completions they still deliver, in this order.
     readers: Worker,
     callbacks: Worker,
-}
-
-/// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
-struct Reader {
-    profile: Profile,
-    policy: VerdictPolicy,
 }
 
 impl Judge {
@@ -67,32 +63,30 @@ impl Judge {
     /// Those of [`Judge::open`].
     pub fn open_logged(config: JudgeConfig, log: Log) -> Result<Self> {
         config.check()?;
-        let opened = engine::open(&config)?;
-        Self::with_engine(config, opened, log)
+        let (profile, opened) = source::open(&config)?;
+        Self::with_engine(config, profile, opened, log)
     }
 
     /// A judge on an engine of the caller's own.
     ///
     /// # Errors
     /// Of the configuration, the profile or the chat template; nothing is left open.
-    pub fn with_engine(config: JudgeConfig, opened: Opened, log: Log) -> Result<Self> {
+    pub fn with_engine(config: JudgeConfig, profile: Profile, opened: Opened, log: Log) -> Result<Self> {
         config.check()?;
-        let template = ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref())?;
-        let reader = Arc::new(Reader { profile: opened.profile.clone(), policy: config.verdict.clone() });
-        let tokens = 0..u32::try_from(opened.tokenizer.vocab_size()).unwrap_or(u32::MAX);
-        let longest_token = tokens.filter_map(|id| opened.tokenizer.token_bytes(id)).map(<[u8]>::len).max();
-        let prompter = Prompter::new(opened.profile, template, opened.tokenizer)?;
-        let room = Arc::new(Room::new(config.limits.max_queue));
+        let Opened { engine, text } = opened;
+        let reader = Arc::new(Reader { profile: profile.clone(), policy: config.verdict.clone() });
+        let longest_token = text.as_ref().map(|text| longest_token(&text.tokenizer));
+        let prompter = Prompter::of(profile, text.as_ref())?;
+        let queue = Queue::new(config.limits.max_queue);
         let (readers, callbacks) = (Worker::start("dicast-verdicts")?, Worker::start("dicast-calls")?);
-        let longest_token = longest_token.unwrap_or(1).max(1);
-        let capabilities = opened.engine.capabilities().clone();
+        let capabilities = engine.capabilities().clone();
         log.write(Level::Info, || {
-            let Capabilities { name, context_tokens, max_sequences, .. } = &capabilities;
-            let model = &config.model;
-            format!("opened {model}: {name} engine, {context_tokens} tokens of context, {max_sequences} at once")
+            let Capabilities { engine, context_tokens, max_sequences, .. } = &capabilities;
+            let context = context_tokens.map(|tokens| format!(", {tokens} tokens of context")).unwrap_or_default();
+            format!("opened {}: {engine} engine{context}, {max_sequences} at once", config.model)
         });
-        let engine = RwLock::new(Some(opened.engine));
-        Ok(Self { config, prompter, reader, room, longest_token, capabilities, engine, log, readers, callbacks })
+        let engine = RwLock::new(Some(engine));
+        Ok(Self { config, prompter, reader, queue, longest_token, capabilities, engine, log, readers, callbacks })
     }
 
     /// The configuration it was opened with.
@@ -117,15 +111,20 @@ impl Judge {
 
     /// Judgments that wait or run.
     pub fn pending(&self) -> usize {
-        self.config.limits.max_queue.saturating_sub(self.room.free())
+        self.config.limits.max_queue.saturating_sub(self.queue.free())
     }
 
     /// Ends what is pending, and all that is asked later, with [`ErrorKind::Closed`], and unloads the model. Callbacks
     /// may still be under way when this returns.
     pub fn close(&self) {
-        self.room.close();
+        self.queue.close();
         let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
-        if engine.is_some() {
+        if let Some(engine) = engine {
+            // Whoever else holds the engine, such as one that cancels: its threads end here, under no lock.
+            engine.close();
+            // One that is being cancelled may have left the engine without having ended: its callback is queued here, and
+            // not on a thread of its canceller's when the judge is gone.
+            self.queue.pending().iter().for_each(|pending| pending.complete(Err(Error::closed())));
             self.log.write(Level::Info, || format!("closed {}", self.config.model));
         }
     }
@@ -141,7 +140,8 @@ impl Judge {
     /// # Errors
     /// Those of the request, before any generation.
     pub fn prompt(&self, request: &JudgeRequest) -> Result<Prompt> {
-        self.prepare(request).map(|(_, prompt)| prompt)
+        let settings = self.prepare(request)?;
+        self.prompter.prompt(request, &settings)
     }
 
     /// Judges one request and waits for the verdict. Where the queue is full it first waits for room. The deadline of
@@ -152,13 +152,13 @@ impl Judge {
     pub fn judge(&self, request: &JudgeRequest) -> Result<Verdict> {
         let submitted = Instant::now();
         let timeout = self.settings(&request.options)?.timeout();
-        let ticket = match self.room.enter_within(timeout) {
-            Entry::Entered => self.enter(request, submitted),
-            Entry::Full => self.failed(Error::new(
+        let ticket = match self.queue.enter_within(timeout) {
+            Entered::In(permit) => self.enter(request, submitted, permit),
+            Entered::Full => self.failed(Error::new(
                 ErrorKind::Timeout,
                 format!("there was no room in the queue for {} ms (timeout_ms)", timeout.as_millis()),
             )),
-            Entry::Closed => self.failed(Error::closed()),
+            Entered::Closed => self.failed(Error::closed()),
         };
         ticket.wait()
     }
@@ -167,7 +167,10 @@ impl Judge {
     /// `limits.max_queue` judgments are pending already.
     pub fn submit(&self, request: &JudgeRequest) -> Ticket {
         let submitted = Instant::now();
-        if self.room.try_enter() { self.enter(request, submitted) } else { self.failed(self.overloaded()) }
+        match self.queue.try_enter() {
+            Some(permit) => self.enter(request, submitted, permit),
+            None => self.failed(self.overloaded()),
+        }
     }
 
     /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
@@ -179,7 +182,10 @@ impl Judge {
 
     /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending.
     pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
-        if self.room.enter() { self.enter(request, Instant::now()) } else { self.failed(Error::closed()) }
+        match self.queue.enter() {
+            Some(permit) => self.enter(request, Instant::now(), permit),
+            None => self.failed(Error::closed()),
+        }
     }
 
     /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
@@ -188,24 +194,24 @@ impl Judge {
     /// # Errors
     /// [`ErrorKind::Closed`] where the judge was closed: there will be no room.
     pub fn wait_for_room(&self, timeout: Duration) -> Result<bool> {
-        let free = self.room.wait(timeout);
-        if self.room.is_closed() { Err(Error::closed()) } else { Ok(free) }
+        let free = self.queue.wait(timeout);
+        if self.queue.is_closed() { Err(Error::closed()) } else { Ok(free) }
     }
 
     /// Submits a request that has its place in the queue.
-    fn enter(&self, request: &JudgeRequest, submitted: Instant) -> Ticket {
+    fn enter(&self, request: &JudgeRequest, submitted: Instant, permit: Permit) -> Ticket {
         let engine = match self.engine() {
             Ok(engine) => engine,
-            Err(error) => {
-                self.room.leave();
-                return self.failed(error);
-            }
+            Err(error) => return self.failed(error),
         };
-        let pending = Pending::new(self.room.clone(), Arc::downgrade(&engine), self.callbacks.handle());
+        let pending = Pending::new(&self.queue, permit, Arc::downgrade(&engine), self.callbacks.handle());
         let ticket = Ticket::of(&pending);
-        if let Err(error) = self.start(engine.as_ref(), request, submitted, &pending) {
-            self.log.failure(&error);
-            pending.complete(Err(error));
+        match self.run(request, submitted) {
+            Ok(run) => self.start(engine.as_ref(), vec![run], Box::new(only), &pending),
+            Err(error) => {
+                self.log.failure(&error);
+                pending.complete(Err(error));
+            }
         }
         ticket
     }
@@ -216,7 +222,7 @@ impl Judge {
     }
 
     fn overloaded(&self) -> Error {
-        if self.room.is_closed() {
+        if self.queue.is_closed() {
             return Error::closed();
         }
         Error::new(
@@ -230,8 +236,11 @@ impl Judge {
 
     /// Refuses, before the work of tokenizing it, text that cannot fit however well it is tokenized.
     fn check_size(&self, request: &JudgeRequest) -> Result<()> {
+        let (Some(longest), Some(context)) = (self.longest_token, self.capabilities.context_tokens) else {
+            return Ok(());
+        };
         let texts = request.text_bytes();
-        let (least, context) = (texts / self.longest_token, self.capabilities().context_tokens);
+        let least = texts / longest;
         if least <= context {
             return Ok(());
         }
@@ -246,102 +255,91 @@ impl Judge {
         options.or(&self.config.options).or(&self.prompter.profile().decoding).resolve_request()
     }
 
-    /// Checks a request, decides its settings and makes its prompt.
-    fn prepare(&self, request: &JudgeRequest) -> Result<(Settings, Prompt)> {
+    /// How far the verdict of a request is constrained: as far as the engine can, unless the settings say otherwise.
+    fn guidance(&self, settings: &Settings) -> Result<Guidance> {
+        let Capabilities { engine, guidance, .. } = self.capabilities;
+        match settings.guided {
+            None => Ok(guidance),
+            Some(false) => Ok(Guidance::None),
+            Some(true) if guidance == Guidance::Grammar => Ok(guidance),
+            Some(true) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the {engine} engine cannot hold a verdict to a grammar: leave guided out to take the best that it \
+                     can do, or set it to false"
+                ),
+            )),
+        }
+    }
+
+    /// Checks a request and decides its settings.
+    fn prepare(&self, request: &JudgeRequest) -> Result<Settings> {
         request.check(&self.config.limits)?;
         let settings = self.settings(&request.options)?;
         self.check_size(request)?;
-        let prompt = self.prompter.prompt(request, &settings)?;
-        Ok((settings, prompt))
+        Ok(settings)
     }
 
-    /// Takes a request up to the engine.
-    fn start(
-        &self,
-        engine: &dyn Engine,
-        request: &JudgeRequest,
-        submitted: Instant,
-        pending: &Arc<Pending>,
-    ) -> Result<()> {
-        let (settings, prompt) = self.prepare(request)?;
-        let capabilities = &self.capabilities;
-        if settings.guided.unwrap_or(true) && !capabilities.guided {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("the {} engine cannot hold a verdict to a grammar: set guided to false", capabilities.name),
-            ));
-        }
-        let plan = Plan::new(self.prompter.profile(), &settings, &prompt.aliases, prompt.reasoning);
-        let job = Job {
-            prompt: prompt.tokens,
-            plan,
-            sampling: Sampling {
-                temperature: settings.temperature,
-                top_p: settings.top_p,
-                top_k: settings.top_k,
-                seed: settings.seed,
-            },
-            submitted,
-            deadline: submitted + settings.timeout(),
+    /// Prepares a run of a request.
+    fn run(&self, request: &JudgeRequest, submitted: Instant) -> Result<Run> {
+        let mut settings = self.prepare(request)?;
+        let guidance = self.guidance(&settings)?;
+        settings.guided = Some(guidance > Guidance::None);
+        let profile = self.prompter.profile();
+        let aliases = prompt::aliases(profile, request, &settings);
+        let (input, reasoning) = self.prompter.input(request, &aliases, &settings)?;
+        let plan = Plan::new(profile, &settings, &aliases, reasoning);
+        let sampling = Sampling {
+            temperature: settings.temperature,
+            top_p: settings.top_p,
+            top_k: settings.top_k,
+            seed: settings.seed,
         };
-        let (reader, readers, aliases) = (self.reader.clone(), self.readers.handle(), prompt.aliases);
-        let log = self.log.clone();
-        let guided = settings.guided.unwrap_or(true);
-        let greedy = settings.temperature <= 0.0;
-        // Completes the judgment also where it is dropped unused: where a thread has died.
-        let outcome = pending.completer();
-        let done = move |generation: Result<Generation>| {
-            let read = move || {
-                // Without sampling the judge would write the same again.
-                let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
-                let result = generation.and_then(|written| reader.read(written, &aliases, guided).map_err(lasting));
-                log.outcome(&result);
-                outcome.complete(result);
-            };
-            // Where the thread is gone the task is dropped, which completes the judgment as closed.
-            drop(readers.run(Box::new(read)));
-        };
-        let id = engine.submit(job, Box::new(done));
-        pending.started(id);
-        Ok(())
+        let job = Job { input, plan, sampling, submitted, deadline: submitted + settings.timeout() };
+        Ok(Run { aliases, job, grammar: guidance == Guidance::Grammar })
     }
+
+    /// Hands the runs of a judgment to the engine.
+    fn start(&self, engine: &dyn Engine, runs: Vec<Run>, merge: run::Merge, pending: &Arc<Pending>) {
+        // Completes the judgment also where it is dropped: where a thread has died.
+        let gather = Gather::new(runs.len(), merge, pending.completer());
+        for (index, Run { aliases, job, grammar }) in runs.into_iter().enumerate() {
+            let (gather, reader, readers, log) =
+                (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
+            let greedy = job.sampling.temperature <= 0.0;
+            let done = move |generation: Result<Generation>| {
+                let read = move || {
+                    // Without sampling the judge would write the same again.
+                    let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
+                    let result =
+                        generation.and_then(|written| reader.read(written, &aliases, grammar).map_err(lasting));
+                    if let Some(outcome) = gather.take(index, result) {
+                        log.outcome(&outcome);
+                        gather.complete(outcome);
+                    }
+                };
+                // Where the thread is gone the task is dropped, which completes the judgment as closed.
+                drop(readers.run(Box::new(read)));
+            };
+            let id = engine.submit(job, Box::new(done));
+            pending.started(id);
+        }
+    }
+}
+
+/// The merge of a judgment of one run.
+fn only(verdicts: Vec<Verdict>) -> Result<Verdict> {
+    verdicts.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Internal, "a judgment without a run"))
+}
+
+/// Bytes of the longest token, at least 1.
+fn longest_token(tokenizer: &Tokenizer) -> usize {
+    let tokens = 0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
+    tokens.filter_map(|id| tokenizer.token_bytes(id)).map(<[u8]>::len).max().unwrap_or(1).max(1)
 }
 
 impl Drop for Judge {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl Reader {
-    /// Reads what was generated.
-    fn read(&self, generation: Generation, aliases: &AliasMap, guided: bool) -> Result<Verdict> {
-        let Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
-            generation;
-        let Self { profile, policy } = self;
-        let mut verdict = match reasoning {
-            Some(range) => {
-                let (thoughts, answer) = (raw[range].to_owned(), raw[answer..].to_owned());
-                verdict::parse_parts(raw, &thoughts, &answer, aliases, profile, policy)
-            }
-            // What the grammar wrote is the verdict from its first byte on, whatever a name may look like.
-            None if guided => verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy),
-            None => verdict::parse(&raw, aliases, profile, policy),
-        }
-        .map_err(|error| {
-            if verdict_truncated { error.context("the verdict reached max_verdict_tokens") } else { error }
-        })?;
-        for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
-            let scored = &mut verdict.scores[aliases.request_index(place)];
-            scored.expected = Some(expected_score(profile.scale, &distribution));
-            scored.distribution = Some(distribution);
-        }
-        verdict.refine_derived_ranking();
-        if reasoning_truncated {
-            verdict.flags.push(Flag::ReasoningTruncated);
-        }
-        verdict.usage = usage;
-        verdict.timing = timing;
-        Ok(verdict)
     }
 }

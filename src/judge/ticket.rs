@@ -1,35 +1,48 @@
 //! Tickets: one pending judgment each.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, JobId};
 use crate::error::{Error, Result};
 use crate::verdict::Verdict;
 
-use super::room::Room;
+use super::queue::{Entry, Permit, Queue};
 use super::worker::Handle;
 
 type Callback = Box<dyn FnOnce(Result<Verdict>) + Send>;
 
 /// Where a judgment stands.
-enum State {
-    Running,
-    /// Ended, and nobody has asked yet. Boxed: a verdict is large, and most states are not it.
-    Ended(Box<Result<Verdict>>),
-    /// Running, with somebody to tell.
+enum Stage {
+    /// Running, and perhaps a task sleeps until it ends.
+    Running(Option<Waker>),
+    /// Running, with a callback for the outcome.
     Awaited(Callback),
+    /// Ended, and nobody has asked yet. Boxed: a verdict is large, and most stages are not it.
+    Ended(Box<Result<Verdict>>),
     /// The outcome was handed out.
     Taken,
 }
 
-/// What a ticket, the engine and the worker share of one judgment.
+struct State {
+    stage: Stage,
+    /// The jobs of its runs that the engine has taken.
+    jobs: Vec<JobId>,
+    /// Its place in the queue, until it ends.
+    permit: Option<Permit>,
+    /// Its entry among what is pending, until its callback is queued.
+    entry: Option<Entry>,
+}
+
+/// What a ticket, the engine and the workers share of one judgment.
 pub(super) struct Pending {
     state: Mutex<State>,
+    /// Signalled to all when the judgment ends, and when its outcome is taken.
     ended: Condvar,
-    job: Mutex<Option<JobId>>,
-    engine: Weak<dyn Engine>,
-    room: Arc<Room>,
+    engine: Option<Weak<dyn Engine>>,
     callbacks: Handle,
 }
 
@@ -45,48 +58,69 @@ pub(crate) enum Waited {
 
 impl Pending {
     /// A judgment that has a place in the queue, and gives it back when it ends.
-    pub(super) fn new(room: Arc<Room>, engine: Weak<dyn Engine>, callbacks: Handle) -> Arc<Self> {
-        let (state, job) = (Mutex::new(State::Running), Mutex::new(None));
-        Arc::new(Self { state, ended: Condvar::new(), job, engine, room, callbacks })
+    pub(super) fn new(queue: &Arc<Queue>, permit: Permit, engine: Weak<dyn Engine>, callbacks: Handle) -> Arc<Self> {
+        let state = State { stage: Stage::Running(None), jobs: Vec::new(), permit: Some(permit), entry: None };
+        let pending =
+            Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), engine: Some(engine), callbacks });
+        let entry = queue.list(&pending);
+        pending.state().entry = Some(entry);
+        pending
+    }
+
+    /// A judgment that never got a place.
+    fn failed(error: Error, callbacks: Handle) -> Arc<Self> {
+        let state = State { stage: Stage::Ended(Box::new(Err(error))), jobs: Vec::new(), permit: None, entry: None };
+        Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), engine: None, callbacks })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn job(&self) -> MutexGuard<'_, Option<JobId>> {
-        self.job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The engine has taken the job.
+    /// The engine has taken the job of a run. Where the judgment has ended meanwhile, the job is cancelled.
     pub(super) fn started(&self, id: JobId) {
-        *self.job() = Some(id);
+        let ended = {
+            let mut state = self.state();
+            state.jobs.push(id);
+            matches!(state.stage, Stage::Ended(_) | Stage::Taken)
+        };
+        if ended {
+            self.cancel_jobs();
+        }
     }
 
     /// Ends the judgment, unless it has ended.
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
         let mut state = self.state();
-        let orphan = match std::mem::replace(&mut *state, State::Taken) {
-            State::Running => {
-                *state = State::Ended(Box::new(outcome));
-                self.room.leave();
+        let (mut waker, mut orphan) = (None, None);
+        match std::mem::replace(&mut state.stage, Stage::Taken) {
+            Stage::Running(sleeper) => {
+                state.stage = Stage::Ended(Box::new(outcome));
+                state.permit = None;
                 self.ended.notify_all();
-                None
+                waker = sleeper;
             }
-            State::Awaited(callback) => {
-                self.room.leave();
+            Stage::Awaited(callback) => {
+                state.permit = None;
                 // Queued under the lock: whoever finds the judgment ended knows that its callback is queued.
-                self.callbacks.run(Box::new(move || callback(outcome)))
+                orphan = self.callbacks.run(Box::new(move || callback(outcome)));
             }
-            ended => {
-                *state = ended;
-                None
-            }
-        };
+            ended => state.stage = ended,
+        }
+        state.entry = None;
         drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         if let Some(task) = orphan {
             task();
         }
+    }
+
+    /// Ends the judgment with an error, and what still runs of it.
+    pub(super) fn fail(&self, error: Error) {
+        self.cancel_jobs();
+        self.complete(Err(error));
     }
 
     /// Waits at most `timeout` for the outcome.
@@ -94,14 +128,14 @@ impl Pending {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.state();
         loop {
-            match std::mem::replace(&mut *state, State::Taken) {
-                State::Ended(outcome) => {
+            match std::mem::replace(&mut state.stage, Stage::Taken) {
+                Stage::Ended(outcome) => {
                     // Others that wait for it learn that it is gone.
                     self.ended.notify_all();
                     return Waited::Outcome(outcome);
                 }
-                State::Taken => return Waited::Taken,
-                other => *state = other,
+                Stage::Taken => return Waited::Taken,
+                running => state.stage = running,
             }
             let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -111,53 +145,82 @@ impl Pending {
         }
     }
 
+    /// Takes the outcome where it is there; else wakes the task when it is.
+    fn poll(&self, waker: &Waker) -> Poll<Result<Verdict>> {
+        let mut state = self.state();
+        match std::mem::replace(&mut state.stage, Stage::Taken) {
+            Stage::Ended(outcome) => Poll::Ready(*outcome),
+            Stage::Running(sleeper) => {
+                // One task owns the ticket: the waker of its last poll counts.
+                let waker = sleeper.filter(|old| old.will_wake(waker)).unwrap_or_else(|| waker.clone());
+                state.stage = Stage::Running(Some(waker));
+                Poll::Pending
+            }
+            other => {
+                state.stage = other;
+                Poll::Pending
+            }
+        }
+    }
+
     /// Takes the outcome where it is a failure that is there already.
     fn take_failure(&self) -> Option<Error> {
         let mut state = self.state();
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Ended(outcome) => match *outcome {
+        match std::mem::replace(&mut state.stage, Stage::Taken) {
+            Stage::Ended(outcome) => match *outcome {
                 Err(error) => return Some(error),
-                verdict => *state = State::Ended(Box::new(verdict)),
+                verdict => state.stage = Stage::Ended(Box::new(verdict)),
             },
-            other => *state = other,
+            other => state.stage = other,
         }
         None
     }
 
     /// What completes the judgment in any case.
     pub(super) fn completer(self: &Arc<Self>) -> Completer {
-        Completer(Some(self.clone()))
+        Completer(self.clone())
+    }
+
+    fn cancel_jobs(&self) {
+        let jobs = self.state().jobs.clone();
+        if let Some(engine) = self.engine.as_ref().and_then(Weak::upgrade) {
+            for id in jobs {
+                engine.cancel(id);
+            }
+        }
     }
 
     fn cancel(&self) {
         // The engine first: by the time the caller sees the outcome, the place is being freed.
-        if let (Some(id), Some(engine)) = (*self.job(), self.engine.upgrade()) {
-            engine.cancel(id);
-        }
-        self.complete(Err(Error::cancelled()));
+        self.fail(Error::cancelled());
     }
 }
 
 /// Completes a judgment once; as closed where it is dropped unused.
-pub(super) struct Completer(Option<Arc<Pending>>);
+pub(super) struct Completer(Arc<Pending>);
 
 impl Completer {
-    pub(super) fn complete(mut self, outcome: Result<Verdict>) {
-        if let Some(pending) = self.0.take() {
-            pending.complete(outcome);
-        }
+    pub(super) fn complete(&self, outcome: Result<Verdict>) {
+        self.0.complete(outcome);
+    }
+
+    /// As [`Pending::fail`].
+    pub(super) fn fail(&self, error: Error) {
+        self.0.fail(error);
     }
 }
 
 impl Drop for Completer {
     fn drop(&mut self) {
-        if let Some(pending) = self.0.take() {
-            pending.complete(Err(Error::shut_down()));
-        }
+        // Changes nothing where the judgment has ended.
+        self.0.complete(Err(Error::shut_down()));
     }
 }
 
 /// A pending judgment. Dropping it cancels the judgment, unless a callback was set.
+///
+/// It is also a [`Future`] of the outcome, for any executor: await it, or poll it beside others. A ticket of which the
+/// outcome was taken stays pending for ever when it is polled again.
 #[must_use = "dropping a ticket cancels its judgment"]
 pub struct Ticket(Option<Arc<Pending>>);
 
@@ -168,15 +231,7 @@ impl Ticket {
 
     /// A ticket of a judgment that never got a place.
     pub(super) fn failed(error: Error, callbacks: Handle) -> Self {
-        let pending = Pending {
-            state: Mutex::new(State::Ended(Box::new(Err(error)))),
-            ended: Condvar::new(),
-            job: Mutex::new(None),
-            engine: Weak::<Never>::new(),
-            room: Arc::new(Room::new(0)),
-            callbacks,
-        };
-        Self(Some(Arc::new(pending)))
+        Self(Some(Pending::failed(error, callbacks)))
     }
 
     fn pending(&self) -> &Arc<Pending> {
@@ -226,7 +281,7 @@ impl Ticket {
     }
 
     /// Ends the judgment as cancelled, at whatever stage it is, and frees its place. The outcome is then
-    /// [`ErrorKind::Cancelled`], unless it was there first.
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless it was there first.
     pub fn cancel(&self) {
         self.pending().cancel();
     }
@@ -243,19 +298,41 @@ impl Ticket {
 
     /// Hands the outcome to `callback`, once, and gives the ticket up. Callbacks of one judge come one at a time, from a
     /// thread of the judge's that does nothing else, and all have returned when the judge has been dropped. One may
-    /// submit further requests, wait for them, cancel, or drop the judge; those after it wait meanwhile.
+    /// submit further requests, wait for them, cancel, or drop the judge; those after it wait meanwhile. Where the judge
+    /// is gone already, `callback` is called before this returns.
     pub fn on_completion(mut self, callback: impl FnOnce(Result<Verdict>) + Send + 'static) {
         let pending = self.0.take().expect("a ticket holds its judgment until it is used up");
         let mut state = pending.state();
-        let orphan = if let State::Ended(outcome) = std::mem::replace(&mut *state, State::Taken) {
+        let orphan = if let Stage::Ended(outcome) = std::mem::replace(&mut state.stage, Stage::Taken) {
             pending.callbacks.run(Box::new(move || callback(*outcome)))
         } else {
-            *state = State::Awaited(Box::new(callback));
+            state.stage = Stage::Awaited(Box::new(callback));
             None
         };
         drop(state);
         if let Some(task) = orphan {
             task();
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Verdict>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(pending) = &self.0 else { return Poll::Pending };
+        let outcome = pending.poll(context.waker());
+        if outcome.is_ready() {
+            self.0 = None;
+        }
+        outcome
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0.take() {
+            pending.cancel();
         }
     }
 }
@@ -268,34 +345,5 @@ impl Canceller {
     /// As [`Ticket::cancel`].
     pub fn cancel(&self) {
         self.0.cancel();
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if let Some(pending) = self.0.take() {
-            pending.cancel();
-        }
-    }
-}
-
-/// The engine of judgments that never reached one.
-enum Never {}
-
-impl Engine for Never {
-    fn capabilities(&self) -> &crate::engine::Capabilities {
-        match *self {}
-    }
-
-    fn submit(&self, _: crate::engine::Job, _: crate::engine::Completion) -> JobId {
-        match *self {}
-    }
-
-    fn cancel(&self, _: JobId) {
-        match *self {}
-    }
-
-    fn stats(&self) -> crate::engine::Stats {
-        match *self {}
     }
 }

@@ -18,7 +18,8 @@ pub mod tokenize;
 use std::sync::Arc;
 
 use crate::config::{Mask, Settings};
-use crate::error::{Error, Result};
+use crate::engine::{Input, TextModel};
+use crate::error::{Error, ErrorKind, Result};
 use crate::request::JudgeRequest;
 use mask::AliasMap;
 use messages::Message;
@@ -26,7 +27,7 @@ use profile::{MessageLayout, Profile};
 use template::{ChatTemplate, Segment};
 use tokenize::Tokenizer;
 
-/// What one judgment starts from.
+/// What one judgment starts from, in tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// Token ids of the whole prompt, up to where the judge begins to write.
@@ -34,12 +35,12 @@ pub struct Prompt {
     /// How the responses are shown, and the way back.
     pub aliases: AliasMap,
     /// Where the prompt leaves the judge's reasoning.
-    pub reasoning: Opening,
+    pub reasoning: ReasoningState,
 }
 
 /// What the chat template has already written of the judge's reasoning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum ReasoningState {
     /// Nothing: the judge writes the opening tag itself.
     Unopened,
     /// The opening tag: the judge goes on inside its reasoning.
@@ -48,26 +49,32 @@ pub enum Opening {
     Closed,
 }
 
-/// Turns requests into prompts for one model. Shared by any number of threads.
+/// Turns requests into what an engine reads, for one model. Shared by any number of threads.
 pub struct Prompter {
     profile: Profile,
+    text: Option<Text>,
+}
+
+/// What makes tokens, where the engine does not do it itself.
+struct Text {
     template: ChatTemplate,
     tokenizer: Arc<Tokenizer>,
+    /// Leading tokens that all prompts have.
+    shared_prefix: usize,
 }
 
 impl Prompter {
     /// A prompter for a model; renders its template once, so that a template this profile cannot use is found here.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`](crate::ErrorKind::InvalidProfile) where the profile does not hold together,
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where the template cannot carry its messages.
+    /// [`ErrorKind::InvalidProfile`] where the profile does not hold together, [`ErrorKind::InvalidModel`] where the
+    /// template cannot carry its messages.
     pub fn new(profile: Profile, template: ChatTemplate, tokenizer: Arc<Tokenizer>) -> Result<Self> {
         profile.check()?;
-        let this = Self { profile, template, tokenizer };
-        let probe = JudgeRequest::new("", "", [("", "")]);
-        let messages = messages::messages(&this.profile, &probe, &AliasMap::identity(vec![String::new()]));
-        let rendered = this.template.render(&messages, this.profile.reasoning.is_some());
-        rendered.map_err(|error| match this.profile.message_layout {
+        let mut text = Text { template, tokenizer, shared_prefix: 0 };
+        let reasons = profile.reasoning.is_some();
+        // Prompts that differ in their first letter share what is the profile's.
+        let one = text.example(&profile, "a", reasons).map_err(|error| match profile.message_layout {
             MessageLayout::UserJson => error,
             MessageLayout::SystemUserJson => Error::new(
                 error.kind(),
@@ -77,7 +84,23 @@ impl Prompter {
                 ),
             ),
         })?;
-        Ok(this)
+        let other = text.example(&profile, "B", reasons)?;
+        text.shared_prefix = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+        Ok(Self { profile, text: Some(text) })
+    }
+
+    /// A prompter for an opened model.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`] and of its chat template.
+    pub fn of(profile: Profile, text: Option<&TextModel>) -> Result<Self> {
+        if let Some(text) = text {
+            let template = ChatTemplate::new(&text.chat_template, text.bos.as_deref(), text.eos.as_deref())?;
+            Self::new(profile, template, text.tokenizer.clone())
+        } else {
+            profile.check()?;
+            Ok(Self { profile, text: None })
+        }
     }
 
     /// The profile.
@@ -85,27 +108,51 @@ impl Prompter {
         &self.profile
     }
 
-    /// The tokenizer.
-    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
-        &self.tokenizer
+    /// The tokenizer; `None` where the engine tokenizes itself.
+    pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
+        self.text.as_ref().map(|text| &text.tokenizer)
     }
 
-    /// The prompt of a request. `request.mask_responses == Some(false)` shows the real names whatever `settings` say;
-    /// the judge reasons where `settings` want it and the profile has a form for it.
-    ///
-    /// The request must have passed [`JudgeRequest::check`]; whether the tokens fit the context is for the caller.
+    /// The prompt of a request, in tokens. See [`Self::input`]; the names are hidden as [`aliases`] decides.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`](crate::ErrorKind::InvalidModel) where the template or the vocabulary cannot carry the
-    /// messages.
+    /// Those of [`Self::input`]; [`ErrorKind::Unsupported`] where the engine makes the tokens itself.
     pub fn prompt(&self, request: &JudgeRequest, settings: &Settings) -> Result<Prompt> {
-        let (messages, aliases) = self.messages(request, settings);
-        let segments = self.template.render(&messages, self.reasons(settings))?;
-        let tokens = self.tokenizer.encode(&segments)?;
-        Ok(Prompt { tokens, aliases, reasoning: self.opening(&segments) })
+        let aliases = aliases(&self.profile, request, settings);
+        match self.input(request, &aliases, settings)? {
+            (Input::Tokens { ids, .. }, reasoning) => Ok(Prompt { tokens: ids, aliases, reasoning }),
+            (Input::Messages(_), _) => {
+                Err(Error::new(ErrorKind::Unsupported, "this engine makes the tokens of a prompt itself"))
+            }
+        }
     }
 
-    /// The messages of a request and its alias map, for engines that render and tokenize themselves.
+    /// What the engine reads of a request whose responses are named and ordered by `aliases`, and where that leaves the
+    /// judge's reasoning; the judge reasons where `settings` say so and the profile has a form for it.
+    ///
+    /// The request must have passed [`JudgeRequest::check`]; whether it fits the context is for the caller.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where the template or the vocabulary cannot carry the messages.
+    pub fn input(
+        &self,
+        request: &JudgeRequest,
+        aliases: &AliasMap,
+        settings: &Settings,
+    ) -> Result<(Input, ReasoningState)> {
+        let messages = messages::messages(&self.profile, request, aliases);
+        let Some(text) = &self.text else {
+            // Who renders the template also opens the reasoning.
+            let state = if self.reasons(settings) { ReasoningState::Unopened } else { ReasoningState::Closed };
+            return Ok((Input::Messages(messages), state));
+        };
+        let segments = text.template.render(&messages, self.reasons(settings))?;
+        let ids = text.tokenizer.encode(&segments)?;
+        let shared_prefix = text.shared_prefix.min(ids.len());
+        Ok((Input::Tokens { ids, shared_prefix }, self.state(&segments)))
+    }
+
+    /// The messages of a request and its alias map.
     pub fn messages(&self, request: &JudgeRequest, settings: &Settings) -> (Vec<Message>, AliasMap) {
         masked_messages(&self.profile, request, settings)
     }
@@ -115,24 +162,48 @@ impl Prompter {
         settings.reasoning && self.profile.reasoning.is_some()
     }
 
+    /// Tokens of the shortest prompt that there is, without any text of people; 0 where the engine tokenizes itself.
+    ///
+    /// # Errors
+    /// Those of [`Self::input`].
+    pub fn least_tokens(&self) -> Result<usize> {
+        let reasons = self.profile.reasoning.is_some();
+        self.text.as_ref().map_or(Ok(0), |text| Ok(text.example(&self.profile, "", reasons)?.len()))
+    }
+
     /// Reads off the template's last words whether they open the reasoning or close it.
-    fn opening(&self, segments: &[Segment]) -> Opening {
+    fn state(&self, segments: &[Segment]) -> ReasoningState {
         let (Some(form), Some(Segment::Template(tail))) = (&self.profile.reasoning, segments.last()) else {
-            return Opening::Unopened;
+            return ReasoningState::Unopened;
         };
         match (tail.rfind(&form.open), tail.rfind(&form.close)) {
-            (Some(open), Some(close)) if open > close => Opening::Open,
-            (Some(_), None) => Opening::Open,
-            (_, Some(_)) => Opening::Closed,
-            (None, None) => Opening::Unopened,
+            (Some(open), Some(close)) if open > close => ReasoningState::Open,
+            (Some(_), None) => ReasoningState::Open,
+            (_, Some(_)) => ReasoningState::Closed,
+            (None, None) => ReasoningState::Unopened,
         }
     }
 }
 
-/// The messages of a request as the judge of `profile` reads them, and its alias map.
-pub fn masked_messages(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> (Vec<Message>, AliasMap) {
+impl Text {
+    /// The tokens of a request with next to no text.
+    fn example(&self, profile: &Profile, principle: &str, reasons: bool) -> Result<Vec<u32>> {
+        let request = JudgeRequest::new(principle, "", [("", "")]);
+        let messages = messages::messages(profile, &request, &AliasMap::identity(vec![String::new()]));
+        self.tokenizer.encode(&self.template.render(&messages, reasons)?)
+    }
+}
+
+/// How the responses of a request are named and ordered. `request.mask_responses == Some(false)` shows the real names
+/// whatever `settings` say.
+pub fn aliases(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> AliasMap {
     let mode = if request.mask_responses == Some(false) { Mask::Off } else { settings.mask };
     let names = request.responses.iter().map(|response| response.name.clone()).collect();
-    let aliases = mask::mask(names, &profile.alias_prefix, mode, settings.mask_seed);
+    mask::mask(names, &profile.alias_prefix, mode, settings.mask_seed)
+}
+
+/// The messages of a request as the judge of `profile` reads them, and its alias map.
+pub fn masked_messages(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> (Vec<Message>, AliasMap) {
+    let aliases = aliases(profile, request, settings);
     (messages::messages(profile, request, &aliases), aliases)
 }

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use dicast::config::Options;
 use dicast::decode::plan::Plan;
-use dicast::engine::{self, Generation, Job, Sampling};
+use dicast::engine::{Generation, Input, Job, Sampling, source};
 use dicast::prompt::Prompter;
-use dicast::prompt::template::ChatTemplate;
 use dicast::{ErrorKind, Result};
 
 use crate::support::{Folder, answer, request};
@@ -34,9 +33,8 @@ fn nothing_is_lost_or_answered_twice() {
         short = answer(&[4, 2, 2], &[0, 1, 2])
     );
     let folder = Folder::with(&script, &["--max-batch-size", "256"]);
-    let opened = engine::open(&folder.config()).unwrap();
-    let template = ChatTemplate::new(&opened.chat_template, opened.bos.as_deref(), opened.eos.as_deref()).unwrap();
-    let prompter = Prompter::new(opened.profile, template, opened.tokenizer).unwrap();
+    let (profile, opened) = source::open(&folder.config()).unwrap();
+    let prompter = Prompter::of(profile, opened.text.as_ref()).unwrap();
     let engine = opened.engine;
 
     let settings = Options::default().resolve().unwrap();
@@ -61,9 +59,9 @@ fn nothing_is_lost_or_answered_twice() {
                     // A hanging request has to end by its deadline.
                     let patience = Duration::from_millis(patience.min(15_000));
                     let job = Job {
-                        prompt: prompt.tokens,
+                        input: Input::Tokens { ids: prompt.tokens, shared_prefix: 0 },
                         plan,
-                        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0 },
+                        sampling: Sampling::GREEDY,
                         submitted: now,
                         deadline: now + patience,
                     };

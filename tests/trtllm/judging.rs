@@ -11,7 +11,7 @@ fn a_request_goes_from_mask_to_verdict() {
     let judge = folder.judge();
     let capabilities = judge.capabilities();
     assert_eq!((capabilities.name, capabilities.guided, capabilities.distributions), ("trtllm", true, true));
-    assert_eq!((capabilities.context_tokens, capabilities.max_sequences), (6144, 64));
+    assert_eq!((capabilities.context_tokens, capabilities.max_sequences), (Some(6144), 64));
 
     let mut request = request(2, "this");
     request.options.mask = Some(Mask::Given);

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 
-use super::super::checksum::Checksum;
+use dicast::checksum::Checksum;
 
 /// One line of input.
 #[derive(Debug, PartialEq, Eq)]

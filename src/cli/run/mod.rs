@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
+use dicast::engine::EngineKind;
 use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
 use serde_json::Value;
 
@@ -137,7 +138,7 @@ fn drive(
 fn in_flight(judge: &Judge, wanted: Option<u32>) -> Result<usize, Failure> {
     let capabilities = judge.capabilities();
     let wanted = wanted.map_or(usize::MAX, |wanted| wanted as usize);
-    if capabilities.name == "local" && wanted != usize::MAX && wanted > capabilities.max_sequences {
+    if capabilities.engine == EngineKind::Local && wanted != usize::MAX && wanted > capabilities.max_sequences {
         return Err(Failure::new(
             ErrorKind::InvalidConfig,
             format!(

@@ -36,7 +36,7 @@ pub(super) enum Value {
 
 /// The header of a GGUF file.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(in crate::engine) struct Header {
     values: HashMap<String, Value>,
 }
 
@@ -45,7 +45,7 @@ impl Header {
     ///
     /// # Errors
     /// [`ErrorKind::ModelNotFound`], [`ErrorKind::Io`] or [`ErrorKind::InvalidModel`], saying what is wrong.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(in crate::engine) fn read(path: &Path) -> Result<Self> {
         let place = path.display();
         let file = File::open(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -73,7 +73,7 @@ impl Header {
     }
 
     /// A string by its key.
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
+    pub(in crate::engine) fn text(&self, key: &str) -> Option<&str> {
         match self.get(key) {
             Some(Value::Text(text)) => Some(text),
             _ => None,

@@ -1,14 +1,14 @@
 //! One job of the embedded engine: what was prepared for it, what it has written, and what comes next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::decode::grammar::VerdictGrammar;
-use crate::decode::plan::{CHARACTER_GRACE, ends_whole};
+use crate::decode::reasoning::ReasoningTokens;
 use crate::decode::score::ScoreProbe;
+use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::engine::{Completion, Generation, JobId};
 use crate::error::{Error, Result};
-use crate::verdict::{Timing, Usage};
 
 use super::guide::Guide;
 use super::sample::{Allowed, Sampler};
@@ -22,18 +22,10 @@ pub(super) struct Prepared {
     pub(super) prompt_tokens: usize,
     /// Tokens of context that the job may take at most.
     pub(super) need: usize,
-    pub(super) writer: Writer,
+    pub(super) writer: TokenWriter,
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
     pub(super) done: Completion,
-}
-
-/// How reasoning ends.
-pub(super) struct ReasoningEnd {
-    pub(super) close: u32,
-    /// Fed where the budget is spent: a line's end and the closing token.
-    pub(super) forced: Vec<u32>,
-    pub(super) budget: u32,
 }
 
 /// A guided verdict in the making.
@@ -58,68 +50,54 @@ enum Phase {
 }
 
 /// Writes the output of one job, token by token.
-pub(super) struct Writer {
+pub(super) struct TokenWriter {
     vocabulary: Arc<Vocabulary>,
     sampler: Sampler,
     phase: Phase,
-    reasoning: Option<ReasoningEnd>,
+    reasoning: Option<ReasoningTokens>,
     verdict: VerdictWriter,
-    /// Text of the output by part: opening tag, reasoning, closing tag, answer.
-    opening: Vec<u8>,
-    thoughts: Vec<u8>,
-    closing: Vec<u8>,
-    answer: Vec<u8>,
+    transcript: Transcript,
+    stopwatch: Stopwatch,
     scores: Vec<u8>,
-    distributions: Vec<Vec<f64>>,
-    reasoning_truncated: bool,
-    verdict_truncated: bool,
     sampled_reasoning: u32,
-    usage: Usage,
-    started: Option<Instant>,
-    prefilled: Option<Instant>,
-    reasoned: Option<Instant>,
 }
 
-impl Writer {
-    /// A writer that starts with its reasoning, or with its verdict where there is none. `opening` are the tokens fed
-    /// after the prompt, which the output begins with.
+impl TokenWriter {
+    /// A writer that starts with its reasoning, or with its verdict where there is none.
     pub(super) fn new(
         vocabulary: Arc<Vocabulary>,
         sampler: Sampler,
-        reasoning: Option<ReasoningEnd>,
+        reasoning: Option<ReasoningTokens>,
         verdict: VerdictWriter,
         prompt_tokens: usize,
+        submitted: Instant,
     ) -> Self {
         Self {
             vocabulary,
             sampler,
             phase: if reasoning.is_some() { Phase::Reasoning } else { Phase::Verdict },
-            reasoning,
             verdict,
-            opening: Vec::new(),
-            thoughts: Vec::new(),
-            closing: Vec::new(),
-            answer: Vec::new(),
+            transcript: Transcript::new(reasoning.is_some(), prompt_tokens),
+            reasoning,
+            stopwatch: Stopwatch::new(submitted),
             scores: Vec::new(),
-            distributions: Vec::new(),
-            reasoning_truncated: false,
-            verdict_truncated: false,
             sampled_reasoning: 0,
-            usage: Usage { prompt_tokens, ..Usage::default() },
-            started: None,
-            prefilled: None,
-            reasoned: None,
         }
     }
 
+    /// Tokens of the prompt.
+    pub(super) fn prompt_tokens(&self) -> usize {
+        self.transcript.usage.prompt_tokens
+    }
+
     /// The tokens to feed between the prompt and the first sampled token. Called once.
-    pub(super) fn open(&mut self, opening: &[u32]) -> Vec<u32> {
-        let mut fed = opening.to_vec();
-        for &token in opening {
-            self.opening.extend_from_slice(self.vocabulary.bytes(token));
+    pub(super) fn open(&mut self) -> Vec<u32> {
+        let mut fed = self.reasoning.as_ref().map(|tokens| tokens.opening.clone()).unwrap_or_default();
+        for &token in &fed {
+            self.transcript.open(self.vocabulary.bytes(token));
         }
-        self.usage.reasoning_tokens += opening.len();
-        if self.reasoning.as_ref().is_some_and(|reasoning| reasoning.budget == 0) {
+        self.transcript.usage.reasoning_tokens += fed.len();
+        if self.reasoning.as_ref().is_some_and(|tokens| tokens.budget == 0) {
             self.end_reasoning_by_force(&mut fed);
         } else if self.phase == Phase::Verdict {
             self.feed_forced(&mut fed);
@@ -129,9 +107,10 @@ impl Writer {
 
     /// The job got its place; `reused` tokens of its prompt were there already.
     pub(super) fn start(&mut self, reused: usize) {
-        self.started = Some(Instant::now());
+        self.stopwatch.start();
+        let usage = &mut self.transcript.usage;
         // What is fed after the prompt may have been there as well.
-        self.usage.reused_tokens = reused.min(self.usage.prompt_tokens);
+        usage.reused_tokens = reused.min(usage.prompt_tokens);
     }
 
     /// Takes the logits after the last token fed; gives the tokens to feed next, none where the output is complete.
@@ -139,7 +118,7 @@ impl Writer {
     /// # Errors
     /// Broken logits, or a defect in the grammar.
     pub(super) fn advance(&mut self, logits: &[f32]) -> Result<Vec<u32>> {
-        self.prefilled.get_or_insert_with(Instant::now);
+        self.stopwatch.prefilled();
         let mut next = Vec::with_capacity(1);
         match self.phase {
             Phase::Reasoning => self.reason(logits, &mut next)?,
@@ -157,17 +136,17 @@ impl Writer {
 
     fn reason(&mut self, logits: &[f32], next: &mut Vec<u32>) -> Result<()> {
         let token = self.sampler.choose(logits, &Allowed::AllBut(self.vocabulary.banned_in_reasoning()))?;
-        let end = self.reasoning.as_ref().expect("the reasoning phase has an end");
+        let tokens = self.reasoning.as_ref().expect("the reasoning phase has an end");
         next.push(token);
-        self.usage.reasoning_tokens += 1;
-        if token == end.close {
-            self.closing.extend_from_slice(self.vocabulary.bytes(token));
-            return self.begin_verdict(next);
+        self.transcript.usage.reasoning_tokens += 1;
+        if token == tokens.close {
+            self.transcript.close(self.vocabulary.bytes(token));
+            self.begin_verdict(next);
+            return self.complete_if_written();
         }
-        self.thoughts.extend_from_slice(self.vocabulary.bytes(token));
+        self.transcript.reason(self.vocabulary.bytes(token));
         self.sampled_reasoning += 1;
-        let over = self.sampled_reasoning.saturating_sub(end.budget);
-        if self.sampled_reasoning >= end.budget && (over >= CHARACTER_GRACE || ends_whole(&self.thoughts)) {
+        if self.transcript.is_spent(self.sampled_reasoning, tokens.budget) {
             self.end_reasoning_by_force(next);
             self.complete_if_written()?;
         }
@@ -175,29 +154,22 @@ impl Writer {
     }
 
     fn end_reasoning_by_force(&mut self, next: &mut Vec<u32>) {
-        let end = self.reasoning.as_ref().expect("the reasoning phase has an end");
-        let forced = if self.thoughts.last().or(self.opening.last()) == Some(&b'\n') {
-            &end.forced[end.forced.len() - 1..]
-        } else {
-            &end.forced[..]
-        };
-        self.usage.reasoning_tokens += forced.len();
+        let tokens = self.reasoning.as_ref().expect("the reasoning phase has an end");
+        let forced = tokens.forced(self.transcript.ends_line());
+        self.transcript.usage.reasoning_tokens += forced.len();
         next.extend_from_slice(forced);
         for &token in forced {
-            self.closing.extend_from_slice(self.vocabulary.bytes(token));
+            self.transcript.close(self.vocabulary.bytes(token));
         }
         // A budget of nothing is the caller's wish, not a cut.
-        self.reasoning_truncated = end.budget > 0;
-        self.reasoned = Some(Instant::now());
-        self.phase = Phase::Verdict;
-        self.feed_forced(next);
+        self.transcript.reasoning_truncated = tokens.budget > 0;
+        self.begin_verdict(next);
     }
 
-    fn begin_verdict(&mut self, next: &mut Vec<u32>) -> Result<()> {
-        self.reasoned = Some(Instant::now());
+    fn begin_verdict(&mut self, next: &mut Vec<u32>) {
+        self.stopwatch.reasoned();
         self.phase = Phase::Verdict;
         self.feed_forced(next);
-        self.complete_if_written()
     }
 
     /// Feeds what the grammar forces from here on.
@@ -205,10 +177,11 @@ impl Writer {
         if let VerdictWriter::Guided(guided) = &mut self.verdict {
             let forced = guided.guide.forced();
             for &token in &forced {
-                self.answer.extend_from_slice(self.vocabulary.bytes(token));
+                self.transcript.answer(self.vocabulary.bytes(token));
             }
-            self.usage.verdict_tokens += forced.len();
-            self.usage.forced_tokens += forced.len();
+            let usage = &mut self.transcript.usage;
+            usage.verdict_tokens += forced.len();
+            usage.forced_tokens += forced.len();
             next.extend(forced);
         }
     }
@@ -227,8 +200,10 @@ impl Writer {
         let allowed = guided.guide.allowed()?;
         let token = self.sampler.choose(logits, &Allowed::Only(&allowed))?;
         // How many bytes from here the next score stands, where there is one left.
-        let ahead =
-            guided.grammar.score_offset(self.scores.len()).and_then(|offset| offset.checked_sub(self.answer.len()));
+        let ahead = guided
+            .grammar
+            .score_offset(self.scores.len())
+            .and_then(|offset| offset.checked_sub(self.transcript.answered().len()));
         if let Some(ahead) = ahead
             && let Some(&digit) = self.vocabulary.bytes(token).get(ahead)
         {
@@ -238,16 +213,16 @@ impl Writer {
                     probe.add(digit, logit);
                 }
             }
-            self.distributions.extend(probe.distribution());
+            self.transcript.distributions.extend(probe.distribution());
             self.scores.push(digit - b'0');
         }
         next.push(token);
-        self.answer.extend_from_slice(self.vocabulary.bytes(token));
-        self.usage.verdict_tokens += 1;
+        self.transcript.answer(self.vocabulary.bytes(token));
+        self.transcript.usage.verdict_tokens += 1;
         guided.guide.take(token)?;
         if guided.consistent && guided.grammar.score_offset(self.scores.len()).is_none() {
             guided.consistent = false;
-            let tail = guided.grammar.consistent_tail(&self.scores, self.answer.len()).lark();
+            let tail = guided.grammar.consistent_tail(&self.scores, self.transcript.answered().len()).lark();
             guided.guide = self.vocabulary.guides().one_off(&tail)?;
         }
         self.feed_forced(next);
@@ -261,43 +236,18 @@ impl Writer {
             return Ok(());
         }
         next.push(token);
-        self.answer.extend_from_slice(self.vocabulary.bytes(token));
-        self.usage.verdict_tokens += 1;
-        if self.usage.verdict_tokens >= max_tokens as usize {
-            self.verdict_truncated = true;
+        self.transcript.answer(self.vocabulary.bytes(token));
+        self.transcript.usage.verdict_tokens += 1;
+        if self.transcript.usage.verdict_tokens >= max_tokens as usize {
+            self.transcript.verdict_truncated = true;
             self.phase = Phase::Done;
         }
         Ok(())
     }
 
     /// What was written, with its times.
-    pub(super) fn finish(self, submitted: Instant) -> Generation {
-        let now = Instant::now();
-        let started = self.started.unwrap_or(now);
-        let prefilled = self.prefilled.unwrap_or(now);
-        let reasoned = self.reasoned.unwrap_or(prefilled);
-        let mut raw = String::from_utf8_lossy(&self.opening).into_owned();
-        let thoughts_start = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.thoughts));
-        let thoughts_end = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.closing));
-        let answer = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.answer));
-        Generation {
-            raw,
-            reasoning: self.reasoning.map(|_| thoughts_start..thoughts_end),
-            answer,
-            distributions: self.distributions,
-            reasoning_truncated: self.reasoning_truncated,
-            verdict_truncated: self.verdict_truncated,
-            usage: self.usage,
-            timing: Timing {
-                queue: started.duration_since(submitted),
-                prefill: prefilled.duration_since(started),
-                reasoning: reasoned.duration_since(prefilled),
-                verdict: now.saturating_duration_since(reasoned),
-            },
-        }
+    pub(super) fn finish(self) -> Generation {
+        self.transcript.finish(self.stopwatch.stop())
     }
 }
 
@@ -309,7 +259,7 @@ impl Prepared {
 
     /// Ends the job with what was written.
     pub(super) fn complete(self) {
-        (self.done)(Ok(self.writer.finish(self.submitted)));
+        (self.done)(Ok(self.writer.finish()));
     }
 
     /// The error of a passed deadline.

@@ -18,21 +18,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crate::config::{JudgeConfig, LocalConfig};
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
+use crate::decode::reasoning::ReasoningTokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
-use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Sampling, Stats};
-use gguf::Header;
-use job::{Guided, Prepared, ReasoningEnd, VerdictWriter, Writer};
+use super::{
+    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Sampling, Stats, TextModel,
+};
+use job::{Guided, Prepared, TokenWriter, VerdictWriter};
 use native::Model;
 use sample::Sampler;
 use scheduler::{Bounds, Command, Scheduler};
 use vocabulary::Vocabulary;
 
 pub use devices::{Device, devices};
+pub(in crate::engine) use gguf::Header;
 
 /// Tokens of context that a judgment gets by default, where the model was trained for as many.
 const DEFAULT_CONTEXT: u32 = 8192;
@@ -40,21 +44,19 @@ const DEFAULT_CONTEXT: u32 = 8192;
 /// The engine of one model.
 struct Local {
     capabilities: Capabilities,
+    context_tokens: usize,
     vocabulary: Arc<Vocabulary>,
     commands: Mutex<Sender<Command>>,
     stats: Arc<Mutex<Stats>>,
     next_id: AtomicU64,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Opens the model at `path`.
+/// Opens the model at `path`, whose header was read.
 ///
 /// # Errors
 /// Each thing that can be wrong with the file, the settings or the machine has its own message.
-pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
-    let header = Header::read(path)?;
-    let names = ["general.name", "general.basename"].map(|key| header.text(key).unwrap_or_default());
-    let profile = Profile::choose(config.profile.as_deref(), path, &names)?;
+pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
     let config = &config.local;
     let model = Arc::new(Model::load(path, header, config.gpu_layers)?);
     let tokenizer = Arc::new(model.tokenizer()?);
@@ -67,27 +69,29 @@ pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
     let (commands, inbox) = channel();
     let thread = start(model.clone(), bounds, config.threads, inbox, stats.clone())?;
     let capabilities = Capabilities {
-        name: "local",
-        guided: true,
+        engine: EngineKind::Local,
+        guidance: Guidance::Grammar,
         distributions: true,
-        context_tokens,
+        context_tokens: Some(context_tokens),
         max_sequences: bounds.max_sequences,
     };
     let engine = Local {
         capabilities,
+        context_tokens,
         vocabulary: Arc::new(vocabulary),
         commands: Mutex::new(commands),
         stats,
         next_id: AtomicU64::new(0),
-        thread: Some(thread),
+        thread: Mutex::new(Some(thread)),
     };
     Ok(Opened {
         engine: Arc::new(engine),
-        chat_template: model.chat_template()?.to_owned(),
-        bos: model.token_text("tokenizer.ggml.bos_token_id"),
-        eos: model.token_text("tokenizer.ggml.eos_token_id"),
-        tokenizer,
-        profile,
+        text: Some(TextModel {
+            chat_template: model.chat_template()?.to_owned(),
+            bos: model.token_text("tokenizer.ggml.bos_token_id"),
+            eos: model.token_text("tokenizer.ggml.eos_token_id"),
+            tokenizer,
+        }),
     })
 }
 
@@ -158,8 +162,17 @@ impl Local {
     }
 
     /// Turns a job into the tokens to feed, the context it needs and a writer, on the calling thread.
-    fn prepare(&self, prompt: Vec<u32>, plan: Plan, sampling: Sampling) -> Result<(Vec<u32>, usize, Writer)> {
+    fn prepare(
+        &self,
+        input: Input,
+        plan: Plan,
+        sampling: Sampling,
+        submitted: Instant,
+    ) -> Result<(Vec<u32>, usize, TokenWriter)> {
         let vocabulary = &self.vocabulary;
+        let Input::Tokens { ids: prompt, .. } = input else {
+            return Err(Error::new(ErrorKind::Internal, "the embedded engine takes tokens, not messages"));
+        };
         if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocabulary.banned_in_answer().len()) {
             return Err(Error::new(
                 ErrorKind::InvalidModel,
@@ -167,20 +180,7 @@ impl Local {
             ));
         }
         let Plan { reasoning, verdict } = plan;
-        let mut opening = Vec::new();
-        let reasoning = match reasoning {
-            None => None,
-            Some(form) => {
-                if let Some(open) = &form.open {
-                    opening.push(vocabulary.special(open)?);
-                    opening.extend(vocabulary.tokenizer().encode_text(&form.prefix)?);
-                }
-                let close = vocabulary.special(&form.close)?;
-                let mut forced = vocabulary.tokenizer().encode_text("\n")?;
-                forced.push(close);
-                Some(ReasoningEnd { close, forced, budget: form.budget })
-            }
-        };
+        let reasoning = reasoning.map(|plan| ReasoningTokens::new(&plan, vocabulary.tokenizer())).transpose()?;
         let (verdict, verdict_tokens) = match verdict {
             VerdictPlan::Guided { grammar, consistent } => {
                 let (guide, most) = vocabulary.guides().guide(&grammar.whole().lark(), &grammar.example())?;
@@ -188,11 +188,13 @@ impl Local {
             }
             VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens }, max_tokens as usize),
         };
-        let reasoning_tokens =
-            reasoning.as_ref().map_or(0, |end| end.budget as usize + CHARACTER_GRACE as usize + end.forced.len());
-        let output = opening.len() + reasoning_tokens + verdict_tokens;
+        let opening = reasoning.as_ref().map_or(0, |tokens| tokens.opening.len());
+        let reasoning_tokens = reasoning
+            .as_ref()
+            .map_or(0, |tokens| tokens.budget as usize + CHARACTER_GRACE as usize + tokens.forced_most());
+        let output = opening + reasoning_tokens + verdict_tokens;
         let need = prompt.len() + output;
-        let context = self.capabilities.context_tokens;
+        let context = self.context_tokens;
         if need > context {
             return Err(Error::new(
                 ErrorKind::ContextOverflow,
@@ -204,9 +206,10 @@ impl Local {
                 ),
             ));
         }
-        let mut writer = Writer::new(vocabulary.clone(), Sampler::new(sampling), reasoning, verdict, prompt.len());
+        let sampler = Sampler::new(sampling);
+        let mut writer = TokenWriter::new(vocabulary.clone(), sampler, reasoning, verdict, prompt.len(), submitted);
         let mut feed = prompt;
-        feed.extend(writer.open(&opening));
+        feed.extend(writer.open());
         Ok((feed, need, writer))
     }
 }
@@ -218,10 +221,10 @@ impl Engine for Local {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { prompt, plan, sampling, submitted, deadline } = job;
-        let prompt_tokens = prompt.len();
-        match self.prepare(prompt, plan, sampling) {
+        let Job { input, plan, sampling, submitted, deadline } = job;
+        match self.prepare(input, plan, sampling, submitted) {
             Ok((feed, need, writer)) => {
+                let prompt_tokens = writer.prompt_tokens();
                 let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, done };
                 if let Err(Command::Submit(unsent)) = self.send(Command::Submit(Box::new(prepared))) {
                     unsent.fail(Error::engine_dead("its thread has ended"));
@@ -240,13 +243,20 @@ impl Engine for Local {
     fn stats(&self) -> Stats {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn close(&self) {
+        let _ = self.send(Command::Shutdown);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Drop for Local {
     fn drop(&mut self) {
-        let _ = self.send(Command::Shutdown);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.close();
     }
 }

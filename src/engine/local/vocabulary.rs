@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::decode::reasoning::special;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
 
@@ -46,30 +47,14 @@ impl Vocabulary {
     /// # Errors
     /// [`ErrorKind::InvalidProfile`] where the vocabulary lacks one of them.
     pub(super) fn set_reasoning_tokens(&mut self, open: &str, close: &str) -> Result<()> {
-        let open = self.special(open)?;
-        let close = self.special(close)?;
+        let open = special(&self.tokenizer, open)?;
+        let close = special(&self.tokenizer, close)?;
         for (id, banned) in [(open, true), (close, false)] {
             if let Some(place) = self.banned_in_reasoning.get_mut(id as usize) {
                 *place = banned;
             }
         }
         Ok(())
-    }
-
-    /// The id of a special token.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where the vocabulary does not hold it as one token.
-    pub(super) fn special(&self, text: &str) -> Result<u32> {
-        self.tokenizer.special(text).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidProfile,
-                format!(
-                    "the model's vocabulary has no special token {text:?}, which the profile's reasoning names: \
-                     take \"reasoning\" out of the profile, or name the model's own tokens"
-                ),
-            )
-        })
     }
 
     pub(super) fn tokenizer(&self) -> &Arc<Tokenizer> {

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use cxx::{SharedPtr, UniquePtr};
 
 use crate::engine::{Completion, Generation, JobId, Stats};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 use super::bridge::Receiver;
 use super::bridge::ffi::{Probe, Reply, Session, Statistics};
 use super::failure::{failed, told};
-use super::job::{Order, Writer};
+use super::job::{EngineRequest, JobWriter};
 
 /// Longest single wait inside the library: after it the thread looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ struct InFlight {
 
 /// What a job is working on.
 struct Work {
-    writer: Box<Writer>,
+    writer: Box<JobWriter>,
     probe: SharedPtr<Probe>,
 }
 
@@ -115,7 +115,7 @@ impl Executor {
     pub(super) fn submit(
         &self,
         id: JobId,
-        mut writer: Box<Writer>,
+        mut writer: Box<JobWriter>,
         submitted: Instant,
         deadline: Instant,
         done: Completion,
@@ -131,8 +131,8 @@ impl Executor {
             state.deadlines.insert((deadline, id));
         }
         self.changed.notify_one();
-        let order = writer.order();
-        self.send(id, writer, order, deadline);
+        let request = writer.request();
+        self.send(id, writer, request, deadline);
     }
 
     /// Ends a job as cancelled.
@@ -159,8 +159,8 @@ impl Executor {
     }
 
     /// Makes a request for a job.
-    fn send(&self, id: JobId, writer: Box<Writer>, order: Order, deadline: Instant) {
-        let Order { mut submission, probe } = order;
+    fn send(&self, id: JobId, writer: Box<JobWriter>, next: EngineRequest, deadline: Instant) {
+        let EngineRequest { mut submission, probe } = next;
         let left = deadline.saturating_duration_since(Instant::now()).as_millis();
         // A deadline that has passed is kept by the waiting thread.
         submission.allotted_ms = i64::try_from(left).unwrap_or(i64::MAX).max(1);
@@ -230,7 +230,7 @@ impl Executor {
         }
         match writer.advance(&reply, probe.as_ref(), submitted) {
             Ok(None) => self.finish(id, Ok(writer.finish())),
-            Ok(Some(order)) => self.send(id, writer, order, deadline),
+            Ok(Some(next)) => self.send(id, writer, next, deadline),
             Err(error) => self.finish(id, Err(error)),
         }
     }

@@ -9,25 +9,27 @@ use std::time::{Duration, Instant};
 
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
-use crate::engine::{Generation, Sampling};
+use crate::decode::reasoning::ReasoningTokens;
+use crate::decode::transcript::Transcript;
+use crate::engine::{Generation, Input, Sampling};
 use crate::error::{Error, ErrorKind, Result};
-use crate::verdict::{Timing, Usage};
+use crate::verdict::Timing;
 
 use super::bridge::ffi::{Metrics, Probe, ProbePlan, Reply, Submission};
 use super::failure::failed;
-use super::vocabulary::{Guide, ScorePlaces, Vocabulary};
+use super::vocabulary::{EbnfGuide, GuideVocabulary, ScorePlaces};
 
 /// Tokens that the end of a character may take past the reasoning's budget.
 const GRACE: usize = CHARACTER_GRACE as usize;
 
 /// What an executor's requests share.
 pub(super) struct Terms {
-    pub(super) vocabulary: Vocabulary,
+    pub(super) vocabulary: GuideVocabulary,
     pub(super) max_input_tokens: usize,
     pub(super) max_tokens: usize,
     pub(super) tokens_per_block: usize,
-    /// Leading tokens that every prompt of this judge has.
-    pub(super) prefix_tokens: usize,
+    /// Whether blocks of earlier prompts are kept for later ones.
+    pub(super) block_reuse: bool,
     /// Whether requests bring a probe.
     pub(super) probes: bool,
     /// Whether score logits are read off the generation logits.
@@ -35,7 +37,7 @@ pub(super) struct Terms {
 }
 
 /// A request for the executor.
-pub(super) struct Order {
+pub(super) struct EngineRequest {
     pub(super) submission: Submission,
     pub(super) probe: Option<ProbePlan>,
 }
@@ -49,40 +51,26 @@ enum Finish {
     Length,
 }
 
-/// How reasoning ends.
-struct ReasoningEnd {
-    close: u32,
-    /// Fed where the budget is spent: a line's end and the closing token.
-    forced: Vec<u32>,
-    budget: usize,
-}
-
 /// How the verdict is written.
 enum VerdictWriter {
-    Guided { grammar: VerdictGrammar, consistent: bool, guide: Arc<Guide> },
+    Guided { grammar: VerdictGrammar, consistent: bool, guide: Arc<EbnfGuide> },
     Free { max_tokens: usize },
 }
 
 /// Writes the output of one job, request by request.
-pub(super) struct Writer {
+pub(super) struct JobWriter {
     terms: Arc<Terms>,
     sampling: Sampling,
     /// The prompt, and what was fixed of the output so far.
     tokens: Vec<i32>,
+    /// Leading tokens that every prompt of this judge has.
+    shared_prefix: usize,
     /// Where the output still begins with reasoning.
-    reasoning: Option<ReasoningEnd>,
-    has_reasoning: bool,
+    reasoning: Option<ReasoningTokens>,
     verdict: VerdictWriter,
     /// Where the scores will stand, while they are not written.
     places: Option<ScorePlaces>,
-    opening: Vec<u8>,
-    thoughts: Vec<u8>,
-    closing: Vec<u8>,
-    answer: Vec<u8>,
-    distributions: Vec<Vec<f64>>,
-    reasoning_truncated: bool,
-    verdict_truncated: bool,
-    usage: Usage,
+    transcript: Transcript,
     timing: Timing,
     requested: Instant,
     replies: u32,
@@ -106,37 +94,32 @@ fn signed(tokens: &[u32]) -> impl Iterator<Item = i32> {
     tokens.iter().map(|token| token.cast_signed())
 }
 
-impl Writer {
+impl JobWriter {
     /// Prepares a job, on the thread that submits it.
     ///
     /// # Errors
     /// [`ErrorKind::ContextOverflow`] where it does not fit the engine.
-    pub(super) fn new(terms: Arc<Terms>, prompt: &[u32], plan: Plan, sampling: Sampling, now: Instant) -> Result<Self> {
+    pub(super) fn new(terms: Arc<Terms>, input: Input, plan: Plan, sampling: Sampling, now: Instant) -> Result<Self> {
         let vocabulary = &terms.vocabulary;
+        let Input::Tokens { ids: prompt, shared_prefix } = input else {
+            return Err(Error::new(ErrorKind::Internal, "TensorRT-LLM takes tokens, not messages"));
+        };
         if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocabulary.tokenizer().vocab_size()) {
             return Err(Error::new(
                 ErrorKind::InvalidModel,
                 format!("the prompt has token {token}, which the model's vocabulary lacks"),
             ));
         }
-        let mut tokens: Vec<i32> = signed(prompt).collect();
-        let mut opening = Vec::new();
-        let has_reasoning = plan.reasoning.is_some();
-        let reasoning = match plan.reasoning {
-            None => None,
-            Some(form) => {
-                if let Some(open) = &form.open {
-                    opening.push(vocabulary.special(open)?);
-                    opening.extend(vocabulary.tokenizer().encode_text(&form.prefix)?);
-                }
-                let close = vocabulary.special(&form.close)?;
-                let mut forced = vocabulary.tokenizer().encode_text("\n")?;
-                forced.push(close);
-                Some(ReasoningEnd { close, forced, budget: form.budget as usize })
-            }
-        };
-        tokens.extend(signed(&opening));
-        let reasons = reasoning.as_ref().is_some_and(|end| end.budget > 0);
+        let mut tokens: Vec<i32> = signed(&prompt).collect();
+        let reasoning = plan.reasoning.map(|plan| ReasoningTokens::new(&plan, vocabulary.tokenizer())).transpose()?;
+        let mut transcript = Transcript::new(reasoning.is_some(), prompt.len());
+        if let Some(ReasoningTokens { opening, .. }) = &reasoning {
+            tokens.extend(signed(opening));
+            transcript.open(&vocabulary.tokenizer().decode(opening));
+            transcript.usage.reasoning_tokens += opening.len();
+        }
+        let has_reasoning = reasoning.is_some();
+        let reasons = reasoning.as_ref().is_some_and(|tokens| tokens.budget > 0);
         let (verdict, verdict_tokens) = match plan.verdict {
             VerdictPlan::Guided { grammar, consistent } => {
                 let guide = vocabulary.first_stage(&grammar, consistent, reasons)?;
@@ -151,18 +134,11 @@ impl Writer {
         let mut writer = Self {
             sampling,
             tokens,
+            shared_prefix: if terms.block_reuse { shared_prefix } else { 0 },
             reasoning,
-            has_reasoning,
             verdict,
             places: None,
-            opening: vocabulary.tokenizer().decode(&opening),
-            thoughts: Vec::new(),
-            closing: Vec::new(),
-            answer: Vec::new(),
-            distributions: Vec::new(),
-            reasoning_truncated: false,
-            verdict_truncated: false,
-            usage: Usage { prompt_tokens: prompt.len(), reasoning_tokens: opening.len(), ..Usage::default() },
+            transcript,
             timing: Timing::default(),
             requested: now,
             replies: 0,
@@ -177,8 +153,9 @@ impl Writer {
 
     /// Checks that the job fits the engine, whatever is generated.
     fn check_room(&self, prompt: usize, verdict: usize) -> Result<()> {
-        let reasoning =
-            self.reasoning.as_ref().map_or(0, |end| end.budget + GRACE + end.forced.len()) + self.tokens.len() - prompt;
+        let reasoning = self.reasoning.as_ref().map_or(0, |end| end.budget as usize + GRACE + end.forced_most())
+            + self.tokens.len()
+            - prompt;
         let several = match &self.verdict {
             VerdictWriter::Guided { guide, .. } => !guide.last,
             VerdictWriter::Free { .. } => false,
@@ -203,14 +180,14 @@ impl Writer {
     }
 
     /// The request to make now.
-    pub(super) fn order(&mut self) -> Order {
+    pub(super) fn request(&mut self) -> EngineRequest {
         let terms = self.terms.clone();
         let vocabulary = &terms.vocabulary;
-        let budget = self.reasoning.as_ref().map(|end| end.budget + GRACE + 1);
+        let budget = self.reasoning.as_ref().map(|end| end.budget as usize + GRACE + 1);
         let mut probe = None;
         let (guide, room) = match &self.verdict {
             VerdictWriter::Guided { grammar, guide, .. } => {
-                if self.answer.is_empty() && (terms.probes || terms.gathered) {
+                if self.transcript.answered().is_empty() && (terms.probes || terms.gathered) {
                     let places = vocabulary.score_places(grammar, self.tokens.len(), budget.is_some());
                     probe = Some(places.plan.clone());
                     self.places = Some(places);
@@ -233,11 +210,11 @@ impl Writer {
             guide,
             // Set when it is sent.
             allotted_ms: 0,
-            retained_tokens: i32::try_from(terms.prefix_tokens).unwrap_or(0),
+            retained_tokens: i32::try_from(self.shared_prefix).unwrap_or(0),
             gather_generation_logits: terms.gathered && probe.is_some(),
         };
         self.requested = Instant::now();
-        Order { submission, probe }
+        EngineRequest { submission, probe }
     }
 
     /// Takes in what a request wrote; gives the next one, none where the output is complete.
@@ -249,7 +226,7 @@ impl Writer {
         reply: &Reply,
         probe: Option<&Probe>,
         submitted: Instant,
-    ) -> Result<Option<Order>> {
+    ) -> Result<Option<EngineRequest>> {
         let finish = finish(reply.finish_reason())?;
         let terms = self.terms.clone();
         let vocabulary = &terms.vocabulary;
@@ -268,12 +245,12 @@ impl Writer {
             return self.write(&output, finish, reply, probe);
         };
         match output.iter().position(|&token| token == end.close) {
-            Some(at) if at <= end.budget => {
+            Some(at) if at <= end.budget as usize => {
                 self.count(&reply.metrics(), at + 1, output.len(), submitted);
                 let (thoughts, rest) = output.split_at(at);
-                self.thoughts = vocabulary.tokenizer().decode(thoughts);
-                self.closing = vocabulary.bytes(rest[0]).to_vec();
-                self.usage.reasoning_tokens += at + 1;
+                self.transcript.reason(&vocabulary.tokenizer().decode(thoughts));
+                self.transcript.close(vocabulary.bytes(rest[0]));
+                self.transcript.usage.reasoning_tokens += at + 1;
                 self.tokens.extend(signed(&output[..=at]));
                 self.reasoning = None;
                 let rest = rest[1..].to_vec();
@@ -283,20 +260,20 @@ impl Writer {
                 self.count(&reply.metrics(), output.len(), output.len(), submitted);
                 let written = close.unwrap_or(output.len());
                 let kept = self.cut(&output[..written]);
-                self.reasoning_truncated = kept < written || finish == Finish::Length;
-                self.thoughts = vocabulary.tokenizer().decode(&output[..kept]);
-                self.usage.reasoning_tokens += kept;
+                self.transcript.reasoning_truncated = kept < written || finish == Finish::Length;
+                self.transcript.reason(&vocabulary.tokenizer().decode(&output[..kept]));
+                self.transcript.usage.reasoning_tokens += kept;
                 self.tokens.extend(signed(&output[..kept]));
                 self.close_reasoning();
                 self.unreasoned_guide()?;
-                Ok(Some(self.order()))
+                Ok(Some(self.request()))
             }
         }
     }
 
     /// How much of a reasoning is kept: its budget, up to the end of a character.
     fn cut(&self, output: &[u32]) -> usize {
-        let budget = self.reasoning.as_ref().map_or(0, |end| end.budget);
+        let budget = self.reasoning.as_ref().map_or(0, |end| end.budget as usize);
         let most = output.len().min(budget + GRACE);
         let tokenizer = self.terms.vocabulary.tokenizer();
         (budget.min(output.len())..most).find(|&kept| ends_whole(&tokenizer.decode(&output[..kept]))).unwrap_or(most)
@@ -305,13 +282,9 @@ impl Writer {
     /// Closes the reasoning for the judge.
     fn close_reasoning(&mut self) {
         let Some(end) = self.reasoning.take() else { return };
-        let forced = if self.thoughts.last().or(self.opening.last()) == Some(&b'\n') {
-            &end.forced[end.forced.len() - 1..]
-        } else {
-            &end.forced[..]
-        };
-        self.closing = self.terms.vocabulary.tokenizer().decode(forced);
-        self.usage.reasoning_tokens += forced.len();
+        let forced = end.forced(self.transcript.ends_line());
+        self.transcript.close(&self.terms.vocabulary.tokenizer().decode(forced));
+        self.transcript.usage.reasoning_tokens += forced.len();
         self.tokens.extend(signed(forced));
     }
 
@@ -324,24 +297,30 @@ impl Writer {
     }
 
     /// Takes in a part of the answer.
-    fn write(&mut self, output: &[u32], finish: Finish, reply: &Reply, probe: Option<&Probe>) -> Result<Option<Order>> {
+    fn write(
+        &mut self,
+        output: &[u32],
+        finish: Finish,
+        reply: &Reply,
+        probe: Option<&Probe>,
+    ) -> Result<Option<EngineRequest>> {
         let terms = self.terms.clone();
         let vocabulary = &terms.vocabulary;
         let mut output = output;
         if let VerdictWriter::Free { max_tokens } = self.verdict {
-            self.verdict_truncated = finish == Finish::Length || output.len() > max_tokens;
+            self.transcript.verdict_truncated = finish == Finish::Length || output.len() > max_tokens;
             output = &output[..output.len().min(max_tokens)];
         }
         let starts: Vec<usize> = output
             .iter()
-            .scan(self.answer.len(), |length, &token| {
+            .scan(self.transcript.answered().len(), |length, &token| {
                 let start = *length;
                 *length += vocabulary.bytes(token).len();
                 Some(start)
             })
             .collect();
-        self.usage.verdict_tokens += output.len();
-        self.answer.extend(vocabulary.tokenizer().decode(output));
+        self.transcript.usage.verdict_tokens += output.len();
+        self.transcript.answer(&vocabulary.tokenizer().decode(output));
         if let (Some(places), Some(probe), VerdictWriter::Guided { grammar, .. }) =
             (self.places.take(), probe, &self.verdict)
         {
@@ -354,24 +333,24 @@ impl Writer {
             if !status.is_ok() {
                 return Err(failed("reading the logits of the scores", &status));
             }
-            self.distributions = places.distributions(grammar, &at, &logits, &starts);
+            self.transcript.distributions = places.distributions(grammar, &at, &logits, &starts);
         }
         self.next_stage(output, finish)
     }
 
     /// The request for the rest of a guided verdict, where there is one.
-    fn next_stage(&mut self, output: &[u32], finish: Finish) -> Result<Option<Order>> {
+    fn next_stage(&mut self, output: &[u32], finish: Finish) -> Result<Option<EngineRequest>> {
         let VerdictWriter::Guided { grammar, consistent, guide } = &mut self.verdict else { return Ok(None) };
-        let written = std::str::from_utf8(&self.answer).ok().and_then(|answer| grammar.read(answer));
+        let written = std::str::from_utf8(self.transcript.answered()).ok().and_then(|answer| grammar.read(answer));
         let (Some(written), false, false) = (written, guide.last, output.is_empty() || finish == Finish::Length) else {
             // What the guide let through is complete; what it did not is for the reader of verdicts to refuse.
-            self.verdict_truncated = finish == Finish::Length;
+            self.transcript.verdict_truncated = finish == Finish::Length;
             return Ok(None);
         };
         let stage = grammar.stage(&written, *consistent);
         *guide = Arc::new(self.terms.vocabulary.guide(&stage, false)?);
         self.tokens.extend(signed(output));
-        Ok(Some(self.order()))
+        Ok(Some(self.request()))
     }
 
     /// Adds up what a request took. `reasoning` of its `output` tokens were reasoning.
@@ -386,7 +365,8 @@ impl Writer {
             self.timing.queue = self.requested.saturating_duration_since(submitted) + queue;
             self.timing.prefill = prefill;
             let reused = metrics.reused_blocks as usize * self.terms.tokens_per_block;
-            self.usage.reused_tokens = reused.min(self.usage.prompt_tokens);
+            let usage = &mut self.transcript.usage;
+            usage.reused_tokens = reused.min(usage.prompt_tokens);
         } else {
             decode += queue + prefill;
         }
@@ -399,22 +379,6 @@ impl Writer {
 
     /// What was written.
     pub(super) fn finish(self) -> Generation {
-        let mut raw = String::from_utf8_lossy(&self.opening).into_owned();
-        let thoughts_start = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.thoughts));
-        let thoughts_end = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.closing));
-        let answer = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.answer));
-        Generation {
-            raw,
-            reasoning: self.has_reasoning.then_some(thoughts_start..thoughts_end),
-            answer,
-            distributions: self.distributions,
-            reasoning_truncated: self.reasoning_truncated,
-            verdict_truncated: self.verdict_truncated,
-            usage: self.usage,
-            timing: self.timing,
-        }
+        self.transcript.finish(self.timing)
     }
 }

@@ -19,28 +19,26 @@ mod job;
 mod vocabulary;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cxx::UniquePtr;
 
-use crate::config::{JudgeConfig, Options, TrtllmConfig, TrtllmMode, TrtllmScheduler};
+use crate::config::{JudgeConfig, TrtllmConfig, TrtllmMode, TrtllmScheduler};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::Prompter;
 use crate::prompt::profile::Profile;
-use crate::prompt::template::ChatTemplate;
 use crate::prompt::tokenize::Tokenizer;
-use crate::request::JudgeRequest;
 
-use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats};
+use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Stats, TextModel};
 use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
 use executor::Executor;
 use folder::EngineFolder;
-use job::{Terms, Writer};
-use vocabulary::Vocabulary;
+use job::{JobWriter, Terms};
+use vocabulary::GuideVocabulary;
 
 /// How long the library's threads are waited for when an engine is dropped. A library that hangs is left behind.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -69,7 +67,8 @@ struct Trtllm {
     next_id: AtomicU64,
     /// Whether this process only works for another one, under `mpirun`.
     worker: bool,
-    thread: Option<JoinHandle<()>>,
+    /// `None` once the engine is closed.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Status {
@@ -82,7 +81,7 @@ impl Status {
 ///
 /// # Errors
 /// Each thing that can be wrong with the folder, the settings, the library or the machine has its own message.
-pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
+pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
     let folder = EngineFolder::read(path, &config.trtllm)?;
     let library = library();
     if !folder::is_supported(&library.version) || !folder::runs_on(&folder.version, &library.version) {
@@ -97,14 +96,19 @@ pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
             ),
         ));
     }
-    let profile = Profile::choose(config.profile.as_deref(), path, &[])?;
     let tokenizer = Arc::new(Tokenizer::from_json(&folder.tokenizer_json)?);
-    let prefix_tokens = prefix(&folder, &profile, &tokenizer)?;
+    let text = TextModel {
+        chat_template: folder.chat_template.clone(),
+        bos: folder.bos.clone(),
+        eos: folder.eos.clone(),
+        tokenizer: tokenizer.clone(),
+    };
+    check_prompt(&folder, profile, &text)?;
     let mut ends = folder.ends.clone();
     if ends.is_empty() {
         ends.extend(folder.eos.as_deref().and_then(|eos| tokenizer.special(eos)));
     }
-    let mut vocabulary = Vocabulary::new(tokenizer.clone(), ends, folder.vocabulary)?;
+    let mut vocabulary = GuideVocabulary::new(tokenizer.clone(), ends, folder.vocabulary)?;
     if let Some(form) = &profile.reasoning {
         vocabulary.set_reasoning_tokens(&form.open, &form.close)?;
     }
@@ -117,10 +121,10 @@ pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
         .map_err(|error| error.context(path.display()))?;
     let max_sequences = [trtllm.max_batch_size, folder.max_batch_size].into_iter().filter(|&size| size > 0).min();
     let capabilities = Capabilities {
-        name: "trtllm",
-        guided: true,
+        engine: EngineKind::Trtllm,
+        guidance: Guidance::Grammar,
         distributions: probes || gathered,
-        context_tokens: folder.max_tokens,
+        context_tokens: Some(folder.max_tokens),
         max_sequences: max_sequences.unwrap_or(1) as usize,
     };
     let terms = Terms {
@@ -128,7 +132,7 @@ pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
         max_input_tokens: folder.max_input_tokens,
         max_tokens: folder.max_tokens,
         tokens_per_block: folder.tokens_per_block,
-        prefix_tokens: if trtllm.block_reuse { prefix_tokens } else { 0 },
+        block_reuse: trtllm.block_reuse,
         probes,
         gathered,
     };
@@ -145,52 +149,36 @@ pub fn open(path: &Path, config: &JudgeConfig) -> Result<Opened> {
         worker: !executor.accepts_requests(),
         executor,
         next_id: AtomicU64::new(0),
-        thread: Some(thread),
+        thread: Mutex::new(Some(thread)),
     };
-    Ok(Opened {
-        engine: Arc::new(engine),
-        chat_template: folder.chat_template,
-        bos: folder.bos,
-        eos: folder.eos,
-        tokenizer,
-        profile,
-    })
+    Ok(Opened { engine: Arc::new(engine), text: Some(text) })
 }
 
-/// The tokens that every prompt of this judge begins with.
+/// Checks that the engine can read a prompt at all.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`] where the engine cannot even read the prompt of an empty request.
-fn prefix(folder: &EngineFolder, profile: &Profile, tokenizer: &Arc<Tokenizer>) -> Result<usize> {
-    let template = ChatTemplate::new(&folder.chat_template, folder.bos.as_deref(), folder.eos.as_deref())?;
-    let prompter = Prompter::new(profile.clone(), template, tokenizer.clone())?;
-    let settings = Options::default().resolve()?;
-    let prompt = |principle: &str| {
-        let request = JudgeRequest::new(principle, "", [("", "")]);
-        prompter.prompt(&request, &settings).map(|prompt| prompt.tokens)
-    };
-    // Where two requests differ in their first letter, they share what is the profile's.
-    let (one, other) = (prompt("a")?, prompt("B")?);
-    if one.len() >= folder.max_input_tokens {
-        return Err(Error::new(
-            ErrorKind::InvalidModel,
-            format!(
-                "{}: the prompt of an empty request has {} tokens by the profile {:?}, but the engine was built to read \
-                 {} (max_input_len): build it with a larger --max_input_len",
-                folder.path.display(),
-                one.len(),
-                profile.name,
-                folder.max_input_tokens
-            ),
-        ));
+/// [`ErrorKind::InvalidModel`] where even the prompt of an empty request is too long.
+fn check_prompt(folder: &EngineFolder, profile: &Profile, text: &TextModel) -> Result<()> {
+    let least = Prompter::of(profile.clone(), Some(text))?.least_tokens()?;
+    if least < folder.max_input_tokens {
+        return Ok(());
     }
-    Ok(one.iter().zip(&other).take_while(|(one, other)| one == other).count())
+    Err(Error::new(
+        ErrorKind::InvalidModel,
+        format!(
+            "{}: the prompt of an empty request has {least} tokens by the profile {:?}, but the engine was built to read \
+             {} (max_input_len): build it with a larger --max_input_len",
+            folder.path.display(),
+            profile.name,
+            folder.max_input_tokens
+        ),
+    ))
 }
 
 fn settings(
     folder: &EngineFolder,
     config: &TrtllmConfig,
-    vocabulary: &Vocabulary,
+    vocabulary: &GuideVocabulary,
     probes: bool,
     gathered: bool,
 ) -> Result<Settings> {
@@ -242,14 +230,14 @@ fn open_session(settings: &Settings) -> Result<UniquePtr<Session>> {
 }
 
 impl Trtllm {
-    fn prepare(&self, prompt: &[u32], job: crate::decode::plan::Plan, sampling: super::Sampling) -> Result<Writer> {
+    fn prepare(&self, input: Input, plan: crate::decode::plan::Plan, sampling: super::Sampling) -> Result<JobWriter> {
         if self.worker {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "this process is a worker of an engine for several GPUs: only the first one under mpirun takes requests",
             ));
         }
-        Writer::new(self.terms.clone(), prompt, job, sampling, Instant::now())
+        JobWriter::new(self.terms.clone(), input, plan, sampling, Instant::now())
     }
 }
 
@@ -260,8 +248,8 @@ impl Engine for Trtllm {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { prompt, plan, sampling, submitted, deadline } = job;
-        match self.prepare(&prompt, plan, sampling) {
+        let Job { input, plan, sampling, submitted, deadline } = job;
+        match self.prepare(input, plan, sampling) {
             Ok(writer) => self.executor.submit(id, Box::new(writer), submitted, deadline, done),
             Err(error) => done(Err(error)),
         }
@@ -275,15 +263,12 @@ impl Engine for Trtllm {
     fn stats(&self) -> Stats {
         self.executor.stats()
     }
-}
 
-impl Drop for Trtllm {
-    fn drop(&mut self) {
+    fn close(&self) {
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.executor.close();
-        if let Some(thread) = self.thread.take()
-            // A callback may drop the judge: the thread cannot wait for itself.
-            && thread.thread().id() != std::thread::current().id()
-        {
+        // A callback may close the judge: the thread cannot wait for itself.
+        if thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
         }
         let (ended, end) = channel();
@@ -300,5 +285,11 @@ impl Drop for Trtllm {
             Ok(_) => drop(end.recv_timeout(SHUTDOWN)),
             Err(_) => self.executor.shut_down(),
         }
+    }
+}
+
+impl Drop for Trtllm {
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::decode::grammar::{Stage, VerdictGrammar, Written};
+use crate::decode::reasoning::special;
 use crate::decode::score::ScoreProbe;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
@@ -17,7 +18,7 @@ const CLOSE: char = '\u{10FFFD}';
 const CACHE: usize = 64;
 
 /// Vocabulary of one model.
-pub(super) struct Vocabulary {
+pub(super) struct GuideVocabulary {
     tokenizer: Arc<Tokenizer>,
     /// Tokens that end a text; the first one is the model's own.
     ends: Vec<u32>,
@@ -27,7 +28,7 @@ pub(super) struct Vocabulary {
     /// Tokens with a digit in them, by what stands before it.
     digits: HashMap<Vec<u8>, Vec<DigitToken>>,
     longest_lead: usize,
-    stages: Mutex<HashMap<StageKey, Arc<Guide>>>,
+    stages: Mutex<HashMap<StageKey, Arc<EbnfGuide>>>,
 }
 
 /// A grammar, whether its ranking must agree with the scores, whether reasoning stands before it.
@@ -42,7 +43,7 @@ struct DigitToken {
 }
 
 /// A stage as the executor gets it.
-pub(super) struct Guide {
+pub(super) struct EbnfGuide {
     pub(super) ebnf: String,
     pub(super) last: bool,
     /// Most tokens of its text, its end included.
@@ -63,7 +64,7 @@ struct Place {
     digits: Vec<u8>,
 }
 
-impl Vocabulary {
+impl GuideVocabulary {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where no token ends a text, or where the vocabulary is not the engine's.
     pub(super) fn new(tokenizer: Arc<Tokenizer>, ends: Vec<u32>, engine_size: usize) -> Result<Self> {
@@ -101,27 +102,11 @@ impl Vocabulary {
     /// # Errors
     /// [`ErrorKind::InvalidProfile`] where the vocabulary lacks one of the two.
     pub(super) fn set_reasoning_tokens(&mut self, open: &str, close: &str) -> Result<()> {
-        self.special(open)?;
-        let close = self.special(close)?;
+        special(&self.tokenizer, open)?;
+        let close = special(&self.tokenizer, close)?;
         self.close = Some(close);
         self.banned.retain(|&banned| i64::from(banned) != i64::from(close));
         Ok(())
-    }
-
-    /// The id of a special token.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where the vocabulary does not hold it as one token.
-    pub(super) fn special(&self, text: &str) -> Result<u32> {
-        self.tokenizer.special(text).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidProfile,
-                format!(
-                    "the model's vocabulary has no special token {text:?}, which the profile's reasoning names: take \
-                     \"reasoning\" out of the profile, or name the model's own tokens"
-                ),
-            )
-        })
     }
 
     pub(super) fn tokenizer(&self) -> &Tokenizer {
@@ -168,7 +153,7 @@ impl Vocabulary {
         grammar: &VerdictGrammar,
         consistent: bool,
         reasoning: bool,
-    ) -> Result<Arc<Guide>> {
+    ) -> Result<Arc<EbnfGuide>> {
         let key = (grammar.clone(), consistent, reasoning);
         let known = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(guide) = known {
@@ -188,8 +173,8 @@ impl Vocabulary {
     ///
     /// # Errors
     /// Those of the tokenizer.
-    pub(super) fn guide(&self, stage: &Stage, reasoning: bool) -> Result<Guide> {
-        Ok(Guide {
+    pub(super) fn guide(&self, stage: &Stage, reasoning: bool) -> Result<EbnfGuide> {
+        Ok(EbnfGuide {
             ebnf: stage.grammar.ebnf(reasoning.then_some(CLOSE)),
             last: stage.last,
             most_tokens: self.most_tokens(&stage.example)? + 1,

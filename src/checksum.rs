@@ -3,8 +3,8 @@
 use std::fmt;
 
 /// FNV-1a, 64 bits: tells a changed text from an unchanged one. Not meant against forgery.
-#[derive(Clone, Copy)]
-pub(crate) struct Checksum(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Checksum(u64);
 
 impl Default for Checksum {
     fn default() -> Self {
@@ -14,14 +14,15 @@ impl Default for Checksum {
 
 impl Checksum {
     /// Takes in further bytes.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    pub fn add(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
     /// The checksum of what was taken in.
-    pub(crate) fn value(self) -> u64 {
+    #[must_use]
+    pub fn value(self) -> u64 {
         self.0
     }
 }

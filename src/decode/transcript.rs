@@ -1,0 +1,185 @@
+//! The transcript: what an engine writes of one job, part by part, until it is a [`Generation`].
+//!
+//! One for all engines. The output has four parts: the opening (the tag that opens the reasoning, fed), the reasoning,
+//! the closing (the tag that ends it), and the answer. Parts are kept as bytes, since a token may end inside a character.
+
+use std::time::{Duration, Instant};
+
+use crate::decode::plan::{CHARACTER_GRACE, ends_whole};
+use crate::engine::Generation;
+use crate::verdict::{Timing, Usage};
+
+/// Writes down the output of one job.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    reasons: bool,
+    opening: Vec<u8>,
+    reasoning: Vec<u8>,
+    closing: Vec<u8>,
+    answer: Vec<u8>,
+    /// The distribution at each score so far.
+    pub distributions: Vec<Vec<f64>>,
+    /// Whether the budget ended the reasoning.
+    pub reasoning_truncated: bool,
+    /// Whether the verdict was cut by its limit.
+    pub verdict_truncated: bool,
+    /// Tokens, counted by the engine.
+    pub usage: Usage,
+}
+
+impl Transcript {
+    /// An empty transcript of a job whose prompt has so many tokens. `reasons`: whether tokens tell the reasoning from
+    /// the answer; where not, the whole output is the answer, and the reader of verdicts finds tags in it.
+    pub fn new(reasons: bool, prompt_tokens: usize) -> Self {
+        Self { reasons, usage: Usage { prompt_tokens, ..Usage::default() }, ..Self::default() }
+    }
+
+    /// Appends to what opens the reasoning.
+    pub fn open(&mut self, bytes: &[u8]) {
+        self.opening.extend_from_slice(bytes);
+    }
+
+    /// Appends to the reasoning.
+    pub fn reason(&mut self, bytes: &[u8]) {
+        self.reasoning.extend_from_slice(bytes);
+    }
+
+    /// Appends to what closes the reasoning.
+    pub fn close(&mut self, bytes: &[u8]) {
+        self.closing.extend_from_slice(bytes);
+    }
+
+    /// Appends to the answer.
+    pub fn answer(&mut self, bytes: &[u8]) {
+        self.answer.extend_from_slice(bytes);
+    }
+
+    /// The answer so far.
+    pub fn answered(&self) -> &[u8] {
+        &self.answer
+    }
+
+    /// Whether the reasoning, or what opened it, ends with a line's end: none is needed before the closing tag then.
+    pub fn ends_line(&self) -> bool {
+        self.reasoning.last().or(self.opening.last()) == Some(&b'\n')
+    }
+
+    /// Whether a reasoning of `tokens` tokens has to be ended: its budget is spent, and it does not stop inside a
+    /// character, unless that takes too long.
+    pub fn is_spent(&self, tokens: u32, budget: u32) -> bool {
+        tokens >= budget && (tokens - budget >= CHARACTER_GRACE || ends_whole(&self.reasoning))
+    }
+
+    /// The whole output.
+    pub fn finish(self, timing: Timing) -> Generation {
+        let mut raw = String::from_utf8_lossy(&self.opening).into_owned();
+        let start = raw.len();
+        raw.push_str(&String::from_utf8_lossy(&self.reasoning));
+        let end = raw.len();
+        raw.push_str(&String::from_utf8_lossy(&self.closing));
+        let answer = raw.len();
+        raw.push_str(&String::from_utf8_lossy(&self.answer));
+        Generation {
+            raw,
+            reasoning: self.reasons.then_some(start..end),
+            answer,
+            distributions: self.distributions,
+            reasoning_truncated: self.reasoning_truncated,
+            verdict_truncated: self.verdict_truncated,
+            usage: self.usage,
+            timing,
+        }
+    }
+}
+
+/// Notes when the phases of a job ended, for engines that see every token.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    submitted: Instant,
+    started: Option<Instant>,
+    prefilled: Option<Instant>,
+    reasoned: Option<Instant>,
+}
+
+impl Stopwatch {
+    /// A watch for a job that was submitted then.
+    pub fn new(submitted: Instant) -> Self {
+        Self { submitted, started: None, prefilled: None, reasoned: None }
+    }
+
+    /// The job has its place. Later calls change nothing, nor do those of the other marks.
+    pub fn start(&mut self) {
+        self.started.get_or_insert_with(Instant::now);
+    }
+
+    /// The prompt is computed.
+    pub fn prefilled(&mut self) {
+        self.prefilled.get_or_insert_with(Instant::now);
+    }
+
+    /// The reasoning has ended.
+    pub fn reasoned(&mut self) {
+        self.reasoned.get_or_insert_with(Instant::now);
+    }
+
+    /// The times of the phases, of a verdict that ends now. A phase without its mark took no time.
+    pub fn stop(self) -> Timing {
+        let now = Instant::now();
+        let started = self.started.unwrap_or(now);
+        let prefilled = self.prefilled.unwrap_or(now).max(started);
+        let reasoned = self.reasoned.unwrap_or(prefilled).max(prefilled);
+        let between = |from: Instant, to: Instant| -> Duration { to.saturating_duration_since(from) };
+        Timing {
+            queue: between(self.submitted, started),
+            prefill: between(started, prefilled),
+            reasoning: between(prefilled, reasoned),
+            verdict: between(reasoned, now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_told_apart() {
+        let mut transcript = Transcript::new(true, 7);
+        transcript.open(b"<think>\n");
+        assert!(transcript.ends_line());
+        transcript.reason("é".as_bytes());
+        assert!(!transcript.ends_line());
+        transcript.close(b"\n</think>");
+        transcript.answer(b"{}");
+        let written = transcript.finish(Timing::default());
+        assert_eq!(written.raw, "<think>\né\n</think>{}");
+        assert_eq!(&written.raw[written.reasoning.clone().unwrap()], "é");
+        assert_eq!(&written.raw[written.answer..], "{}");
+        assert_eq!(written.usage.prompt_tokens, 7);
+    }
+
+    #[test]
+    fn a_cut_character_is_replaced_and_moves_no_border() {
+        let mut transcript = Transcript::new(true, 0);
+        transcript.reason(&"€".as_bytes()[..2]);
+        transcript.answer(b"x");
+        let written = transcript.finish(Timing::default());
+        assert_eq!((&written.raw[written.reasoning.unwrap()], &written.raw[written.answer..]), ("\u{fffd}", "x"));
+    }
+
+    #[test]
+    fn a_budget_ends_at_the_end_of_a_character() {
+        let mut transcript = Transcript::new(true, 0);
+        transcript.reason(&"€".as_bytes()[..1]);
+        assert!(!transcript.is_spent(4, 5) && !transcript.is_spent(5, 5));
+        assert!(transcript.is_spent(5 + CHARACTER_GRACE, 5));
+        transcript.reason(&"€".as_bytes()[1..]);
+        assert!(transcript.is_spent(5, 5));
+    }
+
+    #[test]
+    fn phases_without_a_mark_take_no_time() {
+        let timing = Stopwatch::new(Instant::now()).stop();
+        assert_eq!((timing.prefill, timing.reasoning, timing.verdict), Default::default());
+    }
+}

@@ -1,0 +1,140 @@
+//! The queue's bound, how many judgments may be pending at once, and which ones are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::ticket::Pending;
+
+/// Counts the places of the queue, and hands out permits for them.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Signalled to all waiters whenever a place becomes free or the queue closes. Never to one: some wait to take a
+    /// place and some only to see one, and the second kind would swallow the signal of the first.
+    changed: Condvar,
+}
+
+struct State {
+    free: usize,
+    closed: bool,
+    next: u64,
+    pending: HashMap<u64, Weak<Pending>>,
+}
+
+/// What somebody who asks for a place gets.
+pub(super) enum Entered {
+    /// A place.
+    In(Permit),
+    /// No place within the time given.
+    Full,
+    /// The queue is closed.
+    Closed,
+}
+
+/// A place in the queue, given back when it is dropped.
+pub(super) struct Permit(Arc<Queue>);
+
+/// An entry in the list of what is pending, removed when it is dropped. Apart from the permit: the place is free before a
+/// callback runs, and the entry stays until the callback is queued, so that closing waits for it.
+pub(super) struct Entry {
+    queue: Arc<Queue>,
+    number: u64,
+}
+
+impl Queue {
+    pub(super) fn new(places: usize) -> Arc<Self> {
+        let state = State { free: places, closed: false, next: 0, pending: HashMap::new() };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place, if there is one.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Permit> {
+        let mut state = self.state();
+        if state.free == 0 || state.closed {
+            return None;
+        }
+        state.free -= 1;
+        Some(Permit(self.clone()))
+    }
+
+    /// Takes a place; waits for one at most `timeout`.
+    pub(super) fn enter_within(self: &Arc<Self>, timeout: Duration) -> Entered {
+        let full = |state: &mut State| state.free == 0 && !state.closed;
+        let waited = self.changed.wait_timeout_while(self.state(), timeout, full);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return Entered::Closed;
+        }
+        if state.free == 0 {
+            return Entered::Full;
+        }
+        state.free -= 1;
+        Entered::In(Permit(self.clone()))
+    }
+
+    /// Takes a place; waits until there is one, which is bounded, since every pending judgment has a deadline. `None`
+    /// where the queue is closed.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
+        let full = |state: &mut State| state.free == 0 && !state.closed;
+        let mut state = self.changed.wait_while(self.state(), full).unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return None;
+        }
+        state.free -= 1;
+        Some(Permit(self.clone()))
+    }
+
+    /// Waits for a place without taking it. True also where the queue is closed: nothing is left to wait for.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        let full = |state: &mut State| state.free == 0 && !state.closed;
+        let (state, _) =
+            self.changed.wait_timeout_while(self.state(), timeout, full).unwrap_or_else(PoisonError::into_inner);
+        state.free > 0 || state.closed
+    }
+
+    /// Lets nobody in any more, and sends away those who wait.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Lists a judgment as pending.
+    pub(super) fn list(self: &Arc<Self>, pending: &Arc<Pending>) -> Entry {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        state.pending.insert(number, Arc::downgrade(pending));
+        Entry { queue: self.clone(), number }
+    }
+
+    /// The judgments that are pending.
+    pub(super) fn pending(&self) -> Vec<Arc<Pending>> {
+        self.state().pending.values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Places that are free.
+    pub(super) fn free(&self) -> usize {
+        self.state().free
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.state().free += 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.queue.state().pending.remove(&self.number);
+    }
+}

@@ -1,0 +1,111 @@
+//! Runs: a judgment is one generation or several. Each is prepared here, read here, and gathered into one verdict.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::VerdictPolicy;
+use crate::decode::score::expected_score;
+use crate::engine::{Generation, Job};
+use crate::error::Result;
+use crate::prompt::mask::AliasMap;
+use crate::prompt::profile::Profile;
+use crate::verdict::{self, Flag, Verdict};
+
+use super::ticket::Completer;
+
+/// One generation of a judgment, prepared.
+pub(super) struct Run {
+    /// How this run names and orders the responses.
+    pub(super) aliases: AliasMap,
+    pub(super) job: Job,
+    /// Whether a grammar holds its verdict.
+    pub(super) grammar: bool,
+}
+
+/// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
+pub(super) struct Reader {
+    pub(super) profile: Profile,
+    pub(super) policy: VerdictPolicy,
+}
+
+impl Reader {
+    /// Reads what a run generated. `grammar`: whether one held the verdict.
+    pub(super) fn read(&self, generation: Generation, aliases: &AliasMap, grammar: bool) -> Result<Verdict> {
+        let Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
+            generation;
+        let Self { profile, policy } = self;
+        let mut verdict = match reasoning {
+            Some(range) => {
+                let (thoughts, answer) = (raw[range].to_owned(), raw[answer..].to_owned());
+                verdict::parse_parts(raw, &thoughts, &answer, aliases, profile, policy)
+            }
+            // What the grammar wrote is the verdict from its first byte on, whatever a name may look like.
+            None if grammar => verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy),
+            None => verdict::parse(&raw, aliases, profile, policy),
+        }
+        .map_err(|error| {
+            if verdict_truncated { error.context("the verdict reached max_verdict_tokens") } else { error }
+        })?;
+        for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
+            let scored = &mut verdict.scores[aliases.request_index(place)];
+            scored.expected = Some(expected_score(profile.scale, &distribution));
+            scored.distribution = Some(distribution);
+        }
+        verdict.refine_derived_ranking();
+        if reasoning_truncated {
+            verdict.flags.push(Flag::ReasoningTruncated);
+        }
+        verdict.usage = usage;
+        verdict.timing = timing;
+        Ok(verdict)
+    }
+}
+
+/// Makes one verdict of those of all runs, in the order of the runs.
+pub(super) type Merge = Box<dyn FnOnce(Vec<Verdict>) -> Result<Verdict> + Send>;
+
+/// Collects the verdicts of a judgment's runs; completes the judgment with the merged one, or with the first failure,
+/// which cancels the runs that still work. Where it is dropped before, the judgment ends as closed.
+pub(super) struct Gather {
+    runs: Mutex<Gathered>,
+    outcome: Completer,
+}
+
+struct Gathered {
+    verdicts: Vec<Option<Verdict>>,
+    /// Taken when the last verdict is there, or one run has failed.
+    merge: Option<Merge>,
+}
+
+impl Gather {
+    /// Awaits `count` runs.
+    pub(super) fn new(count: usize, merge: Merge, outcome: Completer) -> Arc<Self> {
+        let verdicts = (0..count).map(|_| None).collect();
+        Arc::new(Self { runs: Mutex::new(Gathered { verdicts, merge: Some(merge) }), outcome })
+    }
+
+    /// Takes the result of a run. Gives the outcome of the judgment where this result has decided it.
+    pub(super) fn take(&self, index: usize, result: Result<Verdict>) -> Option<Result<Verdict>> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(verdict) => {
+                runs.verdicts[index] = Some(verdict);
+                if runs.verdicts.iter().any(Option::is_none) {
+                    return None;
+                }
+                let merge = runs.merge.take()?;
+                let verdicts = runs.verdicts.drain(..).flatten().collect();
+                drop(runs);
+                Some(merge(verdicts))
+            }
+            Err(error) => runs.merge.take().map(|_| Err(error)),
+        }
+    }
+
+    /// Ends the judgment with its outcome.
+    pub(super) fn complete(&self, outcome: Result<Verdict>) {
+        match outcome {
+            Ok(verdict) => self.outcome.complete(Ok(verdict)),
+            Err(error) => self.outcome.fail(error),
+        }
+    }
+}
