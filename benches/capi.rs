@@ -127,8 +127,9 @@ fn submit_to_callback(criterion: &mut Criterion) {
                 waiting.left.store(TOGETHER, Ordering::Release);
                 for _ in 0..TOGETHER {
                     // SAFETY: the callback keeps its contract, and its data outlives it.
-                    let status =
-                        unsafe { dicast_judge_submit(Some(&judge), Some(&request), Some(done), data, None, None) };
+                    let status = unsafe {
+                        dicast_judge_submit(Some(&judge), Some(&request), Some(done), data, std::ptr::null_mut(), None)
+                    };
                     assert_eq!(status, DICAST_OK);
                 }
                 while waiting.left.load(Ordering::Acquire) > 0 {

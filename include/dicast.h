@@ -601,7 +601,8 @@ int32_t dicast_error_code(const struct dicast_error *error);
 struct dicast_str dicast_error_name(const struct dicast_error *error);
 
 /**
- * What went wrong, where, and what can be done: for people, not for programs; its wording may change in any release.
+ * What went wrong, where, and what can be done. It is for people, not for programs: its wording may change in any release.
+ * Empty text, which can be printed, for NULL.
  */
 struct dicast_str dicast_error_message(const struct dicast_error *error);
 
@@ -801,14 +802,14 @@ int32_t dicast_request_set_options(struct dicast_request *request,
 void dicast_request_free(struct dicast_request *request);
 
 /**
- * Submits a request and returns at once. The outcome goes to `callback`, or, where that is NULL, to whoever waits for the
- * ticket.
+ * Submits a request and returns at once. The outcome goes to `callback`; where that is NULL it goes to whoever waits for
+ * the ticket.
  *
- * `*ticket` is then the caller's. Where there is a callback, `ticket` may be NULL: the callback comes all the same. The
- * callback may come before this call has returned.
+ * On success `*ticket` is the caller's. With a callback `ticket` may be NULL: the callback comes all the same. The callback
+ * may come before this call has returned; `*ticket` is written before that.
  *
- * Anything but DICAST_OK says that nothing was submitted, no ticket was made and the callback will not come: the request
- * itself is wrong, or DICAST_OVERLOADED, DICAST_CLOSED.
+ * On failure nothing was submitted, no ticket was made and the callback will not come. The request itself is wrong, or
+ * DICAST_OVERLOADED, DICAST_CLOSED.
  */
 int32_t dicast_judge_submit(const struct dicast_judge *judge,
                             const struct dicast_request *request,
@@ -1003,7 +1004,10 @@ struct dicast_str dicast_verdict_json(const struct dicast_verdict *verdict);
  *
  * `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
  * failure **every reward is NaN and every status says why**, which is also what is returned; the arrays are written to
- * whenever they are not NULL. `options` may be NULL: expected scores, as they are.
+ * whenever they are not NULL. `options` may be NULL: expected scores, as they are. Where the queue is full the call first
+ * waits for room.
+ *
+ * A `count` above 16777216 is DICAST_INVALID_ARGUMENT, and nothing is written.
  */
 int32_t dicast_judge_rewards(const struct dicast_judge *judge,
                              struct dicast_str principle,
@@ -1025,7 +1029,8 @@ int32_t dicast_judge_rewards(const struct dicast_judge *judge,
  * `group_count` entries, or is NULL: the error of each group that failed is the caller's, that of the others is NULL.
  *
  * DICAST_OK says that the groups were judged, not that every judgment worked. On anything else every reward is NaN, every
- * status is what is returned, and `errors` was not written to.
+ * status is what is returned, and `errors` was not written to. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
+ * nothing is written.
  */
 int32_t dicast_judge_rewards_groups(const struct dicast_judge *judge,
                                     const struct dicast_group *groups,

@@ -7,84 +7,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
-#include <locale>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "json.hpp"
 #include "status.hpp"
 
 namespace dicast {
-
-namespace detail {
-
-/** Writes a JSON object; what is not set is left out. */
-class JsonObject {
-public:
-    void add(std::string_view key, std::string_view text) {
-        next(key);
-        string(text);
-    }
-    void add(std::string_view key, const char *text) { add(key, std::string_view(text)); }
-    void add(std::string_view key, bool value) { add_raw(key, value ? "true" : "false"); }
-    void add(std::string_view key, std::uint64_t value) { add_raw(key, std::to_string(value)); }
-    void add(std::string_view key, std::uint32_t value) { add_raw(key, std::to_string(value)); }
-    void add(std::string_view key, double value) {
-        // The program's locale may write a decimal comma. What is not finite becomes no JSON, and so an error.
-        std::ostringstream written;
-        written.imbue(std::locale::classic());
-        written.precision(std::numeric_limits<double>::max_digits10);
-        written << value;
-        add_raw(key, written.str());
-    }
-    template <class T>
-    void add(std::string_view key, const std::optional<T> &value) {
-        if (value) {
-            add(key, *value);
-        }
-    }
-    /** Adds JSON as it is. */
-    void add_raw(std::string_view key, std::string_view json) {
-        next(key);
-        text_ += json;
-    }
-    std::string finish() && { return std::move(text_) + '}'; }
-
-private:
-    void next(std::string_view key) {
-        if (text_.size() > 1) {
-            text_ += ',';
-        }
-        string(key);
-        text_ += ':';
-    }
-    void string(std::string_view text) {
-        constexpr std::string_view digits = "0123456789abcdef";
-        text_ += '"';
-        for (const char byte : text) {
-            const auto code = static_cast<unsigned char>(byte);
-            if (code < 0x20) {
-                text_ += "\\u00";
-                text_ += digits[code >> 4U];
-                text_ += digits[code & 0xFU];
-            } else {
-                if (byte == '"' || byte == '\\') {
-                    text_ += '\\';
-                }
-                text_ += byte;
-            }
-        }
-        text_ += '"';
-    }
-
-    std::string text_ = "{";
-};
-
-}  // namespace detail
 
 /** How the names of responses are hidden from the judge. */
 enum class Mask : std::uint32_t {
@@ -94,6 +25,22 @@ enum class Mask : std::uint32_t {
     given = DICAST_MASK_GIVEN,
     /** The names themselves in the order given. */
     off = DICAST_MASK_OFF,
+};
+
+/**
+ * A time limit in whole milliseconds, made of any duration: rounded up, 0 for a negative one, the most that there is for a
+ * huge one. A value.
+ */
+class Timeout {
+public:
+    template <class Rep, class Period>
+    Timeout(std::chrono::duration<Rep, Period> time) noexcept
+        : milliseconds_(static_cast<std::int64_t>(detail::milliseconds(time))) {}
+    operator std::chrono::milliseconds() const noexcept { return milliseconds_; }
+    std::int64_t count() const noexcept { return milliseconds_.count(); }
+
+private:
+    std::chrono::milliseconds milliseconds_;
 };
 
 /**
@@ -124,12 +71,22 @@ struct Options {
     /** Of the shuffle. */
     std::optional<std::uint64_t> mask_seed = std::nullopt;
     /** After this time the judgment has failed with Status::timeout. */
-    std::optional<std::chrono::milliseconds> timeout = std::nullopt;
+    std::optional<Timeout> timeout = std::nullopt;
 
+    /** What has no field above, such as an option of a later release. Goes over what the fields say. */
+    Settings more = {};
+
+    /** Sets an option by its name: see Settings::set. */
+    template <class T>
+    Options &set(std::string_view name, const T &value) {
+        more.set(name, value);
+        return *this;
+    }
     /** The options as JSON. */
-    std::string to_json() const {
+    std::string to_json() const { return json().text(); }
+    detail::Json json() const {
         constexpr std::array<const char *, 3> masks = {"shuffle", "given", "off"};
-        detail::JsonObject json;
+        detail::Json json;
         json.add("temperature", temperature);
         json.add("top_p", top_p);
         json.add("top_k", top_k);
@@ -145,9 +102,10 @@ struct Options {
         }
         json.add("mask_seed", mask_seed);
         if (timeout) {
-            json.add("timeout_ms", detail::milliseconds(*timeout));
+            json.add("timeout_ms", timeout->count());
         }
-        return std::move(json).finish();
+        more.write(json);
+        return json;
     }
 };
 
@@ -167,11 +125,12 @@ struct VerdictPolicy {
     bool clamp = false;
 
     /** The policy as JSON. */
-    std::string to_json() const {
-        detail::JsonObject json;
+    std::string to_json() const { return json().text(); }
+    detail::Json json() const {
+        detail::Json json;
         json.add("incomplete", incomplete == Incomplete::error ? "error" : "derive_ranking");
         json.add("clamp", clamp);
-        return std::move(json).finish();
+        return json;
     }
 };
 
@@ -183,6 +142,14 @@ struct Limits {
     std::optional<std::uint64_t> max_request_bytes = std::nullopt;
     /** Most judgments that wait or run at once. */
     std::optional<std::uint64_t> max_queue = std::nullopt;
+
+    detail::Json json() const {
+        detail::Json json;
+        json.add("max_responses", max_responses);
+        json.add("max_request_bytes", max_request_bytes);
+        json.add("max_queue", max_queue);
+        return json;
+    }
 };
 
 /** Settings of the embedded engine; what is not set has its default. A value. */
@@ -201,6 +168,18 @@ struct LocalConfig {
     std::optional<std::uint32_t> threads = std::nullopt;
     /** Layers put on the GPU, where the build has one. */
     std::optional<std::uint32_t> gpu_layers = std::nullopt;
+
+    detail::Json json() const {
+        detail::Json json;
+        json.add("context_tokens", context_tokens);
+        json.add("max_sequences", max_sequences);
+        json.add("kv_cache_tokens", kv_cache_tokens);
+        json.add("batch_tokens", batch_tokens);
+        json.add("prefill_chunk_tokens", prefill_chunk_tokens);
+        json.add("threads", threads);
+        json.add("gpu_layers", gpu_layers);
+        return json;
+    }
 };
 
 /** Which judgments run when not all of them fit the KV cache of a TensorRT-LLM engine. */
@@ -246,15 +225,12 @@ struct TrtllmConfig {
     /** The GPUs to use, one for each rank, by their CUDA ids; none set is the first ones. */
     std::vector<std::uint32_t> device_ids = {};
     /** The time after which an executor that does not even answer a cancellation is given up as dead. */
-    std::optional<std::chrono::milliseconds> unresponsive = std::nullopt;
+    std::optional<Timeout> unresponsive = std::nullopt;
 
     /** The settings as JSON. */
-    std::string to_json() const {
-        std::string devices = "[";
-        for (const std::uint32_t device : device_ids) {
-            devices += (devices.size() > 1 ? "," : "") + std::to_string(device);
-        }
-        detail::JsonObject json;
+    std::string to_json() const { return json().text(); }
+    detail::Json json() const {
+        detail::Json json;
         json.add("kv_memory_fraction", kv_memory_fraction);
         json.add("kv_cache_tokens", kv_cache_tokens);
         json.add("host_cache_bytes", host_cache_bytes);
@@ -267,11 +243,11 @@ struct TrtllmConfig {
         json.add("chunked_context", chunked_context);
         json.add("mode", mode == TrtllmMode::orchestrator ? "orchestrator" : "leader");
         json.add("worker_path", worker_path);
-        json.add_raw("device_ids", devices + ']');
+        json.add("device_ids", device_ids);
         if (unresponsive) {
-            json.add("unresponsive_ms", detail::milliseconds(*unresponsive));
+            json.add("unresponsive_ms", unresponsive->count());
         }
-        return std::move(json).finish();
+        return json;
     }
 };
 
@@ -292,29 +268,31 @@ struct Config {
     /** Settings of the TensorRT-LLM engine. */
     TrtllmConfig trtllm = {};
 
+    /** What has no field above, such as a setting of a later release. Goes over what the fields say. */
+    Settings more = {};
+
+    /**
+     * Sets a setting by its name, `config.set("local.mmap", false)`, or by a JSON pointer, `/local/mmap`: see Settings::set.
+     * The library checks name and value when the judge is opened, and names what is wrong.
+     */
+    template <class T>
+    Config &set(std::string_view path, const T &value) {
+        more.set(path, value);
+        return *this;
+    }
     /** The configuration as JSON, as the command line's `--config` reads it. */
-    std::string to_json() const {
-        detail::JsonObject bounds;
-        bounds.add("max_responses", limits.max_responses);
-        bounds.add("max_request_bytes", limits.max_request_bytes);
-        bounds.add("max_queue", limits.max_queue);
-        detail::JsonObject engine;
-        engine.add("context_tokens", local.context_tokens);
-        engine.add("max_sequences", local.max_sequences);
-        engine.add("kv_cache_tokens", local.kv_cache_tokens);
-        engine.add("batch_tokens", local.batch_tokens);
-        engine.add("prefill_chunk_tokens", local.prefill_chunk_tokens);
-        engine.add("threads", local.threads);
-        engine.add("gpu_layers", local.gpu_layers);
-        detail::JsonObject json;
+    std::string to_json() const { return json().text(); }
+    detail::Json json() const {
+        detail::Json json;
         json.add("model", model);
         json.add("profile", profile);
-        json.add_raw("options", options.to_json());
-        json.add_raw("verdict", verdict.to_json());
-        json.add_raw("limits", std::move(bounds).finish());
-        json.add_raw("local", std::move(engine).finish());
-        json.add_raw("trtllm", trtllm.to_json());
-        return std::move(json).finish();
+        json.add("options", options.json());
+        json.add("verdict", verdict.json());
+        json.add("limits", limits.json());
+        json.add("local", local.json());
+        json.add("trtllm", trtllm.json());
+        more.write(json);
+        return json;
     }
 };
 

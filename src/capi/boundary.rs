@@ -72,7 +72,7 @@ pub(super) fn status<T: Into<Status>>(error: Out<'_, dicast_error>, body: impl F
         Ok(done) => (done.into().0, std::ptr::null_mut()),
         Err(failed) => {
             let status = failed.kind().c_status();
-            // Made for nobody, it would be lost.
+            // Allocate it only if the caller takes it; otherwise it leaks.
             (status, if error.is_some() { dicast_error::give(failed) } else { std::ptr::null_mut() })
         }
     };
@@ -114,8 +114,22 @@ pub(super) unsafe fn array<'a, T>(data: *const T, count: usize, name: &str) -> R
     if count == 0 {
         return Ok(&[]);
     }
+    check_count(count, name)?;
     check_array(data, count, name)?;
     // SAFETY: it is not null, aligned and no larger than an object may be; the rest is the caller's promise.
+    Ok(unsafe { std::slice::from_raw_parts(data, count) })
+}
+
+/// `count` bytes; null and 0 are none.
+///
+/// # Safety
+/// As for [`array`].
+pub(super) unsafe fn bytes<'a>(data: *const u8, count: usize, name: &str) -> Result<&'a [u8]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    check_array(data, count, name)?;
+    // SAFETY: as for an array.
     Ok(unsafe { std::slice::from_raw_parts(data, count) })
 }
 
@@ -127,9 +141,21 @@ pub(super) unsafe fn array_mut<'a, T>(data: *mut T, count: usize, name: &str) ->
     if count == 0 {
         return Ok(&mut []);
     }
+    check_count(count, name)?;
     check_array(data, count, name)?;
     // SAFETY: it is not null, aligned and no larger than an object may be; the rest is the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), count) })
+}
+
+/// The most entries of an array. No call needs as many; a larger count is a mistake, such as an uninitialized one.
+pub(super) const MOST_ENTRIES: usize = 1 << 24;
+
+/// Checks a number of entries. Comes before anything is read or written.
+pub(super) fn check_count(count: usize, name: &str) -> Result<()> {
+    if count > MOST_ENTRIES {
+        return Err(misuse(format!("{name}: {count} entries are announced, but an array has at most {MOST_ENTRIES}")));
+    }
+    Ok(())
 }
 
 fn check_array<T>(data: *const T, count: usize, name: &str) -> Result<()> {
@@ -184,7 +210,12 @@ mod tests {
             let odd = std::ptr::without_provenance::<u64>(9);
             assert!(array(odd, 1, "n").unwrap_err().message().contains("aligned"));
             let eight = std::ptr::without_provenance::<u64>(8);
-            assert!(array(eight, usize::MAX, "n").unwrap_err().message().contains("more than memory"));
+            for absurd in [usize::MAX, usize::MAX / 8, isize::MAX.unsigned_abs() / 8, MOST_ENTRIES + 1] {
+                assert!(array(eight, absurd, "n").unwrap_err().message().contains("at most 16777216"));
+                assert!(array_mut(eight.cast_mut(), absurd, "n").unwrap_err().message().contains("at most 16777216"));
+            }
+            let byte = std::ptr::without_provenance::<u8>(1);
+            assert!(bytes(byte, usize::MAX, "n").unwrap_err().message().contains("more than memory"));
         }
     }
 }

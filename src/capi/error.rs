@@ -75,10 +75,11 @@ pub extern "C" fn dicast_error_name(error: Option<&dicast_error>) -> dicast_str 
     super::status::dicast_status_name(dicast_error_code(error))
 }
 
-/// What went wrong, where, and what can be done: for people, not for programs; its wording may change in any release.
+/// What went wrong, where, and what can be done. It is for people, not for programs: its wording may change in any release.
+/// Empty text, which can be printed, for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_message(error: Option<&dicast_error>) -> dicast_str {
-    boundary!(else dicast_str::NONE; { Some(error?.message.view()) })
+    boundary!(else dicast_str::of(c""); { Some(error?.message.view()) })
 }
 
 /// Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
@@ -134,7 +135,7 @@ pub extern "C" fn dicast_error_partial_raw(error: Option<&dicast_error>) -> dica
 /// when it is first asked for.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_json(error: Option<&dicast_error>) -> dicast_str {
-    boundary!(else dicast_str::NONE; {
+    boundary!(else dicast_str::of(c""); {
         let error = error?;
         Some(error.json.get_or_init(|| Text::new(&error.error.to_json().to_string())).view())
     })

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use super::boundary::{array, array_mut, given, misuse};
+use super::boundary::{array, array_mut, check_count, given, misuse};
 use super::error::dicast_error;
 use super::judge::dicast_judge;
 use super::layout::{self, Layout};
@@ -74,7 +74,10 @@ unsafe impl Layout for dicast_group {
 ///
 /// `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
 /// failure **every reward is NaN and every status says why**, which is also what is returned; the arrays are written to
-/// whenever they are not NULL. `options` may be NULL: expected scores, as they are.
+/// whenever they are not NULL. `options` may be NULL: expected scores, as they are. Where the queue is full the call first
+/// waits for room.
+///
+/// A `count` above 16777216 is DICAST_INVALID_ARGUMENT, and nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_rewards(
     judge: Option<&dicast_judge>,
@@ -115,7 +118,8 @@ pub unsafe extern "C" fn dicast_judge_rewards(
 /// `group_count` entries, or is NULL: the error of each group that failed is the caller's, that of the others is NULL.
 ///
 /// DICAST_OK says that the groups were judged, not that every judgment worked. On anything else every reward is NaN, every
-/// status is what is returned, and `errors` was not written to.
+/// status is what is returned, and `errors` was not written to. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
+/// nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_rewards_groups(
     judge: Option<&dicast_judge>,
@@ -160,8 +164,11 @@ pub unsafe extern "C" fn dicast_judge_rewards_groups(
 /// `groups` has `count` entries, all of the size that the first announces.
 unsafe fn read_groups(groups: *const dicast_group, count: usize) -> Result<Vec<dicast_group>> {
     // SAFETY: passed on; the check of the array is also that of its bounds.
-    let Some(first) = unsafe { array(groups, count, "groups")? }.first() else { return Ok(Vec::new()) };
-    let stride = first.struct_size;
+    if unsafe { array(groups, count, "groups")? }.is_empty() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: passed on; there is a first entry.
+    let stride = unsafe { layout::read(groups)? }.struct_size;
     (0..count)
         .map(|index| {
             // SAFETY: passed on. An entry is read only after the one before it announced the right size.
@@ -256,6 +263,8 @@ impl<'a> Results<'a> {
     /// # Safety
     /// Each array is null or has `count` entries that are the caller's.
     unsafe fn new(rewards: *mut f64, statuses: *mut i32, count: usize) -> Result<Self> {
+        // Where the count itself is wrong, nothing is written: the arrays cannot be that long.
+        check_count(count, "rewards")?;
         // SAFETY: passed on.
         let (mut rewards, mut statuses) =
             unsafe { (array_mut(rewards, count, "rewards"), array_mut(statuses, count, "statuses")) };

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use super::boundary::array;
+use super::boundary;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A piece of text: `len` bytes at `data`, in UTF-8. Zero bytes within it are part of the text.
@@ -36,7 +36,7 @@ impl dicast_str {
     /// They live, and are not written to, as long as the result is used.
     pub(super) unsafe fn bytes<'a>(self, name: &str) -> Result<&'a [u8]> {
         // SAFETY: passed on.
-        unsafe { array(self.data.cast(), self.len, name) }
+        unsafe { boundary::bytes(self.data.cast(), self.len, name) }
     }
 
     /// The text; `kind` is the error where it is not UTF-8.

@@ -108,10 +108,10 @@ impl Call {
             Ok(verdict) => (DICAST_OK, dicast_verdict::give(verdict, self.scale), std::ptr::null_mut()),
             Err(error) => (error.kind().c_status(), std::ptr::null_mut(), dicast_error::give(error)),
         };
-        CALLING.set(self.judge);
+        let outer = CALLING.replace(self.judge);
         // SAFETY: the program has promised that it can be called with its data, once, from a thread of the judge's.
         unsafe { (self.callback)(self.user_data.get(), status, verdict, error) };
-        CALLING.set(0);
+        CALLING.set(outer);
         *end.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.map_or(Ok(()), Err));
         end.ended.notify_all();
     }
@@ -127,45 +127,51 @@ impl Drop for Call {
     }
 }
 
-/// Submits a request and returns at once. The outcome goes to `callback`, or, where that is NULL, to whoever waits for the
-/// ticket.
+/// Submits a request and returns at once. The outcome goes to `callback`; where that is NULL it goes to whoever waits for
+/// the ticket.
 ///
-/// `*ticket` is then the caller's. Where there is a callback, `ticket` may be NULL: the callback comes all the same. The
-/// callback may come before this call has returned.
+/// On success `*ticket` is the caller's. With a callback `ticket` may be NULL: the callback comes all the same. The callback
+/// may come before this call has returned; `*ticket` is written before that.
 ///
-/// Anything but DICAST_OK says that nothing was submitted, no ticket was made and the callback will not come: the request
-/// itself is wrong, or DICAST_OVERLOADED, DICAST_CLOSED.
+/// On failure nothing was submitted, no ticket was made and the callback will not come. The request itself is wrong, or
+/// DICAST_OVERLOADED, DICAST_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_submit(
     judge: Option<&dicast_judge>,
     request: Option<&dicast_request>,
     callback: dicast_callback,
     user_data: *mut c_void,
-    ticket: Option<&mut MaybeUninit<*mut dicast_ticket>>,
+    // A pointer and no reference: a callback on another thread may read it while this call is still under way.
+    ticket: *mut *mut dicast_ticket,
     error: Option<&mut MaybeUninit<*mut dicast_error>>,
 ) -> i32 {
     boundary!(error; {
         let (handle, request) = (given(judge, "judge")?, given(request, "request")?);
-        if callback.is_none() && ticket.is_none() {
+        if callback.is_none() && ticket.is_null() {
             return Err(misuse("callback and ticket are both null: the outcome could go nowhere"));
         }
-        let (judge, scale) = (handle.id(), handle.scale());
+        let (judge, scale, process) = (handle.id(), handle.scale(), handle.process());
         let submitted = handle.get()?.submit(request.get());
         if let Some(refused) = submitted.take_failure() {
             return Err(refused);
         }
-        let inner = match callback {
-            None => Inner::Waited(submitted),
-            Some(callback) => {
-                let (canceller, end) = (submitted.canceller(), Arc::new(End::default()));
-                let call = Call { callback, user_data: UserData(user_data), judge, scale, end: Some(end.clone()) };
-                submitted.on_completion(move |outcome| call.deliver(outcome));
-                Inner::Called { canceller, end }
+        let give = |inner| {
+            if !ticket.is_null() {
+                let inner = ManuallyDrop::new(inner);
+                // SAFETY: it is not null; that a pointer can be written to it is the caller's promise.
+                unsafe { ticket.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale }))) };
             }
         };
-        if let Some(out) = ticket {
-            let (inner, process) = (ManuallyDrop::new(inner), handle.process());
-            out.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale })));
+        match callback {
+            None => give(Inner::Waited(submitted)),
+            Some(callback) => {
+                let end = Arc::new(End::default());
+                let call = Call { callback, user_data: UserData(user_data), judge, scale, end: Some(end.clone()) };
+                // From the next statement on the callback may come. It may use and free the ticket, and free the judge:
+                // neither is touched any more.
+                give(Inner::Called { canceller: submitted.canceller(), end });
+                submitted.on_completion(move |outcome| call.deliver(outcome));
+            }
         }
         Ok(())
     })

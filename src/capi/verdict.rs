@@ -1,5 +1,6 @@
 //! `dicast_verdict`: the result of a judgment.
 
+use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct dicast_verdict {
     /// Place of each response.
     ranks: Vec<usize>,
     names: Vec<Text>,
+    /// Indexes of the responses in the order of their names, to find one by its name.
+    by_name: Vec<usize>,
     aliases: Vec<Text>,
     reasoning: Text,
     raw: Text,
@@ -40,14 +43,16 @@ impl dicast_verdict {
         for (place, &index) in verdict.ranking.iter().enumerate() {
             ranks[index] = place;
         }
-        let alias = |scored: &Scored| {
-            let shown = verdict.aliases.iter().find(|(_, name)| *name == scored.name);
-            Text::new(shown.map_or("", |(shown, _)| shown))
-        };
+        let shown: HashMap<&str, &str> =
+            verdict.aliases.iter().map(|(shown, name)| (name.as_str(), shown.as_str())).collect();
+        let alias = |scored: &Scored| Text::new(shown.get(scored.name.as_str()).copied().unwrap_or_default());
+        let mut by_name: Vec<usize> = (0..verdict.scores.len()).collect();
+        by_name.sort_unstable_by(|&a, &b| verdict.scores[a].name.cmp(&verdict.scores[b].name));
         Box::into_raw(Box::new(Self {
             scale,
             ranks,
             names: verdict.scores.iter().map(|scored| Text::from(&scored.name)).collect(),
+            by_name,
             aliases: verdict.scores.iter().map(alias).collect(),
             reasoning: Text::from(&verdict.reasoning),
             raw: Text::from(&verdict.raw),
@@ -69,7 +74,9 @@ impl dicast_verdict {
     unsafe fn find(&self, name: dicast_str) -> Option<usize> {
         // SAFETY: passed on.
         let name = unsafe { name.text("name", ErrorKind::InvalidArgument) }.ok()?;
-        self.verdict.scores.iter().position(|scored| scored.name == name)
+        let scores = &self.verdict.scores;
+        let place = self.by_name.binary_search_by(|&index| scores[index].name.as_str().cmp(name)).ok()?;
+        Some(self.by_name[place])
     }
 }
 
@@ -309,4 +316,43 @@ pub extern "C" fn dicast_verdict_json(verdict: Option<&dicast_verdict>) -> dicas
         let json = || Text::new(&serde_json::to_string(&verdict.verdict).expect("a verdict is plain data"));
         Some(verdict.json.get_or_init(json).view())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::VerdictPolicy;
+    use crate::prompt::mask::AliasMap;
+    use crate::prompt::profile::Profile;
+    use crate::verdict;
+
+    /// A verdict of many responses is handed out, and asked for each by name, in little more than linear time: compared
+    /// pair by pair, these names would take minutes.
+    #[test]
+    fn finding_names_does_not_slow_down_with_their_number() {
+        let profile = Profile::builtin();
+        let text = r#"{"scores": {"a": 3}, "best-to-worst": ["a"]}"#;
+        let one = AliasMap::identity(vec!["a".into()]);
+        let mut read = verdict::parse(text, &one, &profile, &VerdictPolicy::default()).unwrap();
+        let names: Vec<String> = (0..200_000).map(|number| format!("a long name of the response {number}")).collect();
+        let scored = read.scores[0].clone();
+        read.scores = names.iter().map(|name| Scored { name: name.clone(), ..scored.clone() }).collect();
+        read.ranking = (0..names.len()).rev().collect();
+        read.aliases = names.iter().enumerate().map(|(place, name)| (format!("model-{place}"), name.clone())).collect();
+        let began = Instant::now();
+        // SAFETY: it was given away here, and to nobody else.
+        let verdict = unsafe { Box::from_raw(dicast_verdict::give(read, profile.scale)) };
+        for (index, name) in names.iter().enumerate() {
+            // SAFETY: the name lives during the call.
+            assert_eq!(unsafe { verdict.find(name.as_str().into()) }, Some(index));
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { verdict.find("nobody".into()) }, None);
+        let alias = verdict.aliases[199_999].view();
+        // SAFETY: the verdict lives.
+        assert_eq!(unsafe { alias.text("alias", ErrorKind::Internal) }.unwrap(), "model-199999");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
 }

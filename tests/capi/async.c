@@ -132,6 +132,8 @@ static void call_back_in(void *user_data, int32_t status, dicast_verdict *verdic
     pthread_mutex_unlock(&seen->lock);
     OK(inner, dicast_judge_judge(seen->judge, seen->request, &again, &inner));
     dicast_verdict_free(again);
+    /* Too late to cancel itself: the verdict is there. */
+    OK(inner, dicast_ticket_cancel(seen->ticket, &inner));
     CHECK(dicast_ticket_wait(seen->ticket, DICAST_FOREVER, NULL, &inner) == DICAST_PENDING);
     dicast_ticket_free(seen->ticket);
     OK(inner, dicast_judge_submit(seen->judge, seen->request, count, seen, &ticket, &inner));
@@ -151,6 +153,38 @@ static void reentry(const dicast_judge *judge, dicast_request *request) {
     pthread_mutex_unlock(&seen.lock);
     wait_for(&seen, 2);
     CHECK(seen.verdicts == 2);
+}
+
+struct at_once {
+    dicast_ticket *ticket;
+    int done;
+};
+
+/* Finds its ticket, also where it comes before the submitting call has returned. Cancels and frees it. */
+static void find_own_ticket(void *user_data, int32_t status, dicast_verdict *verdict, dicast_error *error) {
+    struct at_once *own = user_data;
+    UNUSED(status);
+    CHECK(own->ticket != NULL);
+    CHECK(dicast_ticket_cancel(own->ticket, NULL) == DICAST_OK);
+    dicast_ticket_free(own->ticket);
+    dicast_verdict_free(verdict);
+    dicast_error_free(error);
+    __atomic_store_n(&own->done, 1, __ATOMIC_RELEASE);
+}
+
+static void ticket_of_a_fast_callback(const dicast_judge *judge) {
+    dicast_error *error = NULL;
+    dicast_request *hurried = make_request(SHORTER);
+    int i;
+    OK(error, dicast_request_set_options(hurried, S("{\"timeout_ms\": 1}"), &error));
+    for (i = 0; i < 200; i++) {
+        struct at_once own = {NULL, 0};
+        OK(error, dicast_judge_submit(judge, hurried, find_own_ticket, &own, &own.ticket, &error));
+        while (!__atomic_load_n(&own.done, __ATOMIC_ACQUIRE)) {
+            sched_yield();
+        }
+    }
+    dicast_request_free(hurried);
 }
 
 /* Frees the judge with work in flight: every callback comes once before the call returns. */
@@ -320,6 +354,7 @@ int main(int argc, char **argv) {
     tickets(judge, request);
     callbacks(judge, request);
     reentry(judge, request);
+    ticket_of_a_fast_callback(judge);
     dicast_judge_free(judge);
     free_in_flight(argv, request);
     free_in_callback(argv, request);

@@ -18,7 +18,7 @@ fn headers() -> Vec<PathBuf> {
     parts
 }
 
-fn compilers() -> Vec<&'static str> {
+pub(crate) fn compilers() -> Vec<&'static str> {
     let there = |compiler: &&str| Command::new(compiler).arg("--version").output().is_ok();
     let compilers: Vec<_> = ["g++", "clang++"].into_iter().filter(there).collect();
     assert!(!compilers.is_empty(), "there is no C++ compiler");
@@ -131,6 +131,7 @@ mod judged {
     #[test]
     fn rewards() {
         judge("rewards", Library::Shared, &["-std=c++17"]);
+        judge("rewards", Library::Shared, &["-std=c++20"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod cpp;
 mod header;
 #[cfg(feature = "local")]
 mod judged;
+mod refused;
 mod support;
 
 use support::{Library, Program, compile_with, generated, run};

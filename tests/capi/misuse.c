@@ -51,6 +51,38 @@ static void texts(void) {
     CHECK(dicast_request_new(bad, S("x"), &request, NULL) == DICAST_INVALID_REQUEST);
 }
 
+/* Counts that no array can have are refused before anything is written: these arrays are short. */
+static void counts(void) {
+    const size_t absurd[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4, SIZE_MAX / 8, SIZE_MAX / 16, (size_t)1 << 40, (1 << 24) + 1};
+    dicast_error *error = NULL, *errors[1] = {NULL};
+    dicast_aliases *aliases = NULL;
+    dicast_verdict *verdicts[1] = {NULL};
+    const dicast_request *requests[1] = {NULL};
+    dicast_str texts[1];
+    dicast_group groups[1];
+    double rewards[1] = {1};
+    int32_t seen[1] = {7};
+    size_t i;
+    texts[0] = S("a");
+    memset(groups, 0, sizeof groups);
+    groups[0].struct_size = sizeof groups[0];
+    groups[0].responses = texts;
+    for (i = 0; i < sizeof absurd / sizeof *absurd; i++) {
+        const size_t n = absurd[i];
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_rewards(NULL, S("p"), S("q"), texts, n, NULL, rewards, seen, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_rewards(NULL, S("p"), S("q"), texts, n, NULL, NULL, seen, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_rewards_groups(NULL, groups, 1, NULL, rewards, seen, n, errors, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_batch(NULL, requests, n, verdicts, seen, errors, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error, dicast_aliases_mask(texts, n, S("m"), 0, 0, &aliases, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error, dicast_aliases_of(texts, texts, n, &aliases, &error));
+        CHECK(rewards[0] == 1 && seen[0] == 7 && errors[0] == NULL && verdicts[0] == NULL && aliases == NULL);
+    }
+}
+
 static void statuses(void) {
     CHECK(is(dicast_status_name(DICAST_OK), "ok") && is(dicast_status_name(DICAST_PENDING), "pending"));
     CHECK(is(dicast_status_name(DICAST_INVALID_ARGUMENT), "invalid_argument"));
@@ -58,6 +90,8 @@ static void statuses(void) {
     CHECK(!dicast_status_is_retryable(DICAST_OK) && dicast_status_is_retryable(DICAST_TIMEOUT));
     CHECK(is(dicast_status_name(DICAST_ENGINE_DEAD), "engine_dead") && !dicast_status_is_retryable(DICAST_ENGINE_DEAD));
     CHECK(is(dicast_error_name(NULL), "ok"));
+    /* Of no error the texts are empty, and can be printed. */
+    CHECK(is(dicast_error_message(NULL), "") && is(dicast_error_json(NULL), ""));
     CHECK(dicast_version().len > 0 && dicast_version().data[dicast_version().len] == 0);
 }
 
@@ -73,6 +107,7 @@ int main(int argc, char **argv) {
     CHECK(call_everything_with_nothing() > 80);
     sizes();
     texts();
+    counts();
     statuses();
     schema();
     return 0;

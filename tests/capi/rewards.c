@@ -117,6 +117,34 @@ static void failures(const dicast_judge *judge, const dicast_str *texts) {
     CHECK(statuses[0] == DICAST_INVALID_ARGUMENT);
 }
 
+/* Counts that no array can have, with a judge: nothing is written past these arrays, nor into them. */
+static void absurd_counts(const dicast_judge *judge, const dicast_str *texts) {
+    const size_t absurd[] = {SIZE_MAX, SIZE_MAX / 4, SIZE_MAX / 8, SIZE_MAX / 16, (size_t)1 << 40};
+    dicast_error *error = NULL, *errors[1] = {NULL};
+    dicast_verdict *verdicts[1] = {NULL};
+    const dicast_request *requests[1] = {NULL};
+    dicast_group groups[1];
+    double rewards[N];
+    int32_t statuses[N];
+    size_t i;
+    groups[0] = group(SHORTER, texts, N);
+    reset(rewards, statuses, N);
+    for (i = 0; i < sizeof absurd / sizeof *absurd; i++) {
+        const size_t n = absurd[i];
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, n, NULL, rewards, statuses, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_rewards_groups(judge, groups, 1, NULL, rewards, statuses, n, errors, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_batch(judge, requests, n, verdicts, statuses, errors, &error));
+        CHECK(rewards[0] == 1 && rewards[2] == 1 && statuses[0] == 0 && errors[0] == NULL && verdicts[0] == NULL);
+        FAILS(DICAST_INVALID_ARGUMENT, error,
+              dicast_judge_rewards_groups(judge, groups, n, NULL, rewards, statuses, N, errors, &error));
+        CHECK(all_nan(rewards, statuses, N, DICAST_INVALID_ARGUMENT));
+        reset(rewards, statuses, N);
+    }
+}
+
 static void many_groups(const dicast_judge *judge, const dicast_str *texts) {
     dicast_error *error = NULL, *errors[4];
     dicast_group groups[4];
@@ -181,6 +209,7 @@ int main(int argc, char **argv) {
     judge = open_judge(argv, ", \"limits\": {\"max_queue\": 2}");
     one_prompt(judge, texts);
     failures(judge, texts);
+    absurd_counts(judge, texts);
     many_groups(judge, texts);
     later_groups(judge, texts);
     dicast_judge_free(judge);

@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "check.hpp"
+#if __cplusplus >= 202002L
+#include <ranges>
+#endif
 
 namespace {
 
@@ -81,6 +84,54 @@ void json() {
     CHECK(dicast::Judge::try_open(config).status() == Status::model_not_found);
 }
 
+// Settings by name, for those that have no field; the library checks them.
+void settings_by_name() {
+    dicast::Config config;
+    config.model = "/nowhere/judge.gguf";
+    config.set("local.threads", 2).set("/local/gpu_layers", 0U).set("options.temperature", 0.5);
+    config.set("limits.max_queue", std::int64_t{7}).set("trtllm.device_ids", std::vector<int>{1, 0});
+    config.set("options.timeout_ms", std::chrono::seconds(3)).set("profile", nullptr);
+    config.set("options.mask", "given").set("verdict.clamp", true);
+    const std::string json = config.to_json();
+    for (const std::string_view part :
+         {R"("local":{"threads":2,"gpu_layers":0})", R"("max_queue":7)", R"("device_ids":[1,0])", R"("mask":"given")",
+          R"("options":{"temperature":0.5,"timeout_ms":3000,"mask":"given"})", R"("clamp":true)", R"("profile":null)"}) {
+        CHECK(json.find(part) != std::string::npos);
+    }
+    CHECK(dicast::Judge::try_open(config).status() == Status::model_not_found);
+
+    // The last value counts, also over a field.
+    config.local.threads = 9;
+    config.set("local.threads", 3);
+    CHECK(config.to_json().find(R"("threads":3)") != std::string::npos);
+    dicast::Settings settings;
+    settings.set("/a~1b/c~0d/", std::vector<std::string>{"x\"y", "z"});
+    settings.set_json("a", R"({"b": 1})");
+    dicast::detail::Json root;
+    settings.write(root);
+    CHECK(root.text() == R"({"a/b":{"c~d":{"":["x\"y","z"]}},"a":{"b": 1}})");
+
+    // What the library does not know, or knows better, it names.
+    const auto refused = [](std::string_view path, auto value, std::string_view named) {
+        dicast::Config wrong;
+        wrong.model = "/nowhere/judge.gguf";
+        wrong.set(path, value);
+        const auto opened = dicast::Judge::try_open(wrong);
+        return opened.status() == Status::invalid_config &&
+               std::string_view(opened.error().what()).find(named) != std::string_view::npos;
+    };
+    CHECK(refused("local.colour", 1, "colour") && refused("colour", true, "colour") && refused("", 1, "unknown field"));
+    CHECK(refused("local.threads", "many", "many") && refused("local.threads", -1, "-1"));
+    CHECK(refused("local.threads.deep", 1, "line") && refused("local", std::vector<int>{1, 2}, "object"));
+    CHECK(refused("options.temperature", 5, "temperature") && refused("options.temperature", INFINITY, "line"));
+
+    dicast::Options options;
+    CHECK(options.set("seed", 7).to_json() == R"({"seed":7})");
+    dicast::Request request("p", "q", {{"a", "b"}});
+    CHECK(request.try_set_options(options).has_value());
+    CHECK(request.try_set_options(options.set("colour", 1)).status() == Status::invalid_request);
+}
+
 void masks() {
     const std::vector<std::string> names = {"a", "b", "c", "d", "e"};
     const auto masked = dicast::Aliases::mask(names);
@@ -96,6 +147,33 @@ void masks() {
     const auto made = dicast::Aliases::of({"m-1", "m-2"}, {"y", "x"});
     CHECK(made.name(1) == "x");
     THROWS(Status::invalid_argument, dicast::Aliases::of({"m-1"}, {"y", "x"}));
+
+    // Any range of texts, also one whose texts do not outlive the step to the next.
+    const std::vector<std::string> long_names = {"a name that no string keeps within itself, the first",
+                                                 "a name that no string keeps within itself, the second"};
+    const auto named = [&](const dicast::Aliases &aliases) {
+        return aliases.size() == 2 && aliases.name(0) == long_names[0] && aliases.name(1) == long_names[1];
+    };
+    const auto same = dicast::Mask::given;
+    CHECK(named(dicast::Aliases::mask(long_names, same)));
+    CHECK(named(dicast::Aliases::mask(Made(long_names), same)));
+    CHECK(named(dicast::Aliases::mask(Fleeting(long_names), same)));
+    CHECK(named(dicast::Aliases::of(Fleeting({"m-1", "m-2"}), Made(long_names))));
+    const char *const pointers[] = {long_names[0].c_str(), long_names[1].c_str()};
+    CHECK(named(dicast::Aliases::mask(pointers, same)));
+    const dicast::Request request("p", "q", std::vector<std::pair<std::string, std::string>>{{"a", "b"}, {"c", "d"}});
+    CHECK(dicast::Request::try_new("p", "q", {{"a", "b"}}).has_value());
+    CHECK(dicast::Request::try_new("p", "q", {{"a", "\xff"}}).status() == Status::invalid_request);
+#if __cplusplus >= 202002L
+    const auto copies = long_names | std::views::transform([](const std::string &name) { return name + ""; });
+    CHECK(named(dicast::Aliases::mask(copies, same)));
+    CHECK(named(dicast::Aliases::mask(long_names | std::views::filter([](const auto &) { return true; }), same)));
+    const dicast::Request from_view("p", "q", long_names | std::views::transform([](const std::string &name) {
+                                                  return std::pair<std::string, std::string>(name, name + "!");
+                                              }));
+    const dicast::Prompt prompt(dicast::Profile::builtin(), from_view);
+    CHECK(prompt.messages().back().content.find(long_names[1] + "!") != std::string_view::npos);
+#endif
     THROWS(Status::invalid_request, dicast::Aliases::mask({"x", "x"}));
     CHECK(dicast::Aliases::try_mask(std::vector<std::string>()).status() == Status::invalid_request);
 }
@@ -150,6 +228,31 @@ void moved() {
     CHECK(error.message() == "gone" && copy.message() == "gone");
 }
 
+void durations() {
+    using namespace std::chrono;
+    constexpr std::uint64_t most = INT64_MAX;
+    CHECK(dicast::detail::milliseconds(milliseconds(7)) == 7 && dicast::detail::milliseconds(seconds(-1)) == 0);
+    CHECK(dicast::detail::milliseconds(microseconds(1)) == 1 && dicast::detail::milliseconds(microseconds(1000)) == 1);
+    CHECK(dicast::detail::milliseconds(hours::max()) == most && dicast::detail::milliseconds(hours::min()) == 0);
+    CHECK(dicast::detail::milliseconds(nanoseconds::max()) == 9223372036855);
+    CHECK(dicast::detail::milliseconds(milliseconds::max()) == most);
+    CHECK(dicast::detail::milliseconds(duration<double>(0.25)) == 250);
+    CHECK(dicast::detail::milliseconds(duration<double>(std::nan(""))) == 0);
+    CHECK(dicast::detail::milliseconds(duration<float>(-INFINITY)) == 0);
+    CHECK(dicast::detail::milliseconds(duration<float>(INFINITY)) == most);
+    CHECK(dicast::detail::milliseconds(duration<unsigned, std::ratio<1, 3>>(4)) == 1334);
+
+    dicast::Options options;
+    const auto written = [&](auto timeout) {
+        options.timeout = timeout;
+        return options.to_json();
+    };
+    CHECK(written(seconds(2)) == R"({"timeout_ms":2000})" && written(duration<double>(0.5)) == R"({"timeout_ms":500})");
+    CHECK(written(hours::max()) == R"({"timeout_ms":9223372036854775807})");
+    CHECK(written(hours(-1)) == R"({"timeout_ms":0})");
+    CHECK(milliseconds(*options.timeout).count() == 0);
+}
+
 void results() {
     dicast::Result<int> number = 3;
     CHECK(number && *number == 3 && number.value() == 3 && number.status() == Status::ok);
@@ -179,8 +282,10 @@ int main() {
     begin();
     statuses();
     json();
+    settings_by_name();
     masks();
     prompts();
     moved();
+    durations();
     results();
 }

@@ -56,6 +56,12 @@ void tickets(const dicast::Judge &judge) {
     CHECK(ticket.try_wait().status() == Status::invalid_argument);
     CHECK(ticket.try_wait_for(milliseconds(-5))->status() == Status::invalid_argument);
 
+    // Any duration: a negative one only looks, a huge one is as good as for ever.
+    const dicast::Ticket patient = judge.submit(request());
+    CHECK(!patient.wait_for(std::chrono::hours::min()) && !patient.wait_for(std::chrono::duration<double>(-1e300)));
+    CHECK(patient.wait_for(std::chrono::hours::max())->ranked(0) == 0);
+    CHECK(judge.submit(request(), [](const auto &) {}).wait_for(std::chrono::duration<float>(INFINITY)) == Status::ok);
+
     dicast::Ticket first = judge.submit(request());
     dicast::Ticket second = std::move(first);
     CHECK(second.wait().size() == 3 && first.get() == nullptr);
@@ -136,6 +142,10 @@ void overloaded(char **argv) {
         auto ticket = judge.try_submit(request());
         if (!ticket) {
             CHECK(ticket.status() == Status::overloaded && ticket.error().is_retryable());
+            // No room reads as false, whichever way it is asked.
+            const auto room = judge.try_wait_for_room(milliseconds(0));
+            CHECK(!room && !*room && !room.value() && !room.error() && room.status() == Status::pending);
+            CHECK(!judge.wait_for_room(std::chrono::hours::min()));
             break;
         }
         taken.push_back(std::move(*ticket));
@@ -143,6 +153,14 @@ void overloaded(char **argv) {
     CHECK(taken.size() < 1000);
     CHECK(judge.wait_for_room(std::chrono::minutes(5)));
     CHECK(taken.front().wait().size() == 3);
+    taken.clear();
+    const auto room = judge.try_wait_for_room(std::chrono::duration<double>::max());
+    CHECK(room && *room && room.status() == Status::ok);
+    judge.close();
+    const auto closed = judge.try_wait_for_room(std::chrono::hours::max());
+    CHECK(!closed && closed.status() == Status::closed && closed.error()->status() == Status::closed);
+    THROWS(Status::closed, *closed);
+    THROWS(Status::closed, judge.wait_for_room(milliseconds(0)));
 }
 
 // A judge that goes while work is in flight: every outcome comes, as closed where it was not there yet.

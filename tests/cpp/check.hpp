@@ -4,10 +4,15 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "dicast.hpp"
 
@@ -48,6 +53,69 @@ inline constexpr std::string_view long_text =
     "is "
     "to be learned. Then there are books, of which some are good and some are not. After that come projects, in which "
     "all of this is put to use, and finally the long years of practice that nobody can do without.";
+
+// A range that makes each of its texts on the fly, in a place that the next one takes: what it gave before is gone.
+class Fleeting {
+public:
+    explicit Fleeting(std::vector<std::string> texts) : texts_(std::move(texts)) {}
+
+    class Iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = std::string;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const std::string *;
+        using reference = const std::string &;
+
+        Iterator(const Fleeting *range, std::size_t at) : range_(range), at_(at) {}
+        const std::string &operator*() const {
+            std::fill(range_->shown_.begin(), range_->shown_.end(), '!');
+            return range_->shown_ = range_->texts_[at_];
+        }
+        Iterator &operator++() {
+            ++at_;
+            return *this;
+        }
+        bool operator!=(const Iterator &other) const { return at_ != other.at_; }
+
+    private:
+        const Fleeting *range_;
+        std::size_t at_;
+    };
+    // Not const, as of many a view.
+    Iterator begin() { return {this, 0}; }
+    Iterator end() { return {this, texts_.size()}; }
+
+private:
+    friend class Iterator;
+    std::vector<std::string> texts_;
+    mutable std::string shown_;
+};
+
+// A range that gives each of its texts as a value.
+class Made {
+public:
+    explicit Made(std::vector<std::string> texts) : texts_(std::move(texts)) {}
+
+    class Iterator {
+    public:
+        explicit Iterator(const std::string *at) : at_(at) {}
+        std::string operator*() const { return *at_ + ""; }
+        Iterator &operator++() {
+            ++at_;
+            return *this;
+        }
+        bool operator!=(const Iterator &other) const { return at_ != other.at_; }
+
+    private:
+        const std::string *at_;
+    };
+    Iterator begin() const { return Iterator(texts_.data()); }
+    Iterator end() const { return Iterator(texts_.data() + texts_.size()); }
+
+private:
+    std::vector<std::string> texts_;
+};
 
 // The judge of the model in argv[1], on one thread: tests run beside each other.
 inline dicast::Config config(char **argv) {

@@ -1,9 +1,14 @@
 // The trainer's form: texts in, rewards and statuses out.
 #include <algorithm>
+#include <iterator>
 #include <list>
+#include <sstream>
 #include <vector>
 
 #include "check.hpp"
+#if __cplusplus >= 202002L
+#include <ranges>
+#endif
 
 namespace {
 
@@ -45,6 +50,23 @@ void one_group(const dicast::Judge &judge) {
     CHECK(alike(judge.rewards(shorter, question, {long_text, short_text, middle_text}), rewards));
     CHECK(alike(judge.rewards(shorter, question, std::list<std::string_view>{long_text, short_text, middle_text}),
                 rewards));
+
+    // Also one that makes its texts on the fly: the judge reads them all, and no other.
+    CHECK(alike(judge.rewards(shorter, question, Made(texts)), rewards));
+    CHECK(alike(judge.rewards(shorter, question, Fleeting(texts)), rewards));
+    std::istringstream words("One Two-and-a-long-word-that-no-string-keeps-within-itself Three");
+    const std::vector<std::string> kept = {"One", "Two-and-a-long-word-that-no-string-keeps-within-itself", "Three"};
+    struct Words {
+        std::istream &from;
+        std::istream_iterator<std::string> begin() const { return std::istream_iterator<std::string>(from); }
+        std::istream_iterator<std::string> end() const { return {}; }
+    };
+    CHECK(alike(judge.rewards(shorter, question, Words{words}), judge.rewards(shorter, question, kept)));
+#if __cplusplus >= 202002L
+    const auto copies = std::views::transform([](const std::string &text) { return text; });
+    CHECK(alike(judge.rewards(shorter, question, texts | copies), rewards));
+    CHECK(alike(judge.rewards(shorter, question, texts | std::views::filter([](auto &) { return true; })), rewards));
+#endif
 
     CHECK(failed(judge.rewards(shorter, question, {short_text, "\xff"}), 2, Status::invalid_request));
     CHECK(failed(judge.rewards("\xff", question, {short_text}), 1, Status::invalid_request));
