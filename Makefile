@@ -35,12 +35,14 @@ with_standin = DICAST_TRTLLM_ROOT=$(standin)/root DICAST_TRTLLM_RPATH=1
 .PHONY: check
 check: fixtures ## the quick checks: format, lints, and the tests that need no engine
 	$(CARGO) fmt --check
+	@scripts/clang_format.sh
 	$(CARGO) clippy --no-default-features --all-targets -- -D warnings
 	$(CARGO) test --no-default-features
 
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) fmt --check
+	@scripts/clang_format.sh
 	@scripts/check_deps.sh
 	$(CARGO) test --no-default-features
 	@cmake --build $(standin)/build >/dev/null

@@ -5,13 +5,12 @@
 // the C++ ABI of the vendor's library need not be the one that the rest of the program was built with.
 #pragma once
 
-#include "rust/cxx.h"
-
 #include <cstdint>
 #include <memory>
 
-namespace dicast::trtllm
-{
+#include "rust/cxx.h"
+
+namespace dicast::trtllm {
 
 // Defined by the bridge.
 struct Metrics;
@@ -24,8 +23,7 @@ class Receiver;
 
 // Copies, while a request is generated, the logits of a few tokens at a few places of its output, and nothing else. The
 // executor's thread writes it; it may be read from the request's last response on.
-class Probe
-{
+class Probe {
 public:
     struct Impl;
 
@@ -33,14 +31,13 @@ public:
     ~Probe();
 
     // Appends what was copied: for each place its number in the plan, and the logits of its tokens.
-    Status read(rust::Vec<std::uint32_t>& places, rust::Vec<float>& logits) const noexcept;
+    Status read(rust::Vec<std::uint32_t> &places, rust::Vec<float> &logits) const noexcept;
 
     std::unique_ptr<Impl> const impl;
 };
 
 // A response of the executor's.
-class Reply
-{
+class Reply {
 public:
     struct Impl;
 
@@ -59,15 +56,14 @@ public:
     rust::Slice<std::int32_t const> tokens() const noexcept;
     Metrics metrics() const noexcept;
     // As Probe::read, from the generation logits that the reply carries; `plan` is the request's.
-    Status gathered(Probe const& probe, rust::Vec<std::uint32_t>& places, rust::Vec<float>& logits) const noexcept;
+    Status gathered(Probe const &probe, rust::Vec<std::uint32_t> &places, rust::Vec<float> &logits) const noexcept;
 
 private:
     std::unique_ptr<Impl> const impl;
 };
 
 // An executor. Any thread may call any member; only one at a time may call await_responses.
-class Session
-{
+class Session {
 public:
     struct Impl;
 
@@ -76,19 +72,19 @@ public:
     ~Session();
 
     // A probe for one request.
-    std::shared_ptr<Probe> probe(ProbePlan const& plan) const noexcept;
+    std::shared_ptr<Probe> probe(ProbePlan const &plan) const noexcept;
 
     // Submits a request; `id` is set on success alone. `probe` may be null.
-    Status enqueue(Submission const& submission, std::shared_ptr<Probe> probe, std::uint64_t& id) const noexcept;
+    Status enqueue(Submission const &submission, std::shared_ptr<Probe> probe, std::uint64_t &id) const noexcept;
 
     // Waits at most `timeout_ms` for responses and hands each to `receiver`, on this thread.
-    Status await_responses(std::uint32_t timeout_ms, Receiver& receiver) const noexcept;
+    Status await_responses(std::uint32_t timeout_ms, Receiver &receiver) const noexcept;
 
     // Asks for the end of a request. Its last response still comes, as cancelled or as whatever it ended with first.
     Status cancel(std::uint64_t id) const noexcept;
 
     // Adds what was computed since the last call.
-    Status statistics(Statistics& statistics) const noexcept;
+    Status statistics(Statistics &statistics) const noexcept;
 
     // Whether this process may submit requests: false where it is a worker of another one, and once the executor has
     // stopped.
@@ -103,7 +99,7 @@ private:
 
 // Opens an engine folder; null where the status says why not. Registers the plugins first, once in a process. The
 // process's signal handlers are as they were when it returns.
-std::unique_ptr<Session> open_session(Settings const& settings, Status& status) noexcept;
+std::unique_ptr<Session> open_session(Settings const &settings, Status &status) noexcept;
 
 // The release of the library that is loaded.
 rust::String library_version() noexcept;
@@ -111,4 +107,4 @@ rust::String library_version() noexcept;
 // Empty for the vendor's library; what it says of itself where it is a stand-in for tests.
 rust::String library_label() noexcept;
 
-} // namespace dicast::trtllm
+}  // namespace dicast::trtllm

@@ -1,54 +1,48 @@
 // What the two halves of the adapter share. No type of the vendor's is complete here.
 #pragma once
 
-#include "trtllm_adapter.h"
-
-#include "dicast/src/engine/trtllm/bridge.rs.h"
-
 #include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <vector>
 
-namespace tensorrt_llm::executor
-{
+#include "dicast/src/engine/trtllm/bridge.rs.h"
+#include "trtllm_adapter.h"
+
+namespace tensorrt_llm::executor {
 class Response;
 class Tensor;
-} // namespace tensorrt_llm::executor
+}  // namespace tensorrt_llm::executor
 
-namespace tensorrt_llm::runtime
-{
+namespace tensorrt_llm::runtime {
 class CudaStream;
-} // namespace tensorrt_llm::runtime
+}  // namespace tensorrt_llm::runtime
 
-namespace dicast::trtllm
-{
+namespace dicast::trtllm {
 
 // Calls `call(work)`. The one place where exceptions, of whatever type, become a Status.
-Status guarded(void (*call)(void*), void* work) noexcept;
+Status guarded(void (*call)(void *), void *work) noexcept;
 
 template <typename Work>
-Status guard(Work&& work) noexcept
-{
-    return guarded([](void* erased) { (*static_cast<std::remove_reference_t<Work>*>(erased))(); }, &work);
+Status guard(Work &&work) noexcept {
+    return guarded([](void *erased) { (*static_cast<std::remove_reference_t<Work> *>(erased))(); }, &work);
 }
 
 template <typename Target, typename Source>
-std::vector<Target> vector_of(Source const& source)
-{
+std::vector<Target> vector_of(Source const &source) {
     return std::vector<Target>(source.begin(), source.end());
 }
 
 // How many bytes each token writes.
 using TokenLengths = std::shared_ptr<std::vector<std::uint16_t> const>;
 
-std::shared_ptr<Probe> make_probe(ProbePlan const& plan, TokenLengths lengths);
+std::shared_ptr<Probe> make_probe(ProbePlan const &plan, TokenLengths lengths);
 
 // The logits of the next token after `beams`, on the executor's thread: copies what the probe is after.
-void observe(Probe const& probe, tensorrt_llm::executor::Tensor& logits,
-    std::vector<std::vector<std::int32_t>> const& beams,
-    std::shared_ptr<tensorrt_llm::runtime::CudaStream> const& stream) noexcept;
+void observe(Probe const &probe, tensorrt_llm::executor::Tensor &logits,
+             std::vector<std::vector<std::int32_t>> const &beams,
+             std::shared_ptr<tensorrt_llm::runtime::CudaStream> const &stream) noexcept;
 
-std::unique_ptr<Reply> make_reply(tensorrt_llm::executor::Response&& response);
+std::unique_ptr<Reply> make_reply(tensorrt_llm::executor::Response &&response);
 
-} // namespace dicast::trtllm
+}  // namespace dicast::trtllm

@@ -1,6 +1,5 @@
 /* Submits many requests, takes their verdicts in a callback, and gets the rewards of a group: async MODEL.gguf */
 #include <dicast.h>
-
 #include <math.h>
 #include <stdio.h>
 
@@ -10,8 +9,8 @@ struct tally {
     size_t preferred, failed;
 };
 
-/* Called by the judge's thread, one verdict at a time, so that the tally needs no lock. It is read when the judge has been
-   freed: then every callback has returned. */
+/* Called by the judge's thread, one verdict at a time, so that the tally needs no lock. It is read when the judge has
+   been freed: then every callback has returned. */
 static void done(void *user_data, int32_t status, dicast_verdict *verdict, dicast_error *error) {
     struct tally *tally = user_data;
     if (status == DICAST_OK) {
@@ -52,8 +51,9 @@ int main(int argc, char **argv) {
         return failed("open", error);
     }
     texts[0] = dicast_str_cstr("Build small projects.");
-    texts[1] = dicast_str_cstr("There are many ways to learn it, and before you choose one you should think about what "
-                               "you want to do with it later, and how much time you have.");
+    texts[1] = dicast_str_cstr(
+        "There are many ways to learn it, and before you choose one you should think about what "
+        "you want to do with it later, and how much time you have.");
 
     for (i = 0; i < REQUESTS; i++) {
         dicast_request *request = NULL;

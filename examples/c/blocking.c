@@ -1,6 +1,5 @@
 /* Judges three answers and prints scores and ranking: blocking MODEL.gguf */
 #include <dicast.h>
-
 #include <stdio.h>
 
 /* Prints an error, frees it, and gives the exit code. */
@@ -14,8 +13,9 @@ int main(int argc, char **argv) {
     static const char *const answers[][2] = {
         {"short", "Work through the official tutorial, then build one small project a week."},
         {"vague", "It depends. Everyone learns in their own way."},
-        {"long", "There are many ways to learn it, and before you choose one you should think about what you want to do "
-                 "with it later, how much time you have, and which other languages you know already."},
+        {"long",
+         "There are many ways to learn it, and before you choose one you should think about what you want to do "
+         "with it later, how much time you have, and which other languages you know already."},
     };
     dicast_error *error = NULL;
     dicast_judge *judge = NULL;

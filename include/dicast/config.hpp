@@ -28,8 +28,8 @@ enum class Mask : std::uint32_t {
 };
 
 /**
- * A time limit in whole milliseconds, made of any duration: rounded up, 0 for a negative one, the most that there is for a
- * huge one. A value.
+ * A time limit in whole milliseconds, made of any duration: rounded up, 0 for a negative one, the most that there is
+ * for a huge one. A value.
  */
 class Timeout {
 public:
@@ -272,8 +272,8 @@ struct Config {
     Settings more = {};
 
     /**
-     * Sets a setting by its name, `config.set("local.mmap", false)`, or by a JSON pointer, `/local/mmap`: see Settings::set.
-     * The library checks name and value when the judge is opened, and names what is wrong.
+     * Sets a setting by its name, `config.set("local.mmap", false)`, or by a JSON pointer, `/local/mmap`: see
+     * Settings::set. The library checks name and value when the judge is opened, and names what is wrong.
      */
     template <class T>
     Config &set(std::string_view path, const T &value) {

@@ -132,15 +132,15 @@ private:
 }  // namespace detail
 
 /**
- * Settings by their names in the configuration, for those that have no field here. The library checks names and values. A
- * value.
+ * Settings by their names in the configuration, for those that have no field here. The library checks names and values.
+ * A value.
  */
 class Settings {
 public:
     /**
-     * Sets the setting at `path`: names with dots between them, `local.mmap`, or a JSON pointer, `/local/mmap`. A value is
-     * a truth value, a number, a text, a duration (written in milliseconds), a range of these, or nullptr. The last value
-     * counts.
+     * Sets the setting at `path`: names with dots between them, `local.mmap`, or a JSON pointer, `/local/mmap`. A value
+     * is a truth value, a number, a text, a duration (written in milliseconds), a range of these, or nullptr. The last
+     * value counts.
      */
     template <class T>
     void set(std::string_view path, const T &value) {

@@ -228,8 +228,8 @@ public:
     }
 
     /**
-     * Waits until the queue has room for a request, at most `timeout`; false where it has none by then. Another thread may
-     * take the room first. Status::closed where the judge is closed.
+     * Waits until the queue has room for a request, at most `timeout`; false where it has none by then. Another thread
+     * may take the room first. Status::closed where the judge is closed.
      */
     template <class Rep, class Period>
     Room try_wait_for_room(std::chrono::duration<Rep, Period> timeout) const {

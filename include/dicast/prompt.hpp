@@ -154,7 +154,7 @@ public:
             return dicast_prompt_new(profile.get(), request.get(), object, error);
         });
     }
-    std::vector<Message> messages() const & DICAST_LIFETIMEBOUND {
+    std::vector<Message> messages() const &DICAST_LIFETIMEBOUND {
         std::vector<Message> messages(dicast_prompt_count(get()));
         for (std::size_t index = 0; index < messages.size(); ++index) {
             messages[index] = {detail::view(dicast_prompt_role(get(), index)),

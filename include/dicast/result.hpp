@@ -96,7 +96,8 @@ public:
     /** As what(). */
     std::string_view message() const & noexcept DICAST_LIFETIMEBOUND { return kept_->message; }
     std::string_view message() const && = delete;
-    /** Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed. */
+    /** Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
+     */
     bool is_retryable() const noexcept {
         const dicast_error *error = kept_->error.get();
         return error ? dicast_error_is_retryable(error) : dicast::is_retryable(kept_->status);
@@ -170,20 +171,21 @@ public:
         const Error *error = std::get_if<1>(&held_);
         return error == nullptr ? Status::ok : error->status();
     }
-    const Error &error() const & DICAST_LIFETIMEBOUND { return std::get<1>(held_); }
+    const Error &error() const &DICAST_LIFETIMEBOUND { return std::get<1>(held_); }
     Error error() && { return std::get<1>(held_); }
 
     T &value() & DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
-    const T &value() const & DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
+    const T &value() const &DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
     /** A value of its own: a reference would point into a result that is about to go. */
     T value() && { return check(), std::move(*std::get_if<0>(&held_)); }
     T &operator*() & DICAST_LIFETIMEBOUND { return value(); }
-    const T &operator*() const & DICAST_LIFETIMEBOUND { return value(); }
+    const T &operator*() const &DICAST_LIFETIMEBOUND { return value(); }
     T operator*() && { return std::move(*this).value(); }
     T *operator->() & DICAST_LIFETIMEBOUND { return &value(); }
-    const T *operator->() const & DICAST_LIFETIMEBOUND { return &value(); }
+    const T *operator->() const &DICAST_LIFETIMEBOUND { return &value(); }
     template <class U = T, std::enable_if_t<!detail::lends<U>, int> = 0>
-    U *operator->() && DICAST_LIFETIMEBOUND {
+        U *operator->() &&
+        DICAST_LIFETIMEBOUND {
         return &value();
     }
     /** Not where the value returns texts that point into it: name the result first, or write `(*call()).score(0)`. */
@@ -226,7 +228,7 @@ public:
     explicit operator bool() const noexcept { return has_value(); }
     /** Status::ok, or that of the error. */
     Status status() const noexcept { return error_ ? error_->status() : Status::ok; }
-    const Error &error() const & DICAST_LIFETIMEBOUND {
+    const Error &error() const &DICAST_LIFETIMEBOUND {
 #if DICAST_HAS_EXCEPTIONS
         return error_.value();
 #else
@@ -259,7 +261,8 @@ private:
     std::optional<Error> error_;
 };
 
-/** Whether the queue has room for a request. True only where it has: a wait that ended, and a failure, are both false. */
+/** Whether the queue has room for a request. True only where it has: a wait that ended, and a failure, are both false.
+ */
 class [[nodiscard]] Room {
 public:
     explicit Room(bool free) noexcept : free_(free) {}
@@ -277,7 +280,8 @@ public:
     /** Why the call failed; empty where it did not. */
     const std::optional<Error> &error() const & noexcept DICAST_LIFETIMEBOUND { return error_; }
     std::optional<Error> error() && noexcept { return error_; }
-    /** Whether there is room. Throws the Error of a call that failed, or ends the program where nothing can be thrown. */
+    /** Whether there is room. Throws the Error of a call that failed, or ends the program where nothing can be thrown.
+     */
     bool value() const {
         if (error_) {
 #if DICAST_HAS_EXCEPTIONS

@@ -17,8 +17,8 @@
 #include "../dicast.h"
 
 /*
- * Marks what points into an object. Clang and MSVC then warn where the result outlives the object. Every compiler refuses
- * the plain case: a function that returns text or pointers into its object cannot be called on a temporary.
+ * Marks what points into an object. Clang and MSVC then warn where the result outlives the object. Every compiler
+ * refuses the plain case: a function that returns text or pointers into its object cannot be called on a temporary.
  */
 #if defined(__has_cpp_attribute)
 #if __has_cpp_attribute(clang::lifetimebound)
@@ -90,7 +90,8 @@ T sized() noexcept {
     return value;
 }
 
-/** Any duration in whole milliseconds, rounded up: 0 for a negative one or NaN, the most that there is for a huge one. */
+/** Any duration in whole milliseconds, rounded up: 0 for a negative one or NaN, the most that there is for a huge one.
+ */
 template <class Rep, class Period>
 std::uint64_t milliseconds(std::chrono::duration<Rep, Period> time) noexcept {
     // Floating point cannot overflow where hours become milliseconds.
@@ -114,7 +115,8 @@ inline std::string_view name(Status status) noexcept {
     return detail::view(dicast_status_name(static_cast<std::int32_t>(status)));
 }
 
-/** Whether errors of this status may be gone when the same request is sent again; Error::is_retryable answers for one. */
+/** Whether errors of this status may be gone when the same request is sent again; Error::is_retryable answers for one.
+ */
 inline bool is_retryable(Status status) noexcept {
     return dicast_status_is_retryable(static_cast<std::int32_t>(status));
 }

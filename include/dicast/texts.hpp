@@ -15,8 +15,8 @@ namespace dicast::detail {
 /**
  * A copy of a range of texts, as dicast.h takes them.
  *
- * The texts are copied because a range may make each of them on the fly: what it gave for one place may be gone when it is
- * asked for the next. One pass is made over the range.
+ * The texts are copied because a range may make each of them on the fly: what it gave for one place may be gone when it
+ * is asked for the next. One pass is made over the range.
  */
 class Texts {
 public:
@@ -41,9 +41,9 @@ public:
 private:
     template <class Text>
     void add(const Text &text) {
-        static_assert(std::is_convertible_v<const Text &, std::string_view> ||
-                          std::is_convertible_v<const Text &, std::string>,
-                      "a range of texts is needed, such as std::vector<std::string>");
+        static_assert(
+            std::is_convertible_v<const Text &, std::string_view> || std::is_convertible_v<const Text &, std::string>,
+            "a range of texts is needed, such as std::vector<std::string>");
         if constexpr (std::is_convertible_v<const Text &, std::string_view>) {
             bytes_ += static_cast<std::string_view>(text);
         } else {

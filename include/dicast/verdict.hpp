@@ -83,8 +83,8 @@ struct Timing {
  * A complete verdict: every response has a score on the scale and a place in the ranking.
  *
  * Responses are counted from 0 in the order of the request, places from 0, the best. A getter takes well under a
- * microsecond and allocates nothing, unless it returns a vector. A verdict never changes: any number of threads may read
- * it.
+ * microsecond and allocates nothing, unless it returns a vector. A verdict never changes: any number of threads may
+ * read it.
  *
  * Texts, notes and distributions point into the verdict. What returns them cannot be called on a temporary: give the
  * verdict a name first. `for (const auto &scored : judge.judge(request))` is fine.
@@ -137,7 +137,7 @@ public:
     /** The index of the response at `place`; `none` out of range. */
     std::size_t ranked(std::size_t place) const noexcept { return dicast_verdict_ranked(get(), place); }
     /** All names, the best first. */
-    std::vector<std::string_view> ranking() const & DICAST_LIFETIMEBOUND {
+    std::vector<std::string_view> ranking() const &DICAST_LIFETIMEBOUND {
         std::vector<std::string_view> names(size());
         for (std::size_t place = 0; place < names.size(); ++place) {
             names[place] = name(ranked(place));
@@ -198,12 +198,12 @@ public:
     std::string_view json() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_verdict_json(get())); }
     std::string_view json() const && = delete;
     /** What had to be repaired to read the verdict. */
-    std::vector<Note> repairs() const & DICAST_LIFETIMEBOUND {
+    std::vector<Note> repairs() const &DICAST_LIFETIMEBOUND {
         return notes(dicast_verdict_repair_count, dicast_verdict_repair, dicast_verdict_repair_detail);
     }
     std::vector<Note> repairs() const && = delete;
     /** What a reader of the verdict should know, such as `inconsistent_ranking` or `ties`. */
-    std::vector<Note> flags() const & DICAST_LIFETIMEBOUND {
+    std::vector<Note> flags() const &DICAST_LIFETIMEBOUND {
         return notes(dicast_verdict_flag_count, dicast_verdict_flag, dicast_verdict_flag_detail);
     }
     std::vector<Note> flags() const && = delete;

@@ -13,12 +13,12 @@
 
 #include "dicast.h"
 
-#define CHECK(condition)                                                              \
-    do {                                                                              \
-        if (!(condition)) {                                                           \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);   \
-            _exit(1);                                                                 \
-        }                                                                             \
+#define CHECK(condition)                                                            \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+            _exit(1);                                                               \
+        }                                                                           \
     } while (0)
 
 #define UNUSED(x) (void)(x)
@@ -42,25 +42,25 @@ static inline void ok_at(int32_t status, dicast_error *error, const char *file, 
 }
 
 /* OK(error, call): the call gives DICAST_OK and no error. */
-#define OK(error, call)                                                                                \
-    do {                                                                                               \
-        int32_t status_ = (call);                                                                      \
-        ok_at(status_, error, __FILE__, __LINE__);                                                     \
+#define OK(error, call)                            \
+    do {                                           \
+        int32_t status_ = (call);                  \
+        ok_at(status_, error, __FILE__, __LINE__); \
     } while (0)
 
 /* FAILS(code, error, call): the call gives the code and an error that says the same; the error is freed. */
-#define FAILS(wanted, error, call)                                                                     \
-    do {                                                                                               \
-        int32_t status_ = (call);                                                                      \
-        if (status_ != (wanted)) {                                                                     \
-            fprintf(stderr, "%s:%d: status %d, not %d: %s\n", __FILE__, __LINE__, (int)status_,        \
-                    (int)(wanted), error ? dicast_error_message(error).data : "no error object");      \
-            _exit(1);                                                                                  \
-        }                                                                                              \
-        CHECK((error) != NULL && dicast_error_code(error) == (wanted));                                \
-        CHECK(dicast_error_message(error).len > 0);                                                    \
-        dicast_error_free(error);                                                                      \
-        (error) = NULL;                                                                                \
+#define FAILS(wanted, error, call)                                                                             \
+    do {                                                                                                       \
+        int32_t status_ = (call);                                                                              \
+        if (status_ != (wanted)) {                                                                             \
+            fprintf(stderr, "%s:%d: status %d, not %d: %s\n", __FILE__, __LINE__, (int)status_, (int)(wanted), \
+                    error ? dicast_error_message(error).data : "no error object");                             \
+            _exit(1);                                                                                          \
+        }                                                                                                      \
+        CHECK((error) != NULL && dicast_error_code(error) == (wanted));                                        \
+        CHECK(dicast_error_message(error).len > 0);                                                            \
+        dicast_error_free(error);                                                                              \
+        (error) = NULL;                                                                                        \
     } while (0)
 
 /* The configuration of the model in argv[1], with more of it in JSON. */
@@ -84,9 +84,9 @@ static inline void add(dicast_request *request, const char *name, const char *te
 #define SHORT_TEXT "Build small projects."
 #define MIDDLE_TEXT \
     "Read the official tutorial first. Then build a small project every week, and ask for reviews of your code."
-#define LONG_TEXT                                                                                                       \
-    "There are many things that one should consider before one begins. First of all, a course gives an order to what "  \
-    "is to be learned. Then there are books, of which some are good and some are not. After that come projects, in "    \
+#define LONG_TEXT                                                                                                      \
+    "There are many things that one should consider before one begins. First of all, a course gives an order to what " \
+    "is to be learned. Then there are books, of which some are good and some are not. After that come projects, in "   \
     "which all of this is put to use, and finally the long years of practice that nobody can do without."
 
 static inline dicast_request *make_request(const char *principle) {

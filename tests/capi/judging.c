@@ -74,14 +74,16 @@ static void judge_one(const dicast_judge *judge) {
     dicast_request_free(request);
     dicast_verdict_free(other);
 
-    OK(error, dicast_request_from_json(S("{\"principle\": \"" LONGER "\", \"prompt\": \"How?\", \"responses\": "
-                                         "{\"a\\u0000b\": \"Just start.\", \"\": \"First one reads a long book and then "
-                                         "one thinks about it for a while, and then one starts.\"}}"),
-                                       &request, &error));
+    OK(error,
+       dicast_request_from_json(S("{\"principle\": \"" LONGER "\", \"prompt\": \"How?\", \"responses\": "
+                                  "{\"a\\u0000b\": \"Just start.\", \"\": \"First one reads a long book and then "
+                                  "one thinks about it for a while, and then one starts.\"}}"),
+                                &request, &error));
     OK(error, dicast_judge_judge(judge, request, &other, &error));
     CHECK(dicast_verdict_name(other, 0).len == 3 && memcmp(dicast_verdict_name(other, 0).data, "a\0b", 4) == 0);
     CHECK(dicast_verdict_name(other, 1).len == 0 && dicast_verdict_name(other, 1).data != NULL);
-    CHECK(dicast_verdict_find(other, (dicast_str){"a\0b", 3}) == 0 && dicast_verdict_find(other, (dicast_str){0, 0}) == 1);
+    CHECK(dicast_verdict_find(other, (dicast_str){"a\0b", 3}) == 0 &&
+          dicast_verdict_find(other, (dicast_str){0, 0}) == 1);
     dicast_request_free(request);
     dicast_verdict_free(other);
     dicast_verdict_free(verdict);
@@ -100,7 +102,8 @@ static void judge_batch(const dicast_judge *judge) {
     OK(error, dicast_judge_batch(judge, requests, 3, verdicts, statuses, errors, &error));
     CHECK(statuses[0] == DICAST_OK && statuses[1] == DICAST_INVALID_REQUEST && statuses[2] == DICAST_OK);
     CHECK(verdicts[1] == NULL && errors[0] == NULL && errors[2] == NULL);
-    CHECK(dicast_error_code(errors[1]) == DICAST_INVALID_REQUEST && is(dicast_error_name(errors[1]), "invalid_request"));
+    CHECK(dicast_error_code(errors[1]) == DICAST_INVALID_REQUEST &&
+          is(dicast_error_name(errors[1]), "invalid_request"));
     CHECK(!dicast_error_is_retryable(errors[1]) && !dicast_error_has_partial(errors[1]));
     CHECK(dicast_verdict_ranked(verdicts[0], 0) == 0 && dicast_verdict_ranked(verdicts[2], 0) == 2);
     dicast_verdict_free(verdicts[0]);

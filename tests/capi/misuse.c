@@ -45,7 +45,8 @@ static void texts(void) {
     FAILS(DICAST_INVALID_REQUEST, error, dicast_request_from_json(none, &request, &error));
     FAILS(DICAST_INVALID_CONFIG, error, dicast_judge_open(bad, NULL, &judge, &error));
     FAILS(DICAST_INVALID_CONFIG, error, dicast_judge_open(none, NULL, &judge, &error));
-    FAILS(DICAST_INVALID_CONFIG, error, dicast_judge_open((dicast_str){"{\"model\":\0\"x\"}", 14}, NULL, &judge, &error));
+    FAILS(DICAST_INVALID_CONFIG, error,
+          dicast_judge_open((dicast_str){"{\"model\":\0\"x\"}", 14}, NULL, &judge, &error));
     CHECK(request == NULL && judge == NULL);
     /* Nobody has to take an error. */
     CHECK(dicast_request_new(bad, S("x"), &request, NULL) == DICAST_INVALID_REQUEST);
@@ -53,7 +54,8 @@ static void texts(void) {
 
 /* Counts that no array can have are refused before anything is written: these arrays are short. */
 static void counts(void) {
-    const size_t absurd[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 4, SIZE_MAX / 8, SIZE_MAX / 16, (size_t)1 << 40, (1 << 24) + 1};
+    const size_t absurd[] = {SIZE_MAX,      SIZE_MAX / 2,    SIZE_MAX / 4, SIZE_MAX / 8,
+                             SIZE_MAX / 16, (size_t)1 << 40, (1 << 24) + 1};
     dicast_error *error = NULL, *errors[1] = {NULL};
     dicast_aliases *aliases = NULL;
     dicast_verdict *verdicts[1] = {NULL};
@@ -75,8 +77,7 @@ static void counts(void) {
               dicast_judge_rewards(NULL, S("p"), S("q"), texts, n, NULL, NULL, seen, &error));
         FAILS(DICAST_INVALID_ARGUMENT, error,
               dicast_judge_rewards_groups(NULL, groups, 1, NULL, rewards, seen, n, errors, &error));
-        FAILS(DICAST_INVALID_ARGUMENT, error,
-              dicast_judge_batch(NULL, requests, n, verdicts, seen, errors, &error));
+        FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_batch(NULL, requests, n, verdicts, seen, errors, &error));
         FAILS(DICAST_INVALID_ARGUMENT, error, dicast_aliases_mask(texts, n, S("m"), 0, 0, &aliases, &error));
         FAILS(DICAST_INVALID_ARGUMENT, error, dicast_aliases_of(texts, texts, n, &aliases, &error));
         CHECK(rewards[0] == 1 && seen[0] == 7 && errors[0] == NULL && verdicts[0] == NULL && aliases == NULL);

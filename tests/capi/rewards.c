@@ -62,7 +62,8 @@ static void one_prompt(const dicast_judge *judge, const dicast_str *texts) {
     options.options_json = S("{\"guided\": false, \"mask\": \"given\"}");
     options.reward = DICAST_REWARD_EXPECTED;
     reset(rewards, statuses, N);
-    CHECK(dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, &options, rewards, statuses, &error) != DICAST_OK);
+    CHECK(dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, &options, rewards, statuses, &error) !=
+          DICAST_OK);
     CHECK(all_nan(rewards, statuses, N, dicast_error_code(error)));
     dicast_error_free(error);
 }
@@ -73,11 +74,11 @@ static void failures(const dicast_judge *judge, const dicast_str *texts) {
     dicast_str bad[N];
     double rewards[N];
     int32_t statuses[N];
-#define EXPECT(code, call)                             \
-    do {                                               \
-        reset(rewards, statuses, N);                   \
-        FAILS(code, error, call);                      \
-        CHECK(all_nan(rewards, statuses, N, code));    \
+#define EXPECT(code, call)                          \
+    do {                                            \
+        reset(rewards, statuses, N);                \
+        FAILS(code, error, call);                   \
+        CHECK(all_nan(rewards, statuses, N, code)); \
     } while (0)
     memcpy(bad, texts, sizeof bad);
     bad[1].data = "\xff";

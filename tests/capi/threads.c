@@ -45,7 +45,8 @@ static void *work(void *data) {
         int32_t statuses[2];
         texts[0] = S(SHORT_TEXT);
         texts[1] = S(LONG_TEXT);
-        OK(error, dicast_judge_rewards(shared->judge, S(SHORTER), S("How?"), texts, 2, NULL, rewards, statuses, &error));
+        OK(error,
+           dicast_judge_rewards(shared->judge, S(SHORTER), S("How?"), texts, 2, NULL, rewards, statuses, &error));
         CHECK(rewards[0] > rewards[1]);
     }
     return NULL;

@@ -16,7 +16,8 @@ using dicast::Status;
 
 template <class... Types>
 constexpr bool owning = ((std::is_nothrow_move_constructible_v<Types> && std::is_nothrow_move_assignable_v<Types> &&
-                          !std::is_copy_constructible_v<Types> && !std::is_copy_assignable_v<Types>)&&...);
+                          !std::is_copy_constructible_v<Types> && !std::is_copy_assignable_v<Types>) &&
+                         ...);
 static_assert(owning<dicast::Judge, dicast::Request, dicast::Verdict, dicast::Ticket, dicast::CallbackTicket,
                      dicast::Profile, dicast::Aliases, dicast::Prompt>);
 static_assert(std::is_nothrow_copy_constructible_v<dicast::Error> && std::is_nothrow_copy_assignable_v<dicast::Error>);
@@ -95,7 +96,8 @@ void settings_by_name() {
     const std::string json = config.to_json();
     for (const std::string_view part :
          {R"("local":{"threads":2,"gpu_layers":0})", R"("max_queue":7)", R"("device_ids":[1,0])", R"("mask":"given")",
-          R"("options":{"temperature":0.5,"timeout_ms":3000,"mask":"given"})", R"("clamp":true)", R"("profile":null)"}) {
+          R"("options":{"temperature":0.5,"timeout_ms":3000,"mask":"given"})", R"("clamp":true)",
+          R"("profile":null)"}) {
         CHECK(json.find(part) != std::string::npos);
     }
     CHECK(dicast::Judge::try_open(config).status() == Status::model_not_found);

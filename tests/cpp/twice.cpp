@@ -1,6 +1,8 @@
 // The header in two files of one program, in each of them twice.
+// clang-format off
 #include "dicast.hpp"
 #include "dicast.hpp"
+// clang-format on
 
 dicast::Request make();
 

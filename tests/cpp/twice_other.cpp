@@ -1,6 +1,8 @@
 // See twice.cpp.
+// clang-format off
 #include "dicast.hpp"
 #include "dicast.hpp"
+// clang-format on
 
 dicast::Request make();
 
