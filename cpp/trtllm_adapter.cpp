@@ -1,3 +1,9 @@
+#include "trtllm_internal.h"
+
+#include "tensorrt_llm/common/tllmException.h"
+#include "tensorrt_llm/executor/executor.h"
+#include "tensorrt_llm/plugins/api/tllmPlugin.h"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -11,11 +17,6 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-
-#include "tensorrt_llm/common/tllmException.h"
-#include "tensorrt_llm/executor/executor.h"
-#include "tensorrt_llm/plugins/api/tllmPlugin.h"
-#include "trtllm_internal.h"
 
 // Only the stand-in that the tests run against defines it.
 extern "C" char const *dicast_trtllm_standin() noexcept __attribute__((weak));

@@ -5,10 +5,10 @@
 // the C++ ABI of the vendor's library need not be the one that the rest of the program was built with.
 #pragma once
 
+#include "rust/cxx.h"
+
 #include <cstdint>
 #include <memory>
-
-#include "rust/cxx.h"
 
 namespace dicast::trtllm {
 

@@ -1,13 +1,14 @@
 // What the two halves of the adapter share. No type of the vendor's is complete here.
 #pragma once
 
+#include "trtllm_adapter.h"
+
+#include "dicast/src/engine/trtllm/bridge.rs.h"
+
 #include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <vector>
-
-#include "dicast/src/engine/trtllm/bridge.rs.h"
-#include "trtllm_adapter.h"
 
 namespace tensorrt_llm::executor {
 class Response;

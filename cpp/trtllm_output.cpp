@@ -1,3 +1,7 @@
+#include "trtllm_internal.h"
+
+#include "tensorrt_llm/executor/executor.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -6,9 +10,6 @@
 #include <optional>
 #include <stdexcept>
 #include <utility>
-
-#include "tensorrt_llm/executor/executor.h"
-#include "trtllm_internal.h"
 
 namespace dicast::trtllm {
 

@@ -16,10 +16,11 @@ pub const DICAST_MASK_GIVEN: u32 = 1;
 /// The names themselves in the order given.
 pub const DICAST_MASK_OFF: u32 = 2;
 
-/// How responses are shown to a judge, and the way back. Places count in the order shown, from 0.
+/// Which response the judge sees under which name. Places are numbered from 0 in the order in which the judge sees the
+/// responses.
 ///
-/// Owned by whoever made it, until dicast_aliases_free; its texts live as long as it does. Never changes: any number of
-/// threads may read it at once.
+/// You own it, until dicast_aliases_free; its texts live as long as it does. It never changes: any number of threads may
+/// read it at once.
 pub struct dicast_aliases {
     map: AliasMap,
     shown: Vec<Text>,
@@ -51,10 +52,11 @@ unsafe fn names_of(names: *const dicast_str, count: usize, what: &str) -> Result
     names.iter().enumerate().map(text).collect()
 }
 
-/// Masks `count` names, in the order of the request: `prefix` and a number from 1, such as `model-1`, stands for each, in
-/// the order that `mode` (DICAST_MASK_SHUFFLE, …) says. `seed` counts for the shuffle alone; 42 is the reference system's.
+/// Masks `count` names, given in the order of the request. Each gets an alias of `prefix` and a number from 1, such as
+/// `model-1`, in the order that `mode` (DICAST_MASK_SHUFFLE, …) sets. Only the shuffle uses `seed`; the reference system's
+/// is 42.
 ///
-/// On success `*aliases` is the caller's. DICAST_INVALID_REQUEST where there are no names or one is given twice.
+/// On success you own `*aliases`. DICAST_INVALID_REQUEST if there are no names or one is given twice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_aliases_mask(
     names: *const dicast_str,
@@ -82,10 +84,10 @@ pub unsafe extern "C" fn dicast_aliases_mask(
     })
 }
 
-/// The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` the one that
-/// it stood for. Where nothing was hidden, give the same array twice.
+/// The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` the real name.
+/// If no name was hidden, pass the same array twice.
 ///
-/// On success `*aliases` is the caller's. DICAST_INVALID_REQUEST where there are no names or one is given twice.
+/// On success you own `*aliases`. DICAST_INVALID_REQUEST if there are no names or one is given twice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_aliases_of(
     shown: *const dicast_str,
@@ -118,7 +120,7 @@ pub extern "C" fn dicast_aliases_shown(aliases: Option<&dicast_aliases>, place: 
     boundary!(else dicast_str::NONE; { Some(aliases?.shown.get(place)?.view()) })
 }
 
-/// The caller's name of the response shown at `place`; `data` is NULL out of range.
+/// Your name of the response shown at `place`; `data` is NULL out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_aliases_name(aliases: Option<&dicast_aliases>, place: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(aliases?.names.get(place)?.view()) })
@@ -133,7 +135,7 @@ pub extern "C" fn dicast_aliases_index(aliases: Option<&dicast_aliases>, place: 
     })
 }
 
-/// Frees aliases. NULL is fine.
+/// Frees aliases. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_aliases_free(aliases: Option<Box<dicast_aliases>>) {
     boundary!(else (); {

@@ -15,8 +15,8 @@ pub(super) type Out<'a, T> = Option<&'a mut MaybeUninit<*mut T>>;
 
 /// The body of an export.
 ///
-/// `boundary!(error; { … Ok(()) })` gives a status, and the error object where the caller wants one.
-/// `boundary!(else value; { … Some(value) })` gives a value, the one named where there is none or the body panics.
+/// `boundary!(error; { … Ok(()) })` returns a status, and writes the error object if the caller takes it.
+/// `boundary!(else value; { … Some(value) })` returns the body's value, or `value` on `None` and on a panic.
 macro_rules! boundary {
     (else $default:expr; $body:block) => {
         $crate::capi::boundary::value($default, || $body)
@@ -27,7 +27,7 @@ macro_rules! boundary {
 }
 
 thread_local! {
-    /// How many boundaries this thread is inside of.
+    /// How many boundaries this thread is in.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Where the last panic on this thread happened.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
@@ -66,7 +66,7 @@ fn defect(panic: &(dyn Any + Send)) -> Error {
     Error::new(ErrorKind::Internal, format!("a defect of Dicast: {} at {place}", text.unwrap_or("a panic")))
 }
 
-/// The status of `body`, with its error given to the caller where the caller wants it.
+/// The status of `body`. The error object is made only if the caller takes it.
 pub(super) fn status<T: Into<Status>>(error: Out<'_, dicast_error>, body: impl FnOnce() -> Result<T>) -> i32 {
     let (status, object) = match catch(body) {
         Ok(done) => (done.into().0, std::ptr::null_mut()),
@@ -87,7 +87,7 @@ pub(super) fn value<T>(default: T, body: impl FnOnce() -> Option<T>) -> T {
     catch(|| Ok(body())).ok().flatten().unwrap_or(default)
 }
 
-/// What a call that worked gives back: 0, but for a wait that ended before what it waited for.
+/// The status of a call that worked: 0, or "pending" for a wait whose time was over.
 pub(super) struct Status(pub(super) i32);
 
 impl From<()> for Status {

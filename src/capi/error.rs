@@ -6,10 +6,10 @@ use super::status::DICAST_OK;
 use super::text::{Text, dicast_str};
 use crate::error::{Error, PartialVerdict};
 
-/// What went wrong: a code, a message for people, and what could be read of an incomplete verdict.
+/// What went wrong: a code, a message for people, and the parts of an incomplete verdict that could be read.
 ///
-/// Owned by whoever received it, until dicast_error_free. Never changes: any number of threads may read it at once. All
-/// text and numbers of it live as long as it does.
+/// The receiver owns it, until dicast_error_free. It never changes: any number of threads may read it at once. Its texts
+/// live as long as it does.
 pub struct dicast_error {
     error: Error,
     message: Text,
@@ -54,7 +54,7 @@ impl dicast_error {
     }
 }
 
-/// Frees an error. NULL is fine.
+/// Frees an error. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_free(error: Option<Box<dicast_error>>) {
     boundary!(else (); {
@@ -88,32 +88,32 @@ pub extern "C" fn dicast_error_is_retryable(error: Option<&dicast_error>) -> boo
     boundary!(else false; { Some(error?.error.is_retryable()) })
 }
 
-/// Whether something of an incomplete verdict was kept: its text at least.
+/// Whether parts of an incomplete verdict were kept: at least its text.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_has_partial(error: Option<&dicast_error>) -> bool {
     boundary!(else false; { Some(error?.partial.is_some()) })
 }
 
-/// Number of scores that could be read: that of the responses, or 0, since one that cannot be trusted spoils them all.
-/// They are not a verdict: the judge did not finish it.
+/// Number of scores that could be read: one for each response, or 0. One doubtful score discards all scores. These scores
+/// are no verdict: the judge did not finish it.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_count(error: Option<&dicast_error>) -> usize {
     boundary!(else 0; { Some(error?.partial_scores().len()) })
 }
 
-/// The name of the response at `index`, counted as in the request.
+/// The name of the response at `index`, in the order of the request.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_name(error: Option<&dicast_error>, index: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(error?.partial.as_ref()?.names.get(index)?.view()) })
 }
 
-/// The score that was read for the response at `index`; NaN where there is none.
+/// The score that was read for the response at `index`; NaN if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_score(error: Option<&dicast_error>, index: usize) -> f64 {
     boundary!(else f64::NAN; { error?.partial_scores().get(index).map(|(_, score)| *score) })
 }
 
-/// The name at `place` of the ranking, 0 the best, where the ranking alone could be read; else `data` is NULL.
+/// The name at `place` of the ranking, 0 the best, if only the ranking could be read; otherwise `data` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_ranked(error: Option<&dicast_error>, place: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(error?.partial.as_ref()?.ranking.get(place)?.view()) })
@@ -125,14 +125,14 @@ pub extern "C" fn dicast_error_partial_reasoning(error: Option<&dicast_error>) -
     boundary!(else dicast_str::NONE; { Some(error?.partial.as_ref()?.reasoning.view()) })
 }
 
-/// The judge's whole output as it came.
+/// The whole output of the judge, unchanged.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_raw(error: Option<&dicast_error>) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(error?.partial.as_ref()?.raw.view()) })
 }
 
-/// The whole error as JSON: `{"error": {"kind", "message", "retryable", "partial"?: {"scores", "ranking", "reasoning", "raw"}}}`. Made
-/// when it is first asked for.
+/// The whole error as JSON: `{"error": {"kind", "message", "retryable", "partial"?}}`, where `partial` is
+/// `{"scores", "ranking", "reasoning", "raw"}`. Made on the first call. Empty text for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_json(error: Option<&dicast_error>) -> dicast_str {
     boundary!(else dicast_str::of(c""); {

@@ -21,9 +21,9 @@ use crate::prompt::profile::Scale;
 
 /// An opened model with its profile.
 ///
-/// Any number of threads may use one judge at once; any number of judges may be open. Owned by whoever opened it, until
-/// dicast_judge_free. A judge belongs to the process that opened it: after fork, in the child, every call with it or with
-/// its tickets is DICAST_CLOSED, and freeing it there frees nothing, but is safe.
+/// Any number of threads may use one judge at once, and any number of judges may be open. You own it, until
+/// dicast_judge_free. A judge belongs to the process that opened it. After fork, in the child, every call with it or with
+/// its tickets is DICAST_CLOSED; freeing it there is safe and releases nothing.
 pub struct dicast_judge {
     judge: ManuallyDrop<Judge>,
     process: Process,
@@ -65,8 +65,8 @@ impl dicast_judge {
         Box::new(Self { judge: ManuallyDrop::new(judge), process: Process::current(), id, engine, profile })
     }
 
-    /// The judge, in the process that opened it. Before anything of it is touched: a thread that the child does not have
-    /// may have held any lock of it.
+    /// The judge, in the process that opened it. Checked before the judge is touched: in a child process its locks may be
+    /// held by threads that are not there.
     pub(super) fn get(&self) -> Result<&Judge> {
         self.process.check()?;
         Ok(&self.judge)
@@ -100,7 +100,7 @@ impl Drop for dicast_judge {
 /// `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings of the
 /// command line's `--config`; an unknown key is an error. `options` may be NULL.
 ///
-/// On success `*judge` is the caller's. Else nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
+/// On success you own `*judge`. On failure nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
 /// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_open(
@@ -119,10 +119,10 @@ pub unsafe extern "C" fn dicast_judge_open(
     })
 }
 
-/// Ends what is pending, and everything that is asked later, with DICAST_CLOSED, and unloads the model. For programs in
-/// which other threads may still be about to use the judge: close it, wait for them, free it. Closing twice is fine.
+/// Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls are DICAST_CLOSED too. Use it when
+/// other threads may still use the judge: close it, join them, free it. Closing twice does no harm.
 ///
-/// Waits for the step that the engine is computing, not for callbacks.
+/// Waits until the engine has finished its current step. Does not wait for callbacks.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_close(
     judge: Option<&dicast_judge>,
@@ -134,12 +134,12 @@ pub extern "C" fn dicast_judge_close(
     })
 }
 
-/// Closes a judge and frees it. NULL is fine. No other thread may be inside of a call with this judge, or begin one; calls
-/// with its tickets, verdicts and errors are fine, then and later.
+/// Closes a judge and frees it. NULL does nothing. Requires that no other thread is using the judge; its tickets, verdicts
+/// and errors may be used meanwhile and later.
 ///
-/// Judgments that are pending end as DICAST_CLOSED, those with a callback by calling it; when this returns, all callbacks
-/// of the judge have returned and none will come. In one of its own callbacks a judge may be freed too: then this returns
-/// at once, and the callbacks that are left come after that one.
+/// Pending judgments end as DICAST_CLOSED; their callbacks are called. When this returns, all callbacks of the judge have
+/// returned and no more will come. A callback may free its own judge: this then returns at once, and the remaining
+/// callbacks come after that one.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_free(judge: Option<Box<dicast_judge>>) {
     boundary!(else (); {
@@ -151,7 +151,7 @@ pub extern "C" fn dicast_judge_free(judge: Option<Box<dicast_judge>>) {
 /// Judges one request and waits for the verdict. Where the queue is full it first waits for room; the deadline of the
 /// request (`timeout_ms`) covers both waits.
 ///
-/// On success `*verdict` is the caller's. In a callback this works, and holds up the callbacks after it.
+/// On success you own `*verdict`. A callback may call this too; later callbacks then wait for it.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_judge(
     judge: Option<&dicast_judge>,
@@ -168,14 +168,13 @@ pub extern "C" fn dicast_judge_judge(
     })
 }
 
-/// Judges `count` requests at once and waits for all of them. Where they are more than the queue takes, the rest waits for
-/// room.
+/// Judges `count` requests at once and waits for all of them. Requests that do not fit the queue wait for room.
 ///
-/// The arrays have `count` entries, in one order. Of each request either `verdicts[i]` is the caller's and `statuses[i]`
-/// is DICAST_OK, or `verdicts[i]` is NULL, `statuses[i]` says why, and `errors[i]`, which is NULL otherwise, is the
-/// caller's. `errors` may be NULL.
+/// The arrays have `count` entries, in one order. If request i was judged, `statuses[i]` is DICAST_OK, you own
+/// `verdicts[i]`, and `errors[i]` is NULL. If it failed, `statuses[i]` says why, `verdicts[i]` is NULL, and you own
+/// `errors[i]`. `errors` may be NULL.
 ///
-/// DICAST_OK says that the call was made, not that every judgment worked. Else no array was written to.
+/// DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status no array was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_batch(
     judge: Option<&dicast_judge>,
@@ -241,7 +240,7 @@ pub extern "C" fn dicast_judge_wait_for_room(
     })
 }
 
-/// What the judge is. Written to `*info`, whose `struct_size` is set by the caller.
+/// Properties of the judge. Set `info->struct_size` before the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_info(
     judge: Option<&dicast_judge>,
@@ -267,7 +266,7 @@ pub unsafe extern "C" fn dicast_judge_info(
     })
 }
 
-/// Counters of the judge. Written to `*stats`, whose `struct_size` is set by the caller.
+/// Counters of the judge. Set `stats->struct_size` before the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_stats(
     judge: Option<&dicast_judge>,
@@ -301,7 +300,7 @@ pub extern "C" fn dicast_judge_engine(judge: Option<&dicast_judge>) -> dicast_st
     boundary!(else dicast_str::NONE; { Some(judge?.engine.view()) })
 }
 
-/// The profile that the judge goes by, as JSON that dicast_profile_from_json reads. Lives as long as the judge.
+/// The profile of the judge, as JSON that dicast_profile_from_json reads. Lives as long as the judge.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_profile_json(judge: Option<&dicast_judge>) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(judge?.profile.view()) })

@@ -17,25 +17,25 @@ pub const DICAST_LOG_INFO: u32 = 3;
 /// Level of a log line: every judgment.
 pub const DICAST_LOG_DEBUG: u32 = 4;
 
-/// Takes one line of a judge's log, without a line end. `line` lives as long as the call.
+/// Takes one line of a judge's log, without a line end. `line` is valid only during the call.
 ///
-/// Called from any thread, also from several at once, from dicast_judge_open on until dicast_judge_free has returned. It
-/// must return quickly, must not call any function with this judge or its tickets, and must not throw or jump out.
+/// Any thread may call it, also several at once, from the start of dicast_judge_open until dicast_judge_free has returned.
+/// It must return quickly. It must not call a function with this judge or its tickets, and must not throw or longjmp.
 pub type dicast_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, line: dicast_str)>;
 
-/// How a judge is opened, besides its configuration. Zero everything, then set `struct_size`.
+/// Options of dicast_judge_open besides the configuration. Zero everything, then set `struct_size`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dicast_open_options {
     /// sizeof(dicast_open_options).
     pub struct_size: usize,
-    /// Where the log of this judge goes; NULL for nowhere. The library itself never prints.
+    /// Receives the log of this judge; NULL for no log. The library itself never prints.
     pub log: dicast_log_callback,
-    /// Given to `log` as it is.
+    /// Passed to `log` unchanged.
     pub log_user_data: *mut c_void,
-    /// The last level that is wanted: DICAST_LOG_ERROR to DICAST_LOG_DEBUG. 0 is DICAST_LOG_INFO.
+    /// The least important level to log: DICAST_LOG_ERROR to DICAST_LOG_DEBUG. 0 means DICAST_LOG_INFO.
     pub log_level: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
 }
 

@@ -1,10 +1,10 @@
 //! The C interface, `include/dicast.h`: one file per C type. The conventions are those of `docs/embedding.md`.
 //!
-//! Every export is one `boundary!`: what panics inside comes out as an error. Handles are boxes, so that Rust's types
-//! say who owns what: `Option<&T>` is a handle that is lent and may be null, `Option<Box<T>>` one that is given away. That
-//! such a pointer is what it says is the caller's part of the contract, as of every C interface.
+//! Every export is one `boundary!`, which turns a panic into an error. Handles are boxes, so Rust's types say who owns
+//! them: `Option<&T>` is a borrowed handle that may be null, `Option<Box<T>>` one that is handed over. That a pointer is
+//! valid is the caller's part of the contract, as in every C interface.
 //!
-//! Rust programs have [`Judge`](crate::Judge); only [`dicast_judge::new`] is for them: it hands a judge on to C code.
+//! Rust programs have [`Judge`](crate::Judge); only [`dicast_judge::new`] is for them: it hands a judge to C code.
 
 #![expect(non_camel_case_types, reason = "the names of the C interface")]
 #![expect(clippy::doc_markdown, reason = "the comments are those of the C header")]

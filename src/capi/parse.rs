@@ -13,13 +13,13 @@ use crate::error::{Error, ErrorKind};
 use crate::prompt::profile::Profile;
 use crate::verdict;
 
-/// Reads a verdict out of a judge's whole output, for programs with an engine of their own.
+/// Reads a verdict from the whole output of a judge, for programs with an engine of their own.
 ///
-/// `aliases` says which names must be scored and ranked. `profile` may be NULL: the built-in one. `policy_json` is the
-/// `verdict` part of a configuration, `{"incomplete": "derive_ranking", "clamp": true}`, or empty: strict. In `text` bytes
-/// that are not UTF-8 are replaced by U+FFFD: a character that was cut is no reason not to read the rest.
+/// `aliases` lists the names that must be scored and ranked. If `profile` is NULL, the built-in one is used. `policy_json`
+/// is the `verdict` part of a configuration, such as `{"incomplete": "derive_ranking", "clamp": true}`; empty text is the
+/// strict default. Bytes of `text` that are not UTF-8 are replaced by U+FFFD, so a character cut at the end does no harm.
 ///
-/// On success `*verdict` is the caller's; it has no expected scores. Any thread, at any time.
+/// On success you own `*verdict`; it has no expected scores. Any thread, at any time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_parse(
     text: dicast_str,

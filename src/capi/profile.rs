@@ -1,4 +1,4 @@
-//! `dicast_profile`: what one judge model needs to be told, for programs with an engine of their own.
+//! `dicast_profile`: how one judge model must be prompted and read, for programs with an engine of their own.
 
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -10,9 +10,9 @@ use crate::error::{ErrorKind, Result};
 use crate::prompt::import::import;
 use crate::prompt::profile::Profile;
 
-/// What one judge model needs to be told: system prompt, message layout, score scale, form of the verdict.
+/// How one judge model must be prompted and read: system prompt, message layout, score scale, form of the verdict.
 ///
-/// Owned by whoever made it, until dicast_profile_free. Never changes: any number of threads may use it at once.
+/// You own it, until dicast_profile_free. It never changes: any number of threads may use it at once.
 pub struct dicast_profile {
     profile: Profile,
     json: Text,
@@ -29,7 +29,7 @@ impl dicast_profile {
     }
 }
 
-/// The profile of a general instruction-following model. On success `*profile` is the caller's.
+/// The profile of a general instruction-following model. On success you own `*profile`.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_profile_builtin(
     profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
@@ -41,7 +41,7 @@ pub extern "C" fn dicast_profile_builtin(
     })
 }
 
-/// Makes a profile from a text and hands it out. A missing place for it is told before a bad text.
+/// Makes a profile from a text and hands it out. A NULL out-pointer is reported before invalid text.
 fn read(
     profile: Option<&mut MaybeUninit<*mut dicast_profile>>,
     text: Result<&str>,
@@ -52,7 +52,7 @@ fn read(
     Ok(())
 }
 
-/// Reads a profile from JSON. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
+/// Reads a profile from JSON. On success you own `*profile`; DICAST_INVALID_PROFILE names what is wrong.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_profile_from_json(
     json: dicast_str,
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn dicast_profile_from_json(
     })
 }
 
-/// Reads a profile from a file. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
+/// Reads a profile from a file. On success you own `*profile`; DICAST_INVALID_PROFILE names what is wrong.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_profile_load(
     path: dicast_str,
@@ -78,12 +78,12 @@ pub unsafe extern "C" fn dicast_profile_load(
     })
 }
 
-/// Makes the profile of RewardAnything: reads the system prompt that its weights were trained with out of the Python
-/// package `rewardanything`, a wheel or a `.py` file at `path`, without running any of it. Save dicast_profile_json
-/// beside the model as `<model without .gguf>.profile.json`, and the judge is opened with it.
+/// Makes the profile of RewardAnything: reads the system prompt of its training from the Python package `rewardanything`, a
+/// wheel or a `.py` file at `path`. No code of it is run. Save dicast_profile_json beside the model as
+/// `<model without .gguf>.profile.json`; dicast_judge_open then uses it.
 ///
-/// On success `*profile` is the caller's. DICAST_IO where the file cannot be read, DICAST_INVALID_PROFILE where it has no
-/// such prompt.
+/// On success you own `*profile`. DICAST_IO if the file cannot be read, DICAST_INVALID_PROFILE if it has no such
+/// prompt.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_profile_import(
     path: dicast_str,
@@ -102,7 +102,7 @@ pub extern "C" fn dicast_profile_json(profile: Option<&dicast_profile>) -> dicas
     boundary!(else dicast_str::NONE; { Some(profile?.json.view()) })
 }
 
-/// Frees a profile. NULL is fine.
+/// Frees a profile. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_profile_free(profile: Option<Box<dicast_profile>>) {
     boundary!(else (); {

@@ -13,17 +13,17 @@ use crate::prompt;
 
 /// The messages that a judge reads for one request, before a chat template, and the aliases of its responses.
 ///
-/// Owned by whoever made it, until dicast_prompt_free; its texts live as long as it does. Never changes: any number of
-/// threads may read it at once.
+/// You own it, until dicast_prompt_free; its texts live as long as it does. It never changes: any number of threads may read
+/// it at once.
 pub struct dicast_prompt {
     messages: Vec<(Text, Text)>,
     aliases: dicast_aliases,
 }
 
-/// Builds the messages of a request as a judge of `profile` was trained to read them. Of the request's options those that
-/// hide the names count (`mask`, `mask_seed`), then those of the profile.
+/// Builds the messages of a request as a judge of `profile` was trained to read them. Of the options only `mask` and
+/// `mask_seed` matter here; the request's go before the profile's.
 ///
-/// On success `*prompt` is the caller's. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE (more than 64 responses, 1 GiB of text).
+/// On success you own `*prompt`. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE (more than 64 responses, 1 GiB of text).
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_prompt_new(
     profile: Option<&dicast_profile>,
@@ -62,13 +62,13 @@ pub extern "C" fn dicast_prompt_content(prompt: Option<&dicast_prompt>, index: u
     boundary!(else dicast_str::NONE; { Some(prompt?.messages.get(index)?.1.view()) })
 }
 
-/// The aliases of the prompt, which dicast_parse needs for the answer. They belong to the prompt: not to be freed.
+/// The aliases of the prompt, which dicast_parse needs to read the answer. They belong to the prompt: do not free them.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_prompt_aliases(prompt: Option<&dicast_prompt>) -> *const dicast_aliases {
     boundary!(else std::ptr::null(); { Some(&raw const prompt?.aliases) })
 }
 
-/// Frees a prompt and its aliases. NULL is fine.
+/// Frees a prompt and its aliases. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_prompt_free(prompt: Option<Box<dicast_prompt>>) {
     boundary!(else (); {

@@ -11,8 +11,8 @@ use crate::request::{JudgeRequest, Response};
 
 /// What is to be judged: a principle, a prompt, responses in order, options.
 ///
-/// Owned by whoever made it, until dicast_request_free. It is copied wherever it is used, never kept: it may be changed,
-/// used again or freed as soon as a call returns. Any number of threads may use one at once while none changes it.
+/// You own it, until dicast_request_free. The library copies it and does not keep it: you may change it, use it again or
+/// free it as soon as a call returns. Any number of threads may use one request at once while none changes it.
 pub struct dicast_request(JudgeRequest);
 
 impl dicast_request {
@@ -23,7 +23,7 @@ impl dicast_request {
 
 /// Makes a request without responses: the principle to judge by, in plain language, and what the responses respond to.
 ///
-/// On success `*request` is the caller's. DICAST_INVALID_REQUEST where a text is not UTF-8.
+/// On success you own `*request`. DICAST_INVALID_REQUEST if a text is not UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_request_new(
     principle: dicast_str,
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn dicast_request_new(
 /// Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "mask_responses"?, "options"?}`. The
 /// order of the responses is kept.
 ///
-/// On success `*request` is the caller's. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
+/// On success you own `*request`. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_request_from_json(
     json: dicast_str,
@@ -62,10 +62,10 @@ pub unsafe extern "C" fn dicast_request_from_json(
     })
 }
 
-/// Adds a response. `name` is the caller's word for it, unique within the request, which is found when it is judged; the
-/// judge does not see it. Either text may be empty.
+/// Adds a response. `name` is your name for it and must be unique within the request; this is checked when the request is
+/// judged. The judge does not see the name. Either text may be empty.
 ///
-/// DICAST_INVALID_REQUEST where a text is not UTF-8; the request is then as it was.
+/// DICAST_INVALID_REQUEST if a text is not UTF-8; the request is then unchanged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_request_add(
     request: Option<&mut dicast_request>,
@@ -84,10 +84,10 @@ pub unsafe extern "C" fn dicast_request_add(
     })
 }
 
-/// Sets the options of this request, instead of those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
-/// What it does not set stays as the judge's configuration says. Empty text sets nothing.
+/// Sets the options of this request, and drops those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
+/// Options that are not set have the values of the judge's configuration. Empty text sets no option.
 ///
-/// DICAST_INVALID_REQUEST for an unknown key; the request is then as it was. Values out of range are found when it is judged.
+/// DICAST_INVALID_REQUEST for an unknown key; the request is then unchanged. Ranges are checked when it is judged.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_request_set_options(
     request: Option<&mut dicast_request>,
@@ -116,7 +116,7 @@ pub(super) unsafe fn options(json: dicast_str) -> crate::Result<Options> {
         .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the options are not valid: {error}")))
 }
 
-/// Frees a request. NULL is fine.
+/// Frees a request. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_request_free(request: Option<Box<dicast_request>>) {
     boundary!(else (); {

@@ -18,17 +18,17 @@ use crate::prompt::profile::Scale;
 use crate::request::{JudgeRequest, Response};
 use crate::verdict::Verdict;
 
-/// The expected score: the mean of the distribution that the written score was drawn from. Where the engine gives no
-/// distribution, the status is DICAST_UNSUPPORTED.
+/// The expected score: the mean of the distribution of the score. If the engine returns no distribution, the status is
+/// DICAST_UNSUPPORTED.
 pub const DICAST_REWARD_EXPECTED: u32 = 0;
 /// The score as the judge wrote it.
 pub const DICAST_REWARD_SCORE: u32 = 1;
 /// The place in the ranking, from 1 for the best of the group to 0 for the worst in equal steps; 0.5 for a single response.
 pub const DICAST_REWARD_RANK: u32 = 2;
-/// The expected score where the engine gives a distribution, else the score as written.
+/// The expected score if the engine returns a distribution, else the score as written.
 pub const DICAST_REWARD_EXPECTED_OR_SCORE: u32 = 3;
 
-/// Which rewards are wanted. Zero everything, then set `struct_size`.
+/// Which rewards a call returns. Zero the struct, then set `struct_size`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dicast_reward_options {
@@ -36,7 +36,7 @@ pub struct dicast_reward_options {
     pub struct_size: usize,
     /// DICAST_REWARD_EXPECTED (0) or another of them.
     pub reward: u32,
-    /// 1: scores are mapped from the judge's scale to 0 (worst) to 1 (best). 0: they are as they are, such as 1 to 5.
+    /// 1: scores are mapped from the scale of the judge to 0 (worst) to 1 (best). 0: scores stay on the scale, such as 1 to 5.
     pub normalize: u32,
     /// Options of the judgments as JSON, as for dicast_request_set_options; empty for none.
     pub options_json: dicast_str,
@@ -73,9 +73,8 @@ unsafe impl Layout for dicast_group {
 /// Judges `count` responses to one prompt together, as one listwise judgment, and waits for their rewards.
 ///
 /// `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
-/// failure **every reward is NaN and every status says why**, which is also what is returned; the arrays are written to
-/// whenever they are not NULL. `options` may be NULL: expected scores, as they are. Where the queue is full the call first
-/// waits for room.
+/// failure **every reward is NaN and every status is the one that the call returns**; each array that is not NULL is written.
+/// `options` may be NULL: expected scores on the scale of the judge. If the queue is full, the call first waits for room.
 ///
 /// A `count` above 16777216 is DICAST_INVALID_ARGUMENT, and nothing is written.
 #[unsafe(no_mangle)]
@@ -109,16 +108,16 @@ pub unsafe extern "C" fn dicast_judge_rewards(
     })
 }
 
-/// Judges many groups at once and waits for all their rewards. Each group is one listwise judgment; where they are more
-/// than the queue takes, the rest waits for room.
+/// Judges many groups at once and waits for all their rewards. Each group is one listwise judgment. Groups that do not fit
+/// the queue wait for room.
 ///
-/// `groups` has `group_count` entries. `rewards` and `statuses` have `total` entries: those of the first group in the
-/// order of its responses, then those of the second, and so on; `total` is the sum of all `response_count`, checked here.
-/// A group that fails has **NaN for every reward and a status that says why**; the others have theirs. `errors` has
-/// `group_count` entries, or is NULL: the error of each group that failed is the caller's, that of the others is NULL.
+/// `groups` has `group_count` entries. `rewards` and `statuses` have `total` entries: first those of the first group, in the
+/// order of its responses, then those of the second, and so on. `total` must be the sum of all `response_count`. A group
+/// that fails has **NaN for every reward and a status that says why**; the other groups have their rewards. `errors` has
+/// `group_count` entries, or is NULL. You own the error of each group that failed; the entry of any other group is NULL.
 ///
-/// DICAST_OK says that the groups were judged, not that every judgment worked. On anything else every reward is NaN, every
-/// status is what is returned, and `errors` was not written to. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
+/// DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status every reward is NaN, every
+/// status is the one that the call returns, and `errors` was not written. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
 /// nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_rewards_groups(

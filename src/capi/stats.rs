@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 
-/// What a judge is. Set `struct_size` before the call; all else is written by it.
+/// Properties of a judge. Set `struct_size` before the call, which writes the other fields.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct dicast_info {
@@ -20,9 +20,9 @@ pub struct dicast_info {
     pub scale_min: u32,
     /// The best score, such as 5.
     pub scale_max: u32,
-    /// 1 where the engine can hold a verdict to a grammar, else 0.
+    /// 1 if the engine can force a verdict to follow a grammar, else 0.
     pub guided: u32,
-    /// 1 where the engine gives the distribution at every score, and so expected scores, else 0.
+    /// 1 if the engine returns the distribution at every score, from which expected scores are computed, else 0.
     pub distributions: u32,
 }
 
@@ -32,8 +32,8 @@ unsafe impl Layout for dicast_info {
     const NAME: &'static str = "dicast_info";
 }
 
-/// Counters of a judge. Set `struct_size` before the call; all else is written by it. All but `pending` are 0 once the
-/// judge is closed.
+/// Counters of a judge. Set `struct_size` before the call, which writes the other fields. All but `pending` are 0 once
+/// the judge is closed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct dicast_stats {
@@ -45,19 +45,19 @@ pub struct dicast_stats {
     pub waiting: u64,
     /// Judgments that are being computed.
     pub running: u64,
-    /// Prompt tokens taken over from what was computed before, since the judge was opened.
+    /// Prompt tokens reused from earlier judgments, since the judge was opened.
     pub reused_tokens: u64,
     /// Tokens computed, of prompts and outputs together, since the judge was opened.
     pub computed_tokens: u64,
     /// Batches computed, since the judge was opened.
     pub steps: u64,
-    /// Tokens of one block of keys and values.
+    /// Tokens in one block of the KV cache.
     pub kv_block_tokens: u64,
-    /// Blocks of keys and values that there are.
+    /// Blocks in the KV cache.
     pub kv_blocks: u64,
-    /// Of these, blocks that running judgments hold.
+    /// Of these, blocks in use by running judgments.
     pub kv_blocks_used: u64,
-    /// Blocks taken over from earlier judgments instead of being computed, since the judge was opened.
+    /// Blocks reused from earlier judgments, since the judge was opened.
     pub kv_blocks_reused: u64,
 }
 
@@ -67,7 +67,7 @@ unsafe impl Layout for dicast_stats {
     const NAME: &'static str = "dicast_stats";
 }
 
-/// Tokens of one judgment. Set `struct_size` before the call; all else is written by it.
+/// Tokens of one judgment. Set `struct_size` before the call, which writes the other fields.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct dicast_usage {
@@ -75,7 +75,7 @@ pub struct dicast_usage {
     pub struct_size: usize,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Of these, tokens that had been computed before.
+    /// Of these, tokens that were reused from earlier judgments.
     pub reused_tokens: u64,
     /// Tokens of the reasoning, its opening and closing included.
     pub reasoning_tokens: u64,
@@ -91,7 +91,7 @@ unsafe impl Layout for dicast_usage {
     const NAME: &'static str = "dicast_usage";
 }
 
-/// Where the time of one judgment went, in microseconds. Set `struct_size` before the call; all else is written by it.
+/// Where the time of one judgment went, in microseconds. Set `struct_size` before the call, which writes the other fields.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct dicast_timing {

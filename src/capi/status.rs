@@ -7,55 +7,56 @@ use crate::error::ErrorKind;
 
 /// Done.
 pub const DICAST_OK: i32 = 0;
-/// Not an error: a wait ended before what it waited for. Wait again, or cancel.
+/// Not an error: the time to wait was over first. Wait again, or cancel.
 pub const DICAST_PENDING: i32 = -1;
 /// The request is malformed: no responses, a name given twice, text that is not UTF-8, options out of range. Nothing was
-/// generated. Mend the request.
+/// generated. Correct the request.
 pub const DICAST_INVALID_REQUEST: i32 = 1;
-/// The request passes a limit of the configuration (`limits`). Nothing was generated. Make it smaller or raise the limit.
+/// The request exceeds a limit of the configuration (`limits`). Nothing was generated. Make it smaller or raise the limit.
 pub const DICAST_TOO_LARGE: i32 = 2;
-/// The request and what may be generated do not fit the model's context; the message has the numbers. Nothing was
-/// generated. Shorten it, or lower `max_reasoning_tokens`.
+/// The request and the tokens to be generated do not fit the context of the model; the message has the numbers. Nothing
+/// was generated. Shorten the request, or lower `max_reasoning_tokens`.
 pub const DICAST_CONTEXT_OVERFLOW: i32 = 3;
 /// A setting is unknown or out of its range; the message names the key. Nothing was opened.
 pub const DICAST_INVALID_CONFIG: i32 = 4;
-/// A judge profile cannot be read, or is missing where the model needs one. Nothing was opened.
+/// A judge profile cannot be read, or the model needs one and has none. Nothing was opened.
 pub const DICAST_INVALID_PROFILE: i32 = 5;
-/// There is no model at the given place. Nothing was opened.
+/// There is no model at this path. Nothing was opened.
 pub const DICAST_MODEL_NOT_FOUND: i32 = 6;
 /// The model is damaged or lacks something that a judge needs. Nothing was opened.
 pub const DICAST_INVALID_MODEL: i32 = 7;
-/// This build or this engine cannot do what was asked; the message names what is missing.
+/// This build or this engine cannot do this; the message names what is missing.
 pub const DICAST_UNSUPPORTED: i32 = 8;
-/// The queue is full (`limits.max_queue`). Nothing was queued. Send the same again when judgments have ended; see
+/// The queue is full (`limits.max_queue`). Nothing was queued. Send the request again later; see
 /// dicast_judge_wait_for_room.
 pub const DICAST_OVERLOADED: i32 = 9;
-/// The deadline of the request passed (`timeout_ms`). Its place is free. The same may work when there is less to do.
+/// The deadline of the request passed (`timeout_ms`). Its place in the queue is free. It may work when the judge is less
+/// busy.
 pub const DICAST_TIMEOUT: i32 = 10;
-/// The judgment was cancelled. Its place is free.
+/// The judgment was cancelled. Its place in the queue is free.
 pub const DICAST_CANCELLED: i32 = 11;
-/// The judge answered, but not with a complete verdict. The error keeps what could be read, and the judge's whole output.
-/// Where the judge samples, the same may work with another seed.
+/// The answer of the judge is no complete verdict. The error has the whole output and the parts that could be read. If the
+/// temperature is above 0, another seed may help.
 pub const DICAST_INVALID_VERDICT: i32 = 12;
 /// The engine failed while it worked on the request. Others may have gone on.
 pub const DICAST_ENGINE: i32 = 13;
-/// The judge was closed, or was opened by another process: threads do not come along through fork. Open a new one.
+/// The judge was closed, or another process opened it: fork does not copy threads. Open a new one.
 pub const DICAST_CLOSED: i32 = 14;
 /// A file could not be read or written.
 pub const DICAST_IO: i32 = 15;
-/// A remote service could not be reached or refused. The same may work later.
+/// A remote service could not be reached, or it refused. It may work later.
 pub const DICAST_NETWORK: i32 = 16;
-/// A defect of the library. The call had no effect but what it says; the judge can still be used. Please report it.
+/// A defect of the library. The judge can still be used. Please report it.
 pub const DICAST_INTERNAL: i32 = 17;
-/// The call breaks a rule of this header: NULL where that is not allowed, a wrong `struct_size`. It had no effect.
+/// The call breaks a rule of this header, such as NULL for a required object or a wrong `struct_size`. It had no effect.
 pub const DICAST_INVALID_ARGUMENT: i32 = 18;
 /// The engine is dead: this request and all others of the judge fail. Close the judge and open it again.
 pub const DICAST_ENGINE_DEAD: i32 = 19;
 
-/// The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of errors in JSON. `data` is NULL for a
-/// number that is no status of this release.
+/// The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of an error in JSON. `data` is NULL for
+/// a number that is no status in this release.
 ///
-/// Any thread, at any time. The result lives for ever.
+/// Any thread, at any time. The result is valid until the program ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_status_name(status: i32) -> dicast_str {
     boundary!(else dicast_str::NONE; {

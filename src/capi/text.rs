@@ -7,12 +7,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A piece of text: `len` bytes at `data`, in UTF-8. Zero bytes within it are part of the text.
 ///
-/// As an argument it is only read during the call. `{NULL, 0}` is the empty text. Bytes that are not UTF-8 are an error
-/// wherever a function does not say otherwise.
+/// As an argument it is read only during the call. `{NULL, 0}` is the empty text. Bytes that are not UTF-8 are an error,
+/// unless the function says otherwise.
 ///
-/// As a result it belongs to the object that it was asked of and lives as long as that, or for ever where there is no such
-/// object; `data[len]` is a zero byte, so that `data` is a C string too. `data` is NULL only where there is no such text
-/// at all, such as an index out of range.
+/// As a result it belongs to the object that the function was called with, and lives as long as that object. Without such
+/// an object it lives until the program ends. `data[len]` is a zero byte, so `data` is also a C string. `data` is NULL only
+/// if there is no such text, such as for an index out of range.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dicast_str {
@@ -59,7 +59,7 @@ impl From<&str> for dicast_str {
     }
 }
 
-/// Text that is kept for C: it ends in a zero byte.
+/// Text that is kept for C programs. It ends in a zero byte.
 pub(super) struct Text(Box<str>);
 
 impl Text {

@@ -18,20 +18,19 @@ use crate::judge::{Canceller, Ticket, Waited};
 use crate::prompt::profile::Scale;
 use crate::verdict::Verdict;
 
-/// Takes the outcome of a judgment, exactly once. On DICAST_OK `verdict` is the callee's and `error` is NULL; else `error`
-/// is the callee's and `verdict` is NULL.
+/// Takes the outcome of a judgment. It is called exactly once. On DICAST_OK the callback owns `verdict`, and `error` is
+/// NULL. Otherwise it owns `error`, and `verdict` is NULL.
 ///
-/// All callbacks of one judge come from one thread of its own, one at a time, never from within a call of the program's.
-/// A callback may call anything: submit, cancel, wait for other judgments, free its own ticket, free the judge. Callbacks
-/// after it wait meanwhile, but no computation does. It must not throw or jump out.
+/// Each judge has one thread that only calls callbacks, one at a time. A callback may call any function: submit, cancel,
+/// wait for other judgments, free its own ticket, free the judge. Later callbacks wait while it runs, computations do not.
+/// It must not throw or longjmp.
 pub type dicast_callback = Option<
     unsafe extern "C" fn(user_data: *mut c_void, status: i32, verdict: *mut dicast_verdict, error: *mut dicast_error),
 >;
 
 /// A judgment that was submitted.
 ///
-/// Any number of threads may use one at once. Owned by whoever submitted, until dicast_ticket_free. It may outlive its
-/// judge.
+/// Any number of threads may use one at once. You own it, until dicast_ticket_free. It may outlive its judge.
 pub struct dicast_ticket {
     inner: ManuallyDrop<Inner>,
     process: Process,
@@ -62,7 +61,7 @@ impl Drop for dicast_ticket {
     }
 }
 
-/// How a judgment with a callback ended, for those who wait until the callback has returned.
+/// How a judgment with a callback ended. Threads wait on it until the callback has returned.
 #[derive(Default)]
 struct End {
     outcome: Mutex<Option<std::result::Result<(), (ErrorKind, String)>>>,
@@ -87,7 +86,7 @@ thread_local! {
     static CALLING: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A callback that is to be called once, whatever happens: also where it is dropped unused.
+/// A callback that must be called exactly once, also if it is dropped unused.
 struct Call {
     callback: unsafe extern "C" fn(*mut c_void, i32, *mut dicast_verdict, *mut dicast_error),
     user_data: UserData,
@@ -119,7 +118,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // A defect on the way must not become one of the program's: what cannot be delivered is at least an error.
+        // The program waits for its callback, so it gets an error even if a defect lost the outcome.
         let _ = catch(|| {
             self.call(Err(Error::shut_down()));
             Ok(())
@@ -127,10 +126,9 @@ impl Drop for Call {
     }
 }
 
-/// Submits a request and returns at once. The outcome goes to `callback`; where that is NULL it goes to whoever waits for
-/// the ticket.
+/// Submits a request and returns at once. `callback` gets the outcome. If it is NULL, dicast_ticket_wait gets it.
 ///
-/// On success `*ticket` is the caller's. With a callback `ticket` may be NULL: the callback comes all the same. The callback
+/// On success you own `*ticket`. With a callback `ticket` may be NULL: the callback comes all the same. The callback
 /// may come before this call has returned; `*ticket` is written before that.
 ///
 /// On failure nothing was submitted, no ticket was made and the callback will not come. The request itself is wrong, or
@@ -177,13 +175,13 @@ pub unsafe extern "C" fn dicast_judge_submit(
     })
 }
 
-/// Waits for the outcome, at most `timeout_ms` milliseconds (DICAST_FOREVER: as long as the judgment's own deadline lets
-/// it run), and takes it: on DICAST_OK `*verdict` is the caller's. DICAST_PENDING where it has not ended by then; else the
-/// failure of the judgment. Of several threads that wait one gets the outcome, and the others DICAST_INVALID_ARGUMENT, as
-/// do those that ask for it later.
+/// Waits for the outcome and takes it. Waits at most `timeout_ms` milliseconds; with DICAST_FOREVER as long as the deadline
+/// of the judgment allows. On DICAST_OK you own `*verdict`. DICAST_PENDING if the judgment has not ended by then. Any other
+/// status is the failure of the judgment. An outcome can be taken once: later calls, and other threads that wait, get
+/// DICAST_INVALID_ARGUMENT.
 ///
-/// Where the ticket has a callback, `verdict` must be NULL: this waits until the callback has returned, and gives the
-/// status that it was called with, any number of times. From within a callback of the same judge it does not wait.
+/// For a ticket with a callback `verdict` must be NULL. The call then waits until the callback has returned, and returns the
+/// status that the callback got, any number of times. Within a callback of the same judge it does not wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_ticket_wait(
     ticket: Option<&dicast_ticket>,
@@ -215,7 +213,7 @@ pub extern "C" fn dicast_ticket_wait(
     })
 }
 
-/// Takes the outcome if it is there: dicast_ticket_wait with a timeout of 0.
+/// Takes the outcome if the judgment has ended: dicast_ticket_wait with a timeout of 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_ticket_try(
     ticket: Option<&dicast_ticket>,
@@ -225,8 +223,8 @@ pub extern "C" fn dicast_ticket_try(
     dicast_ticket_wait(ticket, 0, verdict, error)
 }
 
-/// Ends the judgment as DICAST_CANCELLED, at whatever stage it is, and frees its place. The outcome, which still goes to the
-/// callback or to whoever waits, is that, unless it was there first. Cancelling again, or too late, is fine.
+/// Cancels the judgment at any stage and frees its place in the queue. Its outcome is then DICAST_CANCELLED, unless it had
+/// already ended; callback or waiter still get the outcome. Cancelling again, or too late, does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_ticket_cancel(
     ticket: Option<&dicast_ticket>,
@@ -241,10 +239,10 @@ pub extern "C" fn dicast_ticket_cancel(
     })
 }
 
-/// Frees a ticket. NULL is fine. No other thread may be inside of a call with it, or begin one.
+/// Frees a ticket. NULL does nothing. Requires that no other thread is using the ticket.
 ///
-/// Where it has a callback, the judgment goes on and the callback comes. Where it has none, nobody could get the outcome
-/// any more: a judgment that is pending is cancelled, and an outcome that nobody has taken is freed.
+/// With a callback the judgment goes on, and the callback comes. Without one nobody can get the outcome any more: a pending
+/// judgment is cancelled, and an outcome that was not taken is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_ticket_free(ticket: Option<Box<dicast_ticket>>) {
     boundary!(else (); {

@@ -14,12 +14,12 @@ use crate::error::ErrorKind;
 use crate::prompt::profile::Scale;
 use crate::verdict::{Scored, Verdict};
 
-/// A complete verdict: every response has a score on the scale and a place in the ranking. A verdict that is not complete
-/// does not exist: it is an error.
+/// A complete verdict: every response has a score on the scale and a place in the ranking. An incomplete verdict is an
+/// error instead.
 ///
-/// Responses are counted from 0 in the order of the request, places of the ranking from 0, the best. Owned by whoever
-/// received it, until dicast_verdict_free; its texts and arrays live as long as it does. Never changes: any number of
-/// threads may read it at once.
+/// Responses are numbered from 0 in the order of the request. Places in the ranking are numbered from 0, the best. The
+/// receiver owns the verdict, until dicast_verdict_free; its texts and arrays live as long as it does. It never changes: any
+/// number of threads may read it at once.
 pub struct dicast_verdict {
     verdict: Verdict,
     scale: Scale,
@@ -93,7 +93,7 @@ fn named(item: &impl serde::Serialize) -> (Text, Text) {
     }
 }
 
-/// Frees a verdict. NULL is fine.
+/// Frees a verdict. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_free(verdict: Option<Box<dicast_verdict>>) {
     boundary!(else (); {
@@ -108,7 +108,7 @@ pub extern "C" fn dicast_verdict_count(verdict: Option<&dicast_verdict>) -> usiz
     boundary!(else 0; { Some(verdict?.names.len()) })
 }
 
-/// The caller's name of the response at `index`; `data` is NULL out of range.
+/// Your name of the response at `index`; `data` is NULL out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_name(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(verdict?.names.get(index)?.view()) })
@@ -120,7 +120,7 @@ pub extern "C" fn dicast_verdict_alias(verdict: Option<&dicast_verdict>, index: 
     boundary!(else dicast_str::NONE; { Some(verdict?.aliases.get(index)?.view()) })
 }
 
-/// The index of the response called `name`; DICAST_NONE where there is none.
+/// The index of the response called `name`; DICAST_NONE if there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_find(verdict: Option<&dicast_verdict>, name: dicast_str) -> usize {
     // SAFETY: the text lives during the call.
@@ -133,7 +133,7 @@ pub extern "C" fn dicast_verdict_score(verdict: Option<&dicast_verdict>, index: 
     boundary!(else f64::NAN; { Some(verdict?.scored(index)?.score) })
 }
 
-/// As dicast_verdict_score, by name; NaN where there is no such response.
+/// As dicast_verdict_score, by name; NaN if there is no such response.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_score_of(verdict: Option<&dicast_verdict>, name: dicast_str) -> f64 {
     boundary!(else f64::NAN; {
@@ -143,14 +143,14 @@ pub unsafe extern "C" fn dicast_verdict_score_of(verdict: Option<&dicast_verdict
     })
 }
 
-/// The expected score of the response at `index`: the mean of the distribution that the written score was drawn from, a
-/// finer reward than the digit. NaN out of range, and where the engine gave no distribution.
+/// The expected score of the response at `index`: the mean of the distribution of its score, a finer reward than the written
+/// digit. NaN out of range, and if the engine returned no distribution.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_expected(verdict: Option<&dicast_verdict>, index: usize) -> f64 {
     boundary!(else f64::NAN; { verdict?.scored(index)?.expected })
 }
 
-/// As dicast_verdict_expected, by name; NaN also where there is no such response.
+/// As dicast_verdict_expected, by name; NaN also if there is no such response.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_expected_of(verdict: Option<&dicast_verdict>, name: dicast_str) -> f64 {
     boundary!(else f64::NAN; {
@@ -160,9 +160,9 @@ pub unsafe extern "C" fn dicast_verdict_expected_of(verdict: Option<&dicast_verd
     })
 }
 
-/// The probability of each score of the scale for the response at `index`, the worst score first; they sum to 1. `*len`,
-/// where it is not NULL, becomes their number, scale_max - scale_min + 1. NULL and 0 out of range, and where the engine
-/// gave no distribution.
+/// The probability of each score of the scale for the response at `index`, the worst score first; they sum to 1. If `len`
+/// is not NULL, `*len` becomes their number, scale_max - scale_min + 1. NULL and 0 out of range, and if the engine returned
+/// no distribution.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_distribution(
     verdict: Option<&dicast_verdict>,
@@ -196,7 +196,7 @@ pub extern "C" fn dicast_verdict_rank(verdict: Option<&dicast_verdict>, index: u
     boundary!(else usize::MAX; { verdict?.ranks.get(index).copied() })
 }
 
-/// As dicast_verdict_rank, by name; DICAST_NONE where there is no such response.
+/// As dicast_verdict_rank, by name; DICAST_NONE if there is no such response.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_rank_of(verdict: Option<&dicast_verdict>, name: dicast_str) -> usize {
     boundary!(else usize::MAX; {
@@ -212,19 +212,19 @@ pub extern "C" fn dicast_verdict_ranked(verdict: Option<&dicast_verdict>, place:
     boundary!(else usize::MAX; { verdict?.verdict.ranking.get(place).copied() })
 }
 
-/// The judge's reasoning, without its tags; empty where it did not think.
+/// The reasoning of the judge, without its tags; empty if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_reasoning(verdict: Option<&dicast_verdict>) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(verdict?.reasoning.view()) })
 }
 
-/// The judge's whole output as it came.
+/// The whole output of the judge, unchanged.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_raw(verdict: Option<&dicast_verdict>) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(verdict?.raw.view()) })
 }
 
-/// Number of repairs: what had to be mended to read the verdict.
+/// Number of repairs that were needed to read the verdict.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_repair_count(verdict: Option<&dicast_verdict>) -> usize {
     boundary!(else 0; { Some(verdict?.repairs.len()) })
@@ -236,13 +236,13 @@ pub extern "C" fn dicast_verdict_repair(verdict: Option<&dicast_verdict>, index:
     boundary!(else dicast_str::NONE; { Some(verdict?.repairs.get(index)?.0.view()) })
 }
 
-/// What a repair quotes, such as the name as it was written; empty where it quotes nothing.
+/// What a repair quotes, such as the name as the judge wrote it; empty if it quotes nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_repair_detail(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(verdict?.repairs.get(index)?.1.view()) })
 }
 
-/// Number of flags: what a reader of the verdict should know.
+/// Number of flags: remarks on a valid verdict.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_flag_count(verdict: Option<&dicast_verdict>) -> usize {
     boundary!(else 0; { Some(verdict?.flags.len()) })
@@ -255,14 +255,13 @@ pub extern "C" fn dicast_verdict_flag(verdict: Option<&dicast_verdict>, index: u
     boundary!(else dicast_str::NONE; { Some(verdict?.flags.get(index)?.0.view()) })
 }
 
-/// What a flag quotes, such as the dropped name; empty where it quotes nothing.
+/// What a flag quotes, such as the dropped name; empty if it quotes nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_flag_detail(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(verdict?.flags.get(index)?.1.view()) })
 }
 
-/// Tokens of the judgment. Written to `*usage`, whose `struct_size` is set by the caller. All 0 for a verdict that was
-/// only parsed.
+/// Tokens of the judgment. Set `usage->struct_size` before the call. All 0 for a verdict from dicast_parse.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_usage(
     verdict: Option<&dicast_verdict>,
@@ -284,8 +283,7 @@ pub unsafe extern "C" fn dicast_verdict_usage(
     })
 }
 
-/// Where the time went. Written to `*timing`, whose `struct_size` is set by the caller. All 0 for a verdict that was only
-/// parsed.
+/// The time that each stage took. Set `timing->struct_size` before the call. All 0 for a verdict from dicast_parse.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_timing(
     verdict: Option<&dicast_verdict>,
@@ -308,7 +306,7 @@ pub unsafe extern "C" fn dicast_verdict_timing(
 }
 
 /// The whole verdict as JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order of the request),
-/// `ranking`, `reasoning`, `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`. Made when it is first asked for.
+/// `ranking`, `reasoning`, `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`. Made on the first call.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_json(verdict: Option<&dicast_verdict>) -> dicast_str {
     boundary!(else dicast_str::NONE; {

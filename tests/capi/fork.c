@@ -1,7 +1,7 @@
 /* fork before a judge is opened and after it. */
-#include <sys/wait.h>
-
 #include "check.h"
+
+#include <sys/wait.h>
 
 static void judge_once(const dicast_judge *judge, const dicast_request *request) {
     dicast_error *error = NULL;

@@ -1,11 +1,11 @@
 /* What belongs to the program is left alone: signals, locale, rounding, directory, descriptors. That nothing is printed
    is for whoever runs this to see. */
+#include "check.h"
+
 #include <fenv.h>
 #include <locale.h>
 #include <signal.h>
 #include <sys/stat.h>
-
-#include "check.h"
 
 #define SIGNALS 65
 
