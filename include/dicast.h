@@ -3,23 +3,25 @@
  *
  * Generated from src/capi/ by `make header`; changes belong there.
  *
- * The rules, which hold wherever a function does not say otherwise:
+ * These rules hold unless a function says otherwise:
  *
- * - Status. A call that can fail returns an int32_t: DICAST_OK (0), or what went wrong. Codes keep their meaning for
- *   ever; new ones may appear, so handle those you do not know as failures.
- * - Errors. Such a call takes `dicast_error **error` last, which may be NULL. It is always written: NULL on success, an
- *   error that is yours on failure. What was there before is not looked at, so free it first.
- * - Results are written on success only. The arrays of the reward calls are the exception: they always are.
- * - Ownership. What a call gives through a `dicast_x **` is yours until dicast_x_free, which takes NULL too. A
- *   `const dicast_x *` is lent for the call. Freeing twice, or using what was freed, is an error that nothing can catch.
- * - Arguments. NULL for something that is needed is DICAST_INVALID_ARGUMENT, or of a getter the value that says "none":
- *   NaN, 0, DICAST_NONE, a NULL `data`. An array of 0 entries may be NULL.
- * - Text is UTF-8, pointer and length; see dicast_str.
- * - Structs that begin with `struct_size` want it set to their sizeof, and everything else zero but what you set.
- *   Older programs and newer libraries then understand each other, and the other way round.
- * - Threads. A call on one object may run beside any other on it if both take it as `const`, but for its _free. What is
- *   not const, a request that is being built, is for one thread at a time.
- * - Nothing of this library prints, exits, takes over a signal, changes the locale, or throws. A defect inside of it is
+ * - Status. A call that can fail returns an int32_t: DICAST_OK (0), or a code that says what went wrong. A code never
+ *   changes its meaning. New codes may appear: treat those that you do not know as failures.
+ * - Errors. Such a call takes `dicast_error **error` as its last parameter, which may be NULL. It is always written: NULL
+ *   on success, an error that you own on failure. The old value is overwritten and not freed.
+ * - Results are written only on success. The arrays of the reward calls are the exception: they are always written.
+ * - Ownership. You own what a call returns through a `dicast_x **`, until you pass it to dicast_x_free. Freeing NULL does
+ *   nothing. A `const dicast_x *` is only borrowed for the call. The library cannot detect an object that is freed twice
+ *   or used after it was freed.
+ * - Arguments. NULL where an object is required is DICAST_INVALID_ARGUMENT. A getter returns its "none" value instead:
+ *   NaN, 0, DICAST_NONE, or a text whose `data` is NULL. An array of 0 entries may be NULL. No array has more than
+ *   16777216 entries; a larger count is DICAST_INVALID_ARGUMENT, and nothing is written.
+ * - Text is UTF-8, given as pointer and length; see dicast_str.
+ * - Structs that begin with `struct_size`: zero the struct, set `struct_size` to its sizeof, then set the fields you need.
+ *   Programs and libraries of different releases then work together.
+ * - Threads. Several threads may use one object at once in calls that take it as `const`. Any other call, such as _free or
+ *   adding to a request, needs the object for itself.
+ * - The library does not print, exit, handle signals, change the locale, or throw. A defect inside the library is
  *   DICAST_INTERNAL.
  * - fork: see dicast_judge.
  */
@@ -32,20 +34,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** The release of this header. dicast_version() is that of the library that runs. */
+/** The release of this header. dicast_version() returns the release of the loaded library. */
 #define DICAST_VERSION_MAJOR 0
 #define DICAST_VERSION_MINOR 1
 #define DICAST_VERSION_PATCH 0
 
-/** An index or place that does not exist. */
+/** No such index or place. */
 #define DICAST_NONE SIZE_MAX
 
-/** A timeout that never comes. */
+/** No timeout. */
 #define DICAST_FOREVER UINT64_MAX
 
 
 /**
- * The interface that this header describes. It is counted up with every release that adds to the interface.
+ * The version of the interface in this header. Every release that adds to the interface increases it by one.
  */
 #define DICAST_ABI_VERSION 1
 
@@ -55,24 +57,24 @@
 #define DICAST_OK 0
 
 /**
- * Not an error: a wait ended before what it waited for. Wait again, or cancel.
+ * Not an error: the time to wait was over first. Wait again, or cancel.
  */
 #define DICAST_PENDING -1
 
 /**
  * The request is malformed: no responses, a name given twice, text that is not UTF-8, options out of range. Nothing was
- * generated. Mend the request.
+ * generated. Correct the request.
  */
 #define DICAST_INVALID_REQUEST 1
 
 /**
- * The request passes a limit of the configuration (`limits`). Nothing was generated. Make it smaller or raise the limit.
+ * The request exceeds a limit of the configuration (`limits`). Nothing was generated. Make it smaller or raise the limit.
  */
 #define DICAST_TOO_LARGE 2
 
 /**
- * The request and what may be generated do not fit the model's context; the message has the numbers. Nothing was
- * generated. Shorten it, or lower `max_reasoning_tokens`.
+ * The request and the tokens to be generated do not fit the context of the model; the message has the numbers. Nothing
+ * was generated. Shorten the request, or lower `max_reasoning_tokens`.
  */
 #define DICAST_CONTEXT_OVERFLOW 3
 
@@ -82,12 +84,12 @@
 #define DICAST_INVALID_CONFIG 4
 
 /**
- * A judge profile cannot be read, or is missing where the model needs one. Nothing was opened.
+ * A judge profile cannot be read, or the model needs one and has none. Nothing was opened.
  */
 #define DICAST_INVALID_PROFILE 5
 
 /**
- * There is no model at the given place. Nothing was opened.
+ * There is no model at this path. Nothing was opened.
  */
 #define DICAST_MODEL_NOT_FOUND 6
 
@@ -97,29 +99,30 @@
 #define DICAST_INVALID_MODEL 7
 
 /**
- * This build or this engine cannot do what was asked; the message names what is missing.
+ * This build or this engine cannot do this; the message names what is missing.
  */
 #define DICAST_UNSUPPORTED 8
 
 /**
- * The queue is full (`limits.max_queue`). Nothing was queued. Send the same again when judgments have ended; see
+ * The queue is full (`limits.max_queue`). Nothing was queued. Send the request again later; see
  * dicast_judge_wait_for_room.
  */
 #define DICAST_OVERLOADED 9
 
 /**
- * The deadline of the request passed (`timeout_ms`). Its place is free. The same may work when there is less to do.
+ * The deadline of the request passed (`timeout_ms`). Its place in the queue is free. It may work when the judge is less
+ * busy.
  */
 #define DICAST_TIMEOUT 10
 
 /**
- * The judgment was cancelled. Its place is free.
+ * The judgment was cancelled. Its place in the queue is free.
  */
 #define DICAST_CANCELLED 11
 
 /**
- * The judge answered, but not with a complete verdict. The error keeps what could be read, and the judge's whole output.
- * Where the judge samples, the same may work with another seed.
+ * The answer of the judge is no complete verdict. The error has the whole output and the parts that could be read. If the
+ * temperature is above 0, another seed may help.
  */
 #define DICAST_INVALID_VERDICT 12
 
@@ -129,7 +132,7 @@
 #define DICAST_ENGINE 13
 
 /**
- * The judge was closed, or was opened by another process: threads do not come along through fork. Open a new one.
+ * The judge was closed, or another process opened it: fork does not copy threads. Open a new one.
  */
 #define DICAST_CLOSED 14
 
@@ -139,17 +142,17 @@
 #define DICAST_IO 15
 
 /**
- * A remote service could not be reached or refused. The same may work later.
+ * A remote service could not be reached, or it refused. It may work later.
  */
 #define DICAST_NETWORK 16
 
 /**
- * A defect of the library. The call had no effect but what it says; the judge can still be used. Please report it.
+ * A defect of the library. The judge can still be used. Please report it.
  */
 #define DICAST_INTERNAL 17
 
 /**
- * The call breaks a rule of this header: NULL where that is not allowed, a wrong `struct_size`. It had no effect.
+ * The call breaks a rule of this header, such as NULL for a required object or a wrong `struct_size`. It had no effect.
  */
 #define DICAST_INVALID_ARGUMENT 18
 
@@ -179,8 +182,8 @@
 #define DICAST_LOG_DEBUG 4
 
 /**
- * The expected score: the mean of the distribution that the written score was drawn from. Where the engine gives no
- * distribution, the status is DICAST_UNSUPPORTED.
+ * The expected score: the mean of the distribution of the score. If the engine returns no distribution, the status is
+ * DICAST_UNSUPPORTED.
  */
 #define DICAST_REWARD_EXPECTED 0
 
@@ -195,7 +198,7 @@
 #define DICAST_REWARD_RANK 2
 
 /**
- * The expected score where the engine gives a distribution, else the score as written.
+ * The expected score if the engine returns a distribution, else the score as written.
  */
 #define DICAST_REWARD_EXPECTED_OR_SCORE 3
 
@@ -215,80 +218,80 @@
 #define DICAST_MASK_OFF 2
 
 /**
- * How responses are shown to a judge, and the way back. Places count in the order shown, from 0.
+ * Which response the judge sees under which name. Places are numbered from 0 in the order in which the judge sees the
+ * responses.
  *
- * Owned by whoever made it, until dicast_aliases_free; its texts live as long as it does. Never changes: any number of
- * threads may read it at once.
+ * You own it, until dicast_aliases_free; its texts live as long as it does. It never changes: any number of threads may
+ * read it at once.
  */
 typedef struct dicast_aliases dicast_aliases;
 
 /**
- * What went wrong: a code, a message for people, and what could be read of an incomplete verdict.
+ * What went wrong: a code, a message for people, and the parts of an incomplete verdict that could be read.
  *
- * Owned by whoever received it, until dicast_error_free. Never changes: any number of threads may read it at once. All
- * text and numbers of it live as long as it does.
+ * The receiver owns it, until dicast_error_free. It never changes: any number of threads may read it at once. Its texts
+ * live as long as it does.
  */
 typedef struct dicast_error dicast_error;
 
 /**
  * An opened model with its profile.
  *
- * Any number of threads may use one judge at once; any number of judges may be open. Owned by whoever opened it, until
- * dicast_judge_free. A judge belongs to the process that opened it: after fork, in the child, every call with it or with
- * its tickets is DICAST_CLOSED, and freeing it there frees nothing, but is safe.
+ * Any number of threads may use one judge at once, and any number of judges may be open. You own it, until
+ * dicast_judge_free. A judge belongs to the process that opened it. After fork, in the child, every call with it or with
+ * its tickets is DICAST_CLOSED; freeing it there is safe and releases nothing.
  */
 typedef struct dicast_judge dicast_judge;
 
 /**
- * What one judge model needs to be told: system prompt, message layout, score scale, form of the verdict.
+ * How one judge model must be prompted and read: system prompt, message layout, score scale, form of the verdict.
  *
- * Owned by whoever made it, until dicast_profile_free. Never changes: any number of threads may use it at once.
+ * You own it, until dicast_profile_free. It never changes: any number of threads may use it at once.
  */
 typedef struct dicast_profile dicast_profile;
 
 /**
  * The messages that a judge reads for one request, before a chat template, and the aliases of its responses.
  *
- * Owned by whoever made it, until dicast_prompt_free; its texts live as long as it does. Never changes: any number of
- * threads may read it at once.
+ * You own it, until dicast_prompt_free; its texts live as long as it does. It never changes: any number of threads may read
+ * it at once.
  */
 typedef struct dicast_prompt dicast_prompt;
 
 /**
  * What is to be judged: a principle, a prompt, responses in order, options.
  *
- * Owned by whoever made it, until dicast_request_free. It is copied wherever it is used, never kept: it may be changed,
- * used again or freed as soon as a call returns. Any number of threads may use one at once while none changes it.
+ * You own it, until dicast_request_free. The library copies it and does not keep it: you may change it, use it again or
+ * free it as soon as a call returns. Any number of threads may use one request at once while none changes it.
  */
 typedef struct dicast_request dicast_request;
 
 /**
  * A judgment that was submitted.
  *
- * Any number of threads may use one at once. Owned by whoever submitted, until dicast_ticket_free. It may outlive its
- * judge.
+ * Any number of threads may use one at once. You own it, until dicast_ticket_free. It may outlive its judge.
  */
 typedef struct dicast_ticket dicast_ticket;
 
 /**
- * A complete verdict: every response has a score on the scale and a place in the ranking. A verdict that is not complete
- * does not exist: it is an error.
+ * A complete verdict: every response has a score on the scale and a place in the ranking. An incomplete verdict is an
+ * error instead.
  *
- * Responses are counted from 0 in the order of the request, places of the ranking from 0, the best. Owned by whoever
- * received it, until dicast_verdict_free; its texts and arrays live as long as it does. Never changes: any number of
- * threads may read it at once.
+ * Responses are numbered from 0 in the order of the request. Places in the ranking are numbered from 0, the best. The
+ * receiver owns the verdict, until dicast_verdict_free; its texts and arrays live as long as it does. It never changes: any
+ * number of threads may read it at once.
  */
 typedef struct dicast_verdict dicast_verdict;
 
 /**
  * A piece of text: `len` bytes at `data`, in UTF-8. Zero bytes within it are part of the text.
  *
- * As an argument it is only read during the call. `{NULL, 0}` is the empty text. Bytes that are not UTF-8 are an error
- * wherever a function does not say otherwise.
+ * As an argument it is read only during the call. `{NULL, 0}` is the empty text. Bytes that are not UTF-8 are an error,
+ * unless the function says otherwise.
  *
- * As a result it belongs to the object that it was asked of and lives as long as that, or for ever where there is no such
- * object; `data[len]` is a zero byte, so that `data` is a C string too. `data` is NULL only where there is no such text
- * at all, such as an index out of range.
+ * As a result it belongs to the object that the function was called with, and lives as long as that object. Without such
+ * an object it lives until the program ends. `data[len]` is a zero byte, so `data` is also a C string. `data` is NULL only
+ * if there is no such text, such as for an index out of range.
  */
 typedef struct dicast_str {
     /**
@@ -302,15 +305,15 @@ typedef struct dicast_str {
 } dicast_str;
 
 /**
- * Takes one line of a judge's log, without a line end. `line` lives as long as the call.
+ * Takes one line of a judge's log, without a line end. `line` is valid only during the call.
  *
- * Called from any thread, also from several at once, from dicast_judge_open on until dicast_judge_free has returned. It
- * must return quickly, must not call any function with this judge or its tickets, and must not throw or jump out.
+ * Any thread may call it, also several at once, from the start of dicast_judge_open until dicast_judge_free has returned.
+ * It must return quickly. It must not call a function with this judge or its tickets, and must not throw or longjmp.
  */
 typedef void (*dicast_log_callback)(void *user_data, uint32_t level, struct dicast_str line);
 
 /**
- * How a judge is opened, besides its configuration. Zero everything, then set `struct_size`.
+ * Options of dicast_judge_open besides the configuration. Zero everything, then set `struct_size`.
  */
 typedef struct dicast_open_options {
     /**
@@ -318,25 +321,25 @@ typedef struct dicast_open_options {
      */
     size_t struct_size;
     /**
-     * Where the log of this judge goes; NULL for nowhere. The library itself never prints.
+     * Receives the log of this judge; NULL for no log. The library itself never prints.
      */
     dicast_log_callback log;
     /**
-     * Given to `log` as it is.
+     * Passed to `log` unchanged.
      */
     void *log_user_data;
     /**
-     * The last level that is wanted: DICAST_LOG_ERROR to DICAST_LOG_DEBUG. 0 is DICAST_LOG_INFO.
+     * The least important level to log: DICAST_LOG_ERROR to DICAST_LOG_DEBUG. 0 means DICAST_LOG_INFO.
      */
     uint32_t log_level;
     /**
-     * 0.
+     * Must be 0.
      */
     uint32_t reserved;
 } dicast_open_options;
 
 /**
- * What a judge is. Set `struct_size` before the call; all else is written by it.
+ * Properties of a judge. Set `struct_size` before the call, which writes the other fields.
  */
 typedef struct dicast_info {
     /**
@@ -368,18 +371,18 @@ typedef struct dicast_info {
      */
     uint32_t scale_max;
     /**
-     * 1 where the engine can hold a verdict to a grammar, else 0.
+     * 1 if the engine can force a verdict to follow a grammar, else 0.
      */
     uint32_t guided;
     /**
-     * 1 where the engine gives the distribution at every score, and so expected scores, else 0.
+     * 1 if the engine returns the distribution at every score, from which expected scores are computed, else 0.
      */
     uint32_t distributions;
 } dicast_info;
 
 /**
- * Counters of a judge. Set `struct_size` before the call; all else is written by it. All but `pending` are 0 once the
- * judge is closed.
+ * Counters of a judge. Set `struct_size` before the call, which writes the other fields. All but `pending` are 0 once
+ * the judge is closed.
  */
 typedef struct dicast_stats {
     /**
@@ -399,7 +402,7 @@ typedef struct dicast_stats {
      */
     uint64_t running;
     /**
-     * Prompt tokens taken over from what was computed before, since the judge was opened.
+     * Prompt tokens reused from earlier judgments, since the judge was opened.
      */
     uint64_t reused_tokens;
     /**
@@ -411,30 +414,30 @@ typedef struct dicast_stats {
      */
     uint64_t steps;
     /**
-     * Tokens of one block of keys and values.
+     * Tokens in one block of the KV cache.
      */
     uint64_t kv_block_tokens;
     /**
-     * Blocks of keys and values that there are.
+     * Blocks in the KV cache.
      */
     uint64_t kv_blocks;
     /**
-     * Of these, blocks that running judgments hold.
+     * Of these, blocks in use by running judgments.
      */
     uint64_t kv_blocks_used;
     /**
-     * Blocks taken over from earlier judgments instead of being computed, since the judge was opened.
+     * Blocks reused from earlier judgments, since the judge was opened.
      */
     uint64_t kv_blocks_reused;
 } dicast_stats;
 
 /**
- * Takes the outcome of a judgment, exactly once. On DICAST_OK `verdict` is the callee's and `error` is NULL; else `error`
- * is the callee's and `verdict` is NULL.
+ * Takes the outcome of a judgment. It is called exactly once. On DICAST_OK the callback owns `verdict`, and `error` is
+ * NULL. Otherwise it owns `error`, and `verdict` is NULL.
  *
- * All callbacks of one judge come from one thread of its own, one at a time, never from within a call of the program's.
- * A callback may call anything: submit, cancel, wait for other judgments, free its own ticket, free the judge. Callbacks
- * after it wait meanwhile, but no computation does. It must not throw or jump out.
+ * Each judge has one thread that only calls callbacks, one at a time. A callback may call any function: submit, cancel,
+ * wait for other judgments, free its own ticket, free the judge. Later callbacks wait while it runs, computations do not.
+ * It must not throw or longjmp.
  */
 typedef void (*dicast_callback)(void *user_data,
                                 int32_t status,
@@ -442,7 +445,7 @@ typedef void (*dicast_callback)(void *user_data,
                                 struct dicast_error *error);
 
 /**
- * Tokens of one judgment. Set `struct_size` before the call; all else is written by it.
+ * Tokens of one judgment. Set `struct_size` before the call, which writes the other fields.
  */
 typedef struct dicast_usage {
     /**
@@ -454,7 +457,7 @@ typedef struct dicast_usage {
      */
     uint64_t prompt_tokens;
     /**
-     * Of these, tokens that had been computed before.
+     * Of these, tokens that were reused from earlier judgments.
      */
     uint64_t reused_tokens;
     /**
@@ -472,7 +475,7 @@ typedef struct dicast_usage {
 } dicast_usage;
 
 /**
- * Where the time of one judgment went, in microseconds. Set `struct_size` before the call; all else is written by it.
+ * Where the time of one judgment went, in microseconds. Set `struct_size` before the call, which writes the other fields.
  */
 typedef struct dicast_timing {
     /**
@@ -498,7 +501,7 @@ typedef struct dicast_timing {
 } dicast_timing;
 
 /**
- * Which rewards are wanted. Zero everything, then set `struct_size`.
+ * Which rewards a call returns. Zero the struct, then set `struct_size`.
  */
 typedef struct dicast_reward_options {
     /**
@@ -510,7 +513,7 @@ typedef struct dicast_reward_options {
      */
     uint32_t reward;
     /**
-     * 1: scores are mapped from the judge's scale to 0 (worst) to 1 (best). 0: they are as they are, such as 1 to 5.
+     * 1: scores are mapped from the scale of the judge to 0 (worst) to 1 (best). 0: scores stay on the scale, such as 1 to 5.
      */
     uint32_t normalize;
     /**
@@ -550,15 +553,15 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The interface of the library that runs. A program runs with every library whose number is not lower than the
- * DICAST_ABI_VERSION that the program was compiled with; the SONAME sees to the rest.
+ * The version of the interface of the loaded library. A program needs a library whose version is at least the
+ * DICAST_ABI_VERSION that the program was compiled with.
  *
  * Any thread, at any time.
  */
 uint32_t dicast_abi_version(void);
 
 /**
- * The release of the library that runs, such as `0.1.0`.
+ * The release of the loaded library, such as `0.1.0`.
  *
  * Any thread, at any time.
  */
@@ -570,10 +573,10 @@ struct dicast_str dicast_version(void);
 struct dicast_str dicast_str_cstr(const char *text);
 
 /**
- * The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of errors in JSON. `data` is NULL for a
- * number that is no status of this release.
+ * The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of an error in JSON. `data` is NULL for
+ * a number that is no status in this release.
  *
- * Any thread, at any time. The result lives for ever.
+ * Any thread, at any time. The result is valid until the program ends.
  */
 struct dicast_str dicast_status_name(int32_t status);
 
@@ -586,7 +589,7 @@ struct dicast_str dicast_status_name(int32_t status);
 bool dicast_status_is_retryable(int32_t status);
 
 /**
- * Frees an error. NULL is fine.
+ * Frees an error. NULL does nothing.
  */
 void dicast_error_free(struct dicast_error *error);
 
@@ -612,30 +615,31 @@ struct dicast_str dicast_error_message(const struct dicast_error *error);
 bool dicast_error_is_retryable(const struct dicast_error *error);
 
 /**
- * Whether something of an incomplete verdict was kept: its text at least.
+ * Whether parts of an incomplete verdict were kept: at least its text.
  */
 bool dicast_error_has_partial(const struct dicast_error *error);
 
 /**
- * Number of scores that could be read: that of the responses, or 0, since one that cannot be trusted spoils them all.
- * They are not a verdict: the judge did not finish it.
+ * Number of scores that could be read: one for each response, or 0. One doubtful score discards all scores. These scores
+ * are no verdict: the judge did not finish it.
  */
 size_t dicast_error_partial_count(const struct dicast_error *error);
 
 /**
- * The name of the response at `index`, counted as in the request.
+ * The name of the response at `index`, in the order of the request.
  */
 struct dicast_str dicast_error_partial_name(const struct dicast_error *error, size_t index);
 
 /**
- * The score that was read for the response at `index`; NaN where there is none.
+ * The score that was read for the response at `index`; NaN if there is none.
  */
 double dicast_error_partial_score(const struct dicast_error *error, size_t index);
 
 /**
- * The name at `place` of the ranking, 0 the best, where the ranking alone could be read; else `data` is NULL.
+ * The name at `place` of the ranking, 0 the best, if only the ranking could be read; otherwise `data` is NULL.
  */
-struct dicast_str dicast_error_partial_ranked(const struct dicast_error *error, size_t place);
+struct dicast_str dicast_error_partial_ranked(const struct dicast_error *error,
+                                              size_t place);
 
 /**
  * The judge's reasoning.
@@ -643,13 +647,13 @@ struct dicast_str dicast_error_partial_ranked(const struct dicast_error *error, 
 struct dicast_str dicast_error_partial_reasoning(const struct dicast_error *error);
 
 /**
- * The judge's whole output as it came.
+ * The whole output of the judge, unchanged.
  */
 struct dicast_str dicast_error_partial_raw(const struct dicast_error *error);
 
 /**
- * The whole error as JSON: `{"error": {"kind", "message", "retryable", "partial"?: {"scores", "ranking", "reasoning", "raw"}}}`. Made
- * when it is first asked for.
+ * The whole error as JSON: `{"error": {"kind", "message", "retryable", "partial"?}}`, where `partial` is
+ * `{"scores", "ranking", "reasoning", "raw"}`. Made on the first call. Empty text for NULL.
  */
 struct dicast_str dicast_error_json(const struct dicast_error *error);
 
@@ -657,7 +661,7 @@ struct dicast_str dicast_error_json(const struct dicast_error *error);
  * The configuration of dicast_judge_open as JSON Schema: each setting with its type, range, default and meaning. Its
  * `properties.options` describes the options of a request.
  *
- * Any thread, at any time. The result lives for ever.
+ * Any thread, at any time. The result is valid until the program ends.
  */
 struct dicast_str dicast_config_schema(void);
 
@@ -667,7 +671,7 @@ struct dicast_str dicast_config_schema(void);
  * `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings of the
  * command line's `--config`; an unknown key is an error. `options` may be NULL.
  *
- * On success `*judge` is the caller's. Else nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
+ * On success you own `*judge`. On failure nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
  * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO.
  */
 int32_t dicast_judge_open(struct dicast_str config_json,
@@ -676,21 +680,21 @@ int32_t dicast_judge_open(struct dicast_str config_json,
                           struct dicast_error **error);
 
 /**
- * Ends what is pending, and everything that is asked later, with DICAST_CLOSED, and unloads the model. For programs in
- * which other threads may still be about to use the judge: close it, wait for them, free it. Closing twice is fine.
+ * Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls are DICAST_CLOSED too. Use it when
+ * other threads may still use the judge: close it, join them, free it. Closing twice does no harm.
  *
- * Waits for the step that the engine is computing, not for callbacks.
+ * Waits until the engine has finished its current step. Does not wait for callbacks.
  */
 int32_t dicast_judge_close(const struct dicast_judge *judge,
                            struct dicast_error **error);
 
 /**
- * Closes a judge and frees it. NULL is fine. No other thread may be inside of a call with this judge, or begin one; calls
- * with its tickets, verdicts and errors are fine, then and later.
+ * Closes a judge and frees it. NULL does nothing. Requires that no other thread is using the judge; its tickets, verdicts
+ * and errors may be used meanwhile and later.
  *
- * Judgments that are pending end as DICAST_CLOSED, those with a callback by calling it; when this returns, all callbacks
- * of the judge have returned and none will come. In one of its own callbacks a judge may be freed too: then this returns
- * at once, and the callbacks that are left come after that one.
+ * Pending judgments end as DICAST_CLOSED; their callbacks are called. When this returns, all callbacks of the judge have
+ * returned and no more will come. A callback may free its own judge: this then returns at once, and the remaining
+ * callbacks come after that one.
  */
 void dicast_judge_free(struct dicast_judge *judge);
 
@@ -698,7 +702,7 @@ void dicast_judge_free(struct dicast_judge *judge);
  * Judges one request and waits for the verdict. Where the queue is full it first waits for room; the deadline of the
  * request (`timeout_ms`) covers both waits.
  *
- * On success `*verdict` is the caller's. In a callback this works, and holds up the callbacks after it.
+ * On success you own `*verdict`. A callback may call this too; later callbacks then wait for it.
  */
 int32_t dicast_judge_judge(const struct dicast_judge *judge,
                            const struct dicast_request *request,
@@ -706,14 +710,13 @@ int32_t dicast_judge_judge(const struct dicast_judge *judge,
                            struct dicast_error **error);
 
 /**
- * Judges `count` requests at once and waits for all of them. Where they are more than the queue takes, the rest waits for
- * room.
+ * Judges `count` requests at once and waits for all of them. Requests that do not fit the queue wait for room.
  *
- * The arrays have `count` entries, in one order. Of each request either `verdicts[i]` is the caller's and `statuses[i]`
- * is DICAST_OK, or `verdicts[i]` is NULL, `statuses[i]` says why, and `errors[i]`, which is NULL otherwise, is the
- * caller's. `errors` may be NULL.
+ * The arrays have `count` entries, in one order. If request i was judged, `statuses[i]` is DICAST_OK, you own
+ * `verdicts[i]`, and `errors[i]` is NULL. If it failed, `statuses[i]` says why, `verdicts[i]` is NULL, and you own
+ * `errors[i]`. `errors` may be NULL.
  *
- * DICAST_OK says that the call was made, not that every judgment worked. Else no array was written to.
+ * DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status no array was written.
  */
 int32_t dicast_judge_batch(const struct dicast_judge *judge,
                            const struct dicast_request *const *requests,
@@ -732,14 +735,14 @@ int32_t dicast_judge_wait_for_room(const struct dicast_judge *judge,
                                    struct dicast_error **error);
 
 /**
- * What the judge is. Written to `*info`, whose `struct_size` is set by the caller.
+ * Properties of the judge. Set `info->struct_size` before the call.
  */
 int32_t dicast_judge_info(const struct dicast_judge *judge,
                           struct dicast_info *info,
                           struct dicast_error **error);
 
 /**
- * Counters of the judge. Written to `*stats`, whose `struct_size` is set by the caller.
+ * Counters of the judge. Set `stats->struct_size` before the call.
  */
 int32_t dicast_judge_stats(const struct dicast_judge *judge,
                            struct dicast_stats *stats,
@@ -751,14 +754,14 @@ int32_t dicast_judge_stats(const struct dicast_judge *judge,
 struct dicast_str dicast_judge_engine(const struct dicast_judge *judge);
 
 /**
- * The profile that the judge goes by, as JSON that dicast_profile_from_json reads. Lives as long as the judge.
+ * The profile of the judge, as JSON that dicast_profile_from_json reads. Lives as long as the judge.
  */
 struct dicast_str dicast_judge_profile_json(const struct dicast_judge *judge);
 
 /**
  * Makes a request without responses: the principle to judge by, in plain language, and what the responses respond to.
  *
- * On success `*request` is the caller's. DICAST_INVALID_REQUEST where a text is not UTF-8.
+ * On success you own `*request`. DICAST_INVALID_REQUEST if a text is not UTF-8.
  */
 int32_t dicast_request_new(struct dicast_str principle,
                            struct dicast_str prompt,
@@ -769,17 +772,17 @@ int32_t dicast_request_new(struct dicast_str principle,
  * Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "mask_responses"?, "options"?}`. The
  * order of the responses is kept.
  *
- * On success `*request` is the caller's. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
+ * On success you own `*request`. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
  */
 int32_t dicast_request_from_json(struct dicast_str json,
                                  struct dicast_request **request,
                                  struct dicast_error **error);
 
 /**
- * Adds a response. `name` is the caller's word for it, unique within the request, which is found when it is judged; the
- * judge does not see it. Either text may be empty.
+ * Adds a response. `name` is your name for it and must be unique within the request; this is checked when the request is
+ * judged. The judge does not see the name. Either text may be empty.
  *
- * DICAST_INVALID_REQUEST where a text is not UTF-8; the request is then as it was.
+ * DICAST_INVALID_REQUEST if a text is not UTF-8; the request is then unchanged.
  */
 int32_t dicast_request_add(struct dicast_request *request,
                            struct dicast_str name,
@@ -787,25 +790,24 @@ int32_t dicast_request_add(struct dicast_request *request,
                            struct dicast_error **error);
 
 /**
- * Sets the options of this request, instead of those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
- * What it does not set stays as the judge's configuration says. Empty text sets nothing.
+ * Sets the options of this request, and drops those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
+ * Options that are not set have the values of the judge's configuration. Empty text sets no option.
  *
- * DICAST_INVALID_REQUEST for an unknown key; the request is then as it was. Values out of range are found when it is judged.
+ * DICAST_INVALID_REQUEST for an unknown key; the request is then unchanged. Ranges are checked when it is judged.
  */
 int32_t dicast_request_set_options(struct dicast_request *request,
                                    struct dicast_str options_json,
                                    struct dicast_error **error);
 
 /**
- * Frees a request. NULL is fine.
+ * Frees a request. NULL does nothing.
  */
 void dicast_request_free(struct dicast_request *request);
 
 /**
- * Submits a request and returns at once. The outcome goes to `callback`; where that is NULL it goes to whoever waits for
- * the ticket.
+ * Submits a request and returns at once. `callback` gets the outcome. If it is NULL, dicast_ticket_wait gets it.
  *
- * On success `*ticket` is the caller's. With a callback `ticket` may be NULL: the callback comes all the same. The callback
+ * On success you own `*ticket`. With a callback `ticket` may be NULL: the callback comes all the same. The callback
  * may come before this call has returned; `*ticket` is written before that.
  *
  * On failure nothing was submitted, no ticket was made and the callback will not come. The request itself is wrong, or
@@ -819,13 +821,13 @@ int32_t dicast_judge_submit(const struct dicast_judge *judge,
                             struct dicast_error **error);
 
 /**
- * Waits for the outcome, at most `timeout_ms` milliseconds (DICAST_FOREVER: as long as the judgment's own deadline lets
- * it run), and takes it: on DICAST_OK `*verdict` is the caller's. DICAST_PENDING where it has not ended by then; else the
- * failure of the judgment. Of several threads that wait one gets the outcome, and the others DICAST_INVALID_ARGUMENT, as
- * do those that ask for it later.
+ * Waits for the outcome and takes it. Waits at most `timeout_ms` milliseconds; with DICAST_FOREVER as long as the deadline
+ * of the judgment allows. On DICAST_OK you own `*verdict`. DICAST_PENDING if the judgment has not ended by then. Any other
+ * status is the failure of the judgment. An outcome can be taken once: later calls, and other threads that wait, get
+ * DICAST_INVALID_ARGUMENT.
  *
- * Where the ticket has a callback, `verdict` must be NULL: this waits until the callback has returned, and gives the
- * status that it was called with, any number of times. From within a callback of the same judge it does not wait.
+ * For a ticket with a callback `verdict` must be NULL. The call then waits until the callback has returned, and returns the
+ * status that the callback got, any number of times. Within a callback of the same judge it does not wait.
  */
 int32_t dicast_ticket_wait(const struct dicast_ticket *ticket,
                            uint64_t timeout_ms,
@@ -833,29 +835,29 @@ int32_t dicast_ticket_wait(const struct dicast_ticket *ticket,
                            struct dicast_error **error);
 
 /**
- * Takes the outcome if it is there: dicast_ticket_wait with a timeout of 0.
+ * Takes the outcome if the judgment has ended: dicast_ticket_wait with a timeout of 0.
  */
 int32_t dicast_ticket_try(const struct dicast_ticket *ticket,
                           struct dicast_verdict **verdict,
                           struct dicast_error **error);
 
 /**
- * Ends the judgment as DICAST_CANCELLED, at whatever stage it is, and frees its place. The outcome, which still goes to the
- * callback or to whoever waits, is that, unless it was there first. Cancelling again, or too late, is fine.
+ * Cancels the judgment at any stage and frees its place in the queue. Its outcome is then DICAST_CANCELLED, unless it had
+ * already ended; callback or waiter still get the outcome. Cancelling again, or too late, does nothing.
  */
 int32_t dicast_ticket_cancel(const struct dicast_ticket *ticket,
                              struct dicast_error **error);
 
 /**
- * Frees a ticket. NULL is fine. No other thread may be inside of a call with it, or begin one.
+ * Frees a ticket. NULL does nothing. Requires that no other thread is using the ticket.
  *
- * Where it has a callback, the judgment goes on and the callback comes. Where it has none, nobody could get the outcome
- * any more: a judgment that is pending is cancelled, and an outcome that nobody has taken is freed.
+ * With a callback the judgment goes on, and the callback comes. Without one nobody can get the outcome any more: a pending
+ * judgment is cancelled, and an outcome that was not taken is freed.
  */
 void dicast_ticket_free(struct dicast_ticket *ticket);
 
 /**
- * Frees a verdict. NULL is fine.
+ * Frees a verdict. NULL does nothing.
  */
 void dicast_verdict_free(struct dicast_verdict *verdict);
 
@@ -865,7 +867,7 @@ void dicast_verdict_free(struct dicast_verdict *verdict);
 size_t dicast_verdict_count(const struct dicast_verdict *verdict);
 
 /**
- * The caller's name of the response at `index`; `data` is NULL out of range.
+ * Your name of the response at `index`; `data` is NULL out of range.
  */
 struct dicast_str dicast_verdict_name(const struct dicast_verdict *verdict, size_t index);
 
@@ -875,7 +877,7 @@ struct dicast_str dicast_verdict_name(const struct dicast_verdict *verdict, size
 struct dicast_str dicast_verdict_alias(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * The index of the response called `name`; DICAST_NONE where there is none.
+ * The index of the response called `name`; DICAST_NONE if there is none.
  */
 size_t dicast_verdict_find(const struct dicast_verdict *verdict, struct dicast_str name);
 
@@ -885,26 +887,26 @@ size_t dicast_verdict_find(const struct dicast_verdict *verdict, struct dicast_s
 double dicast_verdict_score(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * As dicast_verdict_score, by name; NaN where there is no such response.
+ * As dicast_verdict_score, by name; NaN if there is no such response.
  */
 double dicast_verdict_score_of(const struct dicast_verdict *verdict, struct dicast_str name);
 
 /**
- * The expected score of the response at `index`: the mean of the distribution that the written score was drawn from, a
- * finer reward than the digit. NaN out of range, and where the engine gave no distribution.
+ * The expected score of the response at `index`: the mean of the distribution of its score, a finer reward than the written
+ * digit. NaN out of range, and if the engine returned no distribution.
  */
 double dicast_verdict_expected(const struct dicast_verdict *verdict,
                                size_t index);
 
 /**
- * As dicast_verdict_expected, by name; NaN also where there is no such response.
+ * As dicast_verdict_expected, by name; NaN also if there is no such response.
  */
 double dicast_verdict_expected_of(const struct dicast_verdict *verdict, struct dicast_str name);
 
 /**
- * The probability of each score of the scale for the response at `index`, the worst score first; they sum to 1. `*len`,
- * where it is not NULL, becomes their number, scale_max - scale_min + 1. NULL and 0 out of range, and where the engine
- * gave no distribution.
+ * The probability of each score of the scale for the response at `index`, the worst score first; they sum to 1. If `len`
+ * is not NULL, `*len` becomes their number, scale_max - scale_min + 1. NULL and 0 out of range, and if the engine returned
+ * no distribution.
  */
 const double *dicast_verdict_distribution(const struct dicast_verdict *verdict,
                                           size_t index,
@@ -926,7 +928,7 @@ uint32_t dicast_verdict_scale_max(const struct dicast_verdict *verdict);
 size_t dicast_verdict_rank(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * As dicast_verdict_rank, by name; DICAST_NONE where there is no such response.
+ * As dicast_verdict_rank, by name; DICAST_NONE if there is no such response.
  */
 size_t dicast_verdict_rank_of(const struct dicast_verdict *verdict, struct dicast_str name);
 
@@ -936,17 +938,17 @@ size_t dicast_verdict_rank_of(const struct dicast_verdict *verdict, struct dicas
 size_t dicast_verdict_ranked(const struct dicast_verdict *verdict, size_t place);
 
 /**
- * The judge's reasoning, without its tags; empty where it did not think.
+ * The reasoning of the judge, without its tags; empty if there is none.
  */
 struct dicast_str dicast_verdict_reasoning(const struct dicast_verdict *verdict);
 
 /**
- * The judge's whole output as it came.
+ * The whole output of the judge, unchanged.
  */
 struct dicast_str dicast_verdict_raw(const struct dicast_verdict *verdict);
 
 /**
- * Number of repairs: what had to be mended to read the verdict.
+ * Number of repairs that were needed to read the verdict.
  */
 size_t dicast_verdict_repair_count(const struct dicast_verdict *verdict);
 
@@ -956,12 +958,12 @@ size_t dicast_verdict_repair_count(const struct dicast_verdict *verdict);
 struct dicast_str dicast_verdict_repair(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * What a repair quotes, such as the name as it was written; empty where it quotes nothing.
+ * What a repair quotes, such as the name as the judge wrote it; empty if it quotes nothing.
  */
 struct dicast_str dicast_verdict_repair_detail(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * Number of flags: what a reader of the verdict should know.
+ * Number of flags: remarks on a valid verdict.
  */
 size_t dicast_verdict_flag_count(const struct dicast_verdict *verdict);
 
@@ -973,21 +975,19 @@ struct dicast_str dicast_verdict_flag(const struct dicast_verdict *verdict,
                                       size_t index);
 
 /**
- * What a flag quotes, such as the dropped name; empty where it quotes nothing.
+ * What a flag quotes, such as the dropped name; empty if it quotes nothing.
  */
 struct dicast_str dicast_verdict_flag_detail(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * Tokens of the judgment. Written to `*usage`, whose `struct_size` is set by the caller. All 0 for a verdict that was
- * only parsed.
+ * Tokens of the judgment. Set `usage->struct_size` before the call. All 0 for a verdict from dicast_parse.
  */
 int32_t dicast_verdict_usage(const struct dicast_verdict *verdict,
                              struct dicast_usage *usage,
                              struct dicast_error **error);
 
 /**
- * Where the time went. Written to `*timing`, whose `struct_size` is set by the caller. All 0 for a verdict that was only
- * parsed.
+ * The time that each stage took. Set `timing->struct_size` before the call. All 0 for a verdict from dicast_parse.
  */
 int32_t dicast_verdict_timing(const struct dicast_verdict *verdict,
                               struct dicast_timing *timing,
@@ -995,7 +995,7 @@ int32_t dicast_verdict_timing(const struct dicast_verdict *verdict,
 
 /**
  * The whole verdict as JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order of the request),
- * `ranking`, `reasoning`, `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`. Made when it is first asked for.
+ * `ranking`, `reasoning`, `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`. Made on the first call.
  */
 struct dicast_str dicast_verdict_json(const struct dicast_verdict *verdict);
 
@@ -1003,9 +1003,8 @@ struct dicast_str dicast_verdict_json(const struct dicast_verdict *verdict);
  * Judges `count` responses to one prompt together, as one listwise judgment, and waits for their rewards.
  *
  * `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
- * failure **every reward is NaN and every status says why**, which is also what is returned; the arrays are written to
- * whenever they are not NULL. `options` may be NULL: expected scores, as they are. Where the queue is full the call first
- * waits for room.
+ * failure **every reward is NaN and every status is the one that the call returns**; each array that is not NULL is written.
+ * `options` may be NULL: expected scores on the scale of the judge. If the queue is full, the call first waits for room.
  *
  * A `count` above 16777216 is DICAST_INVALID_ARGUMENT, and nothing is written.
  */
@@ -1020,16 +1019,16 @@ int32_t dicast_judge_rewards(const struct dicast_judge *judge,
                              struct dicast_error **error);
 
 /**
- * Judges many groups at once and waits for all their rewards. Each group is one listwise judgment; where they are more
- * than the queue takes, the rest waits for room.
+ * Judges many groups at once and waits for all their rewards. Each group is one listwise judgment. Groups that do not fit
+ * the queue wait for room.
  *
- * `groups` has `group_count` entries. `rewards` and `statuses` have `total` entries: those of the first group in the
- * order of its responses, then those of the second, and so on; `total` is the sum of all `response_count`, checked here.
- * A group that fails has **NaN for every reward and a status that says why**; the others have theirs. `errors` has
- * `group_count` entries, or is NULL: the error of each group that failed is the caller's, that of the others is NULL.
+ * `groups` has `group_count` entries. `rewards` and `statuses` have `total` entries: first those of the first group, in the
+ * order of its responses, then those of the second, and so on. `total` must be the sum of all `response_count`. A group
+ * that fails has **NaN for every reward and a status that says why**; the other groups have their rewards. `errors` has
+ * `group_count` entries, or is NULL. You own the error of each group that failed; the entry of any other group is NULL.
  *
- * DICAST_OK says that the groups were judged, not that every judgment worked. On anything else every reward is NaN, every
- * status is what is returned, and `errors` was not written to. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
+ * DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status every reward is NaN, every
+ * status is the one that the call returns, and `errors` was not written. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
  * nothing is written.
  */
 int32_t dicast_judge_rewards_groups(const struct dicast_judge *judge,
@@ -1043,31 +1042,31 @@ int32_t dicast_judge_rewards_groups(const struct dicast_judge *judge,
                                     struct dicast_error **error);
 
 /**
- * The profile of a general instruction-following model. On success `*profile` is the caller's.
+ * The profile of a general instruction-following model. On success you own `*profile`.
  */
 int32_t dicast_profile_builtin(struct dicast_profile **profile, struct dicast_error **error);
 
 /**
- * Reads a profile from JSON. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
+ * Reads a profile from JSON. On success you own `*profile`; DICAST_INVALID_PROFILE names what is wrong.
  */
 int32_t dicast_profile_from_json(struct dicast_str json,
                                  struct dicast_profile **profile,
                                  struct dicast_error **error);
 
 /**
- * Reads a profile from a file. On success `*profile` is the caller's; DICAST_INVALID_PROFILE names what is wrong.
+ * Reads a profile from a file. On success you own `*profile`; DICAST_INVALID_PROFILE names what is wrong.
  */
 int32_t dicast_profile_load(struct dicast_str path,
                             struct dicast_profile **profile,
                             struct dicast_error **error);
 
 /**
- * Makes the profile of RewardAnything: reads the system prompt that its weights were trained with out of the Python
- * package `rewardanything`, a wheel or a `.py` file at `path`, without running any of it. Save dicast_profile_json
- * beside the model as `<model without .gguf>.profile.json`, and the judge is opened with it.
+ * Makes the profile of RewardAnything: reads the system prompt of its training from the Python package `rewardanything`, a
+ * wheel or a `.py` file at `path`. No code of it is run. Save dicast_profile_json beside the model as
+ * `<model without .gguf>.profile.json`; dicast_judge_open then uses it.
  *
- * On success `*profile` is the caller's. DICAST_IO where the file cannot be read, DICAST_INVALID_PROFILE where it has no
- * such prompt.
+ * On success you own `*profile`. DICAST_IO if the file cannot be read, DICAST_INVALID_PROFILE if it has no such
+ * prompt.
  */
 int32_t dicast_profile_import(struct dicast_str path,
                               struct dicast_profile **profile,
@@ -1079,15 +1078,16 @@ int32_t dicast_profile_import(struct dicast_str path,
 struct dicast_str dicast_profile_json(const struct dicast_profile *profile);
 
 /**
- * Frees a profile. NULL is fine.
+ * Frees a profile. NULL does nothing.
  */
 void dicast_profile_free(struct dicast_profile *profile);
 
 /**
- * Masks `count` names, in the order of the request: `prefix` and a number from 1, such as `model-1`, stands for each, in
- * the order that `mode` (DICAST_MASK_SHUFFLE, …) says. `seed` counts for the shuffle alone; 42 is the reference system's.
+ * Masks `count` names, given in the order of the request. Each gets an alias of `prefix` and a number from 1, such as
+ * `model-1`, in the order that `mode` (DICAST_MASK_SHUFFLE, …) sets. Only the shuffle uses `seed`; the reference system's
+ * is 42.
  *
- * On success `*aliases` is the caller's. DICAST_INVALID_REQUEST where there are no names or one is given twice.
+ * On success you own `*aliases`. DICAST_INVALID_REQUEST if there are no names or one is given twice.
  */
 int32_t dicast_aliases_mask(const struct dicast_str *names,
                             size_t count,
@@ -1098,10 +1098,10 @@ int32_t dicast_aliases_mask(const struct dicast_str *names,
                             struct dicast_error **error);
 
 /**
- * The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` the one that
- * it stood for. Where nothing was hidden, give the same array twice.
+ * The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` the real name.
+ * If no name was hidden, pass the same array twice.
  *
- * On success `*aliases` is the caller's. DICAST_INVALID_REQUEST where there are no names or one is given twice.
+ * On success you own `*aliases`. DICAST_INVALID_REQUEST if there are no names or one is given twice.
  */
 int32_t dicast_aliases_of(const struct dicast_str *shown,
                           const struct dicast_str *names,
@@ -1120,7 +1120,7 @@ size_t dicast_aliases_count(const struct dicast_aliases *aliases);
 struct dicast_str dicast_aliases_shown(const struct dicast_aliases *aliases, size_t place);
 
 /**
- * The caller's name of the response shown at `place`; `data` is NULL out of range.
+ * Your name of the response shown at `place`; `data` is NULL out of range.
  */
 struct dicast_str dicast_aliases_name(const struct dicast_aliases *aliases, size_t place);
 
@@ -1130,15 +1130,15 @@ struct dicast_str dicast_aliases_name(const struct dicast_aliases *aliases, size
 size_t dicast_aliases_index(const struct dicast_aliases *aliases, size_t place);
 
 /**
- * Frees aliases. NULL is fine.
+ * Frees aliases. NULL does nothing.
  */
 void dicast_aliases_free(struct dicast_aliases *aliases);
 
 /**
- * Builds the messages of a request as a judge of `profile` was trained to read them. Of the request's options those that
- * hide the names count (`mask`, `mask_seed`), then those of the profile.
+ * Builds the messages of a request as a judge of `profile` was trained to read them. Of the options only `mask` and
+ * `mask_seed` matter here; the request's go before the profile's.
  *
- * On success `*prompt` is the caller's. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE (more than 64 responses, 1 GiB of text).
+ * On success you own `*prompt`. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE (more than 64 responses, 1 GiB of text).
  */
 int32_t dicast_prompt_new(const struct dicast_profile *profile,
                           const struct dicast_request *request,
@@ -1161,23 +1161,23 @@ struct dicast_str dicast_prompt_role(const struct dicast_prompt *prompt, size_t 
 struct dicast_str dicast_prompt_content(const struct dicast_prompt *prompt, size_t index);
 
 /**
- * The aliases of the prompt, which dicast_parse needs for the answer. They belong to the prompt: not to be freed.
+ * The aliases of the prompt, which dicast_parse needs to read the answer. They belong to the prompt: do not free them.
  */
 const struct dicast_aliases *dicast_prompt_aliases(const struct dicast_prompt *prompt);
 
 /**
- * Frees a prompt and its aliases. NULL is fine.
+ * Frees a prompt and its aliases. NULL does nothing.
  */
 void dicast_prompt_free(struct dicast_prompt *prompt);
 
 /**
- * Reads a verdict out of a judge's whole output, for programs with an engine of their own.
+ * Reads a verdict from the whole output of a judge, for programs with an engine of their own.
  *
- * `aliases` says which names must be scored and ranked. `profile` may be NULL: the built-in one. `policy_json` is the
- * `verdict` part of a configuration, `{"incomplete": "derive_ranking", "clamp": true}`, or empty: strict. In `text` bytes
- * that are not UTF-8 are replaced by U+FFFD: a character that was cut is no reason not to read the rest.
+ * `aliases` lists the names that must be scored and ranked. If `profile` is NULL, the built-in one is used. `policy_json`
+ * is the `verdict` part of a configuration, such as `{"incomplete": "derive_ranking", "clamp": true}`; empty text is the
+ * strict default. Bytes of `text` that are not UTF-8 are replaced by U+FFFD, so a character cut at the end does no harm.
  *
- * On success `*verdict` is the caller's; it has no expected scores. Any thread, at any time.
+ * On success you own `*verdict`; it has no expected scores. Any thread, at any time.
  */
 int32_t dicast_parse(struct dicast_str text,
                      const struct dicast_aliases *aliases,
