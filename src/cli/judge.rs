@@ -21,7 +21,7 @@ Several requests are judged at once; their tables stand side by side where they 
 Values of --principle, --prompt and --response may be @FILE; a leading @@ stands for a plain @.")]
 pub(crate) struct Args {
     /// Request files; - is standard input.
-    #[arg(value_name = "REQUEST.json", required_unless_present = "principle", conflicts_with_all = ["principle", "prompt", "response"])]
+    #[arg(value_name = "REQUEST.json", conflicts_with_all = ["principle", "prompt", "response"])]
     requests: Vec<PathBuf>,
     /// The principle to judge by.
     #[arg(long, value_name = "TEXT", requires_all = ["prompt", "response"])]
@@ -51,6 +51,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 fn judge(args: &Args) -> Outcome {
+    if args.requests.is_empty() && args.principle.is_none() {
+        let message = "there is nothing to judge: give a request file, or --principle, --prompt and --response";
+        return Err(Failure::new(ErrorKind::InvalidConfig, message));
+    }
     let config = args.judge.config()?;
     let requests = args.read(&config.limits)?;
     for request in &requests {

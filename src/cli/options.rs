@@ -2,20 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use dicast::config::{Incomplete, Mask};
-use dicast::{Error, ErrorKind, JudgeConfig, Options};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use dicast::config::{Incomplete, Kind, Row};
+use dicast::{Error, ErrorKind, JudgeConfig};
+use serde_json::Value;
 
 use super::{Failure, input};
 
 /// Names the model where no option and no configuration does.
 const MODEL_VARIABLE: &str = "DICAST_MODEL";
 
+/// The heading of the options that the tables of settings give.
+const HEADING: &str = "Judging (a request's own \"options\" override these; these override the configuration and the \
+                       judge's profile)";
+
 /// Which judge, and how it judges.
 #[derive(clap::Args)]
 pub(crate) struct JudgeArgs {
-    /// Model: a .gguf file, or hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION] to fetch one. Default: the
-    /// configuration's, else the variable `DICAST_MODEL`.
-    #[arg(long, short)]
+    // Not through clap: the environment comes after the configuration.
+    #[arg(
+        long,
+        short,
+        help = "Model: a .gguf file, a folder with a TensorRT-LLM engine, or hf:OWNER/REPO[@REVISION][:FILE or \
+                QUANTIZATION] to fetch one. Default: the configuration's [env: DICAST_MODEL]"
+    )]
     model: Option<String>,
     /// Judge profile, a JSON file. Default: the one beside the model, else the built-in one.
     #[arg(long, value_name = "FILE")]
@@ -24,74 +35,15 @@ pub(crate) struct JudgeArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    decoding: DecodingArgs,
-}
-
-/// Defaults for every request; a request's own "options" go before them.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Judging (a request's own \"options\" go before these)")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-struct DecodingArgs {
-    /// Softmax temperature, 0 to 2; 0 is greedy.
-    #[arg(long, value_name = "T")]
-    temperature: Option<f32>,
-    /// Nucleus sampling, over 0 to 1; 1 is off.
-    #[arg(long, value_name = "P")]
-    top_p: Option<f32>,
-    /// Sample from the K most probable tokens; 0 is off.
-    #[arg(long, value_name = "K")]
-    top_k: Option<u32>,
-    /// Seed of the sampling.
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Give the verdict at once, without reasoning.
-    #[arg(long)]
-    no_reasoning: bool,
-    /// Tokens after which the reasoning is ended.
-    #[arg(long, value_name = "N")]
-    max_reasoning_tokens: Option<u32>,
-    /// Tokens for an unguided verdict.
-    #[arg(long, value_name = "N")]
-    max_verdict_tokens: Option<u32>,
-    /// Do not hold the verdict to a grammar.
-    #[arg(long)]
-    no_guided: bool,
-    /// Hold the ranking to the order of the scores.
-    #[arg(long)]
-    consistent_ranking: bool,
-    /// How names are hidden from the judge.
-    #[arg(long, value_enum)]
-    mask: Option<MaskArg>,
-    /// Seed of the shuffle of the names.
-    #[arg(long, value_name = "N")]
-    mask_seed: Option<u64>,
-    /// Milliseconds after which a request has failed.
-    #[arg(long, value_name = "MS")]
-    timeout_ms: Option<u64>,
+    given: Given,
     /// Derive a missing ranking from complete scores.
     #[arg(long)]
     derive_ranking: bool,
-    /// Move a score off the scale to the nearest end of it.
-    #[arg(long)]
-    clamp: bool,
-    /// Threads of the computation; 0 is one a physical core.
-    #[arg(long, value_name = "N")]
-    threads: Option<u32>,
-    /// Most tokens of one judgment, prompt and output together.
-    #[arg(long, value_name = "N")]
-    context_tokens: Option<u32>,
 }
 
-/// [`Mask`] as an option.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum MaskArg {
-    /// Aliases in a shuffled order.
-    Shuffle,
-    /// Aliases in the order given.
-    Given,
-    /// The real names in the order given.
-    Off,
-}
+/// What the options of a table give: rows of the tables of settings, with the text typed for each.
+#[derive(Default)]
+struct Given(Vec<(&'static str, &'static Row, String)>);
 
 impl JudgeArgs {
     /// Whether a model is named in any of the places where one can be.
@@ -117,43 +69,120 @@ impl JudgeArgs {
         if let Some(profile) = &self.profile {
             config.profile = Some(profile.clone());
         }
-        self.decoding.apply(&mut config);
+        self.given.apply(&mut config)?;
+        if self.derive_ranking {
+            config.verdict.incomplete = Incomplete::DeriveRanking;
+        }
         config.check()?;
         Ok(config)
     }
 }
 
-impl DecodingArgs {
-    fn apply(&self, config: &mut JudgeConfig) {
-        let given = Options {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            seed: self.seed,
-            reasoning: self.no_reasoning.then_some(false),
-            max_reasoning_tokens: self.max_reasoning_tokens,
-            max_verdict_tokens: self.max_verdict_tokens,
-            guided: self.no_guided.then_some(false),
-            consistent_ranking: self.consistent_ranking.then_some(true),
-            mask: self.mask.map(|mask| match mask {
-                MaskArg::Shuffle => Mask::Shuffle,
-                MaskArg::Given => Mask::Given,
-                MaskArg::Off => Mask::Off,
-            }),
-            mask_seed: self.mask_seed,
-            timeout_ms: self.timeout_ms,
-        };
-        config.options = given.or(&config.options);
-        if self.derive_ranking {
-            config.verdict.incomplete = Incomplete::DeriveRanking;
+/// The settings that have an option, and the section of each: all options of a request, and what a newcomer needs of the rest.
+fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
+    const OTHERS: [(&str, &[&str]); 2] = [("verdict", &["clamp"]), ("local", &["threads", "context_tokens"])];
+    JudgeConfig::TABLES.into_iter().flat_map(|(section, rows)| {
+        let named = OTHERS.into_iter().find(|(other, _)| *other == section).map_or(&[][..], |(_, names)| names);
+        let chosen = move |row: &&Row| section == "options" || named.contains(&row.name);
+        rows.iter().filter(chosen).map(move |row| (section, row))
+    })
+}
+
+/// The option of a setting, without its dashes.
+fn long(row: &Row) -> String {
+    row.name.replace('_', "-")
+}
+
+/// The id and the name of the option that switches a setting off.
+fn off(row: &Row) -> (String, String) {
+    (format!("no_{}", row.name), format!("no-{}", long(row)))
+}
+
+/// The options of one row: two for a switch.
+fn arguments(row: &'static Row) -> Vec<Arg> {
+    let arg = Arg::new(row.name).long(long(row)).value_name(row.name.to_ascii_uppercase());
+    let default = row.default();
+    let range = match row.kind {
+        Kind::Number { .. } => format!(" [{}]", row.kind.range()),
+        // "Up to 4294967295" helps nobody.
+        Kind::Whole { max, .. } if max < u32::MAX.into() => format!(" [{}]", row.kind.range()),
+        _ => String::new(),
+    };
+    let shown = default.as_ref().map(|default| format!(" [default: {}]", plain(default))).unwrap_or_default();
+    let help = format!("{}{range}{shown}", row.doc.trim().trim_end_matches('.').replace('`', ""));
+    match row.kind {
+        Kind::Switch => {
+            let (id, name) = off(row);
+            let opposite = Arg::new(id.clone())
+                .long(name)
+                .action(ArgAction::SetTrue)
+                .help(format!("Switch --{} off", long(row)))
+                // It would restate the default.
+                .hide(default == Some(Value::Bool(false)));
+            vec![arg.action(ArgAction::SetTrue).overrides_with(id).help(help), opposite.overrides_with(row.name)]
         }
-        config.verdict.clamp |= self.clamp;
-        if let Some(threads) = self.threads {
-            config.local.threads = threads;
+        Kind::Choice(words) => vec![arg.value_parser(PossibleValuesParser::new(words.iter().copied())).help(help)],
+        Kind::Number { .. } => vec![arg.value_name("NUMBER").allow_negative_numbers(true).help(help)],
+        _ => {
+            let unit = if row.name.ends_with("_ms") { "MS" } else { "N" };
+            vec![arg.value_name(unit).allow_negative_numbers(true).help(help)]
         }
-        if let Some(tokens) = self.context_tokens {
-            config.local.context_tokens = tokens;
+    }
+}
+
+/// A default as people write it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(word) => word.clone(),
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
+        value => value.to_string(),
+    }
+}
+
+impl clap::Args for Given {
+    fn augment_args(command: Command) -> Command {
+        rows().fold(command.next_help_heading(HEADING), |command, (_, row)| command.args(arguments(row)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Self::default();
+        given.update_from_arg_matches(matches)?;
+        Ok(given)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for (section, row) in rows() {
+            let text = if row.kind == Kind::Switch {
+                let (on, off) = (matches.get_flag(row.name), matches.get_flag(&off(row).0));
+                (on || off).then(|| on.to_string())
+            } else {
+                matches.get_one::<String>(row.name).cloned()
+            };
+            self.0.extend(text.map(|text| (section, row, text)));
         }
+        Ok(())
+    }
+}
+
+impl Given {
+    /// Puts what was given over a configuration.
+    fn apply(&self, config: &mut JudgeConfig) -> Result<(), Failure> {
+        let broken = |error: serde_json::Error| Failure::new(ErrorKind::Internal, error.to_string());
+        let mut whole = serde_json::to_value(&*config).map_err(broken)?;
+        for (section, row, text) in &self.0 {
+            let value = row.kind.parse(text).map_err(|must| {
+                Failure::new(ErrorKind::InvalidConfig, format!("--{} {text}: must be {must}", long(row)))
+            })?;
+            whole[section][row.name] = value;
+        }
+        *config = serde_json::from_value(whole).map_err(broken)?;
+        Ok(())
     }
 }
 

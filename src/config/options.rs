@@ -123,12 +123,12 @@ options! {
     reasoning: bool = true, Kind::Switch;
     /// End the reasoning after this many tokens, and flag the verdict.
     max_reasoning_tokens: u32 = 2048, whole(0, MAX_TOKENS);
-    /// Most tokens of a verdict without a grammar. The form bounds a verdict with one.
+    /// Most tokens of a verdict without a grammar.
     max_verdict_tokens: u32 = 1024, whole(1, MAX_TOKENS);
-    /// Hold the verdict to a grammar, so that it is always complete. Not set: the best that the engine has, which for the
-    /// engines of this crate is a grammar. `true` refuses an engine that has none.
+    /// Hold the verdict to a grammar, so that it is always complete. Not set: the best that the engine has. `true` refuses an
+    /// engine without grammars.
     guided: bool, Kind::Switch;
-    /// Hold the ranking of a verdict with a grammar to the order of the scores. Otherwise a contradiction is flagged.
+    /// Hold the ranking to the order of the scores. Otherwise a contradiction is flagged. Needs a grammar.
     consistent_ranking: bool = false, Kind::Switch;
     /// How the names of the responses are hidden from the judge.
     mask: Mask = Mask::Shuffle, Kind::Choice(Mask::WORDS);

@@ -5,7 +5,7 @@ use super::support::{Folder, dicast, run, run_with_input, text};
 #[test]
 fn usage_errors_end_with_2() {
     run(["nonsense"]).fails(2, &["unrecognized subcommand"]);
-    run(["judge"]).fails(2, &["required"]);
+    run(["judge"]).fails(2, &["give a request file, or --principle, --prompt and --response"]);
     run(["judge", "--principle", "p"]).fails(2, &["--prompt"]);
     run(["batch", "in.jsonl"]).fails(2, &["--output"]);
     run(["batch", "in", "-o", "out", "--concurrency", "0"]).fails(2, &["concurrency"]);
@@ -36,8 +36,21 @@ fn bad_settings_are_named() {
     let folder = Folder::new();
     let request = folder.file("r.json", r#"{"principle":"p","prompt":"q","responses":{"a":"x"}}"#);
     let judge = |args: &[&str]| run(["judge", text(&request), "--model", "m.gguf"].iter().chain(args));
-    judge(&["--temperature", "9"]).fails(2, &["options: temperature is 9", "from 0 to 2"]);
-    judge(&["--top-p", "nan"]).fails(2, &["top_p is NaN"]);
+    for (option, value, must) in [
+        ("--temperature", "9", "from 0 to 2"),
+        ("--temperature", "hot", "a number from 0 to 2"),
+        ("--temperature", "1e999", "a number from 0 to 2"),
+        ("--top-p", "0", "above 0 and at most 1"),
+        ("--top-p", "nan", "a number above 0 and at most 1"),
+        ("--timeout-ms", "0", "from 1 to 86400000"),
+        ("--timeout-ms", "-1000", "a whole number from 1 to 86400000"),
+        ("--top-k", "2.5", "a whole number from 0 to 4294967295"),
+        ("--seed", "99999999999999999999999", "a whole number 0 or more"),
+        ("--threads", "1000", "from 0 to 512"),
+        ("--context-tokens", "5", "0, or from 64 to 1048576"),
+    ] {
+        judge(&[option, value]).fails(2, &[&format!("error: {option} {value}: must be {must}\n")]);
+    }
     let config = |json: &str| {
         let config = folder.file("config.json", json);
         judge(&["--config", text(&config)])
@@ -46,6 +59,28 @@ fn bad_settings_are_named() {
     config(r#"{"local":{"max_sequences":1000}}"#).fails(2, &["local.max_sequences is 1000"]);
     config("{").fails(2, &["config.json", "not valid"]);
     judge(&["--config", text(&folder.path("none.json"))]).fails(1, &["none.json"]);
+}
+
+#[test]
+fn every_option_of_a_request_is_one_of_the_command_line() {
+    let help = run(["judge", "--help"]).succeeds().stdout;
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for row in dicast::Options::ROWS {
+        assert!(words.contains(&format!("--{} ", row.name.replace('_', "-"))), "{}", row.name);
+    }
+    for shown in ["[from 0 to 2] [default: 0]", "[default: 600000]", "[env: DICAST_MODEL]", "--no-reasoning", "--clamp"]
+    {
+        assert!(words.contains(shown), "{shown} is missing in {help}");
+    }
+    let folder = Folder::new();
+    let config = folder.file("config.json", r#"{"options": {"temperature": 9, "reasoning": false}}"#);
+    let judge = |args: &[&str]| {
+        let fixed = ["judge", "--principle", "p", "--prompt", "q", "--response", "a=x", "--model", "missing.gguf"];
+        run(fixed.iter().chain(&["--config", text(&config)]).chain(args))
+    };
+    judge(&[]).fails(2, &["temperature is 9"]);
+    // What is given here goes before the file; of a switch and its opposite the later one counts.
+    judge(&["--temperature", "0.5", "--no-reasoning", "--reasoning", "--no-clamp"]).fails(2, &["missing.gguf"]);
 }
 
 #[test]
