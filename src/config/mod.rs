@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 pub use limits::{Limits, MAX_RESPONSES};
 pub use local::LocalConfig;
 pub use options::{Mask, Options, Settings};
+pub(crate) use table::shown;
 pub use table::{Kind, Row};
 pub use trtllm::{TrtllmConfig, TrtllmMode, TrtllmScheduler};
 pub use verdict::{Incomplete, VerdictPolicy};

@@ -214,7 +214,7 @@ pub(super) fn schema(rows: &[Row]) -> Value {
 }
 
 /// A JSON value for a message, cut where it is long.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
     match text.char_indices().nth(LONGEST) {

@@ -5,6 +5,7 @@ mod check;
 mod extract;
 mod find;
 mod interpret;
+mod json;
 mod keys;
 mod loose;
 mod names;
@@ -18,7 +19,7 @@ mod tolerant;
 use std::time::Duration;
 
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::config::VerdictPolicy;
@@ -49,7 +50,8 @@ pub struct Scored {
 }
 
 /// Tokens of one judgment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,

@@ -1,11 +1,11 @@
 //! What was mended to read a verdict, and what a reader of a complete one should know.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the reader had to mend to read a verdict, in the order in which it was found.
 ///
 /// A verdict without repairs was written as the profile asks for it. New variants may be added in any release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Repair {
@@ -80,7 +80,7 @@ pub enum Repair {
 }
 
 /// What a reader of a complete verdict should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Flag {
