@@ -31,6 +31,7 @@
 //! | `cuda`, `metal`, `vulkan` | no | GPU backends of `local` | the SDK of the backend |
 //! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, `CMake`, a C++17 compiler |
 //! | `cli` | yes | the program `dicast` | |
+//! | `testing` | no | an engine that answers by script, for tests of programs that embed a judge | |
 //!
 //! A program that only embeds the judge turns the command line off: `default-features = false, features = ["local"]`. With
 //! no feature at all there are still requests, prompts, the reader of verdicts ([`verdict::parse`]), the C interface, and
