@@ -58,12 +58,12 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 
 .PHONY: python
 python: ## build the Python wheel, target/python/dist (PYTHON names the interpreter)
-	@scripts/install_deps.sh --tests
+	@scripts/install_deps.sh --python
 	@scripts/python.sh wheel
 
 .PHONY: python-test
 python-test: ## test the Python package
-	@scripts/install_deps.sh --tests
+	@scripts/install_deps.sh --python
 	@scripts/python.sh test
 
 .PHONY: install
@@ -109,7 +109,7 @@ bench: ## measure speed and memory on a random model of Qwen3-0.6B's shape
 
 .PHONY: demo-model
 demo-model: ## train the demonstration judge again, from scratch (80 minutes on two cores)
-	@scripts/install_deps.sh --tests
+	@scripts/install_deps.sh --python
 	demo/build.sh
 
 .PHONY: oldest-rust

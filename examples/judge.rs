@@ -12,7 +12,10 @@ use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
 const PROMPT: &str = "How do I cook pasta?";
 const RESPONSES: [(&str, &str); 3] = [
     ("short", "Boil salted water, cook the pasta for nine minutes, drain it."),
-    ("vague", "It depends on the pasta and on you."),
+    (
+        "vague",
+        "It depends on the pasta, on the pot and on your taste. Ask ten cooks and you get ten answers, all of them right.",
+    ),
     (
         "long",
         "Take a large pot, four litres of water and two tablespoons of salt for half a kilogram of pasta. Bring the water \

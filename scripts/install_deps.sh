@@ -3,6 +3,7 @@
 # them. If nothing is missing, it prints nothing and changes nothing.
 #
 #   scripts/install_deps.sh             for a build: a C++ compiler, CMake, libclang
+#   scripts/install_deps.sh --python    also for the Python package: python3 with venv
 #   scripts/install_deps.sh --tests     also for the tests: python3 with venv, npm, pkg-config, valgrind, Go
 set -euo pipefail
 
@@ -37,9 +38,12 @@ packages=()
 has c++ || packages+=(g++)
 has cmake || packages+=(cmake)
 has_libclang || packages+=(libclang-dev)
-if [ "${1:-}" = --tests ]; then
+case ${1:-} in --python | --tests)
     has python3 || packages+=(python3)
     python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+    ;;
+esac
+if [ "${1:-}" = --tests ]; then
     has npm || packages+=(npm)
     has pkg-config || packages+=(pkg-config)
     has valgrind || packages+=(valgrind)
