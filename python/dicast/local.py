@@ -28,10 +28,10 @@ _LOGGER = logging.getLogger("dicast")
 # Without it, logging itself would print what no program asked for.
 _LOGGER.addHandler(logging.NullHandler())
 
-#: How long a wait in the library lasts before Python gets to see signals, such as Ctrl-C.
+#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits.
 _SLICE_MS = 250
 
-#: What a request can be given as.
+#: The forms of a request.
 Request = Union[Mapping[str, Any], RewardRequest]
 
 
@@ -106,7 +106,7 @@ class Judge:
         A request is a :class:`RewardRequest`, or a mapping with ``principle``, ``prompt``, ``responses`` and, if
         wanted, ``mask_responses``. ``generation`` counts for all. Where some fail, a :class:`BatchError` has the
         results of the others, or, with ``return_exceptions``, their errors stand in the list. ``batch_size`` is
-        taken for the sake of programs that set it: the engine forms its batches itself.
+        accepted for compatibility and has no effect: the engine forms its batches itself.
         """
         tickets: List[Any] = []
         try:
@@ -265,7 +265,7 @@ RewardModel = Judge
 
 
 class _Handle:
-    """A judge of the library, and how many threads are inside of a call with it."""
+    """A judge of the library, and how many threads are using it."""
 
     def __init__(self, pointer: Any) -> None:
         self._pointer = pointer
@@ -294,7 +294,7 @@ class _Handle:
             pointer, self._pointer = self._pointer, None
         if pointer is None:
             return
-        # Ends what those are waiting for who are inside of a call, so that the wait for them is short.
+        # Ends the pending judgments, so that the threads that wait for them return soon.
         lib.dicast_judge_close(pointer, NULL)
         with self._unused:
             self._unused.wait_for(lambda: not self._users)
@@ -302,7 +302,7 @@ class _Handle:
         ffi.release(pointer)
 
     def forked(self) -> None:
-        """In a forked child: the threads that held the lock, or were inside of a call, are not here."""
+        """In a forked child: the threads that held the lock or used the judge do not exist here."""
         self._users = 0
         self._unused = threading.Condition()
 
@@ -332,7 +332,7 @@ def _batch(results: List[Any], return_exceptions: bool) -> List[Any]:
     return results
 
 
-# Waiting. The outcome is waited for by slices: the interpreter handles signals between them alone.
+# Waiting. Each wait is cut into slices, because the interpreter handles signals only between them.
 
 
 def _submit(judge: _Handle, request: Any) -> Any:
@@ -398,7 +398,7 @@ class _Call:
         except BaseException:
             del _calls[number]
             raise
-        # Freed by `end` alone: of a coroutine that is collected, the collector might free it first.
+        # Freed by `end` alone: the garbage collector might free it before the coroutine ends.
         self._ticket: Any = ticket[0]
 
     def deliver(self, verdict: Any, error: Any) -> None:
@@ -411,7 +411,7 @@ class _Call:
             self.future.set_exception(error)
 
     def end(self) -> None:
-        """Nobody waits any more: cancels the judgment, where it has not ended."""
+        """Cancels the judgment if it has not ended, and frees the ticket."""
         self._ended = True
         ticket, self._ticket = self._ticket, NULL
         if not self.future.done() or self.future.cancelled():
@@ -430,7 +430,7 @@ async def _call_when_free(judge: _Handle, request: Any, calls: Iterable[Union[_C
         if pending:
             await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         else:
-            # The queue is full of what others sent, of which this loop hears nothing.
+            # Others filled the queue; this loop is not told when their judgments end.
             await asyncio.get_running_loop().run_in_executor(None, _wait_for_room, judge)
 
 

@@ -55,7 +55,7 @@ class RewardResult:
     expected_scores: Dict[str, Optional[float]] = field(default_factory=dict)
     #: The probability of each score of the scale, the worst first; None where the engine gives none.
     distributions: Dict[str, Optional[List[float]]] = field(default_factory=dict)
-    #: What had to be mended to read the verdict: names of repairs, or ``{name: what it quotes}``.
+    #: What had to be repaired to read the verdict: names of repairs, or ``{name: what it quotes}``.
     repairs: List[Union[str, Dict[str, str]]] = field(default_factory=list)
     #: What a reader should know, such as ``inconsistent_ranking``, in the same form.
     flags: List[Union[str, Dict[str, str]]] = field(default_factory=list)

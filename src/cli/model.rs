@@ -1,6 +1,7 @@
 //! What `--model` names, and opening it.
 
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -26,7 +27,22 @@ pub(crate) fn locate(model: &str) -> Result<String, Failure> {
             Failure::new(ErrorKind::ModelNotFound, format!("the cache path {} is not UTF-8", path.display()))
         });
     }
+    if is_repository(model) && !Path::new(model).exists() {
+        let message = format!("{model}: there is no such file or folder");
+        return Err(Failure::new(ErrorKind::ModelNotFound, message).hint(format!("did you mean hf:{model}?")));
+    }
     Ok(model.to_owned())
+}
+
+/// Whether a name may be one of a repository on the hub: `owner/repo`.
+fn is_repository(name: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('.')
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    let gguf = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    !gguf && name.split_once('/').is_some_and(|(owner, repository)| word(owner) && word(repository))
 }
 
 /// Opens a judge, its model fetched where need be; says so on a terminal where loading takes a while.

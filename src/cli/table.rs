@@ -136,7 +136,7 @@ fn cost(verdict: &Verdict) -> String {
 /// A flag in words.
 fn flag_text(flag: &Flag) -> String {
     match flag {
-        Flag::InconsistentRanking => "the ranking contradicts the scores".into(),
+        Flag::InconsistentRanking => "the ranking contradicts the scores (--consistent-ranking prevents this)".into(),
         Flag::Ties => "some scores are equal".into(),
         Flag::ReasoningTruncated => "the reasoning reached its budget and was ended".into(),
         Flag::DroppedName(name) => {

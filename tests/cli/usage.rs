@@ -25,6 +25,9 @@ fn a_model_must_be_named_and_the_error_says_how() {
     let ran = run(judge.iter().copied().chain(["--json"])).fails(2, &["no model is named"]);
     let error: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(error["error"]["kind"], "invalid_config");
+    let repository = "nobody/Judge-8B";
+    run(judge.iter().copied().chain(["--model", repository]))
+        .fails(2, &["no such file", "did you mean hf:nobody/Judge-8B?"]);
     let url = "http://localhost:8000/v1";
     run(judge.iter().copied().chain(["--model", url])).fails(2, &["remote engine", "hint: "]);
     let ran: super::support::Ran = dicast(judge).env("DICAST_MODEL", url).output().unwrap().into();

@@ -1,4 +1,4 @@
-"""Settings of those hooks that a trainer loads by a path, and that nobody can pass arguments to."""
+"""Settings of the hooks that a trainer loads by their path, without arguments."""
 
 from __future__ import annotations
 
