@@ -77,7 +77,9 @@ def generation_options(settings: Mapping[str, Any]) -> Tuple[Dict[str, Any], Opt
             if value != _NEUTRAL[name]:
                 raise UnsupportedError(f"{name}={value!r} is not supported: leave it out or set {_NEUTRAL[name]!r}")
         elif name != "do_sample":
-            raise InvalidRequestError(f"there is no generation setting {name}; the options are {', '.join(sorted(_OWN))}")
+            raise InvalidRequestError(
+                f"there is no generation setting {name}; the options are {', '.join(sorted(_OWN))}"
+            )
     if settings.get("do_sample") is False:
         options["temperature"] = 0.0
     return options, bound

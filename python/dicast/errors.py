@@ -1,8 +1,8 @@
 """The exceptions of Dicast.
 
-Every error has a ``kind`` for programs, says whether the same request may succeed when it is sent again (``retryable``),
-and keeps what could be read of an incomplete verdict (``partial``). New kinds may appear in any release: they are plain
-:class:`DicastError`.
+Every error has a ``kind`` for programs, says whether the same request may succeed when it is sent again
+(``retryable``), and keeps what could be read of an incomplete verdict (``partial``). New kinds may appear in any
+release: they are plain :class:`DicastError`.
 """
 
 from __future__ import annotations

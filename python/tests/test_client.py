@@ -103,7 +103,12 @@ def test_a_batch_keeps_what_was_judged() -> None:
             dicast.InvalidVerdictError,
             3,
         ),
-        (502, {"error": {"kind": "invalid_verdict", "message": "m", "retryable": False}}, dicast.InvalidVerdictError, 1),
+        (
+            502,
+            {"error": {"kind": "invalid_verdict", "message": "m", "retryable": False}},
+            dicast.InvalidVerdictError,
+            1,
+        ),
         (503, {"error": {"kind": "engine_dead", "message": "m", "retryable": False}}, dicast.EngineDeadError, 1),
         (409, {"error": {"kind": "engine", "message": "m", "retryable": True}}, dicast.EngineError, 3),
         (500, {"error": {"kind": "of a later release", "message": "m"}}, dicast.DicastError, 3),

@@ -203,7 +203,7 @@ def test_every_option_is_a_keyword_of_a_judgment(judge: dicast.Judge, example: D
         judge.judge(**example, timeout_ms=-5)
     with pytest.raises(dicast.InvalidRequestError, match="timeout is -5: it must not be negative"):
         judge.judge(**example, timeout=-5)
-    with pytest.raises(dicast.InvalidRequestError, match="no generation setting tempreature.*temperature"):
+    with pytest.raises(dicast.InvalidRequestError, match=r"no generation setting tempreature.*temperature"):
         judge.judge(**example, tempreature=1)
 
 
