@@ -9,18 +9,19 @@
  *     dicast::Verdict verdict = judge.judge(request);
  *     double reward = verdict.expected("short");
  *
- * The rules, which hold wherever a function does not say otherwise:
+ * These rules hold unless a function says otherwise:
  *
- * - Errors, by choice. A function that can fail comes twice: `judge` throws an Error, `try_judge` gives a Result, which
- *   holds the value or the Error. The try_ half throws nothing but std::bad_alloc, and is all there is under
- *   -fno-exceptions.
- * - Ownership. A type here owns what it stands for; it can be moved, not copied, and may be destroyed at any time but
- *   during a call with it. One that was moved from can be assigned to and destroyed; calls with it give
- *   Status::invalid_argument or, of a getter, the value that says "none": NaN, 0, `none`, empty text.
- * - Text goes in as std::string_view, in UTF-8, and is only read during the call. A std::string_view that comes out
- *   belongs to the object that it was asked of and lives as long as that.
+ * - Errors. Each function that can fail exists twice: `judge` throws an Error, `try_judge` returns a Result with the
+ * value or the Error. The try_ functions throw only std::bad_alloc. With -fno-exceptions there are only these.
+ * - Ownership. Each object owns what it stands for. It can be moved, not copied. Destroy it when no call is using it.
+ * An object that was moved from can be assigned to and destroyed; other calls with it return Status::invalid_argument,
+ * and getters their "none" value: NaN, 0, `none`, empty text.
+ * - Text is passed as std::string_view in UTF-8 and read only during the call. A std::string_view that a function
+ * returns points into its object and lives as long as that object. Such a function cannot be called on a temporary: it
+ * does not compile. Ranges of texts are copied.
+ * - Durations may be of any std::chrono type. They are rounded up to milliseconds; a negative one is 0.
  * - Threads. Any number of threads may call `const` member functions of one object at once.
- * - Nothing that is thrown passes through the library: what becomes of it stands at each kind of callback.
+ * - Exceptions do not pass through the library. Each kind of callback says what happens to what it throws.
  */
 #ifndef DICAST_HPP
 #define DICAST_HPP

@@ -1,4 +1,4 @@
-/* How a judge is opened, and what its judgments go by. Part of dicast.hpp, which has the rules. */
+/* How a judge is opened, and the options of judgments. Part of dicast.hpp, which has the rules. */
 #ifndef DICAST_CONFIG_HPP
 #define DICAST_CONFIG_HPP
 
@@ -28,8 +28,8 @@ enum class Mask : std::uint32_t {
 };
 
 /**
- * A time limit in whole milliseconds, made of any duration: rounded up, 0 for a negative one, the most that there is
- * for a huge one. A value.
+ * A time limit in whole milliseconds, made from any duration. It is rounded up; a negative one is 0, a
+ * huge one the largest that fits. A value.
  */
 class Timeout {
 public:
@@ -44,36 +44,36 @@ private:
 };
 
 /**
- * Options of a judgment. What is not set stays as the judge's configuration says, or its profile. A value. Ranges are
- * checked where it is used.
+ * Options of a judgment. An option that is not set has the value of the judge's configuration, else of its profile.
+ * Ranges are checked when it is used. A value.
  */
 struct Options {
-    /** Of sampling; 0 is greedy. */
+    /** Temperature of the sampling, 0 to 2; 0 is greedy. */
     std::optional<double> temperature = std::nullopt;
-    /** Of sampling, above 0, at most 1. */
+    /** Nucleus sampling: above 0, at most 1; 1 is off. */
     std::optional<double> top_p = std::nullopt;
-    /** Of sampling; 0 is off. */
+    /** Sample from this many most probable tokens; 0 is off. */
     std::optional<std::uint32_t> top_k = std::nullopt;
-    /** Of sampling. The same model, request, options and seed give the same verdict. */
+    /** Seed of the sampling. The same model, request, options and seed give the same verdict. */
     std::optional<std::uint64_t> seed = std::nullopt;
     /** Whether the judge thinks before its verdict. */
     std::optional<bool> reasoning = std::nullopt;
-    /** After these tokens the reasoning is ended, and flagged. */
+    /** The reasoning is ended after this many tokens, and the verdict flagged. */
     std::optional<std::uint32_t> max_reasoning_tokens = std::nullopt;
-    /** Most tokens of a verdict that is not guided. */
+    /** Most tokens of an unguided verdict. */
     std::optional<std::uint32_t> max_verdict_tokens = std::nullopt;
-    /** Whether a grammar holds the verdict. */
+    /** Whether a grammar admits only complete verdicts. */
     std::optional<bool> guided = std::nullopt;
-    /** Whether the ranking is held to the order of the scores. */
+    /** Whether the ranking must agree with the scores. */
     std::optional<bool> consistent_ranking = std::nullopt;
     /** How names are hidden. */
     std::optional<Mask> mask = std::nullopt;
-    /** Of the shuffle. */
+    /** Seed of the shuffle. */
     std::optional<std::uint64_t> mask_seed = std::nullopt;
-    /** After this time the judgment has failed with Status::timeout. */
+    /** The judgment fails with Status::timeout after this time, waiting included. 1 ms to 1 day. */
     std::optional<Timeout> timeout = std::nullopt;
 
-    /** What has no field above, such as an option of a later release. Goes over what the fields say. */
+    /** Options that have no field above. They override the fields. */
     Settings more = {};
 
     /** Sets an option by its name: see Settings::set. */
@@ -109,19 +109,19 @@ struct Options {
     }
 };
 
-/** What is done with an answer that is not a complete verdict. */
+/** What happens to an answer that is no complete verdict. */
 enum class Incomplete {
-    /** It is an error that carries what could be read. */
+    /** It is an error with the parts that could be read. */
     error,
     /** A missing ranking is derived from complete scores; missing scores stay an error. */
     derive_ranking,
 };
 
-/** How strictly an answer is read. Whatever it allows is listed among the repairs of the verdict. A value. */
+/** How strictly an answer is read. The repairs of the verdict list what was allowed. A value. */
 struct VerdictPolicy {
-    /** What an incomplete verdict is. */
+    /** What happens to an incomplete verdict. */
     Incomplete incomplete = Incomplete::error;
-    /** Whether a score off the scale is moved to the nearest end of it. */
+    /** Whether a score off the scale is moved to the nearest end of the scale. */
     bool clamp = false;
 
     /** The policy as JSON. */
@@ -134,7 +134,7 @@ struct VerdictPolicy {
     }
 };
 
-/** Bounds on requests; what is not set has its default. A value. */
+/** Limits on requests. A limit that is not set has its default. A value. */
 struct Limits {
     /** Most responses in one request. */
     std::optional<std::uint64_t> max_responses = std::nullopt;
@@ -152,7 +152,7 @@ struct Limits {
     }
 };
 
-/** Settings of the embedded engine; what is not set has its default. A value. */
+/** Settings of the embedded engine. A setting that is not set has its default. A value. */
 struct LocalConfig {
     /** Most tokens of one judgment, prompt and output together. */
     std::optional<std::uint32_t> context_tokens = std::nullopt;
@@ -160,13 +160,13 @@ struct LocalConfig {
     std::optional<std::uint32_t> max_sequences = std::nullopt;
     /** Tokens held for all judgments together. */
     std::optional<std::uint32_t> kv_cache_tokens = std::nullopt;
-    /** Most prompt tokens a step, alone. */
+    /** Most prompt tokens computed in one step. */
     std::optional<std::uint32_t> batch_tokens = std::nullopt;
-    /** Most prompt tokens a step, beside judgments that write. */
+    /** Most prompt tokens computed in one step while other judgments are decoding. */
     std::optional<std::uint32_t> prefill_chunk_tokens = std::nullopt;
-    /** Threads of the computation; 0 is one a core. */
+    /** Threads of the computation; 0 is one for each core. */
     std::optional<std::uint32_t> threads = std::nullopt;
-    /** Layers put on the GPU, where the build has one. */
+    /** Layers on the GPU, if this build supports one. */
     std::optional<std::uint32_t> gpu_layers = std::nullopt;
 
     detail::Json json() const {
@@ -182,9 +182,9 @@ struct LocalConfig {
     }
 };
 
-/** Which judgments run when not all of them fit the KV cache of a TensorRT-LLM engine. */
+/** Which judgments run if not all of them fit the KV cache of a TensorRT-LLM engine. */
 enum class TrtllmScheduler {
-    /** A judgment starts once its whole output has room, and then runs to its end. */
+    /** A judgment starts when its whole output fits, and then runs to its end. */
     guaranteed_no_evict,
     /** As many as fit now; one may be paused and computed again. */
     max_utilization,
@@ -198,23 +198,23 @@ enum class TrtllmMode {
     orchestrator,
 };
 
-/** Settings of the TensorRT-LLM engine; what is not set has its default. A value. */
+/** Settings of the TensorRT-LLM engine. A setting that is not set has its default. A value. */
 struct TrtllmConfig {
-    /** Share of the GPU memory that is free once the engine is loaded, over 0 to 0.99, that the KV cache takes. */
+    /** The KV cache takes this share of the GPU memory that is free after loading: greater than 0, at most 0.99. */
     std::optional<double> kv_memory_fraction = std::nullopt;
-    /** Most tokens of the KV cache; 0 is as many as fit its share of the memory. */
+    /** Most tokens of the KV cache; 0 is as many as fit. */
     std::optional<std::uint32_t> kv_cache_tokens = std::nullopt;
-    /** Bytes of host memory for blocks that have no room on the GPU. */
+    /** Bytes of host memory for KV blocks that do not fit the GPU. */
     std::optional<std::uint64_t> host_cache_bytes = std::nullopt;
-    /** Whether blocks are shared between judgments whose prompts begin alike. */
+    /** Whether judgments share the KV blocks of a common prompt prefix. */
     std::optional<bool> block_reuse = std::nullopt;
     /** Judgments computed in one batch; 0 is what the engine was built for. */
     std::optional<std::uint32_t> max_batch_size = std::nullopt;
     /** Tokens computed in one step; 0 is what the engine was built for. */
     std::optional<std::uint32_t> max_batch_tokens = std::nullopt;
-    /** Requests that wait inside the executor before it refuses more; 0 is no limit but Limits::max_queue. */
+    /** Most requests that wait inside the executor; 0: only Limits::max_queue limits them. */
     std::optional<std::uint32_t> max_queue = std::nullopt;
-    /** Which judgments run when not all fit. */
+    /** Which judgments run if not all fit. */
     TrtllmScheduler scheduler = TrtllmScheduler::guaranteed_no_evict;
     /** Whether a long prompt is computed in several steps. */
     std::optional<bool> chunked_context = std::nullopt;
@@ -222,9 +222,9 @@ struct TrtllmConfig {
     TrtllmMode mode = TrtllmMode::leader;
     /** The vendor's `executorWorker` program: in orchestrator mode, and only there. */
     std::optional<std::string> worker_path = std::nullopt;
-    /** The GPUs to use, one for each rank, by their CUDA ids; none set is the first ones. */
+    /** The CUDA ids of the GPUs to use, one for each rank; empty: the first ones. */
     std::vector<std::uint32_t> device_ids = {};
-    /** The time after which an executor that does not even answer a cancellation is given up as dead. */
+    /** An executor that does not answer a cancellation for this long counts as dead. */
     std::optional<Timeout> unresponsive = std::nullopt;
 
     /** The settings as JSON. */
@@ -251,11 +251,11 @@ struct TrtllmConfig {
     }
 };
 
-/** Everything that opens a judge, for programs that would rather not write JSON. A value. */
+/** The configuration of a judge, for programs that do not write JSON. A value. */
 struct Config {
     /** The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine. */
     std::string model;
-    /** The path of the judge profile; by default the one beside the model, else the built-in one. */
+    /** The path of the judge profile; the default is the one beside the model, else the built-in one. */
     std::optional<std::string> profile = std::nullopt;
     /** Options of every judgment. */
     Options options = {};
@@ -268,11 +268,11 @@ struct Config {
     /** Settings of the TensorRT-LLM engine. */
     TrtllmConfig trtllm = {};
 
-    /** What has no field above, such as a setting of a later release. Goes over what the fields say. */
+    /** Settings that have no field above. They override the fields. */
     Settings more = {};
 
     /**
-     * Sets a setting by its name, `config.set("local.mmap", false)`, or by a JSON pointer, `/local/mmap`: see
+     * Sets a setting by its name, `config.set("local.threads", 4)`, or by a JSON pointer, `/local/threads`: see
      * Settings::set. The library checks name and value when the judge is opened, and names what is wrong.
      */
     template <class T>
@@ -302,7 +302,7 @@ struct Config {
  */
 inline std::string_view config_schema() noexcept { return detail::view(dicast_config_schema()); }
 
-/** How much a line of the log matters. */
+/** How important a line of the log is. */
 enum class LogLevel : std::uint32_t {
     /** A defect of the library or of the engine. */
     error = DICAST_LOG_ERROR,
@@ -317,12 +317,12 @@ enum class LogLevel : std::uint32_t {
 /** Where the log of a judge goes. The library itself never prints. */
 struct Log {
     /**
-     * Takes one line, without a line end, which lives as long as the call. Called from any thread, also from several at
-     * once, until the judge is destroyed. It must return quickly and must not use the judge or its tickets. What it
+     * Takes one line without a line end, which is valid only during the call. Any thread may call it, also several at
+     * once, until the judge is destroyed. It must return quickly, and must not use the judge or its tickets. What it
      * throws is dropped: a log that fails must not fail a judgment.
      */
     std::function<void(LogLevel level, std::string_view line)> sink = {};
-    /** The last level that is wanted. */
+    /** The least important level to log. */
     LogLevel level = LogLevel::info;
 };
 

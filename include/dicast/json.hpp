@@ -65,7 +65,7 @@ std::string json_text(const T &value) {
         if constexpr (std::is_integral_v<T>) {
             return std::to_string(value);
         } else {
-            // The program's locale may write a decimal comma. What is not finite is no JSON, and so an error.
+            // The locale of the program may write a decimal comma. NaN and infinity are no JSON, and so an error.
             std::ostringstream written;
             written.imbue(std::locale::classic());
             written.precision(std::numeric_limits<T>::max_digits10);
@@ -82,10 +82,10 @@ std::string json_text(const T &value) {
     }
 }
 
-/** A JSON value in the making: an object, unless it was given a text. What is not set is left out. */
+/** A JSON value that is being built: an object, unless it was set to plain JSON. */
 class Json {
 public:
-    /** The member of this name, which is added where there is none. A plain value gives way to the object. */
+    /** The member of this name, which is added if there is none. A plain value becomes an object. */
     Json &operator[](std::string_view key) {
         text_.clear();
         for (auto &[name, member] : members_) {
@@ -95,7 +95,7 @@ public:
         }
         return members_.emplace_back(key, Json()).second;
     }
-    /** Makes this a plain value, instead of what it was; `json` is written as it is. */
+    /** Replaces this value by JSON text. */
     void set_raw(std::string json) {
         members_.clear();
         text_ = std::move(json);
@@ -132,15 +132,15 @@ private:
 }  // namespace detail
 
 /**
- * Settings by their names in the configuration, for those that have no field here. The library checks names and values.
- * A value.
+ * Settings by their names in the configuration, for settings that have no field. The library checks names and
+ * values. A value.
  */
 class Settings {
 public:
     /**
-     * Sets the setting at `path`: names with dots between them, `local.mmap`, or a JSON pointer, `/local/mmap`. A value
-     * is a truth value, a number, a text, a duration (written in milliseconds), a range of these, or nullptr. The last
-     * value counts.
+     * Sets the setting at `path`: names joined by dots, such as `local.threads`, or a JSON pointer, such as
+     * `/local/threads`. The value is a bool, a number, a text, a duration (written in milliseconds), a range of these,
+     * or nullptr. The last value counts.
      */
     template <class T>
     void set(std::string_view path, const T &value) {
@@ -150,7 +150,7 @@ public:
     void set_json(std::string_view path, std::string_view json) {
         given_.emplace_back(names(path), json.empty() ? "null" : json);
     }
-    /** Puts the settings into a configuration, over what stands there. */
+    /** Writes the settings into a configuration, over its values. */
     void write(detail::Json &root) const {
         for (const auto &[path, json] : given_) {
             detail::Json *at = &root;

@@ -24,7 +24,7 @@
 
 namespace dicast {
 
-/** What a judge is. */
+/** Properties of a judge. */
 struct Info {
     /** Most tokens of one judgment, prompt and output together. */
     std::uint64_t context_tokens;
@@ -38,9 +38,9 @@ struct Info {
     std::uint32_t scale_min;
     /** The best score, such as 5. */
     std::uint32_t scale_max;
-    /** Whether the engine can hold a verdict to a grammar. */
+    /** Whether the engine can force a verdict to follow a grammar. */
     bool guided;
-    /** Whether the engine gives the distribution at every score, and so expected scores. */
+    /** Whether the engine returns the distribution at every score, from which expected scores are computed. */
     bool distributions;
 };
 
@@ -52,29 +52,29 @@ struct Stats {
     std::uint64_t waiting;
     /** Judgments that are being computed. */
     std::uint64_t running;
-    /** Prompt tokens taken over from what was computed before, since the judge was opened. */
+    /** Prompt tokens reused from earlier judgments, since the judge was opened. */
     std::uint64_t reused_tokens;
     /** Tokens computed, of prompts and outputs together, since the judge was opened. */
     std::uint64_t computed_tokens;
     /** Batches computed, since the judge was opened. */
     std::uint64_t steps;
-    /** Tokens of one block of keys and values. */
+    /** Tokens in one block of the KV cache. */
     std::uint64_t kv_block_tokens;
-    /** Blocks of keys and values that there are. */
+    /** Blocks in the KV cache. */
     std::uint64_t kv_blocks;
-    /** Of these, blocks that running judgments hold. */
+    /** Of these, blocks in use by running judgments. */
     std::uint64_t kv_blocks_used;
-    /** Blocks taken over from earlier judgments instead of being computed, since the judge was opened. */
+    /** Blocks reused from earlier judgments, since the judge was opened. */
     std::uint64_t kv_blocks_reused;
 };
 
 /**
  * An opened model with its profile.
  *
- * Any number of threads may use one judge at once; any number of judges may be open. Destroying it ends what is pending
- * with Status::closed and waits until all callbacks have returned; no other thread may be using it then. A callback of
- * its own may destroy it too. It belongs to the process that opened it: after fork, in the child, every call with it is
- * Status::closed.
+ * Any number of threads may use one judge at once, and any number of judges may be open. The destructor ends pending
+ * judgments with Status::closed and waits until all callbacks have returned. It requires that no other thread is using
+ * the judge; a callback may destroy its own judge. A judge belongs to the process that opened it: after fork, in the
+ * child, every call with it is Status::closed.
  */
 class Judge {
 public:
@@ -102,9 +102,9 @@ public:
     Stats stats() const { return try_stats().value(); }
 
     /**
-     * Judges in the background: get() of the future gives the verdict or throws the Error, also that of a request which
-     * was refused at once. Dropping the future is safe and does not block; the judgment goes on. See submit for one
-     * that can be cancelled.
+     * Judges in the background. get() of the future returns the verdict or throws the Error, also if the request was
+     * refused at once. Dropping the future does not block, and the judgment goes on. See submit for one that can be
+     * cancelled.
      */
     std::future<Verdict> judge_async(const Request &request) const {
         std::promise<Verdict> promise;
@@ -124,7 +124,7 @@ public:
      * Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.
      *
      * `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings
-     * of the command line's `--config`; an unknown key is an error. Where it fails nothing is left open.
+     * of the command line's `--config`; an unknown key is an error. On failure nothing is left open.
      */
     static Result<Judge> try_open(std::string_view config_json, Log log = {}) {
         if (dicast_abi_version() < DICAST_ABI_VERSION) {
@@ -150,20 +150,23 @@ public:
     }
 
     /**
-     * Ends what is pending, and everything that is asked later, with Status::closed, and unloads the model: for
-     * programs in which other threads may still be about to use the judge. Closing twice is fine.
+     * Ends pending judgments with Status::closed and unloads the model. All later calls are Status::closed too. Use it
+     * when other threads may still use the judge. Closing twice does no harm.
      */
     void close() const noexcept { dicast_judge_close(get(), nullptr); }
 
-    /** Judges one request and waits for the verdict, at most as long as its deadline. */
+    /**
+     * Judges one request and waits for the verdict. If the queue is full, it first waits for room; the deadline of the
+     * request covers both waits.
+     */
     Result<Verdict> try_judge(const Request &request) const {
         return detail::made<Verdict>(
             [&](auto **object, auto **error) { return dicast_judge_judge(get(), request.get(), object, error); });
     }
 
     /**
-     * Judges all requests at once and waits for them; one result each, in their order. Where they are more than the
-     * queue takes, the rest waits for room.
+     * Judges all requests at once and waits for them; returns one result for each, in their order. Requests that do not
+     * fit the queue wait for room.
      */
     Result<std::vector<Result<Verdict>>> try_judge_batch(const std::vector<Request> &requests) const {
         std::vector<const dicast_request *> lent;
@@ -192,7 +195,7 @@ public:
         return results;
     }
 
-    /** Submits a request and returns at once. A failure says that nothing was submitted. */
+    /** Submits a request and returns at once. On failure nothing was submitted. */
     Result<Ticket> try_submit(const Request &request) const {
         return detail::made<Ticket>([&](auto **object, auto **error) {
             return dicast_judge_submit(get(), request.get(), nullptr, nullptr, object, error);
@@ -200,11 +203,11 @@ public:
     }
 
     /**
-     * Submits a request and returns at once; `callback(Result<Verdict>)` gets the outcome, exactly once, maybe before
-     * this returns. A failure says that nothing was submitted, and the callback will not come.
+     * Submits a request and returns at once. `callback(Result<Verdict>)` gets the outcome exactly once, maybe before
+     * this call returns. On failure nothing was submitted, and the callback will not come.
      *
-     * Callbacks of one judge come from one thread of its own, one at a time. A callback may call anything, also submit,
-     * or destroy the judge. What it throws goes to CallbackTicket::wait.
+     * Each judge has one thread that only calls callbacks, one at a time. A callback may call any function, also
+     * submit, and may destroy the judge. CallbackTicket::wait rethrows what it throws.
      */
     template <class Callback>
     Result<CallbackTicket> try_submit(const Request &request, Callback callback) const {
@@ -217,7 +220,7 @@ public:
         return CallbackTicket(ticket, std::move(ending));
     }
 
-    /** As judge_async, with an Error as a value. */
+    /** As judge_async, with a Result instead of an exception. */
     std::future<Result<Verdict>> try_judge_async(const Request &request) const {
         std::promise<Result<Verdict>> promise;
         auto future = promise.get_future();
@@ -243,8 +246,7 @@ public:
 
     /**
      * Judges responses to one prompt together, as one listwise judgment, and waits for their rewards. `responses` is
-     * any range of texts; they are copied, so that it may also make them on the fly. Does not throw where the judgment
-     * fails: the Rewards say so.
+     * any range of texts, which are copied. A judgment that fails does not throw: the Rewards have the error.
      */
     template <class Texts = std::initializer_list<std::string_view>>
     Rewards rewards(std::string_view principle, std::string_view prompt, Texts &&responses,
@@ -261,8 +263,8 @@ public:
     }
 
     /**
-     * Judges many groups at once and waits for all their rewards, one Rewards for each in their order. Where they are
-     * more than the queue takes, the rest waits for room. Does not throw where judgments fail: their Rewards say so.
+     * Judges many groups at once and waits for all their rewards; returns one Rewards for each, in their order. Groups
+     * that do not fit the queue wait for room. A judgment that fails does not throw: its Rewards have the error.
      */
     std::vector<Rewards> rewards(const std::vector<Group> &groups, const RewardOptions &options = {}) const {
         std::vector<std::vector<dicast_str>> texts;
@@ -337,7 +339,7 @@ public:
     const Object *get() const noexcept DICAST_LIFETIMEBOUND { return opened_ ? opened_->judge : nullptr; }
 
 private:
-    /** A judge and what it logs to, which must outlive it at an address of its own. */
+    /** A judge and its log, which must outlive it at an address that does not change. */
     struct Opened {
         Log log;
         dicast_judge *judge = nullptr;
@@ -390,7 +392,7 @@ private:
         return made;
     }
 
-    /** Hands a callback to the library, which has it on success alone. */
+    /** Hands a callback to the library, which owns it only on success. */
     template <class Callback>
     Result<void> start(const Request &request, std::unique_ptr<detail::Call<Callback>> &call,
                        dicast_ticket **ticket) const {
@@ -400,13 +402,13 @@ private:
                                        error);
         });
         if (submitted) {
-            // Owned by the library since the call, which may be over by now.
+            // The library owns it. It may have been called and deleted by now.
             static_cast<void>(call.release());
         }
         return submitted;
     }
 
-    /** Sees to it that the callback gets an outcome, also where the request is refused. */
+    /** Calls the callback with an outcome in any case, also if the request is refused. */
     template <class Callback>
     void deliver(const Request &request, Callback callback) const {
         auto call = std::make_unique<detail::Call<Callback>>(std::move(callback), nullptr);

@@ -17,8 +17,8 @@
 
 namespace dicast {
 
-/** What one judge model needs to be told: system prompt, message layout, score scale, form of the verdict. Never
- * changes. */
+/** How one judge model must be prompted and read: system prompt, message layout, score scale, form of the verdict.
+ * Never changes. */
 class Profile {
 public:
     using Object = dicast_profile;
@@ -42,7 +42,7 @@ public:
         return detail::made<Profile>(
             [&](auto **object, auto **error) { return dicast_profile_load(detail::str(path), object, error); });
     }
-    /** The profile of RewardAnything, its trained system prompt read out of the Python package at `path`. */
+    /** The profile of RewardAnything; reads the system prompt of its training from the Python package at `path`. */
     static Result<Profile> try_import_from(std::string_view path) {
         return detail::made<Profile>(
             [&](auto **object, auto **error) { return dicast_profile_import(detail::str(path), object, error); });
@@ -62,7 +62,7 @@ private:
     detail::Handle<Object, dicast_profile_free> object_;
 };
 
-/** How responses are shown to a judge, and the way back. Places count in the order shown, from 0. Never changes. */
+/** Which response the judge sees under which name. Places are numbered from 0 in the order shown. Never changes. */
 class Aliases {
 public:
     using Object = dicast_aliases;
@@ -81,8 +81,8 @@ public:
 #endif
 
     /**
-     * Masks names: the prefix and a number from 1 stands for each, in the order that `mode` says. The seed counts for
-     * the shuffle alone; 42 is the reference system's. `names` is any range of texts.
+     * Masks names. Each gets an alias of the prefix and a number from 1, in the order that `mode` sets. Only the
+     * shuffle uses the seed; the reference system's is 42. `names` is any range of texts.
      */
     template <class Texts = Names>
     static Result<Aliases> try_mask(Texts &&names, Mask mode = Mask::shuffle, std::uint64_t seed = 42,
@@ -93,8 +93,7 @@ public:
                                        static_cast<std::uint32_t>(mode), seed, object, error);
         });
     }
-    /** The aliases of a judgment made elsewhere: `shown` are the names that the judge saw, `names` what they stood for.
-     */
+    /** The aliases of a judgment made elsewhere: `shown` are the names that the judge saw, `names` the real names. */
     template <class Shown = Names, class Meant = Names>
     static Result<Aliases> try_of(Shown &&shown, Meant &&names) {
         const detail::Texts seen(shown);
@@ -189,8 +188,8 @@ inline Result<Verdict> parse(std::string_view text, const dicast_aliases *aliase
 }  // namespace detail
 
 /**
- * Reads a verdict out of a judge's whole output, for programs with an engine of their own. The aliases say which names
- * must be scored and ranked; a null profile is the built-in one. The verdict has no expected scores.
+ * Reads a verdict from the whole output of a judge, for programs with an engine of their own. The aliases list the
+ * names that must be scored and ranked. A null profile is the built-in one. The verdict has no expected scores.
  */
 inline Result<Verdict> try_parse(std::string_view text, const Aliases &aliases, const Profile *profile = nullptr,
                                  const VerdictPolicy &policy = {}) {

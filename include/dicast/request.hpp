@@ -14,7 +14,7 @@ namespace dicast {
 /**
  * What is to be judged: a principle, a prompt, responses in order, options.
  *
- * The library copies it wherever it is used: it may be changed, used again or destroyed as soon as a call returns.
+ * The library copies it: you may change it, use it again or destroy it as soon as a call returns.
  */
 class Request {
 public:
@@ -22,7 +22,7 @@ public:
     using Pairs = std::initializer_list<std::pair<std::string_view, std::string_view>>;
 
 #if DICAST_HAS_EXCEPTIONS
-    /** A principle in plain language, and what the responses respond to; add the responses. */
+    /** The principle in plain language, and the prompt that the responses answer. Add the responses later. */
     Request(std::string_view principle, std::string_view prompt) : Request(try_new(principle, prompt).value()) {}
     /** With its responses: any range of pairs of name and text, such as a vector of pairs, a map, or `{{"a", "…"}, …}`.
      */
@@ -70,15 +70,15 @@ public:
             [&](auto **object, auto **error) { return dicast_request_from_json(detail::str(json), object, error); });
     }
     /**
-     * Adds a response. `name` is yours, unique within the request, which is found when it is judged; the judge does not
-     * see it. Where it fails, the request is as it was.
+     * Adds a response. `name` is your name for it and must be unique within the request; this is checked when the
+     * request is judged. The judge does not see the name. On failure the request is unchanged.
      */
     Result<void> try_add(std::string_view name, std::string_view text) {
         return detail::done([&](auto **error) {
             return dicast_request_add(object_.get(), detail::str(name), detail::str(text), error);
         });
     }
-    /** Sets the options, instead of those set before. Values out of range are found when it is judged. */
+    /** Sets the options, and drops those set before. Ranges are checked when the request is judged. */
     Result<void> try_set_options(const Options &options) { return try_set_options_json(options.to_json()); }
     /** As try_set_options, from JSON; an unknown key is Status::invalid_request. */
     Result<void> try_set_options_json(std::string_view json) {

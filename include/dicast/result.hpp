@@ -30,22 +30,22 @@
 namespace dicast {
 
 /**
- * What could be read of a verdict that is not complete. It is no verdict: the judge did not finish it.
+ * The parts of an incomplete verdict that could be read. It is no verdict: the judge did not finish it.
  *
- * A cheap view that keeps the error alive; copy it as you like. Never changes: any number of threads may read it.
+ * Cheap to copy; it keeps the error alive. It never changes: any number of threads may read it.
  */
 class Partial {
 public:
-    /** Number of scores that could be read: that of the responses, or 0. */
+    /** Number of scores that could be read: one for each response, or 0. */
     std::size_t size() const noexcept { return dicast_error_partial_count(error_.get()); }
-    /** The name of the response at `index`, counted as in the request. */
+    /** The name of the response at `index`, in the order of the request. */
     std::string_view name(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_error_partial_name(error_.get(), index));
     }
     std::string_view name(std::size_t index) const && = delete;
-    /** The score that was read for the response at `index`; NaN where there is none. */
+    /** The score that was read for the response at `index`; NaN if there is none. */
     double score(std::size_t index) const noexcept { return dicast_error_partial_score(error_.get(), index); }
-    /** The name at `place` of the ranking, 0 the best, where the ranking could be read; else empty. */
+    /** The name at `place` of the ranking, 0 the best; empty if the ranking could not be read. */
     std::string_view ranked(std::size_t place) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_error_partial_ranked(error_.get(), place));
     }
@@ -55,7 +55,7 @@ public:
         return detail::view(dicast_error_partial_reasoning(error_.get()));
     }
     std::string_view reasoning() const && = delete;
-    /** The judge's whole output as it came. */
+    /** The whole output of the judge, unchanged. */
     std::string_view raw() const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_error_partial_raw(error_.get()));
     }
@@ -69,17 +69,17 @@ private:
 };
 
 /**
- * What went wrong: a code, a message for people, and what could be read of an incomplete verdict.
+ * What went wrong: a code, a message for people, and the parts of an incomplete verdict that could be read.
  *
- * Thrown by the throwing half, held by a Result in the other. Copying is cheap and does not fail; the texts live as
- * long as any copy. Never changes: any number of threads may read it.
+ * Copying is cheap and does not fail; the texts live as long as any copy. It never changes: any number of threads may
+ * read it.
  */
 class Error : public std::exception {
 public:
-    /** An error of the program's own, for tests and stand-ins. */
+    /** Makes an error, for tests and stand-ins. */
     Error(Status status, std::string message) : kept_(std::make_shared<Kept>(Kept{status, std::move(message), {}})) {}
 
-    /** Takes over an error of dicast.h; `error` may be null where the call gave none. */
+    /** Takes over an error of dicast.h; `error` may be null. */
     static Error adopt(std::int32_t status, dicast_error *error) {
         detail::Handle<dicast_error, dicast_error_free> owned(error);
         Error made(static_cast<Status>(status), std::string(detail::view(dicast_error_message(error))));
@@ -91,7 +91,7 @@ public:
     Status status() const noexcept { return kept_->status; }
     /** The name of the status, such as `context_overflow`. */
     std::string_view name() const noexcept { return dicast::name(kept_->status); }
-    /** What went wrong, where, and what can be done: for people; its wording may change in any release. */
+    /** What went wrong, where, and what can be done, for people. Its wording may change in any release. */
     const char *what() const noexcept DICAST_LIFETIMEBOUND override { return kept_->message.c_str(); }
     /** As what(). */
     std::string_view message() const & noexcept DICAST_LIFETIMEBOUND { return kept_->message; }
@@ -102,7 +102,7 @@ public:
         const dicast_error *error = kept_->error.get();
         return error ? dicast_error_is_retryable(error) : dicast::is_retryable(kept_->status);
     }
-    /** What could be read of an incomplete verdict, its raw text at least, where something was kept. */
+    /** The parts of an incomplete verdict that could be read, at least its raw text; empty if there are none. */
     std::optional<Partial> partial() const noexcept {
         if (!dicast_error_has_partial(kept_->error.get())) {
             return std::nullopt;
@@ -122,7 +122,7 @@ private:
         detail::Handle<dicast_error, dicast_error_free> error;
     };
 
-    // Copied also where it is moved, so that there is no empty Error.
+    // A move copies it too, so that an Error is never empty.
     std::shared_ptr<Kept> kept_;
 
 public:
@@ -176,7 +176,7 @@ public:
 
     T &value() & DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
     const T &value() const &DICAST_LIFETIMEBOUND { return check(), *std::get_if<0>(&held_); }
-    /** A value of its own: a reference would point into a result that is about to go. */
+    /** Returns the value itself: a reference would point into a result that is about to be destroyed. */
     T value() && { return check(), std::move(*std::get_if<0>(&held_)); }
     T &operator*() & DICAST_LIFETIMEBOUND { return value(); }
     const T &operator*() const &DICAST_LIFETIMEBOUND { return value(); }
@@ -188,7 +188,7 @@ public:
         DICAST_LIFETIMEBOUND {
         return &value();
     }
-    /** Not where the value returns texts that point into it: name the result first, or write `(*call()).score(0)`. */
+    /** Deleted for values that return texts which point into them: name the result, or write `(*call()).score(0)`. */
     template <class U = T, std::enable_if_t<detail::lends<U>, int> = 0>
     U *operator->() && = delete;
 
@@ -261,8 +261,7 @@ private:
     std::optional<Error> error_;
 };
 
-/** Whether the queue has room for a request. True only where it has: a wait that ended, and a failure, are both false.
- */
+/** Whether the queue has room for a request. It is true only if there is room, and false after a failure. */
 class [[nodiscard]] Room {
 public:
     explicit Room(bool free) noexcept : free_(free) {}
@@ -270,17 +269,17 @@ public:
 
     /** There is room. */
     explicit operator bool() const noexcept { return free_; }
-    /** Status::ok where there is room, Status::pending where there is none yet, else why there will be none. */
+    /** Status::ok: there is room. Status::pending: there is none yet. Any other status is the failure of the call. */
     Status status() const noexcept {
         if (error_) {
             return error_->status();
         }
         return free_ ? Status::ok : Status::pending;
     }
-    /** Why the call failed; empty where it did not. */
+    /** Why the call failed; empty if it did not. */
     const std::optional<Error> &error() const & noexcept DICAST_LIFETIMEBOUND { return error_; }
     std::optional<Error> error() && noexcept { return error_; }
-    /** Whether there is room. Throws the Error of a call that failed, or ends the program where nothing can be thrown.
+    /** Whether there is room. Throws the Error of a call that failed; without exceptions it ends the program.
      */
     bool value() const {
         if (error_) {
@@ -301,7 +300,7 @@ private:
 
 namespace detail {
 
-/** Makes a call that gives nothing but its success. */
+/** Makes a call that returns only a status. */
 template <class Call>
 Result<void> done(Call &&call) {
     dicast_error *error = nullptr;
@@ -312,7 +311,7 @@ Result<void> done(Call &&call) {
     return Error::adopt(status, error);
 }
 
-/** Makes a call that gives an object, and wraps it. */
+/** Makes a call that returns an object, and wraps it. */
 template <class Wrapper, class Call>
 Result<Wrapper> made(Call &&call) {
     typename Wrapper::Object *object = nullptr;

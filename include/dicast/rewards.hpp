@@ -1,4 +1,4 @@
-/* What a trainer gets. Part of dicast.hpp, which has the rules. */
+/* Rewards for trainers. Part of dicast.hpp, which has the rules. */
 #ifndef DICAST_REWARDS_HPP
 #define DICAST_REWARDS_HPP
 
@@ -13,20 +13,20 @@ namespace dicast {
 
 /** Which number of a verdict is the reward. */
 enum class Reward : std::uint32_t {
-    /** The expected score; where the engine gives none, Status::unsupported. */
+    /** The expected score; Status::unsupported if the engine returns none. */
     expected = DICAST_REWARD_EXPECTED,
     /** The score as written. */
     score = DICAST_REWARD_SCORE,
     /** The place in the ranking, from 1 for the best to 0 for the worst in equal steps; 0.5 for a single response. */
     rank = DICAST_REWARD_RANK,
-    /** The expected score where the engine gives it, else the score as written. */
+    /** The expected score if the engine returns it, else the score as written. */
     expected_or_score = DICAST_REWARD_EXPECTED_OR_SCORE,
 };
 
-/** Which rewards are wanted. A value. */
+/** Which rewards a call returns. A value. */
 struct RewardOptions {
     Reward reward = Reward::expected;
-    /** Whether scores are mapped from the judge's scale to 0 (worst) to 1 (best). */
+    /** Whether scores are mapped from the scale of the judge to 0 (worst) to 1 (best). */
     bool normalize = false;
     /** Options of the judgments. */
     Options options = {};
@@ -42,13 +42,13 @@ struct Group {
 /**
  * The rewards of one group, in the order of its responses. A value.
  *
- * **A failure never looks like a reward**: then every value is NaN, every status says why, and `error` has the message.
+ * **A failure never looks like a reward**: every value is NaN, every status says why, and `error` has the message.
  */
 struct Rewards {
     std::vector<double> values = {};
     /** One for each value. */
     std::vector<Status> statuses = {};
-    /** Why there are no rewards; empty where there are. */
+    /** Why there are no rewards; empty if there are. */
     std::optional<Error> error = std::nullopt;
 
     bool ok() const noexcept { return !error.has_value(); }

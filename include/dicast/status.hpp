@@ -17,8 +17,8 @@
 #include "../dicast.h"
 
 /*
- * Marks what points into an object. Clang and MSVC then warn where the result outlives the object. Every compiler
- * refuses the plain case: a function that returns text or pointers into its object cannot be called on a temporary.
+ * Marks functions whose result points into their object. Clang and MSVC warn if the result outlives the object.
+ * Every compiler refuses to call a function that returns texts on a temporary.
  */
 #if defined(__has_cpp_attribute)
 #if __has_cpp_attribute(clang::lifetimebound)
@@ -33,12 +33,12 @@
 
 namespace dicast {
 
-/** An index or place that does not exist. */
+/** No such index or place. */
 inline constexpr std::size_t none = DICAST_NONE;
 
 /**
- * How a call or a judgment ended. Each is described at its DICAST_… in dicast.h. New ones may appear in any release:
- * treat those you do not know as failures.
+ * How a call or a judgment ended. dicast.h describes each at its DICAST_… constant. New ones may appear in any release:
+ * treat those that you do not know as failures.
  */
 enum class Status : std::int32_t {
     ok = DICAST_OK,
@@ -90,7 +90,7 @@ T sized() noexcept {
     return value;
 }
 
-/** Any duration in whole milliseconds, rounded up: 0 for a negative one or NaN, the most that there is for a huge one.
+/** Any duration in whole milliseconds, rounded up; 0 for a negative one and NaN, the largest that fits for a huge one.
  */
 template <class Rep, class Period>
 std::uint64_t milliseconds(std::chrono::duration<Rep, Period> time) noexcept {
@@ -110,7 +110,7 @@ std::uint64_t milliseconds(std::chrono::duration<Rep, Period> time) noexcept {
 
 }  // namespace detail
 
-/** The name of a status, such as `context_overflow`; empty for one that the library does not know. Lives for ever. */
+/** The name of a status, such as `context_overflow`; empty for one that the library does not know. */
 inline std::string_view name(Status status) noexcept {
     return detail::view(dicast_status_name(static_cast<std::int32_t>(status)));
 }
@@ -121,10 +121,10 @@ inline bool is_retryable(Status status) noexcept {
     return dicast_status_is_retryable(static_cast<std::int32_t>(status));
 }
 
-/** The release of the library that runs, such as `0.1.0`. Lives for ever. */
+/** The release of the loaded library, such as `0.1.0`. */
 inline std::string_view version() noexcept { return detail::view(dicast_version()); }
 
-/** The interface of the library that runs; it must not be lower than DICAST_ABI_VERSION, which Judge::open checks. */
+/** The interface of the loaded library. It must be at least DICAST_ABI_VERSION; Judge::open checks this. */
 inline std::uint32_t abi_version() noexcept { return dicast_abi_version(); }
 
 }  // namespace dicast

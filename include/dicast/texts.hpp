@@ -13,10 +13,10 @@
 namespace dicast::detail {
 
 /**
- * A copy of a range of texts, as dicast.h takes them.
+ * A copy of a range of texts, in the form that dicast.h takes.
  *
- * The texts are copied because a range may make each of them on the fly: what it gave for one place may be gone when it
- * is asked for the next. One pass is made over the range.
+ * The texts are copied because a range may make them on the fly: the text of one step may be gone after the next
+ * step. The range is read once.
  */
 class Texts {
 public:

@@ -18,10 +18,11 @@
 namespace dicast {
 
 /**
- * A judgment that was submitted, for whoever waits. It may outlive its judge. Dropped early, it cancels the judgment.
+ * A judgment that was submitted. Its outcome goes to whoever waits. It may outlive its judge. Destroying it cancels a
+ * pending judgment.
  *
- * Any number of threads may wait at once; one gets the outcome, the others Status::invalid_argument, as do those that
- * ask again.
+ * Any number of threads may wait at once. One of them gets the outcome; the others, and later calls, get
+ * Status::invalid_argument.
  */
 class [[nodiscard]] Ticket {
 public:
@@ -38,14 +39,14 @@ public:
     }
 #endif
 
-    /** Waits for the outcome, as long as the judgment's own deadline lets it run, and takes it. */
+    /** Waits for the outcome, as long as the deadline of the judgment allows, and takes it. */
     Result<Verdict> try_wait() const { return *take(DICAST_FOREVER); }
-    /** Waits at most `timeout`; empty where the judgment has not ended by then. With a timeout of 0 it only looks. */
+    /** Waits at most `timeout`; empty if the judgment has not ended by then. A timeout of 0 only looks. */
     template <class Rep, class Period>
     std::optional<Result<Verdict>> try_wait_for(std::chrono::duration<Rep, Period> timeout) const {
         return take(detail::milliseconds(timeout));
     }
-    /** Ends the judgment as Status::cancelled, at whatever stage it is. Again, or too late, is fine. */
+    /** Cancels the judgment at any stage; its outcome is then Status::cancelled. Again, or too late, does nothing. */
     void cancel() const noexcept { dicast_ticket_cancel(get(), nullptr); }
 
     /** Takes over a ticket of dicast.h that has no callback. */
@@ -74,7 +75,7 @@ private:
 
 namespace detail {
 
-/** How a callback ended, for whoever waits for its ticket. */
+/** How a callback ended. */
 class Ending {
 public:
     /** The callback has returned, or thrown what is not null. */
@@ -82,7 +83,7 @@ public:
         const std::lock_guard<std::mutex> lock(mutex_);
         thrown_ = std::move(thrown);
     }
-    /** What was thrown; null where it was nothing, and for all but the first who ask. */
+    /** What was thrown. Null if nothing was, and for all but the first call. */
     std::exception_ptr take() noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
         return std::exchange(thrown_, nullptr);
@@ -145,24 +146,24 @@ private:
 }  // namespace detail
 
 /**
- * A judgment whose outcome goes to a callback. It may outlive its judge. Dropped early, it changes nothing: the
- * judgment goes on and the callback comes.
+ * A judgment whose outcome goes to a callback. It may outlive its judge. Destroying it changes nothing: the judgment
+ * goes on, and the callback comes.
  */
 class CallbackTicket {
 public:
     using Object = dicast_ticket;
 
     /**
-     * Waits until the callback has returned, and gives the status that it was called with. If the callback threw, that
-     * is thrown here, once. From within a callback of the same judge it does not wait: Status::pending.
+     * Waits until the callback has returned, and returns the status that it got. If the callback threw, the exception
+     * is rethrown here, once. Within a callback of the same judge it does not wait: Status::pending.
      */
     Status wait() const { return wait(DICAST_FOREVER); }
-    /** As wait, at most `timeout`; Status::pending where the callback has not returned by then. */
+    /** As wait, at most `timeout`; Status::pending if the callback has not returned by then. */
     template <class Rep, class Period>
     Status wait_for(std::chrono::duration<Rep, Period> timeout) const {
         return wait(detail::milliseconds(timeout));
     }
-    /** Ends the judgment as Status::cancelled, which goes to the callback. Again, or too late, is fine. */
+    /** Cancels the judgment; the callback gets Status::cancelled. Again, or too late, does nothing. */
     void cancel() const noexcept { dicast_ticket_cancel(object_.get(), nullptr); }
 
 private:

@@ -1,4 +1,4 @@
-/* What the judge says. Part of dicast.hpp, which has the rules. */
+/* The result of a judgment. Part of dicast.hpp, which has the rules. */
 #ifndef DICAST_VERDICT_HPP
 #define DICAST_VERDICT_HPP
 
@@ -31,19 +31,19 @@ private:
     std::size_t size_;
 };
 
-/** What a verdict says of one response. Its texts and its distribution live as long as the verdict. */
+/** The result for one response. Its texts and its distribution live as long as the verdict. */
 struct Scored {
     /** Its place in the request, from 0. */
     std::size_t index;
-    /** Your name of it. */
+    /** Your name for it. */
     std::string_view name;
     /** The name under which the judge saw it. */
     std::string_view alias;
     /** The score as the judge wrote it, on the scale. */
     double score;
-    /** The mean of the distribution; NaN where the engine gave none. */
+    /** The mean of the distribution; NaN if the engine returned none. */
     double expected;
-    /** Empty where the engine gave none. */
+    /** Empty if the engine returned none. */
     Distribution distribution;
     /** The place in the ranking, 0 the best. */
     std::size_t rank;
@@ -54,22 +54,22 @@ struct Scored {
 struct Note {
     /** Such as `extra_comma` or `ties`. New ones may appear in any release. */
     std::string_view name;
-    /** Such as the name as it was written; empty where it quotes nothing. */
+    /** Such as the name as the judge wrote it; empty if it quotes nothing. */
     std::string_view detail;
 };
 
-/** Tokens of one judgment; all 0 where the verdict was only parsed. */
+/** Tokens of one judgment; all 0 for a verdict from parse. */
 struct Usage {
     std::uint64_t prompt_tokens;
-    /** Of the prompt's, tokens that had been computed before. */
+    /** Of the prompt's tokens, those that were reused from earlier judgments. */
     std::uint64_t reused_tokens;
     std::uint64_t reasoning_tokens;
     std::uint64_t verdict_tokens;
-    /** Of the verdict's, tokens that the grammar forced. */
+    /** Of the verdict's tokens, those that the grammar forced. */
     std::uint64_t forced_tokens;
 };
 
-/** Where the time of one judgment went; all 0 where the verdict was only parsed. */
+/** The time that each stage of one judgment took; all 0 for a verdict from parse. */
 struct Timing {
     /** From submission to the first computation. */
     std::chrono::microseconds queue;
@@ -108,18 +108,18 @@ public:
     /** The index of the response called `name`, or `none`. */
     std::size_t find(std::string_view name) const noexcept { return dicast_verdict_find(get(), detail::str(name)); }
 
-    /** The score as the judge wrote it; NaN where there is no such response. */
+    /** The score as the judge wrote it; NaN if there is no such response. */
     double score(std::size_t index) const noexcept { return dicast_verdict_score(get(), index); }
     double score(std::string_view name) const noexcept { return dicast_verdict_score_of(get(), detail::str(name)); }
     /**
-     * The expected score: the mean of the distribution that the written score was drawn from, a finer reward than the
-     * digit. NaN where there is no such response, and where the engine gave no distribution.
+     * The expected score: the mean of the distribution of the score, a finer reward than the written digit. NaN if
+     * there is no such response, and if the engine returned no distribution.
      */
     double expected(std::size_t index) const noexcept { return dicast_verdict_expected(get(), index); }
     double expected(std::string_view name) const noexcept {
         return dicast_verdict_expected_of(get(), detail::str(name));
     }
-    /** Empty out of range, and where the engine gave none. */
+    /** Empty out of range, and if the engine returned none. */
     Distribution distribution(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         std::size_t count = 0;
         const double *data = dicast_verdict_distribution(get(), index, &count);
@@ -131,7 +131,7 @@ public:
     /** The best score of the scale, such as 5. */
     std::uint32_t scale_max() const noexcept { return dicast_verdict_scale_max(get()); }
 
-    /** The place of a response, 0 the best; `none` where there is no such response. */
+    /** The place of a response, 0 the best; `none` if there is no such response. */
     std::size_t rank(std::size_t index) const noexcept { return dicast_verdict_rank(get(), index); }
     std::size_t rank(std::string_view name) const noexcept { return dicast_verdict_rank_of(get(), detail::str(name)); }
     /** The index of the response at `place`; `none` out of range. */
@@ -146,7 +146,7 @@ public:
     }
     std::vector<std::string_view> ranking() const && = delete;
 
-    /** All of the response at `index`; out of range all of it says "none". */
+    /** Everything about the response at `index`; out of range every field says "none". */
     Scored operator[](std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         return {index, name(index), alias(index), score(index), expected(index), distribution(index), rank(index)};
     }
@@ -186,23 +186,23 @@ public:
     Iterator end() const & noexcept DICAST_LIFETIMEBOUND { return {this, size()}; }
     Iterator end() const && = delete;
 
-    /** The judge's reasoning, without its tags; empty where it did not think. */
+    /** The reasoning of the judge, without its tags; empty if there is none. */
     std::string_view reasoning() const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_verdict_reasoning(get()));
     }
     std::string_view reasoning() const && = delete;
-    /** The judge's whole output as it came. */
+    /** The whole output of the judge, unchanged. */
     std::string_view raw() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_verdict_raw(get())); }
     std::string_view raw() const && = delete;
-    /** The whole verdict as JSON; made when it is first asked for. */
+    /** The whole verdict as JSON; made on the first call. */
     std::string_view json() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_verdict_json(get())); }
     std::string_view json() const && = delete;
-    /** What had to be repaired to read the verdict. */
+    /** The repairs that were needed to read the verdict. */
     std::vector<Note> repairs() const &DICAST_LIFETIMEBOUND {
         return notes(dicast_verdict_repair_count, dicast_verdict_repair, dicast_verdict_repair_detail);
     }
     std::vector<Note> repairs() const && = delete;
-    /** What a reader of the verdict should know, such as `inconsistent_ranking` or `ties`. */
+    /** Remarks on a valid verdict, such as `inconsistent_ranking` or `ties`. */
     std::vector<Note> flags() const &DICAST_LIFETIMEBOUND {
         return notes(dicast_verdict_flag_count, dicast_verdict_flag, dicast_verdict_flag_detail);
     }

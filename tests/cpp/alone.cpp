@@ -6,9 +6,6 @@
 #include <vector>
 
 #include "check.hpp"
-#if __cplusplus >= 202002L
-#include <ranges>
-#endif
 
 namespace {
 
@@ -166,7 +163,7 @@ void masks() {
     const dicast::Request request("p", "q", std::vector<std::pair<std::string, std::string>>{{"a", "b"}, {"c", "d"}});
     CHECK(dicast::Request::try_new("p", "q", {{"a", "b"}}).has_value());
     CHECK(dicast::Request::try_new("p", "q", {{"a", "\xff"}}).status() == Status::invalid_request);
-#if __cplusplus >= 202002L
+#if HAS_VIEWS
     const auto copies = long_names | std::views::transform([](const std::string &name) { return name + ""; });
     CHECK(named(dicast::Aliases::mask(copies, same)));
     CHECK(named(dicast::Aliases::mask(long_names | std::views::filter([](const auto &) { return true; }), same)));

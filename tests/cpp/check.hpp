@@ -16,6 +16,14 @@
 
 #include "dicast.hpp"
 
+// Clang before 16 does not compile the views of libstdc++.
+#if __cplusplus >= 202002L && (!defined(__clang__) || __clang_major__ >= 16)
+#define HAS_VIEWS 1
+#include <ranges>
+#else
+#define HAS_VIEWS 0
+#endif
+
 #define CHECK(...)                                                                         \
     do {                                                                                   \
         if (!(__VA_ARGS__)) {                                                              \

@@ -6,9 +6,6 @@
 #include <vector>
 
 #include "check.hpp"
-#if __cplusplus >= 202002L
-#include <ranges>
-#endif
 
 namespace {
 
@@ -62,7 +59,7 @@ void one_group(const dicast::Judge &judge) {
         std::istream_iterator<std::string> end() const { return {}; }
     };
     CHECK(alike(judge.rewards(shorter, question, Words{words}), judge.rewards(shorter, question, kept)));
-#if __cplusplus >= 202002L
+#if HAS_VIEWS
     const auto copies = std::views::transform([](const std::string &text) { return text; });
     CHECK(alike(judge.rewards(shorter, question, texts | copies), rewards));
     CHECK(alike(judge.rewards(shorter, question, texts | std::views::filter([](auto &) { return true; })), rewards));
