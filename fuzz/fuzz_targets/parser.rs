@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let policy = VerdictPolicy {
         incomplete: if choice & 4 == 0 { Incomplete::Error } else { Incomplete::DeriveRanking },
         clamp: choice & 8 != 0,
+        rescale: choice & 16 != 0,
     };
     let names = names(choice);
     match verdict::parse(&text, &names, &profile, &policy) {

@@ -123,6 +123,8 @@ struct VerdictPolicy {
     Incomplete incomplete = Incomplete::error;
     /** Whether a score off the scale is moved to the nearest end of the scale. */
     bool clamp = false;
+    /** Whether scores on another scale that the text names are mapped to the profile's. */
+    bool rescale = false;
 
     /** The policy as JSON. */
     std::string to_json() const { return json().text(); }
@@ -130,6 +132,7 @@ struct VerdictPolicy {
         detail::Json json;
         json.add("incomplete", incomplete == Incomplete::error ? "error" : "derive_ranking");
         json.add("clamp", clamp);
+        json.add("rescale", rescale);
         return json;
     }
 };

@@ -38,13 +38,16 @@ pub(crate) struct Args {
     /// Move a score off the scale to the nearest end of it.
     #[arg(long)]
     clamp: bool,
+    /// Map scores on another scale that the text names, such as 8/10, to the profile's.
+    #[arg(long)]
+    rescale: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let names = args.alias_map()?;
     let profile = args.profile.as_deref().map_or_else(|| Ok(Profile::builtin()), Profile::load)?;
     let incomplete = if args.derive_ranking { Incomplete::DeriveRanking } else { Incomplete::Error };
-    let policy = VerdictPolicy { incomplete, clamp: args.clamp };
+    let policy = VerdictPolicy { incomplete, clamp: args.clamp, rescale: args.rescale };
     let bytes = input::read_stdin(TEXT_BYTES)?;
     // As with an engine's output: a character that was cut is no reason not to read the rest.
     let text = String::from_utf8_lossy(&bytes);

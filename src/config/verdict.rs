@@ -25,6 +25,9 @@ settings! {
         incomplete: Incomplete = Incomplete::Error, Kind::Choice(Incomplete::WORDS);
         /// Move a score off the scale to the nearest end of it. Otherwise it is an error.
         clamp: bool = false, Kind::Switch;
+        /// Map scores on another scale that the text names (`8/10`, `"scores (0-10)"`) to the profile's. Otherwise they are an
+        /// error.
+        rescale: bool = false, Kind::Switch;
     }
 }
 

@@ -19,7 +19,7 @@ use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 use crate::prompt::{self, Prompt, Prompter};
 use crate::request::JudgeRequest;
-use crate::verdict::Verdict;
+use crate::verdict::{Texts, Verdict};
 use queue::{Entered, Permit, Queue};
 use run::{Gather, Reader, Run};
 use ticket::Pending;
@@ -296,14 +296,17 @@ impl Judge {
             seed: settings.seed,
         };
         let job = Job { input, plan, sampling, submitted, deadline: submitted + settings.timeout() };
-        Ok(Run { aliases, job, grammar: guidance == Guidance::Grammar })
+        let grammar = guidance == Guidance::Grammar;
+        // What a grammar or a schema holds is quoted from nowhere.
+        let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
+        Ok(Run { aliases, job, grammar, texts })
     }
 
     /// Hands the runs of a judgment to the engine.
     fn start(&self, engine: &dyn Engine, runs: Vec<Run>, merge: run::Merge, pending: &Arc<Pending>) {
         // Completes the judgment also where it is dropped: where a thread has died.
         let gather = Gather::new(runs.len(), merge, pending.completer());
-        for (index, Run { aliases, job, grammar }) in runs.into_iter().enumerate() {
+        for (index, Run { aliases, job, grammar, texts }) in runs.into_iter().enumerate() {
             let (gather, reader, readers, log) =
                 (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
             let greedy = job.sampling.temperature <= 0.0;
@@ -312,7 +315,7 @@ impl Judge {
                     // Without sampling the judge would write the same again.
                     let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
                     let result =
-                        generation.and_then(|written| reader.read(written, &aliases, grammar).map_err(lasting));
+                        generation.and_then(|written| reader.read(written, &aliases, &texts, grammar).map_err(lasting));
                     if let Some(outcome) = gather.take(index, result) {
                         log.outcome(&outcome);
                         gather.complete(outcome);

@@ -1,12 +1,20 @@
 //! From what was read to a checked verdict: which reading is the answer, and whether it is complete.
 
+use super::chars;
 use super::extract::{self, Form};
 use super::find;
+use super::frame::{self, Frame};
 use super::interpret::Context;
 use super::loose;
+use super::quote::Texts;
 use super::reading::{Ranking, Reading, Scores, Status};
 use super::repair::{Flag, Repair, Repairs};
 use crate::config::{Incomplete, VerdictPolicy};
+
+/// How many verdicts the prose round them is read of, from the last one back.
+const MAX_FRAMED: usize = 64;
+/// How many missing names an error lists.
+const MAX_NAMED: usize = 64;
 
 /// A field, or why it cannot be read.
 type Field<T> = Result<T, String>;
@@ -25,7 +33,7 @@ impl Outcome {
         Self { scores: Ok(scores), ranking: Ok(ranking), repairs: Repairs::default(), dropped: Vec::new() }
     }
 
-    fn refused(reason: &str) -> Self {
+    pub(super) fn refused(reason: &str) -> Self {
         Self {
             scores: Err(reason.to_owned()),
             ranking: Err(reason.to_owned()),
@@ -35,17 +43,35 @@ impl Outcome {
     }
 }
 
-/// Reads an answer. `thinks` where the judge writes reasoning, tagged or not.
-pub(super) fn read(answer: &str, form: Form, thinks: bool, context: &Context<'_>) -> Outcome {
-    if answer.contains("&quot;scores&quot;") {
-        let mut outcome = read_unescaped(&unescape_html(answer), form, thinks, context);
-        outcome.repairs.push(Repair::Unescaped);
-        return outcome;
+/// Reads an answer. `thinks` where the judge writes reasoning, tagged or not; `texts` are those that it was shown.
+pub(super) fn read(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &Context<'_>) -> Outcome {
+    if form == Form::NoAnswer {
+        return Outcome::refused("the judge wrote reasoning and no final answer");
     }
-    read_unescaped(answer, form, thinks, context)
+    let mut repairs = Repairs::default();
+    let unescaped;
+    let mut answer = answer;
+    if answer.contains("&quot;scores&quot;") {
+        unescaped = unescape_html(answer);
+        answer = &unescaped;
+        repairs.push(Repair::Unescaped);
+    }
+    // Where names hold such characters themselves, they must stay.
+    let unseen = !context.names.hold(chars::is_invisible);
+    let digits = !context.names.hold(|c| chars::fold_script(c).is_some());
+    let (plain, dropped, folded) = chars::plain(answer, unseen, digits);
+    if dropped {
+        repairs.push(Repair::Invisible);
+    }
+    if folded {
+        repairs.push(Repair::OtherDigits);
+    }
+    let mut outcome = read_plain(&plain, form, thinks, texts, context);
+    repairs.extend(std::mem::take(&mut outcome.repairs));
+    Outcome { repairs, ..outcome }
 }
 
-fn read_unescaped(answer: &str, form: Form, thinks: bool, context: &Context<'_>) -> Outcome {
+fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &Context<'_>) -> Outcome {
     let mut found = find::readings(answer, context);
     if found.exhausted {
         return Outcome::refused("the answer is too garbled to be searched");
@@ -53,25 +79,142 @@ fn read_unescaped(answer: &str, form: Form, thinks: bool, context: &Context<'_>)
     if found.too_large {
         return Outcome::refused("the answer nests too deeply or holds too many entries");
     }
+    let cut_off = found.end == answer.len();
+    let answer = &answer[..found.end];
     if form == Form::Unclosed {
         let last = found.readings.pop();
-        let at_end = |last: &Reading| last.closed && extract::is_closing(&answer[last.end..]);
+        let at_end = |last: &Reading| last.closed && extract::is_closing(answer.get(last.end..).unwrap_or_default());
         let Some(last) = last.filter(at_end) else {
             return Outcome::refused("the reasoning was never closed, and no verdict stands at its very end");
         };
         found.readings = vec![last];
     }
-    let draft = |last: &Reading| outside(&answer[..last.start]) && breaks_off(&answer[last.end..]);
-    if form == Form::Untagged && thinks && found.readings.last().is_some_and(draft) {
+    join_records(answer, &mut found.readings);
+    let mut gap = 0;
+    let skipped = found.readings.len().saturating_sub(MAX_FRAMED);
+    for reading in found.readings.iter_mut().skip(skipped) {
+        reading.frame = frame::of(answer, gap, reading.start, reading.end);
+        gap = reading.end.max(gap).min(answer.len());
+    }
+    let beside =
+        if form == Form::Unclosed { Beside::default() } else { Beside::scan(answer, texts, &found.readings, context) };
+    let draft = |last: &Reading| {
+        let after = answer.get(last.end..).unwrap_or_default();
+        // Behind a tag that closes reasoning an announced verdict, or one that the text goes on from, is no draft.
+        let known = form == Form::Split
+            && (matches!(last.frame, Frame::Own | Frame::Final | Frame::Plain)
+                || beside.whole.scores.status() == Status::Complete
+                || beside.whole.ranking.status() == Status::Complete);
+        outside(&answer[..last.start]) && breaks_off(after) && !known
+    };
+    if thinks && cut_off && form != Form::Unclosed && found.readings.last().is_some_and(draft) {
         return Outcome::refused("the text breaks off after the verdict: it may be a draft within reasoning");
     }
+    if let Err(refused) = drop_quoted(answer, texts, &beside, &mut found.readings) {
+        return refused;
+    }
     if form != Form::Unclosed {
-        complete_from_text(answer, context, &mut found.readings);
+        complete_from_text(answer, &beside, &mut found.readings);
     }
     if found.readings.is_empty() {
         return Outcome::refused("the answer holds neither scores nor a ranking");
     }
-    choose(answer, found.readings, context)
+    if frame::refuses(answer) && !found.readings.iter().any(|r| matches!(r.frame, Frame::Own | Frame::Final)) {
+        return Outcome::refused("the judge refuses to judge, and what looks like a verdict may be a quotation");
+    }
+    choose(answer, &beside, found.readings, context)
+}
+
+/// Puts records together that stand one after the other, as in JSON Lines: `{"model": "model-1", "score": 4}`.
+fn join_records(answer: &str, readings: &mut Vec<Reading>) {
+    let mut joined: Vec<Reading> = Vec::with_capacity(readings.len());
+    for reading in readings.drain(..) {
+        let partial = |reading: &Reading| {
+            reading.scores.status() == Status::Partial || reading.ranking.status() == Status::Partial
+        };
+        let apart = |before: &Reading| {
+            let between = answer.get(before.end..reading.start).unwrap_or("x");
+            between.contains(|c: char| c.is_alphanumeric())
+        };
+        match joined.last_mut() {
+            Some(before)
+                if partial(before)
+                    && partial(&reading)
+                    && !apart(before)
+                    && before.closed
+                    && before.joins(&reading) =>
+            {
+                before.join(reading)
+            }
+            _ => joined.push(reading),
+        }
+    }
+    for reading in &mut joined {
+        reading.settle_joined();
+    }
+    *readings = joined;
+}
+
+/// What the text beside the structures says.
+#[derive(Default)]
+struct Beside {
+    /// Of the whole text outside of structures.
+    whole: Reading,
+    /// Whether a structure stands after all of it.
+    before: bool,
+}
+
+impl Beside {
+    fn scan(answer: &str, texts: &Texts, readings: &[Reading], context: &Context<'_>) -> Self {
+        let mut outside = String::new();
+        let mut at = 0;
+        for reading in readings {
+            outside.push_str(answer.get(at..reading.start).unwrap_or_default());
+            outside.push('\n');
+            at = reading.end.max(at);
+        }
+        let rest = answer.get(at..).unwrap_or_default();
+        outside.push_str(rest);
+        let outside = texts.without_lines(&outside).unwrap_or(outside);
+        let mut whole = loose::scan(&outside, context);
+        (whole.start, whole.end) = (at, at);
+        Self { whole, before: !rest.contains(char::is_numeric) }
+    }
+
+    /// Whether the text gives all scores, and others than a structure does.
+    fn contradicts(&self, scores: &Scores, ranking: &Ranking) -> bool {
+        self.whole.scores.status() == Status::Complete && contradicts_scores(scores, &self.whole.scores)
+            || self.whole.ranking.status() == Status::Complete
+                && self.whole.scores.status() == Status::Complete
+                && contradicts_ranking(ranking, &self.whole.ranking)
+    }
+}
+
+/// Drops what is quoted: what stands in a text that the judge was shown, and what the prose round it calls a quotation.
+fn drop_quoted(answer: &str, texts: &Texts, beside: &Beside, readings: &mut Vec<Reading>) -> Result<(), Outcome> {
+    let some = !readings.is_empty();
+    if !texts.is_empty() {
+        let mut lookups = 0;
+        readings.retain(|reading| {
+            !answer.get(reading.start..reading.end).is_some_and(|text| texts.hold(text, &mut lookups))
+        });
+    }
+    let quoted = |reading: &Reading| reading.frame == Frame::Quoted && !reading.template;
+    let doubtful = |reading: &Reading| reading.frame == Frame::Doubtful && !reading.template;
+    let own = readings.iter().any(|reading| !quoted(reading) && !doubtful(reading) && reading.says_all());
+    if !own && readings.iter().any(doubtful) {
+        return Err(Outcome::refused("it is not clear whether the verdict is the judge's own or a quotation"));
+    }
+    let before = readings.len();
+    readings.retain(|reading| !quoted(reading));
+    let dropped = some && readings.is_empty() || readings.len() < before;
+    let in_text = beside.whole.scores.status() != Status::Absent || beside.whole.ranking.status() != Status::Absent;
+    if dropped && readings.is_empty() && !in_text {
+        return Err(Outcome::refused(
+            "the only verdict in the answer is a quotation or an example, not the judge's own",
+        ));
+    }
+    Ok(())
 }
 
 /// The text with the entities of HTML resolved that a verdict may hold.
@@ -87,36 +230,32 @@ fn breaks_off(after: &str) -> bool {
     after.ends_with(|c: char| c.is_alphanumeric() || c == ',') && after.contains(' ')
 }
 
-/// Looks in the text outside of structures for fields of which no structure says anything.
-fn complete_from_text(answer: &str, context: &Context<'_>, readings: &mut Vec<Reading>) {
+/// Takes fields of which no structure says anything from the text outside of structures.
+fn complete_from_text(answer: &str, beside: &Beside, readings: &mut Vec<Reading>) {
     let scores_seen = readings.iter().any(|reading| reading.scores.seen);
     let ranking_seen = readings.iter().any(|reading| reading.ranking.seen);
     if scores_seen && ranking_seen {
         return;
     }
-    let mut outside = String::new();
-    let mut at = 0;
-    for reading in readings.iter() {
-        outside.push_str(answer.get(at..reading.start).unwrap_or_default());
-        outside.push('\n');
-        at = reading.end.max(at);
-    }
-    outside.push_str(answer.get(at..).unwrap_or_default());
-    let mut scanned = loose::scan(&outside, context);
+    let mut scanned = beside.whole.clone();
     if scores_seen {
-        scanned.scores = Scores { values: scanned.scores.values, ..Scores::default() };
+        scanned.scores = Scores { values: scanned.scores.values, count: scanned.scores.count, ..Scores::default() };
     }
     if ranking_seen {
         scanned.ranking = Ranking::default();
     }
     if !scanned.is_empty() {
+        let at = readings.last().map_or(answer.len(), |last| last.end);
         (scanned.start, scanned.end) = (at, at);
+        if readings.is_empty() {
+            (scanned.start, scanned.end) = (0, 0);
+        }
         readings.push(scanned);
     }
 }
 
 /// Chooses among several readings: the last that says both, else the last of each.
-fn choose(answer: &str, mut readings: Vec<Reading>, context: &Context<'_>) -> Outcome {
+fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &Context<'_>) -> Outcome {
     let stated = |status: Status| status >= Status::Invalid;
     let both = readings.iter().rposition(|r| stated(r.scores.status()) && stated(r.ranking.status()));
     let last = |status: &dyn Fn(&Reading) -> Status| {
@@ -141,6 +280,28 @@ fn choose(answer: &str, mut readings: Vec<Reading>, context: &Context<'_>) -> Ou
         {
             scores.fault("another verdict begins after it and differs".into());
             ranking.fault("another verdict begins after it and differs".into());
+        }
+    }
+
+    if let Some(at) = both {
+        let chosen = &readings[at];
+        // An earlier verdict that differs is a draft only where the text says so.
+        let gap = readings[..at].iter().map(|earlier| earlier.end).max().unwrap_or(0);
+        let last_word = chosen.frame == Frame::Final
+            || (gap > 0 && frame::corrects(answer.get(gap..chosen.start).unwrap_or_default()));
+        let differs = readings[..at].iter().any(|earlier| {
+            !(earlier.template && earlier.closed)
+                && (earlier.scores.status() == Status::Complete && contradicts_scores(&scores, &earlier.scores)
+                    || earlier.ranking.status() == Status::Complete && contradicts_ranking(&ranking, &earlier.ranking))
+        });
+        if differs && !last_word {
+            scores.fault("the text holds two verdicts that differ, and does not say which is the last".into());
+            ranking.fault("the text holds two verdicts that differ, and does not say which is the last".into());
+        }
+        let said = beside.whole.ranking.status() == Status::Complete || !beside.before;
+        if !last_word && said && beside.contradicts(&scores, &ranking) {
+            scores.fault("the text beside the verdict gives other scores than it".into());
+            ranking.fault("the text beside the verdict gives other scores than it".into());
         }
     }
 
@@ -177,26 +338,36 @@ fn finish(
     context: &Context<'_>,
 ) -> Outcome {
     let names = context.names;
-    let list = |places: &mut dyn Iterator<Item = usize>| places.map(|p| names.shown(p)).collect::<Vec<_>>().join(", ");
+    let list = |places: &mut dyn Iterator<Item = usize>| {
+        let mut places = places;
+        let mut shown: Vec<&str> = (&mut places).take(MAX_NAMED).map(|place| names.shown(place)).collect();
+        shown.extend(places.next().map(|_| "…"));
+        shown.join(", ")
+    };
     let values = match scores.status() {
         Status::Absent => Err("no scores are written".to_owned()),
         Status::Invalid => Err(scores.faults.join("; ")),
         Status::Partial => {
-            let mut missing = (0..names.len()).filter(|&place| scores.values[place].is_none());
+            let mut missing = (0..names.len()).filter(|place| !scores.values.contains_key(place));
             Err(format!("no score is written for {}", list(&mut missing)))
         }
-        Status::Complete => Ok(scores.values.iter().copied().flatten().collect::<Vec<_>>()),
+        Status::Complete => Ok(scores.values.values().copied().collect::<Vec<_>>()),
     };
     if values.is_ok() {
         for &place in &scores.clamped {
             repairs.push(Repair::Clamped(names.shown(place).to_owned()));
+        }
+        if let Some(named) = scores.rescaled {
+            repairs.push(Repair::Rescaled(named.words()));
         }
     }
     let order = match ranking.status() {
         Status::Absent => Err("no ranking is written".to_owned()),
         Status::Invalid => Err(ranking.faults.join("; ")),
         Status::Partial => {
-            let mut missing = (0..names.len()).filter(|place| !ranking.listed.contains(place));
+            let mut listed = vec![false; names.len()];
+            ranking.listed.iter().for_each(|&place| listed[place] = true);
+            let mut missing = (0..names.len()).filter(|&place| !listed[place]);
             Err(format!("the ranking does not name {}", list(&mut missing)))
         }
         Status::Complete => settle(&ranking.readings, values.as_deref().ok(), &mut repairs),
@@ -223,7 +394,7 @@ fn settle(readings: &[Vec<usize>], scores: Option<&[f64]>, repairs: &mut Repairs
 
 fn contradicts_scores(chosen: &Scores, later: &Scores) -> bool {
     #[expect(clippy::float_cmp, reason = "the same digits written twice give the same number")]
-    chosen.values.iter().zip(&later.values).any(|(one, other)| matches!((one, other), (Some(a), Some(b)) if a != b))
+    later.values.iter().any(|(place, score)| chosen.values.get(place).is_some_and(|other| other != score))
 }
 
 fn contradicts_ranking(chosen: &Ranking, later: &Ranking) -> bool {

@@ -1,35 +1,59 @@
 //! Where the reasoning ends and the answer begins.
 
+use std::borrow::Cow;
+
 use super::chars;
 use super::repair::{Repair, quoted};
+use super::turn;
 use crate::prompt::profile::Profile;
 
 /// Names of tags that enclose reasoning, whatever the profile says.
-const TAGS: &[&str] =
-    &["think", "thinking", "thought", "thoughts", "reasoning", "begin_of_thought", "end_of_thought", "scratchpad"];
+const TAGS: &[&str] = &[
+    "think",
+    "thinking",
+    "thought",
+    "thoughts",
+    "reasoning",
+    "reason",
+    "begin_of_thought",
+    "end_of_thought",
+    "scratchpad",
+    "start_thinking",
+    "end_thinking",
+    "start_of_thought",
+    "begin_of_thinking",
+    "end_of_thinking",
+    "end_think",
+    "thinking_process",
+    "inner_monologue",
+    "internal_monologue",
+    "reflection",
+    "cot",
+    "chain_of_thought",
+    "reasoning_content",
+    "seed:think",
+    "analysis",
+];
+/// Marks round reasoning that have no form in common with others.
+const ODD_TAGS: &[(&str, bool)] = &[
+    ("<|channel>thought", false),
+    ("<channel|>", true),
+    ("<unused94>", false),
+    ("<unused95>", true),
+    ("Here is my thought process:", false),
+    ("Here is my response:", true),
+    ("Here's my thought process:", false),
+    ("Here's my response:", true),
+];
 /// Longest tag, in bytes.
 const MAX_TAG: usize = 40;
 /// How many closing tags are tried as the end of the reasoning before the last one is taken.
 const MAX_TRIED: usize = 4;
-/// What chat templates write at the end of a turn.
-const END_OF_TURN: &[&str] = &[
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<|eom_id|>",
-    "<|return|>",
-    "<end_of_turn>",
-    "</s>",
-    "<eos>",
-];
-
 /// The judge's output in its two parts.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
-    pub(super) reasoning: &'a str,
-    pub(super) answer: &'a str,
+    pub(super) reasoning: Cow<'a, str>,
+    pub(super) answer: Cow<'a, str>,
     pub(super) form: Form,
     pub(super) repair: Option<Repair>,
 }
@@ -43,6 +67,8 @@ pub(super) enum Form {
     Untagged,
     /// Reasoning was opened and not closed: only a verdict at the very end is one.
     Unclosed,
+    /// The turn is in channels, and none of them is the final one.
+    NoAnswer,
 }
 
 /// A tag that opens or closes reasoning.
@@ -53,30 +79,54 @@ struct Tag {
     own: bool,
 }
 
-/// Splits the judge's output after the reasoning: at the last closing tag, but not at one within a verdict.
+/// Splits the judge's output after the reasoning: at the last closing tag, but not at one within a verdict, and not at
+/// one that the text only speaks of.
 pub(super) fn split<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
+    if let Some(channels) = turn::channels(text) {
+        let (answer, form) = match channels.answer {
+            Some(answer) => (answer, Form::Split),
+            None => (Cow::Borrowed(""), Form::NoAnswer),
+        };
+        return Parts { reasoning: Cow::Owned(channels.reasoning), answer, form, repair: None };
+    }
+    let parts = |reasoning: &'a str, answer: &'a str, form, repair| Parts {
+        reasoning: Cow::Borrowed(reasoning),
+        answer: Cow::Borrowed(answer),
+        form,
+        repair,
+    };
     let tags = Tags { own: profile.reasoning.as_ref().map(|form| (form.open.as_str(), form.close.as_str())) };
     let (mut first_open, mut last_open, mut last_close) = (None, None, None);
+    let (mut depth, mut spoken_of) = (0_usize, None);
     let mut closings: Vec<usize> = Vec::new();
     let mut at = 0;
     while let Some(tag) = tags.next(text, at) {
         at = tag.end;
-        if tag.closes {
+        if is_spoken_of(text, &tag) {
+            if tag.closes {
+                spoken_of = Some(tag.end);
+            }
+        } else if tag.closes {
             closings.truncate(MAX_TRIED);
             closings.push(tag.end);
+            depth = depth.saturating_sub(1);
             last_close = Some(tag);
         } else {
+            // A tag that is written twice in a row opens one reasoning.
+            if last_open.is_none_or(|last: usize| !text[last..tag.start].trim().is_empty()) {
+                depth += 1;
+            }
             first_open.get_or_insert(tag.end);
             last_open = Some(tag.end);
         }
     }
     let content_start = |end: usize| first_open.filter(|&open| open <= end).unwrap_or(0);
-    if last_close.is_none() && last_open.is_none() {
-        return Parts { reasoning: "", answer: text, form: Form::Untagged, repair: None };
+    if last_close.is_none() && last_open.is_none() && spoken_of.is_none() {
+        return parts("", text, Form::Untagged, None);
     }
     // A tag within a string of the verdict, or after it, ends no reasoning.
     if is_json(text) {
-        return Parts { reasoning: "", answer: text, form: Form::Split, repair: Some(Repair::StrayReasoningTag) };
+        return parts("", text, Form::Split, Some(Repair::StrayReasoningTag));
     }
     closings.pop();
     for end in closings {
@@ -84,23 +134,42 @@ pub(super) fn split<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
         if is_json(tags.without_closings(answer)) {
             let reasoning = text[content_start(end)..end].trim();
             let reasoning = reasoning.rfind(['<', '[', '◁']).map_or(reasoning, |tag| reasoning[..tag].trim());
-            return Parts { reasoning, answer, form: Form::Split, repair: Some(Repair::StrayReasoningTag) };
+            return parts(reasoning, answer, Form::Split, Some(Repair::StrayReasoningTag));
         }
     }
     match (last_open, last_close) {
-        (open, Some(close)) if open.is_none_or(|open| open <= close.start) => Parts {
-            reasoning: text[content_start(close.start)..close.start].trim(),
-            answer: &text[close.end..],
-            form: Form::Split,
-            repair: (!close.own).then(|| Repair::ReasoningTag(quoted(&text[close.start..close.end]))),
-        },
-        (_, close) => Parts {
-            reasoning: text[first_open.unwrap_or(0)..].trim(),
-            answer: &text[close.map_or(0, |close| close.end)..],
-            form: Form::Unclosed,
-            repair: Some(Repair::ReasoningUnclosed),
-        },
+        (open, Some(close)) if open.is_none_or(|open| open <= close.start) && depth == 0 => parts(
+            text[content_start(close.start)..close.start].trim(),
+            &text[close.end..],
+            Form::Split,
+            (!close.own).then(|| Repair::ReasoningTag(quoted(&text[close.start..close.end]))),
+        ),
+        (open, close) => {
+            let end = close.map(|close| close.end).max(spoken_of).unwrap_or(0);
+            let reasoning = text[first_open.or(open).unwrap_or(0)..].trim();
+            parts(reasoning, &text[end..], Form::Unclosed, Some(Repair::ReasoningUnclosed))
+        }
     }
+}
+
+/// Whether the text speaks of a tag and does not use it: it stands in quotes, or in the middle of a sentence.
+fn is_spoken_of(text: &str, tag: &Tag) -> bool {
+    let (before, after) = (&text[..tag.start], &text[tag.end..]);
+    let opening = before.chars().next_back().is_some_and(|c| chars::Quote::of(c).is_some());
+    if opening {
+        let outer = before.trim_end_matches(|c| chars::Quote::of(c).is_some());
+        let apart = outer.is_empty() || outer.ends_with(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | ':'));
+        if apart && !outer.ends_with('\n') || (apart && after.starts_with(|c| chars::Quote::of(c).is_some())) {
+            return true;
+        }
+    }
+    if !tag.closes {
+        return false;
+    }
+    let middle =
+        before.ends_with(' ') && before.trim_end_matches(' ').ends_with(|c: char| c.is_lowercase() || c == ',');
+    let goes_on = after.strip_prefix(' ').is_some_and(|after| after.starts_with(char::is_lowercase));
+    middle && goes_on
 }
 
 /// The tags that enclose reasoning.
@@ -112,8 +181,9 @@ impl Tags<'_> {
     /// The first tag at or after a place.
     fn next(&self, text: &str, from: usize) -> Option<Tag> {
         let own_first = self.own.and_then(|(open, close)| Some((open.chars().next()?, close.chars().next()?)));
-        let may_begin =
-            |c: char| matches!(c, '<' | '[' | '◁') || own_first.is_some_and(|(open, close)| c == open || c == close);
+        let may_begin = |c: char| {
+            matches!(c, '<' | '[' | '◁' | 'H') || own_first.is_some_and(|(open, close)| c == open || c == close)
+        };
         let mut at = from;
         while let Some(offset) = text[at..].find(may_begin) {
             let start = at + offset;
@@ -139,6 +209,9 @@ impl Tags<'_> {
                 return Some(Tag { start, end: start + open.len(), closes: false, own: true });
             }
         }
+        if let Some((mark, closes)) = ODD_TAGS.iter().find(|(mark, _)| rest.starts_with(mark)) {
+            return Some(Tag { start, end: start + mark.len(), closes: *closes, own: false });
+        }
         let bracket = rest.chars().next()?;
         let ending = match bracket {
             '<' => '>',
@@ -163,7 +236,7 @@ impl Tags<'_> {
         if !named {
             return None;
         }
-        let closes = name.len() < inner.len() || name.starts_with("end_");
+        let closes = name.len() < inner.len() || name.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("end_"));
         let end = start + bracket.len_utf8() + end + ending.len_utf8();
         Some(Tag { start, end, closes, own: false })
     }
@@ -194,22 +267,9 @@ fn is_json(text: &str) -> bool {
     text.starts_with('{') && text.ends_with('}') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Where the first mark for the end of a turn stands.
-pub(super) fn end_of_turn(text: &str) -> Option<usize> {
-    let mut at = 0;
-    while let Some(offset) = text[at..].find('<') {
-        let start = at + offset;
-        if END_OF_TURN.iter().any(|mark| text[start..].starts_with(mark)) {
-            return Some(start);
-        }
-        at = start + 1;
-    }
-    None
-}
-
 /// Whether what follows a verdict ends it: nothing, a fence, closing brackets or tags, marks for the end of a turn.
 pub(super) fn is_closing(text: &str) -> bool {
-    let text = &text[..end_of_turn(text).unwrap_or(text.len())];
+    let text = &text[..turn::end(text).unwrap_or(text.len())];
     let mut rest = text.trim_matches(|c| chars::is_blank(c) || matches!(c, '`' | '}' | ']' | '"' | '\''));
     while let Some(tag) = rest.strip_prefix("</") {
         let Some(end) = tag.find('>').filter(|&end| end <= MAX_TAG) else { return false };

@@ -3,9 +3,11 @@
 use super::chars;
 use super::extract;
 use super::interpret::{self, Context};
+use super::loose;
 use super::reading::Reading;
 use super::repair::Repair;
 use super::tolerant::{self, Stop, Work, token};
+use super::turn;
 
 /// How often a verdict that was written as a string, perhaps more than once, is unescaped.
 const MAX_UNESCAPED: usize = 3;
@@ -13,6 +15,10 @@ const MAX_UNESCAPED: usize = 3;
 const MAX_STRUCTURES: usize = 4096;
 /// How many structures that the text cuts and that say nothing are searched from within.
 const MAX_CUT: usize = 1;
+/// Longest mark of a turn's end, in bytes.
+const MAX_MARK: usize = 48;
+/// How many marks of a turn's end are met before any verdict.
+const MAX_MARKS: usize = 2;
 /// Longest heading, in bytes.
 const MAX_HEADING: usize = 256;
 
@@ -21,6 +27,8 @@ const MAX_HEADING: usize = 256;
 pub(super) struct Found {
     /// Readings that say something of scores or ranking, in the order of the text.
     pub(super) readings: Vec<Reading>,
+    /// Where the judge's turn ends.
+    pub(super) end: usize,
     /// Whether the search ended before the text did.
     pub(super) exhausted: bool,
     /// Whether the search ended at something too deep or too long: what stands in it or after it is no verdict.
@@ -29,9 +37,15 @@ pub(super) struct Found {
 
 /// Looks for structures from the start of an answer on. Those within another are part of it.
 pub(super) fn readings(answer: &str, context: &Context<'_>) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { end: answer.len(), ..Found::default() };
     let mut work = Work::for_len(answer.len());
     search(answer, context, &mut work, MAX_UNESCAPED, &mut found);
+    let after = found.readings.last().map_or(0, |last| last.end);
+    if let Some(mark) = answer.get(after..found.end).and_then(turn::end)
+        && (after > 0 || says_something(&answer[..mark], context))
+    {
+        found.end = after + mark;
+    }
     found
 }
 
@@ -39,15 +53,21 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
     let longest = context.names.longest();
     // `gap` is where the text outside of structures began, `turn` how far no turn ended in it.
     let (mut at, mut gap, mut turn) = (0, 0, 0);
-    let (mut structures, mut cut) = (0, 0);
+    let (mut structures, mut cut, mut marks) = (0, 0, 0);
     while let Some(offset) = answer[at..].find(['{', '[', '｛', '［']) {
         let start = at + offset;
-        if !found.readings.is_empty() {
-            if extract::end_of_turn(&answer[turn..start]).is_some() {
+        // A mark may itself begin with a bracket.
+        let window = &answer[turn..chars::floor_boundary(answer, start + MAX_MARK)];
+        if let Some(mark) = turn::end(window).filter(|mark| turn + mark <= start) {
+            marks += 1;
+            let said =
+                !found.readings.is_empty() || (marks <= MAX_MARKS && says_something(&answer[..turn + mark], context));
+            if said {
+                found.end = turn + mark;
                 return;
             }
-            turn = start;
         }
+        turn = start;
         if work.spend(offset + 1).is_err() || structures > MAX_STRUCTURES {
             found.exhausted = true;
         }
@@ -103,6 +123,12 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
             Err(Stop::Exhausted) => found.exhausted = true,
         }
     }
+}
+
+/// Whether the text before the end of a turn holds scores or a ranking without any structure.
+fn says_something(text: &str, context: &Context<'_>) -> bool {
+    let said = loose::scan(text, context);
+    said.scores.values.len() == said.scores.count || !said.ranking.readings.is_empty()
 }
 
 /// Whether a structure goes on in escaped form: its first quote has a backslash before it.

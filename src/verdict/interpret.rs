@@ -1,25 +1,27 @@
 //! From a tree to scores and a ranking: which keys mean them, in which forms they are written, and where two readings
 //! contradict each other.
 
+use super::chars;
 use super::keys::{Key, Keys, Order};
 use super::loose;
 use super::names::{Match, Names};
 use super::ranking;
 use super::reading::{Reading, Scores, Status};
 use super::repair::{Repair, quoted};
-use super::score;
+use super::scale;
+use super::score::{self, Rule};
 use super::tolerant::{self, Entry, Group, Node, Root, Work};
 use crate::config::VerdictPolicy;
-use crate::prompt::profile::Scale;
 
 /// How deep structures are followed, strings that hold JSON included.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// What is the same for all readings of one text.
 pub(super) struct Context<'a> {
     pub(super) names: &'a Names<'a>,
     pub(super) keys: &'a Keys,
-    pub(super) scale: Scale,
+    /// How scores are read where the text names no scale.
+    pub(super) rule: Rule,
     pub(super) policy: &'a VerdictPolicy,
 }
 
@@ -27,13 +29,14 @@ pub(super) struct Context<'a> {
 pub(super) fn read(root: &Root<'_>, heading: &str, context: &Context<'_>) -> Reading {
     let mut reader = Interpreter::new(context);
     reader.reading.repairs = root.repairs.clone();
+    reader.find_scale(&root.node, heading);
     let key = match &root.node {
         // A structure with keys of its own needs no heading.
         Node::Group(group) if !heading.is_empty() && !reader.has_own_keys(group) => context.keys.read_heading(heading),
         _ => Key::Other,
     };
     match (key, &root.node) {
-        (Key::Score, node) => reader.scores(&[node], 0),
+        (Key::Score | Key::Overall { .. }, node) => reader.scores(&[node], 0),
         (Key::Rank(order), node) => reader.ranking(&[node], order),
         (_, Node::Group(group)) => reader.group(group, true, 0),
         _ => {}
@@ -46,51 +49,72 @@ pub(super) fn read(root: &Root<'_>, heading: &str, context: &Context<'_>) -> Rea
 }
 
 /// A key with its value and the values without a key that follow it.
-struct Field<'n, 'a> {
-    key: &'n str,
-    nodes: Vec<&'n Node<'a>>,
+pub(super) struct Field<'n, 'a> {
+    pub(super) key: &'n str,
+    pub(super) nodes: Vec<&'n Node<'a>>,
 }
 
-struct Interpreter<'c> {
-    context: &'c Context<'c>,
-    reading: Reading,
+pub(super) struct Interpreter<'c> {
+    pub(super) context: &'c Context<'c>,
+    /// How scores are read, with the scale that the structure names.
+    pub(super) rule: Rule,
+    pub(super) reading: Reading,
     /// Ranks given beside the scores, by place.
-    ranks: Vec<(usize, usize)>,
+    pub(super) ranks: Vec<(usize, usize)>,
 }
 
 impl<'c> Interpreter<'c> {
     fn new(context: &'c Context<'c>) -> Self {
-        let mut reading = Reading::default();
-        reading.scores.values = vec![None; context.names.len()];
-        Self { context, reading, ranks: Vec::new() }
+        let reading = Reading { scores: Scores::of(context.names.len()), ..Reading::default() };
+        Self { context, rule: context.rule, reading, ranks: Vec::new() }
     }
 
-    fn repair(&mut self, repair: Repair) {
+    /// A reader of something within, of which what it finds must agree.
+    fn inner(&self) -> Self {
+        Self { rule: self.rule, ..Self::new(self.context) }
+    }
+
+    /// Looks for the scale that a structure names in its keys, beside its scores or in the heading before it.
+    fn find_scale(&mut self, node: &Node<'_>, heading: &str) {
+        let mut seen = scale::Seen::default();
+        seen.add(scale::named(heading));
+        scale::in_tree(node, self.context.keys, &mut seen);
+        if seen.several {
+            self.reading.scores.fault("the scores are said to be on two scales".into());
+            self.reading.scores.seen = false;
+        }
+        self.rule.named = seen.named.or(self.rule.named);
+    }
+
+    pub(super) fn repair(&mut self, repair: Repair) {
         self.reading.repairs.push(repair);
     }
 
     fn finish(mut self) -> Reading {
         if !self.ranks.is_empty() {
-            let from_ranks = ranking::from_ranks(&self.ranks, self.context);
+            let from_ranks = ranking::from_ranks(&self.ranks, self.context.names.len());
             // Ranks of some responses say nothing where the whole ranking is written.
             if !self.reading.ranking.seen || from_ranks.status() >= Status::Invalid {
                 self.repair(Repair::RankingForm);
                 self.reading.ranking.merge(from_ranks);
             }
         }
+        self.reading.ranks = self.ranks;
         self.reading
     }
 
     fn has_own_keys(&self, group: &Group<'_>) -> bool {
         group.entries.iter().any(|entry| match &entry.key {
-            Some(key) => matches!(self.context.keys.read(key).0, Key::Score | Key::Rank(_)),
+            Some(key) => {
+                matches!(self.context.keys.read(key).0, Key::Score | Key::Overall { .. } | Key::Rank(_))
+            }
             None => false,
         })
     }
 
     /// Reads an object or list that may hold a verdict. `flat` where names in it may stand for scores.
     fn group(&mut self, group: &Group<'_>, flat: bool, depth: usize) {
-        if depth > MAX_DEPTH || self.record(group, depth) {
+        if depth > MAX_DEPTH || is_thought(group) || self.record(group, depth) {
             return;
         }
         if !group.object {
@@ -99,11 +123,18 @@ impl<'c> Interpreter<'c> {
                     (Some(key), node) => self.flat_score(key, node, depth),
                     (None, Node::Group(inner)) => {
                         self.repair(Repair::Nesting);
-                        if !self.pair(inner, depth) {
-                            self.group(inner, flat, depth + 1);
+                        if self.pair(inner, depth) || is_thought(inner) || self.record(inner, depth + 1) {
+                            continue;
                         }
+                        let mut reader = self.inner();
+                        reader.group(inner, flat, depth + 1);
+                        self.absorb(reader);
                     }
-                    (None, Node::Text(text)) => self.in_string(text, depth),
+                    (None, Node::Text(text)) => {
+                        let mut reader = self.inner();
+                        reader.in_string(text, depth);
+                        self.absorb(reader);
+                    }
                     (None, Node::Word { .. }) => {}
                 }
             }
@@ -111,6 +142,7 @@ impl<'c> Interpreter<'c> {
         }
         let fields = fields(group);
         let (mut names, mut others, mut ranked) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sums, mut criteria) = (Vec::new(), Vec::new());
         let mut own_scores = false;
         for field in &fields {
             let (key, own) = self.context.keys.read(field.key);
@@ -127,7 +159,18 @@ impl<'c> Interpreter<'c> {
                     self.ranking(&field.nodes, order);
                     ranked.extend(&field.nodes);
                 }
+                Key::Thought => {}
+                Key::Overall { .. } | Key::Marks if self.is_numeric(field) => sums.push(field),
+                Key::Other if self.is_numeric(field) => criteria.push(field),
                 _ => others.push((field, key == Key::Wrapper || key == Key::Label || key == Key::Value)),
+            }
+        }
+        // What sums up several criteria is the score; one criterion alone is none.
+        if !own_scores {
+            for field in sums {
+                own_scores = true;
+                self.note_key(field.key, false);
+                self.scores(&field.nodes, depth + 1);
             }
         }
         if !self.reading.scores.seen {
@@ -139,6 +182,45 @@ impl<'c> Interpreter<'c> {
         if !self.reading.scores.seen || !self.reading.ranking.seen {
             self.nested(&others, depth);
         }
+        if !self.reading.scores.seen && !criteria.is_empty() {
+            self.only_criteria(criteria.iter().map(|field| field.key));
+        }
+    }
+
+    /// Notes that scores are written for these criteria and none that sums them up.
+    pub(super) fn only_criteria<'k>(&mut self, criteria: impl Iterator<Item = &'k str>) {
+        let names: Vec<String> = criteria.take(8).map(quoted).collect();
+        let fault = format!("scores are written for {} and none that sums them up", names.join(", "));
+        self.reading.scores.fault(fault);
+    }
+
+    /// Whether a field gives every name in it a number.
+    fn is_numeric(&self, field: &Field<'_, '_>) -> bool {
+        let [Node::Group(group)] = field.nodes[..] else { return false };
+        let number = |node: &Node<'_>| match node {
+            Node::Text(text) => text.starts_with(|c: char| chars::fold(c).is_ascii_digit()),
+            Node::Word { text, .. } => text.starts_with(|c: char| chars::fold(c).is_ascii_digit()),
+            Node::Group(_) => false,
+        };
+        group.object
+            && !group.entries.is_empty()
+            && group.entries.iter().all(|entry| {
+                let name = entry.key.as_deref().is_some_and(|key| self.context.names.resolve(key, true) != Match::None);
+                name && number(&entry.value)
+            })
+    }
+
+    /// Takes over what was read within.
+    fn absorb(&mut self, inner: Self) {
+        let Self { reading, ranks, .. } = inner;
+        self.ranks.extend(ranks);
+        if reading.is_empty() {
+            return;
+        }
+        self.reading.repairs.extend(reading.repairs);
+        self.reading.dropped.extend(reading.dropped);
+        self.merge_scores(reading.scores);
+        self.reading.ranking.merge(reading.ranking);
     }
 
     /// Reads the scores of a ranking that is a list of records: `{"rank": 1, "model": "model-3", "score": 5}`.
@@ -179,7 +261,7 @@ impl<'c> Interpreter<'c> {
         let (scores_seen, ranking_seen) = (self.reading.scores.seen, self.reading.ranking.seen);
         for (field, flat) in others {
             for node in &field.nodes {
-                let mut inner = Interpreter::new(self.context);
+                let mut inner = self.inner();
                 match node {
                     Node::Group(group) => inner.group(group, *flat, depth + 1),
                     Node::Text(text) => inner.in_string(text, depth),
@@ -205,11 +287,9 @@ impl<'c> Interpreter<'c> {
     fn merge_scores(&mut self, other: Scores) {
         self.reading.scores.seen |= other.seen;
         self.reading.scores.faults.extend(other.faults);
-        for (place, score) in other.values.into_iter().enumerate() {
-            if let Some(score) = score {
-                let clamped = other.clamped.contains(&place);
-                self.put(place, Some(score::Value { score, plain: true, clamped }));
-            }
+        self.reading.scores.clamped.extend(other.clamped);
+        for (place, score) in other.values {
+            self.put(place, Ok(score::Value { score, plain: true, clamped: false, from: other.rescaled }));
         }
     }
 
@@ -236,7 +316,7 @@ impl<'c> Interpreter<'c> {
     }
 
     /// Reads the value of a key that means scores, with what follows it without a key.
-    fn scores(&mut self, nodes: &[&Node<'_>], depth: usize) {
+    pub(super) fn scores(&mut self, nodes: &[&Node<'_>], depth: usize) {
         let Some((first, followers)) = nodes.split_first() else { return };
         if depth > MAX_DEPTH {
             return;
@@ -291,7 +371,7 @@ impl<'c> Interpreter<'c> {
                     self.repair(Repair::Bracket);
                     self.ranking(&field.nodes, order);
                 }
-                Key::Score if holds_all(&field) => {
+                Key::Score | Key::Overall { .. } if holds_all(&field) => {
                     self.repair(Repair::Nesting);
                     self.scores(&field.nodes, depth + 1);
                 }
@@ -351,170 +431,7 @@ impl<'c> Interpreter<'c> {
         }
     }
 
-    /// Reads `["model-1", 4]`; says whether it was such a pair.
-    fn pair(&mut self, group: &Group<'_>, depth: usize) -> bool {
-        let [Entry { key: None, value: name }, Entry { key: None, value }, rest @ ..] = group.entries.as_slice() else {
-            return false;
-        };
-        let name = match name {
-            Node::Text(text) => text.as_ref(),
-            Node::Word { text, .. } => text,
-            Node::Group(_) => return false,
-        };
-        let Some(place) = self.context.names.resolve(name, true).place() else { return false };
-        if matches!(value, Node::Group(_)) {
-            return false;
-        }
-        self.repair(Repair::ScoreList);
-        self.place_score(place, value, depth);
-        self.stray(rest.iter().map(|entry| &entry.value));
-        true
-    }
-
-    /// Reads `{"model": "model-1", "score": 4, "rank": 2}`; says whether it was such a record.
-    fn record(&mut self, group: &Group<'_>, depth: usize) -> bool {
-        if !group.object || group.entries.len() < 2 {
-            return false;
-        }
-        let (mut label, mut score, mut rank) = (None, None, None);
-        for field in fields(group) {
-            let [node] = field.nodes[..] else { continue };
-            let text = match node {
-                Node::Text(text) => text.as_ref(),
-                Node::Word { text, .. } => *text,
-                Node::Group(_) => continue,
-            };
-            if matches!(self.context.names.resolve(field.key, false), Match::Exact(_)) {
-                continue;
-            }
-            match self.context.keys.read(field.key).0 {
-                Key::Label if label.is_none() => label = Some(text),
-                Key::Score if score.is_some() => score = Some(None),
-                Key::Score => score = Some(Some(node)),
-                Key::Value if score.is_none() => score = Some(Some(node)),
-                Key::Rank(_) => rank = Some(text),
-                _ => {}
-            }
-        }
-        let Some(label) = label.filter(|_| score.is_some() || rank.is_some()) else { return false };
-        let Some(place) = self.context.names.resolve(label, true).place() else {
-            self.reading.dropped.push(quoted(label));
-            return true;
-        };
-        self.repair(Repair::ScoreList);
-        match score {
-            Some(Some(node)) => self.place_score(place, node, depth),
-            Some(None) => self.reading.scores.fault(format!("{} has two scores", self.context.names.shown(place))),
-            None => {}
-        }
-        if let Some(rank) = rank {
-            self.rank(place, rank);
-        }
-        true
-    }
-
-    fn rank(&mut self, place: usize, written: &str) {
-        if let Some(rank) = ranking::rank_number(written) {
-            self.ranks.push((place, rank));
-        }
-    }
-
-    /// Reads the score of a key that is a name.
-    fn named_score(&mut self, field: &Field<'_, '_>, depth: usize) {
-        let matched = self.context.names.resolve(field.key, true);
-        let (Some(place), Some((node, followers))) = (matched.place(), field.nodes.split_first()) else { return };
-        if let Match::Mended(_) = matched {
-            self.repair(Repair::Name(quoted(field.key)));
-        }
-        self.place_score(place, node, depth);
-        self.stray(followers.iter().copied());
-    }
-
-    fn place_score(&mut self, place: usize, node: &Node<'_>, depth: usize) {
-        self.reading.scores.seen = true;
-        if let Node::Word { text: "", .. } = node {
-            return;
-        }
-        let value = self.score(place, node, depth);
-        self.put(place, value);
-    }
-
-    fn put(&mut self, place: usize, value: Option<score::Value>) {
-        if self.reading.scores.put(place, self.context.names.shown(place), value) {
-            self.repair(Repair::DuplicateScore);
-        }
-    }
-
-    /// Reads the value of one score: a number, text with a number, or a structure that holds one.
-    fn score(&mut self, place: usize, node: &Node<'_>, depth: usize) -> Option<score::Value> {
-        let (scale, clamp) = (self.context.scale, self.context.policy.clamp);
-        match node {
-            Node::Word { text, cut } => {
-                let value = score::read(text, *cut, scale, clamp)?;
-                if !value.plain {
-                    self.repair(Repair::ScoreText(quoted(text)));
-                }
-                Some(value)
-            }
-            Node::Text(text) => {
-                let value = score::read(text, false, scale, clamp)?;
-                self.repair(Repair::ScoreText(quoted(text)));
-                Some(value)
-            }
-            Node::Group(_) if depth >= MAX_DEPTH => None,
-            Node::Group(group) if group.object => {
-                let mut found: Option<score::Value> = None;
-                for field in fields(group) {
-                    let Some(node) = field.nodes.first() else { continue };
-                    match self.context.keys.read(field.key).0 {
-                        Key::Score | Key::Value => {
-                            let value = self.score(place, node, depth + 1)?;
-                            #[expect(clippy::float_cmp, reason = "the same digits give the same number")]
-                            if found.is_some_and(|other| other.score != value.score) || field.nodes.len() > 1 {
-                                return None;
-                            }
-                            found = Some(value);
-                        }
-                        Key::Rank(_) => match node {
-                            Node::Text(text) => self.rank(place, text),
-                            Node::Word { text, .. } => self.rank(place, text),
-                            Node::Group(_) => {}
-                        },
-                        _ => {}
-                    }
-                }
-                self.repair(Repair::Nesting);
-                found
-            }
-            Node::Group(group) => {
-                let mut values = group.entries.iter().filter_map(|entry| self.score(place, &entry.value, depth + 1));
-                let value = values.next()?;
-                let only = values.next().is_none();
-                let others_are_remarks = group.entries.iter().filter(|entry| !is_remark(&entry.value)).count() == 1;
-                self.repair(Repair::Nesting);
-                (only && others_are_remarks).then_some(value)
-            }
-        }
-    }
-
-    /// Looks at what stands among scores without a key: a number there could belong to the score before it.
-    fn stray<'n>(&mut self, nodes: impl Iterator<Item = &'n Node<'n>>) {
-        for node in nodes {
-            if !is_remark(node) {
-                self.reading.scores.fault("a number stands among the scores without a name".into());
-            }
-        }
-    }
-
-    /// Reads `model-1: 4, model-2: 2` out of a string.
-    fn text_pairs(&mut self, text: &str) {
-        for (place, value) in loose::pairs(text, false, self.context) {
-            self.repair(Repair::ScoreList);
-            self.put(place, value);
-        }
-    }
-
-    fn ranking(&mut self, nodes: &[&Node<'_>], order: Order) {
+    pub(super) fn ranking(&mut self, nodes: &[&Node<'_>], order: Order) {
         let found = ranking::read(nodes, order, self.context);
         self.reading.dropped.extend(found.dropped);
         self.reading.repairs.extend(found.repairs);
@@ -523,7 +440,7 @@ impl<'c> Interpreter<'c> {
 }
 
 /// The keys of an object, each with its value and the values without a key that follow it.
-fn fields<'n, 'a>(group: &'n Group<'a>) -> Vec<Field<'n, 'a>> {
+pub(super) fn fields<'n, 'a>(group: &'n Group<'a>) -> Vec<Field<'n, 'a>> {
     let mut fields: Vec<Field<'n, 'a>> = Vec::with_capacity(group.entries.len());
     for entry in &group.entries {
         match (&entry.key, fields.last_mut()) {
@@ -549,11 +466,21 @@ fn holds_all(field: &Field<'_, '_>) -> bool {
         }
 }
 
-/// Whether a value without a key holds no number and no structure.
-fn is_remark(node: &Node<'_>) -> bool {
-    match node {
-        Node::Text(text) => !text.contains(char::is_numeric),
-        Node::Word { text, .. } => !text.contains(char::is_numeric),
-        Node::Group(_) => false,
-    }
+/// Whether an object is a block of reasoning, as some servers write it: `{"type": "thinking", …}`.
+fn is_thought(group: &Group<'_>) -> bool {
+    group.object
+        && group.entries.iter().any(|entry| {
+            let Some(key) = entry.key.as_deref() else { return false };
+            match &entry.value {
+                Node::Text(text) => key == "type" && is_thought_type(text),
+                Node::Word { text, .. } => key == "thought" && text.eq_ignore_ascii_case("true"),
+                Node::Group(_) => false,
+            }
+        })
+}
+
+/// Whether the type of a block of content says that it is reasoning.
+pub(super) fn is_thought_type(kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    ["think", "reasoning", "thought", "summary_text", "analysis"].iter().any(|word| kind.contains(word))
 }

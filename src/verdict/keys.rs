@@ -1,5 +1,6 @@
 //! What a key means: scores, a ranking, a part of a record, or something else.
 
+use super::words::{BEST_FIRST, LABELS, MARKS, OVERALL, RANKINGS, SCORES, THOUGHTS, VALUES, WORST_FIRST, WRAPPERS};
 use crate::prompt::profile::Profile;
 
 /// The meaning of a key.
@@ -7,6 +8,8 @@ use crate::prompt::profile::Profile;
 pub(super) enum Key {
     /// The scores of all responses, or the score of one.
     Score,
+    /// A score that sums up several criteria; the sum itself where `total` is set.
+    Overall { total: bool },
     /// The ranking of all responses, or the rank of one.
     Rank(Order),
     /// The name of a response in a record.
@@ -15,6 +18,10 @@ pub(super) enum Key {
     Value,
     /// An object or string within which the verdict stands.
     Wrapper,
+    /// Scores where numbers follow, remarks where text does: `notes`.
+    Marks,
+    /// Reasoning: no verdict stands in it.
+    Thought,
     /// Anything else.
     Other,
 }
@@ -29,158 +36,6 @@ pub(super) enum Order {
     /// The key says only that it is a ranking: a list of numbers may be names in order or ranks by place.
     Unsaid,
 }
-
-const SCORES: &[&str] = &[
-    "scores",
-    "score",
-    "scoring",
-    "scored",
-    "rating",
-    "ratings",
-    "rated",
-    "grade",
-    "grades",
-    "points",
-    "marks",
-    "evaluationscores",
-    "responsescores",
-    "modelscores",
-    "scoresbymodel",
-    "scorespermodel",
-    "overallscore",
-    "overallscores",
-    "scoreoutof",
-    "scoresoutof",
-    "scoremap",
-    "scoredict",
-    "individualscores",
-    "totalscore",
-    "totalscores",
-    "得分",
-    "评分",
-    "分数",
-    "打分",
-];
-const BEST_FIRST: &[&str] = &[
-    "besttoworst",
-    "besttoworse",
-    "bettertoworse",
-    "bestworst",
-    "bestfirst",
-    "besttoleast",
-    "besttolast",
-    "best2worst",
-    "rankingbesttoworst",
-    "rankingsbesttoworst",
-    "rankedbesttoworst",
-    "rankbesttoworst",
-    "orderbesttoworst",
-    "orderedbesttoworst",
-    "sortedbesttoworst",
-    "rankingfrombesttoworst",
-    "frombesttoworst",
-    "rankedfrombesttoworst",
-    "besttoworstranking",
-    "besttoworstorder",
-    "besttoworstlist",
-    "bestoworst",
-    "highesttolowest",
-    "mosttoleast",
-    "从好到差",
-    "从最好到最差",
-];
-const WORST_FIRST: &[&str] = &[
-    "worsttobest",
-    "worsetobest",
-    "worsetobetter",
-    "worstbest",
-    "worstfirst",
-    "leasttobest",
-    "worst2best",
-    "rankingworsttobest",
-    "rankedworsttobest",
-    "orderworsttobest",
-    "sortedworsttobest",
-    "rankingfromworsttobest",
-    "fromworsttobest",
-    "worsttobestranking",
-    "worsttobestorder",
-    "lowesttohighest",
-    "leasttomost",
-    "从差到好",
-];
-const RANKINGS: &[&str] = &[
-    "ranking",
-    "rankings",
-    "rank",
-    "ranks",
-    "ranked",
-    "order",
-    "ordering",
-    "rankorder",
-    "rankingorder",
-    "rankedlist",
-    "rankedorder",
-    "rankedmodels",
-    "rankedresponses",
-    "modelranking",
-    "modelrankings",
-    "responseranking",
-    "preferenceorder",
-    "sorted",
-    "sortedmodels",
-    "sortedresponses",
-    "排名",
-    "排序",
-];
-const LABELS: &[&str] = &[
-    "model",
-    "name",
-    "id",
-    "alias",
-    "label",
-    "response",
-    "candidate",
-    "answer",
-    "assistant",
-    "modelname",
-    "modelid",
-    "responseid",
-    "responsename",
-    "item",
-    "key",
-];
-const VALUES: &[&str] = &["value", "val", "number"];
-const WRAPPERS: &[&str] = &[
-    "result",
-    "results",
-    "evaluation",
-    "evaluations",
-    "verdict",
-    "judgment",
-    "judgement",
-    "answer",
-    "output",
-    "response",
-    "responses",
-    "final",
-    "finalanswer",
-    "finalverdict",
-    "arguments",
-    "parameters",
-    "input",
-    "data",
-    "json",
-    "content",
-    "assessment",
-    "analysis",
-    "models",
-    "judgments",
-    "function",
-    "args",
-    "properties",
-    "value",
-];
 
 /// How many repairs of single letters away from these a key is still read as them: they are long, and nothing that
 /// means something else is near.
@@ -222,18 +77,45 @@ impl Keys {
     /// What a heading in running text means: a key among other words, such as `Final ranking (best to worst)`.
     pub(super) fn read_heading(&self, written: &str) -> Key {
         let (key, _) = self.read(written);
-        if !matches!(key, Key::Other | Key::Wrapper) || written.len() > 96 {
+        if !matches!(key, Key::Other | Key::Wrapper | Key::Marks) || written.len() > 160 {
             return key;
         }
         let text = normal(written);
-        if said_order(written) != Order::Unsaid {
-            Key::Rank(said_order(written))
-        } else if text.ends_with("ranking") || text.ends_with("rankings") {
-            Key::Rank(Order::Unsaid)
-        } else if text.ends_with("scores") || text.ends_with("ratings") {
+        let plural = |ends: &[&str]| ends.iter().find_map(|end| text.strip_suffix(end));
+        if key == Key::Marks {
             Key::Score
+        } else if said_order(written) != Order::Unsaid {
+            Key::Rank(said_order(written))
+        } else if ["ranking", "rankings", "rangfolge", "排名", "排序", "順位", "classement"]
+            .iter()
+            .any(|end| text.ends_with(end))
+        {
+            Key::Rank(Order::Unsaid)
+        } else if let Some(head) =
+            plural(&["scores", "ratings", "score", "rating", "grades", "bewertung", "评分", "得分"])
+        {
+            // `Accuracy scores` are those of one criterion.
+            if OVERALL.contains(&head) {
+                Key::Overall { total: head == "total" }
+            } else if is_owner(head) {
+                Key::Score
+            } else {
+                Key::Other
+            }
         } else {
             key
+        }
+    }
+
+    /// What a column of a table means by its header.
+    pub(super) fn read_column(&self, written: &str) -> Key {
+        let text = normal(written);
+        if matches!(text.as_str(), "final" | "result" | "results") {
+            return Key::Overall { total: false };
+        }
+        match self.read(written).0 {
+            Key::Marks => Key::Marks,
+            _ => self.read_heading(written),
         }
     }
 
@@ -255,7 +137,8 @@ impl Keys {
         if text == normal(&self.ranking) && !self.ranking.is_empty() && !WORST_FIRST.contains(&text) {
             return Key::Rank(Order::BestFirst);
         }
-        let core = text.strip_prefix("final").or_else(|| text.strip_prefix("the")).unwrap_or(text);
+        let shorter = ["final", "the", "my"].iter().find_map(|word| text.strip_prefix(word));
+        let core = shorter.filter(|core| !core.is_empty()).unwrap_or(text);
         let any = |list: &[&str]| list.contains(&text) || list.contains(&core);
         if any(SCORES) || SCORES.contains(&without_scale(core)) {
             Key::Score
@@ -265,6 +148,13 @@ impl Keys {
             Key::Rank(Order::WorstFirst)
         } else if any(RANKINGS) {
             Key::Rank(Order::Unsaid)
+        } else if any(OVERALL) || OVERALL.contains(&without_scale(core)) {
+            let total = ["total", "sum", "gesamt", "合計", "总分", "總分", "合计", "итого", "합계", "총점"];
+            Key::Overall { total: total.iter().any(|word| core.contains(word)) }
+        } else if MARKS.contains(&text) && !WRAPPERS.contains(&text) {
+            Key::Marks
+        } else if any(THOUGHTS) {
+            Key::Thought
         } else if any(LABELS) {
             Key::Label
         } else if any(VALUES) {
@@ -285,10 +175,64 @@ impl Keys {
     }
 }
 
+/// Whether a word before `scores` says whose or which they are, and names no criterion.
+fn is_owner(word: &str) -> bool {
+    const OWNERS: &[&str] = &[
+        "",
+        "final",
+        "my",
+        "the",
+        "model",
+        "models",
+        "response",
+        "responses",
+        "individual",
+        "evaluation",
+        "judge",
+        "judges",
+        "given",
+        "resulting",
+        "all",
+        "your",
+        "answer",
+        "answers",
+        "quality",
+        "assigned",
+        "numeric",
+        "numerical",
+        "here",
+        "result",
+        "thefinal",
+        "myfinal",
+        "herearethe",
+        "herearemy",
+        "hereare",
+        "these",
+        "thesearethe",
+        "thesearemy",
+        "adjusted",
+        "revised",
+        "corrected",
+        "updated",
+        "new",
+        "各模型",
+        "各回答",
+        "最终",
+        "模型",
+        "回答",
+    ];
+    OWNERS.contains(&word)
+}
+
 /// The order that a remark in a key says.
 fn said_order(written: &str) -> Order {
+    const BEST: &[&str] =
+        &["best", "highest", "meilleur", "mejor", "melhor", "miglior", "最好", "最优", "最良", "лучш"];
+    const WORST: &[&str] =
+        &["wors", "lowest", "schlecht", "pire", "peor", "pior", "peggior", "最差", "最劣", "最悪", "худш"];
     let text = written.to_lowercase();
-    match (text.find("best").or(text.find("highest")), text.find("wors").or(text.find("lowest"))) {
+    let first = |words: &[&str]| words.iter().filter_map(|word| text.find(word)).min();
+    match (first(BEST), first(WORST)) {
         (Some(best), Some(worst)) if best < worst => Order::BestFirst,
         (Some(_), Some(_)) => Order::WorstFirst,
         _ => Order::Unsaid,

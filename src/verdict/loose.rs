@@ -1,171 +1,154 @@
-//! Verdicts that are not JSON: YAML, Markdown lists and tables, lines of text. The known names are looked for, and what
-//! stands beside them; nothing is taken that could be read in two ways.
+//! Verdicts that are not JSON: YAML, Markdown lists, sections and tables, CSV, lines of text. The known names are looked
+//! for, and what stands beside or below them; nothing is taken that could be read in two ways.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use super::beside::{self, Label, Number};
 use super::chars::{self, Quote};
 use super::interpret::Context;
 use super::keys::{Key, Order};
 use super::names::{MAX_SEARCHED, Mention};
+use super::ordinal;
 use super::ranking::{self, Link};
-use super::reading::{Ranking, Reading};
-use super::repair::Repair;
-use super::score;
+use super::reading::{Reading, Scores};
+use super::repair::{Repair, quoted};
+use super::scale;
+use super::score::{self, Read, Rule, Why};
+use super::table::{self, Table};
 use super::tolerant::{Entry, Group, Node};
 
-/// Words that may stand between a name and its score.
-const LINKS: &[&str] = &["gets", "scores", "scored", "receives", "earns", "is", "rated", "score", "rating"];
-
-/// Scores beside names in running text: `model-1: 4, model-2: 2`. `None` for a score that cannot be read.
-/// `cut` where the whole text ends with this one, so that digits may be missing.
-pub(super) fn pairs(text: &str, cut: bool, context: &Context<'_>) -> Vec<(usize, Option<score::Value>)> {
-    let mentions = context.names.mentions(text);
-    let mut found = Vec::new();
-    for (index, mention) in mentions.iter().enumerate() {
-        let next = mentions.get(index + 1).map_or(text.len(), |next| next.start);
-        let line = text[mention.end..next].split('\n').next().unwrap_or_default();
-        let at_end = cut && mention.end + line.len() == text.len();
-        match beside(line, at_end, context) {
-            Beside::Score(value) => found.push((mention.place, Some(value))),
-            Beside::Unreadable => found.push((mention.place, None)),
-            Beside::Prose => {}
-        }
+/// Scores beside names in a string of a tree: `model-1: 4, model-2: 2`.
+pub(super) fn pairs(text: &str, cut: bool, rule: Rule, context: &Context<'_>) -> Vec<(usize, Read)> {
+    let mut found = Collected::default();
+    for Number { place, label, value } in beside::numbers(text, cut, rule, context) {
+        found.add(place, label, value);
     }
-    found
-}
-
-/// What follows a name in running text.
-enum Beside {
-    Score(score::Value),
-    /// Something that stands for a score and is none.
-    Unreadable,
-    Prose,
-}
-
-/// Looks for a score in what follows a name.
-fn beside(after: &str, at_end: bool, context: &Context<'_>) -> Beside {
-    let mark = |c: char| chars::is_blank(c) || Quote::of(c).is_some() || matches!(c, '*' | '_' | ')' | ']');
-    let is_separator = |c: char| matches!(chars::fold(c), ':' | '=' | '-' | '–' | '—' | '|' | '(' | '→');
-    let marked = after.trim_start_matches(mark);
-    let mut rest = marked.trim_start_matches(|c| is_separator(c) || mark(c));
-    let mut separated = marked.starts_with(is_separator);
-    if marked.trim_start_matches(is_separator).starts_with(|c: char| c.is_ascii_digit()) && marked.starts_with('-') {
-        // `model-1 -4`: a sign or a dash.
-        return Beside::Unreadable;
-    }
-    let word_end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
-    if LINKS.iter().any(|link| rest[..word_end].eq_ignore_ascii_case(link)) {
-        separated = true;
-        rest = rest[word_end..].trim_start_matches(|c| is_separator(c) || mark(c));
-    }
-    if !rest.starts_with(|c: char| chars::fold(c).is_ascii_digit()) {
-        let word = rest.split(|c: char| !c.is_alphanumeric() && c != '/').next().unwrap_or_default();
-        let nothing = ["null", "none", "nan", "n/a", "true", "false"].iter().any(|no| word.eq_ignore_ascii_case(no));
-        return if separated && nothing { Beside::Unreadable } else { Beside::Prose };
-    }
-    let (value, ended) = first_part(rest, context);
-    let value = value.trim_end_matches(|c: char| mark(c) && c != ')' || c == '|' || c == '}');
-    if !separated && value.contains(|c: char| !c.is_ascii_digit() && c != '.' && c != '/') {
-        return Beside::Prose;
-    }
-    let value = score::read(value, at_end && !ended, context.scale, context.policy.clamp);
-    value.map_or(Beside::Unreadable, Beside::Score)
-}
-
-/// The text up to the comma, bar or bracket that ends a value; says whether there was one. The point that ends a
-/// sentence goes too, where it cannot belong to the number.
-fn first_part<'t>(text: &'t str, context: &Context<'_>) -> (&'t str, bool) {
-    let mut parens = 0_usize;
-    let mut end = text.len();
-    let mut characters = text.char_indices().peekable();
-    while let Some((index, c)) = characters.next() {
-        let next = characters.peek().map(|(_, next)| *next);
-        let blank_follows = next.is_none_or(|next| chars::is_blank(next) || Quote::of(next).is_some());
-        // What could be digits of the number, parted from it by a wrong character.
-        let goes_on = next.is_some_and(|next| next.is_ascii_digit() || next == '.');
-        match chars::fold(c) {
-            '(' => parens += 1,
-            ')' if parens > 0 => parens -= 1,
-            ',' | ';' if parens == 0 && blank_follows => end = index,
-            ')' | '|' | '}' | '{' if parens == 0 && !goes_on => end = index,
-            _ => {}
-        }
-        if end == index {
-            return (&text[..end], true);
-        }
-    }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    if let Some(sentence) = text[digits..].strip_prefix('.') {
-        let top = text[..digits].parse::<u8>().is_ok_and(|score| score == context.scale.max);
-        let goes_on = sentence.starts_with(chars::is_blank) && sentence.trim_start().starts_with(char::is_alphabetic);
-        let ends = sentence.chars().all(|c| chars::is_blank(c) || c == '*');
-        if goes_on || (top && ends) {
-            return (&text[..digits], true);
-        }
-    }
-    (text, false)
+    found.resolve().0
 }
 
 /// Reads a verdict out of text that holds no structure.
 pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
-    let mut reading = Reading { closed: true, end: text.len(), ..Reading::default() };
-    reading.scores.values = vec![None; context.names.len()];
-    if text.len() > MAX_SEARCHED {
+    let mut reading =
+        Reading { closed: true, end: text.len(), scores: Scores::of(context.names.len()), ..Reading::default() };
+    if text.len() > MAX_SEARCHED || !text.contains(char::is_alphanumeric) {
         return reading;
     }
-    let text = untag(text);
-    let mut scan = Scan { context, reading, section: Section::None, cut: false, last: false };
+    let text = table::untag(text);
+    let mut scan = Scan {
+        context,
+        rule: context.rule,
+        reading: std::mem::take(&mut reading),
+        found: Collected::default(),
+        ranks: Vec::new(),
+        section: Section::None,
+        criterion: None,
+        cut: false,
+        last: false,
+    };
     for line in text.split_inclusive('\n') {
         scan.line(line);
     }
-    scan.end_section();
-    if !scan.reading.is_empty() {
-        scan.reading.repairs.push(Repair::Scanned);
-    }
-    scan.reading
+    scan.finish()
 }
 
-/// Writes `<key>value</key>` as `key: value` on a line of its own.
-fn untag(text: &str) -> Cow<'_, str> {
-    if !text.contains("</") {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(open) = rest.find('<') {
-        let tag = &rest[open + 1..];
-        let Some(end) = tag[..chars::floor_boundary(tag, 96)].find(['>', '<', '\n']) else { break };
-        plain.push_str(&rest[..open]);
-        if tag[end..].starts_with('>') && tag.starts_with(|c: char| c.is_alphabetic() || c == '/') {
-            plain.push('\n');
-            if !tag.starts_with('/') {
-                plain.push_str(&tag[..end]);
-                plain.push_str(": ");
-            }
-            rest = &tag[end + 1..];
-        } else {
-            plain.push('<');
-            rest = tag;
+/// Numbers by place, each with what it is called.
+#[derive(Default)]
+struct Collected(BTreeMap<usize, Vec<(Label, Read)>>);
+
+impl Collected {
+    fn add(&mut self, place: usize, label: Label, value: Read) {
+        let numbers = self.0.entry(place).or_default();
+        // So many numbers beside one name are no score.
+        if numbers.len() < 64 {
+            numbers.push((label, value));
         }
     }
-    plain.push_str(rest);
-    Cow::Owned(plain)
+
+    /// The score of each place: what sums up several criteria goes before what is called a score, that before a number
+    /// without a label. With it the criteria of places that have nothing else, and why a sum is none.
+    fn resolve(self) -> (Vec<(usize, Read)>, Vec<String>) {
+        let mut scores = Vec::new();
+        let mut criteria: Vec<String> = Vec::new();
+        for (place, numbers) in self.0 {
+            let of = |wanted: &dyn Fn(&Label) -> bool| -> Vec<Read> {
+                numbers.iter().filter(|(label, _)| wanted(label)).map(|(_, value)| *value).collect()
+            };
+            let sums = of(&|label| matches!(label, Label::Overall { .. }));
+            let called = of(&|label| *label == Label::Score);
+            let bare = of(&|label| *label == Label::Bare);
+            let parts = of(&|label| matches!(label, Label::Criterion(_)));
+            if sums.is_empty() && called.is_empty() && bare.is_empty() {
+                for (label, _) in &numbers {
+                    if let Label::Criterion(name) = label
+                        && criteria.len() < 8
+                        && !criteria.contains(name)
+                    {
+                        criteria.push(name.clone());
+                    }
+                }
+                continue;
+            }
+            let best = if !sums.is_empty() {
+                &sums
+            } else if !called.is_empty() {
+                &called
+            } else {
+                &bare
+            };
+            scores.extend(best.iter().map(|&value| (place, value)));
+            // A weaker one must not say something else; what is no score beside it is a remark.
+            for weaker in [&called, &bare] {
+                if !std::ptr::eq(weaker, best) {
+                    scores.extend(weaker.iter().filter(|value| value.is_ok()).map(|&value| (place, value)));
+                }
+            }
+            if numbers.iter().any(|(label, _)| *label == Label::Overall { total: true }) && is_sum(&sums, &parts) {
+                scores.push((place, Err(Why::Unclear)));
+            }
+        }
+        (scores, criteria)
+    }
+}
+
+/// Whether a total is the sum of several criteria that are on the profile's scale themselves.
+fn is_sum(sums: &[Read], parts: &[Read]) -> bool {
+    let values: Vec<f64> = parts.iter().filter_map(|part| part.ok()).map(|value| value.score).collect();
+    let total = sums.iter().filter_map(|sum| sum.ok()).map(|value| value.score).next();
+    values.len() > 1
+        && values.len() == parts.len()
+        && total.is_some_and(|total| (values.iter().sum::<f64>() - total).abs() < f64::EPSILON)
+}
+
+/// A number beside an item of a ranking.
+struct Beside {
+    place: usize,
+    value: Read,
+    /// As it is where no digit of it is missing.
+    whole: Read,
 }
 
 /// Under which heading a line stands.
 enum Section {
     None,
     Scores,
-    /// The items of a ranking so far.
-    Ranking(Order, Vec<String>),
-    /// The columns of a table.
-    Table(Vec<Key>, Vec<(usize, usize)>),
+    /// What is said of one response, under its name.
+    Response(usize),
+    /// The items of a ranking so far, and the numbers beside them.
+    Ranking(Order, Vec<String>, Vec<Beside>),
+    Table(Box<Table>),
 }
 
 struct Scan<'c> {
     context: &'c Context<'c>,
+    /// How scores are read, with the scale that a heading named.
+    rule: Rule,
     reading: Reading,
+    found: Collected,
+    ranks: Vec<(usize, usize)>,
     section: Section,
+    /// The criterion whose scores the lines give, where a heading names one.
+    criterion: Option<String>,
     /// Whether the text ends with the present line.
     cut: bool,
     /// Whether the present piece of text is the last one of its line.
@@ -182,11 +165,17 @@ impl Scan<'_> {
         if line.trim().is_empty() {
             return;
         }
-        if line.trim_start().starts_with('|') && self.table_row(line) {
+        if self.table(line) {
             return;
         }
-        if let Section::Table(..) = self.section {
+        if let Some(place) = self.opens_response(line) {
             self.end_section();
+            self.section = Section::Response(place);
+            self.criterion = None;
+            return;
+        }
+        if self.in_response(line) || self.ranked(line) {
+            return;
         }
         let headings = self.headings(line);
         let first = headings.first().map_or(line.len(), |heading| heading.start);
@@ -194,9 +183,18 @@ impl Scan<'_> {
         self.body(&line[..first]);
         for (index, heading) in headings.iter().enumerate() {
             self.end_section();
+            let text = &line[heading.start..heading.end];
+            self.criterion = None;
             self.section = match heading.key {
-                Key::Rank(order) => Section::Ranking(order, Vec::new()),
-                _ => Section::Scores,
+                Key::Rank(order) => Section::Ranking(order, Vec::new(), Vec::new()),
+                Key::Other => {
+                    self.criterion = Some(quoted(text.trim_matches(|c: char| !c.is_alphanumeric())));
+                    Section::Scores
+                }
+                _ => {
+                    self.rule.named = scale::named(text).or(self.context.rule.named);
+                    Section::Scores
+                }
             };
             let next = headings.get(index + 1).map_or(line.len(), |next| next.start);
             self.last = next == line.len();
@@ -204,17 +202,173 @@ impl Scan<'_> {
         }
     }
 
+    /// Reads a line of a table; says whether it was one.
+    fn table(&mut self, line: &str) -> bool {
+        if let Section::Table(table) = &mut self.section {
+            if table.row(line, self.context) {
+                return true;
+            }
+            self.end_section();
+        }
+        if !line.contains(['|', ',', ';', '\t']) {
+            return false;
+        }
+        match Table::open(line, self.rule, self.context) {
+            Some(table) => {
+                self.end_section();
+                self.section = Section::Table(Box::new(table));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The response whose section a line opens: a heading, a bold line or a line before a colon that is its name alone.
+    fn opens_response(&self, line: &str) -> Option<usize> {
+        const WORDS: &[&str] = &[
+            "analysis",
+            "evaluation",
+            "assessment",
+            "review",
+            "feedback",
+            "of",
+            "for",
+            "on",
+            "the",
+            "score",
+            "scoring",
+            "judgment",
+            "verdict",
+            "response",
+            "answer",
+            "model",
+            "candidate",
+            "analyse",
+            "bewertung",
+            "évaluation",
+            "evaluación",
+            "分析",
+            "评价",
+            "的",
+            "について",
+        ];
+        let line = line.trim();
+        let heading = line.starts_with('#');
+        let bold = line
+            .trim_start_matches(|c: char| matches!(c, '-' | ' ') || c.is_ascii_digit() || c == '.')
+            .starts_with("**")
+            && line.trim_end_matches([':', '：']).ends_with("**");
+        let framed = (line.starts_with('[') && line.trim_end_matches(':').ends_with(']'))
+            || (line.starts_with("==") && line.ends_with("=="))
+            || (line.starts_with("--") && line.ends_with("--"))
+            || (line.starts_with('【') && line.contains('】'));
+        let colon = line.ends_with([':', '：']);
+        if matches!(self.section, Section::Ranking(..)) && !heading && !(bold && colon) {
+            return None;
+        }
+        let mentions = self.context.names.mentions(line);
+        let first = mentions.first()?;
+        if mentions.iter().any(|mention| mention.place != first.place) {
+            return None;
+        }
+        let mut outside = String::new();
+        let mut at = 0;
+        for mention in &mentions {
+            outside.push_str(&line[at..mention.start]);
+            outside.push(' ');
+            at = mention.end;
+        }
+        outside.push_str(&line[at..]);
+        let mut words = outside.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let alone = words.all(|word| {
+            WORDS.contains(&word.to_lowercase().as_str())
+                || ((heading || bold)
+                    && word.bytes().all(|b| b.is_ascii_digit())
+                    && !outside[..outside.find(word).unwrap_or(0)].contains(char::is_alphabetic)
+                    && outside.trim_start_matches(['#', ' ', '*']).starts_with(word))
+        });
+        let named_alone =
+            mentions.len() == 1 && line.trim_matches(|c: char| !c.is_alphanumeric()).len() == first.end - first.start;
+        (alone && (heading || bold || framed || colon || named_alone)).then_some(first.place)
+    }
+
+    /// Reads a line in the section of one response; says whether there is nothing else to be read in it.
+    fn in_response(&mut self, line: &str) -> bool {
+        let Section::Response(place) = self.section else { return false };
+        let mentions = self.context.names.mentions(line);
+        if mentions.iter().any(|mention| mention.place != place) && beside::count_marks(line) == 0 {
+            // A line on another response, or a ranking.
+            let leads = mentions.first().is_some_and(|first| !line[..first.start].contains(char::is_alphanumeric));
+            let chain = mentions.len() > 1 && ranking::is_chain(line, &mentions);
+            if leads || chain || !self.headings(line).is_empty() {
+                self.section = Section::None;
+                return false;
+            }
+            return true;
+        }
+        if line.trim_start().starts_with('#')
+            && self.headings(line).iter().any(|heading| matches!(heading.key, Key::Rank(_)))
+        {
+            self.section = Section::None;
+            return false;
+        }
+        if let Some(value) = beside::marker(line) {
+            self.found.add(place, Label::Score, score::read(value, false, self.rule));
+            return true;
+        }
+        let cut = self.cut;
+        let text = line.trim().trim_matches(|c: char| matches!(c, '*' | '-' | '•' | '>' | ' ' | '_' | '`'));
+        if text.starts_with(|c: char| chars::fold(c).is_ascii_digit()) && !text.contains(char::is_alphabetic) {
+            self.found.add(place, Label::Bare, score::read(text, cut, self.rule));
+            return true;
+        }
+        let labelled = beside::labelled(line, cut, self.rule, self.context);
+        for (label, _, value) in labelled {
+            match label {
+                Label::Rank(rank) => self.ranks.push((place, rank)),
+                label => self.found.add(place, label, value),
+            }
+        }
+        // A heading without a number, such as `Scores:` before the criteria, changes nothing; one of a ranking does.
+        let ranks = self.headings(line).iter().any(|heading| matches!(heading.key, Key::Rank(_)));
+        if ranks && !line.contains(char::is_numeric) {
+            self.section = Section::None;
+            return false;
+        }
+        true
+    }
+
+    /// Reads a line that gives one response its rank in words: `Best: model-3`, `2nd place: model-1`, `第一名：模型3`.
+    fn ranked(&mut self, line: &str) -> bool {
+        let mentions = self.context.names.mentions(line);
+        let [mention] = &mentions[..] else { return false };
+        let Some(rank) = ordinal::read(&line[..mention.start], self.context.names.len()) else { return false };
+        if line[mention.end..].contains(char::is_alphabetic) && !line[mention.end..].contains(char::is_numeric) {
+            return false;
+        }
+        if matches!(self.section, Section::Ranking(..)) && !line[..mention.start].contains(char::is_alphabetic) {
+            return false;
+        }
+        self.ranks.push((mention.place, rank));
+        self.numbers(&line[mention.start..], self.cut);
+        true
+    }
+
     /// Reads text under the present heading.
     fn body(&mut self, text: &str) {
-        if !text.contains(char::is_alphanumeric) && self.context.names.mentions(text).is_empty() {
+        let mentions = self.context.names.mentions(text);
+        if !text.contains(char::is_alphanumeric) && mentions.is_empty() {
             return;
         }
-        let mentions = self.context.names.mentions(text);
+        if mentions.is_empty() && self.positional(text) {
+            return;
+        }
         if is_number(text) {
             // What is left of a score that a line break cut in two.
             self.reading.scores.fault("a number stands alone among the scores".into());
         }
-        if let Section::Ranking(order, items) = &mut self.section {
+        let cut = self.cut && self.last;
+        if let Section::Ranking(order, items, numbers) = &mut self.section {
             let order = *order;
             let (_, item) = ranking::split_ordinal(text);
             let leads = mentions.first().is_some_and(|first| {
@@ -227,6 +381,17 @@ impl Scan<'_> {
                 self.ranking(&Node::Text(Cow::Borrowed(text)), order);
             } else if leads {
                 items.push(text.trim_matches(|c| chars::is_blank(c) || matches!(c, '-' | '•' | '*' | '+')).to_owned());
+                let whole = beside::numbers(text, false, self.rule, self.context);
+                for (Number { place, label, value }, whole) in
+                    beside::numbers(text, cut, self.rule, self.context).into_iter().zip(whole)
+                {
+                    match label {
+                        Label::Bare => numbers.push(Beside { place, value, whole: whole.value }),
+                        Label::Rank(rank) => self.ranks.push((place, rank)),
+                        label => self.found.add(place, label, value),
+                    }
+                }
+                return;
             } else {
                 self.end_section();
                 return self.body(text);
@@ -234,10 +399,50 @@ impl Scan<'_> {
         } else if mentions.len() > 1 && mentions.len() >= self.context.names.len() && is_falling(text, &mentions) {
             self.ranking(&Node::Text(Cow::Borrowed(text)), Order::Unsaid);
         }
-        let cut = self.cut && self.last;
-        for (place, value) in pairs(text, cut, self.context) {
-            self.put(place, value);
+        self.numbers(text, cut);
+    }
+
+    /// Notes the numbers beside the names of a text.
+    fn numbers(&mut self, text: &str, cut: bool) {
+        for Number { place, label, value } in beside::numbers(text, cut, self.rule, self.context) {
+            let label = match (&self.criterion, label) {
+                (_, Label::Rank(rank)) => {
+                    self.ranks.push((place, rank));
+                    continue;
+                }
+                // Under the heading of a criterion.
+                (Some(criterion), Label::Bare) => Label::Criterion(criterion.clone()),
+                (_, label) => label,
+            };
+            self.found.add(place, label, value);
         }
+    }
+
+    /// Reads scores without names in the order shown: `Scores: 4, 2, 5`, `\boxed{4, 2, 5}`. Says whether there were any.
+    fn positional(&mut self, text: &str) -> bool {
+        let count = self.context.names.len();
+        let mut marked = beside::marks(text);
+        let (value, strong) = match (marked.next(), marked.next()) {
+            (Some(value), None) => (value, true),
+            (None, _) => (text, false),
+            _ => return false,
+        };
+        let under_scores = matches!(self.section, Section::Scores) && self.criterion.is_none();
+        if !strong && !under_scores {
+            return false;
+        }
+        let Some(values) = beside::list(value).filter(|values| values.len() > 1 || (strong && count == 1)) else {
+            return false;
+        };
+        if values.len() != count {
+            self.reading.scores.fault(format!("{} scores without names for {count} responses", values.len()));
+            return true;
+        }
+        self.reading.repairs.push(Repair::PositionalScores);
+        for (place, value) in values.into_iter().enumerate() {
+            self.found.add(place, Label::Score, score::read(value, false, self.rule));
+        }
+        true
     }
 
     /// Headings of scores and rankings within a line: a key before a colon, or a line that is nothing else.
@@ -251,32 +456,45 @@ impl Scan<'_> {
                 .rfind(['.', ',', ';', '{', '}', '[', ']', '|', '，', '。'])
                 .map_or(from, |last| from + last + window[last..].chars().next().map_or(1, char::len_utf8));
             let head = line[start..colon].trim_matches(decoration);
-            let key = self.heading(head);
+            // Only a line that ends with the colon is the heading of a criterion.
+            let alone = line[colon + c.len_utf8()..].trim_matches(decoration).is_empty() && from == 0;
+            let key = self.heading(head, alone);
             from = colon + c.len_utf8();
-            if let Some(key) = key {
+            // `model-1: clarity: 3, overall: 4`: a label beside a name is no heading.
+            let valued = line[from..]
+                .trim_start_matches(decoration)
+                .starts_with(|c: char| chars::fold(c).is_ascii_digit() || matches!(c, '[' | '\\' | '$'));
+            let label = matches!(key, Some(Key::Score | Key::Overall { .. }))
+                && valued
+                && !self.context.names.mentions(&line[..start]).is_empty();
+            if let Some(key) = key.filter(|_| !label) {
                 headings.push(Heading { start, end: from, key });
             }
         }
         let whole = line.trim_matches(decoration);
+        let marked = line.trim_start().starts_with('#') || line.trim().ends_with("**");
         if headings.is_empty()
             && whole.len() <= 64
-            && let Some(key) = self.heading(whole)
+            && let Some(key) = self.heading(whole, marked)
         {
             headings.push(Heading { start: 0, end: line.len(), key });
         }
         headings
     }
 
-    fn heading(&self, head: &str) -> Option<Key> {
-        if head.is_empty() || head.len() > 96 || self.context.names.resolve(head, false).place().is_some() {
+    /// What a heading means. `any` where one of unknown words may name a criterion.
+    fn heading(&self, head: &str, any: bool) -> Option<Key> {
+        if head.is_empty() || head.len() > 160 || self.context.names.resolve(head, false).place().is_some() {
             return None;
         }
         let key = self.context.keys.read_heading(head);
-        (matches!(key, Key::Score | Key::Rank(_)) && self.context.names.mentions(head).is_empty()).then_some(key)
-    }
-
-    fn put(&mut self, place: usize, value: Option<score::Value>) {
-        self.reading.scores.put(place, self.context.names.shown(place), value);
+        let known = matches!(key, Key::Score | Key::Rank(_) | Key::Overall { .. });
+        let criterion = any && key == Key::Other && head.chars().filter(|c| *c == ' ').count() < 4;
+        ((known || criterion) && self.context.names.mentions(head).is_empty()).then_some(if criterion {
+            Key::Other
+        } else {
+            key
+        })
     }
 
     fn ranking(&mut self, node: &Node<'_>, order: Order) {
@@ -289,61 +507,72 @@ impl Scan<'_> {
     /// Closes what the lines so far have opened.
     fn end_section(&mut self) {
         match std::mem::replace(&mut self.section, Section::None) {
-            Section::Ranking(order, items) if !items.is_empty() => {
-                let entries =
-                    items.into_iter().map(|item| Entry { key: None, value: Node::Text(Cow::Owned(item)) }).collect();
-                self.ranking(&Node::Group(Group { object: false, entries }), order);
-            }
-            Section::Table(_, ranks) if !ranks.is_empty() => {
-                let ranking: Ranking = ranking::from_ranks(&ranks, self.context);
-                self.reading.ranking.merge(ranking);
+            Section::Ranking(order, items, numbers) if !items.is_empty() => self.end_ranking(order, items, numbers),
+            Section::Table(table) => {
+                if let Some(ranking) = table.ranking(self.context) {
+                    self.reading.ranking.merge(ranking);
+                }
+                for (place, label, value) in table.cells {
+                    self.found.add(place, label, value);
+                }
             }
             _ => {}
         }
     }
 
-    /// Reads a row of a Markdown table; says whether the table has a header that names a column of scores or ranks.
-    fn table_row(&mut self, line: &str) -> bool {
-        let cells: Vec<&str> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
-        let Section::Table(columns, _) = &self.section else {
-            let columns: Vec<Key> = cells.iter().map(|cell| self.column(cell)).collect();
-            let header = columns.iter().any(|key| matches!(key, Key::Score | Key::Rank(_)));
-            if header && self.context.names.mentions(line).is_empty() {
-                self.end_section();
-                self.section = Section::Table(columns, Vec::new());
-                return true;
+    /// Reads the items of a ranking. Numbers beside them are ranks where they are 1 to the number of responses, scores
+    /// where they fall.
+    fn end_ranking(&mut self, order: Order, items: Vec<String>, numbers: Vec<Beside>) {
+        let count = self.context.names.len();
+        let values: Vec<f64> = numbers.iter().filter_map(|number| number.whole.ok()).map(|value| value.score).collect();
+        #[expect(clippy::cast_precision_loss, reason = "a number of responses")]
+        let is_rank = |rank: usize| values.iter().any(|&value| (value - rank as f64).abs() < f64::EPSILON);
+        let all = numbers.len() == count && values.len() == count;
+        let ranks = all && count > 1 && (1..=count.min(64)).all(is_rank);
+        let falls = values.windows(2).all(|pair| pair[0] >= pair[1]);
+        if ranks && order == Order::Unsaid {
+            if falls {
+                self.reading.ranking.fault("the numbers of the ranking may be ranks or scores".into());
+                return;
             }
-            return false;
-        };
-        let columns = columns.clone();
-        let mut named = cells.iter().filter_map(|cell| {
-            let places: Vec<usize> = self.context.names.mentions(cell).iter().map(|mention| mention.place).collect();
-            places.first().copied().filter(|_| places.len() == 1)
-        });
-        let Some(place) = named.next() else { return true };
-        if cells.len() != columns.len() {
-            self.put(place, None);
-            return true;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank on a scale of digits")]
+            self.ranks
+                .extend(numbers.iter().filter_map(|number| Some((number.place, number.whole.ok()?.score as usize))));
+            return;
         }
-        for (cell, column) in cells.iter().zip(&columns) {
-            match column {
-                Key::Score => {
-                    let value = score::read(cell, false, self.context.scale, self.context.policy.clamp);
-                    self.put(place, value);
-                }
-                Key::Rank(_) => {
-                    if let (Some(rank), Section::Table(_, ranks)) = (ranking::rank_number(cell), &mut self.section) {
-                        ranks.push((place, rank));
-                    }
-                }
-                _ => {}
-            }
+        let entries = items.into_iter().map(|item| Entry { key: None, value: Node::Text(Cow::Owned(item)) }).collect();
+        self.ranking(&Node::Group(Group { object: false, entries }), order);
+        let rises = values.windows(2).all(|pair| pair[0] < pair[1]);
+        if ranks && rises && !falls {
+            // The ordinals again.
+            return;
         }
-        true
+        for Beside { place, value, .. } in numbers {
+            self.found.add(place, Label::Bare, value);
+        }
     }
 
-    fn column(&self, cell: &str) -> Key {
-        self.context.keys.read_heading(cell.trim_matches(|c: char| chars::is_blank(c) || matches!(c, '*' | '`')))
+    fn finish(mut self) -> Reading {
+        self.end_section();
+        let (scores, criteria) = self.found.resolve();
+        for (place, value) in scores {
+            self.reading.scores.put(place, self.context.names.shown(place), value);
+        }
+        if self.reading.scores.values.is_empty() && !criteria.is_empty() {
+            let fault = format!("scores are written for {} and none that sums them up", criteria.join(", "));
+            self.reading.scores.fault(fault);
+        }
+        if !self.ranks.is_empty() {
+            let ranking = ranking::from_ranks(&self.ranks, self.context.names.len());
+            if !self.reading.ranking.seen || !ranking.readings.is_empty() {
+                self.reading.repairs.push(Repair::RankingForm);
+                self.reading.ranking.merge(ranking);
+            }
+        }
+        if !self.reading.is_empty() {
+            self.reading.repairs.push(Repair::Scanned);
+        }
+        self.reading
     }
 }
 

@@ -1,20 +1,30 @@
 //! From the judge's words to a checked verdict: complete, or a typed error that carries what could be read.
 
+mod beside;
 mod chars;
 mod check;
+mod envelope;
 mod extract;
 mod find;
+mod frame;
 mod interpret;
 mod json;
 mod keys;
 mod loose;
 mod names;
+mod ordinal;
+mod quote;
 mod ranking;
 mod reading;
 mod repair;
+mod scale;
 mod score;
 mod strict;
+mod table;
 mod tolerant;
+mod turn;
+mod value;
+mod words;
 
 use std::time::Duration;
 
@@ -33,8 +43,10 @@ use self::extract::Form;
 use self::interpret::Context;
 use self::keys::Keys;
 use self::names::Names;
+pub(crate) use self::quote::Texts;
 use self::repair::Repairs;
 pub use self::repair::{Flag, Repair};
+use self::score::Rule;
 
 /// The judgment of one response.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,15 +186,41 @@ impl Serialize for Timing {
 /// Reads a verdict out of `text`, the judge's whole output.
 ///
 /// `names` says which names must be scored and ranked, as the judge saw them and as the caller knows them. The answer
-/// begins after the last tag that closes reasoning; a draft within the reasoning is never the verdict.
+/// begins after the last tag that closes reasoning; a draft within the reasoning is never the verdict, and neither is a
+/// verdict that the judge only quotes.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidVerdict`] with what could be read, where the text holds no complete verdict under `policy`.
 pub fn parse(text: &str, names: &AliasMap, profile: &Profile, policy: &VerdictPolicy) -> Result<Verdict> {
-    let parts = extract::split(text, profile);
+    parse_knowing(text, &Texts::none(), names, profile, policy)
+}
+
+/// As [`parse`], where the texts that the judge was shown are known: what stands in them word for word is a quotation.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_knowing(
+    text: &str,
+    texts: &Texts,
+    names: &AliasMap,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> Result<Verdict> {
+    let reader = Reader::new(texts, names, profile, policy);
     let mut repairs = Repairs::default();
+    let opened = envelope::open(text, &reader.keys, &reader.lookup);
+    let (blocks, inner) = match &opened {
+        Some(opened) => {
+            repairs.push(Repair::ContentBlocks);
+            (opened.reasoning.as_str(), opened.answer.as_str())
+        }
+        None => ("", text),
+    };
+    let parts = extract::split(inner, profile);
     parts.repair.into_iter().for_each(|repair| repairs.push(repair));
-    read(text.to_owned(), parts.reasoning, parts.answer, parts.form, repairs, names, profile, policy)
+    let reasoning =
+        [blocks, &parts.reasoning].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
+    reader.read(text.to_owned(), &reasoning, &parts.answer, parts.form, repairs)
 }
 
 /// Reads a verdict out of `answer`, where it is known where the reasoning ended: by token ids, or because there was
@@ -198,7 +236,23 @@ pub fn parse_parts(
     profile: &Profile,
     policy: &VerdictPolicy,
 ) -> Result<Verdict> {
-    read(raw, reasoning, answer, Form::Split, Repairs::default(), names, profile, policy)
+    parse_parts_knowing(raw, reasoning, answer, &Texts::none(), names, profile, policy)
+}
+
+/// As [`parse_parts`], where the texts that the judge was shown are known.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_parts_knowing(
+    raw: String,
+    reasoning: &str,
+    answer: &str,
+    texts: &Texts,
+    names: &AliasMap,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> Result<Verdict> {
+    Reader::new(texts, names, profile, policy).read(raw, reasoning, answer, Form::Split, Repairs::default())
 }
 
 /// Reads a verdict as the command `dicast parse` prints it: `{"scores", "ranking", "reasoning", "repairs", "flags"}`
@@ -225,71 +279,84 @@ pub fn parse_to_json(text: &str, names: &AliasMap, profile: &Profile, policy: &V
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the two public ways to read meet here, and nowhere else")]
-fn read(
-    raw: String,
-    reasoning: &str,
-    answer: &str,
-    form: Form,
-    mut repairs: Repairs,
-    names: &AliasMap,
-    profile: &Profile,
-    policy: &VerdictPolicy,
-) -> Result<Verdict> {
-    let clean = if form == Form::Unclosed { None } else { strict::read(answer, names, profile) };
-    let outcome = if let Some((scores, ranking)) = clean {
-        Outcome::clean(scores, ranking)
-    } else {
-        let (lookup, keys) = (Names::new(names), Keys::new(profile));
-        let context = Context { names: &lookup, keys: &keys, scale: profile.scale, policy };
-        let mut outcome = check::read(answer, form, profile.reasoning.is_some(), &context);
-        check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
-        outcome
-    };
-    repairs.extend(outcome.repairs);
+/// Where all ways to read meet.
+struct Reader<'a> {
+    texts: &'a Texts,
+    names: &'a AliasMap,
+    lookup: Names<'a>,
+    keys: Keys,
+    profile: &'a Profile,
+    policy: &'a VerdictPolicy,
+}
 
-    // Places count in the order shown; a verdict counts in the order of the request.
-    let by_request = |scores: &[f64]| {
-        let mut ordered = vec![0.0; scores.len()];
-        for (place, &score) in scores.iter().enumerate() {
-            ordered[names.request_index(place)] = score;
-        }
-        names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
-    };
-    match (outcome.scores, outcome.ranking) {
-        (Ok(scores), Ok(ranking)) => Ok(Verdict {
-            flags: check::flags(&scores, &ranking, outcome.dropped),
-            scores: by_request(&scores)
-                .into_iter()
-                .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
-                .collect(),
-            ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
-            reasoning: reasoning.to_owned(),
-            repairs: repairs.into_vec(),
-            aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
-            usage: Usage::default(),
-            timing: Timing::default(),
-            raw,
-        }),
-        (scores, ranking) => {
-            let message = match (&scores, &ranking) {
-                (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
-                (Err(scores), Err(ranking)) => {
-                    format!("no verdict could be read: scores: {scores}; ranking: {ranking}")
-                }
-                (Err(scores), Ok(_)) => format!("the verdict has a ranking but no scores: {scores}"),
-                (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
-                (Ok(_), Ok(_)) => String::new(),
-            };
-            let partial = PartialVerdict {
-                scores: scores.ok().map(|scores| by_request(&scores)),
-                ranking: ranking.ok().map(|ranking| {
-                    ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
-                }),
+impl<'a> Reader<'a> {
+    fn new(texts: &'a Texts, names: &'a AliasMap, profile: &'a Profile, policy: &'a VerdictPolicy) -> Self {
+        Self { texts, names, lookup: Names::new(names), keys: Keys::new(profile), profile, policy }
+    }
+
+    fn read(self, raw: String, reasoning: &str, answer: &str, form: Form, mut repairs: Repairs) -> Result<Verdict> {
+        let Self { texts, names, lookup, keys, profile, policy } = self;
+        let split = matches!(form, Form::Split | Form::Untagged);
+        let clean = if split { strict::read(answer, names, profile) } else { None };
+        let outcome = match clean {
+            Some(_) if texts.respond(answer) => {
+                Outcome::refused("the answer is, word for word, what one of the responses holds")
+            }
+            Some((scores, ranking)) => Outcome::clean(scores, ranking),
+            None => {
+                let (clamp, rescale) = (policy.clamp, policy.rescale);
+                let rule = Rule { scale: profile.scale, named: scale::in_prose(answer), clamp, rescale };
+                let context = Context { names: &lookup, keys: &keys, rule, policy };
+                let mut outcome = check::read(answer, form, profile.reasoning.is_some(), texts, &context);
+                check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
+                outcome
+            }
+        };
+        repairs.extend(outcome.repairs);
+
+        // Places count in the order shown; a verdict counts in the order of the request.
+        let by_request = |scores: &[f64]| {
+            let mut ordered = vec![0.0; scores.len()];
+            for (place, &score) in scores.iter().enumerate() {
+                ordered[names.request_index(place)] = score;
+            }
+            names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
+        };
+        match (outcome.scores, outcome.ranking) {
+            (Ok(scores), Ok(ranking)) => Ok(Verdict {
+                flags: check::flags(&scores, &ranking, outcome.dropped),
+                scores: by_request(&scores)
+                    .into_iter()
+                    .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
+                    .collect(),
+                ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
                 reasoning: reasoning.to_owned(),
+                repairs: repairs.into_vec(),
+                aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
+                usage: Usage::default(),
+                timing: Timing::default(),
                 raw,
-            };
-            Err(Error::new(ErrorKind::InvalidVerdict, message).with_partial(partial))
+            }),
+            (scores, ranking) => {
+                let message = match (&scores, &ranking) {
+                    (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
+                    (Err(scores), Err(ranking)) => {
+                        format!("no verdict could be read: scores: {scores}; ranking: {ranking}")
+                    }
+                    (Err(scores), Ok(_)) => format!("the verdict has a ranking but no scores: {scores}"),
+                    (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
+                    (Ok(_), Ok(_)) => String::new(),
+                };
+                let partial = PartialVerdict {
+                    scores: scores.ok().map(|scores| by_request(&scores)),
+                    ranking: ranking.ok().map(|ranking| {
+                        ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
+                    }),
+                    reasoning: reasoning.to_owned(),
+                    raw,
+                };
+                Err(Error::new(ErrorKind::InvalidVerdict, message).with_partial(partial))
+            }
         }
     }
 }

@@ -10,8 +10,70 @@ use super::chars;
 use crate::prompt::mask::AliasMap;
 
 /// Words that stand for the prefix of an alias: judges write `Response 1` for `model-1`.
-const NOUNS: &[&str] =
-    &["", "model", "m", "response", "r", "answer", "candidate", "assistant", "output", "completion", "option", "no"];
+const NOUNS: &[&str] = &[
+    "",
+    "model",
+    "m",
+    "response",
+    "r",
+    "answer",
+    "candidate",
+    "assistant",
+    "output",
+    "completion",
+    "option",
+    "no",
+    // German, French, Spanish, Italian, Portuguese, Dutch.
+    "modell",
+    "antwort",
+    "kandidat",
+    "modèle",
+    "modele",
+    "réponse",
+    "reponse",
+    "candidat",
+    "modelo",
+    "respuesta",
+    "candidato",
+    "opción",
+    "opcion",
+    "modello",
+    "risposta",
+    "resposta",
+    "antwoord",
+    // Russian, Arabic, Hindi.
+    "модель",
+    "ответ",
+    "кандидат",
+    "нейросеть",
+    "نموذج",
+    "النموذج",
+    "إجابة",
+    "الإجابة",
+    "الرد",
+    "मॉडल",
+    "उत्तर",
+    // Chinese, Japanese, Korean.
+    "模型",
+    "回答",
+    "回复",
+    "回應",
+    "回应",
+    "答案",
+    "候选",
+    "響應",
+    "响应",
+    "模型编号",
+    "モデル",
+    "応答",
+    "返答",
+    "解答",
+    "候補",
+    "모델",
+    "응답",
+    "답변",
+    "후보",
+];
 /// Longest text in which names are searched, in bytes.
 pub(super) const MAX_SEARCHED: usize = 65_536;
 /// Most words of a name for which it is searched in running text.
@@ -48,6 +110,9 @@ pub(super) struct Mention {
 /// The names of one request.
 pub(super) struct Names<'a> {
     map: &'a AliasMap,
+    /// Places by the names as they were shown.
+    exact: HashMap<&'a str, usize>,
+    longest: usize,
     loose: OnceCell<Loose>,
 }
 
@@ -56,6 +121,8 @@ struct Loose {
     shown: HashMap<String, Option<usize>>,
     real: HashMap<String, Option<usize>>,
     real_exact: HashMap<String, usize>,
+    /// Names without their owner: `llama` for `meta/llama`.
+    tails: HashMap<String, Option<usize>>,
     /// The common prefix of the shown names and the place of each number, where they are numbered from 1.
     numbered: Option<(String, HashMap<String, usize>)>,
     /// First words of all names, and the most words one has.
@@ -64,7 +131,9 @@ struct Loose {
 
 impl<'a> Names<'a> {
     pub(super) fn new(map: &'a AliasMap) -> Self {
-        Self { map, loose: OnceCell::new() }
+        let exact = map.shown().iter().map(String::as_str).zip(0..).collect();
+        let longest = map.pairs().map(|(shown, real)| shown.len().max(real.len())).max().unwrap_or(0);
+        Self { map, exact, longest, loose: OnceCell::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,19 +146,24 @@ impl<'a> Names<'a> {
 
     /// Length in bytes of the longest name, shown or real.
     pub(super) fn longest(&self) -> usize {
-        self.map.pairs().map(|(shown, real)| shown.len().max(real.len())).max().unwrap_or(0)
+        self.longest
+    }
+
+    /// Whether a name, shown or real, holds a character of the kind.
+    pub(super) fn hold(&self, kind: impl Fn(char) -> bool) -> bool {
+        self.map.pairs().any(|(shown, real)| shown.contains(&kind) || real.contains(&kind))
     }
 
     /// What a text that is only a name means. `numbers` where a bare number may be one.
     pub(super) fn resolve(&self, written: &str, numbers: bool) -> Match {
-        if let Some(place) = self.map.shown().iter().position(|shown| shown == written) {
+        if let Some(&place) = self.exact.get(written) {
             return Match::Exact(place);
         }
         if written.len() > 2 * self.longest() + 64 {
             return Match::None;
         }
         let trimmed = trim_decoration(written);
-        if let Some(place) = self.map.shown().iter().position(|shown| shown == trimmed) {
+        if let Some(&place) = self.exact.get(trimmed) {
             return Match::Mended(place);
         }
         let normal = normal_form(trimmed);
@@ -181,6 +255,7 @@ impl<'a> Names<'a> {
 impl Loose {
     fn new(map: &AliasMap) -> Self {
         let (mut shown, mut real, mut real_exact) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut tails: HashMap<String, Option<usize>> = HashMap::new();
         let mut first_words: HashMap<String, usize> = HashMap::new();
         for (place, (alias, name)) in map.pairs().enumerate() {
             for (table, text) in [(&mut shown, alias), (&mut real, name)] {
@@ -189,16 +264,25 @@ impl Loose {
                     // Two names of one normal form can only be told apart as they are.
                     table.entry(normal).and_modify(|other| *other = None).or_insert(Some(place));
                 }
-                let words = words(text);
-                if let Some(&(start, end)) = words.first() {
-                    let most = first_words.entry(normal_form(&text[start..end])).or_default();
-                    *most = (*most).max(words.len());
+                let tail =
+                    text.rsplit_once('/').map(|(_, tail)| tail).filter(|tail| tail.contains(char::is_alphabetic));
+                if let Some(tail) = tail {
+                    let entry = tails.entry(normal_form(tail)).or_insert(Some(place));
+                    // Two owners of one name.
+                    *entry = entry.filter(|other| *other == place);
+                }
+                for text in [Some(text), tail].into_iter().flatten() {
+                    let words = words(text);
+                    if let Some(&(start, end)) = words.first() {
+                        let most = first_words.entry(normal_form(&text[start..end])).or_default();
+                        *most = (*most).max(words.len());
+                    }
                 }
             }
             real_exact.insert(name.to_owned(), place);
         }
         let numbered = numbered(map);
-        Self { shown, real, real_exact, numbered, first_words }
+        Self { shown, real, real_exact, tails, numbered, first_words }
     }
 
     fn resolve(&self, trimmed: &str, normal: &str, numbers: bool) -> Option<usize> {
@@ -211,7 +295,10 @@ impl Loose {
         };
         match (real, self.by_number(normal, true)) {
             (Some(real), Some(number)) if real != number => None,
-            (real, _) => real.or_else(|| self.by_number(normal, numbers)),
+            (real, _) => {
+                let tail = || self.tails.get(normal).copied().flatten();
+                real.or_else(|| self.by_number(normal, numbers)).or_else(tail)
+            }
         }
     }
 
@@ -260,6 +347,10 @@ fn normal_form(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
     let mut apart = false;
     for c in text.nfkc().flat_map(char::to_lowercase) {
+        if chars::is_invisible(c) {
+            continue;
+        }
+        let c = chars::fold(c);
         if !c.is_alphanumeric() {
             apart = true;
             continue;
@@ -276,6 +367,10 @@ fn normal_form(text: &str) -> String {
         normal.push(c);
         apart = false;
     }
+    if normal.is_empty() && !text.is_ascii() {
+        // A name of symbols, such as an emoji.
+        normal.extend(text.chars().filter(|&c| !chars::is_blank(c) && !chars::is_invisible(c)));
+    }
     normal
 }
 
@@ -286,12 +381,35 @@ fn trim_decoration(text: &str) -> &str {
     text.trim_matches(mark)
 }
 
+/// A run of characters that is a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Letters,
+    /// Letters of a script without blanks between words.
+    Unspaced,
+    Digits,
+}
+
+impl Run {
+    fn of(c: char) -> Option<Self> {
+        match c {
+            _ if !c.is_alphanumeric() => None,
+            _ if c.is_numeric() => Some(Self::Digits),
+            _ if chars::is_unspaced(c) => Some(Self::Unspaced),
+            _ => Some(Self::Letters),
+        }
+    }
+}
+
 /// Words as names are compared: runs of letters, and runs of digits.
 fn words(text: &str) -> Vec<(usize, usize)> {
     let mut words: Vec<(usize, usize)> = Vec::new();
-    let mut previous: Option<bool> = None;
+    let mut previous: Option<Run> = None;
     for (index, c) in text.char_indices() {
-        let kind = c.is_alphanumeric().then(|| c.is_numeric());
+        if chars::is_invisible(c) {
+            continue;
+        }
+        let kind = Run::of(c);
         let end = index + c.len_utf8();
         match kind {
             Some(_) if kind == previous => {
@@ -299,7 +417,12 @@ fn words(text: &str) -> Vec<(usize, usize)> {
                     last.1 = end;
                 }
             }
-            Some(_) => words.push((index, end)),
+            Some(kind) => {
+                if kind == Run::Digits && previous == Some(Run::Unspaced) {
+                    part_noun(text, &mut words);
+                }
+                words.push((index, end));
+            }
             None => {}
         }
         // A combining mark goes on with its letter.
@@ -312,12 +435,23 @@ fn words(text: &str) -> Vec<(usize, usize)> {
     words
 }
 
+/// Parts a word for the prefix of an alias from the sentence before it, where no blank does.
+fn part_noun(text: &str, words: &mut Vec<(usize, usize)>) {
+    let Some(&(start, end)) = words.last() else { return };
+    let window = &text[start.max(chars::floor_boundary(text, end.saturating_sub(24)))..end];
+    let noun = NOUNS.iter().filter(|noun| noun.starts_with(chars::is_unspaced) && window.ends_with(*noun));
+    if let Some(at) = noun.map(|noun| end - noun.len()).min().filter(|&at| at > start) {
+        words.pop();
+        words.extend([(start, at), (at, end)]);
+    }
+}
+
 /// Whether the text goes on after a word so that the word is not whole: `model-1.5`, `model1b`.
 fn continues_number(text: &str, end: usize) -> bool {
     let mut after = text[end..].chars();
     match after.next() {
         Some('.') => after.next().is_some_and(|c| c.is_ascii_digit()),
-        Some(c) => c.is_alphanumeric(),
+        Some(c) => c.is_alphanumeric() && !chars::is_unspaced(c),
         None => false,
     }
 }

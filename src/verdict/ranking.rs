@@ -1,5 +1,7 @@
 //! The forms in which a ranking is written: a list of names, of numbers, of records; an object; `a > b > c`.
 
+use std::collections::BTreeMap;
+
 use super::chars::{self, Quote};
 use super::interpret::Context;
 use super::keys::{Key, Order};
@@ -72,20 +74,19 @@ fn unwrap<'n, 'a>(mut node: &'n Node<'a>) -> &'n Node<'a> {
     node
 }
 
-/// The ranking that the ranks beside the scores give.
-pub(super) fn from_ranks(ranks: &[(usize, usize)], context: &Context<'_>) -> Ranking {
+/// The ranking of `count` responses that the ranks beside the scores give.
+pub(super) fn from_ranks(ranks: &[(usize, usize)], count: usize) -> Ranking {
     let mut ranking = Ranking { seen: true, ..Ranking::default() };
-    let mut unique: Vec<(usize, usize)> = Vec::new();
+    let mut unique: BTreeMap<usize, usize> = BTreeMap::new();
     for &(place, rank) in ranks {
-        match unique.iter().find(|(other, _)| *other == place) {
-            Some((_, other)) if *other == rank => {}
-            Some(_) => ranking.fault(format!("{} has two ranks", context.names.shown(place))),
-            None => unique.push((place, rank)),
+        if unique.insert(place, rank).is_some_and(|other| other != rank) {
+            ranking.fault("a response has two ranks".into());
         }
     }
-    match by_rank(&unique, context.names.len()) {
+    let unique: Vec<(usize, usize)> = unique.into_iter().collect();
+    match by_rank(&unique, count) {
         Some(order) => ranking.readings.push(order),
-        None if unique.len() < context.names.len() => ranking.listed = unique.iter().map(|(place, _)| *place).collect(),
+        None if unique.len() < count => ranking.listed = unique.iter().map(|(place, _)| *place).collect(),
         None => ranking.fault("the ranks are not 1 to the number of responses, each once".into()),
     }
     ranking
@@ -418,10 +419,22 @@ impl Link {
             }
         }
         let mut link = Self::Next;
+        // Commas stand apart from words without a blank too: `，其次`.
+        let signs = signs.replace(',', " , ").replace(';', " ; ");
         for word in signs.split(' ').filter(|word| !word.is_empty()) {
             let ordinal = word.trim_end_matches(['.', ')', ':', ',']);
             let next = match word {
-                "," | ";" | "|" | "then" | "-" | "•" | "and" | "&" | "followed" | "by" | "/" => Self::Next,
+                "," | ";" | "|" | "then" | "-" | "•" | "and" | "&" | "followed" | "by" | "/" | "next" | "finally"
+                | "lastly" | "than" | "ist" | "als" | "est" | "que" | "es" | "dann" | "danach" | "gefolgt" | "von"
+                | "und" | "zuletzt" | "puis" | "ensuite" | "suivi" | "suivie" | "de" | "du" | "et" | "enfin"
+                | "luego" | "después" | "seguido" | "seguida" | "por" | "y" | "finalmente" | "poi" | "infine"
+                | "depois" | "其次" | "其次是" | "然后" | "然后是" | "再次" | "最后" | "最后是" | "接着是" | "次に"
+                | "その次" | "その次は" | "最後に" | "次は" | "最後は" | "和" | "затем" | "потом" | "и" | "ثم" => {
+                    Self::Next
+                }
+                "better" | "besser" | "meilleur" | "meilleure" | "mejor" | "优于" | "好于" | "胜过" | "强于"
+                | ">>>" | "лучше" => Self::Falling,
+                "worse" | "schlechter" | "pire" | "peor" | "劣于" | "差于" => Self::Rising,
                 ">" | ">>" | "->" | "=>" | "→" | "≻" | "»" | "➔" | "⟶" | "–>" | "-->" => Self::Falling,
                 "<" | "<<" | "<-" | "←" | "≺" => Self::Rising,
                 "=" | "==" | "≈" | "~" | ">=" | "≥" | "<=" | "≤" | "tied" | "ties" | "tie" | "equals" => {

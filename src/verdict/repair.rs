@@ -17,6 +17,8 @@ pub enum Repair {
     StrayReasoningTag,
     /// Prose, a code fence or a tag stood round the verdict.
     TextAround,
+    /// The verdict stood in blocks of content, as servers write them.
+    ContentBlocks,
     /// Several verdicts were written; the last complete one was taken.
     LastOfSeveral,
     /// Scores and ranking were written in two pieces.
@@ -45,6 +47,10 @@ pub enum Repair {
     PythonLiteral,
     /// Full-width punctuation or digits.
     FullWidth,
+    /// Digits or separators of another script, such as Arabic ones.
+    OtherDigits,
+    /// Characters that are not seen, such as variation selectors or marks of direction, stood within the answer.
+    Invisible,
     /// A line break or another control character stood raw within a string.
     RawControl,
     /// An escape that JSON does not know.
@@ -75,6 +81,8 @@ pub enum Repair {
     Scanned,
     /// A score off the scale was moved to the nearest end of it; holds the name.
     Clamped(String),
+    /// The scores were written on another scale and were mapped to the profile's; holds that scale.
+    Rescaled(String),
     /// The ranking was missing and was derived from the scores.
     RankingDerived,
 }

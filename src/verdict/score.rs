@@ -1,6 +1,7 @@
 //! The value of one score: `4`, `"4"`, `4/5`, `4.5`, `"4 - good"`. What could be another number is refused.
 
 use super::chars;
+use super::scale::Named;
 use crate::prompt::profile::Scale;
 
 /// A score that was read.
@@ -11,17 +12,138 @@ pub(super) struct Value {
     pub(super) plain: bool,
     /// Whether it lay off the scale and was moved to its end.
     pub(super) clamped: bool,
+    /// The other scale it was mapped from.
+    pub(super) from: Option<Named>,
+}
+
+/// Why a score cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Why {
+    /// It is no number, or could be another one.
+    Unclear,
+    /// It lies off the scale.
+    Off(f64),
+    /// It is on another scale than the profile's.
+    OtherScale(Named),
+    /// It counts something else: `4 words`.
+    Unit,
+    /// The reason was noted where it was found.
+    Told,
+}
+
+/// A score, or why it cannot be read.
+pub(super) type Read = Result<Value, Why>;
+
+/// How scores are to be read: the profile's scale, the one that the text names, and what the policy allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    pub(super) scale: Scale,
+    pub(super) named: Option<Named>,
+    pub(super) clamp: bool,
+    pub(super) rescale: bool,
 }
 
 /// Words that may stand before a score.
-const BEFORE: &[&str] = &["score", "rating", "grade", "points"];
+const BEFORE: &[&str] =
+    &["score", "rating", "grade", "points", "note", "punkte", "得分", "评分", "分数", "スコア", "点数"];
+/// What scores count.
+const UNITS: &[&str] = &[
+    "points",
+    "point",
+    "pts",
+    "pt",
+    "stars",
+    "star",
+    "marks",
+    "mark",
+    "punkte",
+    "punkt",
+    "puntos",
+    "punto",
+    "étoiles",
+    "étoile",
+    "estrellas",
+    "pontos",
+    "punti",
+    "балла",
+    "баллов",
+    "балл",
+    "نقاط",
+    "نقطة",
+    "分",
+    "点",
+    "점",
+    "星",
+    "つ星",
+    "颗星",
+    "★",
+    "⭐",
+    "☆",
+    "✩",
+    "🌟",
+];
+/// Words with which a remark on a score may begin.
+const REMARKS: &[&str] = &[
+    "because",
+    "since",
+    "as",
+    "due",
+    "while",
+    "but",
+    "though",
+    "although",
+    "given",
+    "with",
+    "for",
+    "it",
+    "its",
+    "it's",
+    "is",
+    "this",
+    "that",
+    "the",
+    "very",
+    "quite",
+    "rather",
+    "good",
+    "great",
+    "excellent",
+    "fair",
+    "poor",
+    "bad",
+    "weak",
+    "strong",
+    "average",
+    "ok",
+    "okay",
+    "solid",
+    "clear",
+    "perfect",
+    "best",
+    "worst",
+    "mostly",
+    "somewhat",
+    "overall",
+    "weil",
+    "da",
+    "car",
+    "parce",
+    "porque",
+    "pues",
+    "sehr",
+    "très",
+    "muy",
+    "gut",
+    "bon",
+    "bien",
+];
 
 /// Reads a score. `cut` where the text ended right after it, so that digits may be missing.
-pub(super) fn read(written: &str, cut: bool, scale: Scale, clamp: bool) -> Option<Value> {
+pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
     let folded: String;
     let mut text = written.trim_matches(chars::is_blank);
     if !text.is_ascii() {
-        folded = text.chars().map(chars::fold).collect();
+        folded = text.chars().filter(|&c| !chars::is_invisible(c)).map(chars::fold).collect();
         text = folded.trim_matches(chars::is_blank);
     }
     let mut plain = text == written;
@@ -33,33 +155,49 @@ pub(super) fn read(written: &str, cut: bool, scale: Scale, clamp: bool) -> Optio
     if let Some(positive) = rest.strip_prefix('+') {
         (rest, plain) = (positive, false);
     }
-    let (score, after) = number(rest)?;
+    let (score, after) = number(rest).ok_or(Why::Unclear)?;
     let tail = after.trim_start_matches(['*', '`']);
+    let mut named = rule.named;
     if !tail.is_empty() {
         plain = false;
-        let tail = match denominator(tail) {
-            Some((top, tail)) => {
-                if !is_top(top, scale) {
-                    return None;
+        let (tail, top) = remark(tail)?;
+        if let Some(top) = top {
+            // What stands beside the number itself goes before what a heading says.
+            if !named.is_some_and(|named| (named.max - top).abs() < f64::EPSILON) {
+                let other = Named { min: (top > 99.0).then_some(0.0), max: top };
+                if named.is_some_and(|named| !named.is(rule.scale)) && !other.is(rule.scale) {
+                    return Err(Why::OtherScale(other));
                 }
-                tail
+                named = Some(other);
             }
-            None => tail,
-        };
-        if !is_remark(tail, scale) {
-            return None;
         }
-    } else if cut && could_go_on(rest, score, scale) {
-        return None;
+        debug_assert!(tail.is_empty() || !tail.starts_with(|c: char| c.is_ascii_digit()));
+    } else if cut && could_go_on(rest, score, rule.scale) {
+        return Err(Why::Unclear);
     }
-    if scale.contains(score) {
-        return Some(Value { score, plain, clamped: false });
+    let other = named.filter(|named| !named.is(rule.scale));
+    let (score, from) = match other {
+        None => (score, None),
+        Some(named) if !rule.rescale => return Err(Why::OtherScale(named)),
+        Some(named) => {
+            if !named.contains(score, rule.scale) && !rule.clamp {
+                return Err(Why::Off(score));
+            }
+            (named.map(score, rule.scale), Some(named))
+        }
+    };
+    if rule.scale.contains(score) {
+        return Ok(Value { score, plain: plain && from.is_none(), clamped: false, from });
     }
-    clamp.then(|| Value { score: score.clamp(f64::from(scale.min), f64::from(scale.max)), plain, clamped: true })
+    if !rule.clamp {
+        return Err(Why::Off(score));
+    }
+    let score = score.clamp(f64::from(rule.scale.min), f64::from(rule.scale.max));
+    Ok(Value { score, plain, clamped: true, from })
 }
 
 /// A decimal number at the start: digits, and a point only between digits. No sign but minus, no exponent.
-fn number(text: &str) -> Option<(f64, &str)> {
+pub(super) fn number(text: &str) -> Option<(f64, &str)> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let sign = text.len() - unsigned.len();
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
@@ -82,53 +220,102 @@ fn number(text: &str) -> Option<(f64, &str)> {
 /// `/5` or `out of 5` after a score: the top of its scale and what follows.
 fn denominator(tail: &str) -> Option<(f64, &str)> {
     let trimmed = tail.trim_start();
+    if let Some(rest) = trimmed.strip_prefix('%') {
+        return Some((100.0, rest));
+    }
     let rest = trimmed.strip_prefix('/').or_else(|| {
-        let lower = trimmed.get(..6).filter(|head| head.eq_ignore_ascii_case("out of"));
-        lower
-            .map(|_| &trimmed[6..])
-            .or_else(|| trimmed.get(..3).filter(|head| head.eq_ignore_ascii_case("of ")).map(|_| &trimmed[3..]))
+        ["out of", "of ", "von ", "sur ", "sobre ", "из "].iter().find_map(|word| {
+            trimmed.get(..word.len()).filter(|head| head.to_lowercase() == *word).map(|_| &trimmed[word.len()..])
+        })
     })?;
     number(rest.trim_start())
 }
 
-/// Whether what follows a number is a remark and not more of the number: it begins apart from it, names no other scale
-/// and begins with no other number.
-fn is_remark(tail: &str, scale: Scale) -> bool {
-    let tail = tail.trim_end_matches(['*', '`', '.', '!', ' ']);
-    if tail.is_empty() {
-        return true;
+/// What follows a number, where it is a remark and not more of the number: it begins apart from it and holds no other
+/// number. With it the top of a scale that it names.
+fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
+    let mut tail = tail.trim_end_matches(['*', '`', '.', '!', ' ', '。', '！']);
+    let mut top = None;
+    for _ in 0..3 {
+        if top.is_none()
+            && let Some((found, rest)) = denominator(tail)
+        {
+            (top, tail) = (Some(found), rest);
+        }
+        match after_unit(tail) {
+            Some(rest) => tail = rest,
+            None => break,
+        }
     }
-    if !tail.starts_with(|c: char| chars::is_blank(c) || matches!(c, '(' | '[' | ':' | '—' | ',' | ';')) {
-        return false;
+    if top.is_none()
+        && let Some((found, rest)) = denominator(tail)
+    {
+        (top, tail) = (Some(found), rest);
+    }
+    let rest = tail.trim_start_matches(['*', '`']);
+    if rest.is_empty() {
+        return Ok(("", top));
+    }
+    if !rest.starts_with(|c: char| chars::is_blank(c) || matches!(c, '(' | '[' | ':' | '—' | ',' | ';')) {
+        return Err(Why::Unclear);
     }
     let dash = |c: char| matches!(c, '-' | '–' | '—' | ':' | ',' | ';');
-    let remark = tail.trim_start_matches(|c: char| chars::is_blank(c) || dash(c));
+    let remark = rest.trim_start_matches(|c: char| chars::is_blank(c) || dash(c));
     if let Some(inner) = remark.strip_prefix(['(', '[']) {
-        return match denominator(inner) {
-            Some((top, _)) => is_top(top, scale),
-            None => inner.trim_start().starts_with(char::is_alphabetic),
+        return match denominator(inner).or_else(|| number(inner).and_then(|(_, rest)| denominator(rest))) {
+            Some((found, rest)) if top.is_none_or(|top| (top - found).abs() < f64::EPSILON) => Ok((rest, Some(found))),
+            Some(_) => Err(Why::Unclear),
+            None if inner.trim_start().starts_with(char::is_alphabetic) => Ok((inner, top)),
+            None => Err(Why::Unclear),
         };
     }
-    let mut words = remark.split_whitespace();
-    if tail.trim_start().starts_with(dash) {
-        // After a dash or a colon stands prose, which may hold numbers, though not another score.
-        return remark.starts_with(char::is_alphabetic)
-            && !words.next().is_some_and(|word| ["or", "to", "and", "maybe"].contains(&word));
+    if !remark.starts_with(char::is_alphabetic) {
+        return Err(Why::Unclear);
     }
-    // `4 points out of 10`, `4 or 5`.
-    remark.starts_with(char::is_alphabetic) && words.take(6).all(|word| !word.starts_with(|c: char| c.is_ascii_digit()))
+    let mut words = remark.split_whitespace();
+    let first = words
+        .clone()
+        .next()
+        .unwrap_or_default()
+        .trim_matches(|c: char| !c.is_alphanumeric() && c != '\'')
+        .to_lowercase();
+    if rest.trim_start().starts_with(dash) {
+        // After a dash or a colon stands prose, which may hold numbers, though not another score.
+        return if ["or", "to", "and", "maybe", "oder", "ou", "o", "bis"].contains(&first.as_str()) {
+            Err(Why::Unclear)
+        } else {
+            Ok((remark, top))
+        };
+    }
+    // `4 points out of 10`, `4 or 5`, `4 words`.
+    if ["or", "to", "and", "maybe", "oder", "ou", "bis"].contains(&first.as_str())
+        || words.any(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+    {
+        return Err(Why::Unclear);
+    }
+    if top.is_some() || REMARKS.contains(&first.as_str()) { Ok((remark, top)) } else { Err(Why::Unit) }
 }
 
-fn is_top(top: f64, scale: Scale) -> bool {
-    (top - f64::from(scale.max)).abs() < f64::EPSILON
+/// What follows the word for what scores count, as in `4 points`, `4分`.
+fn after_unit(tail: &str) -> Option<&str> {
+    let trimmed = tail.trim_start_matches([' ', '-', '\u{a0}']);
+    let end = trimmed.find(|c: char| !c.is_alphabetic()).unwrap_or(trimmed.len());
+    let word = trimmed[..end].to_lowercase();
+    if UNITS.contains(&word.as_str()) {
+        return Some(&trimmed[end..]);
+    }
+    UNITS.iter().filter(|unit| !unit.is_ascii()).find_map(|unit| {
+        let rest = trimmed.strip_prefix(unit)?;
+        (!rest.starts_with(|c: char| c.is_alphabetic() && !chars::is_unspaced(c))).then_some(rest)
+    })
 }
 
 /// The text without a word such as `score:` at its start.
 fn without_word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_alphabetic()).unwrap_or(text.len());
     let word = &text[..end];
     if BEFORE.iter().any(|known| word.eq_ignore_ascii_case(known)) {
-        text[end..].trim_start_matches([' ', ':', '=', '*', '`'])
+        text[end..].trim_start_matches([' ', ':', '=', '*', '`', '：'])
     } else {
         text
     }

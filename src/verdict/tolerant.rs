@@ -107,6 +107,10 @@ pub(super) fn opens_structure(text: &str, start: usize, longest_name: usize) -> 
     let inner = trim_escaped_blank(window);
     let Some(first) = inner.chars().next() else { return false };
     if chars::fold(open) == '[' {
+        // `[[4]]` is a mark round a score.
+        if first == '[' && inner[1..].trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').starts_with("]]") {
+            return false;
+        }
         return matches!(chars::fold(first), '{' | '[' | '(') || Quote::of(first).is_some();
     }
     if matches!(first, '/' | '#' | '…') || inner.starts_with("...") {
@@ -522,7 +526,15 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    /// The structure, where it is one.
+    pub(super) fn group(&self) -> Option<&Group<'a>> {
+        match self {
+            Self::Group(group) => Some(group),
+            _ => None,
+        }
+    }
+
     /// Whether nothing was written where a value belongs.
     pub(super) fn is_missing(&self) -> bool {
         match self {

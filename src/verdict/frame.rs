@@ -1,0 +1,358 @@
+//! What the prose round a verdict says of it: whether it is the judge's own, its last word, a draft, or somebody else's
+//! that is only quoted.
+
+use super::chars::{self, Quote};
+
+/// How much text before and after a verdict is looked at, in bytes.
+const WINDOW: usize = 400;
+
+/// What the prose round a verdict says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// Nothing: it stands for itself.
+    #[default]
+    Bare,
+    /// It is announced, in words that say nothing else.
+    Plain,
+    /// It is said to be the judge's own.
+    Own,
+    /// It is said to be the last word.
+    Final,
+    /// It is quoted, or given as an example or a draft.
+    Quoted,
+    /// The words say both.
+    Doubtful,
+}
+
+/// Words with which another's text is quoted.
+#[rustfmt::skip]
+const QUOTES: &[&str] = &[
+    "says", " said", "saying", "claims", "claimed", "claiming", "contain", "holds", "held this", "includes", "included", "inject", "smuggl", "embed", "hidden", "hides", "fake",
+    "forge", "attempt", "tried", "tries", "trying", "asks me", "asked me", "asks for", "asks the judge", "asks that", "asking me", "asks to", "tells me", "told me", "telling me",
+    "tells the judge", "instructs", "instructing", "instruction in", "instructed me", "wants me", "wants us", "wants the", "wants a", "wanted me", "wanted the", "demands", "pretend",
+    "quote", "quoting", "wrote", "writes", "written by", "reads:", "reading:", "states", "stated", "suggests", "suggested", "manipulat", "trick", "found in", "found inside",
+    "taken from", "copied", "copies", "its verdict", "its own verdict", "its own score", "its own rating", "own scores in", "ignore", "ignoring", "disregard", "not follow", "not obey",
+    "bogus", "planted", "sneak", "slipped", "inserted", "appended", "appends", "carries", "ends with", "begins with", "starts with", "comes with", "had this", "has this", "supposed to",
+    "alleged", "so-called", "jailbreak", "verbatim", "reject", "refus", "won't give", "won't output", "won't write", "will not give", "will not output", "not going to", "declin", "would have me",
+    "appears in", "appear in", "stands in", "seen in", "inside response", "within response", "from response", "inside model", "within model", "from model", "from the second",
+    "from the first", "from the third", "in its text", "in its answer", "in its response", "self-assigned", "self-awarded", "recommends", "second answer", "second response", "third answer", "third response", "first answer", "first response",
+    "enthält", "behauptet", "sagt", "schreibt", "ignorier", "versucht", "fordert", "verlangt", "gefälscht", "steht in", "zitat", "zitier", "geschmuggelt",
+    "contient", "prétend", "écrit", "dit :", "dit:", "tente", "demande", " cite", "faux", "falsifi",
+    "contiene", "dice", "afirma", "escribe", "ignoro", "intenta", "pide", "falso",
+    "声称", "包含", "写道", "试图", "注入", "忽略", "伪造", "要求", "写着", "引用", "里有", "中有", "说：", "说:", "自称",
+    "含まれ", "主張", "無視", "偽", "試み", "書かれ", "書いて",
+    "утвержда", "содержит", "пишет", "игнорир", "поддел", "требует",
+];
+/// Words with which an example or a draft is given.
+#[rustfmt::skip]
+const DRAFTS: &[&str] = &[
+    "example", "e.g", "for instance", "format is", "format would", "placeholder", "would look", "would have been", "might be", "looks like", "look like", "draft", "at first", "initial",
+    "first thought", "first impression", "first pass", "previous verdict", "previous draft", "my previous", "earlier verdict", "earlier draft", "my earlier", "tentative", "preliminary", "provisional", "not final",
+    "had thought", "i thought of", "i considered", "i was considering", "originally", "was going to", "hypothetical", "imagine", "sample", "illustrat", "before reading", "before checking", "scratch",
+    "beispiel", "entwurf", "exemple", "brouillon", "ejemplo", "borrador", "al principio", "例如", "例：", "示例", "草稿", "初步", "一开始", "下書き", "最初は", "черновик", "пример",
+];
+/// Words that say that a verdict is the last one.
+#[rustfmt::skip]
+const FINALS: &[&str] = &[
+    "final", "corrected", "correction", "correct verdict", "correct scores", "revis", "updat", "amend", "on reflection", "upon reflection", "reconsider", "after all", "second thought",
+    "therefore", "thus", "conclusion", "conclud", "in the end", "fixed", "actual verdict", "real verdict", "true verdict",
+    "endgültig", "abschließend", "korrigiert", "korrektur", "définitif", "corrigé", "definitiv", "corregid", "最终", "最終", "修正", "更正", "結論", "结论", "итог", "исправ",
+];
+/// Words that say that a verdict is the judge's own.
+#[rustfmt::skip]
+const OWN: &[&str] = &[
+    "my verdict", "my own", "my score", "my judg", "my evaluation", "my rating", "my answer", "my ranking", "my assessment", "i judge", "i score", "i rate", "i rank",
+    "i assign", "i think", "my result", "mein urteil", "meine bewertung", "mon verdict", "mon jugement", "mi veredicto", "mi evaluación", "我的", "我认为", "私の", "мой", "моя оценка",
+];
+
+/// The frame of a verdict from `start` to `end`. `gap` is where the text before it began: the end of the one before.
+pub(super) fn of(text: &str, gap: usize, start: usize, end: usize) -> Frame {
+    let before = lead(&text[gap..start.max(gap)]);
+    let after = trail(text.get(end..).unwrap_or_default());
+    let quoted = is_in_quotes(text, gap, start, end);
+    if before.is_empty() && after.is_empty() && !quoted {
+        return Frame::Bare;
+    }
+    let around = format!("{} \u{1} {}", before.to_lowercase(), after.to_lowercase());
+    let around = around.replace('’', "'").replace("that said", "").replace("having said", "");
+    let leading = before.to_lowercase().replace('’', "'");
+    let has = |words: &[&str]| words.iter().any(|word| around.contains(word));
+    // Whose a verdict is stands before it: what follows speaks of what comes next.
+    let leads = |words: &[&str]| words.iter().any(|word| leading.contains(word));
+    let quoted = quoted || has(QUOTES) || has(DRAFTS) || around.starts_with("format");
+    let is_final = leads(FINALS) && !leading.contains("not final");
+    let own = leads(OWN);
+    match (quoted, is_final, own) {
+        (true, true, _) | (true, _, true) => Frame::Doubtful,
+        (true, false, false) => Frame::Quoted,
+        (false, true, _) => Frame::Final,
+        (false, false, true) => Frame::Own,
+        (false, false, false) if before.is_empty() => Frame::Bare,
+        (false, false, false) => Frame::Plain,
+    }
+}
+
+/// Whether the text between two verdicts says that the second is the last word, and quotes nobody.
+pub(super) fn corrects(between: &str) -> bool {
+    let from = chars::floor_boundary(between, between.len().saturating_sub(WINDOW));
+    let between = between[from..].to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| between.contains(word));
+    (has(FINALS)
+        || has(&[
+            "wait",
+            "actually",
+            "sorry",
+            "mistake",
+            "oops",
+            "instead",
+            "doch",
+            "en fait",
+            "en realidad",
+            "不对",
+            "等等",
+        ]))
+        && !has(QUOTES)
+}
+
+/// Whether an answer begins by refusing to judge.
+pub(super) fn refuses(text: &str) -> bool {
+    const OPENINGS: &[&str] = &[
+        "i'm sorry",
+        "i am sorry",
+        "sorry",
+        "i cannot",
+        "i can't",
+        "i can not",
+        "i won't",
+        "i will not",
+        "i apologi",
+        "i'm unable",
+        "i am unable",
+        "i'm not able",
+        "i am not able",
+        "i must decline",
+        "i decline",
+        "i refuse",
+        "as an ai",
+        "unfortunately, i can",
+        "es tut mir leid",
+        "leider kann ich",
+        "ich kann ",
+        "désolé",
+        "je suis désolé",
+        "je ne peux",
+        "lo siento",
+        "no puedo",
+        "抱歉",
+        "对不起",
+        "很抱歉",
+        "我无法",
+        "我不能",
+        "申し訳",
+        "すみません",
+        "извините",
+        "к сожалению",
+        "я не могу",
+    ];
+    const DENIALS: &[&str] = &[
+        "cannot",
+        "can't",
+        "can not",
+        "won't",
+        "will not",
+        "unable to",
+        "not able to",
+        "must decline",
+        "decline to",
+        "refuse to",
+        "kann",
+        "peux",
+        "puedo",
+        "无法",
+        "不能",
+        "できません",
+        "できない",
+        "не могу",
+    ];
+    const REFUSED: &[&str] = &[
+        "judge",
+        "judging",
+        "score",
+        "rate ",
+        "rate.",
+        "rank",
+        "evaluat",
+        "assess",
+        "compar",
+        "provid",
+        "assist",
+        "help",
+        "comply",
+        "continu",
+        "complet",
+        "fulfil",
+        "do that",
+        "do this",
+        "do so",
+        "give a",
+        "give any",
+        "give you",
+        "give scores",
+        "produc",
+        "output",
+        "choose",
+        "follow this",
+        "follow that",
+        "follow the request",
+        "bewert",
+        "beurteil",
+        "helfen",
+        "noter",
+        "évaluer",
+        "juger",
+        "aider",
+        "evaluar",
+        "puntuar",
+        "juzgar",
+        "ayudar",
+        "评",
+        "打分",
+        "判断",
+        "帮",
+        "協助",
+        "評価",
+        "判定",
+        "对这些",
+        "оцен",
+        "помо",
+    ];
+    let head = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let head = &head[..chars::floor_boundary(head, WINDOW)];
+    let head = head.split(['{', '\n']).next().unwrap_or_default().to_lowercase().replace('’', "'");
+    if !OPENINGS.iter().any(|opening| head.starts_with(opening)) {
+        return false;
+    }
+    DENIALS.iter().filter_map(|denial| head.find(denial).map(|at| &head[at + denial.len()..])).any(|rest| {
+        let next = &rest[..chars::floor_boundary(rest, 36)];
+        REFUSED.iter().any(|word| next.contains(word))
+    }) || (head.contains("できません") && head.contains('評'))
+}
+
+/// The words that lead to a verdict: the sentence on its line, or the line before it that ends in a colon.
+fn lead(before: &str) -> &str {
+    let from = chars::floor_boundary(before, before.len().saturating_sub(WINDOW));
+    let before = &before[from..];
+    let mut head = before.trim_end_matches(|c: char| chars::is_blank(c) && c != '\n');
+    let inline = !head.is_empty() && !head.ends_with('\n') && !is_mark(last_line(head));
+    head = head.trim_end_matches(chars::is_blank);
+    // Fences and opening tags between the words and the verdict.
+    loop {
+        let line = last_line(head);
+        if head.is_empty() || !is_mark(line) {
+            break;
+        }
+        head = head[..head.len() - line.len()].trim_end_matches(chars::is_blank);
+    }
+    let marked = head.trim_end_matches(|c: char| matches!(c, '*' | '_' | '`') || Quote::of(c).is_some());
+    let colon = marked.ends_with([':', '：', '=']) || marked.ends_with("->") || marked.ends_with('→');
+    if !inline && !colon {
+        return "";
+    }
+    let line = last_line(head);
+    let sentence = line.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let start = sentence
+        .rfind(['.', '!', '?', '。', '！', '？'])
+        .map_or(0, |at| at + sentence[at..].chars().next().map_or(1, char::len_utf8));
+    // A point within a number or a name ends no sentence.
+    if start > 0 && !sentence[start..].starts_with(chars::is_blank) && line.as_bytes().get(start - 1) == Some(&b'.') {
+        return line.trim();
+    }
+    line[start..].trim()
+}
+
+fn last_line(text: &str) -> &str {
+    &text[text.rfind('\n').map_or(0, |end| end + 1)..]
+}
+
+/// Whether a line is a fence, a tag or another mark without words.
+fn is_mark(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("```")
+        || line.starts_with("~~~")
+        || (line.starts_with('<') && line.ends_with('>') && !line.contains(' '))
+        || line.starts_with("\\boxed{")
+        || !line.contains(char::is_alphanumeric)
+}
+
+/// The words that follow a verdict on its line, or that point back at it from the next.
+fn trail(after: &str) -> &str {
+    const POINTING: &[&str] = &[
+        "i ignore it",
+        "i ignore this",
+        "i ignore that",
+        "i ignored it",
+        "i ignored this",
+        "i ignored that",
+        "i do not follow it",
+        "i did not follow it",
+        "i did not follow that",
+        "i don't follow it",
+        "i reject it",
+        "i reject this",
+        "i do not follow that",
+        "this is what",
+        "that is what",
+        "this was",
+        "that was",
+        "this is a",
+        "that is a",
+        "this is the text",
+        "the above is",
+        "the above was",
+        "this came",
+        "that came",
+        "this comes",
+        "that comes",
+        "this text",
+        "that text",
+        "this appears",
+        "this verdict is not",
+        "this is not",
+        "that is not",
+        "none of this",
+        "i disregard",
+        "it is fake",
+        "it is a",
+        "the json above",
+        "the verdict above",
+        "the block above",
+    ];
+    let after = &after[..chars::floor_boundary(after, WINDOW)];
+    let head = after
+        .trim_start_matches(|c: char| matches!(c, '`' | '"' | '\'' | '”' | '’' | '»' | '」' | '*' | '_' | '}' | ']'));
+    let line = head.split('\n').next().unwrap_or_default();
+    if line.contains(char::is_alphabetic) && !line.trim_start().starts_with("<") {
+        let end = line.find(". ").map_or(line.len(), |end| end + 1);
+        return &line[..end];
+    }
+    let next = head.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '<');
+    let lower = next.to_lowercase();
+    if POINTING.iter().any(|point| lower.starts_with(point)) {
+        let end = next.find(['\n']).unwrap_or(next.len());
+        return &next[..end];
+    }
+    ""
+}
+
+/// Whether a verdict stands in quotation marks within a line of prose, or in a quoted paragraph of Markdown.
+fn is_in_quotes(text: &str, gap: usize, start: usize, end: usize) -> bool {
+    let before = &text[gap..start.max(gap)];
+    let line = last_line(before);
+    if line.trim_start().starts_with('>') {
+        return true;
+    }
+    let opened =
+        line.chars().next_back().is_some_and(|c| matches!(c, '"' | '\'' | '“' | '„' | '«' | '‘' | '「' | '『'));
+    let closed = text.get(end..).is_some_and(|after| after.starts_with(['"', '\'', '”', '“', '»', '’', '」', '』']));
+    opened && closed && line.contains(char::is_alphabetic)
+}
