@@ -295,7 +295,7 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
     let mark = |c: char| {
         chars::is_blank(c)
             || Quote::of(c).is_some()
-            || matches!(c, '*' | '_' | '#' | '>' | '+' | '-' | '•' | '–' | '—' | ':' | '(' | '：')
+            || matches!(c, '*' | '_' | '#' | '>' | '+' | '-' | '•' | '–' | '—' | ':' | '(' | '：' | '{' | '}')
     };
     let part = part.trim_matches(mark);
     let word = |text: &str| {
@@ -406,5 +406,5 @@ pub(super) fn list(text: &str) -> Option<Vec<&str>> {
         plain.starts_with(|c: char| chars::fold(c).is_ascii_digit())
             && plain.chars().all(|c| chars::fold(c).is_ascii_digit() || matches!(c, '.' | '/' | ' '))
     };
-    parts.iter().all(|part| number(&part)).then_some(parts)
+    parts.iter().all(number).then_some(parts)
 }

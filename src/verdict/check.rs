@@ -9,6 +9,7 @@ use super::loose;
 use super::quote::Texts;
 use super::reading::{Ranking, Reading, Scores, Status};
 use super::repair::{Flag, Repair, Repairs};
+use super::turn;
 use crate::config::{Incomplete, VerdictPolicy};
 
 /// How many verdicts the prose round them is read of, from the last one back.
@@ -76,6 +77,11 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
     if found.exhausted {
         return Outcome::refused("the answer is too garbled to be searched");
     }
+    if turn::holds_channels(answer)
+        && !found.readings.iter().any(|r| answer[r.start..r.end.min(answer.len())].contains(turn::CHANNEL))
+    {
+        return Outcome::refused("the answer holds marks of channels, and does not begin with one");
+    }
     if found.too_large {
         return Outcome::refused("the answer nests too deeply or holds too many entries");
     }
@@ -93,7 +99,7 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
     let mut gap = 0;
     let skipped = found.readings.len().saturating_sub(MAX_FRAMED);
     for reading in found.readings.iter_mut().skip(skipped) {
-        reading.frame = frame::of(answer, gap, reading.start, reading.end);
+        reading.frame = frame::of(answer, gap, reading.start, reading.end, context.names);
         gap = reading.end.max(gap).min(answer.len());
     }
     let beside =
@@ -144,7 +150,7 @@ fn join_records(answer: &str, readings: &mut Vec<Reading>) {
                     && before.closed
                     && before.joins(&reading) =>
             {
-                before.join(reading)
+                before.join(reading);
             }
             _ => joined.push(reading),
         }
@@ -198,6 +204,15 @@ fn drop_quoted(answer: &str, texts: &Texts, beside: &Beside, readings: &mut Vec<
         readings.retain(|reading| {
             !answer.get(reading.start..reading.end).is_some_and(|text| texts.hold(text, &mut lookups))
         });
+    }
+    // A sentence that speaks of a response quotes it where no verdict of the judge stands before; else it may correct that.
+    let mut told = beside.before && beside.whole.scores.status() == Status::Complete;
+    for reading in readings.iter_mut().filter(|reading| !reading.template) {
+        match reading.frame {
+            Frame::Mentioned => reading.frame = if told { Frame::Doubtful } else { Frame::Quoted },
+            Frame::Quoted => {}
+            _ => told |= reading.says_all(),
+        }
     }
     let quoted = |reading: &Reading| reading.frame == Frame::Quoted && !reading.template;
     let doubtful = |reading: &Reading| reading.frame == Frame::Doubtful && !reading.template;

@@ -159,7 +159,7 @@ fn is_spoken_of(text: &str, tag: &Tag) -> bool {
     if opening {
         let outer = before.trim_end_matches(|c| chars::Quote::of(c).is_some());
         let apart = outer.is_empty() || outer.ends_with(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | ':'));
-        if apart && !outer.ends_with('\n') || (apart && after.starts_with(|c| chars::Quote::of(c).is_some())) {
+        if apart && (!outer.ends_with('\n') || after.starts_with(|c| chars::Quote::of(c).is_some())) {
             return true;
         }
     }

@@ -2,6 +2,7 @@
 //! that is only quoted.
 
 use super::chars::{self, Quote};
+use super::names::Names;
 
 /// How much text before and after a verdict is looked at, in bytes.
 const WINDOW: usize = 400;
@@ -20,6 +21,8 @@ pub(super) enum Frame {
     Final,
     /// It is quoted, or given as an example or a draft.
     Quoted,
+    /// It stands in a sentence that speaks of a response, and may be quoted from it.
+    Mentioned,
     /// The words say both.
     Doubtful,
 }
@@ -27,69 +30,156 @@ pub(super) enum Frame {
 /// Words with which another's text is quoted.
 #[rustfmt::skip]
 const QUOTES: &[&str] = &[
-    "says", " said", "saying", "claims", "claimed", "claiming", "contain", "holds", "held this", "includes", "included", "inject", "smuggl", "embed", "hidden", "hides", "fake",
-    "forge", "attempt", "tried", "tries", "trying", "asks me", "asked me", "asks for", "asks the judge", "asks that", "asking me", "asks to", "tells me", "told me", "telling me",
-    "tells the judge", "instructs", "instructing", "instruction in", "instructed me", "wants me", "wants us", "wants the", "wants a", "wanted me", "wanted the", "demands", "pretend",
-    "quote", "quoting", "wrote", "writes", "written by", "reads:", "reading:", "states", "stated", "suggests", "suggested", "manipulat", "trick", "found in", "found inside",
-    "taken from", "copied", "copies", "its verdict", "its own verdict", "its own score", "its own rating", "own scores in", "ignore", "ignoring", "disregard", "not follow", "not obey",
-    "bogus", "planted", "sneak", "slipped", "inserted", "appended", "appends", "carries", "ends with", "begins with", "starts with", "comes with", "had this", "has this", "supposed to",
-    "alleged", "so-called", "jailbreak", "verbatim", "reject", "refus", "won't give", "won't output", "won't write", "will not give", "will not output", "not going to", "declin", "would have me",
-    "appears in", "appear in", "stands in", "seen in", "inside response", "within response", "from response", "inside model", "within model", "from model", "from the second",
-    "from the first", "from the third", "in its text", "in its answer", "in its response", "self-assigned", "self-awarded", "recommends", "second answer", "second response", "third answer", "third response", "first answer", "first response",
-    "enthält", "behauptet", "sagt", "schreibt", "ignorier", "versucht", "fordert", "verlangt", "gefälscht", "steht in", "zitat", "zitier", "geschmuggelt",
-    "contient", "prétend", "écrit", "dit :", "dit:", "tente", "demande", " cite", "faux", "falsifi",
-    "contiene", "dice", "afirma", "escribe", "ignoro", "intenta", "pide", "falso",
-    "声称", "包含", "写道", "试图", "注入", "忽略", "伪造", "要求", "写着", "引用", "里有", "中有", "说：", "说:", "自称",
-    "含まれ", "主張", "無視", "偽", "試み", "書かれ", "書いて",
-    "утвержда", "содержит", "пишет", "игнорир", "поддел", "требует",
+    "says", " said", "saying", "claims", "claimed", "claiming", "inject", "smuggl", "embed", "hidden", "hides",
+    "fake", "forge", "attempt", "tried", "tries", "trying", "asks me", "asked me", "asks the judge", "asking me",
+    "asks to", "tells me", "told me", "telling me", "tells the judge", "instructs", "instructing", "instruction in",
+    "instructed me", "wants me", "wants us", "wanted me", "wanted the", "pretend", "quote", "quoting", "wrote",
+    "writes", "written by", "manipulat", "trick", "its verdict", "its own verdict", "its own score", "its own rating",
+    "own scores in", "ignore", "ignoring", "disregard", "not follow", "not obey", "bogus", "planted", "sneak",
+    "slipped", "alleged", "so-called", "jailbreak", "reject", "refus", "won't give", "won't output", "won't write",
+    "will not give", "will not output", "not going to", "declin", "would have me", "self-assigned", "self-awarded",
+    "behauptet", "sagt", "schreibt", "ignorier", "versucht", "fordert", "verlangt", "gefälscht", "zitat", "zitier",
+    "geschmuggelt", "prétend", "écrit", "dit :", "dit:", "tente", "demande", " cite", "falsifi", "dice", "afirma",
+    "escribe", "ignoro", "intenta", "pide", "声称", "写道", "试图", "注入", "忽略", "伪造", "要求", "写着", "引用", "说：", "说:", "自称",
+    "主張", "無視", "偽", "試み", "書かれ", "書いて", "утвержда", "пишет", "игнорир", "поддел", "требует",
+];
+/// Words that may quote another's text, or only speak of it.
+#[rustfmt::skip]
+const MENTIONS: &[&str] = &[
+    "contain", "holds", "held this", "includes", "included", "asks for", "asks that", "wants the", "wants a",
+    "demands", "reads:", "reading:", "states", "stated", "suggests", "suggested", "found in", "found inside",
+    "taken from", "copied", "copies", "inserted", "appended", "appends", "carries", "ends with", "begins with",
+    "starts with", "comes with", "had this", "has this", "supposed to", "verbatim", "appears in", "appear in",
+    "stands in", "seen in", "inside response", "within response", "from response", "inside model", "within model",
+    "from model", "from the second", "from the first", "from the third", "in its text", "in its answer",
+    "in its response", "recommends", "second answer", "second response", "third answer", "third response",
+    "first answer", "first response", "enthält", "steht in", "contient", "faux", "contiene", "falso", "包含", "里有",
+    "中有", "含まれ", "содержит",
 ];
 /// Words with which an example or a draft is given.
 #[rustfmt::skip]
 const DRAFTS: &[&str] = &[
-    "example", "e.g", "for instance", "format is", "format would", "placeholder", "would look", "would have been", "might be", "looks like", "look like", "draft", "at first", "initial",
-    "first thought", "first impression", "first pass", "previous verdict", "previous draft", "my previous", "earlier verdict", "earlier draft", "my earlier", "tentative", "preliminary", "provisional", "not final",
-    "had thought", "i thought of", "i considered", "i was considering", "originally", "was going to", "hypothetical", "imagine", "sample", "illustrat", "before reading", "before checking", "scratch",
-    "beispiel", "entwurf", "exemple", "brouillon", "ejemplo", "borrador", "al principio", "例如", "例：", "示例", "草稿", "初步", "一开始", "下書き", "最初は", "черновик", "пример",
+    "example", "e.g", "for instance", "format is", "format would", "placeholder", "would look", "would have been",
+    "might be", "looks like", "look like", "draft", "at first", "initial", "first thought", "first impression",
+    "first pass", "previous verdict", "previous draft", "my previous", "earlier verdict", "earlier draft",
+    "my earlier", "tentative", "preliminary", "provisional", "not final", "had thought", "i thought of",
+    "i considered", "i was considering", "originally", "was going to", "hypothetical", "imagine", "sample",
+    "illustrat", "before reading", "before checking", "scratch", "beispiel", "entwurf", "exemple", "brouillon",
+    "ejemplo", "borrador", "al principio", "例如", "例：", "示例", "草稿", "初步", "一开始", "下書き", "最初は", "черновик", "пример",
 ];
 /// Words that say that a verdict is the last one.
 #[rustfmt::skip]
 const FINALS: &[&str] = &[
-    "final", "corrected", "correction", "correct verdict", "correct scores", "revis", "updat", "amend", "on reflection", "upon reflection", "reconsider", "after all", "second thought",
-    "therefore", "thus", "conclusion", "conclud", "in the end", "fixed", "actual verdict", "real verdict", "true verdict",
-    "endgültig", "abschließend", "korrigiert", "korrektur", "définitif", "corrigé", "definitiv", "corregid", "最终", "最終", "修正", "更正", "結論", "结论", "итог", "исправ",
+    "final verdict", "final score", "final answer", "final rating", "final ranking", "final judg", "final evaluation",
+    "final assessment", "final result", "final decision", "final output", "final json", "my final", "final:",
+    "corrected", "correction", "correct verdict", "correct scores", "revised", "revision", "updated verdict",
+    "updated scores", "updated:", "my updated", "amended", "on reflection", "upon reflection", "reconsidered",
+    "on second thought", "actual verdict", "real verdict", "endgültig", "abschließend", "korrigiert", "korrektur",
+    "définitif", "définitive", "corrigé", "definitivo", "definitiva", "corregid", "final :", "最终", "最終", "修正", "更正",
+    "結論", "结论", "итоговы", "исправлен",
 ];
 /// Words that say that a verdict is the judge's own.
 #[rustfmt::skip]
 const OWN: &[&str] = &[
-    "my verdict", "my own", "my score", "my judg", "my evaluation", "my rating", "my answer", "my ranking", "my assessment", "i judge", "i score", "i rate", "i rank",
-    "i assign", "i think", "my result", "mein urteil", "meine bewertung", "mon verdict", "mon jugement", "mi veredicto", "mi evaluación", "我的", "我认为", "私の", "мой", "моя оценка",
+    "my verdict", "my own", "my score", "my judg", "my evaluation", "my rating", "my answer", "my ranking",
+    "my assessment", "i judge", "i score", "i rate", "i rank", "i assign", "i think", "my result", "mein urteil",
+    "meine bewertung", "mon verdict", "mon jugement", "mi veredicto", "mi evaluación", "我的", "我认为", "私の", "мой",
+    "моя оценка",
+];
+
+/// Words for what a judge gives: a verdict in the middle of a sentence is its own only beside one of them.
+#[rustfmt::skip]
+const NOUNS: &[&str] = &[
+    "verdict", "score", "rating", "ranking", "evaluation", "judgment", "judgement", "result", "answer", "output",
+    "json", "assessment", "decision", "urteil", "bewertung", "ergebnis", "jugement", "résultat", "veredicto",
+    "resultado", "结果", "评分", "評価", "結果",
+];
+/// Words for one response by its place.
+const ORDINALS: &[&str] = &["first", "second", "third", "fourth", "fifth", "last", "other", "former", "latter"];
+
+/// How a refusal begins.
+#[rustfmt::skip]
+const OPENINGS: &[&str] = &[
+    "i'm sorry", "i am sorry", "sorry", "i cannot", "i can't", "i can not", "i won't", "i will not", "i apologi",
+    "i'm unable", "i am unable", "i'm not able", "i am not able", "i must decline", "i decline", "i refuse",
+    "as an ai", "unfortunately, i can", "es tut mir leid", "leider kann ich", "ich kann ", "désolé", "je suis désolé",
+    "je ne peux", "lo siento", "no puedo", "抱歉", "对不起", "很抱歉", "我无法", "我不能", "申し訳", "すみません", "извините",
+    "к сожалению", "я не могу",
+];
+/// Words of a refusal.
+#[rustfmt::skip]
+const DENIALS: &[&str] = &[
+    "cannot", "can't", "can not", "won't", "will not", "unable to", "not able to", "must decline", "decline to",
+    "refuse to", "kann", "peux", "puedo", "无法", "不能", "できません", "できない", "не могу",
+];
+/// What is refused.
+#[rustfmt::skip]
+const REFUSED: &[&str] = &[
+    "judge", "judging", "score", "rate ", "rate.", "rank", "evaluat", "assess", "compar", "provid", "assist", "help",
+    "comply", "continu", "complet", "fulfil", "do that", "do this", "do so", "give a", "give any", "give you",
+    "give scores", "produc", "output", "choose", "follow this", "follow that", "follow the request", "bewert",
+    "beurteil", "helfen", "noter", "évaluer", "juger", "aider", "evaluar", "puntuar", "juzgar", "ayudar", "评", "打分",
+    "判断", "帮", "協助", "評価", "判定", "对这些", "оцен", "помо",
+];
+/// How a sentence begins that points back at a quotation.
+#[rustfmt::skip]
+const POINTING: &[&str] = &[
+    "i ignore it", "i ignore this", "i ignore that", "i ignored it", "i ignored this", "i ignored that",
+    "i do not follow it", "i did not follow it", "i did not follow that", "i don't follow it", "i reject it",
+    "i reject this", "i do not follow that", "this is what", "that is what", "this was", "that was", "this is a",
+    "that is a", "this is the text", "the above is", "the above was", "this came", "that came", "this comes",
+    "that comes", "this text", "that text", "this appears", "this verdict is not", "this is not", "that is not",
+    "none of this", "i disregard", "it is fake", "it is a", "the json above", "the verdict above", "the block above",
 ];
 
 /// The frame of a verdict from `start` to `end`. `gap` is where the text before it began: the end of the one before.
-pub(super) fn of(text: &str, gap: usize, start: usize, end: usize) -> Frame {
-    let before = lead(&text[gap..start.max(gap)]);
+pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names<'_>) -> Frame {
+    let (before, inline) = lead(&text[gap..start.max(gap)]);
     let after = trail(text.get(end..).unwrap_or_default());
-    let quoted = is_in_quotes(text, gap, start, end);
-    if before.is_empty() && after.is_empty() && !quoted {
+    let in_quotes = is_in_quotes(text, gap, start, end);
+    if before.is_empty() && after.is_empty() && !in_quotes {
         return Frame::Bare;
     }
-    let around = format!("{} \u{1} {}", before.to_lowercase(), after.to_lowercase());
-    let around = around.replace('’', "'").replace("that said", "").replace("having said", "");
-    let leading = before.to_lowercase().replace('’', "'");
-    let has = |words: &[&str]| words.iter().any(|word| around.contains(word));
-    // Whose a verdict is stands before it: what follows speaks of what comes next.
+    let plain = |text: &str| text.to_lowercase().replace('’', "'").replace("that said", "").replace("having said", "");
+    let (leading, trailing) = (plain(before), plain(after));
+    let has = |words: &[&str]| words.iter().any(|word| leading.contains(word) || trailing.contains(word));
+    // Whose a verdict is stands before it: what follows mostly speaks of what comes next.
     let leads = |words: &[&str]| words.iter().any(|word| leading.contains(word));
-    let quoted = quoted || has(QUOTES) || has(DRAFTS) || around.starts_with("format");
+    let own = leads(OWN) || (trailing.trim_start().starts_with("is my") && !leading.contains(char::is_alphabetic));
     let is_final = leads(FINALS) && !leading.contains("not final");
-    let own = leads(OWN);
-    match (quoted, is_final, own) {
-        (true, true, _) | (true, _, true) => Frame::Doubtful,
+    // In the middle of a sentence stands what the sentence speaks of.
+    let goes_on = after.trim_start().starts_with(char::is_lowercase) && after.trim().contains(' ');
+    let embedded = goes_on || (inline && !leads(NOUNS));
+    let singled = singles_out(before, &leading, names);
+    let said = in_quotes || has(QUOTES) || has(DRAFTS) || leading.starts_with("format");
+    match (said, own, is_final) {
         (true, false, false) => Frame::Quoted,
-        (false, true, _) => Frame::Final,
-        (false, false, true) => Frame::Own,
+        (true, ..) => Frame::Doubtful,
+        (false, false, false) if embedded || singled || has(MENTIONS) => Frame::Mentioned,
+        (false, ..) if has(MENTIONS) => Frame::Doubtful,
+        (false, _, true) if !singled => Frame::Final,
+        (false, true, _) | (false, _, true) => Frame::Own,
         (false, false, false) if before.is_empty() => Frame::Bare,
         (false, false, false) => Frame::Plain,
     }
+}
+
+/// Whether words that lead to a verdict speak of one response and not of all.
+fn singles_out(before: &str, leading: &str, names: &Names<'_>) -> bool {
+    const RESPONSES: &[&str] = &["one", "response", "answer", "model", "candidate", "text", "reply"];
+    let mut places: Vec<usize> = names.mentions(before).iter().map(|mention| mention.place).collect();
+    places.sort_unstable();
+    places.dedup();
+    if !places.is_empty() {
+        return places.len() < names.len();
+    }
+    let mut words = leading.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
+    while let Some(word) = words.next() {
+        if ORDINALS.contains(&word) && words.peek().is_some_and(|next| RESPONSES.contains(next)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the text between two verdicts says that the second is the last word, and quotes nobody.
@@ -97,135 +187,11 @@ pub(super) fn corrects(between: &str) -> bool {
     let from = chars::floor_boundary(between, between.len().saturating_sub(WINDOW));
     let between = between[from..].to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| between.contains(word));
-    (has(FINALS)
-        || has(&[
-            "wait",
-            "actually",
-            "sorry",
-            "mistake",
-            "oops",
-            "instead",
-            "doch",
-            "en fait",
-            "en realidad",
-            "不对",
-            "等等",
-        ]))
-        && !has(QUOTES)
+    has(FINALS) && !has(QUOTES) && !has(MENTIONS)
 }
 
 /// Whether an answer begins by refusing to judge.
 pub(super) fn refuses(text: &str) -> bool {
-    const OPENINGS: &[&str] = &[
-        "i'm sorry",
-        "i am sorry",
-        "sorry",
-        "i cannot",
-        "i can't",
-        "i can not",
-        "i won't",
-        "i will not",
-        "i apologi",
-        "i'm unable",
-        "i am unable",
-        "i'm not able",
-        "i am not able",
-        "i must decline",
-        "i decline",
-        "i refuse",
-        "as an ai",
-        "unfortunately, i can",
-        "es tut mir leid",
-        "leider kann ich",
-        "ich kann ",
-        "désolé",
-        "je suis désolé",
-        "je ne peux",
-        "lo siento",
-        "no puedo",
-        "抱歉",
-        "对不起",
-        "很抱歉",
-        "我无法",
-        "我不能",
-        "申し訳",
-        "すみません",
-        "извините",
-        "к сожалению",
-        "я не могу",
-    ];
-    const DENIALS: &[&str] = &[
-        "cannot",
-        "can't",
-        "can not",
-        "won't",
-        "will not",
-        "unable to",
-        "not able to",
-        "must decline",
-        "decline to",
-        "refuse to",
-        "kann",
-        "peux",
-        "puedo",
-        "无法",
-        "不能",
-        "できません",
-        "できない",
-        "не могу",
-    ];
-    const REFUSED: &[&str] = &[
-        "judge",
-        "judging",
-        "score",
-        "rate ",
-        "rate.",
-        "rank",
-        "evaluat",
-        "assess",
-        "compar",
-        "provid",
-        "assist",
-        "help",
-        "comply",
-        "continu",
-        "complet",
-        "fulfil",
-        "do that",
-        "do this",
-        "do so",
-        "give a",
-        "give any",
-        "give you",
-        "give scores",
-        "produc",
-        "output",
-        "choose",
-        "follow this",
-        "follow that",
-        "follow the request",
-        "bewert",
-        "beurteil",
-        "helfen",
-        "noter",
-        "évaluer",
-        "juger",
-        "aider",
-        "evaluar",
-        "puntuar",
-        "juzgar",
-        "ayudar",
-        "评",
-        "打分",
-        "判断",
-        "帮",
-        "協助",
-        "評価",
-        "判定",
-        "对这些",
-        "оцен",
-        "помо",
-    ];
     let head = text.trim_start_matches(|c: char| !c.is_alphanumeric());
     let head = &head[..chars::floor_boundary(head, WINDOW)];
     let head = head.split(['{', '\n']).next().unwrap_or_default().to_lowercase().replace('’', "'");
@@ -238,8 +204,9 @@ pub(super) fn refuses(text: &str) -> bool {
     }) || (head.contains("できません") && head.contains('評'))
 }
 
-/// The words that lead to a verdict: the sentence on its line, or the line before it that ends in a colon.
-fn lead(before: &str) -> &str {
+/// The words that lead to a verdict: the sentence on its line, or the line before it that ends in a colon. With it
+/// whether the verdict goes on with the sentence, without a colon.
+fn lead(before: &str) -> (&str, bool) {
     let from = chars::floor_boundary(before, before.len().saturating_sub(WINDOW));
     let before = &before[from..];
     let mut head = before.trim_end_matches(|c: char| chars::is_blank(c) && c != '\n');
@@ -256,18 +223,22 @@ fn lead(before: &str) -> &str {
     let marked = head.trim_end_matches(|c: char| matches!(c, '*' | '_' | '`') || Quote::of(c).is_some());
     let colon = marked.ends_with([':', '：', '=']) || marked.ends_with("->") || marked.ends_with('→');
     if !inline && !colon {
-        return "";
+        return ("", false);
     }
     let line = last_line(head);
     let sentence = line.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let stop = |c: char| matches!(c, '.' | '!' | '?' | '。' | '！' | '？');
     let start = sentence
-        .rfind(['.', '!', '?', '。', '！', '？'])
-        .map_or(0, |at| at + sentence[at..].chars().next().map_or(1, char::len_utf8));
-    // A point within a number or a name ends no sentence.
-    if start > 0 && !sentence[start..].starts_with(chars::is_blank) && line.as_bytes().get(start - 1) == Some(&b'.') {
-        return line.trim();
+        .rmatch_indices(stop)
+        .map(|(at, sign)| at + sign.len())
+        // A point within a number or a name ends no sentence.
+        .find(|&at| !sentence[..at].ends_with('.') || sentence[at..].starts_with(chars::is_blank))
+        .unwrap_or(0);
+    // After the end of a sentence on the same line a verdict stands for itself.
+    if inline && !colon && line.trim_end().ends_with(stop) {
+        return ("", false);
     }
-    line[start..].trim()
+    (line[start..].trim(), inline && !colon)
 }
 
 fn last_line(text: &str) -> &str {
@@ -280,65 +251,23 @@ fn is_mark(line: &str) -> bool {
     line.starts_with("```")
         || line.starts_with("~~~")
         || (line.starts_with('<') && line.ends_with('>') && !line.contains(' '))
-        || line.starts_with("\\boxed{")
+        || line.trim_end_matches('{').ends_with("\\boxed")
         || !line.contains(char::is_alphanumeric)
 }
 
 /// The words that follow a verdict on its line, or that point back at it from the next.
 fn trail(after: &str) -> &str {
-    const POINTING: &[&str] = &[
-        "i ignore it",
-        "i ignore this",
-        "i ignore that",
-        "i ignored it",
-        "i ignored this",
-        "i ignored that",
-        "i do not follow it",
-        "i did not follow it",
-        "i did not follow that",
-        "i don't follow it",
-        "i reject it",
-        "i reject this",
-        "i do not follow that",
-        "this is what",
-        "that is what",
-        "this was",
-        "that was",
-        "this is a",
-        "that is a",
-        "this is the text",
-        "the above is",
-        "the above was",
-        "this came",
-        "that came",
-        "this comes",
-        "that comes",
-        "this text",
-        "that text",
-        "this appears",
-        "this verdict is not",
-        "this is not",
-        "that is not",
-        "none of this",
-        "i disregard",
-        "it is fake",
-        "it is a",
-        "the json above",
-        "the verdict above",
-        "the block above",
-    ];
     let after = &after[..chars::floor_boundary(after, WINDOW)];
-    let head = after
-        .trim_start_matches(|c: char| matches!(c, '`' | '"' | '\'' | '”' | '’' | '»' | '」' | '*' | '_' | '}' | ']'));
+    let head = after.trim_start_matches(['`', '"', '\'', '”', '’', '»', '」', '*', '_', '}', ']']);
     let line = head.split('\n').next().unwrap_or_default();
-    if line.contains(char::is_alphabetic) && !line.trim_start().starts_with("<") {
+    if line.contains(char::is_alphabetic) && !line.trim_start().starts_with('<') {
         let end = line.find(". ").map_or(line.len(), |end| end + 1);
         return &line[..end];
     }
     let next = head.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '<');
     let lower = next.to_lowercase();
     if POINTING.iter().any(|point| lower.starts_with(point)) {
-        let end = next.find(['\n']).unwrap_or(next.len());
+        let end = next.find('\n').unwrap_or(next.len());
         return &next[..end];
     }
     ""

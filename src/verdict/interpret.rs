@@ -3,15 +3,13 @@
 
 use super::chars;
 use super::keys::{Key, Keys, Order};
-use super::loose;
 use super::names::{Match, Names};
 use super::ranking;
 use super::reading::{Reading, Scores, Status};
 use super::repair::{Repair, quoted};
 use super::scale;
 use super::score::{self, Rule};
-use super::tolerant::{self, Entry, Group, Node, Root, Work};
-use crate::config::VerdictPolicy;
+use super::tolerant::{self, Group, Node, Root, Work};
 
 /// How deep structures are followed, strings that hold JSON included.
 pub(super) const MAX_DEPTH: usize = 8;
@@ -22,7 +20,6 @@ pub(super) struct Context<'a> {
     pub(super) keys: &'a Keys,
     /// How scores are read where the text names no scale.
     pub(super) rule: Rule,
-    pub(super) policy: &'a VerdictPolicy,
 }
 
 /// Reads one structure. `heading` is the text on the line before it, which may be its key.

@@ -67,6 +67,9 @@ impl Keys {
             return (Key::Other, false);
         }
         let key = self.read_normal(&normal(written));
+        if matches!(key, Key::Score | Key::Overall { .. }) && names_criterion(written) {
+            return (Key::Other, false);
+        }
         match key {
             // `ranking (worst to best)`: what stands in parentheses says the order.
             Key::Rank(Order::Unsaid) => (Key::Rank(said_order(written)), false),
@@ -81,10 +84,13 @@ impl Keys {
             return key;
         }
         let text = normal(written);
+        if said_order(written) == Order::Unsaid && names_criterion(written) {
+            return Key::Other;
+        }
         let plural = |ends: &[&str]| ends.iter().find_map(|end| text.strip_suffix(end));
         if key == Key::Marks {
             Key::Score
-        } else if said_order(written) != Order::Unsaid {
+        } else if said_order(written) != Order::Unsaid && !text.contains(char::is_numeric) {
             Key::Rank(said_order(written))
         } else if ["ranking", "rankings", "rangfolge", "排名", "排序", "順位", "classement"]
             .iter()
@@ -139,6 +145,12 @@ impl Keys {
         }
         let shorter = ["final", "the", "my"].iter().find_map(|word| text.strip_prefix(word));
         let core = shorter.filter(|core| !core.is_empty()).unwrap_or(text);
+        let longer = ["final", "finale", "endgültige", "definitiva", "définitif"];
+        let core = longer
+            .iter()
+            .find_map(|word| core.strip_suffix(word).or_else(|| core.strip_prefix(word)))
+            .filter(|core| !core.is_empty())
+            .unwrap_or(core);
         let any = |list: &[&str]| list.contains(&text) || list.contains(&core);
         if any(SCORES) || SCORES.contains(&without_scale(core)) {
             Key::Score
@@ -173,6 +185,71 @@ impl Keys {
             Key::Other
         }
     }
+}
+
+/// Whether what stands in parentheses after a key names one criterion: `score (clarity)`.
+fn names_criterion(written: &str) -> bool {
+    const OTHERS: &[&str] = &[
+        "overall",
+        "final",
+        "total",
+        "out",
+        "of",
+        "max",
+        "maximum",
+        "scale",
+        "to",
+        "from",
+        "higher",
+        "better",
+        "best",
+        "worst",
+        "is",
+        "points",
+        "point",
+        "stars",
+        "integer",
+        "number",
+        "numeric",
+        "score",
+        "scores",
+        "percent",
+        "each",
+        "per",
+        "response",
+        "model",
+        "judge",
+        "von",
+        "bis",
+        "sur",
+        "sobre",
+        "de",
+        "a",
+        "à",
+        "higher is better",
+        "the",
+        "highest",
+        "lowest",
+        "low",
+        "high",
+        "满分",
+        "分",
+        "点満点",
+        "点",
+        "total",
+        "average",
+        "mean",
+        "json",
+        "optional",
+    ];
+    let Some((_, inner)) = written.split_once(['(', '（']) else { return false };
+    let inner = inner.split([')', '）']).next().unwrap_or_default().to_lowercase();
+    let mut words = inner.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    words.any(|word| {
+        word.chars().count() > 1
+            && !OTHERS.contains(&word)
+            && !OTHERS.iter().any(|other| !other.is_ascii() && word.contains(other))
+    })
 }
 
 /// Whether a word before `scores` says whose or which they are, and names no criterion.

@@ -279,16 +279,15 @@ impl Scan<'_> {
             at = mention.end;
         }
         outside.push_str(&line[at..]);
-        let mut words = outside.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let alone = words.all(|word| {
-            WORDS.contains(&word.to_lowercase().as_str())
-                || ((heading || bold)
-                    && word.bytes().all(|b| b.is_ascii_digit())
-                    && !outside[..outside.find(word).unwrap_or(0)].contains(char::is_alphabetic)
-                    && outside.trim_start_matches(['#', ' ', '*']).starts_with(word))
-        });
-        let named_alone =
-            mentions.len() == 1 && line.trim_matches(|c: char| !c.is_alphanumeric()).len() == first.end - first.start;
+        let (ordinal, _) = ranking::split_ordinal(&outside);
+        let mut words = outside
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .skip(usize::from(ordinal.is_some()));
+        let alone = words.all(|word| WORDS.contains(&word.to_lowercase().as_str()));
+        let (_, item) = ranking::split_ordinal(line);
+        let item = item.trim_matches(|c: char| !c.is_alphanumeric());
+        let named_alone = mentions.len() == 1 && item.len() == first.end - first.start;
         (alone && (heading || bold || framed || colon || named_alone)).then_some(first.place)
     }
 

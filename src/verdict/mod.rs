@@ -306,7 +306,7 @@ impl<'a> Reader<'a> {
             None => {
                 let (clamp, rescale) = (policy.clamp, policy.rescale);
                 let rule = Rule { scale: profile.scale, named: scale::in_prose(answer), clamp, rescale };
-                let context = Context { names: &lookup, keys: &keys, rule, policy };
+                let context = Context { names: &lookup, keys: &keys, rule };
                 let mut outcome = check::read(answer, form, profile.reasoning.is_some(), texts, &context);
                 check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
                 outcome

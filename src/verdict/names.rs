@@ -183,6 +183,12 @@ impl<'a> Names<'a> {
         loose.resolve("", head, false)
     }
 
+    /// Whether a number is that of the response at `place` where they are numbered: `2` for `model-2`.
+    pub(super) fn is_numbered(&self, place: usize, number: usize) -> bool {
+        let numbered = self.loose().numbered.as_ref();
+        numbered.is_some_and(|(_, places)| places.get(&number.to_string()) == Some(&place))
+    }
+
     fn loose(&self) -> &Loose {
         self.loose.get_or_init(|| Loose::new(self.map))
     }

@@ -246,6 +246,8 @@ impl Reader<'_> {
                 let remark = plain[first.end..].trim_start().starts_with([':', '-', '–', '—']);
                 if leads && (same || (remark && !is_chain(&plain, &mentions))) {
                     self.repair(Repair::Name(quoted(text)));
+                    // `2: model-2` says the number of the response again, and no rank.
+                    let ordinal = ordinal.filter(|&number| !self.context.names.is_numbered(first.place, number));
                     self.push(first.place, false, ordinal, ordinal.is_some());
                 } else {
                     self.text(text);
@@ -432,11 +434,13 @@ impl Link {
                 | "その次" | "その次は" | "最後に" | "次は" | "最後は" | "和" | "затем" | "потом" | "и" | "ثم" => {
                     Self::Next
                 }
-                "better" | "besser" | "meilleur" | "meilleure" | "mejor" | "优于" | "好于" | "胜过" | "强于"
-                | ">>>" | "лучше" => Self::Falling,
-                "worse" | "schlechter" | "pire" | "peor" | "劣于" | "差于" => Self::Rising,
-                ">" | ">>" | "->" | "=>" | "→" | "≻" | "»" | "➔" | "⟶" | "–>" | "-->" => Self::Falling,
-                "<" | "<<" | "<-" | "←" | "≺" => Self::Rising,
+                ">" | ">>" | ">>>" | "->" | "=>" | "→" | "≻" | "»" | "➔" | "⟶" | "–>" | "-->" | "better" | "besser"
+                | "meilleur" | "meilleure" | "mejor" | "优于" | "好于" | "胜过" | "强于" | "лучше" => {
+                    Self::Falling
+                }
+                "<" | "<<" | "<-" | "←" | "≺" | "worse" | "schlechter" | "pire" | "peor" | "劣于" | "差于" => {
+                    Self::Rising
+                }
                 "=" | "==" | "≈" | "~" | ">=" | "≥" | "<=" | "≤" | "tied" | "ties" | "tie" | "equals" => {
                     Self::Tie
                 }

@@ -71,7 +71,7 @@ impl Named {
     pub(super) fn map(self, score: f64, scale: Scale) -> f64 {
         let (bottom, top) = (f64::from(scale.min), f64::from(scale.max));
         let min = self.min.unwrap_or(bottom);
-        if self.max - min < f64::EPSILON {
+        if min >= self.max {
             return score;
         }
         let mapped = bottom + (score - min) / (self.max - min) * (top - bottom);
@@ -125,7 +125,7 @@ fn parts(text: &str) -> Vec<Part> {
             parts.push(Part::Word(folded[start..at].iter().collect()));
         } else {
             at += 1;
-            if matches!(c, '-' | '–' | '—' | '−' | '~' | '〜' | '/' | '%' | '.') {
+            if matches!(c, '-' | '–' | '—' | '−' | '~' | '〜' | '/' | '%' | '.' | '=') {
                 parts.push(Part::Word(c.to_string()));
             }
         }
@@ -168,6 +168,15 @@ pub(super) fn named(text: &str) -> Option<Named> {
                 return Some(Named { min: None, max });
             }
         }
+        // `10 = best`, `10 being the best`.
+        let after = if word(at + 2) == "the" || word(at + 2) == "a" { at + 3 } else { at + 2 };
+        if let Some(max) = number(at).filter(|&max| max > 1.0)
+            && ["=", "is", "being", "means"].contains(&word(at + 1))
+            && ["best", "highest", "perfect", "excellent", "flawless", "ideal", "top", "outstanding"]
+                .contains(&word(after))
+        {
+            return Some(Named { min: None, max });
+        }
         if matches!(word(at), "%" | "percent" | "percentage" | "prozent" | "百分制" | "百分比") {
             return Some(Named { min: Some(0.0), max: 100.0 });
         }
@@ -177,13 +186,38 @@ pub(super) fn named(text: &str) -> Option<Named> {
 
 /// The scale that prose names: `on a scale of 1 to 10`, `scores are out of 10`.
 pub(super) fn in_prose(text: &str) -> Option<Named> {
-    const MARKS: &[&str] =
-        &["scale", "skala", "échelle", "escala", "分制", "满分", "満点", "out of", "scores from", "scores range"];
+    const MARKS: &[&str] = &[
+        "scale",
+        "skala",
+        "échelle",
+        "escala",
+        "分制",
+        "满分",
+        "満点",
+        "out of",
+        "scores from",
+        "scores range",
+        "best",
+        "highest",
+        "perfect",
+        "excellent",
+    ];
     let lower = text.to_lowercase();
     for sentence in lower.split(['.', '\n', '。', '!', '?', ';']).take(4096) {
         let Some(mark) = MARKS.iter().filter_map(|mark| sentence.find(mark)).min() else { continue };
-        let window = &sentence[mark..chars::floor_boundary(sentence, mark + 80)];
-        let scaled = ["scale", "skala", "échelle", "escala"].iter().any(|mark| window.starts_with(mark));
+        let at = mark;
+        let scaled = ["scale", "skala", "échelle", "escala"].iter().any(|mark| sentence[at..].starts_with(mark));
+        // `a 10-point scale`, `1 = worst, 10 = best`.
+        let valued = ["best", "highest", "perfect", "excellent"].iter().any(|mark| sentence[at..].starts_with(mark));
+        let from = if scaled || valued { chars::floor_boundary(sentence, at.saturating_sub(24)) } else { at };
+        let window = &sentence[from..chars::floor_boundary(sentence, at + 80)];
+        if valued {
+            match named(window).filter(|_| window.contains('=') || window.contains("being") || window.contains("means"))
+            {
+                Some(named) => return Some(named),
+                None => continue,
+            }
+        }
         let scored =
             ["score", "rating", "rated", "grade", "分", "点"].iter().any(|word| sentence[..mark].contains(word));
         // `3 out of 10 facts`: a number right before it is a count.
@@ -230,10 +264,12 @@ pub(super) fn in_tree(node: &Node<'_>, keys: &Keys, seen: &mut Seen) {
     let Node::Group(group) = node else { return };
     let mut bottom = None;
     let mut top = None;
+    let scored =
+        group.entries.iter().any(|entry| entry.key.as_deref().is_some_and(|key| keys.read(key).0 == Key::Score));
     for entry in &group.entries {
         if let Some(key) = &entry.key {
             let name = plain(key);
-            if TOPS.contains(&name.as_str()) {
+            if TOPS.contains(&name.as_str()) || (matches!(name.as_str(), "max" | "maximum" | "of") && scored) {
                 top = number(&entry.value);
             } else if BOTTOMS.contains(&name.as_str()) {
                 bottom = number(&entry.value);
@@ -267,8 +303,7 @@ fn of_value(node: &Node<'_>) -> Option<Named> {
                 .filter_map(|Entry { key, value }| Some((key.as_deref().map(plain), number(value)?)))
                 .collect();
             match &numbers[..] {
-                [(_, min), (_, max)] if min < max => Some(Named { min: Some(*min), max: *max }),
-                [(_, max), (_, min)] if min < max => Some(Named { min: Some(*min), max: *max }),
+                [(_, one), (_, other)] => Some(Named { min: Some(one.min(*other)), max: one.max(*other) }),
                 [(Some(key), max)] if key.contains("max") => Some(Named { min: None, max: *max }),
                 _ => None,
             }

@@ -1,7 +1,7 @@
 //! The value of one score: `4`, `"4"`, `4/5`, `4.5`, `"4 - good"`. What could be another number is refused.
 
 use super::chars;
-use super::scale::Named;
+use super::scale::{self, Named};
 use crate::prompt::profile::Scale;
 
 /// A score that was read.
@@ -160,7 +160,12 @@ pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
     let mut named = rule.named;
     if !tail.is_empty() {
         plain = false;
+        let named_beside = scale::named(tail);
         let (tail, top) = remark(tail)?;
+        // `4 (on a scale of 1 to 10)`.
+        if let Some(other) = named_beside.filter(|other| top.is_none() && !other.is(rule.scale)) {
+            named = Some(other);
+        }
         if let Some(top) = top {
             // What stands beside the number itself goes before what a heading says.
             if !named.is_some_and(|named| (named.max - top).abs() < f64::EPSILON) {
@@ -264,9 +269,8 @@ fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
     if let Some(inner) = remark.strip_prefix(['(', '[']) {
         return match denominator(inner).or_else(|| number(inner).and_then(|(_, rest)| denominator(rest))) {
             Some((found, rest)) if top.is_none_or(|top| (top - found).abs() < f64::EPSILON) => Ok((rest, Some(found))),
-            Some(_) => Err(Why::Unclear),
             None if inner.trim_start().starts_with(char::is_alphabetic) => Ok((inner, top)),
-            None => Err(Why::Unclear),
+            _ => Err(Why::Unclear),
         };
     }
     if !remark.starts_with(char::is_alphabetic) {

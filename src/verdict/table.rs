@@ -34,7 +34,14 @@ fn cells(line: &str, between: char) -> Vec<&str> {
     let line = if between == '|' { line.strip_prefix('|').unwrap_or(line) } else { line };
     let line = if between == '|' { line.strip_suffix('|').unwrap_or(line) } else { line };
     let quote = |c: char| chars::is_blank(c) || matches!(c, '"' | '*' | '`' | '_');
-    line.split(between).map(|cell| cell.trim_matches(quote)).collect()
+    // In CSV a cell in quotes may hold the character between two cells.
+    let mut quoted = false;
+    line.split(|c: char| {
+        quoted ^= c == '"' && between != '|';
+        c == between && !quoted
+    })
+    .map(|cell| cell.trim_matches(quote))
+    .collect()
 }
 
 impl Table {
@@ -186,9 +193,9 @@ pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
         let before = &rest[..open];
         // Within a row line breaks of the source mean nothing.
         if row {
-            plain.extend(before.chars().map(|c| if c == '\n' { ' ' } else { c }))
+            plain.extend(before.chars().map(|c| if c == '\n' { ' ' } else { c }));
         } else {
-            plain.push_str(before)
+            plain.push_str(before);
         }
         let name =
             tag[..end].split([' ', '\n', '/']).find(|part| !part.is_empty()).unwrap_or_default().to_ascii_lowercase();

@@ -108,7 +108,11 @@ pub(super) fn opens_structure(text: &str, start: usize, longest_name: usize) -> 
     let Some(first) = inner.chars().next() else { return false };
     if chars::fold(open) == '[' {
         // `[[4]]` is a mark round a score.
-        if first == '[' && inner[1..].trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').starts_with("]]") {
+        if first == '['
+            && inner[1..]
+                .trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ';' | '/' | ' '))
+                .starts_with("]]")
+        {
             return false;
         }
         return matches!(chars::fold(first), '{' | '[' | '(') || Quote::of(first).is_some();

@@ -99,10 +99,16 @@ pub(super) struct Channels<'a> {
     pub(super) answer: Option<Cow<'a, str>>,
 }
 
-const CHANNEL: &str = "<|channel|>";
+/// Opens the name of a channel.
+pub(super) const CHANNEL: &str = "<|channel|>";
 const MESSAGE: &str = "<|message|>";
 /// What servers leave of the marks that open the final channel where they drop special tokens.
 const FINAL_WITHOUT_MARKS: &str = "assistantfinal";
+
+/// Whether a text holds marks of channels.
+pub(super) fn holds_channels(text: &str) -> bool {
+    text.contains(CHANNEL) && text.contains(MESSAGE)
+}
 
 /// Reads a turn in channels; `None` where the text does not begin as one.
 pub(super) fn channels(text: &str) -> Option<Channels<'_>> {

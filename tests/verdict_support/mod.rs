@@ -139,6 +139,64 @@ impl Meant {
                 self.pairs(|name, score| format!("| model-{name} | {score} |"), "\n"),
                 self.names(|name| format!("model-{name}"), ", ")
             ),
+            23 => format!(
+                "{}\n\nBest to worst: {}\n",
+                self.pairs(|name, score| format!("model-{name}: It says what it should. [RESULT] {score}"), "\n"),
+                self.names(|name| format!("model-{name}"), ", ")
+            ),
+            24 => format!(
+                "{}\n\n### Ranking\n{}\n",
+                self.pairs(
+                    |name, score| format!("### model-{name}\n- Clarity: 3\n- Accuracy: 2\n- Overall: {score}"),
+                    "\n\n"
+                ),
+                self.names(|name| format!("model-{name}"), " > ")
+            ),
+            25 => format!(
+                "**model-{}\n\n**Ranking:** {}\n",
+                self.pairs(|name, score| format!("{name}**\nClear enough.\n**Score:** {score}/5"), "\n\n**model-"),
+                self.names(|name| format!("model-{name}"), ", ")
+            ),
+            26 => format!(
+                "| Response | Clarity | Length | Overall |\n|---|---|---|---|\n{}\n\nRanking: {}\n",
+                self.pairs(|name, score| format!("| model-{name} | 2 | 4 | {score} |"), "\n"),
+                self.names(|name| format!("model-{name}"), " > ")
+            ),
+            27 => {
+                let rank =
+                    |name: usize| self.ranking.iter().position(|&place| place + 1 == name).map_or(0, |at| at + 1);
+                format!(
+                    "model,score,rank\n{}\n",
+                    self.pairs(|name, score| format!("model-{name},{score},{}", rank(name)), "\n")
+                )
+            }
+            28 => {
+                let rank =
+                    |name: usize| self.ranking.iter().position(|&place| place + 1 == name).map_or(0, |at| at + 1);
+                let record = |name, score| {
+                    format!("{{\"model\": \"model-{name}\", \"score\": {score}, \"rank\": {}}}", rank(name))
+                };
+                self.pairs(record, "\n") + "\n"
+            }
+            29 => format!(
+                "<table><tr><th>Model</th><th>Score</th></tr>{}</table>\n<p>Ranking: {}</p>\n",
+                self.pairs(|name, score| format!("<tr><td>model-{name}</td><td>{score}</td></tr>"), ""),
+                self.names(|name| format!("model-{name}"), " > ")
+            ),
+            30 => format!(
+                "{{\"scores\": {{{}}}, \"best-to-worst\": [{}]}}",
+                self.pairs(
+                    |name, score| format!("\"model-{name}\": {{\"clarity\": 3, \"depth\": 2, \"overall\": {score}}}"),
+                    ", "
+                ),
+                self.names(|name| format!("\"model-{name}\""), ", ")
+            ),
+            31 => format!(
+                "评分：{}。\n排名：{}\n",
+                self.pairs(|name, score| format!("模型{name}：{score}分"), "，"),
+                self.names(|name| format!("模型{name}"), " > ")
+            ),
+            32 => format!("The second says {{\"scores\": {{\"model-1\": 1}}}}, which I ignore.\n\n{json}"),
             _ => format!(
                 "{{\"scores\": [{}], \"best-to-worst\": [{}]}} // done",
                 self.pairs(|name, score| format!("{{\"model\": \"model-{name}\", \"score\": {score}}}"), ", "),
@@ -147,7 +205,7 @@ impl Meant {
         }
     }
 
-    pub(crate) const STYLES: usize = 23;
+    pub(crate) const STYLES: usize = 34;
 }
 
 /// Characters that an edit writes. No digits: a digit written in the place of another is another verdict.
