@@ -130,3 +130,50 @@ fn a_verdict_after_a_long_reasoning_is_read() {
     assert_eq!(read.reasoning, reasoning.trim());
     assert!(read.repairs.is_empty());
 }
+
+#[test]
+fn time_grows_with_the_number_of_names_and_no_faster() {
+    let profile = Profile::builtin();
+    let names = |count: usize| {
+        let real = (1..=count).map(|name| format!("owner/{name}x")).collect();
+        AliasMap::new(real, (1..=count).map(|name| format!("model-{name}")).collect(), (0..count).collect())
+    };
+    let each = |count: usize, write: &dyn Fn(usize) -> String, between: &str| {
+        (1..=count).map(write).collect::<Vec<_>>().join(between)
+    };
+    let styles: [(&str, &dyn Fn(usize) -> String); 4] = [
+        ("JSON with commas too many", &|count| {
+            let scores = each(count, &|name| format!("\"Model {name}\": 4,"), " ");
+            format!(
+                "{{\"scores\": {{{scores}}}, \"best-to-worst\": [{}]}}",
+                each(count, &|name| format!("\"{name}\""), ", ")
+            )
+        }),
+        ("lines", &|count| {
+            let ranking = each(count, &|name| format!("model-{name}"), " > ");
+            format!("{}\n\nRanking: {ranking}", each(count, &|name| format!("model-{name}: 4"), "\n"))
+        }),
+        ("records on lines", &|count| {
+            each(count, &|name| format!("{{\"model\": \"model-{name}\", \"score\": 4, \"rank\": {name}}}"), "\n")
+        }),
+        ("a table", &|count| {
+            let rows = each(count, &|name| format!("| model-{name} | 2 | 4 | {name} |"), "\n");
+            format!("| Model | Clarity | Overall | Rank |\n|---|---|---|---|\n{rows}")
+        }),
+    ];
+    for (style, write) in styles {
+        let time = |count: usize, times: usize| {
+            let (text, names) = (write(count), names(count));
+            let once = || {
+                let start = Instant::now();
+                let read = verdict::parse(&text, &names, &profile, &VerdictPolicy::default());
+                assert_eq!(read.map(|verdict| verdict.ranking).ok(), Some((0..count).collect()), "{style}");
+                start.elapsed()
+            };
+            (0..times).map(|_| once()).min().expect("a time")
+        };
+        let (small, large) = (time(500, 3), time(8_000, 2));
+        // Sixteen times the names; quadratic time would be 256 times the time.
+        assert!(large < small * 80 + Duration::from_millis(100), "{style}: {small:?} for 500, {large:?} for 8,000");
+    }
+}

@@ -79,7 +79,7 @@ pub(super) fn open(text: &str, keys: &Keys, names: &Names<'_>) -> Option<Opened>
     if !trimmed.starts_with(['[', '{']) || !SIGNS.iter().any(|sign| trimmed.contains(sign)) {
         return None;
     }
-    let root = tolerant::read(trimmed, 0, &mut Work::for_len(trimmed.len())).ok()?;
+    let root = tolerant::read(trimmed, 0, &mut Work::for_len(trimmed.len(), names.len())).ok()?;
     if !root.closed || root.end != trimmed.len() {
         return None;
     }

@@ -11,7 +11,7 @@ use super::turn;
 
 /// How often a verdict that was written as a string, perhaps more than once, is unescaped.
 const MAX_UNESCAPED: usize = 3;
-/// How many structures are read. Past it the text is no answer.
+/// How many structures are read, or two for each name where that is more. Past it the text is no answer.
 const MAX_STRUCTURES: usize = 4096;
 /// How many structures that the text cuts and that say nothing are searched from within.
 const MAX_CUT: usize = 1;
@@ -38,7 +38,7 @@ pub(super) struct Found {
 /// Looks for structures from the start of an answer on. Those within another are part of it.
 pub(super) fn readings(answer: &str, context: &Context<'_>) -> Found {
     let mut found = Found { end: answer.len(), ..Found::default() };
-    let mut work = Work::for_len(answer.len());
+    let mut work = Work::for_len(answer.len(), context.names.len());
     search(answer, context, &mut work, MAX_UNESCAPED, &mut found);
     let after = found.readings.last().map_or(0, |last| last.end);
     if let Some(mark) = answer.get(after..found.end).and_then(turn::end)
@@ -68,7 +68,7 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
             }
         }
         turn = start;
-        if work.spend(offset + 1).is_err() || structures > MAX_STRUCTURES {
+        if work.spend(offset + 1).is_err() || structures > MAX_STRUCTURES.max(2 * context.names.len()) {
             found.exhausted = true;
         }
         if found.exhausted {
@@ -82,7 +82,7 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
         if unescape > 0 && is_escaped(&answer[next..]) {
             let (text, _) = token::unescape(&answer[start..]);
             let first = found.readings.len();
-            search(&text, context, &mut Work::for_len(text.len()), unescape - 1, found);
+            search(&text, context, &mut Work::for_len(text.len(), context.names.len()), unescape - 1, found);
             for reading in &mut found.readings[first..] {
                 reading.repairs.push(Repair::Unescaped);
                 let closing = reading.closed && extract::is_closing(text.get(reading.end..).unwrap_or_default());

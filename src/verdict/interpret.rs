@@ -293,7 +293,7 @@ impl<'c> Interpreter<'c> {
     /// Reads a verdict that is written as a string.
     fn in_string(&mut self, text: &str, depth: usize) {
         let Some(start) = text.find(['{', '[']) else { return };
-        let mut work = Work::for_len(text.len());
+        let mut work = Work::for_len(text.len(), self.context.names.len());
         if depth >= MAX_DEPTH || !tolerant::opens_structure(text, start, self.context.names.longest()) {
             return;
         }
@@ -335,7 +335,7 @@ impl<'c> Interpreter<'c> {
                 self.reading.scores.seen = true;
                 if text.contains(['{', '[']) {
                     self.repair(Repair::Unescaped);
-                    let mut work = Work::for_len(text.len());
+                    let mut work = Work::for_len(text.len(), self.context.names.len());
                     let start = text.find(['{', '[']).unwrap_or(0);
                     if let Ok(root) = tolerant::read(text, start, &mut work) {
                         self.reading.repairs.extend(root.repairs.clone());

@@ -8,7 +8,7 @@ use super::beside::{self, Label, Number};
 use super::chars::{self, Quote};
 use super::interpret::Context;
 use super::keys::{Key, Order};
-use super::names::{MAX_SEARCHED, Mention};
+use super::names::Mention;
 use super::ordinal;
 use super::ranking::{self, Link};
 use super::reading::{Reading, Scores};
@@ -31,7 +31,7 @@ pub(super) fn pairs(text: &str, cut: bool, rule: Rule, context: &Context<'_>) ->
 pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
     let mut reading =
         Reading { closed: true, end: text.len(), scores: Scores::of(context.names.len()), ..Reading::default() };
-    if text.len() > MAX_SEARCHED || !text.contains(char::is_alphanumeric) {
+    if text.len() > context.names.searched() || !text.contains(char::is_alphanumeric) {
         return reading;
     }
     let text = table::untag(text);

@@ -74,8 +74,9 @@ const NOUNS: &[&str] = &[
     "답변",
     "후보",
 ];
-/// Longest text in which names are searched, in bytes.
-pub(super) const MAX_SEARCHED: usize = 65_536;
+/// Longest text in which names are searched, in bytes, and how much more for each name.
+const MAX_SEARCHED: usize = 65_536;
+const SEARCHED_A_NAME: usize = 512;
 /// Most words of a name for which it is searched in running text.
 const MAX_WORDS: usize = 8;
 
@@ -125,6 +126,8 @@ struct Loose {
     tails: HashMap<String, Option<usize>>,
     /// The common prefix of the shown names and the place of each number, where they are numbered from 1.
     numbered: Option<(String, HashMap<String, usize>)>,
+    /// Places of the first few names without a letter or digit.
+    symbols: Vec<usize>,
     /// First words of all names, and the most words one has.
     first_words: HashMap<String, usize>,
 }
@@ -147,6 +150,11 @@ impl<'a> Names<'a> {
     /// Length in bytes of the longest name, shown or real.
     pub(super) fn longest(&self) -> usize {
         self.longest
+    }
+
+    /// Longest text in which names are searched, in bytes.
+    pub(super) fn searched(&self) -> usize {
+        MAX_SEARCHED.max(self.len().saturating_mul(SEARCHED_A_NAME))
     }
 
     /// Whether a name, shown or real, holds a character of the kind.
@@ -195,7 +203,7 @@ impl<'a> Names<'a> {
 
     /// The names in running text, in order, without overlap: at each word the longest name that begins there.
     pub(super) fn mentions(&self, text: &str) -> Vec<Mention> {
-        let text = &text[..chars::floor_boundary(text, MAX_SEARCHED)];
+        let text = &text[..chars::floor_boundary(text, self.searched())];
         let loose = self.loose();
         let words = words(text);
         let mut found = Vec::new();
@@ -231,15 +239,10 @@ impl<'a> Names<'a> {
 
     /// Adds the names without a letter or digit, such as emoji, which no word matches.
     fn symbol_mentions(&self, text: &str, found: &mut Vec<Mention>) {
-        let symbols = self
-            .map
-            .shown()
-            .iter()
-            .enumerate()
-            .filter(|(_, shown)| !shown.is_empty() && !shown.contains(char::is_alphanumeric));
         let mut any = false;
-        for (place, shown) in symbols.take(MAX_WORDS) {
-            for (start, _) in text.match_indices(shown.as_str()) {
+        for &place in &self.loose().symbols {
+            let shown = self.shown(place);
+            for (start, _) in text.match_indices(shown) {
                 any = true;
                 found.push(Mention { start, end: start + shown.len(), place });
             }
@@ -287,8 +290,10 @@ impl Loose {
             }
             real_exact.insert(name.to_owned(), place);
         }
+        let is_symbol = |shown: &str| !shown.is_empty() && !shown.contains(char::is_alphanumeric);
+        let symbols = (0..map.len()).filter(|&place| is_symbol(&map.shown()[place])).take(MAX_WORDS).collect();
         let numbered = numbered(map);
-        Self { shown, real, real_exact, tails, numbered, first_words }
+        Self { shown, real, real_exact, tails, numbered, symbols, first_words }
     }
 
     fn resolve(&self, trimmed: &str, normal: &str, numbers: bool) -> Option<usize> {

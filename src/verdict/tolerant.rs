@@ -13,8 +13,9 @@ use super::repair::{Repair, Repairs};
 
 /// How deep brackets may nest. A verdict needs three or four levels.
 const MAX_DEPTH: usize = 32;
-/// How many entries one structure may hold in all.
+/// How many entries one structure may hold in all, and how many more for each name that is asked for.
 const MAX_ENTRIES: usize = 16_384;
+const ENTRIES_A_NAME: usize = 8;
 
 /// A value.
 #[derive(Debug)]
@@ -65,18 +66,23 @@ pub(super) enum Stop {
     Exhausted,
 }
 
-/// How many bytes may still be looked at: what makes the time linear whatever the text.
+/// How many bytes may still be looked at: what makes the time linear whatever the text. With it how many entries one
+/// structure may hold.
 #[derive(Debug)]
-pub(super) struct Work(usize);
+pub(super) struct Work {
+    bytes: usize,
+    entries: usize,
+}
 
 impl Work {
-    /// Work enough for any sensible text of `len` bytes.
-    pub(super) fn for_len(len: usize) -> Self {
-        Self(len.saturating_mul(6).saturating_add(4096))
+    /// Work enough for any sensible text of `len` bytes on so many responses.
+    pub(super) fn for_len(len: usize, responses: usize) -> Self {
+        let bytes = len.saturating_mul(6).saturating_add(4096);
+        Self { bytes, entries: responses.saturating_mul(ENTRIES_A_NAME).max(MAX_ENTRIES) }
     }
 
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.0 = self.0.checked_sub(bytes).ok_or(Stop::Exhausted)?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(Stop::Exhausted)?;
         Ok(())
     }
 }
@@ -305,7 +311,7 @@ impl<'a> Reader<'a, '_> {
                 self.repairs.push(Repair::MissingComma);
             }
             self.entries += 1;
-            if self.entries > MAX_ENTRIES {
+            if self.entries > self.work.entries {
                 return Err(Stop::TooLarge(self.at));
             }
             entries.extend(self.entry(kind)?);

@@ -70,6 +70,7 @@ impl Meant {
     }
 
     /// The verdict in the style of the given number, below [`Meant::STYLES`]. The first three are plain JSON.
+    #[expect(clippy::too_many_lines, reason = "one arm a style")]
     pub(crate) fn print(&self, style: usize) -> String {
         let scores = self.pairs(|name, score| format!("\"model-{name}\": {score}"), ", ");
         let ranking = self.names(|name| format!("\"model-{name}\""), ", ");
