@@ -147,6 +147,13 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
     let is_separator = |c: char| matches!(chars::fold(c), ':' | '=' | '-' | '–' | '—' | '|' | '(' | '→' | '[');
     let marked = after.trim_start_matches(mark);
     let mut rest = marked.trim_start_matches(|c| is_separator(c) || mark(c));
+    // A line of CSV that is a name and a number.
+    let cell = after.strip_prefix([',', ';']).filter(|cell| cell.starts_with(|c: char| c.is_ascii_digit()));
+    if let Some(cell) =
+        cell.map(str::trim_end).filter(|cell| cell.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '/'))
+    {
+        return Direct::Number(Label::Bare, score::read(cell, at_end, rule));
+    }
     let mut separated = marked.starts_with(is_separator);
     if marked.trim_start_matches(is_separator).starts_with(|c: char| c.is_ascii_digit()) && marked.starts_with('-') {
         // `model-1 -4`: a sign or a dash.

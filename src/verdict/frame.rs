@@ -134,7 +134,7 @@ const POINTING: &[&str] = &[
 
 /// The frame of a verdict from `start` to `end`. `gap` is where the text before it began: the end of the one before.
 pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names<'_>) -> Frame {
-    let (before, inline) = lead(&text[gap..start.max(gap)]);
+    let (before, inline) = lead(&text[gap..start.max(gap)], names);
     let after = trail(text.get(end..).unwrap_or_default());
     let in_quotes = is_in_quotes(text, gap, start, end);
     if before.is_empty() && after.is_empty() && !in_quotes {
@@ -149,13 +149,14 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     let is_final = leads(FINALS) && !leading.contains("not final");
     // In the middle of a sentence stands what the sentence speaks of.
     let goes_on = after.trim_start().starts_with(char::is_lowercase) && after.trim().contains(' ');
-    let embedded = goes_on || (inline && !leads(NOUNS));
+    let denied = leads(DENIALS) || (inline && leads(&[" not ", "n't ", "never", "nicht", " pas ", " no ", "不"]));
+    let embedded = goes_on || denied || (inline && !leads(NOUNS));
     let singled = singles_out(before, &leading, names);
     let said = in_quotes || has(QUOTES) || has(DRAFTS) || leading.starts_with("format");
     match (said, own, is_final) {
         (true, false, false) => Frame::Quoted,
         (true, ..) => Frame::Doubtful,
-        (false, false, false) if embedded || singled || has(MENTIONS) => Frame::Mentioned,
+        (false, false, false) if embedded || singled || has(MENTIONS) || before.starts_with('<') => Frame::Mentioned,
         (false, ..) if has(MENTIONS) => Frame::Doubtful,
         (false, _, true) if !singled => Frame::Final,
         (false, true, _) | (false, _, true) => Frame::Own,
@@ -206,7 +207,7 @@ pub(super) fn refuses(text: &str) -> bool {
 
 /// The words that lead to a verdict: the sentence on its line, or the line before it that ends in a colon. With it
 /// whether the verdict goes on with the sentence, without a colon.
-fn lead(before: &str) -> (&str, bool) {
+fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     let from = chars::floor_boundary(before, before.len().saturating_sub(WINDOW));
     let before = &before[from..];
     let mut head = before.trim_end_matches(|c: char| chars::is_blank(c) && c != '\n');
@@ -218,10 +219,16 @@ fn lead(before: &str) -> (&str, bool) {
         if head.is_empty() || !is_mark(line) {
             break;
         }
+        if is_quoting_tag(line, names) {
+            return (line, false);
+        }
         head = head[..head.len() - line.len()].trim_end_matches(chars::is_blank);
     }
     let marked = head.trim_end_matches(|c: char| matches!(c, '*' | '_' | '`') || Quote::of(c).is_some());
     let colon = marked.ends_with([':', '：', '=']) || marked.ends_with("->") || marked.ends_with('→');
+    // A heading or a bold line leads to what follows as a colon does.
+    let line = last_line(head).trim();
+    let colon = colon || line.starts_with('#') || (line.starts_with("**") && line.ends_with("**"));
     if !inline && !colon {
         return ("", false);
     }
@@ -239,6 +246,16 @@ fn lead(before: &str) -> (&str, bool) {
         return ("", false);
     }
     (line[start..].trim(), inline && !colon)
+}
+
+/// Whether a tag says that what it encloses is another's: `<response_2>`, `<quote>`.
+fn is_quoting_tag(line: &str, names: &Names<'_>) -> bool {
+    const QUOTING: &[&str] =
+        &["quot", "example", "inject", "input", "prompt", "user", "document", "attempt", "untrusted"];
+    let tag = line.trim().to_lowercase();
+    tag.starts_with('<')
+        && !tag.starts_with("</")
+        && (QUOTING.iter().any(|word| tag.contains(word)) || !names.mentions(&tag).is_empty())
 }
 
 fn last_line(text: &str) -> &str {

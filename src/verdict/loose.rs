@@ -226,6 +226,8 @@ impl Scan<'_> {
     /// The response whose section a line opens: a heading, a bold line or a line before a colon that is its name alone.
     fn opens_response(&self, line: &str) -> Option<usize> {
         const WORDS: &[&str] = &[
+            "id",
+            "name",
             "analysis",
             "evaluation",
             "assessment",
@@ -287,6 +289,15 @@ impl Scan<'_> {
         let alone = words.all(|word| WORDS.contains(&word.to_lowercase().as_str()));
         let (_, item) = ranking::split_ordinal(line);
         let item = item.trim_matches(|c: char| !c.is_alphanumeric());
+        // `- name: model-1` of a record in YAML.
+        let record = line[..first.start]
+            .trim_end_matches(|c: char| chars::is_blank(c) || Quote::of(c).is_some() || matches!(c, '*'))
+            .strip_suffix([':', '：', '=']);
+        let key = record.map(|head| head.trim_matches(|c: char| !c.is_alphanumeric()));
+        let ends = !line[first.end..].contains(char::is_alphanumeric);
+        if key.is_some_and(|key| ends && self.context.keys.read(key).0 == Key::Label) {
+            return Some(first.place);
+        }
         let named_alone = mentions.len() == 1 && item.len() == first.end - first.start;
         (alone && (heading || bold || framed || colon || named_alone)).then_some(first.place)
     }
