@@ -2,10 +2,10 @@
 //! for, and what stands beside or below them; nothing is taken that could be read in two ways.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use super::beside::{self, Label, Number};
 use super::chars::{self, Quote};
+use super::collected::Collected;
 use super::interpret::Context;
 use super::keys::{Key, Order};
 use super::names::Mention;
@@ -14,7 +14,7 @@ use super::ranking::{self, Link};
 use super::reading::{Reading, Scores};
 use super::repair::{Repair, quoted};
 use super::scale;
-use super::score::{self, Read, Rule, Why};
+use super::score::{self, Read, Rule};
 use super::table::{self, Table};
 use super::tolerant::{Entry, Group, Node};
 
@@ -50,74 +50,6 @@ pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
         scan.line(line);
     }
     scan.finish()
-}
-
-/// Numbers by place, each with what it is called.
-#[derive(Default)]
-struct Collected(BTreeMap<usize, Vec<(Label, Read)>>);
-
-impl Collected {
-    fn add(&mut self, place: usize, label: Label, value: Read) {
-        let numbers = self.0.entry(place).or_default();
-        // So many numbers beside one name are no score.
-        if numbers.len() < 64 {
-            numbers.push((label, value));
-        }
-    }
-
-    /// The score of each place: what sums up several criteria goes before what is called a score, that before a number
-    /// without a label. With it the criteria of places that have nothing else, and why a sum is none.
-    fn resolve(self) -> (Vec<(usize, Read)>, Vec<String>) {
-        let mut scores = Vec::new();
-        let mut criteria: Vec<String> = Vec::new();
-        for (place, numbers) in self.0 {
-            let of = |wanted: &dyn Fn(&Label) -> bool| -> Vec<Read> {
-                numbers.iter().filter(|(label, _)| wanted(label)).map(|(_, value)| *value).collect()
-            };
-            let sums = of(&|label| matches!(label, Label::Overall { .. }));
-            let called = of(&|label| *label == Label::Score);
-            let bare = of(&|label| *label == Label::Bare);
-            let parts = of(&|label| matches!(label, Label::Criterion(_)));
-            if sums.is_empty() && called.is_empty() && bare.is_empty() {
-                for (label, _) in &numbers {
-                    if let Label::Criterion(name) = label
-                        && criteria.len() < 8
-                        && !criteria.contains(name)
-                    {
-                        criteria.push(name.clone());
-                    }
-                }
-                continue;
-            }
-            let best = if !sums.is_empty() {
-                &sums
-            } else if !called.is_empty() {
-                &called
-            } else {
-                &bare
-            };
-            scores.extend(best.iter().map(|&value| (place, value)));
-            // A weaker one must not say something else; what is no score beside it is a remark.
-            for weaker in [&called, &bare] {
-                if !std::ptr::eq(weaker, best) {
-                    scores.extend(weaker.iter().filter(|value| value.is_ok()).map(|&value| (place, value)));
-                }
-            }
-            if numbers.iter().any(|(label, _)| *label == Label::Overall { total: true }) && is_sum(&sums, &parts) {
-                scores.push((place, Err(Why::Unclear)));
-            }
-        }
-        (scores, criteria)
-    }
-}
-
-/// Whether a total is the sum of several criteria that are on the profile's scale themselves.
-fn is_sum(sums: &[Read], parts: &[Read]) -> bool {
-    let values: Vec<f64> = parts.iter().filter_map(|part| part.ok()).map(|value| value.score).collect();
-    let total = sums.iter().filter_map(|sum| sum.ok()).map(|value| value.score).next();
-    values.len() > 1
-        && values.len() == parts.len()
-        && total.is_some_and(|total| (values.iter().sum::<f64>() - total).abs() < f64::EPSILON)
 }
 
 /// A number beside an item of a ranking.

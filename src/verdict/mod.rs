@@ -3,6 +3,7 @@
 mod beside;
 mod chars;
 mod check;
+mod collected;
 mod envelope;
 mod extract;
 mod find;
