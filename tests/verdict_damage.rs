@@ -89,6 +89,11 @@ fn damage_to_any_style_is_mended_or_refused() {
 }
 
 #[test]
+fn three_kinds_of_damage_to_any_style_are_mended_or_refused() {
+    check(0..Meant::STYLES, Damage::ALL, 3, 2_000, 0.15);
+}
+
+#[test]
 fn undamaged_verdicts_of_every_style_are_read() {
     for style in 0..Meant::STYLES {
         check(style..style + 1, &[], 0, 40, 1.0);

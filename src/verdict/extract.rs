@@ -14,7 +14,6 @@ const TAGS: &[&str] = &[
     "thought",
     "thoughts",
     "reasoning",
-    "reason",
     "begin_of_thought",
     "end_of_thought",
     "scratchpad",
@@ -27,12 +26,9 @@ const TAGS: &[&str] = &[
     "thinking_process",
     "inner_monologue",
     "internal_monologue",
-    "reflection",
-    "cot",
     "chain_of_thought",
     "reasoning_content",
     "seed:think",
-    "analysis",
 ];
 /// Marks round reasoning that have no form in common with others.
 const ODD_TAGS: &[(&str, bool)] = &[

@@ -250,8 +250,21 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
 
 /// Whether a tag says that what it encloses is another's: `<response_2>`, `<quote>`.
 fn is_quoting_tag(line: &str, names: &Names<'_>) -> bool {
-    const QUOTING: &[&str] =
-        &["quot", "example", "inject", "input", "prompt", "user", "document", "attempt", "untrusted"];
+    const QUOTING: &[&str] = &[
+        "quot",
+        "example",
+        "inject",
+        "input",
+        "prompt",
+        "user",
+        "document",
+        "attempt",
+        "untrusted",
+        "analysis",
+        "reason",
+        "reflection",
+        "notes",
+    ];
     let tag = line.trim().to_lowercase();
     tag.starts_with('<')
         && !tag.starts_with("</")
