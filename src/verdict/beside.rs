@@ -278,11 +278,12 @@ fn split_parts(text: &str) -> Vec<&str> {
     let (mut start, mut depth) = (0, 0_usize);
     let mut characters = text.char_indices().peekable();
     while let Some((index, c)) = characters.next() {
-        let blank = characters.peek().is_none_or(|(_, next)| chars::is_blank(*next) || !next.is_ascii());
+        let blank = characters.peek().is_none_or(|(_, next)| chars::is_blank(*next));
+        let apart = blank || characters.peek().is_some_and(|(_, next)| chars::is_unspaced(*next));
         match chars::fold(c) {
             '(' | '[' => depth += 1,
             ')' | ']' => depth = depth.saturating_sub(1),
-            ',' | ';' if blank || c != chars::fold(c) => {}
+            ',' | ';' if apart || c != chars::fold(c) => {}
             '|' | '·' | '•' | '。' => {}
             '.' if blank && !text[..index].ends_with(|c: char| c.is_numeric()) => {}
             '.' if blank && text[index + 1..].trim_start().starts_with(char::is_alphabetic) => {}
@@ -331,7 +332,7 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
     let (label, value) = (part[..at].trim_matches(mark), part[at..].trim_matches(mark));
     let label = label.strip_suffix(" is").or_else(|| label.strip_suffix(" of")).unwrap_or(label);
     let number = value.trim_end_matches('.').chars().all(|c| chars::fold(c).is_ascii_digit() || matches!(c, '.' | '/'));
-    (digit(value) && number && word(label)).then_some((label, value.trim_end_matches('.')))
+    (digit(value) && number && word(label)).then_some((label, value))
 }
 
 /// The text of the number after the last mark that stands for a score: `[RESULT] 4`, `[[4]]`, `\boxed{4}`. `None` where
@@ -387,7 +388,7 @@ pub(super) fn marks(text: &str) -> impl Iterator<Item = &str> {
                     chars::is_blank(c) && c != '\n' || matches!(c, ':' | '*' | '(' | '=')
                 });
                 let value = value.split('\n').next().unwrap_or_default();
-                return Some(value.trim_end_matches(|c: char| chars::is_blank(c) || matches!(c, '*' | ')' | '.')));
+                return Some(value.trim_end_matches(|c: char| chars::is_blank(c) || matches!(c, '*' | ')')));
             }
         }
         None

@@ -239,6 +239,10 @@ fn denominator(tail: &str) -> Option<(f64, &str)> {
 /// What follows a number, where it is a remark and not more of the number: it begins apart from it and holds no other
 /// number. With it the top of a scale that it names.
 fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
+    if tail.starts_with(chars::is_blank) && tail.trim_start().starts_with('.') {
+        // A point apart from its number: digits may be lost.
+        return Err(Why::Unclear);
+    }
     let mut tail = tail.trim_end_matches(['*', '`', '.', '!', ' ', '。', '！']);
     let mut top = None;
     for _ in 0..3 {

@@ -155,7 +155,7 @@ impl Meant {
             ),
             25 => format!(
                 "**model-{}\n\n**Ranking:** {}\n",
-                self.pairs(|name, score| format!("{name}**\nClear enough.\n**Score:** {score}/5"), "\n\n**model-"),
+                self.pairs(|name, score| format!("{name}**\nClear enough.\n**Score:** {score}"), "\n\n**model-"),
                 self.names(|name| format!("model-{name}"), ", ")
             ),
             26 => format!(
@@ -265,7 +265,11 @@ impl Damage {
                 while end < chars.len() && number(chars[end]) && number(chars[end - 1]) {
                     end += 1;
                 }
-                chars.drain(start..end);
+                // Nor the score of `1 out of 5`, which leaves another number in its place.
+                let span: String = chars[start..end].iter().collect();
+                if !(span.contains("out") && span.contains(|c: char| c.is_ascii_digit())) {
+                    chars.drain(start..end);
+                }
             }
             Self::RepeatSpan => {
                 // No digits: 4.55 for 4.5 is another verdict.
