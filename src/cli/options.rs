@@ -80,7 +80,8 @@ impl JudgeArgs {
 
 /// The settings that have an option, and the section of each: all options of a request, and what a newcomer needs of the rest.
 fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
-    const OTHERS: [(&str, &[&str]); 2] = [("verdict", &["clamp", "rescale"]), ("local", &["threads", "context_tokens"])];
+    const OTHERS: [(&str, &[&str]); 2] =
+        [("verdict", &["clamp", "rescale"]), ("local", &["threads", "context_tokens"])];
     JudgeConfig::TABLES.into_iter().flat_map(|(section, rows)| {
         let named = OTHERS.into_iter().find(|(other, _)| *other == section).map_or(&[][..], |(_, names)| names);
         let chosen = move |row: &&Row| section == "options" || named.contains(&row.name);
