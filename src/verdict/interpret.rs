@@ -58,12 +58,14 @@ pub(super) struct Interpreter<'c> {
     pub(super) reading: Reading,
     /// Ranks given beside the scores, by place.
     pub(super) ranks: Vec<(usize, usize)>,
+    /// Whether scores were read from a list without names.
+    positional: bool,
 }
 
 impl<'c> Interpreter<'c> {
     fn new(context: &'c Context<'c>) -> Self {
         let reading = Reading { scores: Scores::of(context.names.len()), ..Reading::default() };
-        Self { context, rule: context.rule, reading, ranks: Vec::new() }
+        Self { context, rule: context.rule, reading, ranks: Vec::new(), positional: false }
     }
 
     /// A reader of something within, of which what it finds must agree.
@@ -241,6 +243,9 @@ impl<'c> Interpreter<'c> {
             {
                 continue;
             }
+            if self.positional {
+                self.reading.scores.fault("scores stand with and without names".into());
+            }
             self.repair(Repair::Nesting);
             self.named_score(field, depth);
         }
@@ -401,6 +406,7 @@ impl<'c> Interpreter<'c> {
                 return;
             }
             self.repair(Repair::PositionalScores);
+            self.positional = true;
             for (place, (_, node)) in items.iter().enumerate() {
                 self.place_score(place, node, depth);
             }

@@ -257,7 +257,11 @@ impl Damage {
             Self::Swap => chars.swap(at, (at + 1).min(text.chars().count() - 1)),
             Self::DeleteSpan => {
                 // No part of a number: what is left of 4.5 without `.5` is another verdict.
-                let number = |c: char| c.is_ascii_digit() || matches!(c, '.' | '/');
+                // What another damage wrote into a number belongs to it.
+                let odd = |c: char| {
+                    matches!(c, 'é' | '😀' | '“' | '”' | '’' | '：' | '，' | '~' | '%' | '&' | '@' | '!' | '?')
+                };
+                let number = |c: char| c.is_ascii_digit() || matches!(c, '.' | '/') || odd(c);
                 let mut start = at;
                 while start > 0 && number(chars[start]) && number(chars[start - 1]) {
                     start -= 1;
