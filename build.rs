@@ -1,5 +1,8 @@
-//! Sets how the shared library is linked, and builds the C++ side of the TensorRT-LLM engine.
+//! Sets how the shared library is linked, and builds the C++ side of the engines.
 
+#[cfg(feature = "local")]
+#[path = "build/llama.rs"]
+mod llama;
 #[cfg(feature = "trtllm")]
 #[path = "build/trtllm.rs"]
 mod trtllm;
@@ -7,9 +10,16 @@ mod trtllm;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     name_shared_library();
+    #[cfg(feature = "local")]
+    report(llama::build());
     #[cfg(feature = "trtllm")]
-    if let Err(message) = trtllm::build() {
-        // Only the message: a panic would add a backtrace of this program.
+    report(trtllm::build());
+}
+
+/// Fails the build with only the message: a panic would add a backtrace of this program.
+#[cfg(any(feature = "local", feature = "trtllm"))]
+fn report(outcome: Result<(), String>) {
+    if let Err(message) = outcome {
         println!("cargo::error={}", message.replace('\n', "\ncargo::error="));
     }
 }

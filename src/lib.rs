@@ -57,6 +57,7 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 mod error;
+mod files;
 pub mod json;
 pub mod judge;
 pub mod log;

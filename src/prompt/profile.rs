@@ -1,13 +1,12 @@
 //! Judge profiles: what one judge model needs to know and to be told.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Options;
 use crate::error::{Error, ErrorKind, Result};
+pub(crate) use crate::files::read_bounded;
 
 /// The built-in system prompt: for judges that were not trained with one of their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
@@ -151,16 +150,6 @@ fn blank_line() -> String {
 pub fn is_reward_anything(name: &str) -> bool {
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     letters.to_ascii_lowercase().contains("rewardanything")
-}
-
-/// Reads a whole file that may have `limit` bytes.
-pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
-    }
-    Ok(bytes)
 }
 
 impl Profile {

@@ -92,7 +92,7 @@ def compile_template(source):
 
 
 def render(template, messages, reasoning, tokens):
-    thinking = {} if reasoning else {"enable_thinking": False}
+    thinking = {"enable_thinking": reasoning, "thinking": reasoning}
     return template.render(
         messages=messages, tools=None, documents=None, add_generation_prompt=True, **thinking, **tokens
     )

@@ -1,7 +1,6 @@
 //! The embedded engine, on llama.cpp: one thread, one context, many sequences decoded together.
 
 mod devices;
-#[expect(unsafe_code, reason = "looks up llama.cpp's table of tensor types")]
 mod gguf;
 mod guide;
 mod job;
@@ -9,6 +8,8 @@ mod job;
 mod native;
 mod sample;
 mod scheduler;
+#[expect(unsafe_code, reason = "calls llama.cpp through its shield")]
+mod shield;
 #[cfg(test)]
 mod tests;
 mod vocabulary;

@@ -1,23 +1,19 @@
 //! The model as llama.cpp holds it: loading, its context, what its file says.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::{CStr, c_char, c_void};
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
-use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
-use llama_cpp_2::token::LlamaToken;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::{BpeVocab, RawToken, TokenKind, Tokenizer, VocabToken};
 
-use super::gguf::Header;
+use super::gguf::{Header, byte_of};
 use super::scheduler::Bounds;
+use super::shield::{self, Batch, Context};
 
 /// Most bytes of llama.cpp's own complaints that are kept for an error message.
 const MAX_COMPLAINT: usize = 2000;
@@ -30,7 +26,7 @@ thread_local! {
 /// A loaded model.
 pub(super) struct Model {
     /// Shared with the tokenizer of vocabularies that only llama.cpp can tokenize.
-    llama: Arc<LlamaModel>,
+    llama: Arc<shield::Model>,
     header: Header,
     place: String,
 }
@@ -41,6 +37,7 @@ pub(super) fn backend() -> Result<&'static LlamaBackend> {
     let backend = BACKEND.get_or_init(|| {
         // SAFETY: `keep_complaint` has the signature asked for, takes no data, and does not unwind.
         unsafe { llama_cpp_sys_2::llama_log_set(Some(keep_complaint), std::ptr::null_mut()) };
+        shield::install();
         LlamaBackend::init().map_err(|error| error.to_string())
     });
     backend.as_ref().map_err(|error| Error::new(ErrorKind::Engine, format!("llama.cpp cannot be set up: {error}")))
@@ -72,41 +69,41 @@ fn with_complaints<T>(f: impl FnOnce() -> T) -> (T, String) {
 }
 
 impl Model {
-    /// Checks what the header says and loads the file.
+    /// Loads a file whose header was read and checked.
     pub(super) fn load(path: &Path, header: Header, gpu_layers: u32) -> Result<Self> {
         let place = path.display().to_string();
         let invalid = |message: &str| Error::new(ErrorKind::InvalidModel, format!("{place}: {message}"));
         if path.to_str().is_none() {
             return Err(invalid("the path is not UTF-8, which llama.cpp needs"));
         }
-        let Some(architecture) = header.text("general.architecture") else {
-            return Err(invalid("names no architecture (general.architecture): not a language model"));
-        };
-        if header.int("split.no").is_some_and(|part| part > 0) {
-            return Err(invalid("is a later part of a split model: name the first part (…-00001-of-…)"));
-        }
-        if header.text("tokenizer.ggml.model").is_none() || header.texts("tokenizer.ggml.tokens").is_none() {
-            return Err(invalid("holds no vocabulary (tokenizer.ggml.tokens): convert the model with its tokenizer"));
-        }
-        let backend = backend()?;
-        let parameters = LlamaModelParams::default().with_n_gpu_layers(gpu_layers);
-        let (loaded, complaints) = with_complaints(|| LlamaModel::load_from_file(backend, path, &parameters));
-        let model = loaded.map_err(|error| {
-            let reason = if complaints.is_empty() { error.to_string() } else { complaints };
+        backend()?;
+        // SAFETY: gives a plain structure.
+        let mut parameters = unsafe { llama_cpp_sys_2::llama_model_default_params() };
+        parameters.n_gpu_layers = i32::try_from(gpu_layers).unwrap_or(i32::MAX);
+        let (loaded, complaints) = with_complaints(|| shield::Model::load(path, &parameters));
+        let architecture = header.architecture();
+        let llama = loaded.map_err(|fault| {
+            let reason = if complaints.is_empty() { fault.message } else { complaints };
             invalid(&format!("llama.cpp cannot load this {architecture:?} model: {reason}"))
         })?;
-        if model.is_recurrent() || model.is_hybrid() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("{place}: {architecture:?} models keep a running state, which cannot share prefixes"),
-            ));
+        if let Some(obstacle) = llama.obstacle() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{place}: {architecture:?} models {obstacle}")));
         }
-        Ok(Self { llama: Arc::new(model), header, place })
+        let tokens = header.texts("tokenizer.ggml.tokens").map_or(0, super::gguf::Texts::len);
+        if llama.tokens() != tokens {
+            return Err(invalid(&format!("llama.cpp found {} tokens in it, not {tokens}: damaged", llama.tokens())));
+        }
+        Ok(Self { llama: Arc::new(llama), header, place })
+    }
+
+    /// What the file says of itself.
+    pub(super) fn header(&self) -> &Header {
+        &self.header
     }
 
     /// The tokens of context that the model was trained for.
     pub(super) fn trained_context(&self) -> u32 {
-        self.llama.n_ctx_train()
+        self.header.size("context_length").and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(0)
     }
 
     /// The chat template in the file.
@@ -126,19 +123,18 @@ impl Model {
     /// The text of the token whose id stands under `key`.
     pub(super) fn token_text(&self, key: &str) -> Option<String> {
         let id = usize::try_from(self.header.int(key)?).ok()?;
-        self.header.texts("tokenizer.ggml.tokens")?.get(id).cloned()
+        Some(String::from_utf8_lossy(self.header.texts("tokenizer.ggml.tokens")?.get(id)?).into_owned())
     }
 
     /// Which tokens, by id, end the text.
     pub(super) fn ends_of_text(&self) -> Vec<bool> {
-        let vocabulary = self.llama.vocab();
-        (0..self.llama.n_vocab()).map(|id| vocabulary.is_eog(LlamaToken::new(id))).collect()
+        (0..self.llama.tokens()).map(|token| self.llama.ends_text(token)).collect()
     }
 
     /// The tokenizer: of the `tokenizers` crate, built from the file, which is faithful to the reference; for
     /// vocabularies it has no recipe for, llama.cpp's own.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
-        let texts = self.header.texts("tokenizer.ggml.tokens").unwrap_or_default();
+        let texts = || self.header.texts("tokenizer.ggml.tokens").into_iter().flat_map(|texts| texts.iter());
         let kinds = self.header.ints("tokenizer.ggml.token_type").unwrap_or_default();
         let kind = |id: usize| match kinds.get(id) {
             Some(2) => TokenKind::Unknown,
@@ -148,34 +144,30 @@ impl Model {
             Some(6) => TokenKind::Byte,
             _ => TokenKind::Normal,
         };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if self.header.text("tokenizer.ggml.model") == Some("gpt2") {
             let tokens =
-                texts.iter().enumerate().map(|(id, text)| VocabToken { text: text.clone(), kind: kind(id) }).collect();
-            let merges = self.header.texts("tokenizer.ggml.merges").unwrap_or_default().to_vec();
+                texts().enumerate().map(|(id, bytes)| VocabToken { text: text(bytes), kind: kind(id) }).collect();
+            let merges = self.header.texts("tokenizer.ggml.merges");
+            let merges = merges.into_iter().flat_map(|merges| merges.iter().map(text)).collect();
             let pre = self.header.text("tokenizer.ggml.pre").unwrap_or("default").to_owned();
             match Tokenizer::from_bpe(BpeVocab { tokens, merges, pre }) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
                 outcome => return outcome.map_err(|error| error.context(&self.place)),
             }
         }
-        let vocabulary = self.llama.vocab();
-        let tokens = (0..self.llama.n_vocab())
-            .zip(0..)
-            .map(|(id, index)| {
-                let bytes = vocabulary.token_to_piece(LlamaToken::new(id), true, None);
-                RawToken { bytes, kind: kind(index) }
-            })
-            .collect();
-        let model = self.llama.clone();
-        let encode = move |text: &str| {
-            let ids = model.vocab().tokenize(text.as_bytes(), false, false);
-            ids.into_iter()
-                .map(|id| {
-                    u32::try_from(id.0)
-                        .map_err(|_| Error::new(ErrorKind::InvalidModel, "llama.cpp gave a negative token"))
-                })
-                .collect()
+        let damaged = |fault: shield::Fault| {
+            Error::new(
+                ErrorKind::InvalidModel,
+                format!("{}: llama.cpp cannot read its vocabulary: {fault}", self.place),
+            )
         };
+        let tokens: Vec<RawToken> = (0..self.llama.tokens())
+            .map(|id| Ok(RawToken { bytes: self.llama.piece(id).map_err(damaged)?, kind: kind(id) }))
+            .collect::<Result<_>>()?;
+        let writable = Writable::new(&tokens, self.header.text("tokenizer.ggml.model") == Some("llama"), texts());
+        let model = self.llama.clone();
+        let encode = move |text: &str| writable.encode(&model, text);
         Tokenizer::from_encoder(Box::new(encode), tokens)
     }
 
@@ -186,28 +178,31 @@ impl Model {
     }
 
     /// A context for `sequences` sequences that share one pool of keys and values.
-    pub(super) fn context(&self, bounds: Bounds, sequences: usize, threads: u32) -> Result<LlamaContext<'_>> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Engine`] where it cannot be made, [`ErrorKind::InvalidModel`] where the model cannot be computed.
+    pub(super) fn context(&self, bounds: Bounds, sequences: usize, threads: u32) -> Result<Context<'_>> {
         let number = |count: usize| u32::try_from(count).expect("the configuration was checked");
         let threads = i32::try_from(if threads == 0 { self.useful_threads() } else { threads }).expect("at most 512");
-        let parameters = LlamaContextParams::default()
-            .with_n_ctx(NonZeroU32::new(number(bounds.pool_tokens)))
-            .with_n_batch(number(bounds.batch_tokens))
-            .with_n_ubatch(number(bounds.batch_tokens.min(512)))
-            .with_n_seq_max(number(sequences))
-            .with_n_threads(threads)
-            .with_n_threads_batch(threads)
-            // One pool: sequences take what they need, and a shared prefix is a reference, not a copy. Flash attention
-            // passes over the keys of other sequences, so that the pool costs nothing in decoding.
-            .with_kv_unified(true)
-            .with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED)
-            .with_no_perf(true);
-        let (context, complaints) = with_complaints(|| {
-            self.llama
-                .new_context(backend()?, parameters)
-                .map_err(|error| Error::new(ErrorKind::Engine, error.to_string()))
-        });
-        context.map_err(|error| {
-            let reason = if complaints.is_empty() { error.message().to_owned() } else { complaints };
+        // SAFETY: gives a plain structure.
+        let mut parameters = unsafe { llama_cpp_sys_2::llama_context_default_params() };
+        parameters.n_ctx = number(bounds.pool_tokens);
+        parameters.n_batch = number(bounds.batch_tokens);
+        parameters.n_ubatch = number(bounds.batch_tokens.min(512));
+        parameters.n_seq_max = number(sequences);
+        parameters.n_threads = threads;
+        parameters.n_threads_batch = threads;
+        // One pool: sequences take what they need, and a shared prefix is a reference, not a copy. Flash attention
+        // passes over the keys of other sequences, so that the pool costs nothing in decoding.
+        parameters.kv_unified = true;
+        parameters.flash_attn_type = llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+        // A file may ask for pooled embeddings, which there are no logits of.
+        parameters.pooling_type = llama_cpp_sys_2::LLAMA_POOLING_TYPE_NONE;
+        parameters.embeddings = false;
+        parameters.no_perf = true;
+        let (context, complaints) = with_complaints(|| Context::new(&self.llama, &parameters));
+        let mut context = context.map_err(|fault| {
+            let reason = if complaints.is_empty() { fault.message } else { complaints };
             Error::new(
                 ErrorKind::Engine,
                 format!(
@@ -216,7 +211,103 @@ impl Model {
                     self.place, bounds.pool_tokens
                 ),
             )
-        })
+        })?;
+        self.try_out(&mut context, threads)?;
+        Ok(context)
+    }
+
+    /// Computes a few tokens. Sizes and types that do not go together come out here, on one thread, where llama.cpp's
+    /// assertions can still be caught: its threads of computation end the process.
+    fn try_out(&self, context: &mut Context<'_>, threads: i32) -> Result<()> {
+        let invalid =
+            |what: &str| Error::new(ErrorKind::InvalidModel, format!("{}: cannot be computed: {what}", self.place));
+        context.set_threads(1);
+        let last = u32::try_from(self.llama.tokens().saturating_sub(1)).unwrap_or(0);
+        let mut position = 0;
+        for tokens in [&[0, last][..], &[last]] {
+            let mut batch = Batch::new(tokens.len());
+            for &token in tokens {
+                batch.add(token, position, 0, true);
+                position += 1;
+            }
+            let (computed, complaints) = with_complaints(|| context.decode(&mut batch));
+            computed.map_err(|fault| {
+                invalid(&if complaints.is_empty() { fault.message } else { format!("{}; {complaints}", fault.message) })
+            })?;
+            let logits = context.logits(batch.len() - 1).map_err(|fault| invalid(&fault.message))?;
+            if logits.iter().all(|logit| !logit.is_finite()) {
+                return Err(invalid("it gives no number for any token: its weights are damaged; fetch it again"));
+            }
+        }
+        context.remove(0, 0).map_err(|fault| invalid(&fault.message))?;
+        context.set_threads(threads);
+        Ok(())
+    }
+}
+
+/// Which texts a vocabulary that llama.cpp tokenizes can write.
+struct Writable {
+    /// Bytes that no token of their own stands for.
+    missing: [bool; 256],
+    /// Characters that are tokens.
+    characters: HashSet<char>,
+    /// The bytes of each token, where llama.cpp leaves out what it cannot write without a word; empty where it throws.
+    bytes: Vec<Vec<u8>>,
+}
+
+impl Writable {
+    fn new<'a>(tokens: &[RawToken], sentence_piece: bool, texts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut missing = [true; 256];
+        let mut characters = HashSet::new();
+        for (token, text) in tokens.iter().zip(texts) {
+            match (byte_of(text), &token.bytes[..]) {
+                (Some(byte), _) => missing[usize::from(byte)] = false,
+                (None, [byte]) => missing[usize::from(*byte)] = false,
+                _ => {}
+            }
+            let mut letters = std::str::from_utf8(&token.bytes).unwrap_or_default().chars();
+            if let (Some(letter), None) = (letters.next(), letters.next()) {
+                characters.insert(letter);
+            }
+        }
+        let bytes = if sentence_piece { Vec::new() } else { tokens.iter().map(|token| token.bytes.clone()).collect() };
+        Self { missing, characters, bytes }
+    }
+
+    fn encode(&self, model: &shield::Model, text: &str) -> Result<Vec<u32>> {
+        let ids = match model.tokenize(text) {
+            Ok(ids) => ids,
+            Err(fault) => return Err(self.refusal(text, Some(&fault))),
+        };
+        if !self.bytes.is_empty() {
+            let written = ids.iter().filter_map(|&id| self.bytes.get(id as usize)).flatten().copied();
+            // Some vocabularies write a blank as ▁, and so cannot tell the two apart.
+            let wanted = text.replace('\u{2581}', " ");
+            if !written.eq(wanted.bytes())
+                && !ids.iter().filter_map(|&id| self.bytes.get(id as usize)).flatten().eq(text.as_bytes())
+            {
+                return Err(self.refusal(text, None));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The error for a text that cannot be written, with the character where it can be found.
+    fn refusal(&self, text: &str, fault: Option<&shield::Fault>) -> Error {
+        let lost = text.chars().find(|&letter| {
+            !self.characters.contains(&letter)
+                && letter.encode_utf8(&mut [0; 4]).bytes().any(|byte| self.missing[usize::from(byte)])
+        });
+        let reason = match (lost, fault) {
+            (Some(letter), _) => format!(
+                "the model's vocabulary cannot write {letter:?} (U+{:04X}), for which it has no token and not every byte: \
+                 take the character out, or use another model",
+                u32::from(letter)
+            ),
+            (None, Some(fault)) => format!("the model's vocabulary cannot write this text: {fault}"),
+            (None, None) => "the model's vocabulary cannot write this text to the byte".to_owned(),
+        };
+        Error::new(ErrorKind::InvalidRequest, reason)
     }
 }
 

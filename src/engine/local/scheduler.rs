@@ -13,15 +13,11 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use llama_cpp_2::DecodeError;
-use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::token::LlamaToken;
-
 use crate::engine::{JobId, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::job::Prepared;
+use super::shield::{Batch, Context, Fault};
 
 /// A prefix shorter than this is not worth the wait of a step until another job has computed it.
 const WORTH_WAITING: usize = 16;
@@ -59,7 +55,7 @@ struct Slot {
     /// Step of the last use, for choosing what to evict.
     used: u64,
     /// Where in the batch of this step the logits of the last token stand.
-    logits: Option<i32>,
+    logits: Option<usize>,
     /// Tokens of this slot in the batch of this step.
     in_batch: usize,
 }
@@ -87,8 +83,8 @@ impl Slot {
 
 /// The state of the engine thread.
 pub(super) struct Scheduler<'model> {
-    context: LlamaContext<'model>,
-    batch: LlamaBatch<'model>,
+    context: Context<'model>,
+    batch: Batch,
     bounds: Bounds,
     slots: Vec<Slot>,
     waiting: VecDeque<Box<Prepared>>,
@@ -104,7 +100,7 @@ impl<'model> Scheduler<'model> {
     }
 
     pub(super) fn new(
-        context: LlamaContext<'model>,
+        context: Context<'model>,
         bounds: Bounds,
         commands: Receiver<Command>,
         stats: Arc<Mutex<Stats>>,
@@ -112,7 +108,7 @@ impl<'model> Scheduler<'model> {
         let slots = (0..Self::sequences(bounds.max_sequences))
             .map(|_| Slot { tokens: Vec::new(), computed: 0, job: None, used: 0, logits: None, in_batch: 0 })
             .collect();
-        let batch = LlamaBatch::new(bounds.batch_tokens, 1);
+        let batch = Batch::new(bounds.batch_tokens);
         Self { context, batch, bounds, slots, waiting: VecDeque::new(), commands, stats, step: 0 }
     }
 
@@ -226,9 +222,8 @@ impl<'model> Scheduler<'model> {
     /// Drops what a sequence holds past `length`.
     fn truncate(&mut self, index: usize, length: usize) {
         let slot = &mut self.slots[index];
-        let from = u32::try_from(length).expect("contexts are shorter than 2^32");
         // Whole sequences and tails can always be removed: models that keep a running state were refused at opening.
-        let _ = self.context.clear_kv_cache_seq(Some(sequence_u32(index)), Some(from), None);
+        let _ = self.context.remove(index, length);
         slot.tokens.truncate(length);
         slot.computed = slot.computed.min(length);
         slot.used = self.step;
@@ -238,7 +233,7 @@ impl<'model> Scheduler<'model> {
     fn step(&mut self) {
         self.step += 1;
         self.fill_batch();
-        if self.batch.n_tokens() == 0 {
+        if self.batch.len() == 0 {
             return;
         }
         if let Err(error) = self.context.decode(&mut self.batch) {
@@ -254,12 +249,13 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    fn advance(&mut self, index: usize, at: i32) {
+    fn advance(&mut self, index: usize, at: usize) {
         let slot = &mut self.slots[index];
         let Some(job) = &mut slot.job else { return };
         // Sampled and forced tokens differ in how they came, not in how they are computed.
         let room = job.need.saturating_sub(slot.tokens.len());
-        match job.writer.advance(self.context.get_logits_ith(at)) {
+        let logits = self.context.logits(at).map_err(|fault| failed(&fault));
+        match logits.and_then(|logits| job.writer.advance(logits)) {
             Ok(next) if next.is_empty() => {
                 if let Some(job) = self.vacate(index) {
                     job.complete();
@@ -309,14 +305,9 @@ impl<'model> Scheduler<'model> {
         for place in from..to {
             let last = place + 1 == slot.tokens.len();
             if last {
-                slot.logits = Some(self.batch.n_tokens());
+                slot.logits = Some(self.batch.len());
             }
-            let token =
-                LlamaToken::new(i32::try_from(slot.tokens[place]).expect("token ids were checked on submission"));
-            let position = i32::try_from(place).expect("contexts are shorter than 2^31");
-            self.batch
-                .add(token, position, &[sequence(index)], last)
-                .expect("the batch holds as many as there is room for");
+            self.batch.add(slot.tokens[place], place, index, last);
         }
         slot.in_batch = to - from;
         slot.used = self.step;
@@ -340,10 +331,8 @@ impl<'model> Scheduler<'model> {
         let job = self.waiting.pop_front()?;
         let index = self.place(donor)?;
         if index != donor && computed > 0 {
-            let end = u32::try_from(computed).expect("contexts are shorter than 2^32");
-            // Both sequences exist, and the pool is one: see the trap about sequence ids in llama.cpp.
-            let copied = self.context.copy_kv_cache_seq(sequence(donor), sequence(index), Some(0), Some(end));
-            debug_assert!(copied.is_ok(), "positions fit");
+            let shared = self.context.share(donor, index, computed);
+            debug_assert!(shared.is_ok(), "both sequences exist");
         } else {
             self.truncate(index, computed);
         }
@@ -401,15 +390,15 @@ impl<'model> Scheduler<'model> {
     }
 
     /// After a failed computation: the jobs in the batch fail, what the context holds is dropped, and work goes on.
-    fn recover(&mut self, error: &DecodeError) {
-        self.context.clear_kv_cache();
+    fn recover(&mut self, fault: &Fault) {
+        let _ = self.context.clear();
         for slot in &mut self.slots {
             slot.tokens.clear();
             slot.computed = 0;
             slot.logits = None;
             slot.in_batch = 0;
             if let Some(job) = slot.job.take() {
-                job.fail(Error::new(ErrorKind::Engine, format!("llama.cpp could not compute a batch: {error}")));
+                job.fail(failed(fault));
             }
         }
     }
@@ -430,7 +419,7 @@ impl<'model> Scheduler<'model> {
 
     fn publish(&self) {
         self.publish_load();
-        let tokens = u64::try_from(self.batch.n_tokens()).unwrap_or(0);
+        let tokens = u64::try_from(self.batch.len()).unwrap_or(0);
         self.with_stats(|stats| {
             stats.computed_tokens += tokens;
             stats.steps += u64::from(tokens > 0);
@@ -444,13 +433,8 @@ impl<'model> Scheduler<'model> {
     }
 }
 
-/// The llama.cpp sequence of a slot. There are fewer than 70.
-fn sequence(index: usize) -> i32 {
-    i32::try_from(index).expect("there are fewer than 256 sequences")
-}
-
-fn sequence_u32(index: usize) -> u32 {
-    u32::try_from(index).expect("there are fewer than 256 sequences")
+fn failed(fault: &Fault) -> Error {
+    Error::new(ErrorKind::Engine, format!("llama.cpp could not compute a batch: {fault}"))
 }
 
 /// Runs `scheduler` to its end; a panic inside fails every job instead of leaving it waiting.

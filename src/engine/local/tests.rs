@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::token::LlamaToken;
 use serde::Deserialize;
 
 use crate::prompt::template::Segment;
@@ -11,6 +9,7 @@ use crate::prompt::template::Segment;
 use super::gguf::Header;
 use super::native::Model;
 use super::scheduler::Bounds;
+use super::shield::Batch;
 
 #[derive(Deserialize)]
 struct Reference {
@@ -40,19 +39,19 @@ fn logits_and_tokens_equal_the_training_frameworks() {
     assert!(!reference.cases.is_empty());
     for case in reference.cases {
         assert_eq!(tokenizer.encode(&[Segment::Template(case.text.clone())]).unwrap(), case.tokens, "{:?}", case.text);
-        context.clear_kv_cache();
-        let mut at = 0;
+        context.clear().unwrap();
+        let (mut at, mut last_chunk) = (0, 0);
         for chunk in case.tokens.chunks(bounds.batch_tokens) {
-            let mut batch = LlamaBatch::new(chunk.len(), 1);
+            let mut batch = Batch::new(chunk.len());
             for &token in chunk {
                 let last = at + 1 == case.tokens.len();
-                let token = LlamaToken::new(i32::try_from(token).unwrap());
-                batch.add(token, i32::try_from(at).unwrap(), &[0], last).unwrap();
+                batch.add(token, at, 0, last);
                 at += 1;
             }
+            last_chunk = batch.len();
             context.decode(&mut batch).unwrap();
         }
-        let logits = context.get_logits_ith(-1);
+        let logits = context.logits(last_chunk - 1).unwrap();
         for (id, wanted) in case.top.into_iter().chain(case.probe) {
             let got = logits[id];
             assert!((got - wanted).abs() <= reference.tolerance, "token {id}: {got} here, {wanted} in training");

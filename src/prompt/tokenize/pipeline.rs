@@ -13,7 +13,7 @@ use tokenizers::{
     PreTokenizer, PreTokenizerWrapper, Token,
 };
 
-use super::pre;
+use super::pre::{self, Recipe};
 use super::specials::{Extent, Piece, Special, Specials, is_blank};
 use super::vocab::{BpeVocab, Bytes, TokenKind, byte_level, letters, sentence_piece};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,16 +26,39 @@ pub(super) struct Pipeline {
     pub(super) normalizer: Option<NormalizerWrapper>,
     pub(super) pre_tokenizer: Option<PreTokenizerWrapper>,
     pub(super) model: BPE,
+    /// Bytes that no token can write. Some vocabularies were made from texts without the rare ones.
+    missing: Vec<u8>,
 }
 
 impl Pipeline {
     /// The ids of `text`, taken apart into `pieces` that cover it.
     pub(super) fn encode(&self, text: &str, pieces: &[Piece]) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3);
-        self.run(text, pieces, &mut ids).map_err(|error| {
-            Error::new(ErrorKind::InvalidModel, format!("the model's tokenizer cannot write the prompt: {error}"))
+        self.run(text, pieces, &mut ids).map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => {
+                Error::new(ErrorKind::InvalidModel, format!("the model's tokenizer cannot write the prompt: {error}"))
+            }
         })?;
         Ok(ids)
+    }
+
+    /// Refuses a text with a byte that no token can write: the crate would leave it out without a word.
+    fn check_written(&self, text: &str) -> Result<()> {
+        let lost = text
+            .chars()
+            .find(|letter| letter.encode_utf8(&mut [0; 4]).bytes().any(|byte| self.missing.contains(&byte)));
+        match lost {
+            Some(letter) => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "the model's vocabulary cannot write {letter:?} (U+{:04X}): it has no token for one of its bytes; take \
+                     the character out, or use another model",
+                    u32::from(letter)
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn run(&self, text: &str, pieces: &[Piece], ids: &mut Vec<u32>) -> tokenizers::Result<()> {
@@ -53,6 +76,13 @@ impl Pipeline {
         })?;
         if let Some(normalizer) = &self.normalizer {
             splits.normalize(|part| normalizer.normalize(part))?;
+        }
+        if !self.missing.is_empty() {
+            for (part, _, tokens) in splits.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+                if tokens.is_none() {
+                    self.check_written(part)?;
+                }
+            }
         }
         if let Some(pre_tokenizer) = &self.pre_tokenizer {
             pre_tokenizer.pre_tokenize(&mut splits)?;
@@ -189,11 +219,9 @@ pub(super) fn from_json(json: &[u8]) -> Result<(Pipeline, Specials, Bytes)> {
     if !in_alphabet && !model.byte_fallback && model.unk_token.is_none() {
         return Err(invalid("has no token for unknown text"));
     }
-    if in_alphabet {
-        check_letters(&model.vocab)?;
-    }
+    let missing = if in_alphabet { missing_bytes(&model.vocab)? } else { Vec::new() };
     let bpe = merges(model, &specials)?;
-    Ok((Pipeline { normalizer, pre_tokenizer, model: bpe }, specials, Bytes::collect(bytes)))
+    Ok((Pipeline { normalizer, pre_tokenizer, model: bpe, missing }, specials, Bytes::collect(bytes)))
 }
 
 /// Builds what a GGUF file holds.
@@ -218,7 +246,7 @@ pub(super) fn from_bpe(vocab: BpeVocab) -> Result<(Pipeline, Specials, Bytes)> {
             texts.insert(token.text, id);
         }
     }
-    check_letters(&texts)?;
+    let missing = missing_bytes(&texts)?;
     let model = ModelFile {
         kind: None,
         unk_token: None,
@@ -231,14 +259,21 @@ pub(super) fn from_bpe(vocab: BpeVocab) -> Result<(Pipeline, Specials, Bytes)> {
         merges: merges_file,
     };
     let model = merges(model, &specials)?;
-    Ok((Pipeline { normalizer: recipe.normalizer, pre_tokenizer: recipe.pre_tokenizer, model }, specials, bytes))
+    let Recipe { normalizer, pre_tokenizer, .. } = recipe;
+    Ok((Pipeline { normalizer, pre_tokenizer, model, missing }, specials, bytes))
 }
 
-/// Checks that every text can be written.
-fn check_letters(vocab: &Vocab) -> Result<()> {
-    match letters().find(|letter| !vocab.contains_key(letter.encode_utf8(&mut [0; 4]) as &str)) {
-        Some(letter) => Err(invalid(format!("has no token for the byte that {letter:?} stands for"))),
-        None => Ok(()),
+/// The bytes that the vocabulary has no token for. Those of plain text must be there: a prompt is made of them.
+fn missing_bytes(vocab: &Vocab) -> Result<Vec<u8>> {
+    let missing: Vec<u8> = letters()
+        .filter(|(letter, _)| !vocab.contains_key(letter.encode_utf8(&mut [0; 4]) as &str))
+        .map(|(_, byte)| byte)
+        .collect();
+    match missing.iter().find(|&&byte| byte == b'\n' || byte == b' ' || byte.is_ascii_graphic()) {
+        Some(byte) => {
+            Err(invalid(format!("has no token for {:?}: damaged, or not in GPT-2's alphabet", char::from(*byte))))
+        }
+        None => Ok(missing),
     }
 }
 

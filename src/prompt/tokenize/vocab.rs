@@ -91,10 +91,10 @@ static BYTE_OF: LazyLock<HashMap<char, u8>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The letters of the bytes that occur in UTF-8: a vocabulary without one of them could not write every text.
-pub(super) fn letters() -> impl Iterator<Item = char> {
-    let occurs = |byte: u8| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
-    BYTE_OF.iter().filter(move |&(_, &byte)| occurs(byte)).map(|(&letter, _)| letter)
+/// The letters of the bytes that occur in UTF-8, with these bytes: a vocabulary without one of them cannot write every
+/// text.
+pub(super) fn letters() -> impl Iterator<Item = (char, u8)> {
+    BYTE_OF.iter().map(|(&letter, &byte)| (letter, byte)).filter(|(_, byte)| !matches!(byte, 0xc0 | 0xc1 | 0xf5..))
 }
 
 /// The bytes of a token in GPT-2's alphabet; the text itself where it is not written in it.

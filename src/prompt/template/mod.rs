@@ -1,0 +1,274 @@
+//! A model's chat template, rendered so that it stays known which text the template wrote and which people wrote.
+//!
+//! The template never sees what people wrote. It renders placeholders; where they come out is where the contents go. So
+//! nothing in a content can steer the template, and what it renders depends on a content's outer white space alone
+//! (many templates trim) and can be kept.
+
+mod date;
+mod environment;
+mod json;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use minijinja::value::Value;
+use minijinja::{Environment, context};
+
+use super::messages::Message;
+use crate::error::{Error, ErrorKind, Result};
+pub(crate) use date::Date;
+
+/// A part of a rendered prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Written by the template: may hold control tokens.
+    Template(String),
+    /// Written by people: holds none, whatever it looks like.
+    Text(String),
+}
+
+impl Segment {
+    /// Its text, whoever wrote it.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Template(text) | Self::Text(text) => text,
+        }
+    }
+}
+
+/// Largest template that is taken: the longest ones in use have some 20 KiB.
+const MAX_TEMPLATE_BYTES: usize = 128 << 10;
+/// Stack for compiling and rendering: deep enough for any nesting that fits [`MAX_TEMPLATE_BYTES`] and the fuel.
+const STACK_BYTES: usize = 256 << 20;
+/// Renderings that are kept. A judge has one, or two where requests switch the reasoning.
+const MAX_SKELETONS: usize = 32;
+
+/// A compiled chat template. Shared by any number of threads.
+pub struct ChatTemplate {
+    source: String,
+    bos: Option<String>,
+    eos: Option<String>,
+    variables: serde_json::Map<String, serde_json::Value>,
+    date: Date,
+    skeletons: Mutex<HashMap<SkeletonKey, Arc<Skeleton>>>,
+}
+
+/// What the template's own text depends on: role and outer white space of each message, and whether the judge reasons.
+type SkeletonKey = (Vec<(&'static str, String, String)>, bool);
+/// The template's own text before, between and after the contents.
+type Skeleton = Vec<String>;
+
+impl ChatTemplate {
+    /// Takes a template in Jinja as models carry it, with the text of the tokens that it may name as `bos_token` and
+    /// `eos_token`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] with the line where it is not valid Jinja, or where it is longer than 128 KiB.
+    pub fn new(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<Self> {
+        if source.len() > MAX_TEMPLATE_BYTES {
+            return Err(invalid(format!("has {} bytes, the limit is {MAX_TEMPLATE_BYTES}", source.len())));
+        }
+        let this = Self {
+            source: rewrite::rewrite(source).into_owned(),
+            bos: bos.map(str::to_owned),
+            eos: eos.map(str::to_owned),
+            variables: serde_json::Map::new(),
+            date: Date::today(),
+            skeletons: Mutex::default(),
+        };
+        on_deep_stack(|| environment(&this.source, this.date).map(drop))?;
+        Ok(this)
+    }
+
+    /// Gives the template variables of its own, such as `{"custom_tools": []}`. They win over those that it gets anyway,
+    /// but for `messages`, and for `enable_thinking` and `thinking` where the judge is not to reason.
+    #[must_use]
+    pub fn with_variables(mut self, variables: serde_json::Map<String, serde_json::Value>) -> Self {
+        self.variables = variables;
+        self.skeletons = Mutex::default();
+        self
+    }
+
+    /// Sets the day that `strftime_now` writes, as `2026-01-31`; else it is the day on which this was made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] where it is no day.
+    pub fn with_date(mut self, date: &str) -> Result<Self> {
+        self.date = Date::parse(date).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidProfile,
+                format!("template_date is {date:?}: it must be a day, such as 2026-01-31"),
+            )
+        })?;
+        self.skeletons = Mutex::default();
+        Ok(self)
+    }
+
+    /// Renders messages with a generation prompt. The template gets `enable_thinking` and `thinking`, true where the
+    /// judge reasons and false where it does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where the template refuses the messages, uses something that is not there, runs out
+    /// of its bounds, or does not show each content exactly once and unchanged.
+    pub fn render(&self, messages: &[Message], reasoning: bool) -> Result<Vec<Segment>> {
+        let parts: Vec<Parts<'_>> = messages.iter().map(Parts::of).collect();
+        let skeleton = self.skeleton(&parts, reasoning)?;
+        let mut segments = Vec::with_capacity(2 * parts.len() + 1);
+        for (before, part) in skeleton.iter().zip(&parts) {
+            segments.push(Segment::Template(before.clone()));
+            segments.push(Segment::Text(part.core.to_owned()));
+        }
+        segments.extend(skeleton.last().cloned().map(Segment::Template));
+        Ok(segments)
+    }
+
+    fn skeleton(&self, parts: &[Parts<'_>], reasoning: bool) -> Result<Arc<Skeleton>> {
+        let key = (parts.iter().map(Parts::key).collect(), reasoning);
+        let known = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(skeleton) = known {
+            return Ok(skeleton);
+        }
+        // Rendered outside of the lock: two threads may do it twice, none waits.
+        let skeleton = Arc::new(self.render_skeleton(parts, reasoning)?);
+        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
+        if skeletons.len() >= MAX_SKELETONS {
+            skeletons.clear();
+        }
+        skeletons.insert(key, Arc::clone(&skeleton));
+        Ok(skeleton)
+    }
+
+    fn render_skeleton(&self, parts: &[Parts<'_>], reasoning: bool) -> Result<Skeleton> {
+        let marks: Vec<String> = (0..parts.len()).map(placeholder).collect();
+        let messages: Vec<Value> = parts
+            .iter()
+            .zip(&marks)
+            .map(|(part, mark)| context! { role => part.role, content => format!("{}{mark}{}", part.lead, part.trail) })
+            .collect();
+        // Transformers passes `tools` and `documents` always, special tokens where they are set. Some templates take a
+        // judge whose `enable_thinking` is not defined for one that is not to think.
+        let mut variables: BTreeMap<&str, Value> = BTreeMap::from([
+            ("messages", Value::from(messages)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(true)),
+        ]);
+        variables.extend(self.bos.as_deref().map(|bos| ("bos_token", Value::from(bos))));
+        variables.extend(self.eos.as_deref().map(|eos| ("eos_token", Value::from(eos))));
+        for name in ["enable_thinking", "thinking"] {
+            variables.insert(name, Value::from(reasoning));
+        }
+        for (name, value) in &self.variables {
+            if name != "messages" && (reasoning || !["enable_thinking", "thinking"].contains(&name.as_str())) {
+                variables.insert(name, value_of(value));
+            }
+        }
+        let variables = Value::from(variables);
+        let rendered = on_deep_stack(|| {
+            let environment = environment(&self.source, self.date)?;
+            let template = environment.get_template(NAME).map_err(|error| failed(&error))?;
+            template.render(&variables).map_err(|error| failed(&error))
+        })?;
+        split(&rendered, parts, &marks)
+    }
+}
+
+/// A message taken apart: what a trimming template would remove, and what it would keep.
+struct Parts<'a> {
+    role: &'static str,
+    lead: &'a str,
+    core: &'a str,
+    trail: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(message: &'a Message) -> Self {
+        let content = message.content.as_str();
+        let rest = content.trim_start();
+        let core = rest.trim_end();
+        Self { role: message.role, lead: &content[..content.len() - rest.len()], core, trail: &rest[core.len()..] }
+    }
+
+    fn key(&self) -> (&'static str, String, String) {
+        (self.role, self.lead.to_owned(), self.trail.to_owned())
+    }
+}
+
+/// What stands for content number `index`. A template that escapes, changes case, wraps or cuts contents changes it, and
+/// so is found out: quotes, markup, both cases, two blanks, a line end.
+fn placeholder(index: usize) -> String {
+    format!("\u{e000}Content  <{index}>\n\"&'\\\u{e001}")
+}
+
+/// Cuts a rendering at the placeholders.
+fn split(rendered: &str, parts: &[Parts<'_>], marks: &[String]) -> Result<Skeleton> {
+    let mut skeleton = Vec::with_capacity(marks.len() + 1);
+    let mut rest = rendered;
+    for (part, mark) in parts.iter().zip(marks) {
+        let role = part.role;
+        match rendered.matches(mark.as_str()).count() {
+            1 => {}
+            0 => return Err(invalid(format!("drops or rewrites the {role} message"))),
+            times => return Err(invalid(format!("writes the {role} message {times} times"))),
+        }
+        let Some((before, after)) = rest.split_once(mark.as_str()) else {
+            return Err(invalid(format!("writes the {role} message before one that comes earlier")));
+        };
+        skeleton.push(before.to_owned());
+        rest = after;
+    }
+    skeleton.push(rest.to_owned());
+    Ok(skeleton)
+}
+
+/// Name of the template within its environment, as it stands in messages.
+const NAME: &str = "chat_template";
+
+/// The compiled template in its environment.
+fn environment(source: &str, date: Date) -> Result<Environment<'_>> {
+    let mut environment = environment::environment(date).map_err(|error| failed(&error))?;
+    environment.add_template(NAME, source).map_err(|error| failed(&error))?;
+    Ok(environment)
+}
+
+/// A variable as the renderer holds it.
+fn value_of(json: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(truth) => Value::from(*truth),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::from(number),
+            (None, Some(number)) => Value::from(number),
+            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => items.iter().map(value_of).collect(),
+        Json::Object(fields) => Value::from_pairs(fields.iter().map(|(key, field)| (key.as_str(), value_of(field)))),
+    }
+}
+
+/// Runs `work` where deep recursion cannot overflow the stack: compiling and dropping go as deep as a template nests, and
+/// a template comes from a file.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("dicast-template".into()).stack_size(STACK_BYTES);
+        let handle = thread.spawn_scoped(scope, work).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("cannot start a thread to render the chat template: {error}"))
+        })?;
+        handle.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "rendering the chat template panicked")))
+    })
+}
+
+fn invalid(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::InvalidModel, format!("the model's chat template {what}"))
+}
+
+fn failed(error: &minijinja::Error) -> Error {
+    let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
+    let what = error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    invalid(format!("fails{line}: {what}"))
+}
