@@ -317,21 +317,22 @@ fn try_out(path: &Path, profile: Option<&Path>) -> &'static str {
     config.local.kv_cache_tokens = 0;
     config.options.max_reasoning_tokens = Some(40);
     config.options.timeout_ms = Some(20_000);
-    let responses =
-        [("short", "Build small projects, \u{13080} and \u{0} too."), ("long", "First of all, read a long book.")];
-    let request = JudgeRequest::new("I prefer short answers.", "How do I learn?", responses);
-    match Judge::open(config) {
+    let request = |short: &str| {
+        let responses = [("short", short), ("long", "First of all, read a long book.")];
+        JudgeRequest::new("I prefer short answers.", "How do I learn?", responses)
+    };
+    let judge = match Judge::open(config) {
+        Ok(judge) => judge,
+        Err(error) => return error.kind().name(),
+    };
+    // A sign that the SentencePiece vocabulary cannot write.
+    let _ = judge.judge(&request("\u{13080} and \u{0}."));
+    match judge.judge(&request("Build small projects.")) {
+        Ok(verdict) => {
+            assert!(verdict.scores.iter().all(|scored| (1.0..=5.0).contains(&scored.score)), "a verdict off its scale");
+            "judged"
+        }
         Err(error) => error.kind().name(),
-        Ok(judge) => match judge.judge(&request) {
-            Ok(verdict) => {
-                assert!(
-                    verdict.scores.iter().all(|scored| (1.0..=5.0).contains(&scored.score)),
-                    "a verdict off its scale"
-                );
-                "judged"
-            }
-            Err(error) => error.kind().name(),
-        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settings of the embedded engine.
 
-use super::table::{settings, whole, zero_or};
+use super::table::{Kind, settings, whole, zero_or};
 use crate::error::Result;
 
 settings! {
@@ -22,6 +22,9 @@ settings! {
         threads: u32 = 0, whole(0, 512);
         /// Layers put on the GPU, where this build has one. The default is all.
         gpu_layers: u32 = 10_000, whole(0, 4_294_967_295);
+        /// Whether the weights are computed on where the file lies, mapped into memory. false: they are read into memory of
+        /// the process, and the file may change.
+        mmap: bool = true, Kind::Switch;
     }
 }
 

@@ -210,6 +210,11 @@ pub trait Engine: Send + Sync {
     /// returned, but for jobs that are submitted later. Calling it again does nothing. Called from a thread of the
     /// engine's own, it does not wait for that one.
     fn close(&self);
+
+    /// What is odd about the model, in sentences: it works, but maybe not as it was trained.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// What turns text into a model's tokens.

@@ -98,7 +98,15 @@ impl Source {
             #[cfg(feature = "local")]
             (None, Place::File { path, header }) => {
                 let names = ["general.name", "general.basename"].map(|key| header.text(key).unwrap_or_default());
-                Profile::for_model(path, &names)
+                let profile = Profile::for_model(path, &names)?;
+                // The built-in profile is for any model, also for one that does not think.
+                let lacks = |text: &str| !header.has_special(text);
+                let silent = profile.reasoning.as_ref().is_some_and(|form| lacks(&form.open) || lacks(&form.close));
+                Ok(if silent && profile == Profile::builtin() {
+                    Profile { reasoning: None, ..profile }
+                } else {
+                    profile
+                })
             }
             #[cfg(not(feature = "local"))]
             (None, Place::File { path, .. }) => Profile::for_model(path, &[]),

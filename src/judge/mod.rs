@@ -40,6 +40,7 @@ pub struct Judge {
     /// Bytes of the vocabulary's longest token; `None` where the engine tokenizes itself.
     longest_token: Option<usize>,
     capabilities: Capabilities,
+    warnings: Vec<String>,
     /// `None` once the judge is closed.
     engine: RwLock<Option<Arc<dyn Engine>>>,
     log: Log,
@@ -85,8 +86,24 @@ impl Judge {
             let context = context_tokens.map(|tokens| format!(", {tokens} tokens of context")).unwrap_or_default();
             format!("opened {}: {engine} engine{context}, {max_sequences} at once", config.model)
         });
+        for warning in engine.warnings() {
+            log.write(Level::Warn, || format!("{}: {warning}", config.model));
+        }
+        let warnings = engine.warnings().to_vec();
         let engine = RwLock::new(Some(engine));
-        Ok(Self { config, prompter, reader, queue, longest_token, capabilities, engine, log, readers, callbacks })
+        Ok(Self {
+            config,
+            prompter,
+            reader,
+            queue,
+            longest_token,
+            capabilities,
+            warnings,
+            engine,
+            log,
+            readers,
+            callbacks,
+        })
     }
 
     /// The configuration it was opened with.
@@ -97,6 +114,11 @@ impl Judge {
     /// The profile that this judge goes by.
     pub fn profile(&self) -> &Profile {
         self.prompter.profile()
+    }
+
+    /// What is odd about its model, in sentences: it works, but maybe not as it was trained. The log has them too.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What its engine can do.

@@ -95,7 +95,7 @@ impl Prompter {
     /// Those of [`Self::new`] and of its chat template.
     pub fn of(profile: Profile, text: Option<&TextModel>) -> Result<Self> {
         if let Some(text) = text {
-            let template = ChatTemplate::new(&text.chat_template, text.bos.as_deref(), text.eos.as_deref())?;
+            let template = profile.template(&text.chat_template, text.bos.as_deref(), text.eos.as_deref())?;
             Self::new(profile, template, text.tokenizer.clone())
         } else {
             profile.check()?;

@@ -8,6 +8,8 @@ use crate::config::Options;
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use crate::files::read_bounded;
 
+use super::template::{ChatTemplate, Date};
+
 /// The built-in system prompt: for judges that were not trained with one of their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
 /// The version of the format that this release reads and writes.
@@ -43,6 +45,16 @@ pub struct Profile {
     /// How the judge writes its verdict.
     #[serde(default)]
     pub verdict: VerdictForm,
+    /// The chat template, as Jinja, instead of the model's own; for models that have none, or a wrong one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// Variables that the chat template gets besides those that it gets anyway, such as `{"reasoning_effort": "low"}`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub template_variables: serde_json::Map<String, serde_json::Value>,
+    /// The day that the chat template's `strftime_now` writes, such as `2026-01-31`. Absent: the day on which the judge is
+    /// opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_date: Option<String>,
     /// Default options of this judge.
     #[serde(default)]
     pub decoding: Options,
@@ -175,6 +187,9 @@ impl Profile {
             scale: Scale::default(),
             reasoning: Some(ReasoningForm::think()),
             verdict: VerdictForm::default(),
+            chat_template: None,
+            template_variables: serde_json::Map::new(),
+            template_date: None,
             decoding: Options::default(),
         }
     }
@@ -257,6 +272,19 @@ impl Profile {
         serde_json::to_string_pretty(self).expect("a profile is plain data") + "\n"
     }
 
+    /// The chat template with what this profile says of it: its own source instead of `source`, its variables, its day.
+    ///
+    /// # Errors
+    /// Those of [`ChatTemplate::new`] and [`ChatTemplate::with_date`].
+    pub fn template(&self, source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<ChatTemplate> {
+        let template = ChatTemplate::new(self.chat_template.as_deref().unwrap_or(source), bos, eos)?;
+        let template = template.with_variables(self.template_variables.clone());
+        match &self.template_date {
+            Some(date) => template.with_date(date),
+            None => Ok(template),
+        }
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -290,6 +318,11 @@ impl Profile {
             && (form.open.is_empty() || form.close.is_empty())
         {
             return fail("reasoning.open and reasoning.close must name a token each".into());
+        }
+        if let Some(date) = &self.template_date
+            && Date::parse(date).is_none()
+        {
+            return fail(format!("template_date is {date:?}: it must be a day, such as 2026-01-31"));
         }
         self.decoding
             .resolve()

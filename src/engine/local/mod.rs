@@ -10,6 +10,8 @@ mod sample;
 mod scheduler;
 #[expect(unsafe_code, reason = "calls llama.cpp through its shield")]
 mod shield;
+mod sizes;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -21,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::config::{JudgeConfig, LocalConfig};
+use crate::config::JudgeConfig;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
 use crate::decode::reasoning::ReasoningTokens;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,13 +36,12 @@ use job::{Guided, Prepared, TokenWriter, VerdictWriter};
 use native::Model;
 use sample::Sampler;
 use scheduler::{Bounds, Command, Scheduler};
+use stamp::Files;
 use vocabulary::Vocabulary;
 
 pub use devices::{Device, devices};
 pub(in crate::engine) use gguf::Header;
-
-/// Tokens of context that a judgment gets by default, where the model was trained for as many.
-const DEFAULT_CONTEXT: u32 = 8192;
+pub use sizes::MemoryNeed;
 
 /// The engine of one model.
 struct Local {
@@ -50,6 +51,9 @@ struct Local {
     commands: Mutex<Sender<Command>>,
     stats: Arc<Mutex<Stats>>,
     next_id: AtomicU64,
+    /// The model's files as they were when it was opened.
+    files: Files,
+    warnings: Vec<String>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -58,14 +62,27 @@ struct Local {
 /// # Errors
 /// Each thing that can be wrong with the file, the settings or the machine has its own message.
 pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
+    let reasoning_is_off = config.options.or(&profile.decoding).reasoning == Some(false);
     let config = &config.local;
-    let model = Arc::new(Model::load(path, header, config.gpu_layers)?);
+    // Memory of a GPU is its own.
+    let on_gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
+    let available = if on_gpu { None } else { sizes::available() };
+    let (context_tokens, bounds) = sizes::bounds(config, &header, available)?;
+    let mut warnings = header.warnings();
+    let files = Files::of(header.files())?;
+    let model = Arc::new(Model::load(path, header, config)?);
+    files.check()?;
+    warnings.extend(model.warnings().iter().cloned());
     let tokenizer = Arc::new(model.tokenizer()?);
     let mut vocabulary = Vocabulary::new(tokenizer.clone(), model.ends_of_text())?;
-    if let Some(form) = &profile.reasoning {
-        vocabulary.set_reasoning_tokens(&form.open, &form.close)?;
+    if let Some(form) = &profile.reasoning
+        && let Err(error) = vocabulary.set_reasoning_tokens(&form.open, &form.close)
+    {
+        // A judge that does not think needs no tokens for it.
+        if !reasoning_is_off {
+            return Err(error);
+        }
     }
-    let (context_tokens, bounds) = bounds(config, model.trained_context())?;
     let stats = Arc::new(Mutex::new(Stats::default()));
     let (commands, inbox) = channel();
     let thread = start(model.clone(), bounds, config.threads, inbox, stats.clone())?;
@@ -83,12 +100,17 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
         commands: Mutex::new(commands),
         stats,
         next_id: AtomicU64::new(0),
+        files,
+        warnings,
         thread: Mutex::new(Some(thread)),
     };
     Ok(Opened {
         engine: Arc::new(engine),
         text: Some(TextModel {
-            chat_template: model.chat_template()?.to_owned(),
+            chat_template: match &profile.chat_template {
+                Some(template) => template.clone(),
+                None => model.chat_template()?.to_owned(),
+            },
             bos: model.token_text("tokenizer.ggml.bos_token_id"),
             eos: model.token_text("tokenizer.ggml.eos_token_id"),
             tokenizer,
@@ -96,32 +118,20 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     })
 }
 
-/// Decides the sizes that the configuration leaves open, and refuses those that the model cannot have.
-fn bounds(config: &LocalConfig, trained: u32) -> Result<(usize, Bounds)> {
-    let context = if config.context_tokens == 0 { DEFAULT_CONTEXT.min(trained) } else { config.context_tokens };
-    if context > trained {
-        return Err(Error::new(
-            ErrorKind::InvalidConfig,
-            format!("local.context_tokens is {context}, but the model was trained for {trained}"),
-        ));
-    }
-    let pool = if config.kv_cache_tokens == 0 { context.saturating_mul(4) } else { config.kv_cache_tokens };
-    if pool < context {
-        return Err(Error::new(
-            ErrorKind::InvalidConfig,
-            format!(
-                "local.kv_cache_tokens is {pool}, less than one context of {context}: raise it, or lower \
-                 local.context_tokens"
-            ),
-        ));
-    }
-    let bounds = Bounds {
-        max_sequences: config.max_sequences as usize,
-        batch_tokens: config.batch_tokens.min(pool) as usize,
-        chunk_tokens: config.prefill_chunk_tokens as usize,
-        pool_tokens: pool as usize,
-    };
-    Ok((context as usize, bounds))
+/// What opening the model of a configuration takes, by its header alone: for a look before it is opened.
+///
+/// # Errors
+/// As [`open`], for the header and the sizes of the context.
+pub fn memory_need(config: &JudgeConfig) -> Result<MemoryNeed> {
+    let header = Header::read(Path::new(&config.model))?;
+    let (_, bounds) = sizes::bounds(&config.local, &header, None)?;
+    Ok(MemoryNeed::of(&header, bounds.pool_tokens as u64, bounds.batch_tokens.min(sizes::MAX_STEP) as u64))
+}
+
+/// The bytes of memory that this process can still take, by the machine and by its control groups; `None` where the system
+/// does not say.
+pub fn available_memory() -> Option<u64> {
+    sizes::available()
 }
 
 /// Starts the engine thread and waits until its context stands.
@@ -223,7 +233,7 @@ impl Engine for Local {
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let Job { input, plan, sampling, submitted, deadline } = job;
-        match self.prepare(input, plan, sampling, submitted) {
+        match self.files.check().and_then(|()| self.prepare(input, plan, sampling, submitted)) {
             Ok((feed, need, writer)) => {
                 let prompt_tokens = writer.prompt_tokens();
                 let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, done };
@@ -239,6 +249,10 @@ impl Engine for Local {
     fn cancel(&self, id: JobId) {
         // An engine that has stopped has ended the job already.
         let _ = self.send(Command::Cancel(id));
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn stats(&self) -> Stats {

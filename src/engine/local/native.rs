@@ -8,12 +8,14 @@ use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 
+use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::{BpeVocab, RawToken, TokenKind, Tokenizer, VocabToken};
 
 use super::gguf::{Header, byte_of};
 use super::scheduler::Bounds;
 use super::shield::{self, Batch, Context};
+use super::sizes::MAX_STEP;
 
 /// Most bytes of llama.cpp's own complaints that are kept for an error message.
 const MAX_COMPLAINT: usize = 2000;
@@ -21,6 +23,8 @@ const MAX_COMPLAINT: usize = 2000;
 thread_local! {
     /// What llama.cpp complained of on this thread, while it loaded.
     static COMPLAINTS: RefCell<String> = const { RefCell::new(String::new()) };
+    /// What it warned of meanwhile.
+    static WARNINGS: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// A loaded model.
@@ -29,6 +33,7 @@ pub(super) struct Model {
     llama: Arc<shield::Model>,
     header: Header,
     place: String,
+    warnings: Vec<String>,
 }
 
 /// llama.cpp's process-wide state, set up once: its own tables, and a log that prints nothing.
@@ -43,19 +48,24 @@ pub(super) fn backend() -> Result<&'static LlamaBackend> {
     backend.as_ref().map_err(|error| Error::new(ErrorKind::Engine, format!("llama.cpp cannot be set up: {error}")))
 }
 
-/// Keeps what llama.cpp reports as an error, for the message of ours, and drops the rest of its log.
+/// Keeps what llama.cpp reports as an error, for the message of ours, and its warnings; drops the rest of its log.
 unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text: *const c_char, _: *mut c_void) {
-    if level != llama_cpp_sys_2::GGML_LOG_LEVEL_ERROR || text.is_null() {
+    let kept = match level {
+        llama_cpp_sys_2::GGML_LOG_LEVEL_ERROR => &COMPLAINTS,
+        llama_cpp_sys_2::GGML_LOG_LEVEL_WARN => &WARNINGS,
+        _ => return,
+    };
+    if text.is_null() {
         return;
     }
     // SAFETY: llama.cpp hands over a string that ends in zero and lives as long as this call.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
     // Nothing may unwind into C: where the thread is ending, the text is dropped.
-    let _ = COMPLAINTS.try_with(|complaints| {
-        if let Ok(mut complaints) = complaints.try_borrow_mut()
-            && complaints.len() < MAX_COMPLAINT
+    let _ = kept.try_with(|kept| {
+        if let Ok(mut kept) = kept.try_borrow_mut()
+            && kept.len() < MAX_COMPLAINT
         {
-            complaints.push_str(&text);
+            kept.push_str(&text);
         }
     });
 }
@@ -63,14 +73,33 @@ unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text
 /// Runs `f` and gives what llama.cpp complained of meanwhile, in one line.
 fn with_complaints<T>(f: impl FnOnce() -> T) -> (T, String) {
     COMPLAINTS.with_borrow_mut(String::clear);
+    WARNINGS.with_borrow_mut(String::clear);
     let value = f();
     let complaints = COMPLAINTS.with_borrow_mut(std::mem::take);
-    (value, complaints.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; "))
+    let lines = complaints.split('\n').map(str::trim).filter(|line| !line.is_empty());
+    (value, lines.map(shield::without_folders).collect::<Vec<_>>().join("; "))
+}
+
+/// What of llama.cpp's warnings bears on results: its lines about memory, threads and the like do not.
+fn take_warnings() -> Vec<String> {
+    const BEARING: &[&str] = &[
+        "control-looking",
+        "pre-tokenizer",
+        "bad special token",
+        "newline token",
+        "eog token",
+        "EOG",
+        "empty token",
+        "override",
+    ];
+    let text = WARNINGS.with_borrow_mut(std::mem::take);
+    let lines = text.lines().map(str::trim).filter(|line| BEARING.iter().any(|word| line.contains(word)));
+    lines.take(8).map(|line| format!("llama.cpp warns: {line}")).collect()
 }
 
 impl Model {
     /// Loads a file whose header was read and checked.
-    pub(super) fn load(path: &Path, header: Header, gpu_layers: u32) -> Result<Self> {
+    pub(super) fn load(path: &Path, header: Header, config: &LocalConfig) -> Result<Self> {
         let place = path.display().to_string();
         let invalid = |message: &str| Error::new(ErrorKind::InvalidModel, format!("{place}: {message}"));
         if path.to_str().is_none() {
@@ -79,8 +108,11 @@ impl Model {
         backend()?;
         // SAFETY: gives a plain structure.
         let mut parameters = unsafe { llama_cpp_sys_2::llama_model_default_params() };
-        parameters.n_gpu_layers = i32::try_from(gpu_layers).unwrap_or(i32::MAX);
+        parameters.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
+        parameters.load_mode =
+            if config.mmap { llama_cpp_sys_2::LLAMA_LOAD_MODE_AUTO } else { llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE };
         let (loaded, complaints) = with_complaints(|| shield::Model::load(path, &parameters));
+        let warnings = take_warnings();
         let architecture = header.architecture();
         let llama = loaded.map_err(|fault| {
             let reason = if complaints.is_empty() { fault.message } else { complaints };
@@ -93,17 +125,12 @@ impl Model {
         if llama.tokens() != tokens {
             return Err(invalid(&format!("llama.cpp found {} tokens in it, not {tokens}: damaged", llama.tokens())));
         }
-        Ok(Self { llama: Arc::new(llama), header, place })
+        Ok(Self { llama: Arc::new(llama), header, place, warnings })
     }
 
-    /// What the file says of itself.
-    pub(super) fn header(&self) -> &Header {
-        &self.header
-    }
-
-    /// The tokens of context that the model was trained for.
-    pub(super) fn trained_context(&self) -> u32 {
-        self.header.size("context_length").and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(0)
+    /// What llama.cpp warned of while it loaded, where it bears on the results.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// The chat template in the file.
@@ -112,8 +139,8 @@ impl Model {
             Error::new(
                 ErrorKind::InvalidModel,
                 format!(
-                    "{}: the model has no chat template (tokenizer.chat_template): convert it with its \
-                     tokenizer_config.json, or use an instruction-tuned model",
+                    "{}: the model has no chat template (tokenizer.chat_template): set \"chat_template\" in its profile, \
+                     convert it with its tokenizer_config.json, or use an instruction-tuned model",
                     self.place
                 ),
             )
@@ -187,8 +214,10 @@ impl Model {
         // SAFETY: gives a plain structure.
         let mut parameters = unsafe { llama_cpp_sys_2::llama_context_default_params() };
         parameters.n_ctx = number(bounds.pool_tokens);
-        parameters.n_batch = number(bounds.batch_tokens);
-        parameters.n_ubatch = number(bounds.batch_tokens.min(512));
+        // llama.cpp asserts that a batch has room for an output of every sequence.
+        let batch = bounds.batch_tokens.max(sequences);
+        parameters.n_batch = number(batch);
+        parameters.n_ubatch = number(batch.min(MAX_STEP));
         parameters.n_seq_max = number(sequences);
         parameters.n_threads = threads;
         parameters.n_threads_batch = threads;

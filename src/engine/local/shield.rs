@@ -16,7 +16,6 @@ const MAX_MESSAGE: usize = 2048;
 const MAX_TEXT: usize = i32::MAX as usize / 4;
 
 const OK: i32 = 0;
-const ABORTED: i32 = 2;
 
 #[repr(C)]
 struct Message {
@@ -83,8 +82,6 @@ unsafe extern "C" {
 pub(super) struct Fault {
     /// Its own words.
     pub(super) message: String,
-    /// Whether the objects in use are broken, so that they must be neither used nor freed.
-    pub(super) broken: bool,
 }
 
 impl std::fmt::Display for Fault {
@@ -107,7 +104,7 @@ fn shielded(call: impl FnOnce(Message) -> i32) -> Result<(), Fault> {
         return Ok(());
     }
     let text = CStr::from_bytes_until_nul(&text).map(CStr::to_string_lossy).unwrap_or_default();
-    Err(Fault { message: without_folders(&text), broken: status == ABORTED })
+    Err(Fault { message: without_folders(&text) })
 }
 
 /// The text of an assertion begins with the path of a source file of the machine that built it: its name says as much.
@@ -135,7 +132,7 @@ unsafe impl Sync for Model {}
 impl Model {
     /// Loads a file, which must exist.
     pub(super) fn load(path: &Path, params: &llama_model_params) -> Result<Self, Fault> {
-        let fault = |message: &str| Fault { message: message.to_owned(), broken: false };
+        let fault = |message: &str| Fault { message: message.to_owned() };
         let path =
             path.to_str().and_then(|path| CString::new(path).ok()).ok_or_else(|| fault("the path is no text"))?;
         let mut model = std::ptr::null_mut();
@@ -209,7 +206,7 @@ impl Model {
 
     /// The tokens of a text, without any that the model would add.
     pub(super) fn tokenize(&self, text: &str) -> Result<Vec<u32>, Fault> {
-        let fault = |message: &str| Fault { message: message.to_owned(), broken: false };
+        let fault = |message: &str| Fault { message: message.to_owned() };
         if text.len() > MAX_TEXT {
             return Err(fault("the text is too long to be tokenized"));
         }
@@ -305,8 +302,7 @@ impl<'model> Context<'model> {
         let mut context = std::ptr::null_mut();
         // SAFETY: the model is alive and the parameters outlive the call, which writes `context`.
         shielded(|message| unsafe { dicast_shield_context(model.0.as_ptr(), params, &raw mut context, message) })?;
-        let context =
-            NonNull::new(context).ok_or_else(|| Fault { message: "it cannot be made".to_owned(), broken: false })?;
+        let context = NonNull::new(context).ok_or_else(|| Fault { message: "it cannot be made".to_owned() })?;
         Ok(Self {
             context,
             logits: model.tokens(),
@@ -325,7 +321,7 @@ impl<'model> Context<'model> {
 
     fn call(&mut self, call: impl FnOnce(*mut llama_context, Message) -> i32) -> Result<(), Fault> {
         if self.broken {
-            return Err(Fault { message: "llama.cpp gave up before: open the judge again".to_owned(), broken: true });
+            return Err(Fault { message: "llama.cpp gave up before: open the judge again".to_owned() });
         }
         let context = self.context.as_ptr();
         let outcome = shielded(|message| call(context, message));
@@ -337,9 +333,9 @@ impl<'model> Context<'model> {
     /// Computes a batch.
     ///
     /// # Errors
-    /// What llama.cpp says against it. `broken` where the context cannot go on.
+    /// What llama.cpp says against it.
     pub(super) fn decode(&mut self, batch: &mut Batch) -> Result<(), Fault> {
-        let refused = |message: String| Err(Fault { message, broken: false });
+        let refused = |message: String| Err(Fault { message });
         if batch.len() == 0 || batch.len() > self.batch_tokens {
             return refused(format!("a batch of {} tokens, {} fit", batch.len(), self.batch_tokens));
         }
@@ -383,7 +379,7 @@ impl<'model> Context<'model> {
         // SAFETY: the call writes `logits`.
         self.call(|context, message| unsafe { dicast_shield_logits(context, place, &raw mut logits, message) })?;
         if logits.is_null() {
-            return Err(Fault { message: "there are no logits".to_owned(), broken: false });
+            return Err(Fault { message: "there are no logits".to_owned() });
         }
         // SAFETY: llama.cpp keeps as many numbers for each output as the vocabulary has tokens, until the next batch,
         // which needs the `&mut` that this borrow holds.
@@ -412,15 +408,10 @@ impl<'model> Context<'model> {
         self.call(|context, message| unsafe { dicast_shield_clear(context, true, message) })
     }
 
-    /// Whether llama.cpp gave up: nothing more can be computed.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken
-    }
-
     fn place(&self, sequence: usize, place: usize) -> Result<(i32, i32), Fault> {
         match (i32::try_from(sequence), i32::try_from(place)) {
             (Ok(number), Ok(place)) if sequence < self.sequences => Ok((number, place)),
-            _ => Err(Fault { message: format!("sequence {sequence} or place {place} is not there"), broken: false }),
+            _ => Err(Fault { message: format!("sequence {sequence} or place {place} is not there") }),
         }
     }
 }

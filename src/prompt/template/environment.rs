@@ -101,6 +101,7 @@ fn text_filters(environment: &mut Environment<'_>) {
 }
 
 /// Jinja's `replace`, within bounds.
+#[expect(clippy::needless_pass_by_value, reason = "the form in which minijinja calls a filter")]
 fn replace(state: &State, text: &str, old: &str, new: &str, more: Rest<Value>) -> Result<String, Error> {
     let (count, options): (Option<i64>, Kwargs) = from_args(&more)?;
     let count = count.or(options.get("count")?).and_then(|count| usize::try_from(count).ok());
@@ -123,6 +124,7 @@ fn charge_replace(state: &State, text: &str, old: &str, new: &str) -> Result<(),
 }
 
 /// Jinja's `indent`: a width, or the text itself, before every line but the first and the empty ones.
+#[expect(clippy::needless_pass_by_value, reason = "the form in which minijinja calls a filter")]
 fn indent(
     text: &str,
     width: Option<Value>,
@@ -136,13 +138,14 @@ fn indent(
     options.assert_all_used()?;
     let margin = match &width {
         None => "    ".to_owned(),
-        Some(width) => match width.as_str() {
-            Some(margin) => margin.to_owned(),
-            None => {
+        Some(width) => {
+            if let Some(margin) = width.as_str() {
+                margin.to_owned()
+            } else {
                 let width = usize::try_from(width.clone())?;
                 " ".repeat(if width <= MAX_STRING { width } else { return Err(too_long()) })
             }
-        },
+        }
     };
     let mut out = Bounded::default();
     for (place, line) in text.split('\n').enumerate() {
@@ -177,14 +180,12 @@ impl fmt::Write for Bounded {
 
 /// The text of any value, within bounds: a small list may share its parts so often that its text never ends.
 fn bounded_text(value: &Value) -> Result<Value, Error> {
-    match value.kind() {
-        ValueKind::String => Ok(value.clone()),
-        _ => {
-            let mut text = Bounded::default();
-            write!(text, "{value}").map_err(|_| too_long())?;
-            Ok(Value::from(text.0))
-        }
+    if value.kind() == ValueKind::String {
+        return Ok(value.clone());
     }
+    let mut text = Bounded::default();
+    write!(text, "{value}").map_err(|_| too_long())?;
+    Ok(Value::from(text.0))
 }
 
 /// Makes text of lists and the like; leaves all else as it is.
@@ -224,6 +225,7 @@ fn sized(state: &State, value: Value) -> Result<Value, Error> {
 }
 
 /// Jinja's `join`, within bounds.
+#[expect(clippy::needless_pass_by_value, reason = "the form in which minijinja calls a filter")]
 fn join(
     state: &State,
     value: &Value,
@@ -255,6 +257,7 @@ fn join(
 }
 
 /// Python's `%`, as a filter.
+#[expect(clippy::needless_pass_by_value, reason = "the form in which minijinja calls a filter")]
 fn format(format: &str, values: Rest<Value>) -> Result<String, Error> {
     check_widths(format)?;
     let values = values.0.iter().map(bounded).collect::<Result<Vec<_>, _>>()?;

@@ -350,7 +350,7 @@ impl Header {
     }
 
     /// The largest of a number's values over the layers.
-    fn most(&self, name: &str) -> Option<u64> {
+    pub(in crate::engine::local) fn most(&self, name: &str) -> Option<u64> {
         match self.get(&self.key(name))? {
             Value::Int(number) => u64::try_from(*number).ok(),
             Value::Ints(numbers) => numbers.iter().filter_map(|&number| u64::try_from(number).ok()).max(),

@@ -90,7 +90,7 @@ pub(super) struct Tensor {
 
 /// The header of a GGUF file.
 #[derive(Debug, Default)]
-pub(super) struct Header {
+pub(in crate::engine) struct Header {
     values: HashMap<String, Value>,
     tensors: HashMap<String, Tensor>,
     /// The files that hold the model: one, or the parts of a split model in their order.
@@ -104,7 +104,7 @@ impl Header {
     /// # Errors
     /// [`ErrorKind::ModelNotFound`], [`ErrorKind::Io`], [`ErrorKind::Unsupported`] or [`ErrorKind::InvalidModel`], saying
     /// what is wrong.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(in crate::engine) fn read(path: &Path) -> Result<Self> {
         let mut header = Self::read_file(path)?;
         header.add_parts(path)?;
         header.check().map_err(|error| error.context(path.display()))?;
@@ -179,6 +179,19 @@ impl Header {
         }
     }
 
+    /// What is odd, but no reason to refuse the model.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.text("tokenizer.ggml.model") == Some("gpt2") && self.text("tokenizer.ggml.pre").is_none() {
+            warnings.push(
+                "the file does not say how texts are split (tokenizer.ggml.pre is missing): it gets other tokens than in its \
+                 training, and judges worse; convert the model again"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
     /// The files that hold the model.
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.files
@@ -200,11 +213,20 @@ impl Header {
     }
 
     /// A string by its key.
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
+    pub(in crate::engine) fn text(&self, key: &str) -> Option<&str> {
         match self.get(key) {
             Some(Value::Text(text)) => Some(text),
             _ => None,
         }
+    }
+
+    /// Whether the vocabulary has a token of this text that ordinary text never yields.
+    pub(in crate::engine) fn has_special(&self, text: &str) -> bool {
+        let place =
+            self.texts(vocabulary::TOKENS).and_then(|texts| texts.iter().position(|other| other == text.as_bytes()));
+        let kinds = self.ints("tokenizer.ggml.token_type").unwrap_or_default();
+        // Control tokens, and those added by hand.
+        place.is_some_and(|id| matches!(kinds.get(id), Some(3 | 4)))
     }
 
     /// A whole number by its key.

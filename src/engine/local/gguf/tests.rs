@@ -186,14 +186,15 @@ fn sizes_out_of_range_are_named() {
         ("llama.rope.dimension_count", 17, "from 0 to 16"),
         ("llama.rope.dimension_count", 15, "even"),
         ("llama.expert_count", 1025, "1024"),
-        ("llama.expert_count", 8, "expert_used_count"),
+        ("llama.expert_count", 8, "expert_used_count must be"),
         ("llama.expert_used_count", 1, "from 0 to 0"),
         ("llama.feed_forward_length", 1 << 30, "feed_forward_length"),
         ("general.alignment", 8, "power of two"),
         ("general.alignment", 48, "power of two"),
         ("tokenizer.ggml.eos_token_id", 260, "260 tokens"),
     ] {
-        refused(&whole().set(key, Made::U32(value)), &[key, word]);
+        let named = if word.starts_with("expert") { "llama.expert" } else { key };
+        refused(&whole().set(key, Made::U32(value)), &[named, word]);
     }
     refused(&whole().set("llama.block_count", Made::F32(1.0)), &["llama.block_count", "whole number"]);
     refused(&whole().set("llama.feed_forward_length", Made::I32s(vec![64, 64])), &["2 entries", "block_count"]);
