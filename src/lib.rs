@@ -71,6 +71,7 @@ pub use error::{Error, ErrorKind, PartialVerdict, Result};
 pub use judge::{Canceller, Judge, Ticket};
 pub use log::{Level, Log};
 pub use prompt::profile::Profile;
+pub use request::reading::{Keys, Reading};
 pub use request::{JudgeRequest, Response};
 pub use verdict::{Flag, Repair, Scored, Verdict};
 

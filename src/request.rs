@@ -1,14 +1,16 @@
 //! What a caller asks: a principle, a prompt, the responses, and options for this one request.
 
-use std::collections::HashSet;
-use std::fmt;
+mod conversation;
+mod node;
+pub(crate) mod reading;
 
-use serde::de::{self, MapAccess, Visitor};
+use std::collections::HashSet;
+
+use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 
-use crate::config::{Limits, Options, shown};
+use crate::config::{Limits, Options};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One response to be judged.
@@ -22,8 +24,11 @@ pub struct Response {
 
 /// One request: judge `responses` to `prompt` by `principle`.
 ///
-/// As JSON: `{"principle", "prompt", "responses": {name: text}, "mask_responses"?, "options"?}`. The order of the
-/// responses is kept; a name given twice is an error.
+/// As JSON: `{"principle", "prompt", "responses", "reference"?, "mask_responses"?, "options"?}`. `responses` is an object
+/// `{name: text}`, whose order is kept, or a list of texts, which get the names `1`, `2` and so on. The prompt, and each
+/// response, may be a conversation, a list of `{"role", "content"}`; it is written as text: one message as its content,
+/// several messages of a prompt as `role: content` with a blank line between two, of a response what the assistant says. A
+/// reference answer is put behind the prompt. Images, tool calls and other content that is no text are refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JudgeRequest {
     /// The principle to judge by, in plain language.
@@ -51,19 +56,15 @@ impl JudgeRequest {
         Self { principle: principle.into(), prompt: prompt.into(), responses, ..Self::default() }
     }
 
-    /// Reads a request from JSON.
+    /// Reads a request from JSON. A half of a surrogate pair, which is no character, is read as U+FFFD; [`Reading`] counts
+    /// them, and takes further fields and other keys.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] naming the line, the column and what is wrong.
+    /// [`ErrorKind::InvalidRequest`] naming the place and what is wrong.
+    ///
+    /// [`Reading`]: crate::Reading
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let text = std::str::from_utf8(json).map_err(|error| {
-            Error::new(
-                ErrorKind::InvalidRequest,
-                format!("the request is not UTF-8: bad byte at offset {}", error.valid_up_to()),
-            )
-        })?;
-        crate::json::read(text.trim_start_matches('\u{feff}').as_bytes())
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, not_valid(&error)))
+        reading::strict(json)
     }
 
     /// Bytes of the principle, the prompt and the texts of the responses.
@@ -112,17 +113,6 @@ impl JudgeRequest {
     }
 }
 
-/// What is wrong with the JSON of a request.
-fn not_valid(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let hint =
-        if message.starts_with("trailing characters") { "; is this JSON Lines, one request a line?" } else { "" };
-    format!("the request is not valid: {message}{hint}")
-}
-
-/// The keys of a request in JSON.
-const KEYS: &[&str] = &["principle", "prompt", "responses", "mask_responses", "options"];
-
 impl Serialize for JudgeRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -148,92 +138,11 @@ impl Serialize for ByName<'_> {
     }
 }
 
-/// By hand, so that an error names what is wrong in words of the request, not of Rust.
+/// As [`JudgeRequest::from_json`] reads it.
 impl<'de> Deserialize<'de> for JudgeRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Whole;
-
-        impl<'de> Visitor<'de> for Whole {
-            type Value = JudgeRequest;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object {\"principle\", \"prompt\", \"responses\"}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-                let (mut principle, mut prompt, mut responses, mut mask, mut options) = (None, None, None, None, None);
-                while let Some(key) = map.next_key::<String>()? {
-                    let again = match key.as_str() {
-                        "principle" => principle.replace(text("principle", map.next_value()?)?).is_some(),
-                        "prompt" => prompt.replace(text("prompt", map.next_value()?)?).is_some(),
-                        "responses" => responses.replace(map.next_value::<Responses>()?.0).is_some(),
-                        "mask_responses" => mask.replace(switch("mask_responses", &map.next_value()?)?).is_some(),
-                        "options" => options.replace(map.next_value()?).is_some(),
-                        _ => return Err(de::Error::unknown_field(&key, KEYS)),
-                    };
-                    if again {
-                        return Err(de::Error::custom(format_args!("duplicate field `{key}`")));
-                    }
-                }
-                let missing = de::Error::missing_field;
-                Ok(JudgeRequest {
-                    principle: principle.ok_or_else(|| missing("principle"))?,
-                    prompt: prompt.ok_or_else(|| missing("prompt"))?,
-                    responses: responses.ok_or_else(|| missing("responses"))?,
-                    mask_responses: mask.flatten(),
-                    options: options.unwrap_or_default(),
-                })
-            }
-        }
-
-        deserializer.deserialize_map(Whole)
-    }
-}
-
-fn text<E: de::Error>(what: impl fmt::Display, value: Value) -> std::result::Result<String, E> {
-    match value {
-        Value::String(text) => Ok(text),
-        other => Err(E::custom(format_args!("{what} is {}: it must be text", shown(&other)))),
-    }
-}
-
-fn switch<E: de::Error>(what: &str, value: &Value) -> std::result::Result<Option<bool>, E> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Bool(value) => Ok(Some(*value)),
-        other => Err(E::custom(format_args!("{what} is {}: it must be true or false", shown(other)))),
-    }
-}
-
-/// Responses read from `{name: text}` in order. A map type would lose the order, or let the last of two equal names win.
-struct Responses(Vec<Response>);
-
-impl<'de> Deserialize<'de> for Responses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Ordered;
-
-        impl<'de> Visitor<'de> for Ordered {
-            type Value = Responses;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object of response texts by name")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-                let mut responses: Vec<Response> = Vec::new();
-                let mut seen = HashSet::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if !seen.insert(name.clone()) {
-                        return Err(de::Error::custom(format_args!("the response name {name:?} is given twice")));
-                    }
-                    let text = text(format_args!("response {name:?}"), map.next_value()?)?;
-                    responses.push(Response { name, text });
-                }
-                Ok(Responses(responses))
-            }
-        }
-
-        deserializer.deserialize_map(Ordered)
+        let json = serde_json::to_vec(&node::Node::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        Self::from_json(&json).map_err(D::Error::custom)
     }
 }
 
@@ -258,15 +167,15 @@ mod tests {
         let whole = r#"{"principle": "p", "prompt": "q", "responses": {"a": "x"}}"#;
         assert!(JudgeRequest::from_json(whole.as_bytes()).is_ok());
         for (from, to, wanted) in [
-            (r#"{"a": "x"}"#, r#"{"a": null}"#, r#"response "a" is null: it must be text at line 1 column 58"#),
-            (r#"{"a": "x"}"#, r#"{"a": ["x"]}"#, r#"response "a" is ["x"]: it must be text"#),
-            (r#"{"a": "x"}"#, r#"["x"]"#, "expected an object of response texts by name"),
-            (r#""p""#, "7", "principle is 7: it must be text"),
-            (r#""q""#, "null", "prompt is null: it must be text"),
-            (r#", "prompt": "q""#, "", "missing field `prompt`"),
-            (r#""prompt""#, r#""principle""#, "duplicate field `principle`"),
-            (r#""prompt""#, r#""question""#, "unknown field `question`, expected one of `principle`, `prompt`"),
-            (r#""prompt""#, r#""mask_responses": 1, "prompt""#, "mask_responses is 1: it must be true or false"),
+            (r#"{"a": "x"}"#, r#"{"a": null}"#, r#"response "a" is null: it must be text"#),
+            (r#"{"a": "x"}"#, r#"{"a": 7}"#, r#"response "a" is 7: it must be text"#),
+            (r#"{"a": "x"}"#, r#""x""#, "responses are an object {name: text} or a list of texts"),
+            (r#""p""#, "7", "\"principle\" is 7: it must be text"),
+            (r#""q""#, "null", "\"prompt\" is null: it must be text"),
+            (r#", "prompt": "q""#, "", "no \"prompt\""),
+            (r#""prompt""#, r#""principle""#, "the field \"principle\" is given twice"),
+            (r#""prompt""#, r#""question""#, "the request has no \"prompt\""),
+            (r#""prompt""#, r#""mask_responses": 1, "prompt""#, "\"mask_responses\" is 1: it must be true or false"),
             (r#""prompt""#, r#""options": {"seed": -1}, "prompt""#, "seed is -1: must be a whole number"),
         ] {
             let json = whole.replacen(from, to, 1);
@@ -276,7 +185,7 @@ mod tests {
         }
         let lines = format!("{whole}\n{whole}\n");
         let error = JudgeRequest::from_json(lines.as_bytes()).unwrap_err();
-        assert!(error.message().ends_with("line 2 column 1; is this JSON Lines, one request a line?"), "{error}");
+        assert!(error.message().ends_with("(line 2, column 1); is this JSON Lines, one request a line?"), "{error}");
         let error = JudgeRequest::from_json(b"[1]").unwrap_err();
         let wanted = r#"expected an object {"principle", "prompt", "responses"}"#;
         assert!(error.message().contains(wanted), "{error}");

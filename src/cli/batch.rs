@@ -1,41 +1,79 @@
-//! `dicast batch`: requests from a JSON Lines file, one result a line, in order, continued after any kill.
+//! `dicast batch`: a file of requests in, one result each in the same order, continued after any kill.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dicast::checksum::Checksum;
 use dicast::config::Limits;
-use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Verdict};
-use serde_json::{Value, json};
+use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Keys, Options, Reading, Verdict};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
-use super::judge::result_line;
+use super::judge::verdict_value;
 use super::options::JudgeArgs;
-use super::run::lines::{Line, Numbered};
-use super::run::{self, Plan, Work};
-use super::{Failure, Outcome, input, model};
+use super::run::earlier::Retry;
+use super::run::formats::{Format, RESULT_KEYS};
+use super::run::lines::{Line, Numbered, Place};
+use super::run::{self, Files, Plan, Work};
+use super::{Failure, Outcome, dry_run, input, model};
 
-/// Judge a file of requests, one a line.
+/// Judge a file of requests.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Each line of input is a request; each line of output is its result, or {\"error\": {\"kind\", \"message\"}}, in the same
-order. Blank lines at the end are not lines; others are errors.
+Each record of input is a request; each record of output is its result, or {\"error\": {\"kind\", \"message\", \"retryable\"}},
+in the same order. Other fields of a record (id, custom_id, metadata, ...) come back with its result. Blank lines at the end
+are not records; others are errors.
 
-Run the same command again after an interruption: it goes on where it stopped. OUT.jsonl.state beside the output says what
+JSON Lines, JSON arrays, CSV and Parquet are known by the ending of the name, .gz and .zst too; docs/batch.md describes them.
+
+Run the same command again after an interruption: it goes on where it stopped. OUT.state beside the output says what
 the output was made from; delete it when you are done. What judges (model, profile, options) must stay the same, the input
-may grow at its end, and \"limits\" and \"local\" of the configuration may change.")]
+may grow at its end, and deadlines, \"limits\" and \"local\" of the configuration may change. A record that has changed and
+whose result was an error is judged again.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
-    /// Requests as JSON Lines; - is standard input.
+    /// Requests; - is standard input.
     #[arg(value_name = "IN.jsonl")]
     input: PathBuf,
-    /// Results as JSON Lines; - is standard output, which cannot be continued.
-    #[arg(long, short, value_name = "OUT.jsonl")]
-    output: PathBuf,
-    /// Replace an output that is there, instead of continuing it.
+    /// Results; - is standard output, which cannot be continued.
+    #[arg(long, short, value_name = "OUT.jsonl", required_unless_present = "dry_run")]
+    output: Option<PathBuf>,
+    /// Format of the input, where its name does not say it.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Format of the output, where its name does not say it.
+    #[arg(long, value_enum)]
+    output_format: Option<Format>,
+    /// The principle of all records, whatever they say; @FILE reads it from a file.
+    #[arg(long, value_name = "TEXT")]
+    principle: Option<String>,
+    /// The field that holds the prompt.
+    #[arg(long, value_name = "KEY", default_value = "prompt")]
+    prompt_key: String,
+    /// The field that holds all responses, or one field for each, which is then its name (chosen,rejected).
+    #[arg(long, value_name = "KEY[,KEY...]", value_delimiter = ',', default_value = "responses")]
+    responses_key: Vec<String>,
+    /// Refuse records with fields other than those of a request, id, custom_id and metadata.
     #[arg(long)]
+    strict: bool,
+    /// Leave the raw output and the distributions out of the results.
+    #[arg(long)]
+    compact: bool,
+    /// Judge only the first N records.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Judge failed records of an earlier run again: those that may succeed, or all.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "retryable", require_equals = true)]
+    retry_failed: Option<Retry>,
+    /// Replace an output that is there, instead of continuing it. It stays until the new one is complete.
+    #[arg(long, conflicts_with = "retry_failed")]
     overwrite: bool,
+    /// Check the records and count their tokens; judge nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Judgments decoded at once. Default: what the engine decodes at once, `local.max_sequences` of the embedded one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     concurrency: Option<u32>,
-    /// No progress bar and no summary.
+    /// No progress and no summary.
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
@@ -50,66 +88,240 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if let Some(concurrency) = args.concurrency {
         config.local.max_sequences = concurrency.min(MAX_LOCAL_SEQUENCES);
     }
-    let plan = Plan {
+    let limits = config.limits.clone();
+    let principle =
+        args.principle.as_deref().map(|text| input::text_or_file(text, limits.max_request_bytes)).transpose()?;
+    let form = Form {
+        keys: Keys { prompt: args.prompt_key.clone(), responses: args.responses_key.clone() },
+        principle,
+        strict: args.strict,
+        limits,
+    };
+    form.check()?;
+    let files = Files {
         input: &args.input,
-        output: &args.output,
+        input_format: args.format,
+        output: args.output.as_deref().unwrap_or(Path::new("-")),
+        output_format: args.output_format,
+        keys: &form.keys,
+        record_bytes: input::request_bytes(&config.limits),
+    };
+    if args.dry_run {
+        return dry_run::run(&form, &files, args.limit, config);
+    }
+    // Found before the model: a name that is wrong costs no download.
+    drop(if args.input == Path::new("-") { None } else { Some(files.open()?) });
+    config.model = model::locate(&config.model)?;
+    let plan = Plan {
         overwrite: args.overwrite,
+        retry: args.retry_failed,
+        limit: args.limit,
         concurrency: args.concurrency,
         quiet: args.quiet,
-        line_bytes: input::request_bytes(&config.limits),
     };
-    let input = run::open_input(&args.input)?;
-    // Found before it is opened: the output is held against it.
-    config.model = model::locate(&config.model)?;
-    let settings = if run::is_device(&args.output) { Value::Null } else { fingerprint(&config)? };
-    let work = Batch { limits: config.limits.clone(), settings };
-    run::run(&work, &plan, input, config)
+    let work = Batch::new(form.clone(), args.compact, &config)?;
+    run::run(&work, &files, plan, config)
 }
 
-/// Lines that are requests, results that are verdicts.
-pub(super) struct Batch {
-    pub(super) limits: Limits,
-    pub(super) settings: Value,
+/// How a record is read as a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Form {
+    pub(crate) keys: Keys,
+    /// The principle of all records.
+    pub(crate) principle: Option<String>,
+    /// Whether unknown fields are refused.
+    pub(crate) strict: bool,
+    pub(crate) limits: Limits,
+}
+
+/// What comes back with the result of a record.
+pub(crate) struct Kept {
+    place: Place,
+    rest: Vec<(String, Box<RawValue>)>,
+    replaced: usize,
+    options: Options,
+}
+
+/// Fields that are never refused.
+const OWN_FIELDS: [&str; 3] = ["id", "custom_id", "metadata"];
+
+impl Form {
+    fn check(&self) -> Result<(), Failure> {
+        let mut seen = std::collections::HashSet::from([self.keys.prompt.as_str()]);
+        match self.keys.responses.iter().find(|key| !seen.insert(key.as_str())) {
+            None => Ok(()),
+            Some(twice) => Err(Failure::new(
+                ErrorKind::InvalidConfig,
+                format!("--prompt-key and --responses-key name {twice:?} twice"),
+            )),
+        }
+    }
+
+    /// Reads a record.
+    pub(crate) fn read(&self, Numbered { place, line, .. }: Numbered) -> (Kept, dicast::Result<JudgeRequest>) {
+        let mut kept = Kept { place, rest: Vec::new(), replaced: 0, options: Options::default() };
+        let wrong = |message: String| Err(Error::new(ErrorKind::InvalidRequest, message));
+        let request = match line {
+            Line::Whole(json) => {
+                let reading = Reading::new(&json, &self.keys, self.principle.as_deref());
+                (kept.rest, kept.replaced) = (reading.rest, reading.replaced);
+                reading.request.and_then(|request| self.checked(request, &kept))
+            }
+            Line::Blank => wrong("the line is blank".into()),
+            Line::Wrong(what) => wrong(what),
+            Line::TooLong { bytes } => Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("the record has {bytes} bytes, the limit is {}", input::request_bytes(&self.limits)),
+            )),
+        };
+        if let Ok(request) = &request {
+            kept.options = request.options.clone();
+        }
+        (kept, request)
+    }
+
+    fn checked(&self, request: JudgeRequest, kept: &Kept) -> dicast::Result<JudgeRequest> {
+        let unknown = kept.rest.iter().find(|(key, _)| self.strict && !OWN_FIELDS.contains(&key.as_str()));
+        if let Some((key, _)) = unknown {
+            return Err(Error::new(ErrorKind::InvalidRequest, format!("unknown field {key:?} (--strict refuses it)")));
+        }
+        request.check(&self.limits)?;
+        Ok(request)
+    }
+}
+
+/// Records that are requests, results that are verdicts.
+pub(crate) struct Batch {
+    form: Form,
+    compact: bool,
+    settings: Value,
+    /// What made every result.
+    provenance: Map<String, Value>,
+    /// Options of records that have none of their own.
+    options: Options,
+}
+
+impl Batch {
+    /// Work with the model and profile that `config` names; the model lies on this machine.
+    fn new(form: Form, compact: bool, config: &JudgeConfig) -> Result<Self, Failure> {
+        let source = model::find(&config.model)?;
+        let profile = source.profile(config.profile.as_deref())?;
+        let profile_value = json!({ "name": profile.name, "checksum": checksum(&profile.to_json()) });
+        let model = source.fingerprint()?;
+        // Of a folder, one checksum for all of its files.
+        let short = if model.get("checksum").is_some() {
+            model.clone()
+        } else {
+            json!({ "checksum": checksum(&model.to_string()) })
+        };
+        let mut options = serde_json::to_value(&config.options).unwrap_or_default();
+        if let Some(options) = options.as_object_mut() {
+            // How long to wait is no part of what is judged.
+            options.shift_remove("timeout_ms");
+        }
+        let mut settings =
+            json!({ "model": model, "profile": profile_value, "options": options, "verdict": config.verdict });
+        let mut set =
+            |key: &str, value: Value| settings.as_object_mut().map(|settings| settings.insert(key.into(), value));
+        if let Some(principle) = &form.principle {
+            set("principle", principle.as_str().into());
+        }
+        if form.keys != Keys::default() {
+            set("prompt_key", form.keys.prompt.as_str().into());
+            set("responses_key", form.keys.responses.join(",").into());
+        }
+        for (key, is_set) in [("strict", form.strict), ("compact", compact)] {
+            if is_set {
+                set(key, true.into());
+            }
+        }
+        let mut provenance = version();
+        provenance.insert("model".into(), short);
+        provenance.insert("profile".into(), profile_value);
+        let options = config.options.or(&profile.decoding);
+        Ok(Self { form, compact, settings, provenance, options })
+    }
+}
+
+#[cfg(test)]
+impl Default for Batch {
+    fn default() -> Self {
+        let (settings, provenance) = (Value::Null, version());
+        Self { form: Form::default(), compact: false, settings, provenance, options: Options::default() }
+    }
+}
+
+/// Provenance as far as it goes without a model.
+fn version() -> Map<String, Value> {
+    let mut provenance = Map::new();
+    provenance.insert("dicast".into(), env!("CARGO_PKG_VERSION").into());
+    provenance
+}
+
+fn checksum(text: &str) -> String {
+    let mut checksum = Checksum::default();
+    checksum.add(text.as_bytes());
+    checksum.to_string()
 }
 
 impl Work for Batch {
-    /// The number of the line.
-    type Kept = u64;
+    type Kept = Kept;
 
-    fn request(&self, Numbered { number, line, .. }: Numbered) -> (u64, dicast::Result<JudgeRequest>) {
-        let request = match line {
-            Line::Whole(json) => JudgeRequest::from_json(&json).and_then(|request| {
-                request.check(&self.limits)?;
-                Ok(request)
-            }),
-            Line::Blank => Err(Error::new(ErrorKind::InvalidRequest, "the line is blank")),
-            Line::TooLong { bytes } => Err(Error::new(
-                ErrorKind::TooLarge,
-                format!("the line has {bytes} bytes, the limit is {}", input::request_bytes(&self.limits)),
-            )),
-        };
-        (number, request)
+    fn request(&self, record: Numbered) -> (Kept, dicast::Result<JudgeRequest>) {
+        self.form.read(record)
     }
 
-    fn line(&self, number: u64, outcome: dicast::Result<Verdict>) -> Result<String, Failure> {
-        result_line(&outcome.map_err(|error| error.context(format_args!("line {number}"))))
+    fn line(&self, kept: Kept, outcome: dicast::Result<Verdict>) -> Result<String, Failure> {
+        let cannot = |error: serde_json::Error| {
+            Failure::new(ErrorKind::Internal, format!("cannot write a result as JSON: {error}"))
+        };
+        let mut result = match outcome {
+            Ok(verdict) => verdict_value(&verdict)?,
+            Err(error) => error.context(kept.place).to_json(),
+        };
+        if let Some(flags) = result.get_mut("flags").and_then(Value::as_array_mut)
+            && kept.replaced > 0
+        {
+            flags.push("replaced_characters".into());
+        }
+        let mut provenance = self.provenance.clone();
+        provenance.insert("options".into(), serde_json::to_value(kept.options.or(&self.options)).map_err(cannot)?);
+        let Some(fields) = result.as_object_mut() else {
+            return Err(Failure::new(ErrorKind::Internal, "a result is no JSON object"));
+        };
+        if self.compact {
+            fields.shift_remove("raw");
+            fields.shift_remove("distributions");
+            if let Some(partial) = fields.get_mut("error").and_then(|error| error["partial"].as_object_mut()) {
+                partial.shift_remove("raw");
+            }
+        }
+        fields.insert("provenance".into(), provenance.into());
+
+        // The caller's fields come first, as they were written; those named like a part of the result under "input".
+        let (taken, own): (Vec<_>, Vec<_>) = kept.rest.iter().partition(|(key, _)| RESULT_KEYS.contains(&key.as_str()));
+        let written = |fields: &[&(String, Box<RawValue>)]| -> String {
+            let fields: Vec<_> =
+                fields.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str()))).collect();
+            fields.join(",")
+        };
+        let mut line = String::from("{");
+        for part in
+            [written(&own), if taken.is_empty() { String::new() } else { format!("\"input\":{{{}}}", written(&taken)) }]
+        {
+            if !part.is_empty() {
+                line.push_str(&part);
+                line.push(',');
+            }
+        }
+        // A field that is written over several lines would break the line of its result.
+        let mut line = line.replace(['\n', '\r'], " ");
+        line.push_str(&result.to_string()[1..]);
+        line.push('\n');
+        Ok(line)
     }
 
     fn settings(&self) -> Value {
         self.settings.clone()
     }
-}
-
-/// What the results depend on, beside the input. The model goes in by its content, so that it may be moved.
-fn fingerprint(config: &JudgeConfig) -> Result<Value, Failure> {
-    let source = model::find(&config.model)?;
-    let profile = source.profile(config.profile.as_deref())?;
-    let mut checksum = Checksum::default();
-    checksum.add(profile.to_json().as_bytes());
-    Ok(json!({
-        "model": source.fingerprint()?,
-        "profile": { "name": profile.name, "checksum": checksum.to_string() },
-        "options": config.options,
-        "verdict": config.verdict,
-    }))
 }

@@ -1,7 +1,7 @@
 //! Models of the Hugging Face hub: `hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION]`, fetched into the hub's own cache.
 //!
-//! `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_CACHE` mean what they mean to the hub's other clients. A cut download
-//! goes on where it stopped; without a network, what is in the cache serves.
+//! `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE` mean what they mean to the hub's other clients.
+//! A cut download goes on where it stopped; without a network, what is in the cache serves.
 
 mod choose;
 
@@ -20,6 +20,10 @@ use super::{Failure, note};
 
 /// Tries of one file in a row that bring nothing; one that brings something is followed by as many again.
 const TRIES: u32 = 5;
+
+/// The longest that a hub which is busy is waited for, each time and in all.
+const MOST_WAIT: Duration = Duration::from_secs(120);
+const MOST_WAIT_IN_ALL: Duration = Duration::from_secs(300);
 
 /// A model on the hub.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,8 +65,15 @@ impl FromStr for Reference {
 pub(crate) fn fetch(reference: &Reference) -> Result<PathBuf, Failure> {
     let hub = Hub::open(reference)?;
     let files = hub.list()?;
-    let parts = choose::model(&files, reference.selector.as_deref())
-        .map_err(|message| Failure::new(ErrorKind::ModelNotFound, format!("hf:{}: {message}", reference.repo)))?;
+    let parts = choose::model(&files, reference.selector.as_deref()).map_err(|message| {
+        let failure = Failure::new(ErrorKind::ModelNotFound, format!("hf:{}: {message}", reference.repo));
+        let has = |ending: &str| files.iter().any(|file| file.ends_with(ending));
+        if has(".safetensors") && !has(".gguf") {
+            failure.hint(super::model::how_to_convert("FOLDER"))
+        } else {
+            failure
+        }
+    })?;
     let profile = choose::profile(&files, parts[0]);
     let mut paths = Vec::new();
     for file in parts.into_iter().chain(profile) {
@@ -77,9 +88,13 @@ struct Hub<'a> {
     api: Api,
     remote: ApiRepo,
     cache: Cache,
-    has_token: bool,
+    token: Option<String>,
+    /// Whether no request may be made.
+    offline: bool,
     /// Bytes fetched so far.
     received: Rc<Cell<usize>>,
+    /// How long a busy hub was waited for so far.
+    waited: Cell<Duration>,
 }
 
 impl<'a> Hub<'a> {
@@ -87,47 +102,113 @@ impl<'a> Hub<'a> {
         let cache = Cache::new(cache_dir()?);
         // hf-hub itself knows the token's file only.
         let token = variable("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(|| cache.token());
-        let has_token = token.is_some();
-        let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(token);
+        let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(token.clone());
         if let Some(endpoint) = variable("HF_ENDPOINT") {
             builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
         }
         let api = builder.build().map_err(|error| Failure::new(ErrorKind::Network, error.to_string()))?;
         let remote = api.repo(reference.to_repo());
-        Ok(Self { reference, api, remote, cache, has_token, received: Rc::default() })
+        let (received, waited) = (Rc::default(), Cell::default());
+        Ok(Self { reference, api, remote, cache, token, offline: is_offline(), received, waited })
     }
 
     /// The files of the repository: as the hub lists them, or without a network those in the cache.
     fn list(&self) -> Result<Vec<String>, Failure> {
-        match self.remote.info() {
-            Ok(info) => {
-                Ok(info.siblings.into_iter().map(|file| file.rfilename).filter(|name| is_inside(name)).collect())
-            }
-            Err(error) if is_unreachable(&error) => {
-                let cached = self.cached();
-                if cached.is_empty() {
-                    return Err(self.explain(&error, None));
-                }
-                note("note: the hub cannot be reached; what is in the cache is used\n");
-                Ok(cached)
-            }
-            Err(error) => Err(self.explain(&error, None)),
+        if self.offline {
+            let cached = self.cached();
+            return if cached.is_empty() { Err(self.not_cached(None)) } else { Ok(cached) };
         }
+        let mut tries = 0;
+        let error = loop {
+            tries += 1;
+            match self.remote.info() {
+                Ok(info) => {
+                    let names = info.siblings.into_iter().map(|file| file.rfilename);
+                    return Ok(names.filter(|name| is_inside(name)).collect());
+                }
+                Err(error) if tries < TRIES && is_busy(&error) => self.wait(&error, tries, &self.list_url())?,
+                Err(error) => break error,
+            }
+        };
+        let cached = if is_unreachable(&error) { self.cached() } else { Vec::new() };
+        if cached.is_empty() {
+            return Err(self.explain(&error, None));
+        }
+        note("note: the hub cannot be reached; what is in the cache is used\n");
+        Ok(cached)
+    }
+
+    fn list_url(&self) -> String {
+        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        format!("{}/api/{}", endpoint.trim_end_matches('/'), self.reference.to_repo().api_url())
+    }
+
+    /// Waits as long as a hub that is busy asks, or a little longer each time where it does not say; not without bound.
+    fn wait(&self, error: &ApiError, tries: u32, url: &str) -> Result<(), Failure> {
+        let wait = self.retry_after(url).unwrap_or(Duration::from_millis(250 << tries));
+        let waited = self.waited.get() + wait;
+        if wait > MOST_WAIT || waited > MOST_WAIT_IN_ALL {
+            return Err(Failure::new(
+                ErrorKind::Network,
+                format!("hf:{}: the hub is busy and asks to wait for {} s", self.reference.repo, wait.as_secs()),
+            )
+            .hint("run the same command again later; with an HF_TOKEN the hub allows more requests"));
+        }
+        self.waited.set(waited);
+        note(&format!("note: the hub is busy ({error}); waiting for {:.1} s\n", wait.as_secs_f64()));
+        std::thread::sleep(wait);
+        Ok(())
+    }
+
+    /// How long the hub asks to wait: the error of a request does not say it, so it is asked once more.
+    fn retry_after(&self, url: &str) -> Option<Duration> {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(30)))
+            .build();
+        let mut request = ureq::Agent::new_with_config(config).get(url).header("Range", "bytes=0-0");
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = request.call().ok()?;
+        if !matches!(response.status().as_u16(), 429 | 503) {
+            // It has recovered.
+            return Some(Duration::ZERO);
+        }
+        let seconds: u64 = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// The failure of what is not in the cache while no request may be made.
+    fn not_cached(&self, file: Option<&str>) -> Failure {
+        let Reference { repo, revision, .. } = self.reference;
+        let what = file.map_or_else(|| format!("hf:{repo}@{revision}"), |file| format!("hf:{repo}@{revision}:{file}"));
+        Failure::new(ErrorKind::ModelNotFound, format!("{what} is not in the cache, and HF_HUB_OFFLINE is set"))
+            .hint("unset HF_HUB_OFFLINE to fetch it")
     }
 
     /// The files of this revision that are in the cache.
     fn cached(&self) -> Vec<String> {
         let folder = self.cache.path().join(self.reference.to_repo().folder_name());
-        let Ok(commit) = std::fs::read_to_string(folder.join("refs").join(&self.reference.revision)) else {
-            return Vec::new();
-        };
         let mut files = Vec::new();
-        walk(&folder.join("snapshots").join(commit.trim()), "", &mut files);
+        walk(&folder.join("snapshots").join(self.commit()), "", &mut files);
         files
+    }
+
+    /// The commit that the revision is in the cache; a revision may be a commit itself.
+    fn commit(&self) -> String {
+        let folder = self.cache.path().join(self.reference.to_repo().folder_name());
+        let commit = std::fs::read_to_string(folder.join("refs").join(&self.reference.revision));
+        commit.map_or_else(|_| self.reference.revision.clone(), |commit| commit.trim().to_owned())
     }
 
     /// One file, from the cache or the hub.
     fn file(&self, name: &str) -> Result<PathBuf, Failure> {
+        if self.offline {
+            let repo = self.cache.repo(self.reference.to_repo());
+            let path = repo.pointer_path(&self.commit()).join(name);
+            return if path.is_file() { Ok(path) } else { Err(self.not_cached(Some(name))) };
+        }
         let mut tries = 0;
         loop {
             let before = self.received.get();
@@ -135,6 +216,7 @@ impl<'a> Hub<'a> {
             tries = if self.received.get() > before { 1 } else { tries + 1 };
             match outcome {
                 Ok(path) => return Ok(path),
+                Err(error) if tries < TRIES && is_busy(&error) => self.wait(&error, tries, &self.remote.url(name))?,
                 Err(error) if tries < TRIES && is_passing(&error) => {
                     note(&format!("note: fetching {name} was cut ({error}); going on\n"));
                     std::thread::sleep(Duration::from_millis(250 << tries));
@@ -191,7 +273,7 @@ impl<'a> Hub<'a> {
                     ErrorKind::ModelNotFound,
                     format!("{what}: the hub refuses access (status {code}), or there is no such repository"),
                 );
-                failure.hint(if self.has_token {
+                failure.hint(if self.token.is_some() {
                     "the token in use may lack access: ask for it on the model's page, or set another HF_TOKEN"
                 } else {
                     "check the name; for a private or gated model set HF_TOKEN"
@@ -272,6 +354,17 @@ fn status(error: &ApiError) -> Option<u16> {
 /// Whether the hub gave no answer at all.
 fn is_unreachable(error: &ApiError) -> bool {
     matches!(error, ApiError::RequestError(_)) && status(error).is_none()
+}
+
+/// Whether no request may be made, as the hub's own clients read the variable.
+fn is_offline() -> bool {
+    variable("HF_HUB_OFFLINE")
+        .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str()))
+}
+
+/// Whether the hub asks to come back later.
+fn is_busy(error: &ApiError) -> bool {
+    matches!(status(error), Some(429 | 503))
 }
 
 /// Whether trying again may help.

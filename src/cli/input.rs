@@ -43,6 +43,15 @@ pub(crate) fn read_text(path: &Path, limit: usize) -> Result<String, Failure> {
     })
 }
 
+/// The value of an option: the text itself, or that of a file where it is `@FILE`. A leading `@@` stands for a plain `@`.
+pub(crate) fn text_or_file(text: &str, limit: usize) -> Result<String, Failure> {
+    match text.strip_prefix('@') {
+        Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
+        Some(file) => read_text(Path::new(file), limit),
+        None => Ok(text.to_owned()),
+    }
+}
+
 fn read_all(from: impl Read, limit: usize, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     // One byte more than the limit tells a file that ends there from one that goes on.

@@ -1,11 +1,13 @@
 //! `dicast judge`: one request or several, a table for people or a line of JSON for machines.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dicast::config::Limits;
 use dicast::{ErrorKind, JudgeRequest, Verdict};
+use serde_json::Value;
 
+use super::aliases::named_reasoning;
 use super::options::JudgeArgs;
 use super::table::{self, Surface};
 use super::{Failure, Outcome, input, model, print};
@@ -87,12 +89,22 @@ fn judge(args: &Args) -> Outcome {
 /// A result as one line of JSON.
 pub(crate) fn result_line(result: &dicast::Result<Verdict>) -> Result<String, Failure> {
     let mut line = match result {
-        Ok(verdict) => serde_json::to_string(verdict)
-            .map_err(|error| Failure::new(ErrorKind::Internal, format!("cannot write a verdict as JSON: {error}")))?,
+        Ok(verdict) => verdict_value(verdict)?.to_string(),
         Err(error) => error.to_json().to_string(),
     };
     line.push('\n');
     Ok(line)
+}
+
+/// A verdict as JSON, the reasoning also with the names in the place of the aliases.
+pub(crate) fn verdict_value(verdict: &Verdict) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(verdict)
+        .map_err(|error| Failure::new(ErrorKind::Internal, format!("cannot write a verdict as JSON: {error}")))?;
+    if let (Some(fields), Some(named)) = (value.as_object_mut(), named_reasoning(verdict)) {
+        let at = fields.keys().position(|key| key == "reasoning").map_or(fields.len(), |at| at + 1);
+        fields.shift_insert(at, "named_reasoning".into(), named.into());
+    }
+    Ok(value)
 }
 
 impl Args {
@@ -107,9 +119,13 @@ impl Args {
                         format!("--response {response}: write NAME=TEXT or NAME=@FILE"),
                     )
                 })?;
-                responses.push((name.to_owned(), value(text, limit)?));
+                responses.push((name.to_owned(), input::text_or_file(text, limit)?));
             }
-            return Ok(vec![JudgeRequest::new(value(principle, limit)?, value(prompt, limit)?, responses)]);
+            return Ok(vec![JudgeRequest::new(
+                input::text_or_file(principle, limit)?,
+                input::text_or_file(prompt, limit)?,
+                responses,
+            )]);
         }
         let limit = input::request_bytes(limits);
         self.requests
@@ -119,14 +135,5 @@ impl Args {
                 JudgeRequest::from_json(&json).map_err(|error| error.context(path.display()).into())
             })
             .collect()
-    }
-}
-
-/// The value of an option: the text itself, or that of a file.
-fn value(text: &str, limit: usize) -> Result<String, Failure> {
-    match text.strip_prefix('@') {
-        Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
-        Some(file) => input::read_text(Path::new(file), limit),
-        None => Ok(text.to_owned()),
     }
 }

@@ -3,8 +3,11 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 all judged, 1 a judgment failed or
 //! was interrupted, 2 usage or set-up (see `ErrorKind::exit_code`).
 
+mod aliases;
 mod batch;
 mod doctor;
+mod dry_run;
+mod export;
 mod hub;
 mod input;
 mod judge;
@@ -12,6 +15,7 @@ mod model;
 mod options;
 mod parse;
 mod profile;
+mod report;
 mod run;
 mod shell;
 mod table;
@@ -39,6 +43,8 @@ struct Cli {
 enum Verb {
     Judge(judge::Args),
     Batch(batch::Args),
+    Report(report::Args),
+    Export(export::Args),
     Parse(parse::Args),
     Profile(profile::Args),
     Doctor(doctor::Args),
@@ -88,6 +94,8 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match cli.verb {
         Verb::Judge(args) => judge::run(&args),
         Verb::Batch(args) => batch::run(&args),
+        Verb::Report(args) => report::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Parse(args) => parse::run(&args),
         Verb::Profile(args) => profile::run(&args),
         Verb::Doctor(args) => doctor::run(&args),

@@ -68,3 +68,11 @@ pub(crate) fn open(mut config: JudgeConfig) -> Result<Judge, Failure> {
         Ok(judge?)
     })
 }
+
+/// The commands that make a GGUF file of a folder of weights.
+pub(super) fn how_to_convert(folder: &str) -> String {
+    format!(
+        "llama.cpp converts it and makes it smaller:\n  python3 convert_hf_to_gguf.py {folder} --outfile model-bf16.gguf\n  \
+         llama-quantize model-bf16.gguf model.gguf Q8_0"
+    )
+}

@@ -1,14 +1,19 @@
 //! `dicast parse`: read a verdict out of text that is there already.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dicast::config::{Incomplete, VerdictPolicy};
 use dicast::prompt::mask::{AliasMap, check_names};
 use dicast::verdict::parse_to_json;
-use dicast::{ErrorKind, Profile};
-use serde::de::{Deserializer, MapAccess, Visitor};
+use dicast::{Error, ErrorKind, Keys, Profile};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::run::formats::{self, Format, Records as _};
+use super::run::lines::Line;
 use super::{FAILED, Failure, Outcome, input, print, table};
 
 /// Most bytes of text that a verdict is looked for in.
@@ -18,13 +23,20 @@ const TEXT_BYTES: usize = 64 << 20;
 #[derive(clap::Args)]
 #[command(after_help = "\
 The text comes on standard input. With --json the result is {\"scores\", \"ranking\", \"reasoning\", \"repairs\",
-\"flags\"}, or {\"error\": {\"kind\", \"message\", \"partial\"}} and exit code 1, where the text holds no complete verdict.")]
+\"flags\"}, or {\"error\": {\"kind\", \"message\", \"partial\"}} and exit code 1, where the text holds no complete verdict.
+
+With --jsonl each line of standard input is {\"raw\": text, \"aliases\": {...} or \"names\": [...]}; a line without names takes those of
+--aliases or --names. Each line of output is its result, with the other fields of the line.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
+    /// Read JSON Lines, many texts at once.
+    #[arg(long)]
+    jsonl: bool,
     /// The names as the judge saw them and as they are, in the order shown: a JSON file {"model-1": "real name", …}.
-    #[arg(long, value_name = "FILE.json", required_unless_present = "names", conflicts_with = "names")]
+    #[arg(long, value_name = "FILE.json", required_unless_present_any = ["names", "jsonl"], conflicts_with = "names")]
     aliases: Option<PathBuf>,
     /// The names where none were hidden: a JSON list.
     #[arg(long, value_name = "JSON")]
@@ -44,10 +56,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let names = args.alias_map()?;
     let profile = args.profile.as_deref().map_or_else(|| Ok(Profile::builtin()), Profile::load)?;
     let incomplete = if args.derive_ranking { Incomplete::DeriveRanking } else { Incomplete::Error };
     let policy = VerdictPolicy { incomplete, clamp: args.clamp, rescale: args.rescale };
+    if args.jsonl {
+        return lines(args, &profile, &policy);
+    }
+    let names = args.alias_map()?;
     let bytes = input::read_stdin(TEXT_BYTES)?;
     // As with an engine's output: a character that was cut is no reason not to read the rest.
     let text = String::from_utf8_lossy(&bytes);
@@ -61,48 +76,124 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads a verdict out of each line.
+fn lines(args: &Args, profile: &Profile, policy: &VerdictPolicy) -> Outcome {
+    let given = if args.aliases.is_some() || args.names.is_some() { Some(args.alias_map()?) } else { None };
+    let mut records = formats::open(Path::new("-"), Some(Format::Jsonl), &Keys::default(), TEXT_BYTES)?;
+    let mut all_complete = true;
+    while let Some(record) = records.next_record()? {
+        let place = record.place;
+        let (rest, parsed) = line(record.line, given.as_ref(), profile, policy);
+        let (result, complete) =
+            parsed.unwrap_or_else(|what| (Error::new(ErrorKind::InvalidRequest, what).context(place).to_json(), false));
+        all_complete &= complete;
+        let mut text = String::from("{");
+        for (key, value) in &rest {
+            let _ = write!(text, "{}:{},", Value::from(key.as_str()), value.get());
+        }
+        let text = text.replace(['\n', '\r'], " ");
+        print(&format!("{text}{}\n", &result.to_string()[1..]))?;
+    }
+    Ok(if all_complete { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// The fields of a line that are not read here, as they were written.
+type Rest = Vec<(String, Box<RawValue>)>;
+
+/// Reads a verdict out of one line: its other fields, and its result and whether that is a verdict.
+fn line(
+    line: Line,
+    given: Option<&AliasMap>,
+    profile: &Profile,
+    policy: &VerdictPolicy,
+) -> (Rest, Result<(Value, bool), String>) {
+    let json = match line {
+        Line::Whole(json) => json,
+        Line::TooLong { bytes } => {
+            return (Rest::new(), Err(format!("it has {bytes} bytes, the limit is {TEXT_BYTES}")));
+        }
+        _ => return (Rest::new(), Err("the line is blank".into())),
+    };
+    let fields: Entries<Box<RawValue>> = match serde_json::from_slice(&json) {
+        Ok(fields) => fields,
+        Err(error) => return (Rest::new(), Err(format!("it is no object {{\"raw\", \"aliases\"}}: {error}"))),
+    };
+    let is_read = |key: &str| matches!(key, "raw" | "aliases" | "names");
+    let (read, rest): (Rest, Rest) = fields.0.into_iter().partition(|(key, _)| is_read(key));
+    let field = |key: &str| read.iter().find(|(name, _)| name == key).map(|(_, value)| value.get());
+    let parsed = || {
+        let text: String = serde_json::from_str(field("raw").ok_or("it has no \"raw\", the text to read")?)
+            .map_err(|_| "\"raw\" must be text")?;
+        let own = match (field("aliases"), field("names")) {
+            (Some(aliases), _) => {
+                let pairs: Entries<String> =
+                    serde_json::from_str(aliases).map_err(|_| "\"aliases\" must be an object of names by alias")?;
+                Some(pairs.0)
+            }
+            (None, Some(names)) => {
+                let names: Vec<String> =
+                    serde_json::from_str(names).map_err(|_| "\"names\" must be a list of texts")?;
+                Some(names.into_iter().map(|name| (name.clone(), name)).collect())
+            }
+            (None, None) => None,
+        };
+        let own = own.map(alias_map).transpose()?;
+        let names = own.as_ref().or(given).ok_or("it has neither \"aliases\" nor \"names\"")?;
+        Ok(parse_to_json(&text, names, profile, policy))
+    };
+    let parsed = parsed();
+    (rest, parsed)
+}
+
+/// Names as the judge saw them and as they are.
+fn alias_map(pairs: Vec<(String, String)>) -> Result<AliasMap, String> {
+    let (shown, names): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    for list in [&shown, &names] {
+        check_names(list).map_err(|error| error.message().to_owned())?;
+    }
+    let order = (0..names.len()).collect();
+    Ok(AliasMap::new(names, shown, order))
+}
+
 impl Args {
     fn alias_map(&self) -> Result<AliasMap, Failure> {
         let invalid = |what: String| Failure::new(ErrorKind::InvalidConfig, what);
         let pairs: Vec<(String, String)> = if let Some(path) = &self.aliases {
             let json = input::read_file(path, input::SMALL_FILE_BYTES)?;
-            pairs(&json).map_err(|error| invalid(format!("{}: {error}", path.display())))?
+            let pairs = serde_json::from_slice::<Entries<String>>(&json);
+            pairs.map_err(|error| invalid(format!("{}: {error}", path.display())))?.0
         } else {
             let names: Vec<String> = serde_json::from_str(self.names.as_deref().unwrap_or_default())
                 .map_err(|error| invalid(format!("--names is not a JSON list of strings: {error}")))?;
             names.into_iter().map(|name| (name.clone(), name)).collect()
         };
-        let (shown, names): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        for list in [&shown, &names] {
-            check_names(list).map_err(|error| invalid(error.message().to_owned()))?;
-        }
-        let order = (0..names.len()).collect();
-        Ok(AliasMap::new(names, shown, order))
+        alias_map(pairs).map_err(invalid)
     }
 }
 
-/// Reads `{shown: real}` in order, with a shown name that is given twice left to the caller to see.
-fn pairs(json: &[u8]) -> serde_json::Result<Vec<(String, String)>> {
-    struct Pairs;
+/// The entries of an object in order, also those whose key is given twice.
+struct Entries<T>(Vec<(String, T)>);
 
-    impl<'de> Visitor<'de> for Pairs {
-        type Value = Vec<(String, String)>;
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<T>(std::marker::PhantomData<T>);
 
-        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            formatter.write_str("an object of real names by shown name")
-        }
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Vec<(String, T)>;
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut pairs = Vec::new();
-            while let Some(pair) = map.next_entry()? {
-                pairs.push(pair);
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object of real names by shown name")
             }
-            Ok(pairs)
-        }
-    }
 
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let pairs = reader.deserialize_map(Pairs)?;
-    reader.end()?;
-    Ok(pairs)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs)
+            }
+        }
+
+        deserializer.deserialize_map(Pairs(std::marker::PhantomData)).map(Self)
+    }
 }

@@ -34,19 +34,92 @@ pub(crate) fn man(_: &ManArgs) -> Outcome {
     let mut command = Cli::command();
     command.build();
     render(&command, &mut page).map_err(|error| Failure::io("cannot write the man page", &error))?;
-    print(&String::from_utf8_lossy(&page))?;
+    // Older readers take bytes for characters: others than ASCII are written as escapes.
+    let page = String::from_utf8_lossy(&page);
+    let ascii: String =
+        page.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) }).collect();
+    print(&ascii)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Defines the apostrophe; the generator writes it before each section.
+const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+
+/// What no option says.
+const SECTIONS: &str = r#".SH EXAMPLES
+.TP
+Judge one request, and show a table:
+.B dicast judge \-\-model judge.gguf request.json
+.TP
+The same as one line of JSON, with a model of the hub:
+.B dicast judge \-\-json \-\-model hf:OWNER/REPO:Q8_0 request.json
+.TP
+Without a file:
+.B dicast judge \-\-model judge.gguf \-\-principle "Be kind." \-\-prompt "Hi" \-\-response a="Hello!" \-\-response b=@b.txt
+.TP
+A file of requests; run again, it goes on where it stopped:
+.B dicast batch requests.jsonl \-o results.jsonl \-\-model judge.gguf
+.TP
+A table of pairs, one principle for all, results as a table:
+.B dicast batch pairs.csv \-o results.csv \-\-principle @principle.txt \-\-responses\-key chosen,rejected
+.TP
+Judge those again that failed for a passing reason, then look at the results:
+.B dicast batch requests.jsonl \-o results.jsonl \-\-retry\-failed && dicast report results.jsonl
+.SH ENVIRONMENT
+.TP
+.B DICAST_MODEL
+The model, where neither an option nor the configuration names one.
+.TP
+.B HF_HOME, HF_HUB_CACHE
+Where models from the Hugging Face hub are kept. Default: ~/.cache/huggingface.
+.TP
+.B HF_TOKEN
+Token for private and gated models.
+.TP
+.B HF_ENDPOINT
+Another hub.
+.TP
+.B HF_HUB_OFFLINE
+1 means that no request is made: only models in the cache are used.
+.TP
+.B NO_COLOR
+Set to anything: no colours.
+.SH FILES
+.TP
+.I MODEL.profile.json, dicast\-profile.json
+The judge profile beside the model.
+.TP
+.I OUT.state
+Beside the output of a batch: what it was made from. Delete it when you are done.
+.TP
+.I OUT.new
+Results that are to replace those in OUT when they are complete.
+.TP
+.I OUT.results.jsonl
+Results of a batch whose output is of another format.
+"#;
+
 fn render(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     let man = clap_mangen::Man::new(command.clone());
-    man.render_title(page)?;
-    man.render_name_section(page)?;
-    man.render_synopsis_section(page)?;
-    man.render_description_section(page)?;
-    man.render_extra_section(page)?;
+    let mut section = Vec::new();
+    man.render_title(&mut section)?;
+    man.render_name_section(&mut section)?;
+    man.render_synopsis_section(&mut section)?;
+    man.render_description_section(&mut section)?;
+    man.render_extra_section(&mut section)?;
+    page.extend_from_slice(PREAMBLE.as_bytes());
+    page.extend_from_slice(plain(&section).replace(".SH EXTRA\n", ".SH EXIT STATUS\n").as_bytes());
     render_verbs(command, "DICAST", page)?;
-    man.render_version_section(page)
+    page.extend_from_slice(SECTIONS.as_bytes());
+    let mut version = Vec::new();
+    man.render_version_section(&mut version)?;
+    page.extend_from_slice(plain(&version).as_bytes());
+    Ok(())
+}
+
+/// A section without its preamble.
+fn plain(section: &[u8]) -> String {
+    String::from_utf8_lossy(section).replace(PREAMBLE, "")
 }
 
 /// The verbs of a command, those of a verb behind it. Its own renderer would refer to a page for each.
@@ -55,14 +128,22 @@ fn render_verbs(command: &clap::Command, above: &str, page: &mut Vec<u8>) -> std
         let title = format!("{above} {}", verb.get_name().to_uppercase());
         page.extend_from_slice(format!(".SH \"{title}\"\n").as_bytes());
         let man = clap_mangen::Man::new(verb.clone());
-        man.render_description_section(page)?;
-        if verb.has_subcommands() {
-            render_verbs(verb, &title, page)?;
-            continue;
+        let mut parts = Vec::new();
+        man.render_description_section(&mut parts)?;
+        if !verb.has_subcommands() {
+            man.render_synopsis_section(&mut parts)?;
+            man.render_options_section(&mut parts)?;
+            man.render_extra_section(&mut parts)?;
         }
-        man.render_synopsis_section(page)?;
-        man.render_options_section(page)?;
-        man.render_extra_section(page)?;
+        // Under the title of the verb these are subsections; its description needs no title of its own.
+        let parts = plain(&parts)
+            .replace(".SH DESCRIPTION\n", "")
+            .replace(".SH SYNOPSIS\n", ".SS Synopsis\n")
+            .replace(".SH OPTIONS\n", ".SS Options\n")
+            .replace(".SH EXTRA\n", ".SS Notes\n")
+            .replace(".SH \"", ".SS \"");
+        page.extend_from_slice(parts.as_bytes());
+        render_verbs(verb, &title, page)?;
     }
     Ok(())
 }

@@ -55,7 +55,8 @@ pub(crate) fn verdict(request: &JudgeRequest, verdict: &Verdict, scale: Scale, s
 pub(crate) fn parsed(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<String> {
     let mut lines = rows(verdict, scale, surface);
     lines.push(String::new());
-    lines.extend(reasoning(&verdict.reasoning, surface));
+    let named = super::aliases::named_reasoning(verdict);
+    lines.extend(reasoning(named.as_deref().unwrap_or(&verdict.reasoning), surface));
     let flags = verdict.flags.iter().map(|flag| ("note", flag_text(flag)));
     let repairs = verdict.repairs.iter().map(|repair| ("mended", repair_text(repair)));
     for (label, text) in repairs.chain(flags) {
@@ -216,6 +217,11 @@ pub(crate) fn printable(text: &str, keep_lines: bool) -> String {
 /// Cut to a width, with a sign that it was.
 fn clip(text: &str, width: usize) -> String {
     truncate_str(text, width, "…").into_owned()
+}
+
+/// Cut or filled up to exactly a width.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    pad(&clip(text, width), width)
 }
 
 /// Filled up to a width.

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::support::{Folder, Ran, dicast};
+use super::support::{Folder, Ran, dicast, no_weights};
 
 /// What the server holds and how it behaves.
 #[derive(Default)]
@@ -19,6 +19,10 @@ struct Repository {
     cuts: Vec<usize>,
     /// Answers a request for a range with the whole file, as some proxies do.
     ignores_ranges: bool,
+    /// For each coming request, the status and `Retry-After` with which it is refused.
+    busy: Vec<(u16, &'static str)>,
+    /// Requests of any kind.
+    requests: usize,
     /// Every download: file and first byte.
     downloads: Vec<(String, usize)>,
 }
@@ -93,6 +97,12 @@ fn answer(mut stream: TcpStream, repository: &Mutex<Repository>, place: &str) ->
         let start = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
         stream.write_all(start.as_bytes()).and_then(|()| stream.write_all(body)).ok()
     };
+    held.requests += 1;
+    if !held.busy.is_empty() {
+        let (status, after) = held.busy.remove(0);
+        let after = if after.is_empty() { String::new() } else { format!("Retry-After: {after}\r\n") };
+        return respond(&format!("{status} Busy"), &after, b"", 0);
+    }
     let asked = held.token.as_ref().map(|token| format!("Bearer {token}"));
     if asked.is_some() && !path.starts_with("/bytes/") && headers.get("authorization") != asked.as_ref() {
         return respond("401 Unauthorized", "", b"", 0);
@@ -144,7 +154,9 @@ fn tag(content: &[u8]) -> String {
 
 /// Bytes that differ from place to place.
 fn weights(length: usize) -> Vec<u8> {
-    (0..length).map(|index| u8::try_from((index * index / 7) % 251).unwrap()).collect()
+    let mut weights = no_weights(&[]);
+    weights.extend((weights.len()..length).map(|index| u8::try_from((index * index / 7) % 251).unwrap()));
+    weights
 }
 
 fn profile() -> Vec<u8> {
@@ -226,7 +238,7 @@ fn a_download_that_brings_nothing_fails_and_says_what_to_do() {
 
 #[test]
 fn access_is_asked_for_with_a_token() {
-    let hub = Hub::start(&[("judge.gguf", b"x"), ("dicast-profile.json", &profile())]);
+    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("dicast-profile.json", &profile())]);
     hub.repository().token = Some("secret".into());
     hub.fetch("hf:owner/judge").fails(2, &["refuses access (status 401)", "HF_TOKEN"]);
     let with_token =
@@ -253,7 +265,7 @@ fn what_is_not_there_is_named() {
 #[test]
 fn all_parts_of_a_split_model_come() {
     let hub = Hub::start(&[
-        ("judge-00001-of-00002.gguf", b"one"),
+        ("judge-00001-of-00002.gguf", &no_weights(b"one")),
         ("judge-00002-of-00002.gguf", b"two"),
         ("dicast-profile.json", &profile()),
     ]);
@@ -263,7 +275,7 @@ fn all_parts_of_a_split_model_come() {
 
 #[test]
 fn without_a_network_the_cache_serves() {
-    let hub = Hub::start(&[("judge.gguf", b"x"), ("judge.profile.json", &profile())]);
+    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("judge.profile.json", &profile())]);
     hub.fetch("hf:owner/judge").succeeds();
     // A port that nothing listens on.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -273,4 +285,44 @@ fn without_a_network_the_cache_serves() {
     let ran = offline("hf:owner/judge").succeeds();
     assert!(ran.stdout.contains("fetched") && ran.stderr.contains("cannot be reached"), "{ran:?}");
     offline("hf:owner/unknown").fails(1, &["owner/unknown", "cannot fetch"]);
+}
+
+#[test]
+fn offline_means_no_request_at_all() {
+    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("judge.profile.json", &profile())]);
+    let offline = |model: &str| -> Ran { hub.command(model).env("HF_HUB_OFFLINE", "1").output().unwrap().into() };
+    offline("hf:owner/judge").fails(2, &["owner/judge@main is not in the cache", "HF_HUB_OFFLINE"]);
+    assert_eq!(hub.repository().requests, 0);
+    hub.fetch("hf:owner/judge").succeeds();
+    let before = hub.repository().requests;
+    let ran = offline("hf:owner/judge").succeeds();
+    assert!(ran.stdout.contains("fetched") && ran.stderr.is_empty(), "{ran:?}");
+    offline("hf:owner/judge@c0ffee").succeeds();
+    offline("hf:owner/judge:Q4_0").fails(2, &["no model is named Q4_0"]);
+    assert_eq!(hub.repository().requests, before);
+}
+
+#[test]
+fn a_busy_hub_is_waited_for_as_long_as_it_asks() {
+    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("judge.profile.json", &profile())]);
+    // The list: refused twice, with the wait in the second answer.
+    hub.repository().busy = vec![(429, "1"), (429, "1")];
+    let started = std::time::Instant::now();
+    let ran = hub.fetch("hf:owner/judge").succeeds();
+    assert!(ran.stderr.contains("the hub is busy"), "{ran:?}");
+    assert!(started.elapsed() >= std::time::Duration::from_secs(1));
+
+    hub.repository().busy = vec![(503, ""), (503, "100000")];
+    hub.fetch("hf:owner/judge").fails(1, &["asks to wait for 100000 s", "HF_TOKEN"]);
+}
+
+#[test]
+fn models_of_other_kinds_are_named_with_what_to_do() {
+    let hub = Hub::start(&[("model.safetensors", b"x"), ("config.json", b"{}")]);
+    hub.fetch("hf:owner/judge").fails(2, &["no .gguf model", "convert_hf_to_gguf.py", "llama-quantize"]);
+    hub.fetch("owner/judge").fails(2, &["no such file", "did you mean hf:owner/judge?"]);
+    let folder = Folder::new();
+    folder.file("model.safetensors", b"x");
+    let folder = folder.path("");
+    hub.fetch(folder.to_str().unwrap()).fails(2, &["is a folder", "convert_hf_to_gguf.py", "llama-quantize"]);
 }

@@ -1,11 +1,14 @@
 //! The `dicast` command as a user meets it: the real binary, its exit codes, what it prints and where.
 #![cfg(feature = "cli")]
 
+mod after;
 mod hub;
 mod support;
 mod usage;
 
 #[cfg(feature = "local")]
 mod batch;
+#[cfg(feature = "local")]
+mod batch_forms;
 #[cfg(feature = "local")]
 mod judging;

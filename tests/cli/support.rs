@@ -36,11 +36,26 @@ impl Drop for Folder {
     }
 }
 
+/// What begins like a GGUF model and has no weights, with `tail` behind it: enough for what only looks at a model.
+pub(crate) fn no_weights(tail: &[u8]) -> Vec<u8> {
+    // Version 3, no tensors, no keys, and room for the alignment of the tensors.
+    [b"GGUF".as_slice(), &3_u32.to_le_bytes(), &[0; 24], tail].concat()
+}
+
 /// The command, with an environment that the tests' own environment cannot change.
 pub(crate) fn dicast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dicast"));
     command.args(args).stdin(Stdio::null());
-    for variable in ["DICAST_MODEL", "HF_ENDPOINT", "HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "NO_COLOR", "http_proxy"] {
+    for variable in [
+        "DICAST_MODEL",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+        "NO_COLOR",
+        "http_proxy",
+    ] {
         command.env_remove(variable);
     }
     command

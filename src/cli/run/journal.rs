@@ -1,11 +1,15 @@
-//! The output of a batch and its journal: what makes the same command go on after any kill, nothing lost or doubled.
+//! The output of a run and its journal: what makes the same command go on after any kill, nothing lost or doubled.
 //!
 //! Beside `out.jsonl` stands `out.jsonl.state`. Its first line says what made the output (model, profile, options); each
-//! further line is the checksum of one line of input, written before the result of that line is. So after a kill the
-//! journal is as long as the output or longer, and every result there can be held against the line that it belongs to:
-//! an output of other input or other settings is refused, not continued. The journal stays when the batch is complete,
+//! further line is the checksum of one record of input, written before the result of that record is. So after a kill the
+//! journal is as long as the output or longer, and every result there can be held against the record that it belongs to:
+//! an output of other input or other settings is refused, not continued. The journal stays when the run is complete,
 //! so that the same command once more finds that nothing is left to do.
+//!
+//! Where results are replaced, the new ones are written to `out.jsonl.new`, with a journal of their own, and take the
+//! place of the old ones when the last one is there.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,31 +18,13 @@ use dicast::ErrorKind;
 use serde_json::{Value, json};
 
 use super::super::Failure;
+use super::earlier::{Head, Retry};
+use super::sink::{Sink, Stop};
 
 /// Version of the journal's format.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// Bytes of a checksum and its line end.
 const ENTRY: usize = 17;
-/// How a failed line begins: as this command writes it.
-const FAILED_LINE: &[u8] = b"{\"error\":";
-
-/// What is written, in order.
-pub(super) trait Sink {
-    /// Appends the result of a line of input.
-    fn append(&mut self, checksum: u64, result: &str) -> Result<(), Failure>;
-}
-
-/// Results into standard output: no journal, no way to go on.
-pub(super) struct Stream<W>(pub(super) W);
-
-impl<W: io::Write> Sink for Stream<W> {
-    fn append(&mut self, _: u64, result: &str) -> Result<(), Failure> {
-        self.0
-            .write_all(result.as_bytes())
-            .and_then(|()| self.0.flush())
-            .map_err(|error| Failure::io("cannot write to standard output", &error))
-    }
-}
 
 /// Results into a file with a journal beside it.
 pub(super) struct Journal {
@@ -47,34 +33,70 @@ pub(super) struct Journal {
     state: File,
     /// Bytes of the output up to the last whole line.
     end: u64,
-    /// Checksums of the lines of input that are done already.
+    /// Checksums of the records that are done already.
     checksums: Vec<u64>,
-    /// How many of these failed.
-    failed: u64,
+    /// Which of these failed, counted from 0.
+    failed: HashSet<usize>,
+    /// The place that a replacement takes when it is complete.
+    replaces: Option<PathBuf>,
+}
+
+/// A path with a further ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 impl Journal {
     /// Opens the output at `path`, new or to be continued, for results made with `settings`.
-    pub(super) fn open(path: &Path, settings: &Value, overwrite: bool) -> Result<Self, Failure> {
-        let mut state_path = path.as_os_str().to_owned();
-        state_path.push(".state");
-        let state_path = PathBuf::from(state_path);
-        let cannot_open = |path: &Path| {
-            let place = path.display().to_string();
-            move |error: io::Error| Failure::io(format_args!("cannot write {place}"), &error)
-        };
-        let open = |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-
+    pub(super) fn open(path: &Path, settings: &Value) -> Result<Self, Failure> {
+        finish_replacement(path)?;
         let had_output = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-        let had_state = state_path.exists();
-        if had_output && !had_state && !overwrite {
+        if had_output && !beside(path, ".state").exists() {
             return Err(Failure::new(
                 ErrorKind::InvalidConfig,
                 format!("{} exists, and nothing says what it was made from", path.display()),
             )
             .hint("name another output, or give --overwrite to replace it"));
         }
-        let state = open(&state_path).map_err(cannot_open(&state_path))?;
+        let mut journal = Self::lock(path)?;
+        journal.resume(settings).map_err(|error| match error {
+            Resume::Io(error) => Failure::io(format_args!("cannot read {}", path.display()), &error),
+            Resume::Other(failure) => failure,
+        })?;
+        Ok(journal)
+    }
+
+    /// Opens what is to replace the output at `path`: new, or left unfinished by an earlier run with the same settings.
+    pub(super) fn replacing(path: &Path, settings: &Value, is_new: bool) -> Result<Self, Failure> {
+        finish_replacement(path)?;
+        let new = beside(path, ".new");
+        // Before its journal: a journal alone says that the results have taken their place.
+        let created = OpenOptions::new().write(true).create(true).truncate(false).open(&new);
+        created.map_err(|error| cannot_write(&new, &error))?;
+        let mut journal = Self::lock(&new)?;
+        if is_new || journal.resume(settings).is_err() {
+            let restart = |journal: &mut Self| {
+                journal.output.set_len(0)?;
+                journal.output.seek(SeekFrom::Start(0))?;
+                (journal.end, journal.checksums, journal.failed) = (0, Vec::new(), HashSet::new());
+                journal.begin(settings)
+            };
+            restart(&mut journal).map_err(|error| match error {
+                Resume::Io(error) => cannot_write(&new, &error),
+                Resume::Other(failure) => failure,
+            })?;
+        }
+        journal.replaces = Some(path.to_owned());
+        Ok(journal)
+    }
+
+    /// Opens both files as they are, for this process alone.
+    pub(super) fn lock(path: &Path) -> Result<Self, Failure> {
+        let state_path = beside(path, ".state");
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let state = open(&state_path).map_err(|error| cannot_write(path, &error))?;
         match state.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -83,30 +105,58 @@ impl Journal {
                     format!("{} is being written by another process", path.display()),
                 ));
             }
-            Err(TryLockError::Error(error)) => return Err(cannot_open(&state_path)(error)),
+            Err(TryLockError::Error(error)) => return Err(cannot_write(&state_path, &error)),
         }
-        let output = open(path).map_err(cannot_open(path))?;
-        let cannot_read = |error: io::Error| Failure::io(format_args!("cannot read {}", path.display()), &error);
-        if overwrite {
-            output.set_len(0).map_err(cannot_read)?;
-            state.set_len(0).map_err(cannot_read)?;
-        }
-        let mut journal = Self { path: path.into(), output, state, end: 0, checksums: Vec::new(), failed: 0 };
-        journal.resume(settings).map_err(|error| match error {
-            Resume::Io(error) => cannot_read(error),
-            Resume::Other(failure) => failure,
-        })?;
-        Ok(journal)
+        let output = open(path).map_err(|error| cannot_write(path, &error))?;
+        let (checksums, failed) = (Vec::new(), HashSet::new());
+        Ok(Self { path: path.into(), output, state, end: 0, checksums, failed, replaces: None })
     }
 
-    /// Checksums of the lines of input whose results are there.
+    /// Checksums of the records whose results are there.
     pub(super) fn done(&self) -> &[u64] {
         &self.checksums
     }
 
     /// How many of the results that are there are errors.
     pub(super) fn failed(&self) -> u64 {
-        self.failed
+        self.failed.len() as u64
+    }
+
+    /// Whether the result of record `index`, counted from 0, is an error.
+    pub(super) fn has_failed(&self, index: usize) -> bool {
+        self.failed.contains(&index)
+    }
+
+    /// Whether any of the results that are there is to be made again.
+    pub(super) fn has_retried(&self, retry: Retry) -> Result<bool, Failure> {
+        if self.failed.is_empty() || retry == Retry::All {
+            return Ok(!self.failed.is_empty());
+        }
+        let cannot_read = |error: io::Error| Failure::io(format_args!("cannot read {}", self.path.display()), &error);
+        let mut reader = BufReader::new(File::open(&self.path).map_err(cannot_read)?);
+        let mut line = Vec::new();
+        for _ in 0..self.checksums.len() {
+            line.clear();
+            reader.read_until(b'\n', &mut line).map_err(cannot_read)?;
+            if serde_json::from_slice::<Head>(&line).is_ok_and(|head| head.is_retried(Some(retry))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether its results are to replace others.
+    pub(super) fn replaces(&self) -> bool {
+        self.replaces.is_some()
+    }
+
+    /// Lets complete results take the place of those that they replace.
+    pub(super) fn commit(self) -> Result<(), Failure> {
+        let Some(target) = &self.replaces else { return Ok(()) };
+        let cannot_replace = |error: io::Error| cannot_write(target, &error);
+        self.output.sync_all().map_err(cannot_replace)?;
+        std::fs::rename(&self.path, target).map_err(cannot_replace)?;
+        std::fs::rename(beside(&self.path, ".state"), beside(target, ".state")).map_err(cannot_replace)
     }
 
     /// Reads what is there, cuts both files to the last line that is whole in both, and stands at their ends.
@@ -173,12 +223,13 @@ impl Journal {
             line.clear();
             reader.read_until(b'\n', &mut line)?;
             // A torn line is the last one. A machine that lost power may leave one that is no JSON.
-            if line.last() != Some(&b'\n') || serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_err() {
-                break;
+            let head = serde_json::from_slice::<Head>(&line).ok().filter(|_| line.last() == Some(&b'\n'));
+            let Some(head) = head else { break };
+            if head.error.is_some() {
+                self.failed.insert(lines);
             }
             lines += 1;
             self.end += line.len() as u64;
-            self.failed += u64::from(line.starts_with(FAILED_LINE));
         }
         self.checksums.truncate(lines);
         Ok(())
@@ -186,18 +237,36 @@ impl Journal {
 }
 
 impl Sink for Journal {
-    fn append(&mut self, checksum: u64, result: &str) -> Result<(), Failure> {
+    fn append(&mut self, checksum: u64, result: &str) -> Result<(), Stop> {
         let entry = format!("{checksum:016x}\n");
         let written = self.state.write_all(entry.as_bytes()).and_then(|()| self.output.write_all(result.as_bytes()));
         if let Err(error) = written {
             // The torn line goes, so that the file holds whole results only; a later run would cut it too.
             let _ = self.output.set_len(self.end);
             return Err(Failure::io(format_args!("cannot write {}", self.path.display()), &error)
-                .hint("what is done is kept: run the same command again to continue"));
+                .hint("what is done is kept: run the same command again to continue")
+                .into());
         }
         self.end += result.len() as u64;
         Ok(())
     }
+}
+
+/// Completes a replacement that was killed between its last two steps.
+fn finish_replacement(path: &Path) -> Result<(), Failure> {
+    let (new, new_state) = (beside(path, ".new"), beside(path, ".new.state"));
+    if new_state.exists() && !new.exists() {
+        std::fs::rename(&new_state, beside(path, ".state")).map_err(|error| cannot_write(path, &error))?;
+    }
+    Ok(())
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let (io::ErrorKind::NotFound, Some(folder)) = (error.kind(), folder) {
+        return Failure::new(ErrorKind::InvalidConfig, format!("the folder {} does not exist", folder.display()));
+    }
+    Failure::io(format_args!("cannot write {}", path.display()), error)
 }
 
 /// Why an output cannot be continued.

@@ -1,10 +1,11 @@
 //! The lines of a JSON Lines file: any bytes, of any length, in bounded memory.
 
+use std::fmt;
 use std::io::{self, BufRead};
 
 use dicast::checksum::Checksum;
 
-/// One line of input.
+/// One record of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     /// Its bytes, without the line end.
@@ -16,15 +17,40 @@ pub(crate) enum Line {
         /// How many there were.
         bytes: u64,
     },
+    /// A row of a table that is wrong by itself, with what is wrong.
+    Wrong(String),
 }
 
-/// One line with what tells it from another.
+/// Where a record stands in the user's file, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A line of text, from 1 up.
+    Line(u64),
+    /// A row of a table without lines, from 1 up.
+    #[cfg(feature = "parquet")]
+    Row(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            #[cfg(feature = "parquet")]
+            Self::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
+/// One record with what tells it from another.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Numbered {
     /// From 1 up.
     pub(crate) number: u64,
+    /// Where it stands in the file.
+    pub(crate) place: Place,
     /// Checksum of all of its bytes, skipped ones too.
     pub(crate) checksum: u64,
+    /// What it holds.
     pub(crate) line: Line,
 }
 
@@ -58,7 +84,7 @@ impl<R: BufRead> Lines<R> {
         } else {
             self.next.take().expect("there is more")
         };
-        Ok(Some(Numbered { number: self.number, checksum, line }))
+        Ok(Some(Numbered { number: self.number, place: Place::Line(self.number), checksum, line }))
     }
 
     /// Whether there is a further line.

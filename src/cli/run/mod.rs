@@ -1,36 +1,44 @@
-//! What verbs share that judge line after line: reading, a bounded number of judgments at once, results in order, and
-//! going on after any kill. A verb says what a line means by [`Work`].
+//! What verbs share that judge record after record: reading, a bounded number of judgments at once, results in order, and
+//! going on after any kill. A verb says what a record means by [`Work`].
 
-pub(crate) mod journal;
+pub(crate) mod earlier;
+pub(crate) mod formats;
+mod journal;
 pub(crate) mod lines;
 mod pump;
 mod report;
+mod sink;
+mod tally;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
 
 use dicast::engine::EngineKind;
-use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
+use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Keys, Verdict};
 use serde_json::Value;
 
-use self::journal::{Journal, Sink, Stream};
-use self::lines::{Lines, Numbered};
-use self::pump::{Counts, Ended, Event, Judging, Pump};
+use self::earlier::{Earlier, Retry};
+use self::formats::{Compression, Encoder, First, Format, Records};
+use self::journal::Journal;
+use self::lines::Numbered;
+use self::pump::{Ended, Event, Judging, Pump};
 use self::report::Report;
+use self::sink::{Sink, Stop, Stream};
+use self::tally::Tally;
 use super::{FAILED, Failure, Outcome, model};
 
-/// What a verb makes of the lines of its input.
+/// What a verb makes of the records of its input.
 pub(crate) trait Work {
-    /// What is kept of a line until its outcome is there.
+    /// What is kept of a record until its outcome is there.
     type Kept;
 
-    /// Reads a line: what is kept of it, and the request that it makes.
-    fn request(&self, line: Numbered) -> (Self::Kept, dicast::Result<JudgeRequest>);
+    /// Reads a record: what is kept of it, and the request that it makes.
+    fn request(&self, record: Numbered) -> (Self::Kept, dicast::Result<JudgeRequest>);
 
-    /// The result of a line, as one line of the output with its line end.
+    /// The result of a record, as one line of JSON with its line end.
     ///
     /// # Errors
     /// Only what ends the whole run; the failure of a judgment is a result.
@@ -40,57 +48,177 @@ pub(crate) trait Work {
     fn settings(&self) -> Value;
 }
 
-/// Where lines come from, where results go, and what the user sees meanwhile.
-pub(crate) struct Plan<'a> {
+/// Where records come from and where results go.
+pub(crate) struct Files<'a> {
     /// Input; `-` is standard input.
     pub(crate) input: &'a Path,
+    /// Its format, where the name does not say it.
+    pub(crate) input_format: Option<Format>,
     /// Output; `-` is standard output.
     pub(crate) output: &'a Path,
+    /// Its format, where the name does not say it.
+    pub(crate) output_format: Option<Format>,
+    /// Where in a record the parts of a request are.
+    pub(crate) keys: &'a Keys,
+    /// Most bytes of one record.
+    pub(crate) record_bytes: usize,
+}
+
+/// Which records are judged, and how many at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
     /// Whether an output that is there is replaced.
     pub(crate) overwrite: bool,
+    /// Which failed results of an earlier run are made again.
+    pub(crate) retry: Option<Retry>,
+    /// Only so many records from the start.
+    pub(crate) limit: Option<u64>,
     /// Most judgments at once, where fewer are wanted than the engine decodes.
     pub(crate) concurrency: Option<u32>,
     /// Whether nothing is shown.
     pub(crate) quiet: bool,
-    /// Most bytes of one line.
-    pub(crate) line_bytes: usize,
 }
 
-/// Where the lines come from.
-type Input = Box<dyn BufRead + Send>;
-
-/// Opens the input, which is found wrong before anything is loaded.
-pub(crate) fn open_input(path: &Path) -> Result<Input, Failure> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
+impl Files<'_> {
+    /// Opens the input.
+    pub(crate) fn open(&self) -> Result<Box<dyn Records>, Failure> {
+        formats::open(self.input, self.input_format, self.keys, self.record_bytes)
     }
-    let file = File::open(path).map_err(|error| Failure::io(format_args!("cannot read {}", path.display()), &error))?;
-    Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
+
+    /// Whether results cannot be read back: a pipe or a device, or standard output.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.output == Path::new("-")
+            || std::fs::metadata(self.output).is_ok_and(|file| !file.is_file() && !file.is_dir())
+    }
+
+    pub(crate) fn input_name(&self) -> String {
+        if self.input == Path::new("-") { "standard input".into() } else { self.input.display().to_string() }
+    }
+
+    fn output_name(&self) -> String {
+        if self.output == Path::new("-") { "standard output".into() } else { self.output.display().to_string() }
+    }
+
+    fn encoding(&self) -> (Format, Compression) {
+        let (format, compression) = Format::of(self.output);
+        (self.output_format.unwrap_or(format), compression)
+    }
+
+    /// Where results are collected as JSON Lines: the output itself, or a file beside one of another format.
+    fn working(&self) -> PathBuf {
+        if self.encoding() == (Format::Jsonl, Compression::None) {
+            return self.output.to_owned();
+        }
+        let mut name = self.output.as_os_str().to_owned();
+        name.push(".results.jsonl");
+        name.into()
+    }
+
+    /// The failure of an output that belongs to other input.
+    fn other_input(&self, what: impl std::fmt::Display) -> Failure {
+        Failure::new(ErrorKind::InvalidConfig, format!("{} was made from other input: {what}", self.output.display()))
+            .hint("name another output, or give --overwrite to replace it")
+    }
+
+    /// Writes the output in its own format from the collected results.
+    fn export(&self, working: &Path) -> Result<(), Failure> {
+        let cannot_write =
+            |error: std::io::Error| Failure::io(format_args!("cannot write {}", self.output.display()), &error);
+        let mut new = self.output.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let (format, compression) = self.encoding();
+        let file = File::create(&new).map_err(cannot_write)?;
+        let mut encoder = Encoder::new(std::io::BufWriter::new(file), self.output, format, compression)?;
+        let results = File::open(working)
+            .map_err(|error| Failure::io(format_args!("cannot read {}", working.display()), &error))?;
+        let mut results = BufReader::new(results);
+        let mut line = String::new();
+        while results.read_line(&mut line).map_err(cannot_write)? > 0 {
+            encoder.push(&line).map_err(cannot_write)?;
+            line.clear();
+        }
+        encoder.finish().map_err(cannot_write)?;
+        std::fs::rename(&new, self.output).map_err(cannot_write)
+    }
 }
 
-/// Does the work: judges each line of `input` that has no result yet.
-pub(crate) fn run(work: &impl Work, plan: &Plan<'_>, input: Input, config: JudgeConfig) -> Outcome {
-    let mut lines = Lines::new(input, plan.line_bytes);
-    if plan.output == Path::new("-") {
-        return drive(work, plan, config, lines, Done::default(), &mut Stream(std::io::stdout()));
-    }
-    if is_device(plan.output) {
-        let device = File::options().write(true).open(plan.output);
+/// Does the work: judges each record that has no result yet.
+pub(crate) fn run(work: &impl Work, files: &Files<'_>, plan: Plan, config: JudgeConfig) -> Outcome {
+    let records = Peeked::new(files.open()?);
+    if files.is_stream() {
+        if files.output == Path::new("-") {
+            return run_stream(work, files, plan, config, records, std::io::stdout());
+        }
+        let device = File::options().write(true).open(files.output);
         let device =
-            device.map_err(|error| Failure::io(format_args!("cannot write {}", plan.output.display()), &error))?;
-        return drive(work, plan, config, lines, Done::default(), &mut Stream(device));
+            device.map_err(|error| Failure::io(format_args!("cannot write {}", files.output.display()), &error))?;
+        return run_stream(work, files, plan, config, records, device);
     }
-    if same_file(plan.input, plan.output) {
+    if same_file(files.input, files.output) {
         return Err(Failure::new(ErrorKind::InvalidConfig, "input and output are the same file"));
     }
-    let mut journal = Journal::open(plan.output, &work.settings(), plan.overwrite)?;
-    let done = Done { lines: skip(&mut lines, journal.done(), plan.output)?, failed: journal.failed() };
-    drive(work, plan, config, lines, done, &mut journal)
+    if let (Format::Parquet, compression) = files.encoding() {
+        // Found wrong before anything is judged, not when all is.
+        Encoder::new(std::io::sink(), files.output, Format::Parquet, compression)?;
+    }
+    let working = files.working();
+    if working != files.output && files.output.exists() && !plan.overwrite && !working.exists() {
+        return Err(Failure::new(
+            ErrorKind::InvalidConfig,
+            format!("{} exists, and nothing says what it was made from", files.output.display()),
+        )
+        .hint("name another output, or give --overwrite to replace it"));
+    }
+    let mut session = Session::open(work, files, plan, records, &working)?;
+    let ended = session.judge(work, files, plan, config)?;
+    let is_complete = matches!(ended.1, Ended::Complete);
+    let changed = session.journal.replaces() || ended.0.written > 0;
+    if is_complete {
+        session.journal.commit()?;
+        if working != files.output && (changed || !files.output.exists()) {
+            files.export(&working)?;
+        }
+    }
+    let (tally, ended) = ended;
+    conclude(ended, session.done, &tally)
 }
 
-/// Whether results cannot be read back from there: a pipe or a device, or standard output.
-pub(crate) fn is_device(output: &Path) -> bool {
-    output == Path::new("-") || std::fs::metadata(output).is_ok_and(|file| !file.is_file())
+/// Judges into a stream, which keeps nothing for a second run.
+fn run_stream(
+    work: &impl Work,
+    files: &Files<'_>,
+    plan: Plan,
+    config: JudgeConfig,
+    mut records: Peeked,
+    out: impl Write + Send,
+) -> Outcome {
+    let (format, compression) = files.encoding();
+    let mut stream = Stream::new(Encoder::new(out, files.output, format, compression)?, files.output_name());
+    records.limit(plan.limit);
+    let (tally, ended) =
+        judge(work, files, plan, config, records, Done::default(), &mut Earlier::default(), &mut stream)?;
+    if !matches!(ended, Ended::ReaderGone) {
+        match stream.finish() {
+            Err(Stop::Failed(failure)) if !matches!(ended, Ended::Broken(_)) => return Err(failure),
+            _ => {}
+        }
+    }
+    conclude(ended, Done::default(), &tally)
+}
+
+/// How a run ends for the caller.
+fn conclude(ended: Ended, done: Done, tally: &Tally) -> Outcome {
+    match ended {
+        Ended::ReaderGone => Ok(ExitCode::SUCCESS),
+        Ended::Complete => {
+            let failed = done.failed + tally.kept_failed + tally.failed();
+            Ok(if failed > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+        }
+        Ended::Interrupted => Err(Failure::new(ErrorKind::Cancelled, "interrupted")
+            .hint(format!("{} results are kept: run the same command again to continue", done.lines + tally.written))),
+        Ended::Broken(failure) => Err(failure),
+    }
 }
 
 /// What an earlier run left.
@@ -100,37 +228,136 @@ struct Done {
     failed: u64,
 }
 
-/// Judges what is left of `lines`.
-fn drive(
-    work: &impl Work,
-    plan: &Plan<'_>,
-    config: JudgeConfig,
-    mut lines: Lines<Input>,
+/// A run into a file.
+struct Session {
+    journal: Journal,
+    records: Option<Peeked>,
+    earlier: Earlier,
     done: Done,
+    /// Keeps other processes off the results that are being replaced.
+    _replaced: Option<Journal>,
+}
+
+impl Session {
+    /// Finds out what is done already, and what is to be done again.
+    fn open(
+        work: &impl Work,
+        files: &Files<'_>,
+        plan: Plan,
+        mut records: Peeked,
+        working: &Path,
+    ) -> Result<Self, Failure> {
+        let settings = work.settings();
+        if plan.overwrite {
+            let replaced = Journal::lock(working)?;
+            return Self::replace(files, plan, records, working, &settings, replaced, Earlier::default());
+        }
+        let journal = Journal::open(working, &settings)?;
+        let mut redo = match plan.retry {
+            Some(retry) => journal.has_retried(retry)?,
+            None => false,
+        };
+        if !redo {
+            match skip(&mut records, &journal, files)? {
+                Skipped::All => {
+                    let done = Done { lines: journal.done().len() as u64, failed: journal.failed() };
+                    records.limit(plan.limit.map(|limit| limit.saturating_sub(done.lines)));
+                    return Ok(Self {
+                        journal,
+                        records: Some(records),
+                        earlier: Earlier::default(),
+                        done,
+                        _replaced: None,
+                    });
+                }
+                Skipped::UpToChanged => {
+                    if files.input == Path::new("-") {
+                        return Err(Failure::new(
+                            ErrorKind::InvalidConfig,
+                            format!("a record has changed whose result in {} is an error", files.output.display()),
+                        )
+                        .hint("give --retry-failed to judge it again"));
+                    }
+                    records = Peeked::new(files.open()?);
+                    redo = true;
+                }
+            }
+        }
+        debug_assert!(redo, "results are replaced only where some are made again");
+        let earlier = Earlier::open(working, journal.done().to_vec(), plan.retry)?;
+        Self::replace(files, plan, records, working, &settings, journal, earlier)
+    }
+
+    /// A run whose results take the place of those that are there.
+    fn replace(
+        files: &Files<'_>,
+        plan: Plan,
+        mut records: Peeked,
+        working: &Path,
+        settings: &Value,
+        replaced: Journal,
+        mut earlier: Earlier,
+    ) -> Result<Self, Failure> {
+        let mut journal = Journal::replacing(working, settings, false)?;
+        if !matches!(skip(&mut records, &journal, files), Ok(Skipped::All)) {
+            // Left by a run over other input.
+            if files.input == Path::new("-") {
+                return Err(files.other_input("standard input has changed since the run that was interrupted"));
+            }
+            records = Peeked::new(files.open()?);
+            drop(journal);
+            journal = Journal::replacing(working, settings, true)?;
+        }
+        let done = Done { lines: journal.done().len() as u64, failed: journal.failed() };
+        earlier.skip(journal.done().len())?;
+        let least = earlier.left();
+        records.limit(plan.limit.map(|limit| limit.saturating_sub(done.lines).max(least)));
+        Ok(Self { journal, records: Some(records), earlier, done, _replaced: Some(replaced) })
+    }
+
+    fn judge(
+        &mut self,
+        work: &impl Work,
+        files: &Files<'_>,
+        plan: Plan,
+        config: JudgeConfig,
+    ) -> Result<(Tally, Ended), Failure> {
+        let records = self.records.take().expect("a session judges once");
+        judge(work, files, plan, config, records, self.done, &mut self.earlier, &mut self.journal)
+    }
+}
+
+/// Judges what is left of `records`.
+#[expect(clippy::too_many_arguments, reason = "the parts of a run, put together in this one place")]
+fn judge(
+    work: &impl Work,
+    files: &Files<'_>,
+    plan: Plan,
+    config: JudgeConfig,
+    mut records: Peeked,
+    done: Done,
+    earlier: &mut Earlier,
     sink: &mut impl Sink,
-) -> Outcome {
-    let has_more = lines.has_more().map_err(|error| Failure::io("cannot read the input", &error))?;
-    if !has_more {
-        Report::new(plan, done).finish(Counts::default());
-        return Ok(exit_code(done.failed));
+) -> Result<(Tally, Ended), Failure> {
+    if !records.has_more()? && earlier.left() == 0 {
+        Report::new(files, plan, done).finish(&Tally::default());
+        return Ok((Tally::default(), Ended::Complete));
     }
     let judge = model::open(config)?;
     let in_flight = in_flight(&judge, plan.concurrency)?;
     let (events, incoming) = mpsc::channel();
     on_interrupt(&events)?;
-    let report = Report::new(plan, done);
-    let (counts, ended) = pump(work, &judge, sink, in_flight, lines, (events, incoming), done.lines + 1, |counts| {
-        report.update(counts);
-    });
+    let mut report = Report::new(files, plan, done);
+    let (tally, ended) =
+        pump(work, &judge, sink, files, earlier, in_flight, records, (events, incoming), done.lines + 1, |tally| {
+            report.update(tally);
+        });
     // Cancels what still runs and waits for the engine's thread: a process that exits under it may crash.
     drop(judge);
-    report.finish(counts);
-    match ended {
-        Ended::Complete => Ok(exit_code(done.failed + counts.failed)),
-        Ended::Interrupted => Err(Failure::new(ErrorKind::Cancelled, "interrupted")
-            .hint(format!("{} results are kept: run the same command again to continue", done.lines + counts.written))),
-        Ended::Broken(failure) => Err(failure),
+    if !matches!(ended, Ended::ReaderGone) {
+        report.finish(&tally);
     }
+    Ok((tally, ended))
 }
 
 /// How many judgments are submitted at once: what the engine decodes at once, and a few whose prompts wait ready for
@@ -153,22 +380,20 @@ fn in_flight(judge: &Judge, wanted: Option<u32>) -> Result<usize, Failure> {
 
 /// Wires reader, judge and sink together, and runs them.
 #[expect(clippy::too_many_arguments, reason = "the parts of a run, put together in this one place")]
-fn pump<R: BufRead + Send + 'static>(
+fn pump(
     work: &impl Work,
     judge: &impl Judging,
     sink: &mut impl Sink,
+    files: &Files<'_>,
+    earlier: &mut Earlier,
     in_flight: usize,
-    lines: Lines<R>,
+    records: impl Records + 'static,
     (events, incoming): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     first: u64,
-    progress: impl FnMut(Counts),
-) -> (Counts, Ended) {
-    let permits = pump::read_ahead(lines, events.clone());
-    Pump { work, judge, sink, in_flight, permits, events, incoming }.run(first, progress)
-}
-
-fn exit_code(failed: u64) -> ExitCode {
-    if failed > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
+    progress: impl FnMut(&Tally),
+) -> (Tally, Ended) {
+    let permits = pump::read_ahead(records, events.clone());
+    Pump { work, judge, sink, files, earlier, in_flight, permits, events, incoming }.run(first, progress)
 }
 
 /// The first interruption ends the run in good order, a second one the process.
@@ -191,20 +416,71 @@ fn same_file(input: &Path, output: &Path) -> bool {
     }
 }
 
-/// Passes over the lines that are done, and makes sure that they are the lines that were done.
-fn skip(lines: &mut Lines<Input>, done: &[u64], output: &Path) -> Result<u64, Failure> {
-    for (index, &checksum) in done.iter().enumerate() {
-        let line = lines.next_line().map_err(|error| Failure::io("cannot read the input", &error))?;
-        if line.as_ref().map(|line| line.checksum) != Some(checksum) {
-            let what = if line.is_some() { "has changed since" } else { "is not there any more" };
-            return Err(Failure::new(
-                ErrorKind::InvalidConfig,
-                format!("{} was made from other input: line {} {what}", output.display(), index + 1),
-            )
-            .hint("name another output, or give --overwrite to replace it"));
+/// Records of which the next one can be looked for without taking it.
+struct Peeked {
+    records: Box<dyn Records>,
+    next: Option<Numbered>,
+}
+
+impl Peeked {
+    fn new(records: Box<dyn Records>) -> Self {
+        Self { records, next: None }
+    }
+
+    fn has_more(&mut self) -> Result<bool, Failure> {
+        if self.next.is_none() {
+            self.next = self.records.next_record()?;
+        }
+        Ok(self.next.is_some())
+    }
+
+    /// Ends after `limit` further records.
+    fn limit(&mut self, limit: Option<u64>) {
+        if let Some(left) = limit {
+            let rest = std::mem::replace(self, Self::new(Box::new(NoRecords)));
+            *self = Self::new(Box::new(First { records: rest, left }));
         }
     }
-    Ok(done.len() as u64)
+}
+
+impl Records for Peeked {
+    fn next_record(&mut self) -> Result<Option<Numbered>, Failure> {
+        match self.next.take() {
+            Some(record) => Ok(Some(record)),
+            None => self.records.next_record(),
+        }
+    }
+}
+
+struct NoRecords;
+
+impl Records for NoRecords {
+    fn next_record(&mut self) -> Result<Option<Numbered>, Failure> {
+        Ok(None)
+    }
+}
+
+/// How far the records that are done are still those that were done.
+enum Skipped {
+    All,
+    /// One has changed whose result is an error.
+    UpToChanged,
+}
+
+/// Passes over the records that are done, and makes sure that they are the records that were done.
+fn skip(records: &mut impl Records, journal: &Journal, files: &Files<'_>) -> Result<Skipped, Failure> {
+    for (index, &checksum) in journal.done().iter().enumerate() {
+        let Some(record) = records.next_record()? else {
+            return Err(files.other_input(format_args!("record {} is not there any more", index + 1)));
+        };
+        if record.checksum != checksum {
+            if journal.has_failed(index) {
+                return Ok(Skipped::UpToChanged);
+            }
+            return Err(files.other_input(format_args!("{} has changed since", record.place)));
+        }
+    }
+    Ok(Skipped::All)
 }
 
 #[cfg(test)]

@@ -1,22 +1,26 @@
 //! Keeps a bounded number of judgments running and writes their results in the order of the input.
 //!
-//! Three parties and one channel: a reader thread takes lines when it is allowed to, the judge's threads hand over
+//! Three parties and one channel: a reader thread takes records when it is allowed to, the judge's threads hand over
 //! outcomes, and this thread submits and writes. Nothing polls, and nothing grows: what is read but not written yet is at
-//! most [`WINDOW`] lines for each running judgment.
+//! most [`WINDOW`] records for each running judgment.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use dicast::{Error, ErrorKind, Judge, JudgeRequest, Verdict};
 
 use super::super::Failure;
-use super::Work;
-use super::journal::Sink;
-use super::lines::{Lines, Numbered};
+use super::earlier::{Earlier, Kept};
+use super::formats::Records;
+use super::lines::{Numbered, Place};
+use super::sink::{Sink, Stop};
+use super::tally::Tally;
+use super::{Files, Work};
 
-/// Lines read ahead for each judgment that may run: results wait there for a slow one before them.
+/// Records read ahead for each judgment that may run: results wait there for a slow one before them.
 const WINDOW: usize = 16;
+/// So many records at the start of an input that are all no requests show that it is not what was meant.
+const MALFORMED: u64 = 20;
 
 /// What takes requests; a seam, so that the order of things can be tested without a model.
 pub(super) trait Judging {
@@ -32,26 +36,17 @@ impl Judging for Judge {
 
 /// What happens during a run.
 pub(super) enum Event {
-    /// The next line of input, or its end, or why it cannot be read.
-    Line(io::Result<Option<Numbered>>),
-    /// The judgment of line `number` is over.
+    /// The next record, or the end, or why the input cannot be read.
+    Record(Result<Option<Numbered>, Failure>),
+    /// The judgment of record `number` is over.
     Done {
-        /// Line of the input.
+        /// Number of the record.
         number: u64,
         /// Its outcome.
         outcome: Box<dicast::Result<Verdict>>,
     },
     /// The user wants to stop.
     Interrupted,
-}
-
-/// Counts of one run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Results written by this run.
-    pub(super) written: u64,
-    /// How many of these are errors.
-    pub(super) failed: u64,
 }
 
 /// Why a run ended.
@@ -61,19 +56,21 @@ pub(super) enum Ended {
     Complete,
     /// By the user.
     Interrupted,
-    /// By an error that is not a line's own.
+    /// The reader of the output went away: it has seen what it wanted.
+    ReaderGone,
+    /// By an error that is not a record's own.
     Broken(Failure),
 }
 
-/// Starts the thread that reads lines: one for each permit, until the permits' sender is dropped.
-pub(super) fn read_ahead<R: BufRead + Send + 'static>(mut lines: Lines<R>, events: Sender<Event>) -> Sender<()> {
+/// Starts the thread that reads records: one for each permit, until the permits' sender is dropped.
+pub(super) fn read_ahead(mut records: impl Records + 'static, events: Sender<Event>) -> Sender<()> {
     let (permits, allowed) = mpsc::channel();
     // Detached: it may sit in a read of standard input that never ends.
     std::thread::spawn(move || {
         while allowed.recv().is_ok() {
-            let line = lines.next_line();
-            let is_last = !matches!(line, Ok(Some(_)));
-            if events.send(Event::Line(line)).is_err() || is_last {
+            let record = records.next_record();
+            let is_last = !matches!(record, Ok(Some(_)));
+            if events.send(Event::Record(record)).is_err() || is_last {
                 break;
             }
         }
@@ -86,6 +83,9 @@ pub(super) struct Pump<'a, W, J, S> {
     pub(super) work: &'a W,
     pub(super) judge: &'a J,
     pub(super) sink: &'a mut S,
+    pub(super) files: &'a Files<'a>,
+    /// Results of an earlier run that are taken over where their record is still the same.
+    pub(super) earlier: &'a mut Earlier,
     /// Most judgments running at once.
     pub(super) in_flight: usize,
     pub(super) permits: Sender<()>,
@@ -93,52 +93,58 @@ pub(super) struct Pump<'a, W, J, S> {
     pub(super) incoming: Receiver<Event>,
 }
 
-/// A line that was read.
+/// A record that was read.
 struct Slot<K> {
+    place: Place,
     checksum: u64,
     state: State<K>,
 }
 
-/// Where a line stands.
+/// Where a record stands.
 enum State<K> {
     /// Being judged, with what is kept of it.
     Running(K),
-    /// Its result waits to be written.
-    Ended {
-        /// As a line of the output.
-        line: String,
-        /// Whether it is an error.
-        failed: bool,
-    },
+    /// Its result waits to be written, as a line of the output.
+    Ended(String),
     /// Its result is being made.
     Taken,
 }
 
 impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
-    /// Works from line `first` on. `progress` sees the counts after each change.
-    pub(super) fn run(&mut self, first: u64, mut progress: impl FnMut(Counts)) -> (Counts, Ended) {
-        let mut counts = Counts::default();
-        let ended = self.work(first, &mut counts, &mut progress).unwrap_or_else(Ended::Broken);
-        (counts, ended)
+    /// Works from record `first` on. `progress` sees the tally after each change.
+    pub(super) fn run(&mut self, first: u64, mut progress: impl FnMut(&Tally)) -> (Tally, Ended) {
+        let mut tally = Tally::default();
+        let ended = match self.work(first, &mut tally, &mut progress) {
+            Ok(ended) => ended,
+            Err(Stop::ReaderGone) => Ended::ReaderGone,
+            Err(Stop::Failed(failure)) => Ended::Broken(failure),
+        };
+        (tally, ended)
     }
 
-    fn work(&mut self, first: u64, counts: &mut Counts, progress: &mut impl FnMut(Counts)) -> Result<Ended, Failure> {
+    fn work(&mut self, first: u64, tally: &mut Tally, progress: &mut impl FnMut(&Tally)) -> Result<Ended, Stop> {
         let mut slots: VecDeque<Slot<W::Kept>> = VecDeque::new();
         let mut front = first;
-        // Lines asked for, and judgments running. Together they stay under `in_flight`.
+        // Records asked for, and judgments running. Together they stay under `in_flight`.
         let (mut asked, mut running) = (0, 0);
         let mut at_end = false;
+        // Nothing is written until one record is a request, or the input is at its end.
+        let mut trusted = first > 1;
         loop {
-            while let Some(Slot { checksum, state: State::Ended { line, failed } }) = slots.front() {
+            trusted |= at_end || running > 0 || tally.judged > 0 || tally.kept > 0;
+            while trusted && let Some(Slot { checksum, state: State::Ended(line), .. }) = slots.front() {
                 self.sink.append(*checksum, line)?;
-                counts.written += 1;
-                counts.failed += u64::from(*failed);
-                progress(*counts);
+                tally.written += 1;
+                progress(tally);
                 slots.pop_front();
                 front += 1;
             }
             if at_end && slots.is_empty() {
+                self.earlier.must_be_over(self.files)?;
                 return Ok(Ended::Complete);
+            }
+            if !trusted && tally.failed() >= MALFORMED {
+                return Err(self.malformed(tally).into());
             }
             while !at_end && asked + running < self.in_flight && slots.len() + asked < WINDOW * self.in_flight {
                 // A reader that is gone has sent its last word already.
@@ -147,49 +153,72 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
             }
             match self.incoming.recv().expect("this thread holds a sender itself") {
                 Event::Interrupted => return Ok(Ended::Interrupted),
-                Event::Line(Ok(None)) => at_end = true,
-                Event::Line(Err(error)) => return Err(Failure::io("cannot read the input", &error)),
-                Event::Line(Ok(Some(line))) => {
+                Event::Record(Ok(None)) => at_end = true,
+                Event::Record(Err(failure)) => return Err(failure.into()),
+                Event::Record(Ok(Some(record))) => {
                     asked -= 1;
-                    let (number, checksum) = (line.number, line.checksum);
-                    let state = match self.work.request(line) {
-                        (kept, Ok(request)) => {
-                            running += 1;
-                            let events = self.events.clone();
-                            self.judge.start(
-                                request,
-                                Box::new(move |outcome| {
-                                    // Nobody listens any more after an interruption.
-                                    let _ = events.send(Event::Done { number, outcome: Box::new(outcome) });
-                                }),
-                            );
-                            State::Running(kept)
+                    let (place, checksum) = (record.place, record.checksum);
+                    let state = match self.earlier.take(&record, self.files)? {
+                        Some(Kept { line, failed }) => {
+                            tally.keep(failed);
+                            State::Ended(line)
                         }
-                        (kept, Err(error)) => self.ended(kept, Err(error))?,
+                        None => self.start(record, &mut running, tally)?,
                     };
-                    slots.push_back(Slot { checksum, state });
+                    slots.push_back(Slot { place, checksum, state });
                 }
                 Event::Done { number, outcome } => {
                     running -= 1;
                     if let Err(error) = outcome.as_ref()
-                        && error.kind() == ErrorKind::Closed
+                        && matches!(error.kind(), ErrorKind::Closed | ErrorKind::EngineDead)
                     {
-                        // Every further line would end the same way: that is no result of theirs.
-                        return Err(Failure::from(Error::new(ErrorKind::Closed, error.message()))
-                            .hint("what is done is kept: run the same command again to continue"));
+                        // Every further record would end the same way: that is no result of theirs.
+                        return Err(Failure::from(Error::new(error.kind(), error.message()))
+                            .hint("what is done is kept: run the same command again to continue")
+                            .into());
                     }
                     let slot = usize::try_from(number - front).ok().and_then(|index| slots.get_mut(index));
-                    let slot = slot.expect("a judgment is started for a line that waits here");
+                    let slot = slot.expect("a judgment is started for a record that waits here");
                     if let State::Running(kept) = std::mem::replace(&mut slot.state, State::Taken) {
-                        slot.state = self.ended(kept, *outcome)?;
+                        tally.add(&outcome, slot.place);
+                        slot.state = State::Ended(self.work.line(kept, *outcome)?);
                     }
                 }
             }
         }
     }
 
-    fn ended(&self, kept: W::Kept, outcome: dicast::Result<Verdict>) -> Result<State<W::Kept>, Failure> {
-        let failed = outcome.is_err();
-        Ok(State::Ended { line: self.work.line(kept, outcome)?, failed })
+    /// Starts the judgment of a record.
+    fn start(&self, record: Numbered, running: &mut usize, tally: &mut Tally) -> Result<State<W::Kept>, Failure> {
+        let (number, place) = (record.number, record.place);
+        match self.work.request(record) {
+            (kept, Ok(request)) => {
+                *running += 1;
+                let events = self.events.clone();
+                self.judge.start(
+                    request,
+                    Box::new(move |outcome| {
+                        // Nobody listens any more after an interruption.
+                        let _ = events.send(Event::Done { number, outcome: Box::new(outcome) });
+                    }),
+                );
+                Ok(State::Running(kept))
+            }
+            (kept, Err(error)) => {
+                let outcome = Err(error);
+                tally.add(&outcome, place);
+                Ok(State::Ended(self.work.line(kept, outcome)?))
+            }
+        }
+    }
+
+    /// The failure of an input that is not what it should be.
+    fn malformed(&self, tally: &Tally) -> Failure {
+        let first = tally.first_failure().unwrap_or_default();
+        Failure::new(
+            ErrorKind::InvalidConfig,
+            format!("the first {MALFORMED} records of {} are no requests: {first}", self.files.input_name()),
+        )
+        .hint("nothing was judged; --prompt-key, --responses-key and --principle say where the parts of a request are")
     }
 }

@@ -1,82 +1,207 @@
 //! What the user sees of a run, on standard error.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::super::note;
-use super::lines::Lines;
-use super::pump::Counts;
-use super::{Done, Plan};
+use super::super::{note, table};
+use super::formats::Format;
+use super::tally::Tally;
+use super::{Done, Files, Plan};
+
+/// Where nobody watches, a line of progress comes so often.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// A terminal of fewer columns gets no bar, only numbers.
+const BAR_COLUMNS: u16 = 60;
+/// Longest quotation of a failure in the summary, in characters.
+const QUOTED: usize = 160;
 
 /// Progress while a run goes on, and a summary at its end.
-pub(super) struct Report<'a> {
-    output: &'a Path,
+pub(super) struct Report {
+    output: String,
     quiet: bool,
     done: Done,
+    total: Option<u64>,
     started: Instant,
     bar: ProgressBar,
+    logs: bool,
+    logged: Instant,
 }
 
-impl<'a> Report<'a> {
-    pub(super) fn new(plan: &Plan<'a>, done: Done) -> Self {
-        let bar = if plan.quiet { ProgressBar::hidden() } else { progress_bar(plan.input) };
+impl Report {
+    pub(super) fn new(files: &Files<'_>, plan: Plan, done: Done) -> Self {
+        let total = if plan.quiet { None } else { count_records(files) };
+        let total = match (total, plan.limit) {
+            (Some(total), Some(limit)) => Some(total.min(limit.max(done.lines))),
+            (total, _) => total,
+        };
+        let is_terminal = std::io::stderr().is_terminal();
+        let bar = if plan.quiet || !is_terminal { ProgressBar::hidden() } else { progress_bar(total) };
         bar.set_position(done.lines);
         bar.reset_eta();
-        Self { output: plan.output, quiet: plan.quiet, done, started: Instant::now(), bar }
+        let now = Instant::now();
+        let logs = !plan.quiet && !is_terminal;
+        Self { output: files.output_name(), quiet: plan.quiet, done, total, started: now, bar, logs, logged: now }
     }
 
-    pub(super) fn update(&self, counts: Counts) {
-        self.bar.set_position(self.done.lines + counts.written);
-        if counts.failed + self.done.failed > 0 {
-            self.bar.set_message(format!("{} failed", counts.failed + self.done.failed));
+    pub(super) fn update(&mut self, tally: &Tally) {
+        let failed = tally.failed() + tally.kept_failed + self.done.failed;
+        self.bar.set_position(self.done.lines + tally.written);
+        if failed > 0 {
+            self.bar.set_message(format!("{failed} failed"));
+        }
+        if self.logs && self.logged.elapsed() >= LOG_EVERY {
+            self.logged = Instant::now();
+            let rate = rate(tally.judged + tally.failed(), self.started.elapsed());
+            let written = self.done.lines + tally.written;
+            let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+            let left = self.total.filter(|_| rate > 0.0).map(|total| left(total.saturating_sub(written), rate));
+            let left = left.map(|left| format!(", {left} left")).unwrap_or_default();
+            note(&format!("{}: {written}{of} results, {failed} failed, {rate:.2} judgments/s{left}\n", self.output));
         }
     }
 
-    pub(super) fn finish(&self, counts: Counts) {
+    pub(super) fn finish(&self, tally: &Tally) {
         self.bar.finish_and_clear();
-        if self.quiet {
-            return;
+        if !self.quiet {
+            note(&self.summary(tally, self.started.elapsed()));
         }
-        let seconds = self.started.elapsed().as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let rate = counts.written as f64 / seconds.max(1e-3);
-        let (lines, failed) = (self.done.lines + counts.written, self.done.failed + counts.failed);
-        let before = if self.done.lines > 0 { format!(", {} of them before", self.done.lines) } else { String::new() };
-        let place =
-            if self.output == Path::new("-") { "standard output".into() } else { self.output.display().to_string() };
-        note(&if counts.written == 0 && self.done.lines > 0 {
-            format!("{place} is complete: {lines} results, {failed} failed\n")
-        } else {
-            format!("{place}: {lines} results{before}, {failed} failed, {seconds:.1} s, {rate:.2} a second\n")
-        });
+    }
+
+    /// The summary: results and failures of the output, rates of this run alone.
+    fn summary(&self, tally: &Tally, elapsed: Duration) -> String {
+        let (lines, failed) = (self.done.lines + tally.written, self.done.failed + tally.kept_failed + tally.failed());
+        let before = self.done.lines + tally.kept;
+        let place = &self.output;
+        if tally.judged + tally.failed() == 0 && before > 0 {
+            return format!("{place} is complete: {lines} results, {failed} failed\n");
+        }
+        let of_before = if before > 0 { format!(", {before} of them before") } else { String::new() };
+        let seconds = elapsed.as_secs_f64();
+        let judgments = rate(tally.judged + tally.failed(), elapsed);
+        let mut text = format!(
+            "{place}: {lines} results{of_before}, {failed} failed, {seconds:.1} s, {judgments:.2} judgments/s\n"
+        );
+        for (kind, (count, first)) in &tally.failures {
+            let first = table::printable(first, false);
+            let quoted: String = first.chars().take(QUOTED).collect();
+            let cut = if quoted.len() < first.len() { "…" } else { "" };
+            let _ = writeln!(text, "  {count} {kind}, the first: {quoted}{cut}");
+        }
+        if tally.judged > 0 {
+            let tokens = rate(
+                tally.prompt_tokens - tally.reused_tokens.min(tally.prompt_tokens) + tally.written_tokens,
+                elapsed,
+            );
+            let reused = (100 * tally.reused_tokens).checked_div(tally.prompt_tokens).unwrap_or(0);
+            let _ = writeln!(
+                text,
+                "  tokens: {} of prompts ({reused}% reused), {} written, {tokens:.0} computed/s",
+                tally.prompt_tokens, tally.written_tokens
+            );
+            if tally.ties > 0 {
+                let _ = writeln!(text, "  with equal scores: {}", tally.ties);
+            }
+            if tally.truncated > 0 {
+                let _ = writeln!(
+                    text,
+                    "  reasoning ended by its budget: {} (--max-reasoning-tokens raises it)",
+                    tally.truncated
+                );
+            }
+        }
+        text
     }
 }
 
-/// A bar with rate and time left where the number of lines can be known, else a counter. Shown on a terminal only.
-fn progress_bar(input: &Path) -> ProgressBar {
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64().max(1e-3)
+}
+
+/// The time that is left, in words.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate for people"
+)]
+fn left(count: u64, rate: f64) -> String {
+    let seconds = (count as f64 / rate).min(1e9) as u64;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// A bar with rate and time left where the number of records is known, else a counter.
+fn progress_bar(total: Option<u64>) -> ProgressBar {
     let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         let _ = write!(out, "{:.1}/s", state.per_sec());
     };
     let template = |text| ProgressStyle::with_template(text).expect("a valid template").with_key("rate", rate);
-    let bar = match count_lines(input) {
-        Some(lines) => ProgressBar::new(lines).with_style(template("{bar:30} {pos}/{len} {rate} {eta} left {msg}")),
+    let columns = console::Term::stderr().size_checked().map_or(80, |(_, columns)| columns);
+    let bar = match total {
+        Some(total) if columns < BAR_COLUMNS => {
+            ProgressBar::new(total).with_style(template("{pos}/{len} {rate} {eta} {msg}"))
+        }
+        Some(total) => ProgressBar::new(total).with_style(template("{wide_bar} {pos}/{len} {rate} {eta} left {msg}")),
         None => ProgressBar::no_length().with_style(template("{spinner} {pos} {rate} {msg}")),
     };
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
 }
 
-/// The number of lines of a file, for the bar alone.
-fn count_lines(input: &Path) -> Option<u64> {
-    let file = File::open(input).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()))?;
-    let mut lines = Lines::new(BufReader::with_capacity(1 << 16, file), 1);
+/// The number of records of a file.
+fn count_records(files: &Files<'_>) -> Option<u64> {
+    let format = files.input_format.unwrap_or(Format::of(files.input).0);
+    // Counting the rows of a table would read all of it.
+    if files.input == Path::new("-") || !files.input.is_file() || format == Format::Parquet {
+        return None;
+    }
+    let mut records = super::formats::open(files.input, files.input_format, files.keys, 1).ok()?;
     let mut count = 0;
-    while lines.next_line().ok()?.is_some() {
+    while records.next_record().ok()?.is_some() {
         count += 1;
     }
     Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_each_kind_of_failure_and_counts_this_run_alone() {
+        let mut tally =
+            Tally { written: 7, judged: 4, kept: 1, prompt_tokens: 1000, reused_tokens: 250, ..Tally::default() };
+        tally.written_tokens = 250;
+        tally.ties = 2;
+        tally.failures.insert("timeout", (2, "line 9: too late".into()));
+        let done = Done { lines: 3, failed: 1 };
+        let now = Instant::now();
+        let bar = ProgressBar::hidden();
+        let report = Report {
+            output: "o.jsonl".into(),
+            quiet: true,
+            done,
+            total: None,
+            started: now,
+            bar,
+            logs: false,
+            logged: now,
+        };
+        assert_eq!(
+            report.summary(&tally, Duration::from_secs(2)),
+            "o.jsonl: 10 results, 4 of them before, 3 failed, 2.0 s, 3.00 judgments/s\n  \
+             2 timeout, the first: line 9: too late\n  \
+             tokens: 1000 of prompts (25% reused), 250 written, 500 computed/s\n  \
+             with equal scores: 2\n"
+        );
+        assert_eq!(left(3600, 0.5), "2 h 0 min");
+    }
 }

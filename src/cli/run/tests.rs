@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dicast::config::Limits;
 use dicast::{Error, JudgeRequest, Verdict};
 use serde_json::json;
 
 use super::super::batch::Batch;
+use super::lines::Lines;
 use super::*;
 
 /// Answers each request on a thread of its own, later for some than for others, and counts what runs at once.
@@ -45,16 +45,38 @@ fn request(prompt: &str) -> String {
     format!("{{\"principle\":\"p\",\"prompt\":{prompt:?},\"responses\":{{\"a\":\"x\"}}}}\n")
 }
 
-fn batch() -> Batch {
-    Batch { limits: Limits::default(), settings: Value::Null }
+fn files(keys: &Keys) -> Files<'_> {
+    let (input, output) = (Path::new("in.jsonl"), Path::new("out.jsonl"));
+    Files { input, input_format: None, output, output_format: None, keys, record_bytes: 10_000 }
 }
 
-fn judge_all(fake: &Fake, input: &str, sink: &mut impl Sink, first: u64) -> (Counts, Ended) {
-    let mut lines = Lines::new(Cursor::new(input.as_bytes().to_vec()), 10_000);
+fn records(text: &str) -> Lines<Cursor<Vec<u8>>> {
+    Lines::new(Cursor::new(text.as_bytes().to_vec()), 10_000)
+}
+
+/// Judges `input` from record `first` on.
+fn judge_all(fake: &Fake, input: &str, sink: &mut impl Sink, first: u64) -> (Tally, Ended) {
+    judge_again(fake, input, sink, first, &mut Earlier::default())
+}
+
+fn judge_again(fake: &Fake, input: &str, sink: &mut impl Sink, first: u64, earlier: &mut Earlier) -> (Tally, Ended) {
+    let mut left = records(input);
     for _ in 1..first {
-        lines.next_line().unwrap();
+        left.next_line().unwrap();
     }
-    pump(&batch(), fake, sink, 3, lines, mpsc::channel(), first, |_| {})
+    let keys = Keys::default();
+    pump(&Batch::default(), fake, sink, &files(&keys), earlier, 3, left, mpsc::channel(), first, |_| {})
+}
+
+/// Results in memory.
+#[derive(Default)]
+struct Lot(String);
+
+impl Sink for Lot {
+    fn append(&mut self, _: u64, result: &str) -> Result<(), Stop> {
+        self.0.push_str(result);
+        Ok(())
+    }
 }
 
 fn message(line: &str) -> String {
@@ -69,12 +91,11 @@ fn results_keep_the_order_of_the_input_and_bad_lines_their_places() {
     input.push_str(&request("last"));
     input.push_str(" \n\n");
     let fake = Fake::default();
-    let mut sink = Stream(Vec::new());
-    let (counts, ended) = judge_all(&fake, &input, &mut sink, 1);
+    let mut sink = Lot::default();
+    let (tally, ended) = judge_all(&fake, &input, &mut sink, 1);
     assert!(matches!(ended, Ended::Complete));
-    assert_eq!(counts, Counts { written: 104, failed: 104 });
-    let text = String::from_utf8(sink.0).unwrap();
-    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((tally.written, tally.failed()), (104, 104));
+    let lines: Vec<_> = sink.0.lines().collect();
     for (index, line) in lines[..100].iter().enumerate() {
         assert_eq!(message(line), format!("line {0}: answer to {0}", index + 1));
     }
@@ -88,22 +109,33 @@ fn results_keep_the_order_of_the_input_and_bad_lines_their_places() {
 fn a_judge_that_closes_ends_the_batch_without_blaming_the_lines() {
     let input: String = (1..=20).map(|number| request(&number.to_string())).collect();
     let fake = Fake { closes_at: Some(10), ..Fake::default() };
-    let mut sink = Stream(Vec::new());
-    let (counts, ended) = judge_all(&fake, &input, &mut sink, 1);
+    let mut sink = Lot::default();
+    let (tally, ended) = judge_all(&fake, &input, &mut sink, 1);
     assert!(matches!(ended, Ended::Broken(failure) if failure.error.kind() == ErrorKind::Closed));
-    assert!(counts.written < 10);
-    assert_eq!(String::from_utf8(sink.0).unwrap().lines().count() as u64, counts.written);
+    assert!(tally.written < 10);
+    assert_eq!(sink.0.lines().count() as u64, tally.written);
 }
 
 #[test]
 fn an_interruption_keeps_what_is_done() {
     let (events, incoming) = mpsc::channel();
     events.send(Event::Interrupted).unwrap();
-    let mut sink = Stream(Vec::new());
-    let lines = Lines::new(Cursor::new(request("1").into_bytes()), 10_000);
-    let (counts, ended) = pump(&batch(), &Fake::default(), &mut sink, 3, lines, (events, incoming), 1, |_| {});
+    let mut sink = Lot::default();
+    let (keys, mut earlier) = (Keys::default(), Earlier::default());
+    let (tally, ended) = pump(
+        &Batch::default(),
+        &Fake::default(),
+        &mut sink,
+        &files(&keys),
+        &mut earlier,
+        3,
+        records(&request("1")),
+        (events, incoming),
+        1,
+        |_| {},
+    );
     assert!(matches!(ended, Ended::Interrupted));
-    assert_eq!(counts, Counts::default());
+    assert_eq!(tally.written, 0);
 }
 
 /// A folder that goes when it is dropped.
@@ -131,9 +163,10 @@ fn a_batch_cut_anywhere_goes_on_to_the_same_output() {
     let input: String = (1..=12).map(|number| request(&number.to_string())).collect();
     let settings = json!({ "options": { "seed": 1 } });
     let run = || {
-        let mut journal = Journal::open(&output, &settings, false).unwrap();
-        let mut lines: Lines<Input> = Lines::new(Box::new(Cursor::new(input.clone().into_bytes())), 10_000);
-        let done = skip(&mut lines, journal.done(), &output).unwrap();
+        let mut journal = Journal::open(&output, &settings).unwrap();
+        let keys = Keys::default();
+        assert!(matches!(skip(&mut records(&input), &journal, &files(&keys)).unwrap(), Skipped::All));
+        let done = journal.done().len() as u64;
         judge_all(&Fake::default(), &input, &mut journal, done + 1)
     };
     let count_lines = |bytes: &[u8]| bytes.split(|&byte| byte == b'\n').count() - 1;
@@ -147,8 +180,8 @@ fn a_batch_cut_anywhere_goes_on_to_the_same_output() {
         for known in [17 * lines, 17 * lines + 5, 17 * (lines + 1)] {
             std::fs::write(&output, &whole[..cut]).unwrap();
             std::fs::write(&state, &whole_state[..header + known]).unwrap();
-            let (counts, _) = run();
-            assert_eq!(counts.written, 12 - lines as u64);
+            let (tally, _) = run();
+            assert_eq!(tally.written, 12 - lines as u64);
             assert_eq!(std::fs::read(&output).unwrap(), whole, "cut at {cut}");
             assert_eq!(std::fs::read(&state).unwrap(), whole_state);
         }
@@ -164,11 +197,11 @@ fn an_output_of_something_else_is_left_alone() {
     let folder = Folder::new("other");
     let output = folder.0.join("out.jsonl");
     let settings = json!({ "options": { "seed": 1 }, "model": "m" });
-    let refusal = |settings: &Value| match Journal::open(&output, settings, false) {
+    let refusal = |settings: &Value| match Journal::open(&output, settings) {
         Ok(_) => panic!("the output was taken"),
         Err(failure) => failure.error.message().to_owned(),
     };
-    judge_all(&Fake::default(), &request("1"), &mut Journal::open(&output, &settings, false).unwrap(), 1);
+    judge_all(&Fake::default(), &request("1"), &mut Journal::open(&output, &settings).unwrap(), 1);
     let before = std::fs::read(&output).unwrap();
 
     assert!(
@@ -176,20 +209,105 @@ fn an_output_of_something_else_is_left_alone() {
     );
     assert!(refusal(&json!({ "options": {}, "model": "m" })).contains("which is now not set"));
 
-    let journal = Journal::open(&output, &settings, false).unwrap();
+    let journal = Journal::open(&output, &settings).unwrap();
     assert!(refusal(&settings).contains("another process"));
-    let skip = |text: String| {
-        skip(&mut Lines::new(Box::new(Cursor::new(text.into_bytes())) as Input, 10_000), journal.done(), &output)
-    };
-    assert_eq!(skip(request("1") + &request("2")).unwrap(), 1);
-    assert!(skip(request("2")).unwrap_err().error.message().contains("line 1 has changed"));
-    assert!(skip(String::new()).unwrap_err().error.message().contains("line 1 is not there"));
+    let keys = Keys::default();
+    let skip = |text: String| skip(&mut records(&text), &journal, &files(&keys));
+    assert!(matches!(skip(request("1") + &request("2")), Ok(Skipped::All)));
+    // Its result is an error: it is judged again.
+    assert!(matches!(skip(request("2")), Ok(Skipped::UpToChanged)));
+    let Err(failure) = skip(String::new()) else { panic!("it was taken") };
+    assert!(failure.error.message().contains("record 1 is not there"));
     drop(journal);
 
     std::fs::remove_file(folder.0.join("out.jsonl.state")).unwrap();
     assert!(refusal(&settings).contains("nothing says what it was made from"));
     assert_eq!(std::fs::read(&output).unwrap(), before);
 
-    drop(Journal::open(&output, &settings, true).unwrap());
-    assert_eq!(std::fs::read(&output).unwrap(), b"");
+    // A replacement leaves it alone as well, until it is complete.
+    let mut new = Journal::replacing(&output, &settings, false).unwrap();
+    assert!(matches!(judge_all(&Fake::default(), &request("2"), &mut new, 1).1, Ended::Complete));
+    assert_eq!(std::fs::read(&output).unwrap(), before);
+    new.commit().unwrap();
+    assert!(message(&std::fs::read_to_string(&output).unwrap()).contains("answer to 2"));
+    assert!(!folder.0.join("out.jsonl.new").exists() && !folder.0.join("out.jsonl.new.state").exists());
+    assert_eq!(Journal::open(&output, &settings).unwrap().done().len(), 1);
+}
+
+#[test]
+fn results_are_taken_over_unless_they_failed_or_their_record_changed() {
+    let folder = Folder::new("retry");
+    let output = folder.0.join("out.jsonl");
+    let settings = json!({});
+    let old = [
+        r#"{"scores":{"a":1}}"#,
+        r#"{"error":{"kind":"timeout","message":"late"}}"#,
+        r#"{"id":4,"error":{"kind":"too_large","message":"big"}}"#,
+        r#"{"error":{"kind":"too_large","message":"big"}}"#,
+    ];
+    let input: Vec<String> = (1..=5).map(|number| request(&number.to_string())).collect();
+    let mut journal = Journal::open(&output, &settings).unwrap();
+    let mut all = records(&input.concat());
+    for line in old {
+        journal.append(all.next_line().unwrap().unwrap().checksum, &format!("{line}\n")).unwrap();
+    }
+    drop(journal);
+    let checksums = || Journal::open(&output, &settings).unwrap().done().to_vec();
+    let again = |input: &str, retry: Option<Retry>| {
+        let mut sink = Lot::default();
+        let mut earlier = Earlier::open(&output, checksums(), retry).unwrap();
+        let (tally, ended) = judge_again(&Fake::default(), input, &mut sink, 1, &mut earlier);
+        (tally, ended, sink.0)
+    };
+    let answered = |text: &str| {
+        let lines = text.lines().enumerate().filter(|(_, line)| line.contains("answer to"));
+        lines.map(|(index, _)| index + 1).collect::<Vec<_>>()
+    };
+    assert!(Journal::open(&output, &settings).unwrap().has_retried(Retry::Retryable).unwrap());
+    let (tally, _, text) = again(&input.concat(), Some(Retry::Retryable));
+    assert_eq!((tally.kept, tally.kept_failed, tally.failed()), (3, 2, 2));
+    assert_eq!(answered(&text), [2, 5]);
+    assert_eq!(text.lines().next().unwrap(), old[0]);
+    assert_eq!(answered(&again(&input.concat(), Some(Retry::All)).2), [2, 3, 4, 5]);
+
+    // A changed record is judged again where its result is an error, and refused where it is a verdict.
+    let mut changed = input.clone();
+    changed[3] = request("new");
+    assert_eq!(answered(&again(&changed.concat(), None).2), [4, 5]);
+    changed[0] = request("new");
+    let (_, ended, _) = again(&changed.concat(), None);
+    assert!(matches!(ended, Ended::Broken(failure) if failure.error.message().contains("line 1 has changed")));
+    let (_, ended, _) = again(&input[..3].concat(), None);
+    assert!(matches!(ended, Ended::Broken(failure) if failure.error.message().contains("not there any more")));
+}
+
+#[test]
+fn an_input_of_something_else_ends_the_run_before_anything_is_written() {
+    let mut sink = Lot::default();
+    let input = "{\"question\":\"q\"}\n".repeat(1000);
+    let (tally, ended) = judge_all(&Fake::default(), &input, &mut sink, 1);
+    let Ended::Broken(failure) = ended else { panic!("{ended:?}") };
+    for word in ["first 20 records of in.jsonl", "line 1: ", "no \"principle\""] {
+        assert!(failure.error.message().contains(word), "{}", failure.error.message());
+    }
+    assert_eq!((tally.written, sink.0.as_str()), (0, ""));
+    // One request among them shows that the file is what was meant.
+    let input = "{}\n".repeat(19) + &request("1") + &"{}\n".repeat(30);
+    let (tally, ended) = judge_all(&Fake::default(), &input, &mut sink, 1);
+    assert!(matches!(ended, Ended::Complete));
+    assert_eq!(tally.written, 50);
+}
+
+#[test]
+fn own_fields_come_back_as_they_were_written() {
+    let mut sink = Lot::default();
+    let fields = r#""id": 12345678901234567890123, "metadata": {"b": 1.0, "a": []}, "reasoning": "gold", "#;
+    let input = request("1").replacen('{', &format!("{{{fields}"), 1);
+    judge_all(&Fake::default(), &input, &mut sink, 1);
+    let start =
+        r#"{"id":12345678901234567890123,"metadata":{"b": 1.0, "a": []},"input":{"reasoning":"gold"},"error":{"#;
+    assert!(sink.0.starts_with(start), "{}", sink.0);
+    let result: Value = serde_json::from_str(&sink.0).unwrap();
+    assert_eq!(result["error"]["retryable"], true);
+    assert_eq!(result["provenance"]["dicast"], env!("CARGO_PKG_VERSION"));
 }

@@ -1,0 +1,143 @@
+//! `dicast export`: results as data to train with.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dicast::{ErrorKind, Keys, Reading, Response};
+use serde_json::{Value, json};
+
+use super::run::formats::{self, Format, Records as _};
+use super::run::lines::Line;
+use super::{Failure, Outcome, note, print};
+
+/// Most bytes of a result or request.
+const RECORD_BYTES: usize = 256 << 20;
+
+/// Write preference pairs of judged requests, for DPO trainers.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Each line is {\"prompt\", \"chosen\", \"rejected\", \"margin\", \"chosen_name\", \"rejected_name\"}: TRL's standard preference format, with
+the difference of the rewards. A reward is the expected score, where there is one, else the score. Where the prompt of a
+request is a conversation, all three are conversations. Equal rewards make no pair; failed records are passed over.")]
+pub(crate) struct Args {
+    /// Results of `dicast batch`.
+    #[arg(value_name = "RESULTS.jsonl")]
+    results: PathBuf,
+    /// The requests that they answer, in the same order.
+    #[arg(long, value_name = "IN.jsonl")]
+    requests: PathBuf,
+    /// Which pairs of each request.
+    #[arg(long, value_enum, value_name = "WHICH", required = true, num_args = 0..=1, default_missing_value = "best-worst", require_equals = true)]
+    pairs: Pairs,
+    /// Only pairs whose rewards differ by at least this.
+    #[arg(long, value_name = "M", default_value_t = 0.0)]
+    min_margin: f64,
+    /// Where to write. Default: standard output.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Format of the requests, where the name does not say it.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// The field of a request that holds the prompt.
+    #[arg(long, value_name = "KEY", default_value = "prompt")]
+    prompt_key: String,
+    /// The field that holds all responses, or one field for each.
+    #[arg(long, value_name = "KEY[,KEY...]", value_delimiter = ',', default_value = "responses")]
+    responses_key: Vec<String>,
+}
+
+/// Which pairs of a request are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Pairs {
+    /// The best response and the worst one.
+    BestWorst,
+    /// Every two responses.
+    All,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let keys = Keys { prompt: args.prompt_key.clone(), responses: args.responses_key.clone() };
+    let mut results = formats::open(&args.results, None, &Keys::default(), RECORD_BYTES)?;
+    let mut requests = formats::open(&args.requests, args.format, &keys, RECORD_BYTES)?;
+    let (mut text, mut pairs, mut equal, mut failed) = (String::new(), 0_u64, 0_u64, 0_u64);
+    while let Some(result) = results.next_record()? {
+        let place = format!("{}, {}", args.results.display(), result.place);
+        let wrong = |what: String| Failure::new(ErrorKind::InvalidRequest, format!("{place}: {what}"));
+        let Line::Whole(json) = result.line else { return Err(wrong("it is no result".into())) };
+        let result: Value =
+            serde_json::from_slice(&json).map_err(|error| wrong(format!("it is no result: {error}")))?;
+        let request = requests
+            .next_record()?
+            .ok_or_else(|| wrong(format!("{} has no request for it", args.requests.display())))?;
+        if result.get("error").is_some() {
+            failed += 1;
+            continue;
+        }
+        let Line::Whole(json) = request.line else { return Err(wrong("its request cannot be read".into())) };
+        // The principle does not matter here, and may have come from an option.
+        let reading = Reading::new(&json, &keys, Some(""));
+        let responses = reading.request.map_err(|error| wrong(format!("its request: {}", error.message())))?.responses;
+        let raw: Value = serde_json::from_slice(&json).unwrap_or_default();
+        let prompt = &raw[&keys.prompt];
+        let made = of_request(&result, prompt, &responses, args).map_err(wrong)?;
+        equal += u64::from(made.is_empty());
+        pairs += made.len() as u64;
+        for pair in made {
+            text.push_str(&pair.to_string());
+            text.push('\n');
+        }
+    }
+    write(args.output.as_deref(), &text)?;
+    note(&format!(
+        "{pairs} pairs; {equal} requests without a pair (equal rewards or a small margin), {failed} failed\n"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a text to a file, or to standard output.
+pub(crate) fn write(output: Option<&Path>, text: &str) -> Result<(), Failure> {
+    let Some(path) = output.filter(|path| *path != Path::new("-")) else { return print(text) };
+    let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error))
+}
+
+/// The pairs of one request, best margin first.
+fn of_request(result: &Value, prompt: &Value, responses: &[Response], args: &Args) -> Result<Vec<Value>, String> {
+    let reward = |name: &str| {
+        result["expected_scores"][name]
+            .as_f64()
+            .or_else(|| result["scores"][name].as_f64())
+            .ok_or_else(|| format!("it has no score for {name:?}: is it the result of this request?"))
+    };
+    let scores = result["scores"].as_object().map_or(0, serde_json::Map::len);
+    if scores != responses.len() {
+        return Err(format!("it has {scores} scores, its request {} responses", responses.len()));
+    }
+    let mut rewards =
+        responses.iter().map(|response| Ok((reward(&response.name)?, response))).collect::<Result<Vec<_>, String>>()?;
+    rewards.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let all: Vec<(usize, usize)> = match (args.pairs, rewards.len()) {
+        (_, 0 | 1) => Vec::new(),
+        (Pairs::BestWorst, count) => vec![(0, count - 1)],
+        (Pairs::All, count) => (0..count).flat_map(|best| (best + 1..count).map(move |worst| (best, worst))).collect(),
+    };
+    let said = |text: &str| {
+        if prompt.is_array() { json!([{ "role": "assistant", "content": text }]) } else { Value::from(text) }
+    };
+    Ok(all
+        .into_iter()
+        .map(|(best, worst)| (&rewards[best], &rewards[worst]))
+        .filter(|(best, worst)| best.0 > worst.0 && best.0 - worst.0 >= args.min_margin)
+        .map(|(best, worst)| {
+            json!({
+                "prompt": prompt,
+                "chosen": said(&best.1.text),
+                "rejected": said(&worst.1.text),
+                "margin": best.0 - worst.0,
+                "chosen_name": best.1.name,
+                "rejected_name": worst.1.name,
+            })
+        })
+        .collect())
+}
