@@ -145,7 +145,7 @@ fn failed_lines_are_judged_again_when_asked_or_changed() {
     let input = folder.file("in.jsonl", late.clone() + &line("") + bad);
     let output = folder.path("out.jsonl");
     let args = [text(&input), "-o", text(&output)];
-    batch(&args).fails(1, &["3 results, 2 failed", "1 timeout, the first: line 1: "]);
+    batch(&args).fails(1, &["3 results, 2 failed", "1 timeout, the first: ", "in.jsonl, line 1: "]);
     let before = results(&output);
     assert_eq!(before[0]["error"]["retryable"], true);
     batch(&args).fails(1, &["is complete: 3 results, 2 failed"]);

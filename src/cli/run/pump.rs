@@ -20,7 +20,7 @@ use super::{Files, Work};
 /// Records read ahead for each judgment that may run: results wait there for a slow one before them.
 const WINDOW: usize = 16;
 /// So many records at the start of an input that are all no requests show that it is not what was meant.
-const MALFORMED: u64 = 20;
+const MALFORMED: usize = 20;
 
 /// What takes requests; a seam, so that the order of things can be tested without a model.
 pub(super) trait Judging {
@@ -128,6 +128,8 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
         // Records asked for, and judgments running. Together they stay under `in_flight`.
         let (mut asked, mut running) = (0, 0);
         let mut at_end = false;
+        // Room for as many records as must be seen before the first is written.
+        let window = (WINDOW * self.in_flight).max(MALFORMED);
         // Nothing is written until one record is a request, or the input is at its end.
         let mut trusted = first > 1;
         loop {
@@ -143,10 +145,10 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
                 self.earlier.must_be_over(self.files)?;
                 return Ok(Ended::Complete);
             }
-            if !trusted && tally.failed() >= MALFORMED {
+            if !trusted && slots.len() >= MALFORMED {
                 return Err(self.malformed(tally).into());
             }
-            while !at_end && asked + running < self.in_flight && slots.len() + asked < WINDOW * self.in_flight {
+            while !at_end && asked + running < self.in_flight && slots.len() + asked < window {
                 // A reader that is gone has sent its last word already.
                 let _ = self.permits.send(());
                 asked += 1;

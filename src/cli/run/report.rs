@@ -21,6 +21,7 @@ const QUOTED: usize = 160;
 
 /// Progress while a run goes on, and a summary at its end.
 pub(super) struct Report {
+    input: String,
     output: String,
     quiet: bool,
     done: Done,
@@ -44,7 +45,8 @@ impl Report {
         bar.reset_eta();
         let now = Instant::now();
         let logs = !plan.quiet && !is_terminal;
-        Self { output: files.output_name(), quiet: plan.quiet, done, total, started: now, bar, logs, logged: now }
+        let (input, output) = (files.input_name(), files.output_name());
+        Self { input, output, quiet: plan.quiet, done, total, started: now, bar, logs, logged: now }
     }
 
     pub(super) fn update(&mut self, tally: &Tally) {
@@ -89,7 +91,7 @@ impl Report {
             let first = table::printable(first, false);
             let quoted: String = first.chars().take(QUOTED).collect();
             let cut = if quoted.len() < first.len() { "…" } else { "" };
-            let _ = writeln!(text, "  {count} {kind}, the first: {quoted}{cut}");
+            let _ = writeln!(text, "  {count} {kind}, the first: {}, {quoted}{cut}", self.input);
         }
         if tally.judged > 0 {
             let tokens = rate(
@@ -186,6 +188,7 @@ mod tests {
         let now = Instant::now();
         let bar = ProgressBar::hidden();
         let report = Report {
+            input: "i.jsonl".into(),
             output: "o.jsonl".into(),
             quiet: true,
             done,
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(
             report.summary(&tally, Duration::from_secs(2)),
             "o.jsonl: 10 results, 4 of them before, 3 failed, 2.0 s, 3.00 judgments/s\n  \
-             2 timeout, the first: line 9: too late\n  \
+             2 timeout, the first: i.jsonl, line 9: too late\n  \
              tokens: 1000 of prompts (25% reused), 250 written, 500 computed/s\n  \
              with equal scores: 2\n"
         );

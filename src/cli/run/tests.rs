@@ -291,6 +291,12 @@ fn an_input_of_something_else_ends_the_run_before_anything_is_written() {
         assert!(failure.error.message().contains(word), "{}", failure.error.message());
     }
     assert_eq!((tally.written, sink.0.as_str()), (0, ""));
+    // Also where one judgment at a time is all there is room for.
+    let keys = Keys::default();
+    let (batch, fake, mut earlier) = (Batch::default(), Fake::default(), Earlier::default());
+    let left = records(&input);
+    let (_, ended) = pump(&batch, &fake, &mut sink, &files(&keys), &mut earlier, 1, left, mpsc::channel(), 1, |_| {});
+    assert!(matches!(ended, Ended::Broken(_)));
     // One request among them shows that the file is what was meant.
     let input = "{}\n".repeat(19) + &request("1") + &"{}\n".repeat(30);
     let (tally, ended) = judge_all(&Fake::default(), &input, &mut sink, 1);
