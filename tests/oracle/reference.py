@@ -14,6 +14,7 @@ Files written, one JSON object a line:
 """
 
 import argparse
+import datetime
 import importlib
 import json
 import pathlib
@@ -82,12 +83,17 @@ class Generation(jinja2.ext.Extension):
         return caller()
 
 
+# The day of every rendering.
+TODAY = datetime.datetime(2026, 1, 31)
+
+
 def compile_template(source):
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = TODAY.strftime
     return environment.from_string(source)
 
 
@@ -277,9 +283,10 @@ class Oracle:
             yield {"text": made, "ids": self.ordinary.encode(made).ids}
 
     def templates(self):
+        from families import FAMILIES
         from templates import MESSAGES, TEMPLATES
 
-        for source in [self.source, *TEMPLATES]:
+        for source in [self.source, *TEMPLATES, *FAMILIES]:
             for messages in MESSAGES:
                 for reasoning in (True, False):
                     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
