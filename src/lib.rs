@@ -64,7 +64,9 @@ pub mod log;
 mod number;
 pub mod prompt;
 mod request;
+mod thread;
 pub mod verdict;
+mod warm;
 
 pub use config::{JudgeConfig, Options};
 pub use error::{Error, ErrorKind, PartialVerdict, Result};

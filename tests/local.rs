@@ -304,7 +304,7 @@ fn a_full_queue_is_an_error_and_a_batch_waits_for_room() {
     let mut long = request(2, "length");
     long.options.max_reasoning_tokens = Some(2000);
     let held = [judge.submit(&long), judge.submit(&long)];
-    let error = judge.judge(&long).unwrap_err();
+    let error = judge.submit(&long).wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Overloaded);
     assert!(error.kind().is_retryable());
     assert!(!judge.wait_for_room(Duration::from_millis(1)).unwrap());

@@ -31,6 +31,12 @@ mod ticket;
 mod verdict;
 mod version;
 
+/// Makes what is made once, before it is used.
+pub(crate) fn warm() {
+    dicast_config_schema();
+    dicast_status_name(DICAST_INVALID_REQUEST);
+}
+
 pub use aliases::*;
 pub use config::*;
 pub use error::*;

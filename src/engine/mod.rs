@@ -14,6 +14,7 @@ use crate::prompt::messages::Message;
 use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
 
+mod exit;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(any(test, feature = "testing"))]

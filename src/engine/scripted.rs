@@ -170,7 +170,7 @@ impl Scripted {
         if thread.is_none() {
             let (shared, places) = (self.shared.clone(), self.capabilities.max_sequences);
             let work = move || shared.work(places);
-            *thread = std::thread::Builder::new().name("dicast-scripted".into()).spawn(work).ok();
+            *thread = crate::thread::spawn("dicast-scripted", work).ok();
         }
     }
 }

@@ -5,12 +5,13 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::checksum::Checksum;
 use crate::config::JudgeConfig;
-use crate::engine::{EngineKind, Opened};
+use crate::engine::{EngineKind, Opened, exit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::{Profile, read_bounded};
 
@@ -133,6 +134,14 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where this build has no engine for it, naming the feature; else the engine's own.
     pub fn open(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
+        let loading = exit::Loading::begin()?;
+        exit::register();
+        let opened = self.load(config, profile)?;
+        loading.done(Arc::downgrade(&opened.engine))?;
+        Ok(opened)
+    }
+
+    fn load(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
         match self.place {
             #[cfg(feature = "local")]
             Place::File { path, header } => super::local::open(&path, header, config, profile),

@@ -63,6 +63,7 @@ impl Judge {
     /// # Errors
     /// Those of [`Judge::open`].
     pub fn open_logged(config: JudgeConfig, log: Log) -> Result<Self> {
+        crate::warm::warm();
         config.check()?;
         let (profile, opened) = source::open(&config)?;
         Self::with_engine(config, profile, opened, log)
@@ -73,6 +74,7 @@ impl Judge {
     /// # Errors
     /// Of the configuration, the profile or the chat template; nothing is left open.
     pub fn with_engine(config: JudgeConfig, profile: Profile, opened: Opened, log: Log) -> Result<Self> {
+        crate::warm::warm();
         config.check()?;
         let Opened { engine, text } = opened;
         let reader = Arc::new(Reader { profile: profile.clone(), policy: config.verdict.clone() });

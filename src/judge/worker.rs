@@ -22,9 +22,7 @@ pub(super) struct Handle(Sender<Option<Task>>);
 impl Worker {
     pub(super) fn start(name: &str) -> Result<Self> {
         let (tasks, inbox) = channel();
-        let thread = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || work(&inbox))
+        let thread = crate::thread::spawn(name, move || work(&inbox))
             .map_err(|error| Error::new(ErrorKind::Engine, format!("the thread {name} cannot be started: {error}")))?;
         Ok(Self { tasks: Handle(tasks), thread: Some(thread) })
     }

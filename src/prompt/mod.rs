@@ -25,7 +25,7 @@ use mask::AliasMap;
 use messages::Message;
 use profile::{MessageLayout, Profile};
 use template::{ChatTemplate, Segment};
-use tokenize::Tokenizer;
+use tokenize::{BpeVocab, Tokenizer};
 
 /// What one judgment starts from, in tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +192,17 @@ impl Text {
         let messages = messages::messages(profile, &request, &AliasMap::identity(vec![String::new()]));
         self.tokenizer.encode(&self.template.render(&messages, reasons)?)
     }
+}
+
+/// Makes what this module and the libraries under it make once, before it is used.
+pub(crate) fn warm() {
+    let tokens = tokenize::alphabet();
+    let vocab = BpeVocab { tokens, merges: Vec::new(), pre: "qwen2".into() };
+    // What fails here fails again, with an error, where a model asks for it.
+    let _ = Tokenizer::from_bpe(vocab).and_then(|tokenizer| tokenizer.encode_text("a word, 1"));
+    let message = Message { role: "user", content: String::new() };
+    let _ = ChatTemplate::new("{{ messages[0]['content'] | trim }}", None, None)
+        .and_then(|template| template.render(&[message], true));
 }
 
 /// How the responses of a request are named and ordered. `request.mask_responses == Some(false)` shows the real names

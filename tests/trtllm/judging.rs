@@ -1,6 +1,7 @@
 //! The whole judge over the bridge.
 
 use dicast::config::Mask;
+use dicast::engine::{EngineKind, Guidance};
 use dicast::{ErrorKind, Flag, Judge};
 
 use crate::support::{CLOSE, Folder, answer, check, check_distributions, request};
@@ -10,7 +11,8 @@ fn a_request_goes_from_mask_to_verdict() {
     let folder = Folder::new(&format!("rule\n{}bias 18 2\n", answer(&[4, 2], &[0, 1])));
     let judge = folder.judge();
     let capabilities = judge.capabilities();
-    assert_eq!((capabilities.name, capabilities.guided, capabilities.distributions), ("trtllm", true, true));
+    let able = (capabilities.engine, capabilities.guidance, capabilities.distributions);
+    assert_eq!(able, (EngineKind::Trtllm, Guidance::Grammar, true));
     assert_eq!((capabilities.context_tokens, capabilities.max_sequences), (Some(6144), 64));
 
     let mut request = request(2, "this");

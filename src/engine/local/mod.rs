@@ -6,6 +6,7 @@ mod guide;
 mod job;
 #[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
 mod native;
+mod pace;
 mod sample;
 mod scheduler;
 #[expect(unsafe_code, reason = "calls llama.cpp through its shield")]
@@ -15,6 +16,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
+mod watch;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,7 @@ use crate::decode::reasoning::ReasoningTokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
+use super::exit;
 use super::{
     Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Sampling, Stats, TextModel,
 };
@@ -38,6 +41,7 @@ use sample::Sampler;
 use scheduler::{Bounds, Command, Scheduler};
 use stamp::Files;
 use vocabulary::Vocabulary;
+use watch::StopFlag;
 
 pub use devices::{Device, devices};
 pub(in crate::engine) use gguf::Header;
@@ -45,10 +49,13 @@ pub use sizes::MemoryNeed;
 
 /// The engine of one model.
 struct Local {
+    model: Arc<Model>,
     capabilities: Capabilities,
     context_tokens: usize,
     vocabulary: Arc<Vocabulary>,
     commands: Mutex<Sender<Command>>,
+    /// Ends a step that takes long.
+    stop: StopFlag,
     stats: Arc<Mutex<Stats>>,
     next_id: AtomicU64,
     /// The model's files as they were when it was opened.
@@ -85,7 +92,7 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     }
     let stats = Arc::new(Mutex::new(Stats::default()));
     let (commands, inbox) = channel();
-    let thread = start(model.clone(), bounds, config.threads, inbox, stats.clone())?;
+    let (thread, stop) = start(model.clone(), bounds, config.threads, inbox, stats.clone())?;
     let capabilities = Capabilities {
         engine: EngineKind::Local,
         guidance: Guidance::Grammar,
@@ -94,10 +101,12 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
         max_sequences: bounds.max_sequences,
     };
     let engine = Local {
+        model: model.clone(),
         capabilities,
         context_tokens,
         vocabulary: Arc::new(vocabulary),
         commands: Mutex::new(commands),
+        stop,
         stats,
         next_id: AtomicU64::new(0),
         files,
@@ -134,6 +143,12 @@ pub fn available_memory() -> Option<u64> {
     sizes::available()
 }
 
+/// Sets llama.cpp up.
+pub(crate) fn warm() {
+    // What fails here fails again, with an error, where a model is opened.
+    let _ = native::backend();
+}
+
 /// Starts the engine thread and waits until its context stands.
 fn start(
     model: Arc<Model>,
@@ -141,7 +156,7 @@ fn start(
     threads: u32,
     inbox: Receiver<Command>,
     stats: Arc<Mutex<Stats>>,
-) -> Result<JoinHandle<()>> {
+) -> Result<(JoinHandle<()>, StopFlag)> {
     let (ready, outcome) = channel();
     let work = move || {
         let context = match model.context(bounds, Scheduler::sequences(bounds.max_sequences), threads) {
@@ -151,18 +166,16 @@ fn start(
                 return;
             }
         };
-        let _ = ready.send(Ok(()));
+        let _ = ready.send(Ok(context.stop_flag().clone()));
         // A panic has failed every job by now, and with the inbox gone every later one fails at submission.
         let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, stats));
     };
-    let thread = std::thread::Builder::new()
-        .name("dicast-local".into())
-        .spawn(work)
+    let thread = crate::thread::spawn("dicast-local", work)
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine thread cannot be started: {error}")))?;
-    outcome
+    let stop = outcome
         .recv()
         .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the engine thread ended while it started")))?;
-    Ok(thread)
+    Ok((thread, stop))
 }
 
 impl Local {
@@ -249,6 +262,7 @@ impl Engine for Local {
     fn cancel(&self, id: JobId) {
         // An engine that has stopped has ended the job already.
         let _ = self.send(Command::Cancel(id));
+        self.stop.set();
     }
 
     fn warnings(&self) -> &[String] {
@@ -261,11 +275,16 @@ impl Engine for Local {
 
     fn close(&self) {
         let _ = self.send(Command::Shutdown);
+        self.stop.set();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.thread().id() != std::thread::current().id()
         {
             let _ = thread.join();
+        }
+        if exit::is_exiting() {
+            // Freed after llama.cpp's static objects, it would use them.
+            std::mem::forget(self.model.clone());
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::{BpeVocab, RawToken, TokenKind, Tokenizer, VocabToken};
 
+use super::super::exit;
 use super::gguf::{Header, byte_of};
 use super::scheduler::Bounds;
 use super::shield::{self, Batch, Context};
@@ -70,6 +71,11 @@ unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text
     });
 }
 
+/// Whether loading goes on: until the process ends.
+unsafe extern "C" fn goes_on(_: f32, _: *mut c_void) -> bool {
+    !exit::is_exiting()
+}
+
 /// Runs `f` and gives what llama.cpp complained of meanwhile, in one line.
 fn with_complaints<T>(f: impl FnOnce() -> T) -> (T, String) {
     COMPLAINTS.with_borrow_mut(String::clear);
@@ -111,6 +117,8 @@ impl Model {
         parameters.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
         parameters.load_mode =
             if config.mmap { llama_cpp_sys_2::LLAMA_LOAD_MODE_AUTO } else { llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE };
+        // The end of the process waits for a load that is under way.
+        parameters.progress_callback = Some(goes_on);
         let (loaded, complaints) = with_complaints(|| shield::Model::load(path, &parameters));
         let warnings = take_warnings();
         let architecture = header.architecture();
@@ -259,7 +267,7 @@ impl Model {
                 batch.add(token, position, 0, true);
                 position += 1;
             }
-            let (computed, complaints) = with_complaints(|| context.decode(&mut batch));
+            let (computed, complaints) = with_complaints(|| context.decode(&mut batch, None));
             computed.map_err(|fault| {
                 invalid(&if complaints.is_empty() { fault.message } else { format!("{}; {complaints}", fault.message) })
             })?;

@@ -17,7 +17,8 @@ use crate::engine::{JobId, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::job::Prepared;
-use super::shield::{Batch, Context, Fault};
+use super::pace::{Pace, processor_time};
+use super::shield::{Batch, Context, Decoded, Fault};
 
 /// A prefix shorter than this is not worth the wait of a step until another job has computed it.
 const WORTH_WAITING: usize = 16;
@@ -85,6 +86,7 @@ impl Slot {
 pub(super) struct Scheduler<'model> {
     context: Context<'model>,
     batch: Batch,
+    pace: Pace,
     bounds: Bounds,
     slots: Vec<Slot>,
     waiting: VecDeque<Box<Prepared>>,
@@ -109,7 +111,8 @@ impl<'model> Scheduler<'model> {
             .map(|_| Slot { tokens: Vec::new(), computed: 0, job: None, used: 0, logits: None, in_batch: 0 })
             .collect();
         let batch = Batch::new(bounds.batch_tokens);
-        Self { context, batch, bounds, slots, waiting: VecDeque::new(), commands, stats, step: 0 }
+        let pace = Pace::new(context.threads());
+        Self { context, batch, pace, bounds, slots, waiting: VecDeque::new(), commands, stats, step: 0 }
     }
 
     /// Works until it is told to shut down or nobody can reach it any more.
@@ -137,6 +140,8 @@ impl<'model> Scheduler<'model> {
 
     /// Takes what has arrived; sleeps where there is nothing else to do. False where the thread is to end.
     fn take_commands(&mut self) -> bool {
+        // Before the commands are taken: what is asked for after that stops the next step.
+        self.context.stop_flag().clear();
         let idle = self.waiting.is_empty() && self.slots.iter().all(|slot| slot.job.is_none());
         if idle {
             match self.commands.recv() {
@@ -236,15 +241,42 @@ impl<'model> Scheduler<'model> {
         if self.batch.len() == 0 {
             return;
         }
-        if let Err(error) = self.context.decode(&mut self.batch) {
-            self.recover(&error);
-            return;
+        let (started, processor) = (Instant::now(), processor_time());
+        self.context.set_threads(self.pace.threads(started));
+        let deadline = self.next_deadline();
+        let outcome = self.context.decode(&mut self.batch, deadline);
+        if let (Some(before), Some(after)) = (processor, processor_time()) {
+            self.pace.took(Instant::now(), started.elapsed(), after.saturating_sub(before));
+        }
+        match outcome {
+            Ok(Decoded::Whole) => {}
+            Ok(Decoded::Stopped) => return self.take_back(),
+            Err(fault) => return self.recover(&fault),
         }
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             slot.computed += std::mem::take(&mut slot.in_batch);
             if let Some(at) = slot.logits.take() {
                 self.advance(index, at);
+            }
+        }
+    }
+
+    /// When the first job is out of time.
+    fn next_deadline(&self) -> Option<Instant> {
+        let running = self.slots.iter().filter_map(|slot| slot.job.as_deref());
+        running.chain(self.waiting.iter().map(Box::as_ref)).map(|job| job.deadline).min()
+    }
+
+    /// After a step that was stopped: forgets what it has computed. Every job goes on from where it was.
+    fn take_back(&mut self) {
+        self.batch.clear();
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            slot.logits = None;
+            if std::mem::take(&mut slot.in_batch) > 0 {
+                let computed = slot.computed;
+                let _ = self.context.remove(index, computed);
             }
         }
     }

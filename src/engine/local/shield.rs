@@ -1,14 +1,18 @@
 //! llama.cpp behind its shield (`cpp/llama_shield.cpp`): models, contexts and batches whose calls end in an error where
 //! llama.cpp throws or asserts.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::time::Instant;
 
 use llama_cpp_sys_2::{
-    llama_batch, llama_context, llama_context_params, llama_model, llama_model_params, llama_token, llama_vocab,
+    ggml_threadpool, llama_batch, llama_context, llama_context_params, llama_model, llama_model_params, llama_token,
+    llama_vocab,
 };
+
+use super::watch::{StopFlag, Watch};
 
 /// Most bytes of a failure's text.
 const MAX_MESSAGE: usize = 2048;
@@ -280,6 +284,21 @@ impl Batch {
     }
 }
 
+/// How far a batch was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// All of it.
+    Whole,
+    /// It was stopped before its end.
+    Stopped,
+}
+
+/// Called between the operations of a computation, by the thread that asked for it; true stops it.
+unsafe extern "C" fn is_over(watch: *mut c_void) -> bool {
+    // SAFETY: the context passes the watch that it keeps, and computes on its own thread: nobody else looks at it now.
+    unsafe { &*watch.cast::<Watch>() }.is_over()
+}
+
 /// A context: the keys and values of several sequences, and the memory to compute with.
 pub(super) struct Context<'model> {
     context: NonNull<llama_context>,
@@ -288,6 +307,10 @@ pub(super) struct Context<'model> {
     /// What it was made with: llama.cpp asserts both.
     sequences: usize,
     batch_tokens: usize,
+    threads: i32,
+    /// Threads that compute as long as the context lives; `None` where the calling thread computes alone.
+    pool: Option<NonNull<ggml_threadpool>>,
+    watch: Box<Watch>,
     /// Whether llama.cpp gave up in the middle of a call.
     broken: bool,
     model: PhantomData<&'model Model>,
@@ -299,22 +322,69 @@ unsafe impl Send for Context<'_> {}
 impl<'model> Context<'model> {
     /// Makes a context, which borrows the model.
     pub(super) fn new(model: &'model Model, params: &llama_context_params) -> Result<Self, Fault> {
+        let watch = Box::new(Watch::new());
+        let mut params = *params;
+        params.abort_callback = Some(is_over);
+        params.abort_callback_data = std::ptr::from_ref(watch.as_ref()).cast_mut().cast();
+        let params = &params;
         let mut context = std::ptr::null_mut();
         // SAFETY: the model is alive and the parameters outlive the call, which writes `context`.
         shielded(|message| unsafe { dicast_shield_context(model.0.as_ptr(), params, &raw mut context, message) })?;
         let context = NonNull::new(context).ok_or_else(|| Fault { message: "it cannot be made".to_owned() })?;
-        Ok(Self {
+        let mut context = Self {
             context,
+            threads: params.n_threads,
+            pool: None,
+            watch,
             logits: model.tokens(),
             sequences: params.n_seq_max as usize,
             batch_tokens: params.n_batch as usize,
             broken: false,
             model: PhantomData,
-        })
+        };
+        if context.threads > 1 {
+            context.start_threads()?;
+        }
+        Ok(context)
     }
 
-    /// Sets the threads of the computation.
+    /// Starts the threads of the computation: without, llama.cpp starts new ones for every batch. They have the name and
+    /// the blocked signals of the calling thread.
+    fn start_threads(&mut self) -> Result<(), Fault> {
+        // SAFETY: gives a plain structure.
+        let mut parameters = unsafe { llama_cpp_sys_2::ggml_threadpool_params_default(self.threads) };
+        // Sleep between batches: spinning would take the host's cores while the judge is idle.
+        parameters.poll = 0;
+        // SAFETY: the parameters outlive the call; the pool is attached to this context alone, and freed after it.
+        self.pool = unsafe {
+            let pool = NonNull::new(llama_cpp_sys_2::ggml_threadpool_new(&raw mut parameters));
+            if let Some(pool) = pool {
+                llama_cpp_sys_2::llama_attach_threadpool(self.context.as_ptr(), pool.as_ptr(), pool.as_ptr());
+            }
+            pool
+        };
+        if self.pool.is_none() {
+            return Err(Fault { message: format!("{} threads cannot be started", self.threads) });
+        }
+        Ok(())
+    }
+
+    /// What stops a computation from another thread.
+    pub(super) fn stop_flag(&self) -> &StopFlag {
+        self.watch.flag()
+    }
+
+    /// Threads of the computation.
+    pub(super) fn threads(&self) -> i32 {
+        self.threads
+    }
+
+    /// Sets the threads of the computation, at most those that it was made with.
     pub(super) fn set_threads(&mut self, threads: i32) {
+        if threads == self.threads {
+            return;
+        }
+        self.threads = threads;
         // SAFETY: the context is alive and used by nobody else.
         unsafe { llama_cpp_sys_2::llama_set_n_threads(self.context.as_ptr(), threads, threads) };
     }
@@ -330,11 +400,13 @@ impl<'model> Context<'model> {
         outcome
     }
 
-    /// Computes a batch.
+    /// Computes a batch; stops at the deadline. Where it was stopped, some of the batch may lie among the keys and values:
+    /// what was not there before has to be removed.
     ///
     /// # Errors
     /// What llama.cpp says against it.
-    pub(super) fn decode(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+    pub(super) fn decode(&mut self, batch: &mut Batch, deadline: Option<Instant>) -> Result<Decoded, Fault> {
+        self.watch.begin(deadline);
         let refused = |message: String| Err(Fault { message });
         if batch.len() == 0 || batch.len() > self.batch_tokens {
             return refused(format!("a batch of {} tokens, {} fit", batch.len(), self.batch_tokens));
@@ -365,9 +437,9 @@ impl<'model> Context<'model> {
             dicast_shield_decode(context, &raw const raw, &raw mut result, message)
         })?;
         match result {
-            0 => Ok(()),
+            0 => Ok(Decoded::Whole),
             1 => refused("no room for more keys and values".to_owned()),
-            2 => refused("the computation was stopped".to_owned()),
+            2 => Ok(Decoded::Stopped),
             other => refused(format!("llama_decode returned {other}")),
         }
     }
@@ -420,8 +492,13 @@ impl Drop for Context<'_> {
     fn drop(&mut self) {
         // A broken context may be half changed, and threads may still wait in it: it is left alone.
         if !self.broken {
-            // SAFETY: the context is alive and dropped once.
-            unsafe { llama_cpp_sys_2::llama_free(self.context.as_ptr()) };
+            // SAFETY: the context is alive and dropped once, before the threads that compute for it.
+            unsafe {
+                llama_cpp_sys_2::llama_free(self.context.as_ptr());
+                if let Some(pool) = self.pool {
+                    llama_cpp_sys_2::ggml_threadpool_free(pool.as_ptr());
+                }
+            }
         }
     }
 }

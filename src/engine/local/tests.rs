@@ -50,7 +50,7 @@ fn logits_and_tokens_equal_the_training_frameworks() {
                 at += 1;
             }
             last_chunk = batch.len();
-            context.decode(&mut batch).unwrap();
+            context.decode(&mut batch, None).unwrap();
         }
         let logits = context.logits(last_chunk - 1).unwrap();
         for (id, wanted) in case.top.into_iter().chain(case.probe) {

@@ -139,9 +139,7 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
     let unresponsive = Duration::from_millis(trtllm.unresponsive_ms);
     let executor = Arc::new(Executor::new(session, unresponsive, folder.tokens_per_block));
     let waiting = executor.clone();
-    let thread = std::thread::Builder::new()
-        .name("dicast-trtllm".into())
-        .spawn(move || waiting.run())
+    let thread = crate::thread::spawn("dicast-trtllm", move || waiting.run())
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the waiting thread cannot be started: {error}")))?;
     let engine = Trtllm {
         capabilities,
@@ -278,7 +276,7 @@ impl Engine for Trtllm {
             drop(executor);
             let _ = ended.send(());
         };
-        let helper = std::thread::Builder::new().name("dicast-trtllm-end".into()).spawn(shut_down);
+        let helper = crate::thread::spawn("dicast-trtllm-end", shut_down);
         match helper {
             // A worker ends when the first process does.
             Ok(_) if self.worker => drop(end.recv()),

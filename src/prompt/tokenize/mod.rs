@@ -32,6 +32,11 @@ enum Backend {
     Encoder(Encoder, Guard),
 }
 
+/// A vocabulary of single bytes, as GPT-2 writes them.
+pub(super) fn alphabet() -> Vec<VocabToken> {
+    vocab::letters().map(|(letter, _)| VocabToken { text: letter.into(), kind: TokenKind::Normal }).collect()
+}
+
 impl Tokenizer {
     /// Reads a `tokenizer.json` as Hugging Face writes it.
     ///

@@ -312,8 +312,16 @@ impl Header {
 
     /// A whole number that must be there and in its range.
     fn required(&self, name: &str, least: u64, most: u64) -> Result<u64> {
-        self.optional(name, least, most)?
-            .map_or_else(|| invalid(format!("{} is missing: not a language model, or damaged", self.key(name))), Ok)
+        self.optional(name, least, most)?.map_or_else(
+            || {
+                invalid(format!(
+                    "{} is missing: unknown model architecture {:?}, or no language model, or damaged",
+                    self.key(name),
+                    self.architecture()
+                ))
+            },
+            Ok,
+        )
     }
 
     /// A whole number that must be in its range where it is there.

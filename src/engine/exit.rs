@@ -1,0 +1,115 @@
+//! The end of the process while engines work.
+//!
+//! `exit` runs the destructors of static objects, those of llama.cpp among them, while other threads go on: an engine
+//! thread that computes then reads freed memory. So engines are closed first, in a handler that is registered once the
+//! library's static objects exist, and which therefore runs before they are destroyed.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+use super::Engine;
+
+/// Longest wait for a model that is being loaded; loading is told to stop and looks several times a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+static EXITING: AtomicBool = AtomicBool::new(false);
+static OPEN: Mutex<Open> = Mutex::new(Open { loading: 0, engines: Vec::new() });
+/// Signalled when a load ends; the handler waits.
+static LOADED: Condvar = Condvar::new();
+
+struct Open {
+    loading: usize,
+    engines: Vec<Weak<dyn Engine>>,
+}
+
+fn open() -> MutexGuard<'static, Open> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the process is ending: nothing is opened any more, and what llama.cpp holds is not freed.
+pub(super) fn is_exiting() -> bool {
+    EXITING.load(Ordering::Acquire)
+}
+
+/// Held while an engine is opened; the end of the process waits for it.
+pub(super) struct Loading;
+
+impl Loading {
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) where the process is ending.
+    pub(super) fn begin() -> Result<Self> {
+        let mut open = open();
+        if is_exiting() {
+            return Err(Error::closed());
+        }
+        open.loading += 1;
+        Ok(Self)
+    }
+
+    /// The engine is open: it is closed when the process ends.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    #[expect(clippy::unused_self, reason = "held until the engine is listed")]
+    pub(super) fn done(self, engine: Weak<dyn Engine>) -> Result<()> {
+        register();
+        let mut open = open();
+        if is_exiting() {
+            // The handler waits until this is dropped, and has not seen the engine.
+            return Err(Error::closed());
+        }
+        open.engines.retain(|engine| engine.strong_count() > 0);
+        open.engines.push(engine);
+        Ok(())
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        open().loading -= 1;
+        LOADED.notify_all();
+    }
+}
+
+/// Registers the handler. Handlers run in the reverse order of their registration, and so do the destructors of static
+/// objects: called again once a library has made more of those. It does nothing after some times.
+pub(super) fn register() {
+    static REGISTERED: AtomicU32 = AtomicU32::new(0);
+    if REGISTERED.load(Ordering::Relaxed) < 4 {
+        REGISTERED.fetch_add(1, Ordering::Relaxed);
+        at_exit();
+    }
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "registers a function of C")]
+fn at_exit() {
+    // SAFETY: the handler does not unwind, and stays for as long as the process: a library with threads is not unloaded.
+    unsafe { libc::atexit(close_all) };
+}
+
+#[cfg(not(unix))]
+fn at_exit() {}
+
+/// Closes every engine, and waits for their threads and for what is being loaded.
+#[cfg_attr(not(unix), expect(dead_code, reason = "nothing calls it"))]
+extern "C" fn close_all() {
+    let work = || {
+        EXITING.store(true, Ordering::Release);
+        let waiting = |open: &mut Open| open.loading > 0;
+        let (mut open, _) =
+            LOADED.wait_timeout_while(open(), PATIENCE, waiting).unwrap_or_else(PoisonError::into_inner);
+        let engines = std::mem::take(&mut open.engines);
+        drop(open);
+        for engine in engines.iter().filter_map(Weak::upgrade) {
+            engine.close();
+            // Whoever drops it last would free it under destroyed objects.
+            std::mem::forget(engine);
+        }
+    };
+    // Nothing may unwind into the C library.
+    let _ = std::panic::catch_unwind(work);
+}

@@ -1,0 +1,87 @@
+//! The library's own threads: named, with a stack of a stated size, and deaf to the host's signals.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Stack of a thread, whatever `RUST_MIN_STACK` says. Threads that llama.cpp makes have the system's default size.
+const STACK_BYTES: usize = 2 << 20;
+
+/// Starts a thread. All signals are blocked on it, so that the host's handlers run on the host's threads alone; so they
+/// are on the threads that this one starts.
+///
+/// # Errors
+/// Where the system gives no thread.
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // A thread begins with the signal mask of the one that starts it.
+    let _blocked = signals::Blocked::all();
+    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::mem::MaybeUninit;
+
+    /// The calling thread's signal mask as it was, set again when this is dropped.
+    pub(super) struct Blocked(libc::sigset_t);
+
+    impl Blocked {
+        #[expect(unsafe_code, reason = "signal masks are set through the C library")]
+        pub(super) fn all() -> Self {
+            let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+            // SAFETY: both sets are written by the calls before they are read: `sigfillset` writes the first;
+            // `pthread_sigmask` writes the second, and fails only for an unknown `how`, which this is not.
+            unsafe {
+                libc::sigfillset(all.as_mut_ptr());
+                libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+                Self(before.assume_init())
+            }
+        }
+    }
+
+    impl Drop for Blocked {
+        #[expect(unsafe_code, reason = "signal masks are set through the C library")]
+        fn drop(&mut self) {
+            // SAFETY: the set was filled by `pthread_sigmask`; the old mask is not asked for.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut());
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    /// There are no signals here.
+    pub(super) struct Blocked;
+
+    impl Blocked {
+        pub(super) fn all() -> Self {
+            Self
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The signals that a thread blocks, by `/proc`.
+    fn blocked() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap()
+    }
+
+    #[test]
+    fn a_thread_has_its_name_and_blocks_signals_and_the_caller_does_not() {
+        let before = blocked();
+        let work = || {
+            assert_eq!(std::thread::current().name(), Some("dicast-test"));
+            // All but KILL and STOP, which nobody can block, and the two that the C library keeps for itself.
+            let never = [9, 19, 32, 33].iter().fold(0, |never, signal| never | 1 << (signal - 1));
+            assert_eq!(blocked() | never, u64::MAX);
+        };
+        spawn("dicast-test", work).unwrap().join().unwrap();
+        assert_eq!(blocked(), before);
+    }
+}
