@@ -150,7 +150,7 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     // In the middle of a sentence stands what the sentence speaks of.
     let goes_on = after.trim_start().starts_with(char::is_lowercase) && after.trim().contains(' ');
     let denied = leads(DENIALS) || (inline && leads(&[" not ", "n't ", "never", "nicht", " pas ", " no ", "不"]));
-    let embedded = goes_on || denied || (inline && !leads(NOUNS));
+    let embedded = goes_on || denied || (inline && before.contains(' ') && !leads(NOUNS));
     let singled = singles_out(before, &leading, names);
     let said = in_quotes || has(QUOTES) || has(DRAFTS) || leading.starts_with("format");
     match (said, own, is_final) {
