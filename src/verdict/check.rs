@@ -125,6 +125,21 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
     if found.readings.is_empty() {
         return Outcome::refused("the answer holds neither scores nor a ranking");
     }
+    if let [only] = &found.readings[..]
+        && let Some(lead) = only.lead.as_deref().filter(|lead| {
+            // A word or two are a heading.
+            let words = lead.split_whitespace().count() > 2 || (!lead.is_ascii() && lead.chars().count() > 6);
+            (lead.ends_with([':', '：']) && words) || lead.starts_with('>')
+        })
+    {
+        let lead = format!("{lead}\n");
+        let frame = frame::of(&lead, 0, lead.len(), lead.len(), context.names);
+        if lead.starts_with('>') || matches!(frame, Frame::Quoted | Frame::Mentioned | Frame::Doubtful) {
+            return Outcome::refused(
+                "the only verdict in the answer is a quotation or an example, not the judge's own",
+            );
+        }
+    }
     if frame::refuses(answer) && !found.readings.iter().any(|r| matches!(r.frame, Frame::Own | Frame::Final)) {
         return Outcome::refused("the judge refuses to judge, and what looks like a verdict may be a quotation");
     }

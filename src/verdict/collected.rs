@@ -10,6 +10,10 @@ use super::score::{Read, Why};
 pub(super) struct Collected(BTreeMap<usize, Vec<(Label, Read)>>);
 
 impl Collected {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn add(&mut self, place: usize, label: Label, value: Read) {
         let numbers = self.0.entry(place).or_default();
         // So many numbers beside one name are no score.

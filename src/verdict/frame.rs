@@ -90,9 +90,34 @@ const OWN: &[&str] = &[
 /// Words for what a judge gives: a verdict in the middle of a sentence is its own only beside one of them.
 #[rustfmt::skip]
 const NOUNS: &[&str] = &[
-    "verdict", "score", "rating", "ranking", "evaluation", "judgment", "judgement", "result", "answer", "output",
-    "json", "assessment", "decision", "urteil", "bewertung", "ergebnis", "jugement", "résultat", "veredicto",
+    "verdict", "score", "rating", "rated", "grade", "rank", "worst", "order", "scale", "points", "evaluation", "judgment", "judgement", "result", "answer", "output",
+    "json", "assessment", "decision", "urteil", "bewertung", "ergebnis", "rangliste", "rangfolge", "punkte", "note", "classement", "puntua", "clasifica", "orden", "pontua", "оцен", "рейтинг", "排名", "排序", "得分", "打分", "順位", "スコア", "점수", "순위", "التقييم", "الترتيب", "jugement", "résultat", "veredicto",
     "resultado", "结果", "评分", "評価", "結果",
+];
+/// Words with which a judge announces what it gives.
+#[rustfmt::skip]
+const ANNOUNCING: &[&str] = &[
+    "here", "as follows", "follows:", "following:", "below", "sure", "okay", "alright", "so:", "so,", "my ", "i come", "i conclude", "i would", "i'd ", "i find", "i arrive", "i give", "we ",
+    "conclusion", "summary", "therefore", "thus", "hence", "overall", "done", "hier", "voici", "aquí", "aqui", "ecco", "以下", "如下", "次の", "次のとおり", "ниже", "итог", "فيما يلي", "结论", "結論", "总结", "three", "all of",
+];
+/// Words with which a sentence on one response or its writer begins.
+const SUBJECTS: &[&str] = &[
+    "it ",
+    "he ",
+    "she ",
+    "they ",
+    "somebody",
+    "someone",
+    "one of",
+    "this one",
+    "this must",
+    "the candidate",
+    "the user",
+    "the author",
+    "the text",
+    "the prompt",
+    "there is",
+    "there was",
 ];
 /// Words for one response by its place.
 const ORDINALS: &[&str] = &["first", "second", "third", "fourth", "fifth", "last", "other", "former", "latter"];
@@ -135,7 +160,7 @@ const POINTING: &[&str] = &[
 /// The frame of a verdict from `start` to `end`. `gap` is where the text before it began: the end of the one before.
 pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names<'_>) -> Frame {
     let (before, inline) = lead(&text[gap..start.max(gap)], names);
-    let after = trail(text.get(end..).unwrap_or_default());
+    let (after, points_back) = trail(text.get(end..).unwrap_or_default());
     let in_quotes = is_in_quotes(text, gap, start, end);
     if before.is_empty() && after.is_empty() && !in_quotes {
         return Frame::Bare;
@@ -149,8 +174,10 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     let is_final = leads(FINALS) && !leading.contains("not final");
     // In the middle of a sentence stands what the sentence speaks of.
     let goes_on = after.trim_start().starts_with(char::is_lowercase) && after.trim().contains(' ');
-    let denied = leads(DENIALS) || (inline && leads(&[" not ", "n't ", "never", "nicht", " pas ", " no ", "不"]));
-    let embedded = goes_on || denied || (inline && before.contains(' ') && !leads(NOUNS));
+    let denied = leads(DENIALS) || leads(&[" not ", "n't ", "never", "nicht", " pas ", " no ", "不"]);
+    // Words that announce nothing of a judge's speak of something else.
+    let unknown = !inline && before.contains(char::is_alphabetic) && !leads(NOUNS) && !leads(ANNOUNCING);
+    let embedded = goes_on || points_back || denied || unknown || (inline && before.contains(' ') && !leads(NOUNS));
     let singled = singles_out(before, &leading, names);
     let said = in_quotes || has(QUOTES) || has(DRAFTS) || leading.starts_with("format");
     match (said, own, is_final) {
@@ -167,6 +194,8 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
 
 /// Whether words that lead to a verdict speak of one response and not of all.
 fn singles_out(before: &str, leading: &str, names: &Names<'_>) -> bool {
+    const OTHERS: &[&str] =
+        &["time", "place", "half", "step", "look", "reading", "thought", "round", "pass", "part", "criterion", "point"];
     const RESPONSES: &[&str] = &["one", "response", "answer", "model", "candidate", "text", "reply"];
     let mut places: Vec<usize> = names.mentions(before).iter().map(|mention| mention.place).collect();
     places.sort_unstable();
@@ -174,11 +203,17 @@ fn singles_out(before: &str, leading: &str, names: &Names<'_>) -> bool {
     if !places.is_empty() {
         return places.len() < names.len();
     }
+    if SUBJECTS.iter().any(|subject| leading.starts_with(subject)) {
+        return true;
+    }
     let mut words = leading.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).peekable();
+    let mut article = false;
     while let Some(word) = words.next() {
-        if ORDINALS.contains(&word) && words.peek().is_some_and(|next| RESPONSES.contains(next)) {
+        let next = words.peek().copied().unwrap_or_default();
+        if ORDINALS.contains(&word) && (RESPONSES.contains(&next) || (article && !OTHERS.contains(&next))) {
             return true;
         }
+        article = word == "the";
     }
     false
 }
@@ -213,6 +248,16 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     let mut head = before.trim_end_matches(|c: char| chars::is_blank(c) && c != '\n');
     let inline = !head.is_empty() && !head.ends_with('\n') && !is_mark(last_line(head));
     head = head.trim_end_matches(chars::is_blank);
+    // A fence that opens at the end of the line.
+    if let Some(fence) = last_line(head).rfind("```").filter(|&at| at > 0) {
+        let line = last_line(head);
+        if line[fence + 3..].chars().all(|c| c.is_ascii_alphanumeric()) {
+            let cut = head.len() - line.len() + fence;
+            let words = head[..cut].trim_end_matches(chars::is_blank);
+            let line = last_line(words);
+            return (line.trim(), !line.trim_end().ends_with([':', '：']) && line.contains(' '));
+        }
+    }
     // Fences and opening tags between the words and the verdict.
     loop {
         let line = last_line(head);
@@ -242,6 +287,10 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
         .find(|&at| !sentence[..at].ends_with('.') || sentence[at..].starts_with(chars::is_blank))
         .unwrap_or(0);
     // After the end of a sentence on the same line a verdict stands for itself.
+    let abbreviated = ["p.s", "n.b"].iter().any(|sign| line.to_lowercase().contains(sign));
+    if abbreviated {
+        return (line.trim(), true);
+    }
     if inline && !colon && line.trim_end().ends_with(stop) {
         return ("", false);
     }
@@ -286,21 +335,23 @@ fn is_mark(line: &str) -> bool {
 }
 
 /// The words that follow a verdict on its line, or that point back at it from the next.
-fn trail(after: &str) -> &str {
+fn trail(after: &str) -> (&str, bool) {
     let after = &after[..chars::floor_boundary(after, WINDOW)];
     let head = after.trim_start_matches(['`', '"', '\'', '”', '’', '»', '」', '*', '_', '}', ']']);
     let line = head.split('\n').next().unwrap_or_default();
     if line.contains(char::is_alphabetic) && !line.trim_start().starts_with('<') {
         let end = line.find(". ").map_or(line.len(), |end| end + 1);
-        return &line[..end];
+        return (&line[..end], false);
     }
     let next = head.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '<');
     let lower = next.to_lowercase();
     if POINTING.iter().any(|point| lower.starts_with(point)) {
         let end = next.find('\n').unwrap_or(next.len());
-        return &next[..end];
+        let sentence = &next[..end];
+        let lower = sentence.to_lowercase();
+        return (sentence, !OWN.iter().chain(FINALS).any(|word| lower.contains(word)));
     }
-    ""
+    ("", false)
 }
 
 /// Whether a verdict stands in quotation marks within a line of prose, or in a quoted paragraph of Markdown.

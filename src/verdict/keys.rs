@@ -88,7 +88,7 @@ impl Keys {
             return Key::Other;
         }
         let plural = |ends: &[&str]| ends.iter().find_map(|end| text.strip_suffix(end));
-        if key == Key::Marks {
+        if key == Key::Marks || text == "scoresandranking" || text == "scoresandrankings" {
             Key::Score
         } else if said_order(written) != Order::Unsaid && !text.contains(char::is_numeric) {
             Key::Rank(said_order(written))
@@ -250,6 +250,56 @@ fn names_criterion(written: &str) -> bool {
             && !OTHERS.contains(&word)
             && !OTHERS.iter().any(|other| !other.is_ascii() && word.contains(other))
     })
+}
+
+/// Whether a heading of unknown words may name one criterion: a few words, none of which says whose the scores are.
+pub(super) fn may_name_criterion(head: &str) -> bool {
+    const OTHERS: &[&str] = &[
+        "my",
+        "i",
+        "here",
+        "this",
+        "these",
+        "following",
+        "follows",
+        "verdict",
+        "evaluation",
+        "judgment",
+        "judgement",
+        "result",
+        "results",
+        "assessment",
+        "final",
+        "summary",
+        "response",
+        "responses",
+        "model",
+        "models",
+        "answer",
+        "answers",
+        "candidates",
+        "all",
+        "three",
+        "is",
+        "are",
+        "mein",
+        "meine",
+        "mon",
+        "mi",
+        "hier",
+        "voici",
+        "analysis",
+        "conclusion",
+        "output",
+        "note",
+        "notes",
+        "decision",
+        "details",
+        "individual",
+    ];
+    let words: Vec<String> =
+        head.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
+    words.len() <= 3 && !words.iter().any(|word| OTHERS.contains(&word.as_str()))
 }
 
 /// Whether a word before `scores` says whose or which they are, and names no criterion.

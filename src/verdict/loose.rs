@@ -7,7 +7,7 @@ use super::beside::{self, Label, Number};
 use super::chars::{self, Quote};
 use super::collected::Collected;
 use super::interpret::Context;
-use super::keys::{Key, Order};
+use super::keys::{self, Key, Order};
 use super::names::Mention;
 use super::ordinal;
 use super::ranking::{self, Link};
@@ -43,6 +43,7 @@ pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
         ranks: Vec::new(),
         section: Section::None,
         criterion: None,
+        before: String::new(),
         cut: false,
         last: false,
     };
@@ -81,6 +82,8 @@ struct Scan<'c> {
     section: Section,
     /// The criterion whose scores the lines give, where a heading names one.
     criterion: Option<String>,
+    /// The line before the present one.
+    before: String,
     /// Whether the text ends with the present line.
     cut: bool,
     /// Whether the present piece of text is the last one of its line.
@@ -97,6 +100,18 @@ impl Scan<'_> {
         if line.trim().is_empty() {
             return;
         }
+        self.read_line(line);
+        // The words before the first number or table lead to what follows.
+        if self.reading.lead.is_none() {
+            if !self.found.is_empty() || matches!(self.section, Section::Table(_) | Section::Response(_)) {
+                self.reading.lead = Some(std::mem::take(&mut self.before));
+            } else {
+                line.trim().clone_into(&mut self.before);
+            }
+        }
+    }
+
+    fn read_line(&mut self, line: &str) {
         if self.table(line) {
             return;
         }
@@ -110,6 +125,9 @@ impl Scan<'_> {
             return;
         }
         let headings = self.headings(line);
+        if headings.is_empty() && self.context.names.mentions(line).is_empty() {
+            self.criterion = None;
+        }
         let first = headings.first().map_or(line.len(), |heading| heading.start);
         self.last = headings.is_empty();
         self.body(&line[..first]);
@@ -431,7 +449,7 @@ impl Scan<'_> {
         }
         let key = self.context.keys.read_heading(head);
         let known = matches!(key, Key::Score | Key::Rank(_) | Key::Overall { .. });
-        let criterion = any && key == Key::Other && head.chars().filter(|c| *c == ' ').count() < 4;
+        let criterion = any && key == Key::Other && keys::may_name_criterion(head);
         ((known || criterion) && self.context.names.mentions(head).is_empty()).then_some(if criterion {
             Key::Other
         } else {

@@ -176,6 +176,8 @@ pub(super) struct Reading {
     pub(super) closed: bool,
     /// What the prose round it says of it.
     pub(super) frame: Frame,
+    /// The line before the first number, of text without structure.
+    pub(super) lead: Option<String>,
     /// Where it stands in the text.
     pub(super) start: usize,
     /// Byte after its end.
