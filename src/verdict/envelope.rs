@@ -74,11 +74,12 @@ pub(super) struct Opened {
 }
 
 /// Opens the wrapping where the whole text is one; `None` where it is none, or holds no text.
-pub(super) fn open(text: &str, keys: &Keys, names: &Names<'_>) -> Option<Opened> {
+pub(super) fn open<'n>(text: &str, keys: &Keys, names: impl FnOnce() -> Names<'n>) -> Option<Opened> {
     let trimmed = text.trim();
     if !trimmed.starts_with(['[', '{']) || !SIGNS.iter().any(|sign| trimmed.contains(sign)) {
         return None;
     }
+    let names = &names();
     let root = tolerant::read(trimmed, 0, &mut Work::for_len(trimmed.len(), names.len())).ok()?;
     if !root.closed || root.end != trimmed.len() {
         return None;

@@ -284,7 +284,7 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
         .rmatch_indices(stop)
         .map(|(at, sign)| at + sign.len())
         // A point within a number or a name ends no sentence.
-        .find(|&at| !sentence[..at].ends_with('.') || sentence[at..].starts_with(chars::is_blank))
+        .find(|&at| !sentence[..at].ends_with(['.', '!', '?']) || sentence[at..].starts_with(chars::is_blank))
         .unwrap_or(0);
     // After the end of a sentence on the same line a verdict stands for itself.
     let abbreviated = ["p.s", "n.b"].iter().any(|sign| line.to_lowercase().contains(sign));

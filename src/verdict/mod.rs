@@ -209,7 +209,7 @@ pub(crate) fn parse_knowing(
 ) -> Result<Verdict> {
     let reader = Reader::new(texts, names, profile, policy);
     let mut repairs = Repairs::default();
-    let opened = envelope::open(text, &reader.keys, &reader.lookup);
+    let opened = envelope::open(text, &reader.keys, || Names::new(names));
     let (blocks, inner) = match &opened {
         Some(opened) => {
             repairs.push(Repair::ContentBlocks);
@@ -284,7 +284,6 @@ pub fn parse_to_json(text: &str, names: &AliasMap, profile: &Profile, policy: &V
 struct Reader<'a> {
     texts: &'a Texts,
     names: &'a AliasMap,
-    lookup: Names<'a>,
     keys: Keys,
     profile: &'a Profile,
     policy: &'a VerdictPolicy,
@@ -292,11 +291,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(texts: &'a Texts, names: &'a AliasMap, profile: &'a Profile, policy: &'a VerdictPolicy) -> Self {
-        Self { texts, names, lookup: Names::new(names), keys: Keys::new(profile), profile, policy }
+        Self { texts, names, keys: Keys::new(profile), profile, policy }
     }
 
     fn read(self, raw: String, reasoning: &str, answer: &str, form: Form, mut repairs: Repairs) -> Result<Verdict> {
-        let Self { texts, names, lookup, keys, profile, policy } = self;
+        let Self { texts, names, keys, profile, policy } = self;
         let split = matches!(form, Form::Split | Form::Untagged);
         let clean = if split { strict::read(answer, names, profile) } else { None };
         let outcome = match clean {
@@ -305,6 +304,7 @@ impl<'a> Reader<'a> {
             }
             Some((scores, ranking)) => Outcome::clean(scores, ranking),
             None => {
+                let lookup = Names::new(names);
                 let (clamp, rescale) = (policy.clamp, policy.rescale);
                 let rule = Rule { scale: profile.scale, named: scale::in_prose(answer), clamp, rescale };
                 let context = Context { names: &lookup, keys: &keys, rule };
