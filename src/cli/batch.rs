@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// The field that holds all responses, or one field for each, which is then its name (chosen,rejected).
     #[arg(long, value_name = "KEY[,KEY...]", value_delimiter = ',', default_value = "responses")]
     responses_key: Vec<String>,
-    /// Refuse records with fields other than those of a request, id, custom_id and metadata.
+    /// Refuse records with fields other than those of a request, `id`, `custom_id` and `metadata`.
     #[arg(long)]
     strict: bool,
     /// Leave the raw output and the distributions out of the results.

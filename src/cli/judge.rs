@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dicast::config::Limits;
-use dicast::{ErrorKind, JudgeRequest, Verdict};
+use dicast::{ErrorKind, JudgeRequest, Keys, Reading, Verdict};
 use serde_json::Value;
 
 use super::aliases::named_reasoning;
 use super::options::JudgeArgs;
 use super::table::{self, Surface};
-use super::{Failure, Outcome, input, model, print};
+use super::{Failure, Outcome, input, model, note, print};
 
 /// A table narrower than this is not put beside another.
 const TABLE_COLUMNS: usize = 56;
@@ -132,7 +132,13 @@ impl Args {
             .iter()
             .map(|path| {
                 let json = input::read_file_or_stdin(path, limit)?;
-                JudgeRequest::from_json(&json).map_err(|error| error.context(path.display()).into())
+                let request = JudgeRequest::from_json(&json).map_err(|error| error.context(path.display()))?;
+                let replaced = Reading::new(&json, &Keys::default(), None).replaced;
+                if replaced > 0 {
+                    let place = path.display();
+                    note(&format!("note: {place}: {replaced} halves of surrogate pairs were read as U+FFFD\n"));
+                }
+                Ok(request)
             })
             .collect()
     }

@@ -84,10 +84,11 @@ fn conversations_lists_and_other_keys_are_requests() {
     assert!(lines[0]["scores"]["1"].is_number() && lines[0]["scores"]["2"].is_number());
     assert!(lines[1]["flags"].as_array().unwrap().contains(&"replaced_characters".into()), "{}", lines[1]);
     // The same in `dicast judge`.
-    let one =
-        folder.file("one.json", r#"{"principle":"p","prompt":[{"role":"user","content":"Hi"}],"responses":["x","y"]}"#);
+    let one = folder
+        .file("one.json", r#"{"principle":"p","prompt":[{"role":"user","content":"Hi"}],"responses":["x","y\ud83d"]}"#);
     let model = demo();
     let ran: Ran = dicast(["judge", "--json", "--model", text(&model), text(&one)]).output().unwrap().into();
+    assert!(ran.stderr.contains("one.json: 1 halves of surrogate pairs"), "{ran:?}");
     assert!(ran.succeeds().stdout.contains("\"ranking\":["));
 }
 

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::support::{Folder, Ran, dicast, no_weights};
+use super::support::{Folder, Ran, dicast, model_bytes};
 
 /// What the server holds and how it behaves.
 #[derive(Default)]
@@ -152,20 +152,13 @@ fn tag(content: &[u8]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Bytes that differ from place to place.
-fn weights(length: usize) -> Vec<u8> {
-    let mut weights = no_weights(&[]);
-    weights.extend((weights.len()..length).map(|index| u8::try_from((index * index / 7) % 251).unwrap()));
-    weights
-}
-
 fn profile() -> Vec<u8> {
     br#"{"format": 1, "name": "fetched", "system_prompt": "Judge."}"#.to_vec()
 }
 
 #[test]
 fn a_model_comes_with_its_profile() {
-    let model = weights(200_000);
+    let model = model_bytes();
     let hub = Hub::start(&[
         ("README.md", b"#"),
         ("judge-Q8_0.gguf", &model),
@@ -190,7 +183,7 @@ fn a_model_comes_with_its_profile() {
 
 #[test]
 fn a_cut_download_goes_on_where_it_stopped() {
-    let model = weights(300_000);
+    let model = model_bytes();
     let hub = Hub::start(&[("judge.gguf", &model)]);
     hub.repository().cuts = vec![100_000, 0, 150_000];
     let ran = hub.fetch("hf:owner/judge:judge.gguf").succeeds();
@@ -202,12 +195,12 @@ fn a_cut_download_goes_on_where_it_stopped() {
 
 #[test]
 fn a_download_that_was_killed_goes_on_with_the_same_command() {
-    let model = weights(300_000);
+    let model = model_bytes();
     let hub = Hub::start(&[("judge.gguf", &model)]);
     let blobs = hub.home.path("home/hub/models--owner--judge/blobs");
     std::fs::create_dir_all(&blobs).unwrap();
     let part = blobs.join(format!("{}.part", tag(&model)));
-    for (there, start) in [(&model[..120_000], 120_000), (&model[..], 299_999)] {
+    for (there, start) in [(&model[..120_000], 120_000), (&model[..], model.len() - 1)] {
         std::fs::write(&part, there).unwrap();
         hub.fetch("hf:owner/judge").succeeds();
         assert_eq!(hub.cached("judge.gguf"), model);
@@ -219,7 +212,7 @@ fn a_download_that_was_killed_goes_on_with_the_same_command() {
 
 #[test]
 fn a_server_that_ignores_ranges_does_no_harm() {
-    let model = weights(300_000);
+    let model = model_bytes();
     let hub = Hub::start(&[("judge.gguf", &model)]);
     hub.repository().ignores_ranges = true;
     hub.repository().cuts = vec![100_000];
@@ -229,7 +222,7 @@ fn a_server_that_ignores_ranges_does_no_harm() {
 
 #[test]
 fn a_download_that_brings_nothing_fails_and_says_what_to_do() {
-    let hub = Hub::start(&[("judge.gguf", &weights(1000))]);
+    let hub = Hub::start(&[("judge.gguf", &model_bytes())]);
     hub.repository().cuts = vec![0; 9];
     hub.fetch("hf:owner/judge")
         .fails(1, &["owner/judge@main:judge.gguf", "cannot fetch", "run the same command again"]);
@@ -238,7 +231,7 @@ fn a_download_that_brings_nothing_fails_and_says_what_to_do() {
 
 #[test]
 fn access_is_asked_for_with_a_token() {
-    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("dicast-profile.json", &profile())]);
+    let hub = Hub::start(&[("judge.gguf", &model_bytes()), ("dicast-profile.json", &profile())]);
     hub.repository().token = Some("secret".into());
     hub.fetch("hf:owner/judge").fails(2, &["refuses access (status 401)", "HF_TOKEN"]);
     let with_token =
@@ -265,7 +258,7 @@ fn what_is_not_there_is_named() {
 #[test]
 fn all_parts_of_a_split_model_come() {
     let hub = Hub::start(&[
-        ("judge-00001-of-00002.gguf", &no_weights(b"one")),
+        ("judge-00001-of-00002.gguf", &model_bytes()),
         ("judge-00002-of-00002.gguf", b"two"),
         ("dicast-profile.json", &profile()),
     ]);
@@ -275,7 +268,7 @@ fn all_parts_of_a_split_model_come() {
 
 #[test]
 fn without_a_network_the_cache_serves() {
-    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("judge.profile.json", &profile())]);
+    let hub = Hub::start(&[("judge.gguf", &model_bytes()), ("judge.profile.json", &profile())]);
     hub.fetch("hf:owner/judge").succeeds();
     // A port that nothing listens on.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -289,7 +282,7 @@ fn without_a_network_the_cache_serves() {
 
 #[test]
 fn offline_means_no_request_at_all() {
-    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("judge.profile.json", &profile())]);
+    let hub = Hub::start(&[("judge.gguf", &model_bytes()), ("judge.profile.json", &profile())]);
     let offline = |model: &str| -> Ran { hub.command(model).env("HF_HUB_OFFLINE", "1").output().unwrap().into() };
     offline("hf:owner/judge").fails(2, &["owner/judge@main is not in the cache", "HF_HUB_OFFLINE"]);
     assert_eq!(hub.repository().requests, 0);
@@ -304,7 +297,7 @@ fn offline_means_no_request_at_all() {
 
 #[test]
 fn a_busy_hub_is_waited_for_as_long_as_it_asks() {
-    let hub = Hub::start(&[("judge.gguf", &no_weights(b"x")), ("judge.profile.json", &profile())]);
+    let hub = Hub::start(&[("judge.gguf", &model_bytes()), ("judge.profile.json", &profile())]);
     // The list: refused twice, with the wait in the second answer.
     hub.repository().busy = vec![(429, "1"), (429, "1")];
     let started = std::time::Instant::now();

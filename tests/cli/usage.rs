@@ -1,6 +1,6 @@
 //! What needs no model: usage, bad input, profiles, completions, the man page.
 
-use super::support::{Folder, dicast, no_weights, run, run_with_input, text};
+use super::support::{Folder, dicast, model_bytes, run, run_with_input, text};
 
 #[test]
 fn usage_errors_end_with_2() {
@@ -109,7 +109,7 @@ fn bad_requests_are_told_before_a_model_is_loaded() {
 #[test]
 fn an_output_that_is_not_ours_is_left_alone() {
     let folder = Folder::new();
-    let model = folder.file("m.gguf", no_weights(b""));
+    let model = folder.file("m.gguf", model_bytes());
     let input = folder.file("in.jsonl", "{}\n");
     let output = folder.file("out.jsonl", "precious\n");
     let batch = |input: &str, output: &str| run(["batch", input, "-o", output, "--model", text(&model)]);
@@ -123,7 +123,7 @@ fn an_output_that_is_not_ours_is_left_alone() {
 #[test]
 fn an_empty_input_is_complete_without_a_model() {
     let folder = Folder::new();
-    let model = folder.file("m.gguf", no_weights(b""));
+    let model = folder.file("m.gguf", model_bytes());
     let input = folder.file("in.jsonl", " \n\n");
     let output = folder.path("out.jsonl");
     for _ in 0..2 {
@@ -155,7 +155,7 @@ fn a_system_prompt_is_imported_without_running_anything() {
     assert_eq!(json["system_prompt"], "Judge All.");
     run(["profile", "import", text(&source), "-o", text(&profile)]).fails(2, &["exists", "--overwrite"]);
     run(["profile", "import", text(&source), "-o", text(&profile), "--overwrite"]).succeeds();
-    let model = folder.file("m.gguf", no_weights(b""));
+    let model = folder.file("m.gguf", model_bytes());
     assert!(run(["profile", "show", "--model", text(&model)]).succeeds().stdout.contains("Judge All."));
     let empty = folder.file("empty.py", "x = 1\n");
     run(["profile", "import", text(&empty)]).fails(2, &["empty.py", "SYSTEM_PROMPT"]);
@@ -164,7 +164,7 @@ fn a_system_prompt_is_imported_without_running_anything() {
 #[test]
 fn a_reward_anything_model_without_a_profile_gets_the_command_that_makes_one() {
     let folder = Folder::new();
-    let model = folder.file("RewardAnything-8B-v1-Q8_0.gguf", no_weights(b""));
+    let model = folder.file("RewardAnything-8B-v1-Q8_0.gguf", model_bytes());
     run(["profile", "show", "--model", text(&model)]).fails(2, &["dicast profile import", "pip download"]);
 }
 
