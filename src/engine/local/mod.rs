@@ -76,7 +76,8 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     let available = if on_gpu { None } else { sizes::available() };
     let (context_tokens, bounds) = sizes::bounds(config, &header, available)?;
     let mut warnings = header.warnings();
-    let files = Files::of(header.files())?;
+    // Weights in memory have nothing to do with the file any more.
+    let files = Files::of(if config.mmap { header.files() } else { &[] })?;
     let model = Arc::new(Model::load(path, header, config)?);
     files.check()?;
     warnings.extend(model.warnings().iter().cloned());

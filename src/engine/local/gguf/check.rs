@@ -95,6 +95,12 @@ impl Header {
         if architecture.len() > 64 || !architecture.bytes().all(|byte| byte.is_ascii_graphic()) {
             return invalid(format!("general.architecture is {architecture:?}: damaged"));
         }
+        let prefix = self.key("");
+        if !self.values.keys().any(|key| key.starts_with(&prefix)) {
+            return invalid(format!(
+                "general.architecture is {architecture:?}, but no key begins with it: an unknown model architecture, or damaged"
+            ));
+        }
         if self.get(&self.key("attention.causal")) == Some(&Value::Bool(false)) {
             return Err(Error::new(
                 ErrorKind::Unsupported,
