@@ -96,8 +96,8 @@ def parse_rewardanything_output(
     """Reads the verdict out of a judge's whole output.
 
     ``masked2real`` says which names must be scored and ranked. Without it, they are the names that the text scores.
-    ``policy`` says what is done with an incomplete verdict: ``{"incomplete": "derive_ranking", "clamp": True, "rescale": True}``; by
-    default that is an :class:`InvalidVerdictError` whose ``partial`` has what could be read.
+    ``policy`` says what is done with an incomplete verdict: ``{"incomplete": "derive_ranking", "clamp": True,
+    "rescale": True}``; by default that is an :class:`InvalidVerdictError` whose ``partial`` has what could be read.
     """
     if masked2real is None:
         masked2real = {name: name for name in _scored_names(output_text)}
