@@ -45,6 +45,7 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	@scripts/clang_format.sh
 	@scripts/check_deps.sh
 	$(CARGO) test --no-default-features
+	$(CARGO) test --no-default-features --features shuttle --lib judge::model
 	@cmake --build $(standin)/build >/dev/null
 	ctest --test-dir $(standin)/build --output-on-failure
 	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli --all-targets -- -D warnings
@@ -75,6 +76,10 @@ install: ## install the C library: headers, libraries, pkg-config and CMake file
 sanitize-capi: ## run the C programs under all sanitizers (ThreadSanitizer needs nightly Rust and builds everything again)
 	@scripts/install_deps.sh --tests
 	scripts/check_capi_sanitizers.sh address header valgrind thread
+
+.PHONY: model-check
+model-check: ## run the judge's queue, tickets and threads in thousands of orders (DICAST_MODEL_RUNS)
+	$(CARGO) test --no-default-features --features shuttle --lib judge::model
 
 .PHONY: header
 header: ## generate include/dicast.h from src/capi/

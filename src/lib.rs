@@ -64,6 +64,7 @@ pub mod log;
 mod number;
 pub mod prompt;
 mod request;
+mod sync;
 mod thread;
 pub mod verdict;
 mod warm;

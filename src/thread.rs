@@ -1,7 +1,15 @@
 //! The library's own threads: named, with a stack of a stated size, and deaf to the host's signals.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+
+#[cfg(all(test, feature = "shuttle"))]
+use shuttle::thread::Builder;
+#[cfg(all(test, feature = "shuttle"))]
+pub(crate) use shuttle::thread::{JoinHandle, current};
+#[cfg(not(all(test, feature = "shuttle")))]
+use std::thread::Builder;
+#[cfg(not(all(test, feature = "shuttle")))]
+pub(crate) use std::thread::{JoinHandle, current};
 
 /// Stack of a thread, whatever `RUST_MIN_STACK` says. Threads that llama.cpp makes have the system's default size.
 const STACK_BYTES: usize = 2 << 20;
@@ -61,7 +69,7 @@ mod signals {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(feature = "shuttle")))]
 mod tests {
     use super::*;
 

@@ -12,12 +12,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::decode::plan::Plan;
 use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::error::{Error, ErrorKind};
+use crate::thread::{JoinHandle, current};
 
 use super::{Capabilities, Completion, Engine, EngineKind, Generation, Guidance, Input, Job, JobId, Opened, Stats};
 
@@ -355,7 +355,7 @@ impl Engine for Scripted {
         self.shared.changed.notify_one();
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
+            && thread.thread().id() != current().id()
         {
             let _ = thread.join();
         }

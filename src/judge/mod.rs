@@ -1,13 +1,15 @@
 //! The judge: opens a model, takes requests, hands out verdicts.
 
+#[cfg(all(test, feature = "shuttle"))]
+mod model;
 mod queue;
 mod run;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod ticket;
 mod worker;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use crate::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::{JudgeConfig, Options, Settings};
@@ -231,7 +233,10 @@ impl Judge {
         let pending = Pending::new(&self.queue, permit, Arc::downgrade(&engine), self.callbacks.handle());
         let ticket = Ticket::of(&pending);
         match self.run(request, submitted) {
-            Ok(run) => self.start(engine.as_ref(), vec![run], Box::new(only), &pending),
+            Ok((run, timeout)) => {
+                pending.set_deadline(run.job.deadline, timeout);
+                self.start(engine.as_ref(), vec![run], Box::new(only), &pending);
+            }
             Err(error) => {
                 self.log.failure(&error);
                 pending.complete(Err(error));
@@ -304,8 +309,8 @@ impl Judge {
         Ok(settings)
     }
 
-    /// Prepares a run of a request.
-    fn run(&self, request: &JudgeRequest, submitted: Instant) -> Result<Run> {
+    /// Prepares a run of a request; gives the time that it may take as well.
+    fn run(&self, request: &JudgeRequest, submitted: Instant) -> Result<(Run, Duration)> {
         let mut settings = self.prepare(request)?;
         let guidance = self.guidance(&settings)?;
         settings.guided = Some(guidance > Guidance::None);
@@ -323,7 +328,7 @@ impl Judge {
         let grammar = guidance == Guidance::Grammar;
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
-        Ok(Run { aliases, job, grammar, texts })
+        Ok((Run { aliases, job, grammar, texts }, settings.timeout()))
     }
 
     /// Hands the runs of a judgment to the engine.

@@ -1,10 +1,10 @@
 //! The queue's bound, how many judgments may be pending at once, and which ones are.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::ticket::Pending;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Counts the places of the queue, and hands out permits for them.
 pub(super) struct Queue {

@@ -1,13 +1,12 @@
 //! Runs: a judgment is one generation or several. Each is prepared here, read here, and gathered into one verdict.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use crate::config::VerdictPolicy;
 use crate::decode::score::expected_score;
 use crate::engine::{Generation, Job};
 use crate::error::Result;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
+use crate::sync::{Arc, Mutex, PoisonError};
 use crate::verdict::{self, Flag, Texts, Verdict};
 
 use super::ticket::Completer;

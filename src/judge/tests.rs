@@ -385,7 +385,7 @@ fn the_first_failure_of_a_run_ends_the_judgment_and_cancels_the_others() {
     let engine = Scripted::new(|_, _| Reply::never());
     let judge = open(&engine, 8);
     let (pending, ticket, gather) = several(&judge, 2);
-    let run = judge.run(&request("p"), Instant::now()).unwrap();
+    let (run, _) = judge.run(&request("p"), Instant::now()).unwrap();
     pending.started(judge.engine().unwrap().submit(run.job, Box::new(drop)));
     let failed = gather.take(0, Err(crate::Error::closed())).unwrap();
     gather.complete(failed);
@@ -410,7 +410,7 @@ fn a_job_that_starts_after_its_judgment_has_ended_is_cancelled() {
     let judge = open(&engine, 8);
     let (pending, ticket, _gather) = several(&judge, 1);
     ticket.cancel();
-    let run = judge.run(&request("p"), Instant::now()).unwrap();
+    let (run, _) = judge.run(&request("p"), Instant::now()).unwrap();
     pending.started(judge.engine().unwrap().submit(run.job, Box::new(drop)));
     assert_eq!(engine.cancelled(), 1);
 }

@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, JobId};
 use crate::error::{Error, Result};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use crate::verdict::Verdict;
 
 use super::queue::{Entry, Permit, Queue};
 use super::worker::Handle;
+
+/// How long past its deadline an engine may take to end a judgment before those who wait for it end it themselves.
+const LATE: Duration = Duration::from_millis(30);
 
 type Callback = Box<dyn FnOnce(Result<Verdict>) + Send>;
 
@@ -35,6 +38,8 @@ struct State {
     permit: Option<Permit>,
     /// Its entry among what is pending, until its callback is queued.
     entry: Option<Entry>,
+    /// When it is out of time, and how long that is after its submission.
+    due: Option<(Instant, Duration)>,
 }
 
 /// What a ticket, the engine and the workers share of one judgment.
@@ -59,7 +64,8 @@ pub(crate) enum Waited {
 impl Pending {
     /// A judgment that has a place in the queue, and gives it back when it ends.
     pub(super) fn new(queue: &Arc<Queue>, permit: Permit, engine: Weak<dyn Engine>, callbacks: Handle) -> Arc<Self> {
-        let state = State { stage: Stage::Running(None), jobs: Vec::new(), permit: Some(permit), entry: None };
+        let state =
+            State { stage: Stage::Running(None), jobs: Vec::new(), permit: Some(permit), entry: None, due: None };
         let pending =
             Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), engine: Some(engine), callbacks });
         let entry = queue.list(&pending);
@@ -69,7 +75,8 @@ impl Pending {
 
     /// A judgment that never got a place.
     fn failed(error: Error, callbacks: Handle) -> Arc<Self> {
-        let state = State { stage: Stage::Ended(Box::new(Err(error))), jobs: Vec::new(), permit: None, entry: None };
+        let state =
+            State { stage: Stage::Ended(Box::new(Err(error))), jobs: Vec::new(), permit: None, entry: None, due: None };
         Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), engine: None, callbacks })
     }
 
@@ -87,6 +94,11 @@ impl Pending {
         if ended {
             self.cancel_jobs();
         }
+    }
+
+    /// The judgment has to end by `deadline`, `timeout` after its submission.
+    pub(super) fn set_deadline(&self, deadline: Instant, timeout: Duration) {
+        self.state().due = Some((deadline, timeout));
     }
 
     /// Ends the judgment, unless it has ended.
@@ -137,9 +149,21 @@ impl Pending {
                 Stage::Taken => return Waited::Taken,
                 running => state.stage = running,
             }
-            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let mut left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(now));
             if left.is_zero() {
                 return Waited::Pending;
+            }
+            if let Some((due, timeout)) = state.due {
+                let late = (due + LATE).saturating_duration_since(now);
+                if late.is_zero() {
+                    // The engine is in the middle of something long: whoever waits is not kept.
+                    drop(state);
+                    self.fail(Error::timed_out(timeout));
+                    state = self.state();
+                    continue;
+                }
+                left = left.min(late);
             }
             state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }

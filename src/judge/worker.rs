@@ -1,10 +1,9 @@
 //! Threads that work off tasks in order: one reads verdicts, so that this does not hold up the engine, and one calls
 //! callbacks, so that these do not hold up the reading of verdicts, not even where they wait for one.
 
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
-use std::thread::JoinHandle;
-
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::mpsc::{Receiver, SendError, Sender, channel};
+use crate::thread::{JoinHandle, current};
 
 /// What a thread runs. There are never more of them than judgments pending.
 pub(super) type Task = Box<dyn FnOnce() + Send>;
@@ -55,7 +54,7 @@ impl Drop for Worker {
         let _ = self.tasks.0.send(None);
         if let Some(thread) = self.thread.take()
             // A callback may drop the judge: the thread cannot wait for itself.
-            && thread.thread().id() != std::thread::current().id()
+            && thread.thread().id() != current().id()
         {
             let _ = thread.join();
         }
