@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod shell;
 mod table;
+mod worker;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ enum Verb {
     Doctor(doctor::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
+    /// Run an engine for the process that has started this one.
+    #[command(hide = true)]
+    EngineWorker,
 }
 
 /// An error on its way to the user: the library's, and where it helps, what to do next.
@@ -101,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => shell::completions(&args),
         Verb::Man(args) => shell::man(&args),
+        Verb::EngineWorker => worker::run(),
     };
     match outcome {
         Ok(code) => code,

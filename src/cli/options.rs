@@ -8,7 +8,7 @@ use dicast::config::{Incomplete, Kind, Row};
 use dicast::{Error, ErrorKind, JudgeConfig};
 use serde_json::Value;
 
-use super::{Failure, input};
+use super::{Failure, input, worker};
 
 /// Names the model where no option and no configuration does.
 const MODEL_VARIABLE: &str = "DICAST_MODEL";
@@ -73,6 +73,7 @@ impl JudgeArgs {
         if self.derive_ranking {
             config.verdict.incomplete = Incomplete::DeriveRanking;
         }
+        worker::isolate(&mut config)?;
         config.check()?;
         Ok(config)
     }
@@ -81,7 +82,7 @@ impl JudgeArgs {
 /// The settings that have an option, and the section of each: all options of a request, and what a newcomer needs of the rest.
 fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
     const OTHERS: [(&str, &[&str]); 2] =
-        [("verdict", &["clamp", "rescale"]), ("local", &["threads", "context_tokens"])];
+        [("verdict", &["clamp", "rescale"]), ("local", &["threads", "context_tokens", "isolation"])];
     JudgeConfig::TABLES.into_iter().flat_map(|(section, rows)| {
         let named = OTHERS.into_iter().find(|(other, _)| *other == section).map_or(&[][..], |(_, names)| names);
         let chosen = move |row: &&Row| section == "options" || named.contains(&row.name);

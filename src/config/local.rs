@@ -1,7 +1,20 @@
 //! Settings of the embedded engine.
 
-use super::table::{Kind, settings, whole, zero_or};
-use crate::error::Result;
+use std::path::PathBuf;
+
+use super::table::{Kind, settings, whole, words, zero_or};
+use crate::error::{Error, ErrorKind, Result};
+
+words! {
+    /// Where the embedded engine runs.
+    pub enum Isolation {
+        /// In this process. A fault of llama.cpp ends the process.
+        #[default]
+        None = "none",
+        /// In a worker process, which is started again when it dies.
+        Process = "process",
+    }
+}
 
 settings! {
     /// Settings of the embedded engine.
@@ -25,11 +38,31 @@ settings! {
         /// Whether the weights are computed on where the file lies, mapped into memory. false: they are read into memory of
         /// the process, and the file may change.
         mmap: bool = true, Kind::Switch;
+        /// Where the engine runs: in this process, or in a worker process whose death ends only the judgments in it. Not
+        /// set: in this process; the program `dicast` sets `process` for its own judgments.
+        isolation: Option<Isolation> = None, Kind::Choice(Isolation::WORDS);
+        /// The program that runs as worker process, a `dicast` of the same version. Not set: `dicast` beside the library or
+        /// the program, in the `bin` folder next to that, or on the `PATH`.
+        worker_path: Option<PathBuf> = None, Kind::Path;
+        /// Milliseconds after which a worker process that does not answer is ended and started again.
+        unresponsive_ms: u64 = 30_000, whole(100, 3_600_000);
     }
 }
 
 impl LocalConfig {
+    /// Whether the engine runs in a worker process.
+    pub fn is_isolated(&self) -> bool {
+        self.isolation == Some(Isolation::Process)
+    }
+
     pub(super) fn check(&self) -> Result<()> {
-        self.check_ranges()
+        self.check_ranges()?;
+        match &self.worker_path {
+            Some(path) if path.as_os_str().is_empty() => Err(Error::new(
+                ErrorKind::InvalidConfig,
+                "local.worker_path is empty: name a dicast program, or leave it out",
+            )),
+            _ => Ok(()),
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use limits::{Limits, MAX_RESPONSES};
-pub use local::LocalConfig;
+pub use local::{Isolation, LocalConfig};
 pub use options::{Mask, Options, Settings};
 pub(crate) use table::shown;
 pub use table::{Kind, Row};

@@ -8,6 +8,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::prompt::profile::{Scale, VerdictForm};
 
 /// Alternatives that the ranking of one stage may have in EBNF: eight names at once, three of sixteen.
@@ -17,7 +19,7 @@ const MAX_ALTERNATIVES: u64 = 1024;
 ///
 /// As text: `lead`, the layout up to the scores, `"name": score` for each name in the order shown, the layout up to the
 /// ranking, the names in any order, the rest of the layout.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VerdictGrammar {
     /// `literals[i]` stands before score `i`.
     literals: Vec<String>,

@@ -1,5 +1,7 @@
 //! The plan that an engine carries out: the phases of one generation.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Settings;
 use crate::decode::grammar::VerdictGrammar;
 use crate::prompt::ReasoningState;
@@ -10,7 +12,7 @@ use crate::prompt::profile::Profile;
 pub const CHARACTER_GRACE: u32 = 3;
 
 /// What is generated, phase by phase.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Free text up to a closing token; `None` goes straight to the verdict.
     pub reasoning: Option<Reasoning>,
@@ -19,7 +21,7 @@ pub struct Plan {
 }
 
 /// The reasoning phase: free text under a budget. End-of-text and other control tokens are not admitted in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reasoning {
     /// Token that opens it, fed, not sampled; `None` where the chat template has opened it already.
     pub open: Option<String>,
@@ -32,7 +34,7 @@ pub struct Reasoning {
 }
 
 /// The verdict phase.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum VerdictPlan {
     /// Under a grammar, with the distribution taken at every score.
     Guided {

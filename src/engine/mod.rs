@@ -15,6 +15,8 @@ use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
 
 mod exit;
+#[cfg(all(unix, any(feature = "local", test)))]
+pub mod isolated;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(any(test, feature = "testing"))]

@@ -144,6 +144,12 @@ impl Source {
     fn load(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
         match self.place {
             #[cfg(feature = "local")]
+            Place::File { ref path, ref header } if config.local.is_isolated() => {
+                let place = path.display().to_string();
+                let text = || super::local::text::parts(header, &place, profile);
+                super::isolated::open(place.clone(), fingerprint_of_file(path)?, config, profile, text)
+            }
+            #[cfg(feature = "local")]
             Place::File { path, header } => super::local::open(&path, header, config, profile),
             #[cfg(not(feature = "local"))]
             Place::File { path } => {

@@ -22,6 +22,10 @@ const WINDOW: usize = 16;
 /// So many records at the start of an input that are all no requests show that it is not what was meant.
 const MALFORMED: usize = 20;
 
+/// How often a judgment is sent again when the engine has failed under it, such as by the death of its worker process. A
+/// judgment that is itself the cause is refused by the engine before that.
+const RETRIES: u32 = 10;
+
 /// What takes requests; a seam, so that the order of things can be tested without a model.
 pub(super) trait Judging {
     /// Starts a judgment; `done` is called once, from any thread.
@@ -102,12 +106,17 @@ struct Slot<K> {
 
 /// Where a record stands.
 enum State<K> {
-    /// Being judged, with what is kept of it.
-    Running(K),
+    /// Being judged, with what is kept of it, and the request to send it again.
+    Running { kept: K, request: Box<JudgeRequest>, tries: u32 },
     /// Its result waits to be written, as a line of the output.
     Ended(String),
     /// Its result is being made.
     Taken,
+}
+
+/// Whether the engine failed under a judgment, through no fault of the judgment.
+fn failed_under_it(error: &Error) -> bool {
+    error.kind() == ErrorKind::Engine && error.is_retryable()
 }
 
 impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
@@ -170,7 +179,6 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
                     slots.push_back(Slot { place, checksum, state });
                 }
                 Event::Done { number, outcome } => {
-                    running -= 1;
                     if let Err(error) = outcome.as_ref()
                         && matches!(error.kind(), ErrorKind::Closed | ErrorKind::EngineDead)
                     {
@@ -181,7 +189,13 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
                     }
                     let slot = usize::try_from(number - front).ok().and_then(|index| slots.get_mut(index));
                     let slot = slot.expect("a judgment is started for a record that waits here");
-                    if let State::Running(kept) = std::mem::replace(&mut slot.state, State::Taken) {
+                    if let State::Running { kept, request, tries } = std::mem::replace(&mut slot.state, State::Taken) {
+                        if tries < RETRIES && (*outcome).as_ref().is_err_and(failed_under_it) {
+                            self.submit(number, (*request).clone());
+                            slot.state = State::Running { kept, request, tries: tries + 1 };
+                            continue;
+                        }
+                        running -= 1;
                         tally.add(&outcome, slot.place);
                         slot.state = State::Ended(self.work.line(kept, *outcome)?);
                     }
@@ -196,15 +210,8 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
         match self.work.request(record) {
             (kept, Ok(request)) => {
                 *running += 1;
-                let events = self.events.clone();
-                self.judge.start(
-                    request,
-                    Box::new(move |outcome| {
-                        // Nobody listens any more after an interruption.
-                        let _ = events.send(Event::Done { number, outcome: Box::new(outcome) });
-                    }),
-                );
-                Ok(State::Running(kept))
+                self.submit(number, request.clone());
+                Ok(State::Running { kept, request: Box::new(request), tries: 0 })
             }
             (kept, Err(error)) => {
                 let outcome = Err(error);
@@ -212,6 +219,16 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
                 Ok(State::Ended(self.work.line(kept, outcome)?))
             }
         }
+    }
+
+    /// Hands a request to the judge.
+    fn submit(&self, number: u64, request: JudgeRequest) {
+        let events = self.events.clone();
+        let done = move |outcome| {
+            // Nobody listens any more after an interruption.
+            let _ = events.send(Event::Done { number, outcome: Box::new(outcome) });
+        };
+        self.judge.start(request, Box::new(done));
     }
 
     /// The failure of an input that is not what it should be.

@@ -19,6 +19,9 @@ struct Fake {
     running: std::sync::Arc<AtomicUsize>,
     most: std::sync::Arc<AtomicUsize>,
     closes_at: Option<usize>,
+    /// How often the engine fails under each judgment, and whether for good.
+    engine_fails: Option<(u32, bool)>,
+    failed: Mutex<std::collections::HashMap<String, u32>>,
     started: Mutex<usize>,
 }
 
@@ -32,9 +35,19 @@ impl Judging for Fake {
         let (running, most) = (self.running.clone(), self.most.clone());
         most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let closes = self.closes_at == Some(index);
+        let engine = self.engine_fails.and_then(|(times, lasting)| {
+            let mut failed = self.failed.lock().unwrap();
+            let count = failed.entry(request.prompt.clone()).or_default();
+            *count += 1;
+            (*count <= times).then_some(!lasting)
+        });
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis((index as u64 * 7) % 5));
             running.fetch_sub(1, Ordering::SeqCst);
+            if let Some(retryable) = engine {
+                done(Err(Error::new(ErrorKind::Engine, "the engine failed").with_retryable(retryable)));
+                return;
+            }
             let kind = if closes { ErrorKind::Closed } else { ErrorKind::InvalidVerdict };
             done(Err(Error::new(kind, format!("answer to {}", request.prompt))));
         });
@@ -114,6 +127,22 @@ fn a_judge_that_closes_ends_the_batch_without_blaming_the_lines() {
     assert!(matches!(ended, Ended::Broken(failure) if failure.error.kind() == ErrorKind::Closed));
     assert!(tally.written < 10);
     assert_eq!(sink.0.lines().count() as u64, tally.written);
+}
+
+#[test]
+fn a_judgment_under_which_the_engine_fails_is_sent_again_within_a_bound() {
+    let input: String = (1..=20).map(|number| request(&number.to_string())).collect();
+    for (engine_fails, starts, words) in
+        [((3, false), 80, "answer to 9"), ((3, true), 20, "the engine failed"), ((99, false), 220, "the engine failed")]
+    {
+        let fake = Fake { engine_fails: Some(engine_fails), ..Fake::default() };
+        let mut sink = Lot::default();
+        let (tally, ended) = judge_all(&fake, &input, &mut sink, 1);
+        assert!(matches!(ended, Ended::Complete));
+        assert_eq!((tally.written, *fake.started.lock().unwrap()), (20, starts));
+        assert_eq!(message(sink.0.lines().nth(8).unwrap()), format!("line 9: {words}"));
+        assert!(fake.most.load(Ordering::SeqCst) <= 3, "more ran at once than may");
+    }
 }
 
 #[test]

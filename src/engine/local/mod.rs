@@ -15,6 +15,7 @@ mod sizes;
 mod stamp;
 #[cfg(test)]
 mod tests;
+pub(in crate::engine) mod text;
 mod vocabulary;
 mod watch;
 
@@ -117,12 +118,9 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     Ok(Opened {
         engine: Arc::new(engine),
         text: Some(TextModel {
-            chat_template: match &profile.chat_template {
-                Some(template) => template.clone(),
-                None => model.chat_template()?.to_owned(),
-            },
-            bos: model.token_text("tokenizer.ggml.bos_token_id"),
-            eos: model.token_text("tokenizer.ggml.eos_token_id"),
+            chat_template: text::chat_template(&model.header, &model.place, profile)?.to_owned(),
+            bos: text::token(&model.header, "tokenizer.ggml.bos_token_id"),
+            eos: text::token(&model.header, "tokenizer.ggml.eos_token_id"),
             tokenizer,
         }),
     })

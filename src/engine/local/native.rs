@@ -10,13 +10,14 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 
 use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prompt::tokenize::{BpeVocab, RawToken, TokenKind, Tokenizer, VocabToken};
+use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::super::exit;
 use super::gguf::{Header, byte_of};
 use super::scheduler::Bounds;
 use super::shield::{self, Batch, Context};
 use super::sizes::MAX_STEP;
+use super::text;
 
 /// Most bytes of llama.cpp's own complaints that are kept for an error message.
 const MAX_COMPLAINT: usize = 2000;
@@ -32,8 +33,8 @@ thread_local! {
 pub(super) struct Model {
     /// Shared with the tokenizer of vocabularies that only llama.cpp can tokenize.
     llama: Arc<shield::Model>,
-    header: Header,
-    place: String,
+    pub(super) header: Header,
+    pub(super) place: String,
     warnings: Vec<String>,
 }
 
@@ -141,26 +142,6 @@ impl Model {
         &self.warnings
     }
 
-    /// The chat template in the file.
-    pub(super) fn chat_template(&self) -> Result<&str> {
-        self.header.text("tokenizer.chat_template").ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidModel,
-                format!(
-                    "{}: the model has no chat template (tokenizer.chat_template): set \"chat_template\" in its profile, \
-                     convert it with its tokenizer_config.json, or use an instruction-tuned model",
-                    self.place
-                ),
-            )
-        })
-    }
-
-    /// The text of the token whose id stands under `key`.
-    pub(super) fn token_text(&self, key: &str) -> Option<String> {
-        let id = usize::try_from(self.header.int(key)?).ok()?;
-        Some(String::from_utf8_lossy(self.header.texts("tokenizer.ggml.tokens")?.get(id)?).into_owned())
-    }
-
     /// Which tokens, by id, end the text.
     pub(super) fn ends_of_text(&self) -> Vec<bool> {
         (0..self.llama.tokens()).map(|token| self.llama.ends_text(token)).collect()
@@ -170,27 +151,11 @@ impl Model {
     /// vocabularies it has no recipe for, llama.cpp's own.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         let texts = || self.header.texts("tokenizer.ggml.tokens").into_iter().flat_map(|texts| texts.iter());
-        let kinds = self.header.ints("tokenizer.ggml.token_type").unwrap_or_default();
-        let kind = |id: usize| match kinds.get(id) {
-            Some(2) => TokenKind::Unknown,
-            Some(3) => TokenKind::Control,
-            Some(4) => TokenKind::UserDefined,
-            Some(5) => TokenKind::Unused,
-            Some(6) => TokenKind::Byte,
-            _ => TokenKind::Normal,
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if self.header.text("tokenizer.ggml.model") == Some("gpt2") {
-            let tokens =
-                texts().enumerate().map(|(id, bytes)| VocabToken { text: text(bytes), kind: kind(id) }).collect();
-            let merges = self.header.texts("tokenizer.ggml.merges");
-            let merges = merges.into_iter().flat_map(|merges| merges.iter().map(text)).collect();
-            let pre = self.header.text("tokenizer.ggml.pre").unwrap_or("default").to_owned();
-            match Tokenizer::from_bpe(BpeVocab { tokens, merges, pre }) {
-                Err(error) if error.kind() == ErrorKind::Unsupported => {}
-                outcome => return outcome.map_err(|error| error.context(&self.place)),
-            }
+        if let Some(tokenizer) = text::tokenizer(&self.header, &self.place)? {
+            return Ok(tokenizer);
         }
+        let kinds = text::kinds(&self.header);
+        let kind = |id: usize| kinds.get(id).copied().unwrap_or(TokenKind::Normal);
         let damaged = |fault: shield::Fault| {
             Error::new(
                 ErrorKind::InvalidModel,

@@ -1,0 +1,39 @@
+//! `dicast engine-worker`: the process that an isolated engine runs in. Started by judges, not by people.
+
+use std::path::PathBuf;
+
+#[cfg(not(feature = "local"))]
+use dicast::ErrorKind;
+use dicast::JudgeConfig;
+use dicast::config::Isolation;
+
+use super::{Failure, Outcome};
+
+/// Runs an engine for the process that has started this one.
+#[cfg(feature = "local")]
+pub(crate) fn run() -> Outcome {
+    Ok(dicast::engine::isolated::serve()?)
+}
+
+#[cfg(not(feature = "local"))]
+pub(crate) fn run() -> Outcome {
+    Err(Failure::new(ErrorKind::Unsupported, "this build has no engine that runs in a worker process"))
+}
+
+/// Isolates the engine unless it is said otherwise, with this program as worker.
+pub(crate) fn isolate(config: &mut JudgeConfig) -> Result<(), Failure> {
+    let isolation = config.local.isolation.get_or_insert(Isolation::Process);
+    if *isolation == Isolation::Process && config.local.worker_path.is_none() {
+        config.local.worker_path = Some(this_program()?);
+    }
+    Ok(())
+}
+
+/// This program, also where its file was replaced while it runs.
+fn this_program() -> Result<PathBuf, Failure> {
+    let running = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && running.exists() {
+        return Ok(running);
+    }
+    std::env::current_exe().map_err(|error| Failure::io("cannot find the program dicast itself", &error))
+}

@@ -1,0 +1,304 @@
+//! The jobs of an engine in a worker process: which wait here, which are in the worker, and which may be what killed it.
+//!
+//! The worker holds only what it decodes and a few jobs that wait ready, so that its death ends few judgments. A job that
+//! was in a worker when it crashed is suspect. When it comes again it runs alone: if the worker crashes again, the job is
+//! refused from then on, and others never pay for it; if not, it is a job like any other.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::checksum::Checksum;
+use crate::engine::Completion;
+use crate::error::{Error, ErrorKind};
+
+/// Most suspect jobs, and most refused ones, that are remembered.
+const MAX_REMEMBERED: usize = 4096;
+
+/// A job that has not ended.
+struct Held {
+    /// What the worker gets; see [`super::protocol::encode_job`].
+    body: Vec<u8>,
+    submitted: Instant,
+    deadline: Instant,
+    done: Completion,
+}
+
+/// A job that has ended here, but that the worker still works on.
+struct GivenUp {
+    body: Vec<u8>,
+    since: Duration,
+}
+
+/// A job for the worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outgoing<'a> {
+    pub(super) id: u64,
+    pub(super) submitted: Instant,
+    pub(super) deadline: Instant,
+    pub(super) body: &'a [u8],
+}
+
+/// A completion with what it is to be called with, once no lock is held.
+pub(super) type Failed = (Completion, Error);
+
+/// All jobs.
+#[derive(Default)]
+pub(super) struct Ledger {
+    next: u64,
+    waiting: VecDeque<u64>,
+    held: HashMap<u64, Held>,
+    /// Jobs that the worker has, those that have ended here included.
+    in_worker: HashSet<u64>,
+    given_up: HashMap<u64, GivenUp>,
+    /// The suspect job that has the worker for itself.
+    alone: Option<u64>,
+    suspects: HashSet<u64>,
+    refused: HashSet<u64>,
+}
+
+fn content(body: &[u8]) -> u64 {
+    let mut checksum = Checksum::default();
+    checksum.add(body);
+    checksum.value()
+}
+
+/// A job that has crashed the worker twice, the second time alone.
+fn refusal() -> Error {
+    let message = "this judgment crashed the engine's worker process twice, the second time alone: it is refused. The model \
+                   file may be damaged, or the request meets a defect of the engine";
+    Error::new(ErrorKind::Engine, message).with_retryable(false)
+}
+
+fn remember(set: &mut HashSet<u64>, content: u64) {
+    if set.len() >= MAX_REMEMBERED {
+        set.clear();
+    }
+    set.insert(content);
+}
+
+impl Ledger {
+    /// Takes in a job. It waits until [`Self::send`].
+    pub(super) fn add(&mut self, body: Vec<u8>, submitted: Instant, deadline: Instant, done: Completion) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.held.insert(id, Held { body, submitted, deadline, done });
+        self.waiting.push_back(id);
+        id
+    }
+
+    /// A number for a job that is not taken in.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Sends the jobs for which the worker, which takes `window` at once, has room. Gives those that are refused.
+    pub(super) fn send(&mut self, window: usize, mut to: impl FnMut(Outgoing<'_>)) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        while self.alone.is_none()
+            && self.in_worker.len() < window
+            && let Some(&id) = self.waiting.front()
+        {
+            let Some(job) = self.held.get(&id) else {
+                self.waiting.pop_front();
+                continue;
+            };
+            if !self.suspects.is_empty() || !self.refused.is_empty() {
+                let content = content(&job.body);
+                if self.refused.contains(&content) {
+                    self.waiting.pop_front();
+                    failed.extend(self.held.remove(&id).map(|job| (job.done, refusal())));
+                    continue;
+                }
+                if self.suspects.contains(&content) {
+                    if !self.in_worker.is_empty() {
+                        break;
+                    }
+                    self.alone = Some(id);
+                }
+            }
+            self.waiting.pop_front();
+            self.in_worker.insert(id);
+            to(Outgoing { id, submitted: job.submitted, deadline: job.deadline, body: &job.body });
+        }
+        failed
+    }
+
+    /// The worker has ended a job, as well or badly as it may. Gives its completion, unless it has ended here before.
+    pub(super) fn ended(&mut self, id: u64) -> Option<Completion> {
+        self.in_worker.remove(&id);
+        let given_up = self.given_up.remove(&id);
+        let held = self.held.remove(&id);
+        if self.alone == Some(id) {
+            self.alone = None;
+            let body = held.as_ref().map(|job| &job.body).or(given_up.as_ref().map(|job| &job.body));
+            self.suspects.remove(&body.map_or(0, |body| content(body)));
+        }
+        held.map(|job| job.done)
+    }
+
+    /// Ends a job here. Gives its completion, and whether the worker has it.
+    pub(super) fn give_up(&mut self, id: u64) -> Option<(Completion, bool)> {
+        let job = self.held.remove(&id)?;
+        let in_worker = self.in_worker.contains(&id);
+        if in_worker {
+            self.given_up.insert(id, GivenUp { body: job.body, since: Duration::ZERO });
+        } else {
+            self.waiting.retain(|waiting| *waiting != id);
+        }
+        Some((job.done, in_worker))
+    }
+
+    /// The jobs whose deadline has passed, with how long they had.
+    pub(super) fn expired(&self, now: Instant) -> Vec<(u64, Duration)> {
+        let expired = self.held.iter().filter(|(_, job)| job.deadline <= now);
+        expired.map(|(id, job)| (*id, job.deadline.saturating_duration_since(job.submitted))).collect()
+    }
+
+    /// When the next deadline passes.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.held.values().map(|job| job.deadline).min()
+    }
+
+    /// `passed` more has gone by. Gives how long the worker has worked at most on a job that has ended here.
+    pub(super) fn overdue(&mut self, passed: Duration) -> Duration {
+        for job in self.given_up.values_mut() {
+            job.since += passed;
+        }
+        self.given_up.values().map(|job| job.since).max().unwrap_or_default()
+    }
+
+    /// The worker is dead. Gives the completions of the jobs that it had; `crashed` says whether a job may be at fault.
+    pub(super) fn died(&mut self, crashed: bool) -> Vec<Completion> {
+        let alone = self.alone.take();
+        let mut completions = Vec::new();
+        for id in std::mem::take(&mut self.in_worker) {
+            let held = self.held.remove(&id);
+            let body = held.as_ref().map(|job| &job.body).or(self.given_up.get(&id).map(|job| &job.body));
+            if let Some(body) = body
+                && crashed
+            {
+                let content = content(body);
+                if alone == Some(id) {
+                    self.suspects.remove(&content);
+                    remember(&mut self.refused, content);
+                } else {
+                    remember(&mut self.suspects, content);
+                }
+            }
+            completions.extend(held.map(|job| job.done));
+        }
+        self.given_up.clear();
+        completions
+    }
+
+    /// Ends all jobs here.
+    pub(super) fn clear(&mut self) -> Vec<Completion> {
+        self.waiting.clear();
+        self.held.drain().map(|(_, job)| job.done).collect()
+    }
+
+    /// Jobs that have not ended.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether the worker has something to do.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.in_worker.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(ledger: &mut Ledger, body: &str) -> u64 {
+        let now = Instant::now();
+        ledger.add(body.into(), now, now + Duration::from_secs(1), Box::new(|_| ()))
+    }
+
+    fn send(ledger: &mut Ledger, window: usize) -> (Vec<u64>, usize) {
+        let mut sent = Vec::new();
+        let failed = ledger.send(window, |job| sent.push(job.id)).len();
+        (sent, failed)
+    }
+
+    #[test]
+    fn the_worker_has_no_more_than_its_window() {
+        let mut ledger = Ledger::default();
+        let ids: Vec<_> = ["a", "b", "c"].map(|body| add(&mut ledger, body)).into();
+        assert_eq!(send(&mut ledger, 2), (ids[..2].to_vec(), 0));
+        assert_eq!(send(&mut ledger, 2), (vec![], 0));
+        assert!(ledger.ended(ids[0]).is_some());
+        assert!(ledger.ended(ids[0]).is_none(), "a job ends once");
+        assert_eq!(send(&mut ledger, 2), (vec![ids[2]], 0));
+        assert_eq!(ledger.len(), 2);
+    }
+
+    #[test]
+    fn a_job_given_up_holds_its_place_until_the_worker_has_ended_it() {
+        let mut ledger = Ledger::default();
+        let (first, second) = (add(&mut ledger, "a"), add(&mut ledger, "b"));
+        send(&mut ledger, 1);
+        assert!(matches!(ledger.give_up(first), Some((_, true))));
+        assert!(ledger.give_up(first).is_none());
+        assert_eq!(send(&mut ledger, 1), (vec![], 0));
+        ledger.overdue(Duration::from_secs(2));
+        assert_eq!(ledger.overdue(Duration::from_secs(3)), Duration::from_secs(5));
+        assert!(ledger.ended(first).is_none());
+        assert_eq!(ledger.overdue(Duration::from_secs(3)), Duration::ZERO);
+        assert_eq!(send(&mut ledger, 1), (vec![second], 0));
+        assert!(matches!(ledger.give_up(second), Some((_, true))));
+    }
+
+    #[test]
+    fn a_job_that_waits_outlives_the_worker() {
+        let mut ledger = Ledger::default();
+        add(&mut ledger, "a");
+        let second = add(&mut ledger, "b");
+        send(&mut ledger, 1);
+        assert_eq!(ledger.died(true).len(), 1);
+        assert_eq!(send(&mut ledger, 1), (vec![second], 0));
+    }
+
+    #[test]
+    fn a_job_that_crashes_the_worker_is_found_and_refused_and_no_other_is() {
+        let mut ledger = Ledger::default();
+        for body in ["good", "bad"] {
+            add(&mut ledger, body);
+        }
+        send(&mut ledger, 8);
+        assert_eq!(ledger.died(true).len(), 2);
+        // Both come again, each alone.
+        let (good, bad) = (add(&mut ledger, "good"), add(&mut ledger, "bad"));
+        let other = add(&mut ledger, "other");
+        assert_eq!(send(&mut ledger, 8), (vec![good], 0));
+        ledger.ended(good);
+        assert_eq!(send(&mut ledger, 8), (vec![bad], 0));
+        assert_eq!(ledger.died(true).len(), 1);
+        let (good, _) = (add(&mut ledger, "good"), add(&mut ledger, "bad"));
+        assert_eq!(send(&mut ledger, 8), (vec![other, good], 1));
+    }
+
+    #[test]
+    fn a_worker_that_was_killed_from_outside_blames_no_job() {
+        let mut ledger = Ledger::default();
+        for _ in 0..5 {
+            add(&mut ledger, "a");
+            assert_eq!(send(&mut ledger, 8).1, 0);
+            assert_eq!(ledger.died(false).len(), 1);
+        }
+    }
+
+    #[test]
+    fn deadlines_are_kept_here() {
+        let mut ledger = Ledger::default();
+        let id = add(&mut ledger, "a");
+        assert_eq!(ledger.expired(Instant::now()), []);
+        let at = ledger.next_deadline().unwrap();
+        assert_eq!(ledger.expired(at), [(id, Duration::from_secs(1))]);
+        assert_eq!(ledger.clear().len(), 1);
+        assert_eq!((ledger.len(), ledger.next_deadline()), (0, None));
+    }
+}

@@ -1,0 +1,205 @@
+//! An engine in a worker process, so that a fault of its native code ends the worker and not the program.
+//!
+//! ```text
+//! this process                                 worker process (dicast engine-worker)
+//! Isolated -> ledger.rs   jobs that wait       worker.rs   opens what Source finds, works on orders
+//!          -> supervisor  starts, watches      ...         any engine
+//!          -> protocol    frames over a socket <->
+//! ```
+//!
+//! The parent holds the deadlines, makes the prompts, and loads no native code. When the worker dies, the judgments that it
+//! had end with an error that a retry may cure, the others wait for the next worker, which is started at once.
+
+mod ledger;
+#[expect(unsafe_code, reason = "signals: sending without one, dying with the parent, leaving at once")]
+mod process;
+mod protocol;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::JudgeConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Profile;
+use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
+
+use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats, TextModel};
+use process::Launcher;
+use protocol::Order;
+use supervisor::{Answer, Opening, Shared};
+
+pub use process::VERB;
+pub use worker::serve;
+
+/// The version that library and worker must have in common.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long [`Engine::stats`] waits for the worker's counters; after that, those of a second before are given.
+const STATS_WAIT: Duration = Duration::from_millis(200);
+
+/// How long the bytes of a vocabulary are waited for.
+const VOCABULARY_WAIT: Duration = Duration::from_secs(60);
+
+/// What makes the prompts of a model, as far as its files tell without its engine.
+pub(super) struct TextParts {
+    pub(super) chat_template: String,
+    pub(super) bos: Option<String>,
+    pub(super) eos: Option<String>,
+    /// `None` for a vocabulary that only the engine can tokenize.
+    pub(super) tokenizer: Option<Tokenizer>,
+    /// What each token is for, by its id.
+    pub(super) kinds: Vec<TokenKind>,
+}
+
+/// An engine in a worker process.
+struct Isolated {
+    capabilities: Capabilities,
+    shared: Arc<Shared>,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+    /// The process that opened it: its threads do not come along through fork.
+    home: u32,
+}
+
+/// Opens the model of a configuration in a worker process. `place` is its name in messages; `model` its fingerprint;
+/// `text` reads its files meanwhile.
+///
+/// # Errors
+/// Those of the engine; [`ErrorKind::InvalidConfig`] where there is no worker program, [`ErrorKind::InvalidModel`] with the
+/// worker's last words where the model crashes it.
+pub(super) fn open(
+    place: String,
+    model: Value,
+    config: &JudgeConfig,
+    profile: &Profile,
+    text: impl FnOnce() -> Result<TextParts>,
+) -> Result<Opened> {
+    let program = process::Program::find(config.local.worker_path.as_deref())?;
+    open_with(Box::new(program), place, model, config, profile, text)
+}
+
+/// As [`open`], with workers of any kind.
+fn open_with(
+    launcher: Box<dyn Launcher>,
+    place: String,
+    model: Value,
+    config: &JudgeConfig,
+    profile: &Profile,
+    text: impl FnOnce() -> Result<TextParts>,
+) -> Result<Opened> {
+    let opening = Opening { order: order(config, profile)?, model, place };
+    let unresponsive = Duration::from_millis(config.local.unresponsive_ms);
+    let shared = Shared::new(unresponsive);
+    let (first, outcome) = channel();
+    let supervised = shared.clone();
+    // Not with all signals blocked, as the other threads: the worker would inherit that.
+    let supervisor = std::thread::Builder::new()
+        .name("dicast-worker".into())
+        .spawn(move || supervisor::run(&supervised, launcher, &opening, &first))
+        .map_err(|error| Error::new(ErrorKind::Engine, format!("the supervising thread cannot be started: {error}")))?;
+    let mut engine = Isolated {
+        capabilities: Capabilities::new(super::EngineKind::Local),
+        shared: shared.clone(),
+        supervisor: Mutex::new(Some(supervisor)),
+        home: std::process::id(),
+    };
+    let text = text();
+    let ready = outcome
+        .recv()
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the supervising thread ended while it started")))?;
+    engine.capabilities = ready.capabilities();
+    let text = text_model(text?, &shared, unresponsive)?;
+    Ok(Opened { engine: Arc::new(engine), text: Some(text) })
+}
+
+/// The order to open the model: by absolute paths, since this process may change its folder before the next worker.
+fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Internal, format!("the worker's configuration cannot be written: {error}"))
+    };
+    let mut config = config.clone();
+    if let Ok(path) = std::path::absolute(&config.model)
+        && let Some(path) = path.to_str()
+    {
+        path.clone_into(&mut config.model);
+    }
+    config.profile = None;
+    config.local.isolation = None;
+    config.local.worker_path = None;
+    Ok(Order::Open {
+        version: VERSION.to_owned(),
+        parent: std::process::id(),
+        config: serde_json::to_value(config).map_err(|error| failed(&error))?,
+        profile: serde_json::from_str(&profile.to_json()).map_err(|error| failed(&error))?,
+    })
+}
+
+/// Makes what turns text into tokens; where only the engine can, the worker is asked for each text.
+fn text_model(parts: TextParts, shared: &Arc<Shared>, most: Duration) -> Result<TextModel> {
+    let TextParts { chat_template, bos, eos, tokenizer, kinds } = parts;
+    let tokenizer = if let Some(tokenizer) = tokenizer {
+        tokenizer
+    } else {
+        let wrong = || Error::new(ErrorKind::Internal, "the worker process gave another answer than asked");
+        let Answer::Vocabulary(tokens) = shared.ask(Order::Vocabulary, &[], VOCABULARY_WAIT)? else {
+            return Err(wrong());
+        };
+        let kind = |id: usize| kinds.get(id).copied().unwrap_or(TokenKind::Normal);
+        let tokens = tokens.into_iter().enumerate().map(|(id, bytes)| RawToken { bytes, kind: kind(id) }).collect();
+        let asked = shared.clone();
+        let encode = move |text: &str| match asked.ask(Order::Tokenize, text.as_bytes(), most)? {
+            Answer::Tokens(ids) => ids,
+            _ => Err(wrong()),
+        };
+        Tokenizer::from_encoder(Box::new(encode), tokens)?
+    };
+    Ok(TextModel { chat_template, bos, eos, tokenizer: Arc::new(tokenizer) })
+}
+
+impl Engine for Isolated {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn submit(&self, job: Job, done: Completion) -> JobId {
+        let Job { input, plan, sampling, submitted, deadline } = job;
+        let body = protocol::encode_job(&input, plan, sampling);
+        JobId(self.shared.submit(body, submitted, deadline, done))
+    }
+
+    fn cancel(&self, id: JobId) {
+        self.shared.cancel(id.0);
+    }
+
+    fn stats(&self) -> Stats {
+        // Where there is no answer, those of the last one stand.
+        let _ = self.shared.ask(Order::Stats, &[], STATS_WAIT);
+        self.shared.stats()
+    }
+
+    fn close(&self) {
+        if std::process::id() != self.home {
+            return;
+        }
+        self.shared.close();
+        let supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(supervisor) = supervisor
+            && !self.shared.is_own_thread()
+        {
+            let _ = supervisor.join();
+        }
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,709 @@
+//! The parent's side of a worker: starts it, watches it, ends it, and starts it again when it has died.
+//!
+//! One thread does all this, since the kernel ends a worker with the *thread* that started it. Two more serve each worker:
+//! one writes orders, so that a worker that does not read holds up nobody, and one reads reports and calls completions.
+
+use std::collections::HashMap;
+use std::io::{BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use crate::engine::{Completion, Generation, Stats};
+use crate::error::{Error, ErrorKind, Result};
+
+use super::ledger::{Failed, Ledger};
+use super::process::{Death, Launcher, Quiet, Worker};
+use super::protocol::{self, Order, Ready, Report};
+
+/// How often a worker that has something to do is asked whether it is there.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// How long a worker has to end in good order.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Openings that may fail in a row.
+const OPENINGS: u32 = 3;
+
+/// Deaths in a row, without one judgment that ended well between them, after which the engine is given up.
+const FRUITLESS: u32 = 20;
+
+/// A worker that lived so long did not die of how it was started.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// The longest pause before a worker is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A worker may take this many times `local.unresponsive_ms` for a job that has ended here: a step on a slow machine is long.
+const OVERDUE: u32 = 10;
+
+/// An answer to a question.
+pub(super) enum Answer {
+    /// The counters were taken down: see [`Shared::stats`].
+    Stats,
+    Tokens(Result<Vec<u32>>),
+    Vocabulary(Vec<Vec<u8>>),
+}
+
+/// How the worker is.
+enum Phase {
+    /// It is being started.
+    Starting,
+    /// It works.
+    Up,
+    /// It is given up, for this reason.
+    Dead(String),
+    /// The engine is closed.
+    Closed,
+}
+
+/// The connection to the worker of now.
+struct Link {
+    orders: Sender<Vec<u8>>,
+    /// Its report of how opening went.
+    opened: Option<Result<Ready>>,
+    /// Whether its stream has ended.
+    ended: bool,
+    /// Whether anything came from it since the last look.
+    heard: bool,
+}
+
+struct State {
+    phase: Phase,
+    link: Option<Link>,
+    ledger: Ledger,
+    window: usize,
+    asked: HashMap<u64, Sender<Answer>>,
+    next_question: u64,
+    /// The counters of the worker of now, and those of all before it.
+    stats: Stats,
+    earlier: Stats,
+    /// Deaths since a judgment ended well.
+    fruitless: u32,
+    /// When the supervisor looks next by itself.
+    wake: Option<Instant>,
+    /// Threads that call completions.
+    threads: Vec<ThreadId>,
+}
+
+/// What the engine's threads and its callers share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Signalled to all when the supervisor, or one that waits for the worker, has to look again.
+    changed: Condvar,
+    unresponsive: Duration,
+}
+
+/// What a worker is asked to open, and what it must be.
+pub(super) struct Opening {
+    pub(super) order: Order,
+    /// The fingerprint of the model.
+    pub(super) model: serde_json::Value,
+    /// The name of the model in messages.
+    pub(super) place: String,
+}
+
+impl Shared {
+    pub(super) fn new(unresponsive: Duration) -> Arc<Self> {
+        let state = State {
+            phase: Phase::Starting,
+            link: None,
+            ledger: Ledger::default(),
+            window: 1,
+            asked: HashMap::new(),
+            next_question: 0,
+            stats: Stats::default(),
+            earlier: Stats::default(),
+            fruitless: 0,
+            wake: None,
+            threads: Vec::new(),
+        };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), unresponsive })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Option<Duration>) -> MutexGuard<'a, State> {
+        match most {
+            Some(most) => self.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Takes in a job, or ends it at once.
+    pub(super) fn submit(&self, body: Result<Vec<u8>>, submitted: Instant, deadline: Instant, done: Completion) -> u64 {
+        let mut state = self.state();
+        let refusal = match (&state.phase, body) {
+            (Phase::Closed, _) => Error::closed(),
+            (Phase::Dead(reason), _) => Error::engine_dead(reason),
+            (_, Err(error)) => error,
+            (_, Ok(body)) => {
+                let was_busy = state.ledger.is_busy();
+                let id = state.ledger.add(body, submitted, deadline, done);
+                let failed = state.send();
+                // The supervisor sleeps where nothing runs, or until a later deadline.
+                if !was_busy || state.wake.is_none_or(|wake| deadline < wake) {
+                    self.changed.notify_all();
+                }
+                drop(state);
+                fail(failed);
+                return id;
+            }
+        };
+        let id = state.ledger.number();
+        drop(state);
+        done(Err(refusal));
+        id
+    }
+
+    /// Ends a job as cancelled, unless it has ended.
+    pub(super) fn cancel(&self, id: u64) {
+        let mut state = self.state();
+        let completion = state.give_up(id);
+        let failed = state.send();
+        drop(state);
+        if let Some(done) = completion {
+            done(Err(Error::cancelled()));
+        }
+        fail(failed);
+    }
+
+    /// Asks the worker, once it is up, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Engine`] where there is none in time or the worker dies, [`ErrorKind::Closed`], and
+    /// [`ErrorKind::EngineDead`].
+    pub(super) fn ask(&self, order: impl FnOnce(u64) -> Order, tail: &[u8], most: Duration) -> Result<Answer> {
+        let deadline = Instant::now() + most;
+        let mut state = self.state();
+        loop {
+            match &state.phase {
+                Phase::Closed => return Err(Error::closed()),
+                Phase::Dead(reason) => return Err(Error::engine_dead(reason)),
+                Phase::Up if state.link.as_ref().is_some_and(|link| !link.ended) => break,
+                Phase::Up | Phase::Starting => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::new(ErrorKind::Engine, "the engine's worker process is still being started"));
+            }
+            state = self.wait(state, Some(left));
+        }
+        let number = state.next_question;
+        state.next_question += 1;
+        let frame = protocol::frame(&order(number), tail)?;
+        let (asker, answer) = channel();
+        state.asked.insert(number, asker);
+        state.order(frame);
+        self.changed.notify_all();
+        drop(state);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = answer.recv_timeout(left).map_err(|error| {
+            let what = match error {
+                RecvTimeoutError::Timeout => "did not answer in time",
+                RecvTimeoutError::Disconnected => "died before it answered: it is being started again",
+            };
+            Error::new(ErrorKind::Engine, format!("the engine's worker process {what}"))
+        });
+        if answer.is_err() {
+            self.state().asked.remove(&number);
+        }
+        answer
+    }
+
+    /// Counters of all workers so far, by what the last one said.
+    pub(super) fn stats(&self) -> Stats {
+        let state = self.state();
+        let (now, earlier) = (&state.stats, &state.earlier);
+        let running = now.running.min(state.ledger.len());
+        Stats {
+            running,
+            waiting: state.ledger.len() - running,
+            reused_tokens: now.reused_tokens + earlier.reused_tokens,
+            computed_tokens: now.computed_tokens + earlier.computed_tokens,
+            steps: now.steps + earlier.steps,
+            kv_blocks_reused: now.kv_blocks_reused + earlier.kv_blocks_reused,
+            ..*now
+        }
+    }
+
+    /// Whether the calling thread is one that calls completions.
+    pub(super) fn is_own_thread(&self) -> bool {
+        self.state().threads.contains(&std::thread::current().id())
+    }
+
+    /// Ends all jobs as closed. The supervisor then ends the worker and itself.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Closed;
+        let completions = state.ledger.clear();
+        state.asked.clear();
+        self.changed.notify_all();
+        drop(state);
+        for done in completions {
+            done(Err(Error::shut_down()));
+        }
+    }
+}
+
+impl State {
+    fn order(&self, frame: Vec<u8>) {
+        if let Some(link) = &self.link {
+            // A writer that is gone has lost its stream, which the reader tells.
+            let _ = link.orders.send(frame);
+        }
+    }
+
+    /// Sends the jobs that the worker has room for. Gives those that are refused.
+    fn send(&mut self) -> Vec<Failed> {
+        let Some(Link { orders, ended: false, .. }) = &self.link else { return Vec::new() };
+        if !matches!(self.phase, Phase::Up) {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.ledger.send(self.window, |job| {
+            let age_us = micros(now.saturating_duration_since(job.submitted));
+            let left_us = micros(job.deadline.saturating_duration_since(now));
+            // Its size was checked when it was encoded.
+            if let Ok(frame) = protocol::frame(&Order::Submit { id: job.id, age_us, left_us }, job.body) {
+                let _ = orders.send(frame);
+            }
+        })
+    }
+
+    /// Ends a job here; the worker is told to end it too.
+    fn give_up(&mut self, id: u64) -> Option<Completion> {
+        let (done, in_worker) = self.ledger.give_up(id)?;
+        if in_worker && let Ok(frame) = protocol::frame(&Order::Cancel(id), &[]) {
+            self.order(frame);
+        }
+        Some(done)
+    }
+}
+
+fn fail(failed: Vec<Failed>) {
+    for (done, error) in failed {
+        done(Err(error));
+    }
+}
+
+/// A worker with the threads that serve it.
+struct Served {
+    worker: Box<dyn Worker>,
+    stream: UnixStream,
+    threads: Vec<crate::thread::JoinHandle<()>>,
+}
+
+/// Why the supervisor stops watching a worker.
+enum Verdict {
+    /// Its stream has ended.
+    Ended,
+    /// It has to be killed, for this reason.
+    Stuck(&'static str),
+    /// The engine was closed.
+    Closed,
+}
+
+/// Runs the supervisor, until the engine is closed or given up. `first` gets the outcome of the first opening.
+pub(super) fn run(
+    shared: &Arc<Shared>,
+    mut launcher: Box<dyn Launcher>,
+    opening: &Opening,
+    first: &Sender<Result<Ready>>,
+) {
+    shared.state().threads.push(std::thread::current().id());
+    let mut opened_once = false;
+    let mut failures = 0;
+    loop {
+        let outcome = start(shared, launcher.as_mut(), opening);
+        let (served, ready) = match outcome {
+            Ok(started) => started,
+            Err(Unopened { error, outside }) => {
+                failures += 1;
+                let closed = matches!(shared.state().phase, Phase::Closed);
+                // Who kills a worker while it opens the model says nothing about the model.
+                let most = if outside { FRUITLESS } else { OPENINGS };
+                if closed || !opened_once || failures >= most {
+                    give_up(shared, &format!("it could not be opened again: {error}"));
+                    let _ = first.send(Err(error));
+                    return;
+                }
+                pause(shared, failures);
+                continue;
+            }
+        };
+        failures = 0;
+        opened_once = true;
+        let failed = {
+            let mut state = shared.state();
+            if matches!(state.phase, Phase::Starting) {
+                state.phase = Phase::Up;
+            }
+            let decoded = ready.capabilities().max_sequences;
+            // A few jobs wait ready in the worker, so that no place there is empty.
+            state.window = decoded + (decoded / 4).max(1);
+            shared.changed.notify_all();
+            state.send()
+        };
+        fail(failed);
+        let _ = first.send(Ok(ready));
+        let up = Instant::now();
+        let stuck = match watch(shared) {
+            Verdict::Closed => {
+                close(shared, served);
+                return;
+            }
+            Verdict::Ended => None,
+            Verdict::Stuck(why) => Some(why),
+        };
+        if up.elapsed() > STEADY {
+            shared.state().fruitless = 0;
+        }
+        bury(shared, served, stuck);
+        let fruitless = shared.state().fruitless;
+        if fruitless >= FRUITLESS {
+            give_up(shared, &format!("its worker process died {fruitless} times and ended no judgment between"));
+            return;
+        }
+        if fruitless > 1 {
+            pause(shared, fruitless - 1);
+        }
+    }
+}
+
+/// Gives the engine up: nothing brings it back.
+fn give_up(shared: &Shared, reason: &str) {
+    let mut state = shared.state();
+    if !matches!(state.phase, Phase::Closed) {
+        state.phase = Phase::Dead(reason.to_owned());
+    }
+    let completions = state.ledger.clear();
+    state.asked.clear();
+    shared.changed.notify_all();
+    drop(state);
+    for done in completions {
+        done(Err(Error::engine_dead(reason)));
+    }
+}
+
+/// Waits before a worker is started again, the longer the more often it died. Deadlines are kept meanwhile.
+fn pause(shared: &Shared, deaths: u32) {
+    let pause = (Duration::from_millis(50) * 2_u32.saturating_pow(deaths.min(10))).min(LONGEST_PAUSE);
+    let until = Instant::now() + pause;
+    let mut state = shared.state();
+    while !matches!(state.phase, Phase::Closed) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let failed = expire(&mut state);
+        if failed.is_empty() {
+            let next = next_look(&mut state, Some(until));
+            state = shared.wait(state, next);
+        } else {
+            drop(state);
+            fail(failed);
+            state = shared.state();
+        }
+    }
+}
+
+/// How long until the next deadline or `at`.
+fn next_look(state: &mut State, at: Option<Instant>) -> Option<Duration> {
+    state.wake = state.ledger.next_deadline().into_iter().chain(at).min();
+    state.wake.map(|wake| wake.saturating_duration_since(Instant::now()))
+}
+
+/// Takes out the jobs whose deadline has passed.
+fn expire(state: &mut State) -> Vec<Failed> {
+    let expired = state.ledger.expired(Instant::now());
+    if expired.is_empty() {
+        return Vec::new();
+    }
+    let timed_out = |(id, had)| state.give_up(id).map(|done| (done, Error::timed_out(had)));
+    let mut failed: Vec<Failed> = expired.into_iter().filter_map(timed_out).collect();
+    failed.extend(state.send());
+    failed
+}
+
+/// Why a worker has not opened the model.
+struct Unopened {
+    error: Error,
+    /// Whether it was killed from outside.
+    outside: bool,
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        Self { error, outside: false }
+    }
+}
+
+/// Starts a worker and waits until it has opened the model.
+///
+/// # Errors
+/// What the worker reports, or how it died; it is gone then.
+fn start(
+    shared: &Arc<Shared>,
+    launcher: &mut dyn Launcher,
+    opening: &Opening,
+) -> std::result::Result<(Served, Ready), Unopened> {
+    let (stream, worker) = launcher.launch()?;
+    let served = serve(shared, stream, worker)?;
+    shared.state().order(protocol::frame(&opening.order, &[])?);
+    let verdict = watch(shared);
+    let report = shared.state().link.as_mut().and_then(|link| link.opened.take());
+    match (verdict, report) {
+        (Verdict::Closed, _) => {
+            end(shared, served, Duration::ZERO, Some("the engine was closed"));
+            Err(Error::closed().into())
+        }
+        (Verdict::Ended, Some(Ok(ready))) if ready.model == opening.model => Ok((served, ready)),
+        (Verdict::Ended, Some(Ok(_))) => {
+            end(shared, served, Duration::ZERO, Some("it opened another model"));
+            let message = format!("{}: the model was changed since it was opened", opening.place);
+            Err(Error::new(ErrorKind::InvalidModel, message).into())
+        }
+        (Verdict::Ended, Some(Err(error))) => {
+            end(shared, served, Duration::ZERO, Some("it could not open the model"));
+            Err(error.into())
+        }
+        (Verdict::Ended, None) => {
+            let death = end(shared, served, GRACE, None);
+            Err(Unopened { error: died_opening(opening, &death), outside: !death.crashed })
+        }
+        (Verdict::Stuck(why), _) => Err(died_opening(opening, &end(shared, served, Duration::ZERO, Some(why))).into()),
+    }
+}
+
+fn died_opening(opening: &Opening, death: &Death) -> Error {
+    let kind = if death.crashed { ErrorKind::InvalidModel } else { ErrorKind::Engine };
+    let place = &opening.place;
+    Error::new(kind, format!("{place}: the worker process {} while it opened the model{}", death.how, said(death)))
+}
+
+fn said(death: &Death) -> String {
+    if death.words.is_empty() { String::new() } else { format!(": {}", death.words) }
+}
+
+/// Starts the threads that serve a worker.
+fn serve(shared: &Arc<Shared>, stream: UnixStream, worker: Box<dyn Worker>) -> Result<Served> {
+    let failed =
+        |error: std::io::Error| Error::new(ErrorKind::Engine, format!("the worker process cannot be served: {error}"));
+    let (orders, outbox) = channel();
+    let (output, input) = (stream.try_clone().map_err(failed)?, stream.try_clone().map_err(failed)?);
+    {
+        let mut state = shared.state();
+        state.link = Some(Link { orders, opened: None, ended: false, heard: false });
+        if !matches!(state.phase, Phase::Closed) {
+            state.phase = Phase::Starting;
+        }
+    }
+    let thread = |name: &str, work: Box<dyn FnOnce() + Send>| crate::thread::spawn(name, work).map_err(failed);
+    let writer = thread("dicast-orders", Box::new(move || write_orders(output, &outbox)))?;
+    let reading = shared.clone();
+    let reader = thread("dicast-reports", Box::new(move || read_reports(&reading, input)))?;
+    shared.state().threads.push(reader.thread().id());
+    Ok(Served { worker, stream, threads: vec![writer, reader] })
+}
+
+fn write_orders(stream: UnixStream, outbox: &Receiver<Vec<u8>>) {
+    let mut stream = Quiet(stream);
+    while let Ok(frame) = outbox.recv() {
+        if stream.write_all(&frame).is_err() {
+            break;
+        }
+    }
+}
+
+fn read_reports(shared: &Shared, stream: UnixStream) {
+    let mut input = BufReader::with_capacity(1 << 16, stream);
+    while let Ok(Some((report, tail))) = protocol::read::<Report>(&mut input) {
+        take(shared, report, &tail);
+    }
+    let mut state = shared.state();
+    if let Some(link) = &mut state.link {
+        link.ended = true;
+    }
+    shared.changed.notify_all();
+}
+
+/// Takes a report.
+fn take(shared: &Shared, report: Report, tail: &[u8]) {
+    let mut state = shared.state();
+    if let Some(link) = &mut state.link {
+        link.heard = true;
+    }
+    match report {
+        Report::Opened(ready) => opened(shared, &mut state, Ok(ready)),
+        Report::Failed(error) => opened(shared, &mut state, Err(error.into())),
+        Report::Ended(id, outcome) => {
+            let completion = state.ledger.ended(id);
+            if outcome.is_ok() {
+                state.fruitless = 0;
+            }
+            let failed = state.send();
+            drop(state);
+            if let Some(done) = completion {
+                let outcome: Result<Generation> =
+                    outcome.map_err(Error::from).and_then(protocol::WireGeneration::generation);
+                done(outcome);
+            }
+            fail(failed);
+        }
+        Report::Stats(number, counters) => {
+            state.stats = counters.into();
+            answer(&mut state, number, Answer::Stats);
+        }
+        Report::Tokens(number, outcome) => {
+            let ids =
+                outcome.map_err(Error::from).and_then(|()| protocol::take_ids(tail).map_err(|error| broken(&error)));
+            answer(&mut state, number, Answer::Tokens(ids));
+        }
+        Report::Vocabulary(number) => {
+            let tokens = protocol::decode_vocabulary(tail).unwrap_or_default();
+            answer(&mut state, number, Answer::Vocabulary(tokens));
+        }
+    }
+}
+
+fn broken(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("the worker process sent {error}"))
+}
+
+fn opened(shared: &Shared, state: &mut State, outcome: Result<Ready>) {
+    if let Some(link) = &mut state.link {
+        link.opened = Some(outcome);
+    }
+    shared.changed.notify_all();
+}
+
+fn answer(state: &mut State, number: u64, answer: Answer) {
+    if let Some(asker) = state.asked.remove(&number) {
+        // One that has stopped waiting is gone.
+        let _ = asker.send(answer);
+    }
+}
+
+/// Watches a worker: while it opens the model until it has, then until it dies or the engine is closed. Keeps deadlines,
+/// and finds out whether it still answers. Sleeps while there is nothing to do.
+fn watch(shared: &Shared) -> Verdict {
+    let pulse = PULSE.min(shared.unresponsive / 4);
+    let mut state = shared.state();
+    // Counted in looks, not by the clock: where the whole program was stopped, the worker is not to blame.
+    let mut silent = Duration::ZERO;
+    let mut was_busy = false;
+    let mut last = Instant::now();
+    let mut asked: Option<Instant> = None;
+    loop {
+        if matches!(state.phase, Phase::Closed) {
+            return Verdict::Closed;
+        }
+        let starting = matches!(state.phase, Phase::Starting);
+        let Some(link) = &mut state.link else { return Verdict::Ended };
+        let heard = std::mem::take(&mut link.heard);
+        if link.ended || (starting && link.opened.is_some()) {
+            return Verdict::Ended;
+        }
+        let failed = expire(&mut state);
+        if !failed.is_empty() {
+            drop(state);
+            fail(failed);
+            // It was not locked meanwhile: look again at everything.
+            state = shared.state();
+            continue;
+        }
+        let passed = if was_busy { last.elapsed().min(pulse * 2) } else { Duration::ZERO };
+        last = Instant::now();
+        was_busy = starting || state.ledger.is_busy() || !state.asked.is_empty();
+        silent = if heard || !was_busy { Duration::ZERO } else { silent + passed };
+        if silent > shared.unresponsive {
+            return Verdict::Stuck("it did not answer for local.unresponsive_ms");
+        }
+        if state.ledger.overdue(passed) > shared.unresponsive * OVERDUE {
+            return Verdict::Stuck("it did not end a judgment that was cancelled or out of time");
+        }
+        if was_busy && asked.is_none_or(|asked| asked.elapsed() >= pulse) {
+            asked = Some(last);
+            // Nobody waits for this answer: it is a sign of life.
+            if let Ok(frame) = protocol::frame(&Order::Stats(u64::MAX), &[]) {
+                state.order(frame);
+            }
+        }
+        let next = next_look(&mut state, was_busy.then(|| last + pulse));
+        state = shared.wait(state, next);
+    }
+}
+
+/// Ends a worker and the threads that serve it.
+fn end(shared: &Shared, served: Served, grace: Duration, ours: Option<&str>) -> Death {
+    let Served { worker, stream, threads } = served;
+    // Frees a writer that the worker does not read from, and tells a worker that is alive to end.
+    let _ = stream.shutdown(Shutdown::Both);
+    let death = worker.end(grace, ours);
+    // With its sender the writer ends.
+    shared.state().link = None;
+    for thread in threads {
+        let id = thread.thread().id();
+        let _ = thread.join();
+        shared.state().threads.retain(|own| *own != id);
+    }
+    death
+}
+
+/// A worker has died, or is to die because of `stuck`: fails its jobs, such that they may be sent again.
+fn bury(shared: &Shared, served: Served, stuck: Option<&str>) {
+    {
+        let mut state = shared.state();
+        if !matches!(state.phase, Phase::Closed) {
+            state.phase = Phase::Starting;
+        }
+    }
+    // One that has closed its stream is ending; one that is stuck does not.
+    let death = end(shared, served, if stuck.is_some() { Duration::ZERO } else { GRACE }, stuck);
+    let mut state = shared.state();
+    let completions = state.ledger.died(death.crashed);
+    state.asked.clear();
+    state.fruitless += 1;
+    let Stats { reused_tokens, computed_tokens, steps, kv_blocks_reused, .. } = std::mem::take(&mut state.stats);
+    let earlier = &mut state.earlier;
+    earlier.reused_tokens += reused_tokens;
+    earlier.computed_tokens += computed_tokens;
+    earlier.steps += steps;
+    earlier.kv_blocks_reused += kv_blocks_reused;
+    drop(state);
+    for done in completions {
+        let message = format!(
+            "the engine's worker process {} while it worked on this judgment{}; it is being started again: send the request \
+             again",
+            death.how,
+            said(&death)
+        );
+        done(Err(Error::new(ErrorKind::Engine, message)));
+    }
+}
+
+/// The engine was closed: lets the worker end in good order.
+fn close(shared: &Shared, served: Served) {
+    if let Ok(frame) = protocol::frame(&Order::Close, &[]) {
+        shared.state().order(frame);
+    }
+    let until = Instant::now() + GRACE;
+    let mut state = shared.state();
+    while state.link.as_ref().is_some_and(|link| !link.ended) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        state = shared.wait(state, Some(left));
+    }
+    let ended = state.link.as_ref().is_some_and(|link| link.ended);
+    drop(state);
+    end(shared, served, if ended { GRACE } else { Duration::ZERO }, Some("the engine was closed"));
+}

@@ -1,0 +1,218 @@
+//! The worker's side: opens what [`Source`] finds, and works on the parent's orders until the parent closes it or is gone.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::{Isolation, JudgeConfig};
+use crate::engine::source::Source;
+use crate::engine::{Generation, JobId, Opened};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Profile;
+
+use super::process;
+use super::protocol::{self, Order, Ready, Report, WireGeneration};
+
+/// Opens a model; gives its fingerprint too.
+pub(super) type Opener = Box<dyn FnOnce(JudgeConfig, &Profile) -> Result<(Opened, Value)> + Send>;
+
+/// Why a worker ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The parent has closed it, and the engine is closed.
+    Closed,
+    /// The parent is gone; the engine may be at work.
+    Orphaned,
+}
+
+/// Runs this process as the worker of another one, which has its end of the socket that is standard input here. For the
+/// program that `local.worker_path` names; it is started with [`super::VERB`] as its only argument.
+///
+/// A program of your own that embeds the judge can be its own worker: it calls this first thing in `main` when that is
+/// its argument, and sets `local.worker_path` to its own path.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] where no judge has started this process.
+pub fn serve() -> Result<ExitCode> {
+    let stream = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    let Ok(stream) = stream.and_then(|stream| stream.peer_addr().map(|_| stream)) else {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("{} is what a judge starts by itself (local.isolation): there is none here", super::VERB),
+        ));
+    };
+    match serve_on(stream, process::die_with, Box::new(open)) {
+        Ok(End::Closed) => Ok(ExitCode::SUCCESS),
+        Ok(End::Orphaned) | Err(_) => process::leave(),
+    }
+}
+
+fn open(mut config: JudgeConfig, profile: &Profile) -> Result<(Opened, Value)> {
+    config.local.isolation = Some(Isolation::None);
+    let source = Source::find(&config.model)?;
+    let fingerprint = source.fingerprint()?;
+    Ok((source.open(&config, profile)?, fingerprint))
+}
+
+/// What the threads of a worker share.
+struct Shared {
+    opened: OnceLock<Opened>,
+    /// The jobs that have not ended, by the parent's number; `None` while one is being submitted.
+    jobs: Mutex<HashMap<u64, Option<JobId>>>,
+    out: Mutex<UnixStream>,
+}
+
+impl Shared {
+    /// Sends a report. Where the parent is gone, reading its orders tells.
+    fn report(&self, report: &Report, tail: &[u8]) {
+        let frame = protocol::frame(report, tail);
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        // A frame that is too large is a defect; that the job ends without a result must not be silent.
+        let sent = frame.map_err(io::Error::other).and_then(|frame| io::Write::write_all(&mut *out, &frame));
+        if sent.is_err() {
+            let _ = out.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Option<JobId>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self) -> io::Result<&Opened> {
+        self.opened.get().ok_or_else(|| io::Error::other("an order before the model is open"))
+    }
+
+    fn submit(self: &Arc<Self>, id: u64, body: &[u8], age: Duration, left: Duration) -> io::Result<()> {
+        let engine = &self.opened()?.engine;
+        let job = protocol::decode_job(body, age, left)?;
+        self.jobs().insert(id, None);
+        let shared = self.clone();
+        let done = move |outcome: Result<Generation>| {
+            shared.jobs().remove(&id);
+            let outcome = outcome.map(WireGeneration::from).map_err(|error| (&error).into());
+            shared.report(&Report::Ended(id, outcome), &[]);
+        };
+        let job = engine.submit(job, Box::new(done));
+        if let Some(place) = self.jobs().get_mut(&id) {
+            *place = Some(job);
+        }
+        Ok(())
+    }
+}
+
+/// Works on the orders from `stream`. `parent` is called with the number of the parent's process.
+pub(super) fn serve_on(
+    stream: UnixStream,
+    parent: impl FnOnce(u32) -> io::Result<()>,
+    opener: Opener,
+) -> io::Result<End> {
+    let mut input = io::BufReader::new(stream.try_clone()?);
+    let shared =
+        Arc::new(Shared { opened: OnceLock::new(), jobs: Mutex::new(HashMap::new()), out: Mutex::new(stream) });
+    let (mut opener, mut parent) = (Some(opener), Some(parent));
+    let texts = tokenizing(&shared)?;
+    loop {
+        let Some((order, tail)) = protocol::read::<Order>(&mut input)? else { return Ok(End::Orphaned) };
+        match order {
+            Order::Open { version, parent: number, config, profile } => {
+                if let Some(parent) = parent.take() {
+                    parent(number)?;
+                }
+                let Some(opener) = opener.take() else { return Err(io::Error::other("a second model")) };
+                let shared = shared.clone();
+                // On a thread, so that questions are answered meanwhile.
+                std::thread::Builder::new()
+                    .name("dicast-open".into())
+                    .spawn(move || open_for(&shared, &version, config, &profile, opener))?;
+            }
+            Order::Submit { id, age_us, left_us } => {
+                shared.submit(id, &tail, Duration::from_micros(age_us), Duration::from_micros(left_us))?;
+            }
+            Order::Cancel(id) => {
+                let job = shared.jobs().get(&id).copied().flatten();
+                if let Some(job) = job {
+                    shared.opened()?.engine.cancel(job);
+                }
+            }
+            Order::Stats(number) => {
+                let stats = shared.opened.get().map(|opened| opened.engine.stats()).unwrap_or_default();
+                shared.report(&Report::Stats(number, stats.into()), &[]);
+            }
+            Order::Tokenize(number) => drop(texts.send((number, tail))),
+            Order::Vocabulary(number) => {
+                let tokenizer = shared.opened()?.text.as_ref().map(|text| &text.tokenizer);
+                let tokens = tokenizer.map(|tokenizer| {
+                    let ids = 0..u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX);
+                    protocol::encode_vocabulary(ids.map(|id| tokenizer.token_bytes(id).unwrap_or_default()))
+                });
+                shared.report(&Report::Vocabulary(number), &tokens.unwrap_or_default());
+            }
+            Order::Close => {
+                if let Some(opened) = shared.opened.get() {
+                    opened.engine.close();
+                }
+                return Ok(if shared.opened.get().is_some() { End::Closed } else { End::Orphaned });
+            }
+        }
+    }
+}
+
+/// Opens the model and reports how that went.
+fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open: Opener) {
+    let opening = || {
+        if version != super::VERSION {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                format!(
+                    "the worker process is version {} of dicast, the library {version}: set local.worker_path to a dicast \
+                     of the same version",
+                    super::VERSION
+                ),
+            ));
+        }
+        let (config, profile) = protocol::decode_config(config, profile)?;
+        let (made, model) = open(config, &profile)?;
+        let ready = Ready::new(made.engine.capabilities(), model);
+        if shared.opened.set(made).is_err() {
+            return Err(Error::new(ErrorKind::Internal, "the worker process opened two models"));
+        }
+        Ok(ready)
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(opening))
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "opening the model panicked")));
+    match outcome {
+        Ok(ready) => shared.report(&Report::Opened(ready), &[]),
+        Err(error) => shared.report(&Report::Failed((&error).into()), &[]),
+    }
+}
+
+/// Starts the thread that tokenizes, so that a long text holds up no other order.
+fn tokenizing(shared: &Arc<Shared>) -> io::Result<Sender<(u64, Vec<u8>)>> {
+    let (texts, inbox) = channel::<(u64, Vec<u8>)>();
+    // Weak: this thread must not keep the engine, nor its end of the stream, when the others are gone.
+    let shared = Arc::downgrade(shared);
+    let work = move || {
+        while let Ok((number, text)) = inbox.recv() {
+            let Some(shared) = shared.upgrade() else { break };
+            let tokenizer = shared.opened.get().and_then(|opened| opened.text.as_ref()).map(|text| &text.tokenizer);
+            let ids = match tokenizer {
+                Some(tokenizer) => tokenizer.encode_text(&String::from_utf8_lossy(&text)),
+                None => Err(Error::new(ErrorKind::Internal, "this engine has no tokenizer")),
+            };
+            let mut tail = Vec::new();
+            let outcome = ids.map(|ids| protocol::put_ids(&mut tail, &ids)).map_err(|error| (&error).into());
+            shared.report(&Report::Tokens(number, outcome), &tail);
+        }
+    };
+    std::thread::Builder::new().name("dicast-tokenize".into()).spawn(work)?;
+    Ok(texts)
+}

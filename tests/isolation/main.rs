@@ -1,0 +1,17 @@
+//! An engine in a worker process: the same verdicts as in this one, and a program that outlives any death of it.
+//!
+//! The tests run one after the other: they count the processes, threads and descriptors of this program.
+#![cfg(all(target_os = "linux", feature = "local", feature = "cli"))]
+
+mod batch;
+mod chaos;
+mod life;
+mod support;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by each test while it runs.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
