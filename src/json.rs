@@ -336,11 +336,14 @@ mod tests {
         for request in [
             r#"["Be short.", "Hi", {"a": "Hello"}, null, {}]"#.to_owned(),
             format!(r#"{{"principle": "p", "prompt": "q", "responses": {{"a": "b"}}, "options": {options}}}"#),
-            r#"{"principle": "p", "prompt": "q", "responses": [["a", "b"]]}"#.to_owned(),
         ] {
             let error = JudgeRequest::from_json(request.as_bytes()).unwrap_err();
             assert!(error.message().contains("expected an object"), "{request}: {error}");
         }
+        // A list is a conversation, whose turns are objects.
+        let request = r#"{"principle": "p", "prompt": "q", "responses": [["a", "b"]]}"#;
+        let error = JudgeRequest::from_json(request.as_bytes()).unwrap_err();
+        assert!(error.message().contains("a conversation is a list of"), "{error}");
         let profile = Profile::builtin().to_json();
         for (key, array) in [("scale", "[1, 5]"), ("decoding", "[0.5]"), ("verdict", r#"["", ""]"#)] {
             let mut value: serde_json::Value = serde_json::from_str(&profile).unwrap();

@@ -155,6 +155,14 @@ struct Limits {
     }
 };
 
+/** Where the embedded engine runs. */
+enum class Isolation {
+    /** In this process. */
+    none,
+    /** In a worker process, whose death ends only the judgments in it. */
+    process,
+};
+
 /** Settings of the embedded engine. A setting that is not set has its default. A value. */
 struct LocalConfig {
     /** Most tokens of one judgment, prompt and output together. */
@@ -171,6 +179,14 @@ struct LocalConfig {
     std::optional<std::uint32_t> threads = std::nullopt;
     /** Layers on the GPU, if this build supports one. */
     std::optional<std::uint32_t> gpu_layers = std::nullopt;
+    /** Whether the weights are mapped from the file. False: read into memory, and the file may change. */
+    std::optional<bool> mmap = std::nullopt;
+    /** Where the engine runs. */
+    std::optional<Isolation> isolation = std::nullopt;
+    /** The `dicast` program that runs as worker process, of the same version as the library. */
+    std::optional<std::string> worker_path = std::nullopt;
+    /** A worker process that does not answer for this long is ended and started again. */
+    std::optional<Timeout> unresponsive = std::nullopt;
 
     detail::Json json() const {
         detail::Json json;
@@ -181,6 +197,14 @@ struct LocalConfig {
         json.add("prefill_chunk_tokens", prefill_chunk_tokens);
         json.add("threads", threads);
         json.add("gpu_layers", gpu_layers);
+        json.add("mmap", mmap);
+        if (isolation) {
+            json.add("isolation", *isolation == Isolation::process ? "process" : "none");
+        }
+        json.add("worker_path", worker_path);
+        if (unresponsive) {
+            json.add("unresponsive_ms", unresponsive->count());
+        }
         return json;
     }
 };
