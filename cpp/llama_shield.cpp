@@ -37,7 +37,8 @@ void write(dicast_shield_message message, const char *text) noexcept {
     message.text[length] = '\0';
 }
 
-template <class Work> int32_t shielded(dicast_shield_message message, Work &&work) noexcept {
+template <class Work>
+int32_t shielded(dicast_shield_message message, Work &&work) noexcept {
     write(message, "");
     aborted = false;
     ++depth;
@@ -99,8 +100,7 @@ int32_t dicast_shield_logits(llama_context *context, int32_t position, const flo
 int32_t dicast_shield_remove(llama_context *context, llama_seq_id sequence, llama_pos from, bool *whole,
                              dicast_shield_message message) {
     *whole = false;
-    return shielded(message,
-                    [&] { *whole = llama_memory_seq_rm(llama_get_memory(context), sequence, from, -1); });
+    return shielded(message, [&] { *whole = llama_memory_seq_rm(llama_get_memory(context), sequence, from, -1); });
 }
 
 int32_t dicast_shield_copy(llama_context *context, llama_seq_id from, llama_seq_id to, llama_pos end,

@@ -25,7 +25,8 @@ typedef struct {
     size_t room;
 } dicast_shield_message;
 
-// Makes an assertion inside the calls below an error. Others end the process as before. Call it once, before any of them.
+// Makes an assertion inside the calls below an error. Others end the process as before. Call it once, before any of
+// them.
 void dicast_shield_install(void);
 
 int32_t dicast_shield_load(const char *path, const struct llama_model_params *params, struct llama_model **model,
