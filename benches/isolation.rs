@@ -53,6 +53,7 @@ fn main() -> std::io::Result<()> {
                 *least = (*least).min(start.elapsed());
             }
         }
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let each = least.map(|time| time.as_secs_f64() * 1e6 / JUDGMENTS as f64);
         let (more, ratio) = (each[1] - each[0], each[1] / each[0]);
         writeln!(out, "{name:24} {:.0} us here, {:.0} us in a worker: {more:+.0} us, {ratio:.3}", each[0], each[1])?;

@@ -84,7 +84,7 @@ mod tests {
     fn a_thread_has_its_name_and_blocks_signals_and_the_caller_does_not() {
         let before = blocked();
         let work = || {
-            assert_eq!(std::thread::current().name(), Some("dicast-test"));
+            assert_eq!(current().name(), Some("dicast-test"));
             // All but KILL and STOP, which nobody can block, and the two that the C library keeps for itself.
             let never = [9, 19, 32, 33].iter().fold(0, |never, signal| never | 1 << (signal - 1));
             assert_eq!(blocked() | never, u64::MAX);

@@ -16,17 +16,30 @@ pub(crate) fn warm() {
         return;
     }
     guard_forks();
-    hold();
     // Again where two threads come at once: what is made already costs nothing.
-    let made = std::panic::catch_unwind(|| {
-        crate::capi::warm();
-        crate::prompt::warm();
-        #[cfg(feature = "local")]
-        crate::engine::local::warm();
+    let made = without_fork(|| {
+        std::panic::catch_unwind(|| {
+            crate::capi::warm();
+            crate::prompt::warm();
+            #[cfg(feature = "local")]
+            crate::engine::local::warm();
+        })
     });
-    release();
     // A panic here is found again where the value is used, with a typed error.
     WARM.store(made.is_ok(), Ordering::Release);
+}
+
+/// Runs `work` while no other thread of this process forks, and no other work of this kind runs. Not to be nested.
+pub(crate) fn without_fork<T>(work: impl FnOnce() -> T) -> T {
+    struct Held;
+    impl Drop for Held {
+        fn drop(&mut self) {
+            release();
+        }
+    }
+    hold();
+    let _held = Held;
+    work()
 }
 
 extern "C" fn hold() {

@@ -4,6 +4,15 @@
 //! The files are opened in a child process, so that a death is counted and named. `DICAST_MUTANTS` sets how many of each
 //! model there are (default 300), `DICAST_MUTANTS_FROM` the seed of the first one; `DICAST_MUTANT_KEEP` is where the file of
 //! the last death is kept.
+#![cfg_attr(feature = "local", expect(clippy::print_stdout, reason = "says what was tried, and how each ended"))]
+#![cfg_attr(
+    feature = "local",
+    expect(
+        clippy::too_many_lines,
+        clippy::format_push_string,
+        reason = "one list of ways to damage a file, each noted"
+    )
+)]
 #![cfg(all(feature = "local", target_os = "linux"))]
 #![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "numbers without meaning")]
 

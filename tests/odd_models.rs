@@ -1,5 +1,9 @@
 //! Models and settings that are odd, but whole: each opens and judges, or is refused by name.
 #![cfg(feature = "local")]
+#![cfg_attr(
+    feature = "local",
+    expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "numbers without meaning")
+)]
 
 #[path = "support/made_model.rs"]
 mod made_model;

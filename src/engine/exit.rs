@@ -5,10 +5,11 @@
 //! library's static objects exist, and which therefore runs before they are destroyed.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::warm;
 
 use super::Engine;
 
@@ -16,17 +17,27 @@ use super::Engine;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static EXITING: AtomicBool = AtomicBool::new(false);
-static OPEN: Mutex<Open> = Mutex::new(Open { loading: 0, engines: Vec::new() });
-/// Signalled when a load ends; the handler waits.
-static LOADED: Condvar = Condvar::new();
+static OPEN: Mutex<Open> = Mutex::new(Open { process: 0, loading: 0, engines: Vec::new() });
 
 struct Open {
+    /// Whose engines these are: a child of `fork` has none of its parent's.
+    process: u32,
     loading: usize,
     engines: Vec<Weak<dyn Engine>>,
 }
 
-fn open() -> MutexGuard<'static, Open> {
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Works on what is open. Nobody forks meanwhile: in the child the lock would stay locked.
+fn with_open<T>(work: impl FnOnce(&mut Open) -> T) -> T {
+    warm::without_fork(|| {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if open.process != process {
+            // The parent's engines are left alone: their threads are not here.
+            std::mem::forget(std::mem::take(&mut open.engines));
+            (open.process, open.loading) = (process, 0);
+        }
+        work(&mut open)
+    })
 }
 
 /// Whether the process is ending: nothing is opened any more, and what llama.cpp holds is not freed.
@@ -41,12 +52,14 @@ impl Loading {
     /// # Errors
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) where the process is ending.
     pub(super) fn begin() -> Result<Self> {
-        let mut open = open();
-        if is_exiting() {
-            return Err(Error::closed());
-        }
-        open.loading += 1;
-        Ok(Self)
+        warm::warm();
+        with_open(|open| {
+            if is_exiting() {
+                return Err(Error::closed());
+            }
+            open.loading += 1;
+            Ok(Self)
+        })
     }
 
     /// The engine is open: it is closed when the process ends.
@@ -56,21 +69,21 @@ impl Loading {
     #[expect(clippy::unused_self, reason = "held until the engine is listed")]
     pub(super) fn done(self, engine: Weak<dyn Engine>) -> Result<()> {
         register();
-        let mut open = open();
-        if is_exiting() {
-            // The handler waits until this is dropped, and has not seen the engine.
-            return Err(Error::closed());
-        }
-        open.engines.retain(|engine| engine.strong_count() > 0);
-        open.engines.push(engine);
-        Ok(())
+        with_open(|open| {
+            if is_exiting() {
+                // The handler waits until this is dropped, and has not seen the engine.
+                return Err(Error::closed());
+            }
+            open.engines.retain(|engine| engine.strong_count() > 0);
+            open.engines.push(engine);
+            Ok(())
+        })
     }
 }
 
 impl Drop for Loading {
     fn drop(&mut self) {
-        open().loading -= 1;
-        LOADED.notify_all();
+        with_open(|open| open.loading = open.loading.saturating_sub(1));
     }
 }
 
@@ -99,12 +112,11 @@ fn at_exit() {}
 extern "C" fn close_all() {
     let work = || {
         EXITING.store(true, Ordering::Release);
-        let waiting = |open: &mut Open| open.loading > 0;
-        let (mut open, _) =
-            LOADED.wait_timeout_while(open(), PATIENCE, waiting).unwrap_or_else(PoisonError::into_inner);
-        let engines = std::mem::take(&mut open.engines);
-        drop(open);
-        for engine in engines.iter().filter_map(Weak::upgrade) {
+        let until = Instant::now() + PATIENCE;
+        while with_open(|open| open.loading) > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        for engine in with_open(|open| std::mem::take(&mut open.engines)).iter().filter_map(Weak::upgrade) {
             engine.close();
             // Whoever drops it last would free it under destroyed objects.
             std::mem::forget(engine);

@@ -42,6 +42,11 @@ fn many_threads() {
 }
 
 #[test]
+fn the_process_ends_while_a_judge_works() {
+    judge("exiting", Library::Shared);
+}
+
+#[test]
 fn fork() {
     judge("fork", Library::Shared);
 }

@@ -1,4 +1,4 @@
-//! A model file made from nothing: two small layers with random weights and a SentencePiece vocabulary of bytes and a few
+//! A model file made from nothing: two small layers with random weights and a `SentencePiece` vocabulary of bytes and a few
 //! pieces. It judges nothing, but loads, tokenizes and computes as a real one does.
 
 /// Numbers without meaning, the same for the same seed.
@@ -40,9 +40,12 @@ pub(crate) fn sentence_piece(without: &[u8]) -> Vec<u8> {
     let (width, ffn, heads, layers) = (32_u32, 64_u32, 2_u32, 2_u32);
     let mut tokens: Vec<(Vec<u8>, f32, i32)> =
         vec![(b"<unk>".to_vec(), 0.0, 2), (b"<s>".to_vec(), 0.0, 3), (b"</s>".to_vec(), 0.0, 3)];
-    tokens.extend((0..=255).map(|byte: u8| match without.contains(&byte) {
-        true => (format!("zz{byte:02X}").into_bytes(), -900.0, 1),
-        false => (format!("<0x{byte:02X}>").into_bytes(), 0.0, 6),
+    tokens.extend((0..=255).map(|byte: u8| {
+        if without.contains(&byte) {
+            (format!("zz{byte:02X}").into_bytes(), -900.0, 1)
+        } else {
+            (format!("<0x{byte:02X}>").into_bytes(), 0.0, 6)
+        }
     }));
     let pieces =
         ["▁", "e", "t", "a", "n", "th", "▁th", "▁a", "in", "he", "▁the", "on", "er", "model", "\"", ",", "1", "5"];
@@ -109,7 +112,7 @@ pub(crate) fn sentence_piece(without: &[u8]) -> Vec<u8> {
     for (name, shape) in tensors {
         bytes.extend(string(name.as_bytes()));
         bytes.extend((shape.len() as u32).to_le_bytes());
-        shape.iter().for_each(|&length| bytes.extend(u64::from(length).to_le_bytes()));
+        bytes.extend(shape.iter().flat_map(|&length| u64::from(length).to_le_bytes()));
         bytes.extend(0_u32.to_le_bytes());
         bytes.extend((data.len() as u64).to_le_bytes());
         for _ in 0..shape.iter().product::<u32>() {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::super::exit;
-use super::gguf::{Header, byte_of};
+use super::gguf::{Header, Texts, byte_of};
 use super::scheduler::Bounds;
 use super::shield::{self, Batch, Context};
 use super::sizes::MAX_STEP;
@@ -130,7 +130,7 @@ impl Model {
         if let Some(obstacle) = llama.obstacle() {
             return Err(Error::new(ErrorKind::Unsupported, format!("{place}: {architecture:?} models {obstacle}")));
         }
-        let tokens = header.texts("tokenizer.ggml.tokens").map_or(0, super::gguf::Texts::len);
+        let tokens = header.texts("tokenizer.ggml.tokens").map_or(0, Texts::len);
         if llama.tokens() != tokens {
             return Err(invalid(&format!("llama.cpp found {} tokens in it, not {tokens}: damaged", llama.tokens())));
         }
@@ -150,7 +150,7 @@ impl Model {
     /// The tokenizer: of the `tokenizers` crate, built from the file, which is faithful to the reference; for
     /// vocabularies it has no recipe for, llama.cpp's own.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
-        let texts = || self.header.texts("tokenizer.ggml.tokens").into_iter().flat_map(|texts| texts.iter());
+        let texts = || self.header.texts("tokenizer.ggml.tokens").into_iter().flat_map(Texts::iter);
         if let Some(tokenizer) = text::tokenizer(&self.header, &self.place)? {
             return Ok(tokenizer);
         }

@@ -301,7 +301,7 @@ unsafe extern "C" fn is_over(watch: *mut c_void) -> bool {
 
 /// A context: the keys and values of several sequences, and the memory to compute with.
 pub(super) struct Context<'model> {
-    context: NonNull<llama_context>,
+    raw: NonNull<llama_context>,
     /// Tokens of the vocabulary.
     logits: usize,
     /// What it was made with: llama.cpp asserts both.
@@ -332,7 +332,7 @@ impl<'model> Context<'model> {
         shielded(|message| unsafe { dicast_shield_context(model.0.as_ptr(), params, &raw mut context, message) })?;
         let context = NonNull::new(context).ok_or_else(|| Fault { message: "it cannot be made".to_owned() })?;
         let mut context = Self {
-            context,
+            raw: context,
             threads: params.n_threads,
             pool: None,
             watch,
@@ -359,7 +359,7 @@ impl<'model> Context<'model> {
         self.pool = unsafe {
             let pool = NonNull::new(llama_cpp_sys_2::ggml_threadpool_new(&raw mut parameters));
             if let Some(pool) = pool {
-                llama_cpp_sys_2::llama_attach_threadpool(self.context.as_ptr(), pool.as_ptr(), pool.as_ptr());
+                llama_cpp_sys_2::llama_attach_threadpool(self.raw.as_ptr(), pool.as_ptr(), pool.as_ptr());
             }
             pool
         };
@@ -386,14 +386,14 @@ impl<'model> Context<'model> {
         }
         self.threads = threads;
         // SAFETY: the context is alive and used by nobody else.
-        unsafe { llama_cpp_sys_2::llama_set_n_threads(self.context.as_ptr(), threads, threads) };
+        unsafe { llama_cpp_sys_2::llama_set_n_threads(self.raw.as_ptr(), threads, threads) };
     }
 
     fn call(&mut self, call: impl FnOnce(*mut llama_context, Message) -> i32) -> Result<(), Fault> {
         if self.broken {
             return Err(Fault { message: "llama.cpp gave up before: open the judge again".to_owned() });
         }
-        let context = self.context.as_ptr();
+        let context = self.raw.as_ptr();
         let outcome = shielded(|message| call(context, message));
         // Whatever was thrown, it left what it was changing half done.
         self.broken = outcome.is_err();
@@ -494,7 +494,7 @@ impl Drop for Context<'_> {
         if !self.broken {
             // SAFETY: the context is alive and dropped once, before the threads that compute for it.
             unsafe {
-                llama_cpp_sys_2::llama_free(self.context.as_ptr());
+                llama_cpp_sys_2::llama_free(self.raw.as_ptr());
                 if let Some(pool) = self.pool {
                     llama_cpp_sys_2::ggml_threadpool_free(pool.as_ptr());
                 }

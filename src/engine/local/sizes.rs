@@ -192,9 +192,9 @@ mod tests {
                             let config = LocalConfig {
                                 context_tokens,
                                 max_sequences,
+                                kv_cache_tokens,
                                 batch_tokens,
                                 prefill_chunk_tokens,
-                                kv_cache_tokens,
                                 ..LocalConfig::default()
                             };
                             match bounds(&config, &header, Some(8 << 30)) {

@@ -81,15 +81,15 @@ mod tests {
         let (path, other) = (folder.join("a"), folder.join("b"));
         std::fs::write(&path, "12345").unwrap();
         std::fs::write(&other, "abcdef").unwrap();
-        let files = Files::of(&[path.clone()]).unwrap();
+        let files = Files::of(std::slice::from_ref(&path)).unwrap();
         assert!(files.check().is_ok());
         std::fs::rename(&other, &path).unwrap();
         assert!(files.check().is_ok(), "another file took its name");
-        let files = Files::of(&[path.clone()]).unwrap();
+        let files = Files::of(std::slice::from_ref(&path)).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
         let error = files.check().unwrap_err();
         assert!(error.message().contains("had 6 bytes") && error.message().contains("has 3"), "{error}");
-        let files = Files::of(&[path.clone()]).unwrap();
+        let files = Files::of(std::slice::from_ref(&path)).unwrap();
         let later = SystemTime::now() + std::time::Duration::from_secs(9);
         File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
         assert!(files.check().unwrap_err().message().contains("written over"));

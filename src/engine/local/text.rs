@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::{BpeVocab, TokenKind, Tokenizer, VocabToken};
 
-use super::gguf::Header;
+use super::gguf::{Header, Texts};
 
 /// Everything that the header of the file at `place` tells.
 ///
@@ -65,7 +65,7 @@ pub(super) fn tokenizer(header: &Header, place: &str) -> Result<Option<Tokenizer
     let kinds = kinds(header);
     let kind = |id: usize| kinds.get(id).copied().unwrap_or(TokenKind::Normal);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let texts = header.texts("tokenizer.ggml.tokens").into_iter().flat_map(|texts| texts.iter());
+    let texts = header.texts("tokenizer.ggml.tokens").into_iter().flat_map(Texts::iter);
     let tokens = texts.enumerate().map(|(id, bytes)| VocabToken { text: text(bytes), kind: kind(id) }).collect();
     let merges = header.texts("tokenizer.ggml.merges");
     let merges = merges.into_iter().flat_map(|merges| merges.iter().map(text)).collect();

@@ -19,8 +19,9 @@ fn string(text: &[u8]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text].concat()
 }
 
-fn array(kind: u32, count: usize, items: Vec<u8>) -> (u32, Vec<u8>) {
-    (9, [&kind.to_le_bytes()[..], &(count as u64).to_le_bytes(), &items].concat())
+fn array(kind: u32, count: usize, items: impl Iterator<Item = u8>) -> (u32, Vec<u8>) {
+    let head = kind.to_le_bytes().into_iter().chain((count as u64).to_le_bytes());
+    (9, head.chain(items).collect())
 }
 
 impl Made {
@@ -30,9 +31,9 @@ impl Made {
             Self::F32(number) => (6, number.to_le_bytes().to_vec()),
             Self::Bool(truth) => (7, vec![u8::from(*truth)]),
             Self::Text(text) => (8, string(text.as_bytes())),
-            Self::Texts(texts) => array(8, texts.len(), texts.iter().flat_map(|text| string(text)).collect()),
-            Self::I32s(numbers) => array(5, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes()).collect()),
-            Self::F32s(numbers) => array(6, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes()).collect()),
+            Self::Texts(texts) => array(8, texts.len(), texts.iter().flat_map(|text| string(text))),
+            Self::I32s(numbers) => array(5, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes())),
+            Self::F32s(numbers) => array(6, numbers.len(), numbers.iter().flat_map(|n| n.to_le_bytes())),
             Self::Raw(kind, bytes) => (*kind, bytes.clone()),
         }
     }
@@ -105,7 +106,7 @@ impl File {
         for (name, shape, kind) in &self.tensors {
             bytes.extend(string(name.as_bytes()));
             bytes.extend(u32::try_from(shape.len()).unwrap().to_le_bytes());
-            shape.iter().for_each(|length| bytes.extend(length.to_le_bytes()));
+            bytes.extend(shape.iter().flat_map(|length| length.to_le_bytes()));
             bytes.extend(kind.to_le_bytes());
             bytes.extend(offset.to_le_bytes());
             let elements: u64 = shape.iter().product();
