@@ -48,10 +48,11 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	$(CARGO) test --no-default-features --features shuttle --lib judge::model
 	@cmake --build $(standin)/build >/dev/null
 	ctest --test-dir $(standin)/build --output-on-failure
-	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli --all-targets -- -D warnings
+	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli,parquet --all-targets -- -D warnings
 	$(with_standin) $(CARGO) test --no-default-features --features trtllm --lib --test trtllm --test trtllm_engine
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
+	@scripts/public_api.sh
 	$(CARGO) test --release
 	scripts/check_install.sh
 	scripts/check_capi_sanitizers.sh address header valgrind

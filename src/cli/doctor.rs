@@ -200,6 +200,7 @@ fn check_model(config: JudgeConfig) -> Result<Value, Failure> {
             size(available)
         ));
     }
+    let need = memory_need(&config);
     let judge: Judge = model::open(config)?;
     let capabilities = judge.capabilities();
     Ok(json!({
@@ -212,7 +213,31 @@ fn check_model(config: JudgeConfig) -> Result<Value, Failure> {
         "max_sequences": capabilities.max_sequences,
         "guided": capabilities.guidance == Guidance::Grammar,
         "distributions": capabilities.distributions,
+        "memory": need,
+        "warnings": judge.warnings(),
     }))
+}
+
+/// What opening the model takes, by its header; `null` where that does not tell.
+#[cfg(feature = "local")]
+fn memory_need(config: &JudgeConfig) -> Value {
+    let located = model::locate(&config.model).map(|model| JudgeConfig { model, ..config.clone() });
+    let Ok(need) = located.and_then(|config| Ok(dicast::engine::local::memory_need(&config)?)) else {
+        return Value::Null;
+    };
+    json!({
+        "total_bytes": need.total(),
+        "weight_bytes": need.weights,
+        "kv_cache_bytes": need.kv_cache,
+        "compute_bytes": need.compute,
+        "kv_cache_tokens": need.kv_tokens,
+        "available_bytes": dicast::engine::local::available_memory(),
+    })
+}
+
+#[cfg(not(feature = "local"))]
+fn memory_need(_: &JudgeConfig) -> Value {
+    Value::Null
 }
 
 /// The report for people.
@@ -260,6 +285,21 @@ fn in_words(report: &Value) -> String {
             plain(&model["profile"]),
             model["max_sequences"]
         ));
+        let memory = &model["memory"];
+        if let (Some(total), Some(weights), Some(cache)) =
+            (memory["total_bytes"].as_u64(), memory["weight_bytes"].as_u64(), memory["kv_cache_bytes"].as_u64())
+        {
+            let available = memory["available_bytes"].as_u64().map(|bytes| format!(", of {} available", size(bytes)));
+            lines.push(format!(
+                "  needs about {} of memory: weights {}, {} tokens of keys and values {}{}",
+                size(total),
+                size(weights),
+                memory["kv_cache_tokens"],
+                size(cache),
+                available.unwrap_or_default()
+            ));
+        }
+        lines.extend(each(&model["warnings"]).map(|warning| format!("  warning: {}", plain(warning))));
     } else if model.is_null() {
         lines.extend([String::new(), "Model".into(), "  none named: give --model to check one".into()]);
     }

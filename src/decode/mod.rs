@@ -1,4 +1,5 @@
-//! The decoding plan of one judgment: what is generated freely, what under a grammar, and where scores are probed.
+//! The decoding plan of one judgment: what is generated freely, what under a grammar, and where scores are probed. For
+//! engine authors, as [`engine`](crate::engine) is.
 
 pub mod grammar;
 pub mod plan;

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Compares what the crate shows to Rust programs with tests/data/public-api.txt, one line an item.
+#
+#   scripts/public_api.sh           compares
+#   scripts/public_api.sh --bless   writes the list anew, after a change that is meant
+#
+# The list comes from rustdoc's JSON, which stable compilers write with RUSTC_BOOTSTRAP. Features off, so that it is the same
+# on every machine; engines and the command line add nothing that programs build on but `engine::local` and `engine::trtllm`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+golden=tests/data/public-api.txt
+target=${CARGO_TARGET_DIR:-target}
+RUSTC_BOOTSTRAP=1 cargo rustdoc --quiet --no-default-features --features testing --lib -- \
+    --cap-lints allow -Z unstable-options --output-format json
+list=$(mktemp)
+trap 'rm -f "$list"' EXIT
+python3 scripts/public_api.py "$target/doc/dicast.json" >"$list"
+if [ "${1:-}" = --bless ]; then
+    cp "$list" "$golden"
+elif ! diff -u "$golden" "$list"; then
+    echo "public_api.sh: the public interface has changed (above); if that is meant: scripts/public_api.sh --bless" >&2
+    exit 1
+fi
