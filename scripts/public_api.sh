@@ -2,7 +2,7 @@
 # Compares what the crate shows to Rust programs with tests/data/public-api.txt, one line an item.
 #
 #   scripts/public_api.sh           compares
-#   scripts/public_api.sh --bless   writes the list anew, after a change that is meant
+#   scripts/public_api.sh --bless   writes the list again, after an intended change
 #
 # The list comes from rustdoc's JSON, which stable compilers write with RUSTC_BOOTSTRAP. Features off, so that it is the same
 # on every machine; engines and the command line add nothing that programs build on but `engine::local` and `engine::trtllm`.

@@ -106,15 +106,15 @@ fn contradictions_and_unknown_names_are_flagged() {
 
 #[test]
 fn repairs_say_what_was_mended() {
-    let mended = |text: &str| verdict::parse(text, &names(), &profile(), &strict()).expect("a verdict").repairs;
-    assert_eq!(mended(&format!("```json\n{CLEAN}\n```")), [Repair::TextAround]);
-    assert_eq!(mended(&CLEAN.replace('"', "'")), [Repair::SingleQuotes]);
-    assert_eq!(mended(&CLEAN.replace("]}", "]")), [Repair::Bracket]);
-    assert_eq!(mended(&CLEAN.replace("]}", ",]}")), [Repair::ExtraComma]);
-    assert_eq!(mended(&CLEAN.replace("t-to-w", "t_to_w")), [Repair::Key("best_to_worst".into())]);
-    assert_eq!(mended(&CLEAN.replace(": 4", ": \"4/5\"")), [Repair::ScoreText("4/5".into())]);
-    assert_eq!(mended(&format!("<think>a</thinking>{CLEAN}")), [Repair::ReasoningTag("</thinking>".into())]);
-    assert_eq!(mended(&format!("<think>a\n{CLEAN}")), [Repair::ReasoningUnclosed, Repair::TextAround]);
+    let repaired = |text: &str| verdict::parse(text, &names(), &profile(), &strict()).expect("a verdict").repairs;
+    assert_eq!(repaired(&format!("```json\n{CLEAN}\n```")), [Repair::TextAround]);
+    assert_eq!(repaired(&CLEAN.replace('"', "'")), [Repair::SingleQuotes]);
+    assert_eq!(repaired(&CLEAN.replace("]}", "]")), [Repair::Bracket]);
+    assert_eq!(repaired(&CLEAN.replace("]}", ",]}")), [Repair::ExtraComma]);
+    assert_eq!(repaired(&CLEAN.replace("t-to-w", "t_to_w")), [Repair::Key("best_to_worst".into())]);
+    assert_eq!(repaired(&CLEAN.replace(": 4", ": \"4/5\"")), [Repair::ScoreText("4/5".into())]);
+    assert_eq!(repaired(&format!("<think>a</thinking>{CLEAN}")), [Repair::ReasoningTag("</thinking>".into())]);
+    assert_eq!(repaired(&format!("<think>a\n{CLEAN}")), [Repair::ReasoningUnclosed, Repair::TextAround]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ def extract_json_by_brackets(text: str) -> Optional[str]:
 
 
 def fix_json_format(json_str: str) -> str:
-    """JSON with usual mistakes mended: single quotes, names without quotes, commas at the end, a misspelt key.
+    """JSON with usual mistakes repaired: single quotes, names without quotes, commas at the end, a misspelt key.
 
     What stands within double quotes is left as it is, apostrophes too.
     """
@@ -56,7 +56,7 @@ def fix_json_format(json_str: str) -> str:
 
 
 def safe_parse_json(text: str) -> Tuple[Dict[str, Any], bool]:
-    """The object of a text, mended where that helps, and whether it had to be cut out of other text; else empty."""
+    """The object of a text, repaired where that helps, and whether it had to be cut out of other text; else empty."""
     cut = extract_json_by_brackets(text)
     for candidate, was_cut in ((text, False), (fix_json_format(text), False), (cut, True)):
         try:

@@ -215,7 +215,7 @@ def test_what_has_no_effect_is_said() -> None:
 
 
 def test_threads_judge_at_once_and_the_gil_is_free(judge: dicast.Judge, example: Dict[str, Any]) -> None:
-    """While this thread runs Python, two others are inside of a judgment."""
+    """While this thread runs Python, two others are in a judgment."""
     stop = threading.Event()
     failures: List[BaseException] = []
 

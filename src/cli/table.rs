@@ -58,7 +58,7 @@ pub(crate) fn parsed(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<S
     let named = super::aliases::named_reasoning(verdict);
     lines.extend(reasoning(named.as_deref().unwrap_or(&verdict.reasoning), surface));
     let flags = verdict.flags.iter().map(|flag| ("note", flag_text(flag)));
-    let repairs = verdict.repairs.iter().map(|repair| ("mended", repair_text(repair)));
+    let repairs = verdict.repairs.iter().map(|repair| ("repaired", repair_text(repair)));
     for (label, text) in repairs.chain(flags) {
         let wrapped = wrap(&format!("{label}: {text}"), surface.width);
         lines.extend(wrapped.iter().map(|line| surface.style(line, "33")));
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(lines[5], "3   evil\\u{1b}[2J  1      1.00      ████");
         assert_eq!(lines[7], "one two three four five six seven eight nine ten eleven twelve");
         assert_eq!(lines[8], "thirteen");
-        assert!(lines.contains(&"mended: ranking derived".into()), "{lines:?}");
+        assert!(lines.contains(&"repaired: ranking derived".into()), "{lines:?}");
         assert!(lines.contains(&"note: some scores are equal".into()));
         assert_eq!(lines.last().unwrap(), "tokens: prompt 100 (60 reused), reasoning 0, verdict 0; 0.00 s");
         assert!(lines.iter().all(|line| measure_text_width(line) <= 64 && !line.contains('\u{1b}')));

@@ -13,7 +13,7 @@ use crate::warm;
 
 use super::Engine;
 
-/// Longest wait for a model that is being loaded; loading is told to stop and looks several times a second.
+/// Longest wait for a model that is being loaded; loading gets the signal to stop and looks several times a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static EXITING: AtomicBool = AtomicBool::new(false);

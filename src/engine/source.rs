@@ -191,7 +191,7 @@ fn missing(place: impl std::fmt::Display, what: &str, feature: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{place}: {what}: build with the feature `{feature}`"))
 }
 
-/// Nothing is there. A name on the model hub looks like a path, so the way to say it is told.
+/// Nothing is there. A name on the model hub looks like a path, so the error gives the name that works.
 fn not_found(model: &str) -> Error {
     let is_file = Path::new(model).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
     let on_hub = model.split('/').count() == 2 && !model.starts_with(['.', '/', '~']) && !is_file;

@@ -31,7 +31,7 @@ impl Worker {
     }
 }
 
-/// Runs tasks until it is told to stop, and what was queued by then.
+/// Runs tasks until it gets the message to stop, and what was queued by then.
 fn work(inbox: &Receiver<Option<Task>>) {
     // One task that panics must not take the others with it.
     let run = |task: Task| drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(task)));

@@ -209,7 +209,7 @@ impl Profile {
     }
 
     /// The profile beside a model, where there is one: `<stem>.profile.json`, else `dicast-profile.json` in the same
-    /// folder. For a model that is a folder, `<folder>.profile.json`, else `dicast-profile.json` inside of it.
+    /// folder. For a model that is a folder, `<folder>.profile.json`, else `dicast-profile.json` in it.
     ///
     /// # Errors
     /// As [`Profile::load`].

@@ -14,7 +14,7 @@ const MAX_DEPTH: u32 = 32;
 /// # Errors
 /// A message with the line, where the value is anything else or is assigned more than once.
 pub(super) fn assigned_string(source: &str, name: &str) -> Result<Option<String>, String> {
-    // Python reads every line end as one line feed, inside of literals too.
+    // Python reads every line end as one line feed, in literals too.
     let source = source.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
     let mut reader = Reader { source: &source, at: 0 };
     let mut value = None;
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
         Ok(letter)
     }
 
-    /// Skips blanks, comments, continued lines and, inside of parentheses, line ends.
+    /// Skips blanks, comments, continued lines and, in parentheses, line ends.
     fn blanks(&mut self, line_ends: bool) {
         loop {
             match self.peek() {

@@ -103,7 +103,7 @@ pub struct Verdict {
     pub ranking: Vec<usize>,
     /// The judge's reasoning, without its tags; empty where it did not think.
     pub reasoning: String,
-    /// What had to be mended to read the verdict.
+    /// What had to be repaired to read the verdict.
     pub repairs: Vec<Repair>,
     /// What a reader should know about it.
     pub flags: Vec<Flag>,

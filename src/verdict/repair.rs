@@ -1,4 +1,4 @@
-//! What was mended to read a verdict, and what a reader of a complete one should know.
+//! What was repaired to read a verdict, and what a reader of a complete one should know.
 
 use serde::{Deserialize, Serialize};
 

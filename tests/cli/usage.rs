@@ -236,7 +236,7 @@ fn a_verdict_is_read_out_of_text() {
     assert_eq!(verdict["reasoning"].as_str().unwrap().trim(), "hm");
     assert_eq!(verdict["repairs"].as_array().unwrap().len(), 1);
     let ran = parse(&["--aliases", text(&aliases)], judged).succeeds();
-    assert!(ran.stdout.contains("1   a") && ran.stdout.contains("mended: "), "{ran:?}");
+    assert!(ran.stdout.contains("1   a") && ran.stdout.contains("repaired: "), "{ran:?}");
 
     let ran = parse(&["--json", "--names", r#"["a","b"]"#], r#"{"scores": {"a": 1}}"#).fails(1, &[]);
     let error: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

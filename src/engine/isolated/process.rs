@@ -247,7 +247,7 @@ fn last_words(mut from: impl Read) -> String {
     line[start.unwrap_or(0)..].to_owned()
 }
 
-/// On systems where a socket is told, not each call.
+/// On systems where this is an option of the socket, not of each call.
 #[cfg(not(target_vendor = "apple"))]
 #[expect(clippy::unnecessary_wraps, reason = "the signature of the other systems")]
 fn refuse_pipe_signals(_stream: &UnixStream) -> io::Result<()> {

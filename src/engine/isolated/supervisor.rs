@@ -277,7 +277,7 @@ impl State {
         })
     }
 
-    /// Ends a job here; the worker is told to end it too.
+    /// Ends a job here; the worker is asked to end it too.
     fn give_up(&mut self, id: u64) -> Option<Completion> {
         let (done, in_worker) = self.ledger.give_up(id)?;
         if in_worker && let Ok(frame) = protocol::frame(&Order::Cancel(id), &[]) {

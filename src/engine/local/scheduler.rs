@@ -115,7 +115,7 @@ impl<'model> Scheduler<'model> {
         Self { context, batch, pace, bounds, slots, waiting: VecDeque::new(), commands, stats, step: 0 }
     }
 
-    /// Works until it is told to shut down or nobody can reach it any more.
+    /// Works until it gets the command to shut down, or nobody can reach it any more.
     pub(super) fn run(&mut self) {
         while self.take_commands() {
             self.drop_expired();
@@ -354,7 +354,7 @@ impl<'model> Scheduler<'model> {
         if count >= self.bounds.max_sequences || reserved + job.need > self.bounds.pool_tokens {
             return None;
         }
-        // The last token is always computed anew: its logits are needed.
+        // The last token is always computed again: its logits are needed.
         let usable = &job.feed[..job.feed.len() - 1];
         let (donor, computed, coming) = self.longest_prefix(usable);
         if coming > computed + WORTH_WAITING {

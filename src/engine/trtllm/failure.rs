@@ -7,7 +7,7 @@ use super::bridge::ffi::{Code, Status};
 /// Longest part of a message of the library's that is passed on: a stack trace follows it.
 const MAX_MESSAGE: usize = 2000;
 
-/// Texts of the library's by which an error is told, in lower case, with the kind that it is and what to do about it.
+/// Texts of the library's that announce an error, in lower case, with the kind that it is and what to do about it.
 const KNOWN: &[(&str, ErrorKind, &str)] = &[
     ("no cuda-capable device", ErrorKind::Unsupported, "this machine has no NVIDIA GPU that CUDA can use"),
     ("driver version is insufficient", ErrorKind::Unsupported, "the NVIDIA driver is too old for this CUDA: update it"),

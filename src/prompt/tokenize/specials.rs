@@ -91,7 +91,7 @@ fn stands_alone(text: &str, at: &Range<usize>) -> bool {
 pub(super) struct Guard(Option<AhoCorasick>);
 
 impl Guard {
-    /// Cuts `text` inside of every control token's text, so that none stands in any part.
+    /// Cuts `text` in every control token's text, so that none stands in any part.
     pub(super) fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
         let Some(automaton) = &self.0 else { return vec![text] };
         let mut cuts: Vec<usize> = automaton
