@@ -158,7 +158,7 @@ struct Limits {
 /** Where the embedded engine runs. */
 enum class Isolation {
     /** In this process. */
-    none,
+    in_process,
     /** In a worker process, whose death ends only the judgments in it. */
     process,
 };

@@ -4,6 +4,8 @@
 //! thread that computes then reads freed memory. So engines are closed first, in a handler that is registered once the
 //! library's static objects exist, and which therefore runs before they are destroyed.
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,16 +15,17 @@ use crate::warm;
 
 use super::Engine;
 
-/// Longest wait for a model that is being loaded; loading gets the signal to stop and looks several times a second.
+/// Longest wait for who is busy; a load gets the signal to stop and looks several times a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static EXITING: AtomicBool = AtomicBool::new(false);
-static OPEN: Mutex<Open> = Mutex::new(Open { process: 0, loading: 0, engines: Vec::new() });
+static OPEN: Mutex<Open> = Mutex::new(Open { process: 0, busy: 0, engines: Vec::new() });
 
 struct Open {
     /// Whose engines these are: a child of `fork` has none of its parent's.
     process: u32,
-    loading: usize,
+    /// How many use a library with static objects.
+    busy: usize,
     engines: Vec<Weak<dyn Engine>>,
 }
 
@@ -34,7 +37,7 @@ fn with_open<T>(work: impl FnOnce(&mut Open) -> T) -> T {
         if open.process != process {
             // The parent's engines are left alone: their threads are not here.
             std::mem::forget(std::mem::take(&mut open.engines));
-            (open.process, open.loading) = (process, 0);
+            (open.process, open.busy) = (process, 0);
         }
         work(&mut open)
     })
@@ -45,46 +48,54 @@ pub(super) fn is_exiting() -> bool {
     EXITING.load(Ordering::Acquire)
 }
 
-/// Held while an engine is opened; the end of the process waits for it.
-pub(super) struct Loading;
+thread_local! {
+    /// How many of those who are busy are this thread.
+    static MINE: Cell<usize> = const { Cell::new(0) };
+}
 
-impl Loading {
-    /// # Errors
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) where the process is ending.
-    pub(super) fn begin() -> Result<Self> {
-        warm::warm();
-        with_open(|open| {
-            if is_exiting() {
-                return Err(Error::closed());
-            }
-            open.loading += 1;
-            Ok(Self)
-        })
-    }
+/// Held by who uses a library with static objects: while a model is loaded or freed, and by an engine's thread for as long as
+/// it runs. The end of the process waits for it.
+pub(super) struct Busy {
+    /// It stays on its thread.
+    thread: PhantomData<*const ()>,
+}
 
-    /// The engine is open: it is closed when the process ends.
-    ///
-    /// # Errors
-    /// As [`Self::begin`].
-    #[expect(clippy::unused_self, reason = "held until the engine is listed")]
-    pub(super) fn done(self, engine: Weak<dyn Engine>) -> Result<()> {
-        register();
-        with_open(|open| {
-            if is_exiting() {
-                // The handler waits until this is dropped, and has not seen the engine.
-                return Err(Error::closed());
-            }
-            open.engines.retain(|engine| engine.strong_count() > 0);
-            open.engines.push(engine);
-            Ok(())
+impl Busy {
+    /// `None` where the process is ending: nothing is begun any more then.
+    pub(super) fn begin() -> Option<Self> {
+        let begun = with_open(|open| {
+            let begins = !is_exiting();
+            open.busy += usize::from(begins);
+            begins
+        });
+        begun.then(|| {
+            let _ = MINE.try_with(|mine| mine.set(mine.get() + 1));
+            Self { thread: PhantomData }
         })
     }
 }
 
-impl Drop for Loading {
+impl Drop for Busy {
     fn drop(&mut self) {
-        with_open(|open| open.loading = open.loading.saturating_sub(1));
+        let _ = MINE.try_with(|mine| mine.set(mine.get().saturating_sub(1)));
+        with_open(|open| open.busy = open.busy.saturating_sub(1));
     }
+}
+
+/// Lists an engine that is open: it is closed when the process ends.
+///
+/// # Errors
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) where the process is ending.
+pub(super) fn watch(engine: Weak<dyn Engine>) -> Result<()> {
+    register();
+    with_open(|open| {
+        if is_exiting() {
+            return Err(Error::closed());
+        }
+        open.engines.retain(|engine| engine.strong_count() > 0);
+        open.engines.push(engine);
+        Ok(())
+    })
 }
 
 /// Registers the handler. Handlers run in the reverse order of their registration, and so do the destructors of static
@@ -107,19 +118,23 @@ fn at_exit() {
 #[cfg(not(unix))]
 fn at_exit() {}
 
-/// Closes every engine, and waits for their threads and for what is being loaded.
+/// Closes every engine, and waits for who is busy.
 #[cfg_attr(not(unix), expect(dead_code, reason = "nothing calls it"))]
 extern "C" fn close_all() {
     let work = || {
-        EXITING.store(true, Ordering::Release);
+        with_open(|_| EXITING.store(true, Ordering::Release));
+        let mine = MINE.try_with(Cell::get).unwrap_or(0);
         let until = Instant::now() + PATIENCE;
-        while with_open(|open| open.loading) > 0 && Instant::now() < until {
+        loop {
+            for engine in with_open(|open| std::mem::take(&mut open.engines)).iter().filter_map(Weak::upgrade) {
+                engine.close();
+                // Whoever drops it last would free it under destroyed objects.
+                std::mem::forget(engine);
+            }
+            if with_open(|open| open.busy) <= mine || Instant::now() >= until {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(2));
-        }
-        for engine in with_open(|open| std::mem::take(&mut open.engines)).iter().filter_map(Weak::upgrade) {
-            engine.close();
-            // Whoever drops it last would free it under destroyed objects.
-            std::mem::forget(engine);
         }
     };
     // Nothing may unwind into the C library.

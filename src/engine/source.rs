@@ -14,6 +14,7 @@ use crate::config::JudgeConfig;
 use crate::engine::{EngineKind, Opened, exit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::{Profile, read_bounded};
+use crate::warm;
 
 /// Largest `config.json` of an engine folder.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -134,10 +135,11 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where this build has no engine for it, naming the feature; else the engine's own.
     pub fn open(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
-        let loading = exit::Loading::begin()?;
+        warm::warm();
+        let _busy = exit::Busy::begin().ok_or_else(Error::closed)?;
         exit::register();
         let opened = self.load(config, profile)?;
-        loading.done(Arc::downgrade(&opened.engine))?;
+        exit::watch(Arc::downgrade(&opened.engine))?;
         Ok(opened)
     }
 

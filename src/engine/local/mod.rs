@@ -50,7 +50,6 @@ pub use sizes::MemoryNeed;
 
 /// The engine of one model.
 struct Local {
-    model: Arc<Model>,
     capabilities: Capabilities,
     context_tokens: usize,
     vocabulary: Arc<Vocabulary>,
@@ -103,7 +102,6 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
         max_sequences: bounds.max_sequences,
     };
     let engine = Local {
-        model: model.clone(),
         capabilities,
         context_tokens,
         vocabulary: Arc::new(vocabulary),
@@ -158,6 +156,10 @@ fn start(
 ) -> Result<(JoinHandle<()>, StopFlag)> {
     let (ready, outcome) = channel();
     let work = move || {
+        let Some(_busy) = exit::Busy::begin() else {
+            let _ = ready.send(Err(Error::closed()));
+            return;
+        };
         let context = match model.context(bounds, Scheduler::sequences(bounds.max_sequences), threads) {
             Ok(context) => context,
             Err(error) => {
@@ -280,10 +282,6 @@ impl Engine for Local {
             && thread.thread().id() != std::thread::current().id()
         {
             let _ = thread.join();
-        }
-        if exit::is_exiting() {
-            // Freed after llama.cpp's static objects, it would use them.
-            std::mem::forget(self.model.clone());
         }
     }
 }

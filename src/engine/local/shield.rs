@@ -12,6 +12,7 @@ use llama_cpp_sys_2::{
     llama_vocab,
 };
 
+use super::super::exit;
 use super::watch::{StopFlag, Watch};
 
 /// Most bytes of a failure's text.
@@ -237,6 +238,8 @@ impl Model {
 
 impl Drop for Model {
     fn drop(&mut self) {
+        // When the process ends, llama.cpp's static objects may be gone: the system takes the memory back.
+        let Some(_busy) = exit::Busy::begin() else { return };
         // SAFETY: nothing refers to the model any more: contexts borrow it.
         unsafe { llama_cpp_sys_2::llama_model_free(self.0.as_ptr()) };
     }

@@ -238,9 +238,11 @@ impl Executor {
     /// Ends a job that the library failed on, and gives the executor up where it takes no requests any more.
     fn fail(&self, id: JobId, error: Error, reason: &str) {
         let job = self.state().remove(id);
+        let mut error = error;
         // Before the caller knows: one that asks again at once is to meet an engine that says that it is dead.
         if !self.session.accepts_requests() {
             self.die(super::failure::first_line(reason));
+            error = Error::engine_dead(error.message());
         }
         if let Some(job) = job {
             (job.done)(Err(error));
