@@ -1,4 +1,5 @@
-/* The process ends while a judge works: each way ends it in good order. DICAST_EXITS says how often, 5 times each by default. */
+/* The process ends while a judge works: each way ends it in good order. DICAST_EXITS says how often, 5 times each by
+ * default. */
 #include "check.h"
 
 #include <sys/wait.h>
@@ -28,8 +29,7 @@ static void submit(int count, dicast_callback callback) {
     dicast_request *request = make_request(SHORTER);
     dicast_error *error = NULL;
     int i;
-    for (i = 0; i < count; i++)
-        OK(error, dicast_judge_submit(the_judge, request, callback, NULL, NULL, &error));
+    for (i = 0; i < count; i++) OK(error, dicast_judge_submit(the_judge, request, callback, NULL, NULL, &error));
     dicast_request_free(request);
 }
 
@@ -45,8 +45,7 @@ static void in_a_callback(long microseconds) {
     UNUSED(microseconds);
     the_judge = open_judge(arguments, "");
     submit(12, ends);
-    for (;;)
-        pause();
+    for (;;) pause();
 }
 
 static void free_the_judge(void) { dicast_judge_free(the_judge); }
@@ -67,8 +66,7 @@ static void *opens(void *unused) {
         if (dicast_judge_open(S(config), NULL, &judge, &error) != DICAST_OK) {
             /* The process is ending. */
             dicast_error_free(error);
-            for (;;)
-                pause();
+            for (;;) pause();
         }
         dicast_judge_free(judge);
     }
@@ -95,8 +93,7 @@ static void forks_while_opening(long microseconds) {
         alarm(60);
         the_judge = open_judge(arguments, "");
         submit(1, ends);
-        for (;;)
-            pause();
+        for (;;) pause();
     }
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -105,7 +102,8 @@ static void forks_while_opening(long microseconds) {
 
 int main(int argc, char **argv) {
     static void (*const ways[])(long) = {in_flight, in_a_callback, freed_late, while_opening, forks_while_opening};
-    static const char *const names[] = {"in flight", "in a callback", "freed late", "while opening", "fork while opening"};
+    static const char *const names[] = {"in flight", "in a callback", "freed late", "while opening",
+                                        "fork while opening"};
     const char *wanted = getenv("DICAST_EXITS");
     int rounds = wanted ? atoi(wanted) : 5, round, failed = 0;
     size_t way;
