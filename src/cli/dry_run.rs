@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest};
+use dicast::{Error, ErrorKind, Judge, JudgeConfig, JudgeRequest};
 
 use super::batch::Form;
 use super::run::Files;
@@ -54,6 +55,9 @@ pub(crate) fn run(form: &Form, files: &Files<'_>, limit: Option<u64>, config: Ju
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+/// Within this time an engine refuses what does not fit, also on a busy machine.
+const REFUSAL: Duration = Duration::from_secs(2);
+
 /// The tokens of a prompt that fits with the longest answer.
 fn fits(judge: &Judge, request: &JudgeRequest) -> dicast::Result<usize> {
     let prompt = judge.prompt(request)?.tokens.len();
@@ -65,12 +69,16 @@ fn fits(judge: &Judge, request: &JudgeRequest) -> dicast::Result<usize> {
     } else {
         settings.max_verdict_tokens as usize
     };
-    if judge.capabilities().context_tokens.is_some_and(|context| prompt + reasoning + verdict > context) {
-        // Near the limit only the engine knows: it refuses what does not fit before it computes anything.
-        let mut probe = request.clone();
-        probe.options.timeout_ms = Some(1);
-        if let Err(error) = judge.judge(&probe)
-            && error.kind() != ErrorKind::Timeout
+    let Some(context) = judge.capabilities().context_tokens else { return Ok(prompt) };
+    if prompt >= context {
+        let message = format!("the prompt has {prompt} tokens, but the context holds {context}: shorten the request");
+        return Err(Error::new(ErrorKind::ContextOverflow, message));
+    }
+    if prompt + reasoning + verdict > context {
+        // Near the limit only the engine knows: it refuses what does not fit before it computes anything. What it begins to
+        // compute fits, and is cancelled.
+        if let Ok(Err(error)) = judge.submit_when_free(request).wait_timeout(REFUSAL)
+            && error.kind() == ErrorKind::ContextOverflow
         {
             return Err(error);
         }
