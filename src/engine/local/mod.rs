@@ -127,7 +127,7 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
 /// What opening the model of a configuration takes, by its header alone: for a look before it is opened.
 ///
 /// # Errors
-/// As [`open`], for the header and the sizes of the context.
+/// As for opening it, where the header or the sizes of the context are wrong.
 pub fn memory_need(config: &JudgeConfig) -> Result<MemoryNeed> {
     let header = Header::read(Path::new(&config.model))?;
     let (_, bounds) = sizes::bounds(&config.local, &header, None)?;
