@@ -9,6 +9,7 @@
 
 pub mod import;
 pub mod mask;
+mod mersenne;
 pub mod messages;
 pub mod profile;
 mod python;
