@@ -111,7 +111,7 @@ func TestFailures(t *testing.T) {
 	_, err = judge.Judge(context.Background(), request())
 	fails(t, err, InvalidVerdict)
 	var failure *Error
-	if errors.As(err, &failure); !failure.Retryable || !strings.Contains(failure.JSON, `"partial"`) {
+	if errors.As(err, &failure); failure.Retryable || !strings.Contains(failure.JSON, `"partial"`) {
 		t.Fatalf("%+v", failure)
 	}
 	wrong := request()

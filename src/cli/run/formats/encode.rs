@@ -123,7 +123,7 @@ pub(crate) struct Encoder<W: Write + Send> {
     lines: i64,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
+#[cfg_attr(not(feature = "parquet"), expect(clippy::large_enum_variant, reason = "there is one in a run"))]
 enum Form<W: Write + Send> {
     Jsonl(Out<W>),
     Json(Out<W>),
