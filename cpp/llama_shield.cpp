@@ -10,7 +10,7 @@
 
 namespace {
 
-// How deep the current thread is inside of a shielded call.
+// How many shielded calls the current thread is in.
 thread_local int depth = 0;
 
 // An assertion of llama.cpp, on its way to the shield. llama.cpp itself catches it where it catches std::exception.
