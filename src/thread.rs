@@ -5,11 +5,11 @@ use std::io;
 #[cfg(all(test, feature = "shuttle"))]
 use shuttle::thread::Builder;
 #[cfg(all(test, feature = "shuttle"))]
-pub(crate) use shuttle::thread::{JoinHandle, current};
+pub(crate) use shuttle::thread::{JoinHandle, ThreadId, current};
 #[cfg(not(all(test, feature = "shuttle")))]
 use std::thread::Builder;
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use std::thread::{JoinHandle, current};
+pub(crate) use std::thread::{JoinHandle, ThreadId, current};
 
 /// Stack of a thread, whatever `RUST_MIN_STACK` says. Threads that llama.cpp makes have the system's default size.
 const STACK_BYTES: usize = 2 << 20;

@@ -10,11 +10,11 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Completion, Stats};
 use crate::error::{Error, ErrorKind, Result};
+use crate::thread::{ThreadId, current};
 
 use start::{Unopened, said, start};
 
@@ -237,7 +237,7 @@ impl Shared {
 
     /// Whether the calling thread is one that calls completions.
     pub(super) fn is_own_thread(&self) -> bool {
-        self.state().threads.contains(&std::thread::current().id())
+        self.state().threads.contains(&current().id())
     }
 
     /// Ends all jobs as closed. The supervisor then ends the worker and itself.
@@ -320,7 +320,7 @@ pub(super) fn run(
     opening: &Opening,
     first: &Sender<Result<Ready>>,
 ) {
-    shared.state().threads.push(std::thread::current().id());
+    shared.state().threads.push(current().id());
     let mut opened_once = false;
     let mut failures = 0;
     loop {
