@@ -1,4 +1,5 @@
-//! Builds `cpp/llama_shield.cpp`, which keeps llama.cpp's exceptions and assertions from the rest of the program.
+//! Builds `cpp/llama_*.cpp`: what keeps llama.cpp's exceptions and assertions from the rest of the program, and what makes its
+//! static objects in good time.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,8 +7,10 @@ use std::path::PathBuf;
 /// Where llama.cpp's own crate installed it, headers and all.
 const INSTALLED: &str = "DEP_LLAMA_GGML_CMAKE_DIR";
 
+const SOURCES: [&str; 2] = ["cpp/llama_shield.cpp", "cpp/llama_warm.cpp"];
+
 pub(crate) fn build() -> Result<(), String> {
-    for path in ["build/llama.rs", "cpp/llama_shield.cpp", "cpp/llama_shield.h"] {
+    for path in ["build/llama.rs", "cpp/llama_shield.h", "cpp/llama_warm.h"].iter().chain(&SOURCES) {
         println!("cargo::rerun-if-changed={path}");
     }
     // <installed>/lib/cmake
@@ -21,11 +24,11 @@ pub(crate) fn build() -> Result<(), String> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .file("cpp/llama_shield.cpp")
+        .files(SOURCES)
         .include("cpp")
         .include(include)
         // llama.cpp's crate links the one that it was built with.
         .cpp_link_stdlib(None)
         .try_compile("dicast_llama_shield")
-        .map_err(|error| format!("cpp/llama_shield.cpp cannot be compiled: {error}"))
+        .map_err(|error| format!("{} cannot be compiled: {error}", SOURCES.join(" or ")))
 }

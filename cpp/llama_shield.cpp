@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "llama_warm.h"
+
 namespace {
 
 // How many shielded calls the current thread is in.
@@ -60,6 +62,11 @@ int32_t shielded(dicast_shield_message message, Work &&work) noexcept {
 }  // namespace
 
 void dicast_shield_install(void) { ggml_set_abort_callback(on_abort); }
+
+bool dicast_shield_warm(size_t step, dicast_shield_message message) {
+    const int32_t status = shielded(message, [step] { dicast_warm_step(step); });
+    return status == DICAST_SHIELD_OK && step + 1 < dicast_warm_steps;
+}
 
 int32_t dicast_shield_load(const char *path, const llama_model_params *params, llama_model **model,
                            dicast_shield_message message) {

@@ -6,6 +6,7 @@
 #define DICAST_LLAMA_SHIELD_H
 
 #include <llama.h>
+#include <stdbool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +29,10 @@ typedef struct {
 // Makes an assertion inside the calls below an error. Others end the process as before. Call it once, before any of
 // them.
 void dicast_shield_install(void);
+
+// Makes those of llama.cpp's static objects that belong to `step`, from 0 on. False where that is the last step, and
+// where it failed.
+bool dicast_shield_warm(size_t step, dicast_shield_message message);
 
 int32_t dicast_shield_load(const char *path, const struct llama_model_params *params, struct llama_model **model,
                            dicast_shield_message message);

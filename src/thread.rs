@@ -1,4 +1,5 @@
-//! The library's own threads: named, with a stack of a stated size, and deaf to the host's signals.
+//! The library's own threads: named, with a stack of a stated size, and deaf to the host's signals, but for those that tell of a
+//! fault of the thread itself.
 
 use std::io;
 
@@ -14,14 +15,15 @@ pub(crate) use std::thread::{JoinHandle, ThreadId, current};
 /// Stack of a thread, whatever `RUST_MIN_STACK` says. Threads that llama.cpp makes have the system's default size.
 const STACK_BYTES: usize = 2 << 20;
 
-/// Starts a thread. All signals are blocked on it, so that the host's handlers run on the host's threads alone; so they
-/// are on the threads that this one starts.
+/// Starts a thread. Signals are blocked on it, so that the host's handlers run on the host's threads alone; so they are on the
+/// threads that this one starts. Not those of a fault, such as `SIGSEGV`: the system sends them to the thread that made it,
+/// and where they are blocked it ends the process without asking the host's crash handler.
 ///
 /// # Errors
 /// Where the system gives no thread.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     // A thread begins with the signal mask of the one that starts it.
-    let _blocked = signals::Blocked::all();
+    let _blocked = signals::Blocked::but_faults();
     Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
 }
 
@@ -29,17 +31,24 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
 mod signals {
     use std::mem::MaybeUninit;
 
+    /// Signals of a fault of the thread that they are sent to. `abort` frees its own.
+    pub(super) const FAULTS: [libc::c_int; 6] =
+        [libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGSYS, libc::SIGTRAP];
+
     /// The calling thread's signal mask as it was, set again when this is dropped.
     pub(super) struct Blocked(libc::sigset_t);
 
     impl Blocked {
         #[expect(unsafe_code, reason = "signal masks are set through the C library")]
-        pub(super) fn all() -> Self {
+        pub(super) fn but_faults() -> Self {
             let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
             // SAFETY: both sets are written by the calls before they are read: `sigfillset` writes the first;
             // `pthread_sigmask` writes the second, and fails only for an unknown `how`, which this is not.
             unsafe {
                 libc::sigfillset(all.as_mut_ptr());
+                for fault in FAULTS {
+                    libc::sigdelset(all.as_mut_ptr(), fault);
+                }
                 libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
                 Self(before.assume_init())
             }
@@ -63,7 +72,7 @@ mod signals {
     pub(super) struct Blocked;
 
     impl Blocked {
-        pub(super) fn all() -> Self {
+        pub(super) fn but_faults() -> Self {
             Self
         }
     }
@@ -81,13 +90,16 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_has_its_name_and_blocks_signals_and_the_caller_does_not() {
+    fn a_thread_has_its_name_and_blocks_signals_but_those_of_faults_and_the_caller_does_not() {
         let before = blocked();
         let work = || {
             assert_eq!(current().name(), Some("dicast-test"));
-            // All but KILL and STOP, which nobody can block, and the two that the C library keeps for itself.
-            let never = [9, 19, 32, 33].iter().fold(0, |never, signal| never | 1 << (signal - 1));
-            assert_eq!(blocked() | never, u64::MAX);
+            let bit = |bits, signal: &libc::c_int| bits | 1 << (signal - 1);
+            let faults = signals::FAULTS.iter().fold(0, bit);
+            assert_eq!(blocked() & faults, 0);
+            // Nobody can block KILL and STOP, and the C library keeps two for itself.
+            let never = [libc::SIGKILL, libc::SIGSTOP, 32, 33].iter().fold(0, bit);
+            assert_eq!(blocked() | never | faults, u64::MAX);
         };
         spawn("dicast-test", work).unwrap().join().unwrap();
         assert_eq!(blocked(), before);

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 use super::error::dicast_error;
 use super::status::DICAST_OK;
 use crate::error::{Error, ErrorKind, Result};
+use crate::warm::Once;
 
 /// Where a C function gives a handle back.
 pub(super) type Out<'a, T> = Option<&'a mut MaybeUninit<*mut T>>;
@@ -35,9 +35,9 @@ thread_local! {
 
 /// Keeps Rust's own report of a panic off standard error where the panic is ours to report. Other panics, in a Rust program
 /// that shares this runtime, are reported as before.
-fn silence_own_panics() {
+pub(crate) fn silence_own_panics() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    ONCE.call(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let inside = DEPTH.try_with(Cell::get).unwrap_or(0) > 0;

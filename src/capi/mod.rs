@@ -31,6 +31,8 @@ mod ticket;
 mod verdict;
 mod version;
 
+pub(crate) use boundary::silence_own_panics;
+
 /// Makes what is made once, before it is used.
 pub(crate) fn warm() {
     dicast_config_schema();

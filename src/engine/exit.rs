@@ -101,8 +101,10 @@ pub(super) fn watch(engine: Weak<dyn Engine>) -> Result<()> {
 /// Registers the handler. Handlers run in the reverse order of their registration, and so do the destructors of static
 /// objects: called again once a library has made more of those. It does nothing after some times.
 pub(super) fn register() {
+    /// More than there are steps of setting libraries up, and a few openings.
+    const MOST: u32 = 16;
     static REGISTERED: AtomicU32 = AtomicU32::new(0);
-    if REGISTERED.load(Ordering::Relaxed) < 4 {
+    if REGISTERED.load(Ordering::Relaxed) < MOST {
         REGISTERED.fetch_add(1, Ordering::Relaxed);
         at_exit();
     }

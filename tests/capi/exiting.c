@@ -56,9 +56,54 @@ static void freed_late(long microseconds) {
     in_flight(microseconds);
 }
 
+static void *opens(void *unused) {
+    UNUSED(unused);
+    for (;;) {
+        dicast_judge *judge = NULL;
+        dicast_error *error = NULL;
+        char config[4096];
+        snprintf(config, sizeof config, "{\"model\": \"%s\"}", arguments[1]);
+        if (dicast_judge_open(S(config), NULL, &judge, &error) != DICAST_OK) {
+            /* The process is ending. */
+            dicast_error_free(error);
+            for (;;) pause();
+        }
+        dicast_judge_free(judge);
+    }
+    return NULL;
+}
+
+static void while_opening(long microseconds) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, opens, NULL) == 0);
+    pause_for(microseconds * 10);
+    exit(0);
+}
+
+/* A child is forked while another thread opens judges: it can open one of its own. */
+static void forks_while_opening(long microseconds) {
+    pthread_t thread;
+    pid_t child;
+    int status = 0;
+    CHECK(pthread_create(&thread, NULL, opens, NULL) == 0);
+    pause_for(microseconds * 3);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        the_judge = open_judge(arguments, "");
+        submit(1, ends);
+        for (;;) pause();
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    exit(0);
+}
+
 int main(int argc, char **argv) {
-    static void (*const ways[])(long) = {in_flight, in_a_callback, freed_late};
-    static const char *const names[] = {"in flight", "in a callback", "freed late"};
+    static void (*const ways[])(long) = {in_flight, in_a_callback, freed_late, while_opening, forks_while_opening};
+    static const char *const names[] = {"in flight", "in a callback", "freed late", "while opening",
+                                        "fork while opening"};
     const char *wanted = getenv("DICAST_EXITS");
     int rounds = wanted ? atoi(wanted) : 5, round, failed = 0;
     size_t way;

@@ -46,6 +46,7 @@ use watch::StopFlag;
 
 pub use devices::{Device, devices};
 pub(in crate::engine) use gguf::Header;
+pub(crate) use shield::{enter_section, leave_section};
 pub use sizes::MemoryNeed;
 
 /// The engine of one model.
@@ -141,9 +142,20 @@ pub fn available_memory() -> Option<u64> {
 }
 
 /// Sets llama.cpp up.
+///
+/// Its static objects are made in small steps, each followed by a registration with [`exit`]: what is destroyed before the
+/// engines are closed is in use no longer.
 pub(crate) fn warm() {
+    exit::register();
     // What fails here fails again, with an error, where a model is opened.
     let _ = native::backend();
+    exit::register();
+    let mut step = 0;
+    while !exit::is_exiting() && shield::warm(step) {
+        exit::register();
+        step += 1;
+    }
+    exit::register();
 }
 
 /// Starts the engine thread and waits until its context stands.

@@ -124,6 +124,9 @@ impl Model {
         let warnings = take_warnings();
         let architecture = header.architecture();
         let llama = loaded.map_err(|fault| {
+            if exit::is_exiting() {
+                return Error::closed();
+            }
             let reason = if complaints.is_empty() { fault.message } else { complaints };
             invalid(&format!("llama.cpp cannot load this {architecture:?} model: {reason}"))
         })?;
@@ -204,6 +207,9 @@ impl Model {
         parameters.no_perf = true;
         let (context, complaints) = with_complaints(|| Context::new(&self.llama, &parameters));
         let mut context = context.map_err(|fault| {
+            if exit::is_exiting() {
+                return Error::closed();
+            }
             let reason = if complaints.is_empty() { fault.message } else { complaints };
             Error::new(
                 ErrorKind::Engine,

@@ -30,6 +30,10 @@ struct Message {
 
 unsafe extern "C" {
     fn dicast_shield_install();
+    fn dicast_shield_warm(step: usize, message: Message) -> bool;
+    // ggml's own, of a header that it does not install.
+    fn ggml_critical_section_start();
+    fn ggml_critical_section_end();
     fn dicast_shield_load(
         path: *const c_char,
         params: *const llama_model_params,
@@ -99,6 +103,25 @@ impl std::fmt::Display for Fault {
 pub(super) fn install() {
     // SAFETY: sets a callback that lives as long as the process.
     unsafe { dicast_shield_install() };
+}
+
+/// Makes the static objects of one step; whether there is a further one. What fails here fails again, with an error, where a
+/// model is opened.
+pub(super) fn warm(step: usize) -> bool {
+    // SAFETY: without room, no text is written.
+    unsafe { dicast_shield_warm(step, Message { text: std::ptr::null_mut(), room: 0 }) }
+}
+
+/// Enters the section that ggml lets one thread in at a time, for moments: to be left by the same thread, or by what fork makes
+/// of it.
+pub(crate) fn enter_section() {
+    // SAFETY: takes a lock.
+    unsafe { ggml_critical_section_start() };
+}
+
+pub(crate) fn leave_section() {
+    // SAFETY: gives back the lock that `enter_section` took.
+    unsafe { ggml_critical_section_end() };
 }
 
 /// Runs a shielded call and takes its text.
