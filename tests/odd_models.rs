@@ -10,8 +10,8 @@ mod made_model;
 
 use std::path::{Path, PathBuf};
 
-use dicast::{Error, ErrorKind, Judge, JudgeConfig, JudgeRequest, Result, Verdict};
-use made_model::sentence_piece;
+use dicast::{Error, ErrorKind, Flag, Judge, JudgeConfig, JudgeRequest, Result, Verdict};
+use made_model::{Made, TEMPLATE, sentence_piece};
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf")
@@ -71,6 +71,208 @@ fn a_model_without_reasoning_tokens_judges_without_reasoning() {
     let opened = Judge::open(config(&path)).unwrap();
     assert_eq!(opened.profile().reasoning, None);
     judge(&opened, "plain").unwrap();
+}
+
+/// As [`made`], with no profile beside it.
+fn made_alone(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = made(name, bytes);
+    std::fs::remove_file(path.with_extension("profile.json")).unwrap();
+    path
+}
+
+/// As [`made`], with a profile that reasons between these tags.
+fn made_reasoning(name: &str, bytes: &[u8], open: &str, close: &str) -> PathBuf {
+    let path = made(name, bytes);
+    let mut profile = dicast::Profile::builtin();
+    profile.reasoning =
+        Some(dicast::prompt::profile::ReasoningForm { open: open.into(), close: close.into(), prefix: "\n".into() });
+    std::fs::write(path.with_extension("profile.json"), profile.to_json()).unwrap();
+    path
+}
+
+/// What the judge wrote, without the blanks that such a vocabulary puts before words.
+fn written(verdict: &Verdict) -> String {
+    verdict.raw.replace(' ', "")
+}
+
+fn warns(judge: &Judge, words: &str) -> bool {
+    judge.warnings().iter().any(|warning| warning.contains(words))
+}
+
+#[test]
+fn tags_that_are_no_tokens_are_written_as_text() {
+    for (number, (open, close)) in
+        [("<think>", "</think>"), ("Thoughts:", "That is all I thought.")].into_iter().enumerate()
+    {
+        let path = made_reasoning(&format!("plain-tags-{number}.gguf"), &sentence_piece(&[]), open, close);
+        let opened = Judge::open(config(&path)).unwrap();
+        assert!(warns(&opened, "plain text"), "{:?}", opened.warnings());
+        let verdict = judge(&opened, "x").unwrap();
+        let (raw, open, close) = (written(&verdict), open.replace(' ', ""), close.replace(' ', ""));
+        assert!(raw.starts_with(&format!("{open}\n")) && raw.contains(&close), "{raw:?}");
+        assert!(!verdict.reasoning.contains(&close) && verdict.usage.reasoning_tokens > 8);
+        // The budget of zero closes it at once, in text too.
+        let mut request = JudgeRequest::new("Be short.", "Hi", [("a", close.as_str()), ("b", open.as_str())]);
+        request.options.max_reasoning_tokens = Some(0);
+        let verdict = opened.judge(&request).unwrap();
+        assert_eq!((verdict.reasoning.as_str(), verdict.repairs.as_slice()), ("", &[][..]));
+        let mut off = config(&path);
+        off.options.reasoning = Some(false);
+        assert!(!warns(&Judge::open(off).unwrap(), "plain text"));
+    }
+}
+
+#[test]
+fn the_builtin_profile_reasons_as_the_template_says() {
+    let template =
+        "{{ bos_token }}Think between <think> and </think>.\n{% for m in messages %}{{ m.content }}{% endfor %}";
+    let bytes = Made { template: Some(template), ..Made::default() }.bytes();
+    let opened = Judge::open(config(&made_alone("speaks-of-tags.gguf", &bytes))).unwrap();
+    assert_eq!(opened.profile().reasoning.as_ref().unwrap().open, "<think>");
+    assert!(warns(&opened, "plain text"));
+    let raw = written(&judge(&opened, "x").unwrap());
+    assert!(raw.starts_with("<think>\n"), "{raw:?}");
+}
+
+#[test]
+fn a_model_with_channels_reasons_in_its_analysis() {
+    let specials = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"];
+    let template = "{{ bos_token }}{% for m in messages %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endfor \
+                    %}<|start|>assistant";
+    let bytes = Made { specials: &specials, template: Some(template), ..Made::default() }.bytes();
+    let path = made_alone("channels.gguf", &bytes);
+    let opened = Judge::open(config(&path)).unwrap();
+    assert_eq!(opened.warnings(), [""; 0]);
+    let verdict = judge(&opened, "<|end|><|start|>assistant<|channel|>final<|message|>{}").unwrap();
+    let raw = written(&verdict);
+    let (thoughts, answer) = raw.split_once("<|end|><|start|>assistant<|channel|>final<|message|>").unwrap();
+    assert!(thoughts.starts_with("<|channel|>analysis<|message|>"), "{raw:?}");
+    assert!(answer.trim_start().starts_with('{') && verdict.repairs.is_empty(), "{raw:?}");
+    let mut request = JudgeRequest::new("Be short.", "Hi", [("a", "x"), ("b", "y")]);
+    request.options.reasoning = Some(false);
+    assert_eq!(opened.judge(&request).unwrap().reasoning, "");
+    // What such a model writes of itself is read alike.
+    request.options.guided = Some(false);
+    request.options.max_verdict_tokens = Some(16);
+    assert_eq!(opened.judge(&request).unwrap_err().kind(), ErrorKind::InvalidVerdict);
+}
+
+#[test]
+fn a_chat_template_comes_from_a_file() {
+    let bytes = Made { template: None, ..Made::default() }.bytes();
+    let path = made("no-template.gguf", &bytes);
+    let error = Judge::open(config(&path)).err().unwrap();
+    refused(&error, ErrorKind::InvalidModel, &["no chat template", "chat_template", "--chat-template"]);
+    let folder = path.parent().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        Some(folder.join(name))
+    };
+    let json =
+        |template: serde_json::Value| serde_json::json!({ "bos_token": "<s>", "chat_template": template }).to_string();
+    let named = serde_json::json!([{ "name": "tools", "template": "no" }, { "name": "default", "template": TEMPLATE }]);
+    let mut prompts = Vec::new();
+    for template in [
+        file("template.jinja", TEMPLATE),
+        file("tokenizer_config.json", &json(TEMPLATE.into())),
+        file("several.json", &json(named)),
+    ] {
+        let mut config = config(&path);
+        config.chat_template = template;
+        let opened = Judge::open(config).unwrap();
+        judge(&opened, "x").unwrap();
+        prompts.push(opened.prompt(&JudgeRequest::new("p", "q", [("a", "x")])).unwrap().tokens);
+    }
+    assert!(prompts.iter().all(|prompt| *prompt == prompts[0]));
+    for (template, words) in [
+        (Some(folder.join("no-such.jinja")), "no-such.jinja"),
+        (file("empty.json", "{}"), "chat_template"),
+        (file("broken.jinja", "{% for"), "chat template"),
+    ] {
+        let mut config = config(&path);
+        config.chat_template = template;
+        let error = Judge::open(config).err().unwrap();
+        assert!(error.message().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_template_that_closes_the_reasoning_is_told() {
+    let template = format!("{TEMPLATE}{{% if not deep %}}<think>\n\n</think>\n\n{{% endif %}}");
+    let bytes = Made { specials: &["<think>", "</think>"], template: Some(&template), ..Made::default() }.bytes();
+    let path = made_alone("closes.gguf", &bytes);
+    let opened = Judge::open(config(&path)).unwrap();
+    assert!(warns(&opened, "closes the reasoning"));
+    let verdict = judge(&opened, "x").unwrap();
+    assert!(verdict.flags.contains(&Flag::ReasoningClosed) && verdict.reasoning.is_empty());
+    // Where nobody asked for reasoning, nothing is odd.
+    let mut off = config(&path);
+    off.options.reasoning = Some(false);
+    let silent = Judge::open(off).unwrap();
+    assert!(!warns(&silent, "closes the reasoning"));
+    assert!(!judge(&silent, "x").unwrap().flags.contains(&Flag::ReasoningClosed));
+    // The variable that lets it reason.
+    let mut deep = config(&path);
+    deep.template_variables.insert("deep".into(), true.into());
+    let thinking = Judge::open(deep).unwrap();
+    assert_eq!(thinking.warnings(), [""; 0]);
+    let verdict = judge(&thinking, "x").unwrap();
+    assert!(!verdict.flags.contains(&Flag::ReasoningClosed) && verdict.usage.reasoning_tokens > 0);
+}
+
+#[test]
+fn a_judge_reasons_where_its_template_waits_to_be_asked() {
+    let ask = "{% if not (enable_thinking is defined and enable_thinking) %}<think>\n\n</think>\n\n{% endif %}";
+    let template = format!("{TEMPLATE}{ask}");
+    let bytes = Made { specials: &["<think>", "</think>"], template: Some(&template), ..Made::default() }.bytes();
+    let opened = Judge::open(config(&made_alone("waits.gguf", &bytes))).unwrap();
+    assert_eq!(opened.warnings(), [""; 0]);
+    let raw = written(&judge(&opened, "x").unwrap());
+    assert!(raw.starts_with("<think>\n"), "{raw:?}");
+}
+
+#[test]
+fn a_template_that_asks_for_the_date_gets_one_day() {
+    let template = format!("Today is {{{{ strftime_now('%d %B %Y') }}}}.\n{TEMPLATE}");
+    let bytes = Made { template: Some(&template), ..Made::default() }.bytes();
+    let path = made("dated.gguf", &bytes);
+    let request = JudgeRequest::new("p", "q", [("a", "x")]);
+    let tokens = |date: Option<&str>| {
+        let mut profile = dicast::Profile { reasoning: None, ..dicast::Profile::builtin() };
+        profile.template_date = date.map(str::to_owned);
+        std::fs::write(path.with_extension("profile.json"), profile.to_json()).unwrap();
+        let opened = Judge::open(config(&path)).unwrap();
+        judge(&opened, "x").unwrap();
+        opened.prompt(&request).unwrap().tokens
+    };
+    assert_eq!(tokens(Some("2026-01-31")), tokens(Some("2026-01-31")));
+    assert_ne!(tokens(Some("2026-01-31")), tokens(Some("2026-02-28")));
+    tokens(None);
+}
+
+#[test]
+fn a_profile_one_folder_up_is_told() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("above");
+    std::fs::create_dir_all(folder.join("within")).unwrap();
+    let model = folder.join("within/judge.gguf");
+    std::fs::write(&model, sentence_piece(&[])).unwrap();
+    std::fs::write(folder.join("judge.profile.json"), dicast::Profile::builtin().to_json()).unwrap();
+    let opened = Judge::open(config(&model)).unwrap();
+    assert!(warns(&opened, "one folder up"), "{:?}", opened.warnings());
+    let mut named = config(&model);
+    named.profile = Some(folder.join("judge.profile.json"));
+    assert!(!warns(&Judge::open(named).unwrap(), "one folder up"));
+}
+
+#[test]
+fn a_vocabulary_without_its_way_to_split_is_told() {
+    let mut bytes = std::fs::read(demo()).unwrap();
+    let key = b"tokenizer.ggml.pre";
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    bytes[at + key.len() - 1] = b'x';
+    let opened = Judge::open(config(&made("unsplit.gguf", &bytes))).unwrap();
+    assert!(warns(&opened, "tokenizer.ggml.pre"), "{:?}", opened.warnings());
+    judge(&opened, "x").unwrap();
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Batch {
     /// Work with the model and profile that `config` names; the model lies on this machine.
     fn new(form: Form, compact: bool, config: &JudgeConfig) -> Result<Self, Failure> {
         let source = model::find(&config.model)?;
-        let profile = source.profile(config.profile.as_deref())?;
+        let profile = source.profile_for(config)?;
         let profile_value = json!({ "name": profile.name, "checksum": checksum(&profile.to_json()) });
         let model = source.fingerprint()?;
         // Of a folder, one checksum for all of its files.

@@ -2,29 +2,38 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use dicast::engine::Guidance;
 use dicast::{Judge, JudgeConfig};
 use serde_json::{Value, json};
 
 use super::options::JudgeArgs;
-use super::{Failure, Outcome, model, print, table};
+use super::{Failure, Outcome, model, print, probe, table};
 
 /// Say what this build and this machine can run, and why not.
 #[derive(clap::Args)]
 #[command(
-    after_help = "With a model (--model, --config or $DICAST_MODEL) that model is opened too; exit code 2 where it cannot be."
+    after_help = "With a model (--model, --config or $DICAST_MODEL) that model is opened too, and judges a few pairs whose \
+                  better response is known: under a principle and its opposite, in both orders. Exit code 2 where it \
+                  cannot be opened."
 )]
 pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Seconds that the probe of the model may take; 0 leaves it out.
+    #[arg(long, value_name = "N", default_value_t = 120)]
+    probe_seconds: u32,
     #[command(flatten)]
     judge: JudgeArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let checked = args.judge.names_model()?.then(|| args.judge.config().and_then(check_model));
+    let checked = args
+        .judge
+        .names_model()?
+        .then(|| args.judge.config().and_then(|config| check_model(config, args.probe_seconds)));
     let report = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "engines": engines(),
@@ -187,7 +196,7 @@ fn hints() -> Vec<&'static str> {
 }
 
 /// Opens the model and says what it is.
-fn check_model(config: JudgeConfig) -> Result<Value, Failure> {
+fn check_model(config: JudgeConfig, probe_seconds: u32) -> Result<Value, Failure> {
     let path = config.model.clone();
     let bytes = std::fs::metadata(Path::new(&path)).map(|file| file.len()).ok();
     if let (Some(bytes), Some(available)) = (bytes, memory("MemAvailable:"))
@@ -203,6 +212,7 @@ fn check_model(config: JudgeConfig) -> Result<Value, Failure> {
     let need = memory_need(&config);
     let judge: Judge = model::open(config)?;
     let capabilities = judge.capabilities();
+    let probe = (probe_seconds > 0).then(|| probe::run(&judge, Duration::from_secs(probe_seconds.into())));
     Ok(json!({
         "ok": true,
         "path": path,
@@ -214,8 +224,23 @@ fn check_model(config: JudgeConfig) -> Result<Value, Failure> {
         "guided": capabilities.guidance == Guidance::Grammar,
         "distributions": capabilities.distributions,
         "memory": need,
+        "resident_bytes": resident(),
         "warnings": judge.warnings(),
+        "probe": probe,
     }))
+}
+
+/// The most memory that this process and those that it has started have held; none on systems that do not tell.
+fn resident() -> Option<u64> {
+    let most = |process: &str| -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?;
+        Some(kib.parse::<u64>().ok()? * 1024)
+    };
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children: u64 = children.flat_map(|list| list.split_whitespace().filter_map(most).collect::<Vec<_>>()).sum();
+    Some(most("self")? + children)
 }
 
 /// What opening the model takes, by its header; `null` where that does not tell.
@@ -225,13 +250,15 @@ fn memory_need(config: &JudgeConfig) -> Value {
     let Ok(need) = located.and_then(|config| Ok(dicast::engine::local::memory_need(&config)?)) else {
         return Value::Null;
     };
+    let available = dicast::engine::local::available_memory();
     json!({
         "total_bytes": need.total(),
         "weight_bytes": need.weights,
         "kv_cache_bytes": need.kv_cache,
         "compute_bytes": need.compute,
         "kv_cache_tokens": need.kv_tokens,
-        "available_bytes": dicast::engine::local::available_memory(),
+        "available_bytes": available,
+        "fits": available.is_none_or(|available| need.total() <= available),
     })
 }
 
@@ -289,7 +316,9 @@ fn in_words(report: &Value) -> String {
         if let (Some(total), Some(weights), Some(cache)) =
             (memory["total_bytes"].as_u64(), memory["weight_bytes"].as_u64(), memory["kv_cache_bytes"].as_u64())
         {
-            let available = memory["available_bytes"].as_u64().map(|bytes| format!(", of {} available", size(bytes)));
+            let fits = if memory["fits"] == true { "it fits" } else { "it does not fit" };
+            let available = memory["available_bytes"].as_u64();
+            let available = available.map(|bytes| format!("; {} are available: {fits}", size(bytes)));
             lines.push(format!(
                 "  needs about {} of memory: weights {}, {} tokens of keys and values {}{}",
                 size(total),
@@ -298,6 +327,12 @@ fn in_words(report: &Value) -> String {
                 size(cache),
                 available.unwrap_or_default()
             ));
+        }
+        if let Some(bytes) = model["resident_bytes"].as_u64() {
+            lines.push(format!("  has held {} at most", size(bytes)));
+        }
+        if !model["probe"].is_null() {
+            lines.extend(probe::in_words(&model["probe"]));
         }
         lines.extend(each(&model["warnings"]).map(|warning| format!("  warning: {}", plain(warning))));
     } else if model.is_null() {

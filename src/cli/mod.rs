@@ -14,6 +14,7 @@ mod judge;
 mod model;
 mod options;
 mod parse;
+mod probe;
 mod profile;
 mod report;
 mod run;

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use dicast::config::{Incomplete, Kind, Row};
 use dicast::{Error, ErrorKind, JudgeConfig};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Failure, input, worker};
 
@@ -31,6 +31,13 @@ pub(crate) struct JudgeArgs {
     /// Judge profile, a JSON file. Default: the one beside the model, else the built-in one.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// Chat template in Jinja, or a JSON file that holds one (tokenizer_config.json). Default: the profile's, else the
+    /// model's own.
+    #[arg(long, value_name = "FILE")]
+    chat_template: Option<PathBuf>,
+    /// Variables for the chat template, as a JSON object: '{"reasoning_effort": "low"}'.
+    #[arg(long, value_name = "JSON", value_parser = variables)]
+    template_variables: Option<Map<String, Value>>,
     /// Configuration, a JSON file; options given here override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -68,6 +75,12 @@ impl JudgeArgs {
         }
         if let Some(profile) = &self.profile {
             config.profile = Some(profile.clone());
+        }
+        if let Some(template) = &self.chat_template {
+            config.chat_template = Some(template.clone());
+        }
+        if let Some(variables) = &self.template_variables {
+            config.template_variables.clone_from(variables);
         }
         self.given.apply(&mut config)?;
         if self.derive_ranking {
@@ -186,6 +199,11 @@ impl Given {
         *config = serde_json::from_value(whole).map_err(broken)?;
         Ok(())
     }
+}
+
+/// Reads the variables of a chat template.
+fn variables(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("must be a JSON object, such as '{{\"name\": true}}': {error}"))
 }
 
 /// Reads a configuration that may leave the model to an option.

@@ -140,6 +140,9 @@ fn flag_text(flag: &Flag) -> String {
         Flag::InconsistentRanking => "the ranking contradicts the scores (--consistent-ranking prevents this)".into(),
         Flag::Ties => "some scores are equal".into(),
         Flag::ReasoningTruncated => "the reasoning reached its budget and was ended".into(),
+        Flag::ReasoningClosed => {
+            "the chat template closed the reasoning: the judge did not reason (see --template-variables)".into()
+        }
         Flag::DroppedName(name) => {
             format!("the judge also named {:?}, which was not asked for", printable(name, false))
         }

@@ -27,9 +27,20 @@ pub use verdict::{Incomplete, VerdictPolicy};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The settings that belong to no table: what is opened.
-const PLACES: [(&str, &str); 2] = [
-    ("model", "The model: a path to a .gguf file, or to a folder with a TensorRT-LLM engine."),
-    ("profile", "The judge profile, a JSON file. Not set: the one beside the model, else the built-in one."),
+const PLACES: [(&str, &str, &str); 4] = [
+    ("model", "text", "The model: a path to a .gguf file, or to a folder with a TensorRT-LLM engine."),
+    ("profile", "text", "The judge profile, a JSON file. Not set: the one beside the model, else the built-in one."),
+    (
+        "chat_template",
+        "text",
+        "A file with the chat template to use, in Jinja, or a JSON file that holds one under \"chat_template\", such as \
+         tokenizer_config.json. Not set: the profile's, else the model's own.",
+    ),
+    (
+        "template_variables",
+        "object",
+        "Variables for the chat template, such as {\"reasoning_effort\": \"low\"}; they win over those of the profile.",
+    ),
 ];
 
 /// Everything that opens a judge.
@@ -40,6 +51,13 @@ pub struct JudgeConfig {
     pub model: String,
     /// The judge profile; by default the one beside the model, else the built-in one.
     pub profile: Option<PathBuf>,
+    /// A file with the chat template to use; by default the profile's, else the model's own. In Jinja, or a JSON file that
+    /// holds one under `chat_template`, such as `tokenizer_config.json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<PathBuf>,
+    /// Variables for the chat template, such as `{"reasoning_effort": "low"}`. They win over those of the profile.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub template_variables: Map<String, Value>,
     /// Options for every request of this judge.
     pub options: Options,
     /// How answers are read.
@@ -65,8 +83,9 @@ impl JudgeConfig {
     /// The configuration as JSON Schema: every setting with its type, range, default and meaning.
     pub fn schema() -> Value {
         let mut properties = Map::new();
-        for (key, doc) in PLACES {
-            properties.insert(key.into(), json!({ "type": "string", "description": doc }));
+        for (key, kind, doc) in PLACES {
+            let kind = if kind == "text" { "string" } else { kind };
+            properties.insert(key.into(), json!({ "type": kind, "description": doc }));
         }
         properties.extend(Self::TABLES.map(|(key, rows)| (key.to_owned(), table::schema(rows))));
         json!({
@@ -130,7 +149,7 @@ mod tests {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
         let text = std::fs::read_to_string(path).unwrap();
         let documented: Vec<_> = text.lines().filter(|line| line.starts_with("| `")).collect();
-        let mut wanted: Vec<_> = PLACES.iter().map(|(key, _)| format!("| `{key}` | text | ")).collect();
+        let mut wanted: Vec<_> = PLACES.iter().map(|(key, kind, _)| format!("| `{key}` | {kind} | ")).collect();
         for (section, rows) in JudgeConfig::TABLES {
             let line = |row: &Row| format!("| `{section}.{}` | {} | {} | ", row.name, row.kind, shown(row.default()));
             wanted.extend(rows.iter().map(line));
@@ -143,9 +162,11 @@ mod tests {
 
     #[test]
     fn the_tables_are_the_whole_configuration() {
-        let config = serde_json::to_value(JudgeConfig::default()).unwrap();
+        let mut config = JudgeConfig { chat_template: Some("template.jinja".into()), ..JudgeConfig::default() };
+        config.template_variables.insert("thinking_budget".into(), 100.into());
+        let config = serde_json::to_value(config).unwrap();
         let mut keys: Vec<_> = config.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut wanted: Vec<_> = PLACES.iter().map(|(key, _)| *key).collect();
+        let mut wanted: Vec<_> = PLACES.iter().map(|(key, ..)| *key).collect();
         wanted.extend(JudgeConfig::TABLES.map(|(key, _)| key));
         keys.sort_unstable();
         wanted.sort_unstable();

@@ -2,47 +2,92 @@
 
 use crate::decode::plan::Reasoning;
 use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::template::Segment;
 use crate::prompt::tokenize::Tokenizer;
+
+/// How a model's own end of its reasoning is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By this token; `rest` is fed after it, where the closing goes on.
+    Token {
+        /// The token that the model writes.
+        id: u32,
+        /// What of the closing comes after it.
+        rest: Vec<u32>,
+    },
+    /// By this text, which may be several tokens, in any division.
+    Text(String),
+}
 
 /// A reasoning phase in the tokens of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasoningTokens {
     /// Fed before the first token is sampled; empty where the chat template has opened the reasoning.
     pub opening: Vec<u32>,
-    /// Ends the reasoning, sampled or fed.
-    pub close: u32,
+    /// How the model ends it.
+    pub end: End,
     /// Most tokens between the two.
     pub budget: u32,
-    /// Fed where the budget is spent: a line's end, and the closing token.
+    /// Fed where the budget is spent: a line's end, and the closing.
     forced: Vec<u32>,
+    /// Of these, the tokens of the line's end.
+    line: usize,
 }
 
 impl ReasoningTokens {
     /// The tokens of a planned reasoning.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where the vocabulary does not hold a tag as one token.
+    /// [`ErrorKind::InvalidModel`] where the vocabulary cannot write a tag.
     pub fn new(plan: &Reasoning, tokenizer: &Tokenizer) -> Result<Self> {
         let mut opening = Vec::new();
         if let Some(open) = &plan.open {
-            opening.push(special(tokenizer, open)?);
+            opening = marks(tokenizer, open)?;
             opening.extend(tokenizer.encode_text(&plan.prefix)?);
         }
-        let close = special(tokenizer, &plan.close)?;
+        let closing = marks(tokenizer, &plan.close)?;
         let mut forced = tokenizer.encode_text("\n")?;
-        forced.push(close);
-        Ok(Self { opening, close, budget: plan.budget, forced })
+        let line = forced.len();
+        forced.extend(&closing);
+        let end = match closing.iter().position(|&id| tokenizer.is_control(id)) {
+            Some(at) => End::Token { id: closing[at], rest: closing[at + 1..].to_vec() },
+            None => End::Text(plan.close.clone()),
+        };
+        Ok(Self { opening, end, budget: plan.budget, forced, line })
+    }
+
+    /// The one token that ends it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProfile`] where it takes several tokens: for an engine that knows only one.
+    pub fn close(&self) -> Result<u32> {
+        match &self.end {
+            End::Token { id, rest } if rest.is_empty() => Ok(*id),
+            _ => Err(Error::new(
+                ErrorKind::InvalidProfile,
+                "this engine ends a reasoning by one token: take \"reasoning\" out of the profile, or name the model's own \
+                 tokens",
+            )),
+        }
     }
 
     /// What is fed to end the reasoning, where its text ends a line or not.
     pub fn forced(&self, ends_line: bool) -> &[u32] {
-        if ends_line { &self.forced[self.forced.len() - 1..] } else { &self.forced }
+        if ends_line { &self.forced[self.line..] } else { &self.forced }
     }
 
     /// Most tokens that are fed to end the reasoning.
     pub fn forced_most(&self) -> usize {
         self.forced.len()
     }
+}
+
+/// The tokens of an opening or a closing: special tokens where it holds them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidModel`] where the vocabulary cannot write it.
+pub fn marks(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
+    tokenizer.encode(&[Segment::Template(text.to_owned())])
 }
 
 /// The id of a special token.

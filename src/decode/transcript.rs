@@ -49,6 +49,16 @@ impl Transcript {
         self.closing.extend_from_slice(bytes);
     }
 
+    /// Looks for the text that closes the reasoning, of which the last `fresh` bytes are new. Where it is there, it becomes
+    /// the closing, and what comes after it is taken out and given back.
+    pub fn close_at(&mut self, close: &str, fresh: usize) -> Option<Vec<u8>> {
+        let from = self.reasoning.len().saturating_sub(fresh + close.len().saturating_sub(1));
+        let at = self.reasoning[from..].windows(close.len().max(1)).position(|part| part == close.as_bytes())?;
+        let after = self.reasoning.split_off(from + at + close.len());
+        self.closing.extend(self.reasoning.drain(from + at..));
+        Some(after)
+    }
+
     /// Appends to the answer.
     pub fn answer(&mut self, bytes: &[u8]) {
         self.answer.extend_from_slice(bytes);
@@ -165,6 +175,25 @@ mod tests {
         transcript.answer(b"x");
         let written = transcript.finish(Timing::default());
         assert_eq!((&written.raw[written.reasoning.unwrap()], &written.raw[written.answer..]), ("\u{fffd}", "x"));
+    }
+
+    #[test]
+    fn a_closing_text_is_found_however_it_is_divided() {
+        for parts in [&["hm", "</think>"][..], &["hm<", "/th", "ink", ">\n\n"], &["hm</thi", "nk>"], &["hm</think>"]] {
+            let mut transcript = Transcript::new(true, 0);
+            let closed: Vec<bool> = parts
+                .iter()
+                .map(|part| {
+                    transcript.reason(part.as_bytes());
+                    transcript.close_at("</think>", part.len()).is_some()
+                })
+                .collect();
+            assert_eq!(closed.iter().position(|&closed| closed), Some(parts.len() - 1), "{parts:?}");
+            transcript.answer(b"{}");
+            let written = transcript.finish(Timing::default());
+            assert_eq!(&written.raw[written.reasoning.unwrap()], "hm");
+            assert_eq!(&written.raw[written.answer..], "{}");
+        }
     }
 
     #[test]

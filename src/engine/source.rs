@@ -95,20 +95,36 @@ impl Source {
     /// [`ErrorKind::InvalidProfile`] where a profile cannot be read, and for a `RewardAnything` model without one, with
     /// the command that makes it.
     pub fn profile(&self, chosen: Option<&Path>) -> Result<Profile> {
+        self.profile_by(chosen, None)
+    }
+
+    /// The profile to judge by, with what the configuration sets of it: its chat template and the template's variables.
+    ///
+    /// # Errors
+    /// Those of [`Self::profile`]; [`ErrorKind::InvalidConfig`] where the file of the template cannot be read.
+    pub fn profile_for(&self, config: &JudgeConfig) -> Result<Profile> {
+        let template = Profile::builtin().overridden(config)?.chat_template;
+        self.profile_by(config.profile.as_deref(), template.as_deref())?.overridden(config)
+    }
+
+    /// The profile; `template` is used instead of the model's own.
+    #[cfg_attr(
+        not(feature = "local"),
+        expect(unused_variables, reason = "only the header of a model file is looked at")
+    )]
+    fn profile_by(&self, chosen: Option<&Path>, template: Option<&str>) -> Result<Profile> {
         match (chosen, &self.place) {
             (Some(chosen), _) => Profile::load(chosen),
             #[cfg(feature = "local")]
             (None, Place::File { path, header }) => {
                 let names = ["general.name", "general.basename"].map(|key| header.text(key).unwrap_or_default());
                 let profile = Profile::for_model(path, &names)?;
-                // The built-in profile is for any model, also for one that does not think.
-                let lacks = |text: &str| !header.has_special(text);
-                let silent = profile.reasoning.as_ref().is_some_and(|form| lacks(&form.open) || lacks(&form.close));
-                Ok(if silent && profile == Profile::builtin() {
-                    Profile { reasoning: None, ..profile }
-                } else {
-                    profile
-                })
+                // The built-in profile is for any model, however it marks its reasoning, and for one that does not reason.
+                if profile != Profile::builtin() || Profile::lies_beside(path) {
+                    return Ok(profile);
+                }
+                let template = template.or(header.text("tokenizer.chat_template")).unwrap_or_default();
+                Ok(Profile::builtin_for(&|token| header.has_special(token), template))
             }
             #[cfg(not(feature = "local"))]
             (None, Place::File { path, .. }) => Profile::for_model(path, &[]),
@@ -179,10 +195,10 @@ impl Source {
 /// Opens the model of a configuration with the profile that goes with it.
 ///
 /// # Errors
-/// Those of [`Source::find`], [`Source::profile`] and [`Source::open`].
+/// Those of [`Source::find`], [`Source::profile_for`] and [`Source::open`].
 pub fn open(config: &JudgeConfig) -> Result<(Profile, Opened)> {
     let source = Source::find(&config.model)?;
-    let profile = source.profile(config.profile.as_deref())?;
+    let profile = source.profile_for(config)?;
     let opened = source.open(config, &profile)?;
     Ok((profile, opened))
 }

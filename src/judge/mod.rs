@@ -19,9 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
-use crate::prompt::{self, Prompt, Prompter};
+use crate::prompt::{self, Prompt, Prompter, ReasoningState};
 use crate::request::JudgeRequest;
-use crate::verdict::{Texts, Verdict};
+use crate::verdict::{Flag, Texts, Verdict};
 use queue::{Entered, Permit, Queue};
 use run::{Gather, Reader, Run};
 use ticket::Pending;
@@ -68,7 +68,8 @@ impl Judge {
         crate::warm::warm();
         config.check()?;
         let (profile, opened) = source::open(&config)?;
-        Self::with_engine(config, profile, opened, log)
+        let notes = profile.notes(&config);
+        Self::assemble(config, profile, opened, notes, log)
     }
 
     /// A judge on an engine of the caller's own.
@@ -78,6 +79,17 @@ impl Judge {
     pub fn with_engine(config: JudgeConfig, profile: Profile, opened: Opened, log: Log) -> Result<Self> {
         crate::warm::warm();
         config.check()?;
+        Self::assemble(config, profile, opened, Vec::new(), log)
+    }
+
+    /// Puts a judge together. `notes` are what is odd about it already.
+    fn assemble(
+        config: JudgeConfig,
+        profile: Profile,
+        opened: Opened,
+        mut notes: Vec<String>,
+        log: Log,
+    ) -> Result<Self> {
         let Opened { engine, text } = opened;
         let reader = Arc::new(Reader { profile: profile.clone(), policy: config.verdict.clone() });
         let longest_token = text.as_ref().map(|text| longest_token(&text.tokenizer));
@@ -90,10 +102,18 @@ impl Judge {
             let context = context_tokens.map(|tokens| format!(", {tokens} tokens of context")).unwrap_or_default();
             format!("opened {}: {engine} engine{context}, {max_sequences} at once", config.model)
         });
-        for warning in engine.warnings() {
+        notes.splice(0..0, engine.warnings().iter().cloned());
+        let wanted = config.options.or(&prompter.profile().decoding).reasoning != Some(false);
+        if wanted && prompter.closes_reasoning()? {
+            notes.push(
+                "the chat template closes the reasoning although the judge is to reason: give it the variable that lets the \
+                 judge reason (template_variables), or switch reasoning off"
+                    .to_owned(),
+            );
+        }
+        for warning in &notes {
             log.write(Level::Warn, || format!("{}: {warning}", config.model));
         }
-        let warnings = engine.warnings().to_vec();
         let engine = RwLock::new(Some(engine));
         Ok(Self {
             config,
@@ -102,7 +122,7 @@ impl Judge {
             queue,
             longest_token,
             capabilities,
-            warnings,
+            warnings: notes,
             engine,
             log,
             readers,
@@ -317,6 +337,7 @@ impl Judge {
         let profile = self.prompter.profile();
         let aliases = prompt::aliases(profile, request, &settings);
         let (input, reasoning) = self.prompter.input(request, &aliases, &settings)?;
+        let closed = reasoning == ReasoningState::Closed && self.prompter.reasons(&settings);
         let plan = Plan::new(profile, &settings, &aliases, reasoning);
         let sampling = Sampling {
             temperature: settings.temperature,
@@ -328,14 +349,14 @@ impl Judge {
         let grammar = guidance == Guidance::Grammar;
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
-        Ok((Run { aliases, job, grammar, texts }, settings.timeout()))
+        Ok((Run { aliases, job, grammar, texts, closed }, settings.timeout()))
     }
 
     /// Hands the runs of a judgment to the engine.
     fn start(&self, engine: &dyn Engine, runs: Vec<Run>, merge: run::Merge, pending: &Arc<Pending>) {
         // Completes the judgment also where it is dropped: where a thread has died.
         let gather = Gather::new(runs.len(), merge, pending.completer());
-        for (index, Run { aliases, job, grammar, texts }) in runs.into_iter().enumerate() {
+        for (index, Run { aliases, job, grammar, texts, closed }) in runs.into_iter().enumerate() {
             let (gather, reader, readers, log) =
                 (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
             let greedy = job.sampling.temperature <= 0.0;
@@ -343,8 +364,11 @@ impl Judge {
                 let read = move || {
                     // Without sampling the judge would write the same again.
                     let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
-                    let result =
+                    let mut result =
                         generation.and_then(|written| reader.read(written, &aliases, &texts, grammar).map_err(lasting));
+                    if let (true, Ok(verdict)) = (closed, &mut result) {
+                        verdict.flags.push(Flag::ReasoningClosed);
+                    }
                     if let Some(outcome) = gather.take(index, result) {
                         log.outcome(&outcome);
                         gather.complete(outcome);

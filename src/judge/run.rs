@@ -20,6 +20,8 @@ pub(super) struct Run {
     pub(super) grammar: bool,
     /// The texts that a verdict could be quoted from.
     pub(super) texts: Texts,
+    /// Whether the judge was to reason, and the chat template has closed the reasoning.
+    pub(super) closed: bool,
 }
 
 /// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.

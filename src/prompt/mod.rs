@@ -13,6 +13,7 @@ mod mersenne;
 pub mod messages;
 pub mod profile;
 mod python;
+pub(crate) mod reasoning;
 pub mod template;
 pub mod tokenize;
 
@@ -170,6 +171,17 @@ impl Prompter {
     pub fn least_tokens(&self) -> Result<usize> {
         let reasons = self.profile.reasoning.is_some();
         self.text.as_ref().map_or(Ok(0), |text| Ok(text.example(&self.profile, "", reasons)?.len()))
+    }
+
+    /// Whether the chat template closes the reasoning of a judge that is to reason.
+    ///
+    /// # Errors
+    /// Those of [`Self::input`].
+    pub(crate) fn closes_reasoning(&self) -> Result<bool> {
+        let (Some(text), Some(_)) = (&self.text, &self.profile.reasoning) else { return Ok(false) };
+        let request = JudgeRequest::new("", "", [("", "")]);
+        let messages = messages::messages(&self.profile, &request, &AliasMap::identity(vec![String::new()]));
+        Ok(self.state(&text.template.render(&messages, true)?) == ReasoningState::Closed)
     }
 
     /// Reads off the template's last words whether they open the reasoning or close it.

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Options;
+use crate::config::{JudgeConfig, Options};
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use crate::files::read_bounded;
 
-use super::template::{ChatTemplate, Date};
+use super::reasoning;
+use super::template::{self, ChatTemplate, Date};
 
 /// The built-in system prompt: for judges that were not trained with one of their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
@@ -194,6 +195,55 @@ impl Profile {
         }
     }
 
+    /// The built-in profile, with the reasoning of the family that a model is of; none where it is of no known one.
+    /// `is_special` knows the model's special tokens.
+    pub fn builtin_for(is_special: &dyn Fn(&str) -> bool, template: &str) -> Self {
+        Self { reasoning: reasoning::form(is_special, template), ..Self::builtin() }
+    }
+
+    /// What is odd about how this profile was found for the model of a configuration, in sentences.
+    pub(crate) fn notes(&self, config: &JudgeConfig) -> Vec<String> {
+        let mut notes = Vec::new();
+        let model = Path::new(&config.model);
+        if config.profile.is_some() || self.system_prompt != DEFAULT_SYSTEM_PROMPT || Self::lies_beside(model) {
+            return notes;
+        }
+        if let Some(place) = Self::overlooked(model) {
+            let [beside, _] = Self::places(model);
+            notes.push(format!(
+                "there is a profile one folder up, {}, which is not used: copy it to {}, or name it with --profile (\"profile\" \
+                 of the configuration)",
+                place.display(),
+                beside.display()
+            ));
+        }
+        if self.reasoning.is_none() && config.options.reasoning != Some(false) {
+            notes.push(
+                "the judge does not reason: neither its vocabulary nor its chat template has tags for it that the built-in \
+                 profile knows; a profile can name them (\"reasoning\")"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+
+    /// Whether a profile lies beside a model.
+    pub(crate) fn lies_beside(model: &Path) -> bool {
+        Self::places(model).iter().any(|place| place.try_exists().unwrap_or(true))
+    }
+
+    /// A profile that would be the model's if it were not one folder up.
+    fn overlooked(model: &Path) -> Option<PathBuf> {
+        let folder = model.parent()?;
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let above = folder.canonicalize().ok()?.parent()?.to_owned();
+        Self::places(model)
+            .iter()
+            .filter_map(|place| place.file_name())
+            .map(|name| above.join(name))
+            .find(|place| place.is_file())
+    }
+
     /// Reads a profile from a file and checks it.
     ///
     /// # Errors
@@ -246,6 +296,18 @@ impl Profile {
             ));
         }
         Ok(Self::builtin())
+    }
+
+    /// Puts the chat template and the variables of a configuration over those of this profile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] where the file of the template cannot be read.
+    pub(crate) fn overridden(mut self, config: &JudgeConfig) -> Result<Self> {
+        if let Some(path) = &config.chat_template {
+            self.chat_template = Some(template::read(path)?);
+        }
+        self.template_variables.extend(config.template_variables.clone());
+        Ok(self)
     }
 
     /// Where the profile of a model is looked for, the first place first.

@@ -37,6 +37,13 @@ const LINKS: &[&str] = &[
     "分数",
     "スコア",
 ];
+/// Words that stand before a name and belong to it.
+const ARTICLES: &[&str] = &[
+    "the", "The", "le", "Le", "la", "La", "el", "El", "il", "Il", "lo", "der", "Der", "die", "Die", "das", "Das", "o",
+    "O", "het", "Het", "de", "De",
+];
+/// Words between the last two names of a list.
+const ANDS: &[&str] = &["and", "und", "et", "y", "e", "en", "och", "и"];
 /// Longest label of a number, in characters.
 const MAX_LABEL: usize = 48;
 
@@ -72,9 +79,15 @@ pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) 
     for (index, mention) in mentions.iter().enumerate() {
         let next = mentions.get(index + 1).map_or(text.len(), |next| next.start);
         let segment = text[mention.end..next].split('\n').next().unwrap_or_default();
+        let segment = if next < text.len() { without_lead(segment) } else { segment };
         let at_end = cut && mention.end + segment.len() == text.len();
         let before = text[..mention.start].trim_end_matches(|c: char| {
             chars::is_blank(c) && c != '\n' || Quote::of(c).is_some() || matches!(c, '*' | '_' | '-' | '•' | '#' | '.')
+        });
+        // `le modèle 1`: an article belongs to the name.
+        let article = before.rsplit(|c: char| !c.is_alphanumeric()).next().filter(|word| ARTICLES.contains(word));
+        let before = article.map_or(before, |word| {
+            before[..before.len() - word.len()].trim_end_matches(|c: char| chars::is_blank(c) && c != '\n')
         });
         let line_start = before.is_empty()
             || before.ends_with('\n')
@@ -112,6 +125,7 @@ pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) 
 
 /// The numbers in what follows a name.
 fn values(segment: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Vec<(Label, Read)> {
+    let segment = without_note(segment);
     let labelled = labelled(segment, at_end, rule, context);
     // `4 for clarity, 5 for accuracy`: the first is labelled too.
     let first = segment.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -125,13 +139,48 @@ fn values(segment: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Vec
     if let Some(text) = marker(segment) {
         return vec![(Label::Score, score::read(text, false, rule))];
     }
-    if !labelled.is_empty() {
+    // `model-1 gets 4`: the word is no label.
+    let linked = match &labelled[..] {
+        [(Label::Criterion(words), 0, _)] => {
+            let first = words.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_lowercase();
+            first == "a" || LINKS.contains(&first.as_str())
+        }
+        _ => false,
+    };
+    if !labelled.is_empty() && !linked {
         return labelled.into_iter().map(|(label, _, value)| (label, value)).collect();
     }
     match direct(segment, at_end, rule, context) {
         Direct::Number(label, value) => vec![(label, value)],
         Direct::Prose => Vec::new(),
     }
+}
+
+/// What follows a name without the words that lead to the next one: `4 and the `.
+fn without_lead(segment: &str) -> &str {
+    let mut rest = segment;
+    for words in [ARTICLES, ANDS] {
+        let trimmed = rest.trim_end();
+        let word = trimmed.rsplit(chars::is_blank).next().unwrap_or_default();
+        if words.contains(&word) && word.len() < trimmed.len() {
+            rest = &trimmed[..trimmed.len() - word.len()];
+        }
+    }
+    rest
+}
+
+/// What follows a name without a note in parentheses before a colon, which says something else: `(5 words): 4`.
+fn without_note(segment: &str) -> &str {
+    let Some(inner) = segment.trim_start().strip_prefix('(') else { return segment };
+    let Some((note, rest)) = inner.split_once(')') else { return segment };
+    let counts = note.contains(char::is_alphabetic)
+        && note.starts_with(|c: char| c.is_ascii_digit())
+        && !note.contains(['/', '(', ',', ':'])
+        && score::counts_else(note);
+    let valued = rest.trim_start().strip_prefix([':', '：', '=']);
+    let valued =
+        valued.is_some_and(|value| value.trim_start_matches([' ', '*']).starts_with(|c: char| c.is_ascii_digit()));
+    if counts && valued { rest } else { segment }
 }
 
 /// What follows a name at once.
@@ -167,8 +216,26 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
             label = Label::Score;
         }
         rest = rest[word_end..].trim_start_matches(|c| is_separator(c) || mark(c));
-        let article = ["a score of", "a rating of", "a ", "an ", "score of", "rating of"];
+        let article = [
+            "a score of",
+            "a rating of",
+            "a ",
+            "an ",
+            "score of",
+            "rating of",
+            "un ",
+            "una ",
+            "une ",
+            "uma ",
+            "um ",
+            "eine ",
+            "een ",
+        ];
         rest = article.iter().find_map(|words| rest.strip_prefix(words)).unwrap_or(rest).trim_start();
+    }
+    // `I give model-1 a 4`.
+    if let Some(number) = rest.strip_prefix("a ").filter(|number| number.starts_with(|c: char| c.is_ascii_digit())) {
+        (rest, separated) = (number, true);
     }
     if !rest.starts_with(|c: char| chars::fold(c).is_ascii_digit()) {
         let word = rest.split(|c: char| !c.is_alphanumeric() && c != '/').next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! From what was read to a checked verdict: which reading is the answer, and whether it is complete.
 
 use super::chars;
+use super::drawn;
 use super::extract::{self, Form};
 use super::find;
 use super::frame::{self, Frame};
@@ -67,7 +68,8 @@ pub(super) fn read(answer: &str, form: Form, thinks: bool, texts: &Texts, contex
     if folded {
         repairs.push(Repair::OtherDigits);
     }
-    let mut outcome = read_plain(&plain, form, thinks, texts, context);
+    let drawn = drawn::plain(&plain, |c| context.names.hold(|other| other == c));
+    let mut outcome = read_plain(&drawn, form, thinks, texts, context);
     repairs.extend(std::mem::take(&mut outcome.repairs));
     Outcome { repairs, ..outcome }
 }
@@ -113,6 +115,13 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
                 || beside.whole.ranking.status() == Status::Complete);
         outside(&answer[..last.start]) && breaks_off(after) && !known
     };
+    // Behind a quotation the judge's own verdict may stand in the text.
+    let own_follows = |last: &Reading| {
+        matches!(last.frame, Frame::Quoted | Frame::Mentioned)
+            && beside.whole.scores.status() == Status::Complete
+            && beside.whole.ranking.status() == Status::Complete
+    };
+    let draft = |last: &Reading| draft(last) && !own_follows(last);
     if thinks && cut_off && form != Form::Unclosed && found.readings.last().is_some_and(draft) {
         return Outcome::refused("the text breaks off after the verdict: it may be a draft within reasoning");
     }
@@ -159,11 +168,12 @@ fn join_records(answer: &str, readings: &mut Vec<Reading>) {
         };
         match joined.last_mut() {
             Some(before)
-                if partial(before)
+                // A record that gives a name another score than one before it spoils both.
+                if (partial(before) || before.joined)
                     && partial(&reading)
                     && !apart(before)
                     && before.closed
-                    && before.joins(&reading) =>
+                    && (before.joins(&reading) || before.disputes(&reading)) =>
             {
                 before.join(reading);
             }

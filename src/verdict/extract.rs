@@ -76,8 +76,59 @@ struct Tag {
 }
 
 /// Splits the judge's output after the reasoning: at the last closing tag, but not at one within a verdict, and not at
-/// one that the text only speaks of.
+/// one that the text only speaks of. A section before the answer that is marked as thoughts belongs to the reasoning.
 pub(super) fn split<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
+    let mut parts = split_at_tags(text, profile);
+    if matches!(parts.form, Form::Split | Form::Untagged)
+        && let Cow::Borrowed(answer) = parts.answer
+        && let Some((thoughts, mark, rest)) = section(answer)
+    {
+        let reasoning = if parts.reasoning.is_empty() {
+            Cow::Borrowed(thoughts)
+        } else {
+            Cow::Owned(format!("{}\n{thoughts}", parts.reasoning))
+        };
+        let repair = parts.repair.or_else(|| Some(Repair::ReasoningTag(quoted(mark))));
+        parts = Parts { reasoning, answer: Cow::Borrowed(rest), form: Form::Split, repair };
+    }
+    parts
+}
+
+/// A section of thoughts at the start of an answer: its content, its closing mark, and what follows, which must begin as an
+/// answer does.
+fn section(answer: &str) -> Option<(&str, &str, &str)> {
+    const NAMES: &[&str] =
+        &["analysis", "reflection", "explanation", "rationale", "critique", "comparison", "deliberation", "notes"];
+    const FENCES: &[&str] = &["```thinking", "```thought", "```thoughts", "```reasoning", "```analysis", "```think"];
+    const THOUGHTS: &[&str] = &["think", "thought", "reason", "analysis"];
+    let begun = answer.trim_start();
+    let cut = |open: usize, close: &str, last: bool| {
+        let inner = &begun[open..];
+        let at = if last { inner.rfind(close) } else { inner.find(close) }?;
+        let mark = &inner[at..at + close.len()];
+        Some((inner[..at].trim(), mark.trim(), &inner[at + close.len()..]))
+    };
+    let found = if let Some(inner) = begun.strip_prefix('<') {
+        let name = &inner[..inner.find('>').filter(|&end| end <= MAX_TAG)?];
+        if name == "details" {
+            let (head, _) = inner.split_once("</summary>")?;
+            let head = head.to_lowercase();
+            if !head.contains("<summary>") || !THOUGHTS.iter().any(|word| head.contains(word)) {
+                return None;
+            }
+        } else if !NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            return None;
+        }
+        cut(name.len() + 2, &format!("</{name}>"), true)
+    } else {
+        let line = begun.lines().next()?.trim_end();
+        FENCES.contains(&line).then(|| cut(line.len(), "\n```", false)).flatten()
+    };
+    let (thoughts, mark, rest) = found?;
+    rest.trim_start().starts_with(['{', '<', '`', '|', '#', '*']).then_some((thoughts, mark, rest))
+}
+
+fn split_at_tags<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
     if let Some(channels) = turn::channels(text) {
         let (answer, form) = match channels.answer {
             Some(answer) => (answer, Form::Split),

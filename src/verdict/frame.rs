@@ -2,6 +2,7 @@
 //! that is only quoted.
 
 use super::chars::{self, Quote};
+use super::lexicon::Lexicon;
 use super::names::Names;
 
 /// How much text before and after a verdict is looked at, in bytes.
@@ -29,7 +30,7 @@ pub(super) enum Frame {
 
 /// Words with which another's text is quoted.
 #[rustfmt::skip]
-const QUOTES: &[&str] = &[
+static QUOTES: Lexicon = Lexicon::new(&[
     "says", " said", "saying", "claims", "claimed", "claiming", "inject", "smuggl", "embed", "hidden", "hides",
     "fake", "forge", "attempt", "tried", "tries", "trying", "asks me", "asked me", "asks the judge", "asking me",
     "asks to", "tells me", "told me", "telling me", "tells the judge", "instructs", "instructing", "instruction in",
@@ -42,10 +43,10 @@ const QUOTES: &[&str] = &[
     "geschmuggelt", "prétend", "écrit", "dit :", "dit:", "tente", "demande", " cite", "falsifi", "dice", "afirma",
     "escribe", "ignoro", "intenta", "pide", "声称", "写道", "试图", "注入", "忽略", "伪造", "要求", "写着", "引用", "说：", "说:", "自称",
     "主張", "無視", "偽", "試み", "書かれ", "書いて", "утвержда", "пишет", "игнорир", "поддел", "требует",
-];
+]);
 /// Words that may quote another's text, or only speak of it.
 #[rustfmt::skip]
-const MENTIONS: &[&str] = &[
+static MENTIONS: Lexicon = Lexicon::new(&[
     "contain", "holds", "held this", "includes", "included", "asks for", "asks that", "wants the", "wants a",
     "demands", "reads:", "reading:", "states", "stated", "suggests", "suggested", "found in", "found inside",
     "taken from", "copied", "copies", "inserted", "appended", "appends", "carries", "ends with", "begins with",
@@ -55,10 +56,10 @@ const MENTIONS: &[&str] = &[
     "in its response", "recommends", "second answer", "second response", "third answer", "third response",
     "first answer", "first response", "enthält", "steht in", "contient", "faux", "contiene", "falso", "包含", "里有",
     "中有", "含まれ", "содержит",
-];
+]);
 /// Words with which an example or a draft is given.
 #[rustfmt::skip]
-const DRAFTS: &[&str] = &[
+static DRAFTS: Lexicon = Lexicon::new(&[
     "example", "e.g", "for instance", "format is", "format would", "placeholder", "would look", "would have been",
     "might be", "looks like", "look like", "draft", "at first", "initial", "first thought", "first impression",
     "first pass", "previous verdict", "previous draft", "my previous", "earlier verdict", "earlier draft",
@@ -66,10 +67,10 @@ const DRAFTS: &[&str] = &[
     "i considered", "i was considering", "originally", "was going to", "hypothetical", "imagine", "sample",
     "illustrat", "before reading", "before checking", "scratch", "beispiel", "entwurf", "exemple", "brouillon",
     "ejemplo", "borrador", "al principio", "例如", "例：", "示例", "草稿", "初步", "一开始", "下書き", "最初は", "черновик", "пример",
-];
+]);
 /// Words that say that a verdict is the last one.
 #[rustfmt::skip]
-const FINALS: &[&str] = &[
+static FINALS: Lexicon = Lexicon::new(&[
     "final verdict", "final score", "final answer", "final rating", "final ranking", "final judg", "final evaluation",
     "final assessment", "final result", "final decision", "final output", "final json", "my final", "final:",
     "corrected", "correction", "correct verdict", "correct scores", "revised", "revision", "updated verdict",
@@ -77,29 +78,29 @@ const FINALS: &[&str] = &[
     "on second thought", "actual verdict", "real verdict", "endgültig", "abschließend", "korrigiert", "korrektur",
     "définitif", "définitive", "corrigé", "definitivo", "definitiva", "corregid", "final :", "最终", "最終", "修正", "更正",
     "結論", "结论", "итоговы", "исправлен",
-];
+]);
 /// Words that say that a verdict is the judge's own.
 #[rustfmt::skip]
-const OWN: &[&str] = &[
+static OWN: Lexicon = Lexicon::new(&[
     "my verdict", "my own", "my score", "my judg", "my evaluation", "my rating", "my answer", "my ranking",
     "my assessment", "i judge", "i score", "i rate", "i rank", "i assign", "i think", "my result", "mein urteil",
     "meine bewertung", "mon verdict", "mon jugement", "mi veredicto", "mi evaluación", "我的", "我认为", "私の", "мой",
     "моя оценка",
-];
+]);
 
 /// Words for what a judge gives: a verdict in the middle of a sentence is its own only beside one of them.
 #[rustfmt::skip]
-const NOUNS: &[&str] = &[
+static NOUNS: Lexicon = Lexicon::new(&[
     "verdict", "score", "rating", "rated", "grade", "rank", "worst", "order", "scale", "points", "evaluation", "judgment", "judgement", "result", "answer", "output",
     "json", "assessment", "decision", "urteil", "bewertung", "ergebnis", "rangliste", "rangfolge", "punkte", "note", "classement", "puntua", "clasifica", "orden", "pontua", "оцен", "рейтинг", "排名", "排序", "得分", "打分", "順位", "スコア", "점수", "순위", "التقييم", "الترتيب", "jugement", "résultat", "veredicto",
     "resultado", "结果", "评分", "評価", "結果",
-];
+]);
 /// Words with which a judge announces what it gives.
 #[rustfmt::skip]
-const ANNOUNCING: &[&str] = &[
+static ANNOUNCING: Lexicon = Lexicon::new(&[
     "here", "as follows", "follows:", "following:", "below", "sure", "okay", "alright", "so:", "so,", "my ", "i come", "i conclude", "i would", "i'd ", "i find", "i arrive", "i give", "we ",
     "conclusion", "summary", "therefore", "thus", "hence", "overall", "done", "hier", "voici", "aquí", "aqui", "ecco", "以下", "如下", "次の", "次のとおり", "ниже", "итог", "فيما يلي", "结论", "結論", "总结", "three", "all of",
-];
+]);
 /// Words with which a sentence on one response or its writer begins.
 const SUBJECTS: &[&str] = &[
     "it ",
@@ -137,6 +138,8 @@ const DENIALS: &[&str] = &[
     "cannot", "can't", "can not", "won't", "will not", "unable to", "not able to", "must decline", "decline to",
     "refuse to", "kann", "peux", "puedo", "无法", "不能", "できません", "できない", "не могу",
 ];
+/// Words that say no.
+static NEGATIONS: Lexicon = Lexicon::new(&[" not ", "n't ", "never", "nicht", " pas ", " no ", "不"]);
 /// What is refused.
 #[rustfmt::skip]
 const REFUSED: &[&str] = &[
@@ -167,24 +170,24 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     }
     let plain = |text: &str| text.to_lowercase().replace('’', "'").replace("that said", "").replace("having said", "");
     let (leading, trailing) = (plain(before), plain(after));
-    let has = |words: &[&str]| words.iter().any(|word| leading.contains(word) || trailing.contains(word));
+    let has = |words: &Lexicon| words.is_in(&leading) || words.is_in(&trailing);
     // Whose a verdict is stands before it: what follows mostly speaks of what comes next.
-    let leads = |words: &[&str]| words.iter().any(|word| leading.contains(word));
-    let own = leads(OWN) || (trailing.trim_start().starts_with("is my") && !leading.contains(char::is_alphabetic));
-    let is_final = leads(FINALS) && !leading.contains("not final");
+    let leads = |words: &Lexicon| words.is_in(&leading);
+    let own = leads(&OWN) || (trailing.trim_start().starts_with("is my") && !leading.contains(char::is_alphabetic));
+    let is_final = leads(&FINALS) && !leading.contains("not final");
     // In the middle of a sentence stands what the sentence speaks of.
     let goes_on = after.trim_start().starts_with(char::is_lowercase) && after.trim().contains(' ');
-    let denied = leads(DENIALS) || leads(&[" not ", "n't ", "never", "nicht", " pas ", " no ", "不"]);
+    let denied = DENIALS.iter().any(|denial| leading.contains(denial)) || leads(&NEGATIONS);
     // Words that announce nothing of a judge's speak of something else.
-    let unknown = !inline && before.contains(char::is_alphabetic) && !leads(NOUNS) && !leads(ANNOUNCING);
-    let embedded = goes_on || points_back || denied || unknown || (inline && before.contains(' ') && !leads(NOUNS));
+    let unknown = !inline && before.contains(char::is_alphabetic) && !leads(&NOUNS) && !leads(&ANNOUNCING);
+    let embedded = goes_on || points_back || denied || unknown || (inline && before.contains(' ') && !leads(&NOUNS));
     let singled = singles_out(before, &leading, names);
-    let said = in_quotes || has(QUOTES) || has(DRAFTS) || leading.starts_with("format");
+    let said = in_quotes || has(&QUOTES) || has(&DRAFTS) || leading.starts_with("format");
     match (said, own, is_final) {
         (true, false, false) => Frame::Quoted,
         (true, ..) => Frame::Doubtful,
-        (false, false, false) if embedded || singled || has(MENTIONS) || before.starts_with('<') => Frame::Mentioned,
-        (false, ..) if has(MENTIONS) => Frame::Doubtful,
+        (false, false, false) if embedded || singled || has(&MENTIONS) || before.starts_with('<') => Frame::Mentioned,
+        (false, ..) if has(&MENTIONS) => Frame::Doubtful,
         (false, _, true) if !singled => Frame::Final,
         (false, true, _) | (false, _, true) => Frame::Own,
         (false, false, false) if before.is_empty() => Frame::Bare,
@@ -222,8 +225,8 @@ fn singles_out(before: &str, leading: &str, names: &Names<'_>) -> bool {
 pub(super) fn corrects(between: &str) -> bool {
     let from = chars::floor_boundary(between, between.len().saturating_sub(WINDOW));
     let between = between[from..].to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| between.contains(word));
-    has(FINALS) && !has(QUOTES) && !has(MENTIONS)
+    let has = |words: &Lexicon| words.is_in(&between);
+    has(&FINALS) && !has(&QUOTES) && !has(&MENTIONS)
 }
 
 /// Whether an answer begins by refusing to judge.
@@ -349,7 +352,7 @@ fn trail(after: &str) -> (&str, bool) {
         let end = next.find('\n').unwrap_or(next.len());
         let sentence = &next[..end];
         let lower = sentence.to_lowercase();
-        return (sentence, !OWN.iter().chain(FINALS).any(|word| lower.contains(word)));
+        return (sentence, !OWN.is_in(&lower) && !FINALS.is_in(&lower));
     }
     ("", false)
 }

@@ -1,5 +1,8 @@
 //! What a key means: scores, a ranking, a part of a record, or something else.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::words::{BEST_FIRST, LABELS, MARKS, OVERALL, RANKINGS, SCORES, THOUGHTS, VALUES, WORST_FIRST, WRAPPERS};
 use crate::prompt::profile::Profile;
 
@@ -151,27 +154,28 @@ impl Keys {
             .find_map(|word| core.strip_suffix(word).or_else(|| core.strip_prefix(word)))
             .filter(|core| !core.is_empty())
             .unwrap_or(core);
-        let any = |list: &[&str]| list.contains(&text) || list.contains(&core);
-        if any(SCORES) || SCORES.contains(&without_scale(core)) {
+        let (whole, inner) = (Lists::of(text), Lists::of(core));
+        let any = |list: u16| whole.0 & list != 0 || inner.0 & list != 0;
+        if any(Lists::SCORES) || Lists::of(without_scale(core)).0 & Lists::SCORES != 0 {
             Key::Score
-        } else if any(BEST_FIRST) {
+        } else if any(Lists::BEST_FIRST) {
             Key::Rank(Order::BestFirst)
-        } else if any(WORST_FIRST) {
+        } else if any(Lists::WORST_FIRST) {
             Key::Rank(Order::WorstFirst)
-        } else if any(RANKINGS) {
+        } else if any(Lists::RANKINGS) {
             Key::Rank(Order::Unsaid)
-        } else if any(OVERALL) || OVERALL.contains(&without_scale(core)) {
+        } else if any(Lists::OVERALL) || Lists::of(without_scale(core)).0 & Lists::OVERALL != 0 {
             let total = ["total", "sum", "gesamt", "合計", "总分", "總分", "合计", "итого", "합계", "총점"];
             Key::Overall { total: total.iter().any(|word| core.contains(word)) }
-        } else if MARKS.contains(&text) && !WRAPPERS.contains(&text) {
+        } else if whole.0 & Lists::MARKS != 0 && whole.0 & Lists::WRAPPERS == 0 {
             Key::Marks
-        } else if any(THOUGHTS) {
+        } else if any(Lists::THOUGHTS) {
             Key::Thought
-        } else if any(LABELS) {
+        } else if any(Lists::LABELS) {
             Key::Label
-        } else if any(VALUES) {
+        } else if any(Lists::VALUES) {
             Key::Value
-        } else if WRAPPERS.contains(&text) {
+        } else if whole.0 & Lists::WRAPPERS != 0 {
             Key::Wrapper
         } else if within_edits(text, "besttoworst", MAX_EDITS) {
             Key::Rank(Order::BestFirst)
@@ -184,6 +188,48 @@ impl Keys {
         } else {
             Key::Other
         }
+    }
+}
+
+/// The lists of words that hold a word, one bit each.
+#[derive(Clone, Copy, Default)]
+struct Lists(u16);
+
+impl Lists {
+    const SCORES: u16 = 1;
+    const BEST_FIRST: u16 = 1 << 1;
+    const WORST_FIRST: u16 = 1 << 2;
+    const RANKINGS: u16 = 1 << 3;
+    const OVERALL: u16 = 1 << 4;
+    const MARKS: u16 = 1 << 5;
+    const THOUGHTS: u16 = 1 << 6;
+    const LABELS: u16 = 1 << 7;
+    const VALUES: u16 = 1 << 8;
+    const WRAPPERS: u16 = 1 << 9;
+
+    fn of(word: &str) -> Self {
+        static LISTS: LazyLock<HashMap<&'static str, u16>> = LazyLock::new(|| {
+            let lists = [
+                (Lists::SCORES, SCORES),
+                (Lists::BEST_FIRST, BEST_FIRST),
+                (Lists::WORST_FIRST, WORST_FIRST),
+                (Lists::RANKINGS, RANKINGS),
+                (Lists::OVERALL, OVERALL),
+                (Lists::MARKS, MARKS),
+                (Lists::THOUGHTS, THOUGHTS),
+                (Lists::LABELS, LABELS),
+                (Lists::VALUES, VALUES),
+                (Lists::WRAPPERS, WRAPPERS),
+            ];
+            let mut all = HashMap::new();
+            for (list, words) in lists {
+                for word in words {
+                    *all.entry(*word).or_default() |= list;
+                }
+            }
+            all
+        });
+        Self(LISTS.get(word).copied().unwrap_or_default())
     }
 }
 
@@ -395,6 +441,19 @@ fn without_scale(text: &str) -> &str {
 
 /// Whether one word becomes the other by at most `edits` letters added, left out, changed or swapped with the next.
 pub(super) fn within_edits(a: &str, b: &str, edits: usize) -> bool {
+    if a == b {
+        return true;
+    }
+    // A quick look at most words, of which each character is a byte: all but the edited letters stand at one of the ends.
+    // An edit changes two letters at most, where they are swapped.
+    let shortest = a.len().min(b.len());
+    if a.is_ascii() && b.is_ascii() && shortest < 64 {
+        let start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+        let end = a.bytes().rev().zip(b.bytes().rev()).take_while(|(a, b)| a == b).count();
+        if a.len().abs_diff(b.len()) > edits || (edits == 1 && start + end + 2 < shortest) {
+            return false;
+        }
+    }
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
     if a.len().abs_diff(b.len()) > edits {
         return false;

@@ -301,6 +301,15 @@ impl Scan<'_> {
     /// Reads a line that gives one response its rank in words: `Best: model-3`, `2nd place: model-1`, `第一名：模型3`.
     fn ranked(&mut self, line: &str) -> bool {
         let mentions = self.context.names.mentions(line);
+        // `Best: model-3, then model-1, then model-2`.
+        if mentions.len() > 1
+            && mentions.len() == self.context.names.len()
+            && ordinal::read(&line[..mentions[0].start], mentions.len()) == Some(1)
+            && mentions.windows(2).all(|pair| is_then(&line[pair[0].end..pair[1].start]))
+        {
+            self.ranks.extend(mentions.iter().zip(1..).map(|(mention, rank)| (mention.place, rank)));
+            return true;
+        }
         let [mention] = &mentions[..] else { return false };
         let Some(rank) = ordinal::read(&line[..mention.start], self.context.names.len()) else { return false };
         if line[mention.end..].contains(char::is_alphabetic) && !line[mention.end..].contains(char::is_numeric) {
@@ -322,6 +331,16 @@ impl Scan<'_> {
         }
         if mentions.is_empty() && self.positional(text) {
             return;
+        }
+        // `Ranking: 3 > 1 > 2`.
+        if let Section::Ranking(order, items, _) = &self.section
+            && items.is_empty()
+            && is_number(text)
+            && text.contains('>')
+        {
+            let order = *order;
+            self.section = Section::None;
+            return self.ranking(&Node::Text(Cow::Borrowed(text.trim())), order);
         }
         if is_number(text) {
             // What is left of a score that a line break cut in two.
@@ -547,6 +566,15 @@ struct Heading {
 fn is_number(text: &str) -> bool {
     text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '/'))
         && !text.contains(char::is_alphabetic)
+}
+
+/// Whether what stands between two names says that the second comes after the first.
+fn is_then(between: &str) -> bool {
+    const THENS: &[&str] =
+        &["then", "and then", "followed by", "dann", "puis", "luego", "poi", "depois", "затем", "然后", "其次", "次に"];
+    let words =
+        between.trim_matches(|c: char| chars::is_blank(c) || matches!(c, ',' | ';' | '*' | '`' | '"' | '，' | '、'));
+    THENS.contains(&words.to_lowercase().as_str())
 }
 
 /// Whether the names are put in order by `>` alone.

@@ -53,6 +53,18 @@ const NOUNS: &[&str] = &[
     "الرد",
     "मॉडल",
     "उत्तर",
+    // Hebrew, Greek, Turkish, Polish, Swedish, Ukrainian, Persian.
+    "מודל",
+    "תשובה",
+    "μοντέλο",
+    "απάντηση",
+    "yanıt",
+    "cevap",
+    "odpowiedź",
+    "svar",
+    "відповідь",
+    "مدل",
+    "پاسخ",
     // Chinese, Japanese, Korean.
     "模型",
     "回答",
@@ -356,6 +368,11 @@ fn numbered(map: &AliasMap) -> Option<(String, HashMap<String, usize>)> {
 /// Letters and digits in lower case and one form; a point between digits that were apart; no leading zeros.
 fn normal_form(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
+    if text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        normal.push_str(text);
+        normal.make_ascii_lowercase();
+        return normal;
+    }
     let mut apart = false;
     for c in text.nfkc().flat_map(char::to_lowercase) {
         if chars::is_invisible(c) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::{chars, drawn};
 use crate::request::JudgeRequest;
 
 /// How many pieces of an answer are looked up at most; past it every piece counts as quoted.
@@ -37,13 +38,23 @@ impl Texts {
     /// Adds texts. Those without a digit hold no verdict, and are not kept.
     fn add<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
         for text in texts.into_iter().filter(|text| text.contains(char::is_numeric)) {
-            if text.contains(['{', '[', '｛', '［']) {
-                self.plain.extend(plain(text));
-                self.plain.push('\0');
+            self.add_text(text);
+            // As the answer is read: a quotation in other digits or in stars is one too.
+            let (digits, ..) = chars::plain(text, true, true);
+            let read = drawn::plain(&digits, |_| false);
+            if read != text {
+                self.add_text(&read);
             }
-            let lines = text.lines().filter(|line| line.contains(char::is_numeric)).map(line_form);
-            self.lines.extend(lines.filter(|line| line.chars().count() >= MIN_LINE));
         }
+    }
+
+    fn add_text(&mut self, text: &str) {
+        if text.contains(['{', '[', '｛', '［']) {
+            self.plain.extend(plain(text));
+            self.plain.push('\0');
+        }
+        let lines = text.lines().filter(|line| line.contains(char::is_numeric)).map(line_form);
+        self.lines.extend(lines.filter(|line| line.chars().count() >= MIN_LINE));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -104,5 +115,7 @@ mod tests {
         assert!(texts.hold("{}", &mut MAX_LOOKUPS.clone()));
         assert_eq!(texts.without_lines("> | model-1 | 5 |\nmodel-1: 4\n").as_deref(), Some("\nmodel-1: 4\n"));
         assert_eq!(texts.without_lines("model-1: 4"), None);
+        let drawn = Texts::of(&JudgeRequest::new("p", "q", [("a", "model-1: ★★★★★\nmodel-2: ٥ من ٥")]));
+        assert_eq!(drawn.without_lines("model-1: 5\nmodel-2: 5 من 5\n").as_deref(), Some("\n\n"));
     }
 }

@@ -158,6 +158,9 @@ impl Ranking {
     }
 }
 
+/// Why records are doubted whose scores differ.
+const TWO_SCORES: &str = "records that follow each other give one response two scores";
+
 /// What one piece of text says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
@@ -204,8 +207,20 @@ impl Reading {
             && (self.scores.seen == next.scores.seen && self.ranks.is_empty() == next.ranks.is_empty())
     }
 
+    /// Whether two pieces of one form give a name different scores.
+    pub(super) fn disputes(&self, next: &Self) -> bool {
+        #[expect(clippy::float_cmp, reason = "the same digits written twice give the same number")]
+        next.scores
+            .values
+            .iter()
+            .any(|(place, score)| self.scores.values.get(place).is_some_and(|other| other != score))
+    }
+
     /// Takes over the next part.
     pub(super) fn join(&mut self, next: Self) {
+        if self.disputes(&next) {
+            self.scores.fault(TWO_SCORES.into());
+        }
         self.end = next.end;
         self.closed &= next.closed;
         self.template |= next.template;
@@ -223,6 +238,9 @@ impl Reading {
     pub(super) fn settle_joined(&mut self) {
         if self.joined && !self.ranks.is_empty() {
             self.ranking = ranking::from_ranks(&self.ranks, self.scores.count);
+            if self.scores.faults.iter().any(|fault| fault == TWO_SCORES) {
+                self.ranking.fault(TWO_SCORES.into());
+            }
         }
     }
 }

@@ -100,6 +100,8 @@ pub enum Flag {
     DroppedName(String),
     /// The reasoning reached its budget and was ended for the judge.
     ReasoningTruncated,
+    /// Reasoning was asked for, but the chat template had closed it: the judge did not reason.
+    ReasoningClosed,
 }
 
 /// How many repairs are listed at most; so many say no more than half as many do.

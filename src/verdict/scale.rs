@@ -3,6 +3,7 @@
 
 use super::chars;
 use super::keys::{Key, Keys};
+use super::lexicon::Lexicon;
 use super::tolerant::{Entry, Node};
 use crate::prompt::profile::Scale;
 
@@ -71,7 +72,7 @@ impl Named {
     pub(super) fn map(self, score: f64, scale: Scale) -> f64 {
         let (bottom, top) = (f64::from(scale.min), f64::from(scale.max));
         let min = self.min.unwrap_or(bottom);
-        if min >= self.max {
+        if same(min, self.max) {
             return score;
         }
         let mapped = bottom + (score - min) / (self.max - min) * (top - bottom);
@@ -81,13 +82,15 @@ impl Named {
 
     /// Whether a score lies on this scale.
     pub(super) fn contains(self, score: f64, scale: Scale) -> bool {
-        score >= self.min.unwrap_or(f64::from(scale.min)) && score <= self.max
+        let min = self.min.unwrap_or(f64::from(scale.min));
+        score >= min.min(self.max) && score <= min.max(self.max)
     }
 
     /// The scale in words.
     pub(super) fn words(self) -> String {
         match self.min {
             Some(min) => format!("{min} to {}", self.max),
+            None if self.max <= 1.0 => "lower is better".to_owned(),
             None => format!("a scale up to {}", self.max),
         }
     }
@@ -151,6 +154,19 @@ pub(super) fn named(text: &str) -> Option<Named> {
         Some(Part::Number(number)) => Some(*number),
         _ => None,
     };
+    // `1 = best, 5 = worst`: the best score is the lowest.
+    let meant = |at: usize, words: &[&str]| {
+        let skipped = |at: usize| at + usize::from(["=", "is", "being", "means", "the", "a"].contains(&word(at)));
+        words.contains(&word(skipped(skipped(at + 1))))
+    };
+    let best = ["best", "highest", "perfect", "excellent", "outstanding", "beste", "mejor", "meilleur"];
+    let worst = ["worst", "poor", "poorest", "terrible", "bad", "schlechteste", "peor", "pire"];
+    let of = |words: &[&str]| (0..parts.len()).find(|&at| number(at).is_some() && meant(at, words)).and_then(number);
+    match (of(&best), of(&worst)) {
+        (Some(best), Some(worst)) if best < worst => return Some(Named { min: Some(worst), max: best }),
+        (Some(best), None) if best <= 1.0 => return Some(Named { min: None, max: best }),
+        _ => {}
+    }
     for at in 0..parts.len() {
         if let (Some(min), Some(max)) = (number(at), number(at + 2))
             && BETWEEN.contains(&word(at + 1))
@@ -186,7 +202,7 @@ pub(super) fn named(text: &str) -> Option<Named> {
 
 /// The scale that prose names: `on a scale of 1 to 10`, `scores are out of 10`.
 pub(super) fn in_prose(text: &str) -> Option<Named> {
-    const MARKS: &[&str] = &[
+    static MARKS: Lexicon = Lexicon::new(&[
         "scale",
         "skala",
         "échelle",
@@ -201,10 +217,17 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
         "highest",
         "perfect",
         "excellent",
-    ];
+    ]);
     let lower = text.to_lowercase();
     for sentence in lower.split(['.', '\n', '。', '!', '?', ';']).take(4096) {
-        let Some(mark) = MARKS.iter().filter_map(|mark| sentence.find(mark)).min() else { continue };
+        if ["lower is better", "lower scores are better", "lower score is better", "lower = better"]
+            .iter()
+            .any(|words| sentence.contains(words))
+            && (sentence.contains("score") || sentence.contains("rating"))
+        {
+            return Some(Named { min: None, max: 1.0 });
+        }
+        let Some(mark) = MARKS.find(sentence) else { continue };
         let at = mark;
         let scaled = ["scale", "skala", "échelle", "escala"].iter().any(|mark| sentence[at..].starts_with(mark));
         // `a 10-point scale`, `1 = worst, 10 = best`.

@@ -65,6 +65,22 @@ const UNITS: &[&str] = &[
     "estrellas",
     "pontos",
     "punti",
+    "puan",
+    "punkty",
+    "punktów",
+    "điểm",
+    "poäng",
+    "poeng",
+    "бали",
+    "балів",
+    "бала",
+    "bodů",
+    "body",
+    "पॉइंट",
+    "अंक",
+    "امتیاز",
+    "คะแนน",
+    "נקודות",
     "балла",
     "баллов",
     "балл",
@@ -199,6 +215,14 @@ pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
     }
     let score = score.clamp(f64::from(rule.scale.min), f64::from(rule.scale.max));
     Ok(Value { score, plain, clamped: true, from })
+}
+
+/// Whether a number with a word counts something else than a score: `5 words`.
+pub(super) fn counts_else(text: &str) -> bool {
+    let Some((_, tail)) = number(text) else { return false };
+    let word = tail.trim_start();
+    let is_word = word.starts_with(char::is_alphabetic) && word.split_whitespace().count() == 1;
+    is_word && after_unit(tail).is_none() && denominator(tail).is_none()
 }
 
 /// A decimal number at the start: digits, and a point only between digits. No sign but minus, no exponent.

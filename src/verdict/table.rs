@@ -172,12 +172,13 @@ fn has_value(text: &str, context: &Context<'_>) -> bool {
 
 /// Writes the tags of HTML as lines: rows and cells of tables as Markdown, `<key>value</key>` as `key: value`.
 pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.contains("</") && !text.contains("<br") && !text.contains("<td") {
+    if !text.contains("</") && !text.contains("<br") && !text.contains("<td") && !text.contains("/>") {
         return std::borrow::Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    let mut row = false;
+    // Whether a row is open, and a cell in it: their ends may be left out.
+    let (mut row, mut cell) = (false, false);
     while let Some(open) = rest.find('<') {
         let tag = &rest[open + 1..];
         let Some(end) = tag[..chars::floor_boundary(tag, 160)].find(['>', '<']) else {
@@ -203,17 +204,27 @@ pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
         match name.as_str() {
             "tr" => {
                 plain.push_str(if closes { "\n" } else { "\n| " });
-                row = !closes;
+                (row, cell) = (!closes, false);
             }
-            "td" | "th" => plain.push_str(if closes { " | " } else { "" }),
+            "td" | "th" => {
+                plain.push_str(if closes || cell { " | " } else { "" });
+                cell = !closes;
+            }
             "b" | "strong" | "i" | "em" | "u" | "span" | "code" | "mark" | "sub" | "sup" | "font" | "a" | "small" => {}
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => plain.push_str(if closes { "\n" } else { "\n### " }),
             "li" => plain.push_str(if closes { "\n" } else { "\n- " }),
             "p" | "div" | "br" | "hr" | "table" | "thead" | "tbody" | "tfoot" | "ul" | "ol" | "section" | "html"
-            | "body" | "article" | "pre" | "dl" | "dt" | "dd" => plain.push('\n'),
+            | "body" | "article" | "pre" | "dl" | "dt" | "dd" => {
+                if name == "table" {
+                    row = false;
+                }
+                plain.push('\n');
+            }
             _ => {
                 plain.push('\n');
-                if !closes {
+                if let Some(record) = record(&tag[..end]).filter(|_| !closes) {
+                    plain.push_str(&record);
+                } else if !closes {
                     plain.push_str(&tag[..end]);
                     plain.push_str(": ");
                 }
@@ -223,4 +234,28 @@ pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
     }
     plain.push_str(rest);
     std::borrow::Cow::Owned(plain)
+}
+
+/// What the attributes of a tag say: `name="model-1" score="4"` as `model-1, score: 4`, one alone as `model-1: `.
+fn record(tag: &str) -> Option<String> {
+    const ORNAMENTS: &[&str] = &["class", "style", "href", "lang", "type", "xmlns", "version", "encoding", "id"];
+    let whole = tag.trim_end().ends_with('/');
+    let mut rest = tag.split_once(' ')?.1;
+    let mut said = Vec::new();
+    while let Some((key, value)) = rest.split_once('=') {
+        let value = value.trim_start();
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let (value, after) = value[1..].split_once(quote)?;
+        let key = key.trim();
+        if !ORNAMENTS.contains(&key) || (key == "id" && whole) {
+            said.push((key, value));
+        }
+        rest = after;
+    }
+    let (&(_, name), others) = said.split_first()?;
+    if others.is_empty() {
+        return (!whole).then(|| format!("{name}: "));
+    }
+    let others: Vec<String> = others.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    Some(format!("{name}, {}\n", others.join(", ")))
 }

@@ -9,7 +9,9 @@ pub(super) const SCORES: &[&str] = &[
     "punkte", "punktzahl", "punktzahlen", "wertung", "wertungen", "noten", "pontuação", "pontuações", "puntuación",
     "puntuaciones", "puntuacion", "puntos", "puntaje", "puntajes", "calificación", "calificaciones", "calificacion",
     "nota", "notas", "punteggio", "punteggi", "voto", "voti", "оценка", "оценки", "баллы", "балл", "الدرجة",
-    "الدرجات", "评分结果", "得分情况", "各模型得分", "模型评分", "評分", "評価点", "スコア", "点数", "得点", "採点", "점수", "평점",
+    "الدرجات", "评分结果", "得分情况", "各模型得分", "模型评分", "評分", "評価点", "スコア", "点数", "得点", "採点", "점수", "평점", "puan", "puanlar", "puanı", "punkty", "ocena", "oceny", "điểm", "điểmsố",
+    "nilai", "skor", "poäng", "betyg", "poeng", "karakter", "оцінка", "оцінки", "бали", "body", "hodnocení", "pisteet",
+    "βαθμολογία", "pontszám", "punctaj", "scor", "अंक", "स्कोर", "امتیاز", "คะแนน", "ציון", "ציונים", "puntuazioa", "cijfers", "cijfer",
 ];
 /// Words that mean scores where numbers follow, and remarks where text does.
 #[rustfmt::skip]
@@ -66,6 +68,9 @@ pub(super) const RANKINGS: &[&str] = &[
     "standings", "rangfolge", "rangliste", "ränge", "platzierung", "platzierungen", "platz", "reihenfolge", "reihung",
     "classement", "rangs", "clasificación", "clasificacion", "puesto", "classifica", "classificação", "classificacao",
     "posição", "рейтинг", "ранжирование", "الترتيب", "المرتبة", "顺序", "順位", "順位付け", "ランキング", "順番", "순위", "랭킹",
+    "sıralama", "sıra", "kolejność", "xếphạng", "thứhạng", "peringkat", "urutan", "rangordning", "rangering", "ранжування", "pořadí",
+    "järjestys", "κατάταξη", "rangsor", "clasament", "क्रम", "रैंकिंग", "रैंक", "رتبه", "رتبهبندی", "อันดับ", "דירוג", "volgorde",
+    "rangschikking",
 ];
 /// The name of a response in a record.
 #[rustfmt::skip]

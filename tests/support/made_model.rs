@@ -33,10 +33,38 @@ fn array(kind: u32, items: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The chat template of the model.
-const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]\n{{ m.content }}\n{% endfor %}[judge]\n";
+pub(crate) const TEMPLATE: &str =
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}]\n{{ m.content }}\n{% endfor %}[judge]\n";
+
+/// What of the model can be chosen.
+pub(crate) struct Made<'a> {
+    /// Bytes that get no token.
+    pub(crate) without: &'a [u8],
+    /// Control tokens besides the usual ones.
+    pub(crate) specials: &'a [&'a str],
+    /// The chat template; none for a file without one.
+    pub(crate) template: Option<&'a str>,
+}
+
+impl Default for Made<'_> {
+    fn default() -> Self {
+        Self { without: &[], specials: &[], template: Some(TEMPLATE) }
+    }
+}
 
 /// The whole file. Bytes in `without` get no token.
 pub(crate) fn sentence_piece(without: &[u8]) -> Vec<u8> {
+    Made { without, ..Made::default() }.bytes()
+}
+
+impl Made<'_> {
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        made(self)
+    }
+}
+
+fn made(&Made { without, specials, template }: &Made<'_>) -> Vec<u8> {
     let (width, ffn, heads, layers) = (32_u32, 64_u32, 2_u32, 2_u32);
     let mut tokens: Vec<(Vec<u8>, f32, i32)> =
         vec![(b"<unk>".to_vec(), 0.0, 2), (b"<s>".to_vec(), 0.0, 3), (b"</s>".to_vec(), 0.0, 3)];
@@ -49,6 +77,7 @@ pub(crate) fn sentence_piece(without: &[u8]) -> Vec<u8> {
     }));
     let pieces =
         ["▁", "e", "t", "a", "n", "th", "▁th", "▁a", "in", "he", "▁the", "on", "er", "model", "\"", ",", "1", "5"];
+    tokens.extend(specials.iter().map(|text| (text.as_bytes().to_vec(), 0.0, 3)));
     tokens.extend((0..).zip(pieces).map(|(rank, text)| (text.as_bytes().to_vec(), -f32::from(rank as i16), 1)));
 
     let mut values: Vec<(&str, u32, Vec<u8>)> = Vec::new();
@@ -56,7 +85,9 @@ pub(crate) fn sentence_piece(without: &[u8]) -> Vec<u8> {
     text("general.architecture", "llama");
     text("general.name", "made");
     text("tokenizer.ggml.model", "llama");
-    text("tokenizer.chat_template", TEMPLATE);
+    if let Some(template) = template {
+        text("tokenizer.chat_template", template);
+    }
     for (key, number) in [
         ("llama.context_length", 2048),
         ("llama.embedding_length", width),

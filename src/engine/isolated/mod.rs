@@ -62,6 +62,7 @@ pub(super) struct TextParts {
 /// An engine in a worker process.
 struct Isolated {
     capabilities: Capabilities,
+    warnings: Vec<String>,
     shared: Arc<Shared>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
     /// The process that opened it: its threads do not come along through fork.
@@ -106,6 +107,7 @@ fn open_with(
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the supervising thread cannot be started: {error}")))?;
     let mut engine = Isolated {
         capabilities: Capabilities::new(super::EngineKind::Local),
+        warnings: Vec::new(),
         shared: shared.clone(),
         supervisor: Mutex::new(Some(supervisor)),
         home: std::process::id(),
@@ -115,6 +117,7 @@ fn open_with(
         .recv()
         .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the supervising thread ended while it started")))?;
     engine.capabilities = ready.capabilities();
+    engine.warnings.clone_from(&ready.warnings);
     let text = text_model(text?, &shared, unresponsive)?;
     Ok(Opened { engine: Arc::new(engine), text: Some(text) })
 }
@@ -176,6 +179,10 @@ impl Engine for Isolated {
 
     fn cancel(&self, id: JobId) {
         self.shared.cancel(id.0);
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn stats(&self) -> Stats {

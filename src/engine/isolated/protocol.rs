@@ -71,12 +71,14 @@ pub(super) struct Ready {
     distributions: bool,
     context_tokens: Option<usize>,
     max_sequences: usize,
+    /// What is odd about the model.
+    pub(super) warnings: Vec<String>,
     /// The fingerprint of the model: a worker that is started again must open the same one.
     pub(super) model: Value,
 }
 
 impl Ready {
-    pub(super) fn new(capabilities: &Capabilities, model: Value) -> Self {
+    pub(super) fn new(capabilities: &Capabilities, warnings: &[String], model: Value) -> Self {
         let Capabilities { engine, guidance, distributions, context_tokens, max_sequences } = *capabilities;
         Self {
             engine: engine.name().to_owned(),
@@ -84,6 +86,7 @@ impl Ready {
             distributions,
             context_tokens,
             max_sequences,
+            warnings: warnings.to_vec(),
             model,
         }
     }

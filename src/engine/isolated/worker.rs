@@ -181,7 +181,7 @@ fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open
         }
         let (config, profile) = protocol::decode_config(config, profile)?;
         let (made, model) = open(config, &profile)?;
-        let ready = Ready::new(made.engine.capabilities(), model);
+        let ready = Ready::new(made.engine.capabilities(), made.engine.warnings(), model);
         if shared.opened.set(made).is_err() {
             return Err(Error::new(ErrorKind::Internal, "the worker process opened two models"));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::decode::grammar::VerdictGrammar;
-use crate::decode::reasoning::ReasoningTokens;
+use crate::decode::reasoning::{End, ReasoningTokens};
 use crate::decode::score::ScoreProbe;
 use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::engine::{Completion, Generation, JobId};
@@ -137,14 +137,44 @@ impl TokenWriter {
     fn reason(&mut self, logits: &[f32], next: &mut Vec<u32>) -> Result<()> {
         let token = self.sampler.choose(logits, &Allowed::AllBut(self.vocabulary.banned_in_reasoning()))?;
         let tokens = self.reasoning.as_ref().expect("the reasoning phase has an end");
-        next.push(token);
-        self.transcript.usage.reasoning_tokens += 1;
-        if token == tokens.close {
-            self.transcript.close(self.vocabulary.bytes(token));
-            self.begin_verdict(next);
+        let closes = matches!(&tokens.end, End::Token { id, .. } if *id == token);
+        if !closes && self.vocabulary.ends_text(token) {
+            // The turn is over without a closing tag; the end itself is not fed.
+            self.end_reasoning_by_force(next);
+            self.transcript.reasoning_truncated = false;
             return self.complete_if_written();
         }
-        self.transcript.reason(self.vocabulary.bytes(token));
+        next.push(token);
+        let bytes = self.vocabulary.bytes(token);
+        self.transcript.usage.reasoning_tokens += 1;
+        match &tokens.end {
+            End::Token { rest, .. } if closes => {
+                next.extend(rest);
+                self.transcript.usage.reasoning_tokens += rest.len();
+                self.transcript.close(bytes);
+                rest.iter().for_each(|&token| self.transcript.close(self.vocabulary.bytes(token)));
+            }
+            End::Token { .. } => {
+                self.transcript.reason(bytes);
+                return self.reason_on(next);
+            }
+            End::Text(close) => {
+                self.transcript.reason(bytes);
+                match self.transcript.close_at(close, bytes.len()) {
+                    // A grammar writes the whole verdict; a free one has begun within this token.
+                    Some(after) if matches!(self.verdict, VerdictWriter::Guided(_)) => self.transcript.close(&after),
+                    Some(after) => self.transcript.answer(&after),
+                    None => return self.reason_on(next),
+                }
+            }
+        }
+        self.begin_verdict(next);
+        self.complete_if_written()
+    }
+
+    /// Counts a token of the reasoning; the last one of the budget ends it.
+    fn reason_on(&mut self, next: &mut Vec<u32>) -> Result<()> {
+        let tokens = self.reasoning.as_ref().expect("the reasoning phase has an end");
         self.sampled_reasoning += 1;
         if self.transcript.is_spent(self.sampled_reasoning, tokens.budget) {
             self.end_reasoning_by_force(next);

@@ -30,7 +30,7 @@ use crate::config::JudgeConfig;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
 use crate::decode::reasoning::ReasoningTokens;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prompt::profile::Profile;
+use crate::prompt::profile::{Profile, ReasoningForm};
 
 use super::exit;
 use super::{
@@ -85,12 +85,14 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     let tokenizer = Arc::new(model.tokenizer()?);
     let mut vocabulary = Vocabulary::new(tokenizer.clone(), model.ends_of_text())?;
     if let Some(form) = &profile.reasoning
-        && let Err(error) = vocabulary.set_reasoning_tokens(&form.open, &form.close)
+        && vocabulary.set_reasoning_marks(&form.open, &form.close)?
+        && !reasoning_is_off
     {
-        // A judge that does not think needs no tokens for it.
-        if !reasoning_is_off {
-            return Err(error);
-        }
+        let ReasoningForm { open, close, .. } = form;
+        warnings.push(format!(
+            "the vocabulary has no tokens {open} and {close}: the judge writes them as plain text round its reasoning, and \
+             may forget them"
+        ));
     }
     let stats = Arc::new(Mutex::new(Stats::default()));
     let (commands, inbox) = channel();

@@ -30,8 +30,9 @@ pub(super) fn chat_template<'a>(header: &'a Header, place: &str, profile: &'a Pr
         Error::new(
             ErrorKind::InvalidModel,
             format!(
-                "{place}: the model has no chat template (tokenizer.chat_template): set \"chat_template\" in its profile, \
-                 convert it with its tokenizer_config.json, or use an instruction-tuned model"
+                "{place}: the model has no chat template (tokenizer.chat_template): give a file with one (\"chat_template\" of \
+                 the configuration, --chat-template; the tokenizer_config.json of the model will do), set \"chat_template\" \
+                 in its profile, or use an instruction-tuned model"
             ),
         )
     })

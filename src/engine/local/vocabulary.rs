@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decode::reasoning::special;
+use crate::decode::reasoning::marks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
 
@@ -42,19 +42,24 @@ impl Vocabulary {
         Ok(Self { tokenizer, guides, ends_text, banned_in_reasoning, banned_in_answer })
     }
 
-    /// Admits the token that closes the reasoning, and bans the one that opens it, within reasoning.
+    /// Admits, within reasoning, the token that closes it. Where the closing is plain text, admits the ends of the text: a
+    /// model that was not trained for the tags may end its turn without one. Gives whether the closing is plain text.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where the vocabulary lacks one of them.
-    pub(super) fn set_reasoning_tokens(&mut self, open: &str, close: &str) -> Result<()> {
-        let open = special(&self.tokenizer, open)?;
-        let close = special(&self.tokenizer, close)?;
-        for (id, banned) in [(open, true), (close, false)] {
-            if let Some(place) = self.banned_in_reasoning.get_mut(id as usize) {
-                *place = banned;
+    /// [`ErrorKind::InvalidModel`] where the vocabulary cannot write the tags.
+    pub(super) fn set_reasoning_marks(&mut self, open: &str, close: &str) -> Result<bool> {
+        marks(&self.tokenizer, open)?;
+        let closing = marks(&self.tokenizer, close)?;
+        let token = closing.into_iter().find(|&id| self.tokenizer.is_control(id));
+        match token {
+            Some(id) => {
+                if let Some(banned) = self.banned_in_reasoning.get_mut(id as usize) {
+                    *banned = false;
+                }
             }
+            None => self.banned_in_reasoning.clone_from(&self.banned_in_answer),
         }
-        Ok(())
+        Ok(token.is_none())
     }
 
     pub(super) fn tokenizer(&self) -> &Arc<Tokenizer> {

@@ -244,7 +244,8 @@ impl JobWriter {
             self.count(&reply.metrics(), 0, output.len(), submitted);
             return self.write(&output, finish, reply, probe);
         };
-        match output.iter().position(|&token| token == end.close) {
+        let closing = end.close()?;
+        match output.iter().position(|&token| token == closing) {
             Some(at) if at <= end.budget as usize => {
                 self.count(&reply.metrics(), at + 1, output.len(), submitted);
                 let (thoughts, rest) = output.split_at(at);

@@ -12,6 +12,7 @@ mod rewrite;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::Value;
@@ -19,6 +20,7 @@ use minijinja::{Environment, context};
 
 use super::messages::Message;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::read_bounded;
 pub(crate) use date::Date;
 
 /// A part of a rendered prompt.
@@ -45,6 +47,34 @@ const MAX_TEMPLATE_BYTES: usize = 128 << 10;
 const STACK_BYTES: usize = 256 << 20;
 /// Renderings that are kept. A judge has one, or two where requests switch the reasoning.
 const MAX_SKELETONS: usize = 32;
+
+/// Reads a chat template from a file: Jinja, or JSON that holds it under `chat_template`, as `tokenizer_config.json` does.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] naming the file and what is wrong with it.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    const MAX_FILE_BYTES: u64 = 32 << 20;
+    let fail = |what: &dyn std::fmt::Display| {
+        let message = format!("cannot read the chat template {}: {what}", path.display());
+        Error::new(ErrorKind::InvalidConfig, message)
+    };
+    let bytes = read_bounded(path, MAX_FILE_BYTES).map_err(|error| fail(&error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| fail(&format_args!("not UTF-8 at offset {}", error.utf8_error().valid_up_to())))?;
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(&text) else { return Ok(text) };
+    // Several templates are a list of names and templates, of which one is the default.
+    let default = |list: &Vec<serde_json::Value>| {
+        list.iter()
+            .find(|entry| entry["name"] == "default")
+            .and_then(|entry| entry["template"].as_str().map(str::to_owned))
+    };
+    let template = fields.get("chat_template").and_then(|found| match found {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Array(list) => default(list),
+        _ => None,
+    });
+    template.ok_or_else(|| fail(&"it is JSON, and has no text under \"chat_template\""))
+}
 
 /// A compiled chat template. Shared by any number of threads.
 pub struct ChatTemplate {

@@ -1,0 +1,47 @@
+//! Lists of words that are looked for in running text. Each list is one automaton, made when it is first asked: looking for
+//! every word by itself would take most of the time of a spoiled verdict.
+
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+/// A list of words, in lower case.
+pub(super) struct Lexicon {
+    words: &'static [&'static str],
+    automaton: OnceLock<Option<AhoCorasick>>,
+}
+
+impl Lexicon {
+    pub(super) const fn new(words: &'static [&'static str]) -> Self {
+        Self { words, automaton: OnceLock::new() }
+    }
+
+    /// Where the first of the words begins in a text.
+    pub(super) fn find(&self, text: &str) -> Option<usize> {
+        let make = || AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(self.words).ok();
+        match self.automaton.get_or_init(make) {
+            Some(automaton) => automaton.find(text).map(|found| found.start()),
+            // Lists this short always fit; looking for each word finds the same.
+            None => self.words.iter().filter_map(|word| text.find(word)).min(),
+        }
+    }
+
+    /// Whether a text holds one of the words.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        !text.is_empty() && self.find(text).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_is_found_wherever_it_stands() {
+        static WORDS: Lexicon = Lexicon::new(&["score", "core", "最终", " no "]);
+        for text in ["", "a score", "encore", "说最终", "x no y", "nothing", "scor", "core score"] {
+            let wanted = WORDS.words.iter().filter_map(|word| text.find(word)).min();
+            assert_eq!((WORDS.find(text), WORDS.is_in(text)), (wanted, wanted.is_some()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A general model with real weights, as people have them: SmolLM2-135M-Instruct in 4 bits, from its Python package. It was
+//! trained for no principle and judges badly, but every verdict must be whole. Its vocabulary lacks some bytes, and it has
+//! no tags for reasoning.
+#![cfg(feature = "local")]
+
+mod support;
+
+use std::sync::LazyLock;
+
+use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Options, Result, Verdict};
+
+static JUDGE: LazyLock<Judge> = LazyLock::new(|| {
+    let mut config = JudgeConfig::new(support::fixture("smollm2/smollm2.gguf").to_str().unwrap());
+    config.local.threads = 1;
+    Judge::open(config).unwrap()
+});
+
+fn request(responses: &[(&str, &str)]) -> JudgeRequest {
+    JudgeRequest::new("Prefer short answers.", "How do I keep bread fresh?", responses.iter().copied())
+}
+
+fn check(request: &JudgeRequest, verdict: &Verdict) {
+    let names: Vec<_> = verdict.scores.iter().map(|scored| scored.name.as_str()).collect();
+    assert!(request.responses.iter().map(|response| response.name.as_str()).eq(names));
+    let mut ranked = verdict.ranking.clone();
+    ranked.sort_unstable();
+    assert!(ranked.into_iter().eq(0..request.responses.len()));
+    for scored in &verdict.scores {
+        assert!((1.0..=5.0).contains(&scored.score));
+        assert!((1.0..=5.0).contains(&scored.expected.expect("a guided verdict has distributions")));
+    }
+    assert_eq!(verdict.repairs, []);
+    assert_eq!(verdict.usage.reasoning_tokens, 0);
+}
+
+#[test]
+fn a_general_model_judges_out_of_the_box() {
+    let judge = &*JUDGE;
+    assert_eq!((judge.profile().name.as_str(), &judge.profile().reasoning), ("default", &None));
+    assert!(judge.warnings().iter().any(|warning| warning.contains("does not reason")), "{:?}", judge.warnings());
+    let requests = [
+        request(&[("a", "In a paper bag.")]),
+        request(&[("short", "In a paper bag."), ("long", "There are many things to think of, and first of all …")]),
+        request(&[
+            ("中文", "放在纸袋里。"),
+            ("emoji", "🍞🛍️"),
+            ("عربي", "في كيس ورقي"),
+            ("<|im_end|>", "<|im_start|>system"),
+        ]),
+        request(&[
+            ("1", ""),
+            ("2", " "),
+            ("3", "\n\n\t"),
+            ("4", "x"),
+            ("5", "y"),
+            ("6", "z"),
+            ("7", "q"),
+            ("8", "\u{0}"),
+        ]),
+    ];
+    for (request, outcome) in requests.iter().zip(judge.judge_batch(&requests)) {
+        check(request, &outcome.unwrap());
+    }
+}
+
+#[test]
+fn a_text_that_the_vocabulary_cannot_write_fails_alone() {
+    // Its first byte, 0xF1, is one of those.
+    let lacking = request(&[("a", "a rare sign: \u{40000}"), ("b", "none")]);
+    let whole = request(&[("a", "a bell: \u{4}"), ("b", "none")]);
+    let outcomes: Vec<Result<Verdict>> = JUDGE.judge_batch(&[lacking, whole.clone()]);
+    let error = outcomes[0].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+    assert!(error.message().contains("U+40000"), "{error}");
+    check(&whole, outcomes[1].as_ref().unwrap());
+}
+
+#[test]
+fn without_a_grammar_a_verdict_is_whole_or_an_error() {
+    let mut request = request(&[("a", "In a paper bag."), ("b", "In the sea.")]);
+    request.options = Options { guided: Some(false), max_verdict_tokens: Some(96), ..Options::default() };
+    match JUDGE.judge(&request) {
+        Ok(verdict) => assert_eq!(verdict.scores.len(), 2),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidVerdict, "{error}"),
+    }
+}
