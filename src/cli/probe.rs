@@ -307,12 +307,12 @@ mod tests {
                     "{{\"scores\": {{{}}}, \"best-to-worst\": {names:?}}}",
                     text.collect::<Vec<_>>().join(", ")
                 );
-                let names = dicast::AliasMap::identity(names);
+                let names = dicast::prompt::mask::AliasMap::identity(names);
                 let verdict = dicast::verdict::parse(
                     &text,
                     &names,
                     &dicast::Profile::builtin(),
-                    &dicast::VerdictPolicy::default(),
+                    &dicast::config::VerdictPolicy::default(),
                 );
                 (place, verdict)
             })
