@@ -31,6 +31,8 @@ oldest = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 target = $(or $(CARGO_TARGET_DIR),target)
 standin = $(abspath $(target))/trtllm-standin
 with_standin = DICAST_TRTLLM_ROOT=$(standin)/root DICAST_TRTLLM_RPATH=1
+# The other minor releases that the adapter is made for; the stand-in plays 1.2.1 otherwise.
+other_releases = 1.0.0 1.1.0
 
 .PHONY: check
 check: fixtures ## the quick checks: format, lints, and the tests that need no engine
@@ -50,6 +52,7 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	ctest --test-dir $(standin)/build --output-on-failure
 	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli,parquet --all-targets -- -D warnings
 	$(with_standin) $(CARGO) test --no-default-features --features trtllm --lib --test trtllm --test trtllm_engine
+	@scripts/trtllm_releases.sh $(standin) $(other_releases)
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	@scripts/public_api.sh
@@ -92,6 +95,10 @@ trtllm-standin: ## build the stand-in for TensorRT-LLM that the tests use
 	@cmake -S tests/trtllm_standin -B $(standin)/build $(if $(SANITIZE),-DSANITIZE=$(SANITIZE)) >/dev/null
 	@cmake --build $(standin)/build --target tensorrt_llm nvinfer_plugin_tensorrt_llm >/dev/null
 	@cmake --install $(standin)/build --prefix $(standin)/root >/dev/null
+
+.PHONY: trtllm-releases
+trtllm-releases: trtllm-standin ## test the TensorRT-LLM engine against the stand-in as each supported release
+	@scripts/trtllm_releases.sh $(standin) $(other_releases)
 
 .PHONY: sanitize-trtllm
 sanitize-trtllm: ## run the TensorRT-LLM engine's tests under AddressSanitizer and ThreadSanitizer (nightly Rust)

@@ -132,7 +132,7 @@ Status Session::enqueue(Submission const &submission, std::shared_ptr<Probe> pro
         tle::OutputConfig output;
         output.excludeInputFromOutput = true;
         output.returnPerfMetrics = true;
-        output.returnGenerationLogits = submission.gather_generation_logits;
+        output.returnLogProbs = submission.log_probs;
         tle::Request request{vector_of<tle::TokenIdType>(submission.tokens),
                              submission.max_tokens,
                              /*streaming*/ false,
@@ -158,6 +158,10 @@ Status Session::enqueue(Submission const &submission, std::shared_ptr<Probe> pro
         if (submission.allotted_ms > 0) {
             request.setAllottedTimeMs(std::chrono::milliseconds{submission.allotted_ms});
         }
+        if (submission.first) {
+            constexpr tle::PriorityType kFirst = 0.9F;
+            request.setPriority(kFirst);
+        }
         if (probe) {
             request.setLogitsPostProcessor(
                 [probe](tle::IdType, tle::Tensor &logits, tle::BeamTokens const &tokens, tle::StreamPtr const &stream,
@@ -182,10 +186,12 @@ Status Session::cancel(std::uint64_t id) const noexcept {
 Status Session::statistics(Statistics &statistics) const noexcept {
     return guard([&] {
         for (auto const &iteration : impl->executor->getLatestIterationStats()) {
-            statistics.steps += 1;
+            statistics.iterations += 1;
             statistics.queued = static_cast<std::uint32_t>(std::max(iteration.numQueuedRequests, 0));
             statistics.active = static_cast<std::uint32_t>(std::max(iteration.numActiveRequests, 0));
             if (auto const &batch = iteration.inflightBatchingStats) {
+                statistics.scheduled = static_cast<std::uint32_t>(std::max(batch->numScheduledRequests, 0));
+                statistics.steps += batch->numScheduledRequests > 0 ? 1 : 0;
                 statistics.computed_tokens +=
                     static_cast<std::uint64_t>(std::max(batch->numCtxTokens + batch->numGenRequests, 0));
             }
@@ -236,6 +242,16 @@ tle::GuidedDecodingConfig guided_config(Settings const &settings) {
                                      std::nullopt, vector_of<tle::TokenIdType>(settings.ends)};
 }
 
+// Where the release can: a KV cache that is too small for the longest sequence is an error, and does not shrink the
+// limits in silence.
+template <typename Config>
+auto fail_on_small_cache(Config &config, int) -> decltype(config.setFailFastOnAttentionWindowTooLarge(true)) {
+    config.setFailFastOnAttentionWindowTooLarge(true);
+}
+
+template <typename Config>
+void fail_on_small_cache(Config &, long) {}
+
 tle::ExecutorConfig executor_config(Settings const &settings) {
     tle::KvCacheConfig cache{settings.block_reuse};
     cache.setFreeGpuMemoryFraction(settings.kv_memory_fraction);
@@ -269,8 +285,14 @@ tle::ExecutorConfig executor_config(Settings const &settings) {
         // Probes belong to one request: they run on the first rank alone.
         config.setLogitsPostProcessorConfig(tle::LogitsPostProcessorConfig{std::nullopt, std::nullopt, false});
     }
-    config.setGatherGenerationLogits(settings.gather_generation_logits);
-    config.setGuidedDecodingConfig(guided_config(settings));
+    // A log probability among all tokens that the grammar admits, not among the top-k ones: greedy, that would be 0.
+    config.setNormalizeLogProbs(false);
+    // The counter that shows that the executor is alive.
+    config.setIterStatsMaxIterations(tle::ExecutorConfig::kDefaultIterStatsMaxIterations);
+    fail_on_small_cache(config, 0);
+    if (settings.guided) {
+        config.setGuidedDecodingConfig(guided_config(settings));
+    }
     return config;
 }
 

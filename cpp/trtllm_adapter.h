@@ -55,8 +55,8 @@ public:
     // What was generated, without the prompt. Lives as long as the reply.
     rust::Slice<std::int32_t const> tokens() const noexcept;
     Metrics metrics() const noexcept;
-    // As Probe::read, from the generation logits that the reply carries; `plan` is the request's.
-    Status gathered(Probe const &probe, rust::Vec<std::uint32_t> &places, rust::Vec<float> &logits) const noexcept;
+    // The log probability of the first token that was sampled; NaN where the reply has none.
+    float log_prob() const noexcept;
 
 private:
     std::unique_ptr<Impl> const impl;

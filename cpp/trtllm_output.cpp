@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -257,7 +258,9 @@ Metrics Reply::metrics() const noexcept {
     Metrics metrics{};
     if (impl->result != nullptr && impl->result->requestPerfMetrics) {
         auto const &times = impl->result->requestPerfMetrics->timingMetrics;
-        metrics.queue_us = microseconds(times.arrivalTime, times.firstScheduledTime);
+        metrics.known = true;
+        // Not since `arrivalTime`: that is when the request left the executor's queue.
+        metrics.scheduled_ago_us = microseconds(times.firstScheduledTime, Clock::now());
         metrics.prefill_us = microseconds(times.firstScheduledTime, times.firstTokenTime);
         metrics.decode_us = microseconds(times.firstTokenTime, times.lastTokenTime);
         auto const reused = impl->result->requestPerfMetrics->kvCacheMetrics.numReusedBlocks;
@@ -266,35 +269,11 @@ Metrics Reply::metrics() const noexcept {
     return metrics;
 }
 
-Status Reply::gathered(Probe const &probe, rust::Vec<std::uint32_t> &places, rust::Vec<float> &logits) const noexcept {
-    return guard([&] {
-        if (impl->result == nullptr || !impl->result->generationLogits || impl->tokens == nullptr) {
-            throw std::runtime_error("the engine gave no generation logits");
-        }
-        auto const &tensor = *impl->result->generationLogits;
-        auto const shape = tensor.getShape();
-        if (shape.size() != 3 || shape[0] != 1) {
-            throw std::runtime_error("the engine's generation logits have an unknown shape");
-        }
-        auto const rows = static_cast<std::size_t>(shape[1]);
-        auto const vocabulary = static_cast<std::size_t>(shape[2]);
-        auto const &plan = *probe.impl;
-        Walk walk{plan.after < 0, 0};
-        for (std::size_t row = 0; row < std::min(rows, impl->tokens->size()); ++row) {
-            if (auto const place = plan.place(walk)) {
-                places.push_back(static_cast<std::uint32_t>(*place));
-                auto const [first, last] = plan.range(*place);
-                for (auto index = first; index < last; ++index) {
-                    auto const token = static_cast<std::size_t>(plan.tokens[index]);
-                    if (token >= vocabulary) {
-                        throw std::runtime_error("a score's token lies past the engine's vocabulary");
-                    }
-                    logits.push_back(logit_at(tensor.getData(), row * vocabulary + token, tensor.getDataType()));
-                }
-            }
-            plan.step(walk, (*impl->tokens)[row]);
-        }
-    });
+float Reply::log_prob() const noexcept {
+    auto const *const result = impl->result;
+    bool const has =
+        result != nullptr && result->logProbs && !result->logProbs->empty() && !result->logProbs->front().empty();
+    return has ? result->logProbs->front().front() : std::numeric_limits<float>::quiet_NaN();
 }
 
 }  // namespace dicast::trtllm

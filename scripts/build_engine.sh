@@ -19,8 +19,6 @@ kind of GPU as the one that will run the engine: an engine runs only on the arch
   --max-seq-len N           longest prompt with its answer, default 20480
   --max-batch-size N        judgments computed together, default 64
   --max-num-tokens N        tokens computed in one step, default 8192
-  --score-logits            gather generation logits: needed for score distributions where dicast runs as orchestrator
-                            of several GPUs, and only there; costs 4.9 MB of GPU memory for each judgment of a batch
   --calibration DIR         data set for the calibration of fp8: a folder, or a name that the container can fetch;
                             default cnn_dailymail
   --calibration-size N      samples of it, default 512
@@ -41,7 +39,7 @@ fail() {
 
 precision=bf16 tp=1
 max_input_len=16384 max_seq_len=20480 max_batch_size=64 max_num_tokens=8192
-score_logits=false calibration=cnn_dailymail calibration_size=512
+calibration=cnn_dailymail calibration_size=512
 profile='' dicast=dicast examples=${TRTLLM_EXAMPLES:-/app/tensorrt_llm/examples} checkpoint='' dry_run=false
 folders=()
 
@@ -49,7 +47,6 @@ while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) usage; exit 0 ;;
         --dry-run) dry_run=true; shift; continue ;;
-        --score-logits) score_logits=true; shift; continue ;;
         --precision | --tp | --max-input-len | --max-seq-len | --max-batch-size | --max-num-tokens | --calibration | \
             --calibration-size | --profile | --dicast | --examples | --checkpoint-dir)
             [ $# -ge 2 ] || fail "$1 needs a value"
@@ -154,9 +151,6 @@ build=(trtllm-build --checkpoint_dir "$checkpoint" --output_dir "$engine"
 if [ "$precision" = fp8 ]; then
     # Paged context attention over an FP8 cache must compute in FP8 too.
     build+=(--use_fp8_context_fmha enable)
-fi
-if $score_logits; then
-    build+=(--gather_generation_logits)
 fi
 if [ "$tp" -gt 1 ]; then
     build+=(--workers "$tp")

@@ -12,7 +12,8 @@ words! {
         /// A judgment starts once its whole output has room, and then runs to its end.
         #[default]
         GuaranteedNoEvict = "guaranteed_no_evict",
-        /// As many as fit now; one may be paused and computed again. More throughput, less even times.
+        /// As many as fit now; one may be paused and computed again. Only without grammars (`options.guided` false): the
+        /// library starts a grammar again where it continues a paused judgment.
         MaxUtilization = "max_utilization",
     }
 }
@@ -23,7 +24,8 @@ words! {
         /// One process for each GPU, started by `mpirun`; the first one takes requests. Also the mode of one GPU.
         #[default]
         Leader = "leader",
-        /// This process starts a worker for each GPU. Score distributions then need an engine that gathers its logits.
+        /// This process starts a worker for each GPU. Score distributions then take further
+        /// short requests.
         Orchestrator = "orchestrator",
     }
 }
@@ -55,7 +57,7 @@ settings! {
         worker_path: Option<PathBuf> = None, Kind::Path;
         /// The GPUs to use, one for each rank, by their CUDA ids. Default: the first ones.
         device_ids: Vec<u32> = Vec::new(), Kind::Wholes(1023);
-        /// Milliseconds after which an executor that does not even answer a cancellation is given up as dead.
+        /// Milliseconds after which an executor that computes no step, with work to do, is given up as dead.
         unresponsive_ms: u64 = 30_000, whole(100, 3_600_000);
     }
 }

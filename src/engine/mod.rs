@@ -15,7 +15,7 @@ use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
 
 mod exit;
-#[cfg(all(unix, any(feature = "local", test)))]
+#[cfg(all(unix, any(feature = "local", feature = "trtllm", test)))]
 pub mod isolated;
 #[cfg(feature = "local")]
 pub mod local;
@@ -190,6 +190,9 @@ pub struct Stats {
     pub kv_blocks_used: usize,
     /// Blocks taken over from earlier judgments instead of being computed.
     pub kv_blocks_reused: u64,
+    /// Different grammars that a TensorRT-LLM executor was given in the last hour. It compiles each between two steps, which
+    /// holds up every judgment.
+    pub grammars_last_hour: u64,
 }
 
 /// What generates.

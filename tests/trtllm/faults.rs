@@ -130,7 +130,7 @@ fn an_executor_that_answers_nothing_is_given_up() {
     let mut hanging = request(2, "faulty");
     hanging.options.timeout_ms = Some(50);
     assert_eq!(case.judge.judge(&hanging).unwrap_err().kind(), ErrorKind::Timeout);
-    // Counts as dead 300 ms later. No other request comes in between: an answer would show that it is alive.
+    // Counts as dead 300 ms after its last step.
     let limit = Instant::now() + Duration::from_secs(30);
     let (sender, outcome) = channel();
     // In flight until then, and hanging too.
@@ -138,8 +138,54 @@ fn an_executor_that_answers_nothing_is_given_up() {
     ticket.on_completion(move |verdict| sender.send(verdict).unwrap());
     let error = outcome.recv_timeout(limit.saturating_duration_since(Instant::now())).unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::EngineDead);
-    assert!(error.message().contains("not answered"), "{error}");
+    assert!(error.message().contains("not computed a step"), "{error}");
     assert_eq!(case.good().unwrap_err().kind(), ErrorKind::EngineDead);
+}
+
+#[test]
+fn a_storm_of_cancels_kills_nothing() {
+    // One long judgment runs; 500 wait behind it, in the queue and for blocks, and answer no cancel before their turn.
+    for engine in ["", "kv_blocks 200\n"] {
+        let good = answer(&[4, 2], &[0, 1]);
+        let folder = Folder::with(
+            &format!(
+                "{engine}step_us 20000\nrule contains long\n{}text more\nno_end\nrule\n{good}",
+                "text Hm. \n".repeat(20)
+            ),
+            &["--max-batch-size", "4", "--max-seq-len", "6000"],
+        );
+        let mut config = folder.config();
+        config.trtllm.unresponsive_ms = 300;
+        config.options.max_reasoning_tokens = Some(100);
+        let judge = Judge::open(config).unwrap();
+        let running: Vec<_> = (0..4).map(|index| judge.submit(&request(2, &format!("long {index}")))).collect();
+        std::thread::sleep(Duration::from_millis(100));
+        let storm: Vec<_> = (0..500).map(|index| judge.submit(&request(2, &index.to_string()))).collect();
+        storm.iter().for_each(dicast::Ticket::cancel);
+        for ticket in storm {
+            assert_eq!(ticket.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+        }
+        // More than the time after which a silent executor was given up.
+        std::thread::sleep(Duration::from_millis(700));
+        for (index, ticket) in running.into_iter().enumerate() {
+            check_distributions(&request(2, &format!("long {index}")), &ticket.wait().unwrap());
+        }
+        check_distributions(&request(2, "good"), &judge.judge(&request(2, "good")).unwrap());
+    }
+}
+
+#[test]
+fn a_cuda_error_that_stays_ends_the_engine() {
+    for text in [
+        "CUDA runtime error in cudaStreamSynchronize(get()): an illegal memory access was encountered",
+        "CUDA runtime error: unspecified launch failure",
+        "CUDA error: device-side assert triggered",
+        "CUDA error: uncorrectable ECC error encountered",
+    ] {
+        let error = Case::deadly(&format!("sticky tllm {text}\ntext Hm\n"));
+        assert_eq!(error.kind(), ErrorKind::EngineDead, "{error}");
+        assert!(error.message().contains(text.split(": ").last().unwrap()), "{error}");
+    }
 }
 
 #[test]

@@ -36,9 +36,11 @@ fn another_release_is_named() {
         says(&error, ErrorKind::Unsupported, &[version, "1.0 to 1.2.1", "build the engine"]);
     }
     // A supported release, but not the one that is loaded.
-    let error = damaged(&["--version", "1.1.0"], |_| {});
-    says(&error, ErrorKind::Unsupported, &["1.1.0", "1.2.1", "build the engine"]);
-    let error = damaged(&[], |folder| folder.edit("\"version\": \"1.2.1\",", ""));
+    let loaded = dicast::engine::trtllm::library().built_for;
+    let other = if loaded.starts_with("1.1") { "1.0.0" } else { "1.1.0" };
+    let error = damaged(&["--version", other], |_| {});
+    says(&error, ErrorKind::Unsupported, &[other, loaded, "build the engine"]);
+    let error = damaged(&[], |folder| folder.edit(&format!("\"version\": \"{loaded}\","), ""));
     says(&error, ErrorKind::InvalidModel, &["config.json", "version"]);
 }
 
@@ -94,6 +96,44 @@ fn settings_that_the_engine_was_not_built_for_are_refused() {
     config.trtllm.mode = TrtllmMode::Orchestrator;
     config.trtllm.worker_path = Some("/nowhere/executorWorker".into());
     says(&refusal(config), ErrorKind::InvalidConfig, &["trtllm.worker_path", "/nowhere/executorWorker"]);
+}
+
+#[test]
+fn logits_that_no_grammar_can_mask_are_refused() {
+    let error = damaged(&["--logits-dtype", "bfloat16"], |_| {});
+    says(&error, ErrorKind::Unsupported, &["config.json", "bfloat16", "--logits_dtype float32"]);
+    let folder = Folder::with("rule\n", &["--logits-dtype", "float16"]);
+    Judge::open(folder.config()).unwrap();
+}
+
+#[test]
+fn pausing_judgments_goes_only_without_grammars() {
+    let folder = Folder::new(&format!("rule\n{}", crate::support::answer(&[4, 2], &[0, 1])));
+    let mut config = folder.config();
+    config.trtllm.scheduler = dicast::config::TrtllmScheduler::MaxUtilization;
+    for guided in [None, Some(true)] {
+        config.options.guided = guided;
+        says(&refusal(config.clone()), ErrorKind::InvalidConfig, &["max_utilization", "18891", "guaranteed_no_evict"]);
+    }
+    config.options.guided = Some(false);
+    let judge = Judge::open(config).unwrap();
+    let mut asked = crate::support::request(2, "this");
+    crate::support::check(&asked, &judge.judge(&asked).unwrap());
+    asked.options.guided = Some(true);
+    assert_eq!(judge.judge(&asked).unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_cache_too_small_for_the_longest_judgment_is_refused_where_the_release_can() {
+    let folder = Folder::new("kv_blocks 10\nrule\n");
+    let opened = Judge::open(folder.config());
+    if dicast::engine::trtllm::library().built_for.starts_with("1.0") {
+        // It shrinks the limits in silence.
+        opened.unwrap();
+    } else {
+        let Err(error) = opened else { panic!("it was opened") };
+        says(&error, ErrorKind::InvalidConfig, &["KV cache is too small", "trtllm.kv_memory_fraction"]);
+    }
 }
 
 #[test]

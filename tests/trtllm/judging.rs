@@ -129,26 +129,116 @@ fn an_unguided_verdict_is_read_as_it_comes() {
     assert!(error.message().contains("max_verdict_tokens"), "{error}");
 }
 
+/// The same folder, driven through an orchestrator's workers.
+fn orchestrated(folder: &Folder) -> Judge {
+    let mut config = folder.config();
+    config.trtllm.mode = dicast::config::TrtllmMode::Orchestrator;
+    config.trtllm.worker_path =
+        Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trtllm_standin/executorWorker"));
+    Judge::open(config).unwrap()
+}
+
 #[test]
-fn distributions_come_from_gathered_logits_or_are_absent() {
-    let script = format!("rule\n{}bias 18 2\n", answer(&[4, 2], &[0, 1]));
-    let mut request = request(2, "this");
-    request.options.mask = Some(Mask::Given);
-    let expected = |options: &[&str]| {
-        let folder = Folder::with(&script, options);
-        let mut config = folder.config();
-        config.trtllm.mode = dicast::config::TrtllmMode::Orchestrator;
-        config.trtllm.worker_path =
-            Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trtllm_standin/executorWorker"));
-        let judge = Judge::open(config).unwrap();
-        let verdict = judge.judge(&request).unwrap();
-        check(&request, &verdict);
-        (judge.capabilities().distributions, verdict.scores[0].expected)
+fn workers_give_the_distributions_that_a_probe_gives() {
+    let biases = "bias 18 2\nbias 19.5 3\nbias 17 5\n";
+    for count in [1, 2, 3] {
+        for budget in [0, 3, 100] {
+            let (scores, ranking) = (&[4, 2, 3][..count], &[0, 1, 2][..count]);
+            let folder = Folder::new(&format!("rule\n{}{biases}", answer(scores, ranking)));
+            let mut request = request(count, "this");
+            request.options.mask = Some(Mask::Given);
+            request.options.max_reasoning_tokens = Some(budget);
+            let probed = folder.judge().judge(&request).unwrap();
+            let judge = orchestrated(&folder);
+            assert!(judge.capabilities().distributions);
+            let verdict = judge.judge(&request).unwrap();
+            check_distributions(&request, &verdict);
+            assert_eq!(verdict.raw, probed.raw);
+            for (one, other) in verdict.scores.iter().zip(&probed.scores) {
+                let pairs = one.distribution.as_ref().unwrap().iter().zip(other.distribution.as_ref().unwrap());
+                for (got, wanted) in pairs {
+                    assert!((got - wanted).abs() < 1e-4, "{one:?} {other:?}");
+                }
+            }
+            assert_eq!((judge.stats().running, judge.stats().waiting), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn distributions_that_cannot_be_had_are_absent() {
+    let script = format!("rule\n{}", answer(&[4, 2], &[0, 1]));
+    let asked = request(2, "this");
+    let absent = |verdict: &dicast::Verdict| {
+        check(&asked, verdict);
+        assert!(verdict.scores.iter().all(|scored| scored.distribution.is_none() && scored.expected.is_none()));
     };
-    let probed = Folder::new(&script).judge().judge(&request).unwrap().scores[0].expected.unwrap();
-    let (capable, gathered) = expected(&["--gather-logits"]);
-    assert!(capable && (gathered.unwrap() - probed).abs() < 1e-9);
-    assert_eq!(expected(&[]), (false, None));
+    // A library whose log probabilities mean something else.
+    let judge = orchestrated(&Folder::new(&format!("log_probs_unmasked\n{script}")));
+    assert!(!judge.capabilities().distributions);
+    assert!(
+        judge.warnings().iter().any(|warning| warning.contains("no score distributions")),
+        "{:?}",
+        judge.warnings()
+    );
+    absent(&judge.judge(&asked).unwrap());
+    // One request of many that fails: the verdict stands. The first two are those that try the engine.
+    for fault in ["error lost", "throw_at_enqueue std lost"] {
+        let judge = orchestrated(&Folder::new(&format!("rule order 6\n{fault}\n{script}")));
+        assert!(judge.capabilities().distributions);
+        absent(&judge.judge(&asked).unwrap());
+        check_distributions(&asked, &judge.judge(&asked).unwrap());
+    }
+    // Prompts with a verdict in them are longer than the engine can read.
+    let mut short = asked.clone();
+    short.options.reasoning = Some(false);
+    let tokens = Folder::new(&script).judge().judge(&short).unwrap().usage;
+    // Room for the closed reasoning, not for what stands before a score.
+    let reads = (tokens.prompt_tokens + 8).to_string();
+    let judge = orchestrated(&Folder::with(&script, &["--max-input-len", &reads]));
+    assert!(judge.capabilities().distributions);
+    absent(&judge.judge(&short).unwrap());
+}
+
+#[test]
+fn the_queue_time_counts_from_the_submission() {
+    let script = format!("step_us 3000\nrule\n{}", answer(&[4, 2], &[0, 1]));
+    let judge = Folder::with(&script, &["--max-batch-size", "1"]).judge();
+    let start = std::time::Instant::now();
+    let tickets: Vec<_> = (0..4).map(|index| judge.submit(&request(2, &index.to_string()))).collect();
+    let verdicts: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()).collect();
+    let all = start.elapsed();
+    let queues: Vec<_> = verdicts.iter().map(|verdict| verdict.timing.queue).collect();
+    // The last one waited for three others, in the executor's own queue.
+    assert!(queues[3] > all / 2 && queues[3] < all, "{queues:?} of {all:?}");
+    assert!(queues.is_sorted(), "{queues:?}");
+    for verdict in verdicts {
+        let timing = verdict.timing;
+        let sum = timing.queue + timing.prefill + timing.reasoning + timing.verdict;
+        assert!(sum <= all, "{timing:?} of {all:?}");
+    }
+}
+
+#[test]
+fn few_grammars_are_made() {
+    let judge = Folder::new(&format!("rule\n{}", answer(&[4, 2, 2], &[0, 1, 2]))).judge();
+    assert_eq!(judge.stats().grammars_last_hour, 0);
+    let ask = |count, consistent, index: usize| {
+        let mut request = request(count, &index.to_string());
+        request.options.consistent_ranking = Some(consistent);
+        judge.judge(&request).unwrap();
+    };
+    (0..20).for_each(|index| ask(3, false, index));
+    assert_eq!(judge.stats().grammars_last_hour, 1, "one for a number of responses");
+    // A first stage, and one for each order of the scores, of which this script writes one.
+    (0..20).for_each(|index| ask(3, true, index));
+    assert_eq!(judge.stats().grammars_last_hour, 3);
+    // Of a long ranking further stages: by the names that are left.
+    (0..5).for_each(|index| ask(9, false, index));
+    let before = judge.stats().grammars_last_hour;
+    (0..5).for_each(|index| ask(9, false, index));
+    assert_eq!(judge.stats().grammars_last_hour, before, "the same states need no further grammars");
+    assert!(before <= 5, "{before}");
 }
 
 #[test]

@@ -27,6 +27,25 @@ fn closing_with_work_in_flight_ends_it_all() {
 }
 
 #[test]
+fn closing_ends_within_its_bound_whatever_is_queued() {
+    // Two judgments are computed at once, slowly; the library runs everything to its end before it stops.
+    let slow = format!("step_us 20000\nrule\n{}no_end\n", answer(&[4, 2], &[0, 1]));
+    // And one whose stop takes longer than anybody waits.
+    for (script, most) in [(slow, 10), ("shutdown_ms 60000\nrule\nhang_hard\n".to_owned(), 13)] {
+        let folder = Folder::with(&script, &["--max-batch-size", "2"]);
+        let judge = folder.judge();
+        let tickets: Vec<_> = (0..300).map(|index| judge.submit(&request(2, &index.to_string()))).collect();
+        std::thread::sleep(Duration::from_millis(100));
+        let start = std::time::Instant::now();
+        drop(judge);
+        assert!(start.elapsed() < Duration::from_secs(most), "{:?}", start.elapsed());
+        for ticket in tickets {
+            assert_eq!(ticket.wait().unwrap_err().kind(), ErrorKind::Closed);
+        }
+    }
+}
+
+#[test]
 fn a_callback_may_drop_the_judge() {
     let folder = Folder::new(&format!("rule\n{}", answer(&[4, 2], &[0, 1])));
     // Either of the two may be the last to let go; enough rounds for both.

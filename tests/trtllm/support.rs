@@ -31,6 +31,7 @@ impl Folder {
             .arg(repository().join("tests/trtllm_standin/make_engine.sh"))
             .arg("--tokenizer")
             .arg(repository().join("demo/hf"))
+            .args(["--version", dicast::engine::trtllm::library().built_for])
             .args(options)
             .arg(&folder.0)
             .output()

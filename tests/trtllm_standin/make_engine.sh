@@ -21,6 +21,7 @@ Writes FOLDER/config.json and FOLDER/rank*.engine for Dicast's stand-in for Tens
   --tp N, --pp N         ranks, default 1 and 1
   --no-paged-context     an engine without paged context attention, so without block reuse
   --gather-logits        an engine that was built to gather generation logits
+  --logits-dtype TYPE    default float32
 TEXT
 }
 
@@ -32,7 +33,7 @@ fail() {
 tokenizer='' profile='' script='' folder=''
 architecture=Qwen3ForCausalLM version=1.2.1 vocab_size=''
 max_input_len=4096 max_seq_len=6144 max_batch_size=64 max_num_tokens=8192
-tp=1 pp=1 paged_context=true gather=false
+tp=1 pp=1 paged_context=true gather=false logits_dtype=float32
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -55,6 +56,7 @@ while [ $# -gt 0 ]; do
         --max-num-tokens) max_num_tokens=$2 ;;
         --tp) tp=$2 ;;
         --pp) pp=$2 ;;
+        --logits-dtype) logits_dtype=$2 ;;
         *) fail "no such option: $1, see --help" ;;
     esac
     shift 2
@@ -76,7 +78,7 @@ cat >"$folder/config.json" <<JSON
     "pretrained_config": {
         "architecture": "$architecture",
         "dtype": "bfloat16",
-        "logits_dtype": "float32",
+        "logits_dtype": "$logits_dtype",
         "vocab_size": $vocab_size,
         "hidden_size": 4096,
         "num_hidden_layers": 36,

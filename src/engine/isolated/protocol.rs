@@ -191,6 +191,7 @@ pub(super) struct WireStats {
     kv_blocks: usize,
     kv_blocks_used: usize,
     kv_blocks_reused: u64,
+    grammars_last_hour: u64,
 }
 
 /// The fields of two structs that have the same names.
@@ -212,6 +213,7 @@ macro_rules! same_fields {
 
 same_fields!(Stats => WireStats {
     waiting, running, reused_tokens, computed_tokens, steps, kv_block_tokens, kv_blocks, kv_blocks_used, kv_blocks_reused,
+    grammars_last_hour,
 });
 
 /// The head of a job; its token ids are the tail.

@@ -46,9 +46,10 @@ pub(super) mod ffi {
         device_ids: Vec<i32>,
         /// Path of `executorWorker` in orchestrator mode; empty in leader mode.
         worker: String,
+        /// Whether requests may bring guides.
+        guided: bool,
         /// Whether requests bring probes.
         probes: bool,
-        gather_generation_logits: bool,
         /// Bytes of all tokens one after the other, and where each ends; a token without any is admitted by no guide.
         vocabulary: Vec<u8>,
         vocabulary_ends: Vec<u32>,
@@ -76,7 +77,10 @@ pub(super) mod ffi {
         allotted_ms: i64,
         /// Leading tokens whose blocks are kept longest.
         retained_tokens: i32,
-        gather_generation_logits: bool,
+        /// Whether the log probabilities of the sampled tokens are returned.
+        log_probs: bool,
+        /// Goes before requests that wait.
+        first: bool,
     }
 
     /// Where a probe copies which logits.
@@ -96,7 +100,10 @@ pub(super) mod ffi {
     /// What was measured of one request; all zero where the library gave nothing.
     #[derive(Clone, Copy, Debug, Default)]
     struct Metrics {
-        queue_us: u64,
+        /// Whether the library gave any.
+        known: bool,
+        /// Time since the request was first scheduled.
+        scheduled_ago_us: u64,
         prefill_us: u64,
         decode_us: u64,
         reused_blocks: u32,
@@ -105,12 +112,15 @@ pub(super) mod ffi {
     /// Counters of an executor.
     #[derive(Clone, Copy, Debug, Default)]
     struct Statistics {
-        /// Iterations, and tokens computed in them.
+        /// Iterations of the executor's loop, which goes round while any request is active.
+        iterations: u64,
+        /// Of these, those that computed something, and tokens computed in them.
         steps: u64,
         computed_tokens: u64,
         /// As of the last iteration.
         queued: u32,
         active: u32,
+        scheduled: u32,
         blocks_total: u32,
         blocks_used: u32,
         blocks_reused: u64,
@@ -136,7 +146,7 @@ pub(super) mod ffi {
         fn finish_reason(self: &Reply) -> i32;
         fn tokens(self: &Reply) -> &[i32];
         fn metrics(self: &Reply) -> Metrics;
-        fn gathered(self: &Reply, probe: &Probe, places: &mut Vec<u32>, logits: &mut Vec<f32>) -> Status;
+        fn log_prob(self: &Reply) -> f32;
 
         type Session;
         fn probe(self: &Session, plan: &ProbePlan) -> SharedPtr<Probe>;

@@ -1,8 +1,8 @@
-//! Jobs in flight: each waits for the response to one request of its own, and one thread waits for them all.
+//! Jobs in flight: each waits for the responses to its own requests, and one thread waits for them all.
 //!
 //! Any thread submits and cancels. The waiting thread sleeps on a condition while nothing is in flight, and in the
 //! library's own wait while something is. It also keeps the deadlines, so that a job ends in time even where the library
-//! does not answer any more.
+//! does not answer any more, and watches the library's pulse.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 
 use super::bridge::Receiver;
 use super::bridge::ffi::{Probe, Reply, Session, Statistics};
-use super::failure::{failed, told};
+use super::failure::{failed, is_sticky, told};
 use super::job::{EngineRequest, JobWriter};
+use super::pulse::Pulse;
 
 /// Longest single wait inside the library: after it the thread looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(100);
@@ -29,29 +30,33 @@ pub(super) struct Executor {
     state: Mutex<State>,
     changed: Condvar,
     statistics: Mutex<Statistics>,
-    unresponsive: Duration,
+    statistics_every: Duration,
     tokens_per_block: usize,
 }
 
-#[derive(Default)]
 struct State {
     jobs: HashMap<JobId, InFlight>,
-    /// The job of each request that the library works on.
-    requests: HashMap<u64, JobId>,
+    /// The job of each request that the library works on, and its place among the requests of that job.
+    requests: HashMap<u64, (JobId, usize)>,
     deadlines: BTreeSet<(Instant, JobId)>,
-    /// Requests whose jobs have ended, until the library has answered them too.
+    /// Requests whose jobs have ended, until the library has answered them too, or for as long as a pulse may take.
     abandoned: HashMap<u64, Instant>,
     /// Answers to requests that the submitting thread has not entered yet, and how many such there may be.
     early: HashMap<u64, UniquePtr<Reply>>,
     entering: usize,
-    last_reply: Option<Instant>,
+    pulse: Pulse,
     dead: Option<String>,
     closing: bool,
 }
 
 /// A job in flight.
 struct InFlight {
-    request: Option<u64>,
+    /// What the library works on.
+    requests: Vec<u64>,
+    /// The answers to the requests made at once, by their places, and how many there are to be. `None` for one that failed
+    /// and may.
+    answers: Vec<(usize, Option<UniquePtr<Reply>>)>,
+    awaited: usize,
     /// Taken out while a thread works on it.
     work: Option<Work>,
     submitted: Instant,
@@ -65,6 +70,16 @@ struct Work {
     probe: SharedPtr<Probe>,
 }
 
+/// A job whose answers are there.
+struct Answered {
+    id: JobId,
+    work: Work,
+    /// In the order of the requests.
+    replies: Vec<Option<UniquePtr<Reply>>>,
+    submitted: Instant,
+    deadline: Instant,
+}
+
 impl InFlight {
     fn timed_out(&self) -> Error {
         Error::timed_out(self.deadline.duration_since(self.submitted))
@@ -72,18 +87,57 @@ impl InFlight {
 }
 
 impl State {
+    fn new(pulse: Pulse) -> Self {
+        Self {
+            jobs: HashMap::new(),
+            requests: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            abandoned: HashMap::new(),
+            early: HashMap::new(),
+            entering: 0,
+            pulse,
+            dead: None,
+            closing: false,
+        }
+    }
+
     fn remove(&mut self, id: JobId) -> Option<InFlight> {
         let job = self.jobs.remove(&id)?;
         self.deadlines.remove(&(job.deadline, id));
-        if let Some(request) = job.request {
-            self.requests.remove(&request);
-            self.abandoned.insert(request, Instant::now());
+        for request in &job.requests {
+            self.requests.remove(request);
+            self.abandoned.insert(*request, Instant::now());
         }
         Some(job)
     }
 
     fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.abandoned.is_empty()
+    }
+
+    /// Whether the library has requests to work on, as far as is known.
+    fn holds_requests(&self) -> bool {
+        !self.requests.is_empty() || !self.abandoned.is_empty()
+    }
+
+    /// Takes in an answer to a job's request; gives the job where all its answers are there now.
+    fn answer(&mut self, id: JobId, place: usize, reply: Option<UniquePtr<Reply>>) -> Option<Answered> {
+        let job = self.jobs.get_mut(&id)?;
+        job.answers.push((place, reply));
+        self.complete(id)
+    }
+
+    /// The job, if all its answers are there and no other thread works on it.
+    fn complete(&mut self, id: JobId) -> Option<Answered> {
+        let job = self.jobs.get_mut(&id)?;
+        if job.answers.len() < job.awaited {
+            return None;
+        }
+        let work = job.work.take()?;
+        let mut answers = std::mem::take(&mut job.answers);
+        answers.sort_by_key(|(place, _)| *place);
+        let replies = answers.into_iter().map(|(_, reply)| reply).collect();
+        Some(Answered { id, work, replies, submitted: job.submitted, deadline: job.deadline })
     }
 
     /// The error of a job that comes too late, where it does.
@@ -99,10 +153,10 @@ impl Executor {
     pub(super) fn new(session: UniquePtr<Session>, unresponsive: Duration, tokens_per_block: usize) -> Self {
         Self {
             session,
-            state: Mutex::default(),
+            state: Mutex::new(State::new(Pulse::new(unresponsive))),
             changed: Condvar::new(),
             statistics: Mutex::default(),
-            unresponsive,
+            statistics_every: STATISTICS_EVERY.min(unresponsive / 4),
             tokens_per_block,
         }
     }
@@ -127,25 +181,26 @@ impl Executor {
                 done(Err(error));
                 return;
             }
-            state.jobs.insert(id, InFlight { request: None, work: None, submitted, deadline, done });
+            let (requests, answers) = (Vec::new(), Vec::new());
+            state.jobs.insert(id, InFlight { requests, answers, awaited: 0, work: None, submitted, deadline, done });
             state.deadlines.insert((deadline, id));
         }
         self.changed.notify_one();
         let request = writer.request();
-        self.send(id, writer, request, deadline);
+        self.send(id, writer, vec![request], deadline);
     }
 
     /// Ends a job as cancelled.
     pub(super) fn cancel(&self, id: JobId) {
         let job = self.state().remove(id);
         if let Some(job) = job {
-            self.cancel_request(job.request);
+            self.cancel_requests(&job.requests);
             (job.done)(Err(Error::cancelled()));
         }
     }
 
-    fn cancel_request(&self, request: Option<u64>) {
-        if let Some(request) = request {
+    fn cancel_requests(&self, requests: &[u64]) {
+        for &request in requests {
             // Where it fails the request ends by itself, at its limit of tokens or time.
             let _ = self.session.cancel(request);
         }
@@ -158,44 +213,62 @@ impl Executor {
         }
     }
 
-    /// Makes a request for a job.
-    fn send(&self, id: JobId, writer: Box<JobWriter>, next: EngineRequest, deadline: Instant) {
-        let EngineRequest { mut submission, probe } = next;
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-        // A deadline that has passed is kept by the waiting thread.
-        submission.allotted_ms = i64::try_from(left).unwrap_or(i64::MAX).max(1);
-        let probe = probe.map_or_else(SharedPtr::null, |plan| self.session.probe(&plan));
-        self.state().entering += 1;
-        let mut request = 0;
-        // Where the logits are gathered the probe only says which of them are wanted.
-        let attached = if submission.gather_generation_logits { SharedPtr::null() } else { probe.clone() };
-        let status = self.session.enqueue(&submission, attached, &mut request);
-        let mut state = self.state();
-        state.entering -= 1;
-        let early = state.early.remove(&request);
-        if state.entering == 0 {
-            // The rest answers nothing that was asked for.
-            state.early.clear();
+    /// Makes requests for a job, all at once.
+    fn send(&self, id: JobId, writer: Box<JobWriter>, next: Vec<EngineRequest>, deadline: Instant) {
+        let may_fail = writer.is_contesting();
+        let mut probe = SharedPtr::null();
+        if let Some(job) = self.state().jobs.get_mut(&id) {
+            job.awaited = next.len();
         }
-        if !status.is_ok() {
-            drop(state);
-            self.fail(id, failed("submitting the request", &status), &status.message);
-            return;
-        }
-        let Some(job) = state.jobs.get_mut(&id) else {
-            if early.is_none() {
-                state.abandoned.insert(request, Instant::now());
-                drop(state);
-                self.cancel_request(Some(request));
+        for (place, EngineRequest { mut submission, probe: plan }) in next.into_iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+            // A deadline that has passed is kept by the waiting thread.
+            submission.allotted_ms = i64::try_from(left).unwrap_or(i64::MAX).max(1);
+            if let Some(plan) = plan {
+                probe = self.session.probe(&plan);
             }
-            return;
-        };
-        job.request = Some(request);
+            self.state().entering += 1;
+            let mut request = 0;
+            let status = self.session.enqueue(&submission, probe.clone(), &mut request);
+            let mut state = self.state();
+            state.entering -= 1;
+            let early = state.early.remove(&request);
+            if state.entering == 0 {
+                // The rest answers nothing that was asked for.
+                state.early.clear();
+            }
+            if !status.is_ok() {
+                let passes = may_fail && !is_sticky(&status.message);
+                if passes && state.jobs.contains_key(&id) {
+                    state.answer(id, place, None);
+                    continue;
+                }
+                drop(state);
+                self.fail(id, failed("submitting the request", &status), &status.message);
+                return;
+            }
+            let Some(job) = state.jobs.get_mut(&id) else {
+                if early.is_none() {
+                    state.abandoned.insert(request, Instant::now());
+                    drop(state);
+                    self.cancel_requests(&[request]);
+                }
+                return;
+            };
+            job.requests.push(request);
+            state.requests.insert(request, (id, place));
+            drop(state);
+            if let Some(reply) = early {
+                self.take(reply);
+            }
+        }
+        let mut state = self.state();
+        let Some(job) = state.jobs.get_mut(&id) else { return };
         job.work = Some(Work { writer, probe });
-        state.requests.insert(request, id);
+        let answered = state.complete(id);
         drop(state);
-        if let Some(reply) = early {
-            self.take(reply);
+        if let Some(answered) = answered {
+            self.advance(answered);
         }
     }
 
@@ -205,46 +278,75 @@ impl Executor {
             return;
         }
         let request = reply.request();
-        let (id, work, submitted, deadline) = {
-            let mut state = self.state();
-            state.last_reply = Some(Instant::now());
-            if state.abandoned.remove(&request).is_some() {
-                return;
+        let message = reply.failed().then(|| reply.error());
+        let mut state = self.state();
+        state.pulse.beat(Instant::now());
+        if state.abandoned.remove(&request).is_some() {
+            drop(state);
+            // Nobody waits for it, but it may tell that the GPU is lost.
+            if let Some(message) = message.filter(|message| is_sticky(message)) {
+                self.die(told("the engine failed on a request", &message).message());
             }
-            let Some(id) = state.requests.remove(&request) else {
-                if state.entering > 0 {
-                    state.early.insert(request, reply);
-                }
-                return;
-            };
-            let Some(job) = state.jobs.get_mut(&id) else { return };
-            job.request = None;
-            let Some(work) = job.work.take() else { return };
-            (id, work, job.submitted, job.deadline)
-        };
-        let Work { mut writer, probe } = work;
-        if reply.failed() {
-            let message = reply.error();
-            self.fail(id, told("the engine failed on the request", &message), &message);
             return;
         }
-        match writer.advance(&reply, probe.as_ref(), submitted) {
-            Ok(None) => self.finish(id, Ok(writer.finish())),
-            Ok(Some(next)) => self.send(id, writer, next, deadline),
+        let Some((id, place)) = state.requests.remove(&request) else {
+            if state.entering > 0 {
+                state.early.insert(request, reply);
+            }
+            return;
+        };
+        let Some(job) = state.jobs.get_mut(&id) else { return };
+        job.requests.retain(|&other| other != request);
+        // While the requests are being sent, one that failed is looked at later.
+        let contesting = job.work.as_ref().is_none_or(|work| work.writer.is_contesting());
+        let answered = match message {
+            Some(message) if is_sticky(&message) || !contesting => {
+                drop(state);
+                self.fail(id, told("the engine failed on the request", &message), &message);
+                return;
+            }
+            _ => state.answer(id, place, Some(reply)),
+        };
+        drop(state);
+        if let Some(answered) = answered {
+            self.advance(answered);
+        }
+    }
+
+    /// Works on the answers to a job's requests.
+    fn advance(&self, answered: Answered) {
+        let Answered { id, work: Work { mut writer, probe }, replies, submitted, deadline } = answered;
+        let next = if writer.is_contesting() {
+            let taken: Vec<_> = replies.into_iter().map(|reply| reply.filter(|reply| !reply.failed())).collect();
+            Ok(writer.contested(&taken))
+        } else {
+            let Some(Some(reply)) = replies.into_iter().next() else { return };
+            if reply.failed() {
+                let message = reply.error();
+                self.fail(id, told("the engine failed on the request", &message), &message);
+                return;
+            }
+            writer.advance(&reply, probe.as_ref(), submitted)
+        };
+        match next {
+            Ok(next) if next.is_empty() => self.finish(id, Ok(writer.finish())),
+            Ok(next) => self.send(id, writer, next, deadline),
             Err(error) => self.finish(id, Err(error)),
         }
     }
 
-    /// Ends a job that the library failed on, and gives the executor up where it takes no requests any more.
+    /// Ends a job that the library failed on, and gives the executor up where it takes no requests any more, or where the
+    /// error is one that stays.
     fn fail(&self, id: JobId, error: Error, reason: &str) {
         let job = self.state().remove(id);
         let mut error = error;
         // Before the caller knows: one that asks again at once is to meet an engine that says that it is dead.
-        if !self.session.accepts_requests() {
+        if is_sticky(reason) || !self.session.accepts_requests() {
             self.die(super::failure::first_line(reason));
             error = Error::engine_dead(error.message());
         }
         if let Some(job) = job {
+            self.cancel_requests(&job.requests);
             (job.done)(Err(error));
         }
     }
@@ -271,10 +373,15 @@ impl Executor {
         if outcome.is_err() {
             self.die("the waiting thread panicked");
         }
+        self.abandon();
+    }
+
+    /// Ends every job as closed.
+    pub(super) fn abandon(&self) {
         let jobs: Vec<_> = self.state().jobs.drain().collect();
         for (_, job) in jobs {
             // Shutting down waits until every request has ended.
-            self.cancel_request(job.request);
+            self.cancel_requests(&job.requests);
             (job.done)(Err(Error::shut_down()));
         }
     }
@@ -291,11 +398,11 @@ impl Executor {
             if !status.is_ok() {
                 self.die(failed("waiting for responses", &status).message());
             }
-            self.expire();
-            if counted.elapsed() >= STATISTICS_EVERY {
+            if counted.elapsed() >= self.statistics_every {
                 counted = Instant::now();
                 self.count();
             }
+            self.expire();
         }
     }
 
@@ -310,6 +417,7 @@ impl Executor {
         }
         while state.is_idle() && !state.closing {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.pulse.beat(Instant::now());
         }
         if state.closing {
             return None;
@@ -319,11 +427,11 @@ impl Executor {
         Some(deadline.map_or(WAIT, |left| left.min(WAIT) + Duration::from_millis(1)))
     }
 
-    /// Ends the jobs whose time is over, and looks whether the library still answers.
+    /// Ends the jobs whose time is over, and looks whether the library is alive.
     fn expire(&self) {
         let now = Instant::now();
         let mut expired = Vec::new();
-        let unresponsive = {
+        let (stopped, limit) = {
             let mut state = self.state();
             while let Some(&(deadline, id)) = state.deadlines.first()
                 && deadline <= now
@@ -331,23 +439,23 @@ impl Executor {
                 state.deadlines.pop_first();
                 expired.extend(state.remove(id));
             }
-            let limit = self.unresponsive;
-            let silent = |since: Instant| now.saturating_duration_since(since) >= limit;
-            let heard = state.last_reply;
-            let unresponsive =
-                state.abandoned.values().any(|&since| silent(since) && heard.is_none_or(|heard| heard < since));
-            // One that is lost among others that are answered is not waited for any longer.
-            state.abandoned.retain(|_, since| !silent(*since));
-            unresponsive
+            let limit = state.pulse.limit();
+            if !state.holds_requests() {
+                state.pulse.beat(now);
+            }
+            let stopped = state.pulse.has_stopped(now);
+            // What is not answered for so long waits its turn, or was lost. An answer that still comes is not needed.
+            state.abandoned.retain(|_, since| now.saturating_duration_since(*since) < limit);
+            (stopped, limit)
         };
         for job in expired {
-            self.cancel_request(job.request);
+            self.cancel_requests(&job.requests);
             let error = job.timed_out();
             (job.done)(Err(error));
         }
-        if unresponsive {
-            let waited = self.unresponsive.as_secs_f64();
-            self.die(&format!("TensorRT-LLM has not answered for {waited} s, not even a cancellation"));
+        if stopped {
+            let waited = limit.as_secs_f64();
+            self.die(&format!("TensorRT-LLM has not computed a step for {waited} s, with work to do"));
         }
     }
 
@@ -355,7 +463,11 @@ impl Executor {
     fn count(&self) {
         let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
         // Counters are worth no error: the old ones stand.
-        let _ = self.session.statistics(&mut statistics);
+        if self.session.statistics(&mut statistics).is_ok() {
+            let counted = *statistics;
+            drop(statistics);
+            self.state().pulse.observe(&counted, Instant::now());
+        }
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -375,6 +487,7 @@ impl Executor {
             kv_blocks: counted.blocks_total as usize,
             kv_blocks_used: counted.blocks_used as usize,
             kv_blocks_reused: counted.blocks_reused,
+            ..Stats::default()
         }
     }
 

@@ -27,9 +27,47 @@ const KNOWN: &[(&str, ErrorKind, &str)] = &[
         ErrorKind::InvalidModel,
         "the engine file is damaged, or was built by another release or for another GPU: build it again on this machine",
     ),
+    (
+        "attention window too large",
+        ErrorKind::InvalidConfig,
+        "the KV cache is too small for one judgment of the engine's full length: raise trtllm.kv_memory_fraction or \
+         trtllm.kv_cache_tokens, or build the engine with a smaller --max_seq_len",
+    ),
+    (
+        "logits data type",
+        ErrorKind::Unsupported,
+        "guided decoding needs logits of float32 or float16: build the engine with --logits_dtype float32",
+    ),
     ("queue size", ErrorKind::Overloaded, "the executor's queue is full: try again later"),
     ("exceeds maximum input length", ErrorKind::ContextOverflow, "build the engine with a larger --max_input_len"),
 ];
+
+/// Texts of CUDA errors that stay, in lower case: after one, every further call of the process fails on that GPU, while
+/// the executor goes on taking requests.
+const STICKY: &[&str] = &[
+    "illegal memory access",
+    "cudaerrorillegaladdress",
+    "unspecified launch failure",
+    "cudaerrorlaunchfailure",
+    "device-side assert",
+    "uncorrectable ecc",
+    "illegal instruction",
+    "misaligned address",
+    "invalid program counter",
+    "hardware stack error",
+    "the launch timed out and was terminated",
+    "uncorrectable nvlink",
+    "mps client terminated",
+    "context is destroyed",
+    "device or handle may be in an invalid state",
+    "gpu has fallen off the bus",
+];
+
+/// Whether an error of the library's leaves the GPU unusable for this process.
+pub(super) fn is_sticky(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    STICKY.iter().any(|text| lower.contains(text))
+}
 
 /// What the library said, in one line: without the stack trace that its own exceptions carry.
 pub(super) fn first_line(message: &str) -> &str {
@@ -72,5 +110,20 @@ mod tests {
         assert!(error.message().contains("kv_memory_fraction") && !error.message().contains("0x7f"), "{error}");
         assert_eq!(told("opening", "CUDA error: no CUDA-capable device is detected").kind(), ErrorKind::Unsupported);
         assert_eq!(told("running", "").message(), "running: TensorRT-LLM says: no message");
+    }
+
+    #[test]
+    fn errors_that_stay_are_told_from_those_that_pass() {
+        for text in [
+            "CUDA runtime error in cudaEventSynchronize(get()): an illegal memory access was encountered (x.h:1)",
+            "[TensorRT-LLM][ERROR] CUDA error 719: unspecified launch failure",
+            "device-side assert triggered",
+            "Uncorrectable ECC error encountered",
+        ] {
+            assert!(is_sticky(text), "{text}");
+        }
+        for text in ["CUDA runtime error in cudaMalloc: out of memory", "no room today", "the worker died", ""] {
+            assert!(!is_sticky(text), "{text}");
+        }
     }
 }

@@ -17,6 +17,8 @@ const FIRST: (u32, u32, u32) = (1, 0, 0);
 const LAST: (u32, u32, u32) = (1, 2, 1);
 /// Architectures whose engines were looked into.
 const ARCHITECTURES: [&str; 2] = ["Qwen3ForCausalLM", "Qwen3MoeForCausalLM"];
+/// Types of logits that the executor's guided decoder takes.
+const LOGITS: [&str; 2] = ["float32", "float16"];
 const MAX_JSON_BYTES: u64 = 16 << 20;
 const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
 /// Most GPUs that one engine is taken for.
@@ -33,7 +35,6 @@ pub(super) struct EngineFolder {
     pub(super) max_tokens: usize,
     pub(super) max_batch_size: u32,
     pub(super) tokens_per_block: usize,
-    pub(super) gather_generation_logits: bool,
     pub(super) pipeline_ranks: u32,
     pub(super) tokenizer_json: Vec<u8>,
     pub(super) chat_template: String,
@@ -54,6 +55,7 @@ struct ConfigFile {
 struct Pretrained {
     architecture: String,
     vocab_size: usize,
+    logits_dtype: Option<String>,
     #[serde(default)]
     mapping: Mapping,
 }
@@ -77,8 +79,6 @@ struct Build {
     max_seq_len: usize,
     max_batch_size: u32,
     max_num_tokens: usize,
-    #[serde(default)]
-    gather_generation_logits: bool,
     kv_cache_type: Option<String>,
     #[serde(default)]
     plugin_config: Plugins,
@@ -185,6 +185,15 @@ impl EngineFolder {
                 format!("the engine is a {}; this adapter drives {}", model.architecture, ARCHITECTURES.join(" and ")),
             ));
         }
+        if let Some(dtype) = model.logits_dtype.as_deref().filter(|dtype| !LOGITS.contains(dtype)) {
+            return Err(unsupported(
+                &file,
+                format!(
+                    "the engine computes logits of type {dtype}, which grammars cannot mask and score distributions cannot \
+                     be read from: build it with --logits_dtype float32"
+                ),
+            ));
+        }
         check_ranks(path, &model.mapping, config)?;
         check_build(&file, &build, config)?;
         let tokenizer_json = read(
@@ -202,7 +211,6 @@ impl EngineFolder {
             max_tokens: build.max_seq_len,
             max_batch_size: build.max_batch_size,
             tokens_per_block: build.plugin_config.tokens_per_block.unwrap_or(32).max(1),
-            gather_generation_logits: build.gather_generation_logits,
             pipeline_ranks: model.mapping.pp_size.max(1),
             tokenizer_json,
             chat_template: chat_template(path, tokenizer.chat_template)?,

@@ -2,10 +2,13 @@
 //!
 //! The first request covers the reasoning and the verdict under one guide. A second one follows where the budget of the
 //! reasoning was spent: on the prompt, the reasoning cut off and closed, under the guide of the verdict alone. Further
-//! ones follow where the rest of a verdict depends on what was written. Each finds what came before it in the KV cache.
+//! ones follow where the rest of a verdict depends on what was written, and at last many at once for the score distributions
+//! where no probe can run (`contest.rs`). Each finds what came before it in the KV cache.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use cxx::UniquePtr;
 
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
@@ -16,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::verdict::Timing;
 
 use super::bridge::ffi::{Metrics, Probe, ProbePlan, Reply, Submission};
+use super::contest::Contests;
 use super::failure::failed;
 use super::vocabulary::{EbnfGuide, GuideVocabulary, ScorePlaces};
 
@@ -32,8 +36,8 @@ pub(super) struct Terms {
     pub(super) block_reuse: bool,
     /// Whether requests bring a probe.
     pub(super) probes: bool,
-    /// Whether score logits are read off the generation logits.
-    pub(super) gathered: bool,
+    /// Whether score distributions come from contests of the scores.
+    pub(super) contests: bool,
 }
 
 /// A request for the executor.
@@ -70,6 +74,9 @@ pub(super) struct JobWriter {
     verdict: VerdictWriter,
     /// Where the scores will stand, while they are not written.
     places: Option<ScorePlaces>,
+    /// Contests to be made once the verdict is written, and those that are being made.
+    open: Option<Contests>,
+    contests: Option<Contests>,
     transcript: Transcript,
     timing: Timing,
     requested: Instant,
@@ -138,6 +145,8 @@ impl JobWriter {
             reasoning,
             verdict,
             places: None,
+            open: None,
+            contests: None,
             transcript,
             timing: Timing::default(),
             requested: now,
@@ -187,9 +196,9 @@ impl JobWriter {
         let mut probe = None;
         let (guide, room) = match &self.verdict {
             VerdictWriter::Guided { grammar, guide, .. } => {
-                if self.transcript.answered().is_empty() && (terms.probes || terms.gathered) {
+                if self.transcript.answered().is_empty() && (terms.probes || terms.contests) {
                     let places = vocabulary.score_places(grammar, self.tokens.len(), budget.is_some());
-                    probe = Some(places.plan.clone());
+                    probe = terms.probes.then(|| places.plan.clone());
                     self.places = Some(places);
                 }
                 (guide.ebnf.clone(), guide.most_tokens)
@@ -211,13 +220,14 @@ impl JobWriter {
             // Set when it is sent.
             allotted_ms: 0,
             retained_tokens: i32::try_from(self.shared_prefix).unwrap_or(0),
-            gather_generation_logits: terms.gathered && probe.is_some(),
+            log_probs: false,
+            first: false,
         };
         self.requested = Instant::now();
         EngineRequest { submission, probe }
     }
 
-    /// Takes in what a request wrote; gives the next one, none where the output is complete.
+    /// Takes in what a request wrote; gives the next ones, none where the output is complete.
     ///
     /// # Errors
     /// Where the executor ended the request for another reason than that its text was over.
@@ -226,7 +236,7 @@ impl JobWriter {
         reply: &Reply,
         probe: Option<&Probe>,
         submitted: Instant,
-    ) -> Result<Option<EngineRequest>> {
+    ) -> Result<Vec<EngineRequest>> {
         let finish = finish(reply.finish_reason())?;
         let terms = self.terms.clone();
         let vocabulary = &terms.vocabulary;
@@ -242,7 +252,7 @@ impl JobWriter {
         }
         let Some(end) = &self.reasoning else {
             self.count(&reply.metrics(), 0, output.len(), submitted);
-            return self.write(&output, finish, reply, probe);
+            return self.write(&output, finish, probe);
         };
         let closing = end.close()?;
         match output.iter().position(|&token| token == closing) {
@@ -255,7 +265,7 @@ impl JobWriter {
                 self.tokens.extend(signed(&output[..=at]));
                 self.reasoning = None;
                 let rest = rest[1..].to_vec();
-                self.write(&rest, finish, reply, probe)
+                self.write(&rest, finish, probe)
             }
             close => {
                 self.count(&reply.metrics(), output.len(), output.len(), submitted);
@@ -267,9 +277,39 @@ impl JobWriter {
                 self.tokens.extend(signed(&output[..kept]));
                 self.close_reasoning();
                 self.unreasoned_guide()?;
-                Ok(Some(self.request()))
+                Ok(vec![self.request()])
             }
         }
+    }
+
+    /// Whether the verdict is written, and only its distributions are open.
+    pub(super) fn is_contesting(&self) -> bool {
+        self.contests.is_some()
+    }
+
+    /// Takes in the answers to the contests of the scores, in the order of their requests; `None` for one that failed. Gives
+    /// the next ones, none where all is decided. Without an answer there is no distribution; the verdict stands.
+    pub(super) fn contested(&mut self, replies: &[Option<UniquePtr<Reply>>]) -> Vec<EngineRequest> {
+        let Some(mut contests) = self.contests.take() else { return Vec::new() };
+        self.timing.verdict += self.requested.elapsed();
+        if !contests.take(replies.iter().map(|reply| reply.as_ref().and_then(UniquePtr::as_ref))) {
+            return Vec::new();
+        }
+        self.contest(contests)
+    }
+
+    /// The next contests, or what they have come to.
+    fn contest(&mut self, mut contests: Contests) -> Vec<EngineRequest> {
+        let next = contests.next(&self.terms.vocabulary);
+        if next.is_empty() {
+            if let VerdictWriter::Guided { grammar, .. } = &self.verdict {
+                self.transcript.distributions = contests.distributions(grammar);
+            }
+            return Vec::new();
+        }
+        self.contests = Some(contests);
+        self.requested = Instant::now();
+        next.into_iter().map(|submission| EngineRequest { submission, probe: None }).collect()
     }
 
     /// How much of a reasoning is kept: its budget, up to the end of a character.
@@ -298,13 +338,7 @@ impl JobWriter {
     }
 
     /// Takes in a part of the answer.
-    fn write(
-        &mut self,
-        output: &[u32],
-        finish: Finish,
-        reply: &Reply,
-        probe: Option<&Probe>,
-    ) -> Result<Option<EngineRequest>> {
+    fn write(&mut self, output: &[u32], finish: Finish, probe: Option<&Probe>) -> Result<Vec<EngineRequest>> {
         let terms = self.terms.clone();
         let vocabulary = &terms.vocabulary;
         let mut output = output;
@@ -322,21 +356,28 @@ impl JobWriter {
             .collect();
         self.transcript.usage.verdict_tokens += output.len();
         self.transcript.answer(&vocabulary.tokenizer().decode(output));
-        if let (Some(places), Some(probe), VerdictWriter::Guided { grammar, .. }) =
-            (self.places.take(), probe, &self.verdict)
-        {
-            let (mut at, mut logits) = (Vec::new(), Vec::new());
-            let status = if terms.probes {
-                probe.read(&mut at, &mut logits)
-            } else {
-                reply.gathered(probe, &mut at, &mut logits)
-            };
-            if !status.is_ok() {
-                return Err(failed("reading the logits of the scores", &status));
+        if let (Some(places), VerdictWriter::Guided { grammar, .. }) = (self.places.take(), &self.verdict) {
+            if let Some(probe) = probe {
+                let (mut at, mut logits) = (Vec::new(), Vec::new());
+                let status = probe.read(&mut at, &mut logits);
+                if !status.is_ok() {
+                    return Err(failed("reading the logits of the scores", &status));
+                }
+                self.transcript.distributions = places.distributions(grammar, &at, &logits, &starts);
+            } else if terms.contests && !starts.is_empty() {
+                let contests = Contests::new(vocabulary, grammar, &places, &self.tokens, output, &starts);
+                // A prompt that the engine cannot read: the verdict has no distributions.
+                let fits = |contests: &Contests| contests.longest() <= terms.max_input_tokens.min(terms.max_tokens - 1);
+                self.open = contests.filter(fits);
             }
-            self.transcript.distributions = places.distributions(grammar, &at, &logits, &starts);
         }
-        self.next_stage(output, finish)
+        if let Some(next) = self.next_stage(output, finish)? {
+            return Ok(vec![next]);
+        }
+        match self.open.take() {
+            Some(contests) if !self.transcript.verdict_truncated => Ok(self.contest(contests)),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The request for the rest of a guided verdict, where there is one.
@@ -348,18 +389,21 @@ impl JobWriter {
             self.transcript.verdict_truncated = finish == Finish::Length;
             return Ok(None);
         };
-        let stage = grammar.stage(&written, *consistent);
-        *guide = Arc::new(self.terms.vocabulary.guide(&stage, false)?);
+        *guide = self.terms.vocabulary.next_stage(grammar, *consistent, &written)?;
         self.tokens.extend(signed(output));
         Ok(Some(self.request()))
     }
 
     /// Adds up what a request took. `reasoning` of its `output` tokens were reasoning.
     fn count(&mut self, metrics: &Metrics, reasoning: usize, output: usize, submitted: Instant) {
-        let [queue, prefill, mut decode] =
-            [metrics.queue_us, metrics.prefill_us, metrics.decode_us].map(Duration::from_micros);
-        if queue + prefill + decode == Duration::ZERO {
-            decode = self.requested.elapsed();
+        let [ago, prefill, mut decode] =
+            [metrics.scheduled_ago_us, metrics.prefill_us, metrics.decode_us].map(Duration::from_micros);
+        let now = Instant::now();
+        // The library's own times begin when a request leaves its queue.
+        let scheduled = now.checked_sub(ago).unwrap_or(self.requested).max(self.requested);
+        let mut queue = scheduled.saturating_duration_since(self.requested);
+        if !metrics.known {
+            (queue, decode) = (Duration::ZERO, now.saturating_duration_since(self.requested));
         }
         self.replies += 1;
         if self.replies == 1 {

@@ -4,7 +4,9 @@
 //! folder.rs      the engine folder, checked before the library is touched
 //! vocabulary.rs  the vocabulary of the guide, and where scores can stand
 //! job.rs         the requests of one judgment
+//! contest.rs     score distributions where no probe can run
 //! executor.rs    all that is in flight, and the thread that waits
+//! pulse.rs       whether the library is alive
 //! bridge.rs      the border to C++
 //! failure.rs     what the library says, as errors
 //! ```
@@ -12,10 +14,12 @@
 #[expect(unsafe_code, reason = "declares the border to C++, and that its types may change threads")]
 #[expect(unreachable_pub, unused_qualifications, reason = "cxx writes such code")]
 mod bridge;
+mod contest;
 mod executor;
 mod failure;
 mod folder;
 mod job;
+mod pulse;
 mod vocabulary;
 
 use std::path::Path;
@@ -42,12 +46,16 @@ use vocabulary::GuideVocabulary;
 
 /// How long the library's threads are waited for when an engine is dropped. A library that hangs is left behind.
 const SHUTDOWN: Duration = Duration::from_secs(10);
+/// How long the answer to the first requests of an engine is waited for at least: kernels may be loaded for them.
+const FIRST_ANSWER: Duration = Duration::from_secs(120);
 
 /// What this build was linked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
     /// Where `libtensorrt_llm.so` was when this was built.
     pub path: &'static str,
+    /// The release that this was built for. It runs with the releases of the same minor version.
+    pub built_for: &'static str,
     /// The release that is loaded.
     pub version: String,
     /// Empty for the vendor's library; what it says of itself where it is a stand-in for tests.
@@ -56,12 +64,18 @@ pub struct Library {
 
 /// The library that this build was linked with.
 pub fn library() -> Library {
-    Library { path: env!("DICAST_TRTLLM_LIBRARY"), version: ffi::library_version(), label: ffi::library_label() }
+    Library {
+        path: env!("DICAST_TRTLLM_LIBRARY"),
+        built_for: env!("DICAST_TRTLLM_RELEASE"),
+        version: ffi::library_version(),
+        label: ffi::library_label(),
+    }
 }
 
 /// The engine of one model.
 struct Trtllm {
     capabilities: Capabilities,
+    warnings: Vec<String>,
     terms: Arc<Terms>,
     executor: Arc<Executor>,
     next_id: AtomicU64,
@@ -83,7 +97,25 @@ impl Status {
 /// Each thing that can be wrong with the folder, the settings, the library or the machine has its own message.
 pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
     let folder = EngineFolder::read(path, &config.trtllm)?;
+    let guided = config.trtllm.scheduler != TrtllmScheduler::MaxUtilization;
+    if !guided && config.options.guided != Some(false) {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            "trtllm.scheduler is max_utilization, which pauses judgments: TensorRT-LLM then starts the grammar again in the \
+             middle of a verdict (its issue 18891). Set it to guaranteed_no_evict, or options.guided to false",
+        ));
+    }
     let library = library();
+    if !folder::runs_on(library.built_for, &library.version) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "this dicast was built for TensorRT-LLM {}, but the library that is loaded is {}: their interfaces differ. \
+                 Load a library of the same minor release, or build dicast with the headers of the one that is loaded",
+                library.built_for, library.version
+            ),
+        ));
+    }
     if !folder::is_supported(&library.version) || !folder::runs_on(&folder.version, &library.version) {
         return Err(Error::new(
             ErrorKind::Unsupported,
@@ -115,15 +147,28 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
 
     let trtllm = &config.trtllm;
     // A probe is a function in this process: it runs where the last layers of the first rank do.
-    let probes = trtllm.mode == TrtllmMode::Leader && folder.pipeline_ranks == 1;
-    let gathered = !probes && folder.gather_generation_logits;
-    let session = open_session(&settings(&folder, trtllm, &vocabulary, probes, gathered)?)
+    let probes = guided && trtllm.mode == TrtllmMode::Leader && folder.pipeline_ranks == 1;
+    let session = open_session(&settings(&folder, trtllm, &vocabulary, guided, probes)?)
         .map_err(|error| error.context(path.display()))?;
+    let unresponsive = Duration::from_millis(trtllm.unresponsive_ms);
+    let mut warnings = Vec::new();
+    let mut contests = false;
+    if guided && !probes && session.accepts_requests() {
+        contests = contest::is_understood(&session, &vocabulary, unresponsive.max(FIRST_ANSWER))
+            .map_err(|error| error.context(path.display()))?;
+        if !contests {
+            warnings.push(
+                "this engine's log probabilities are not those of the grammar's choices: verdicts have no score \
+                 distributions"
+                    .to_owned(),
+            );
+        }
+    }
     let max_sequences = [trtllm.max_batch_size, folder.max_batch_size].into_iter().filter(|&size| size > 0).min();
     let capabilities = Capabilities {
         engine: EngineKind::Trtllm,
-        guidance: Guidance::Grammar,
-        distributions: probes || gathered,
+        guidance: if guided { Guidance::Grammar } else { Guidance::None },
+        distributions: probes || contests,
         context_tokens: Some(folder.max_tokens),
         max_sequences: max_sequences.unwrap_or(1) as usize,
     };
@@ -134,15 +179,15 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
         tokens_per_block: folder.tokens_per_block,
         block_reuse: trtllm.block_reuse,
         probes,
-        gathered,
+        contests,
     };
-    let unresponsive = Duration::from_millis(trtllm.unresponsive_ms);
     let executor = Arc::new(Executor::new(session, unresponsive, folder.tokens_per_block));
     let waiting = executor.clone();
     let thread = crate::thread::spawn("dicast-trtllm", move || waiting.run())
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the waiting thread cannot be started: {error}")))?;
     let engine = Trtllm {
         capabilities,
+        warnings,
         terms: Arc::new(terms),
         worker: !executor.accepts_requests(),
         executor,
@@ -177,8 +222,8 @@ fn settings(
     folder: &EngineFolder,
     config: &TrtllmConfig,
     vocabulary: &GuideVocabulary,
+    guided: bool,
     probes: bool,
-    gathered: bool,
 ) -> Result<Settings> {
     let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let text = |path: &Path| {
@@ -213,8 +258,8 @@ fn settings(
         chunked_context: config.chunked_context,
         device_ids: config.device_ids.iter().map(|&id| signed(id)).collect(),
         worker: worker.transpose()?.unwrap_or_default(),
+        guided,
         probes,
-        gather_generation_logits: gathered,
         vocabulary: bytes,
         vocabulary_ends,
         ends: vocabulary.ends().iter().map(|end| end.cast_signed()).collect(),
@@ -259,19 +304,25 @@ impl Engine for Trtllm {
     }
 
     fn stats(&self) -> Stats {
-        self.executor.stats()
+        Stats { grammars_last_hour: self.terms.vocabulary.grammars_last_hour(), ..self.executor.stats() }
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn close(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.executor.close();
         // A callback may close the judge: the thread cannot wait for itself.
-        if thread.thread().id() != std::thread::current().id() {
-            let _ = thread.join();
-        }
+        let thread = (thread.thread().id() != std::thread::current().id()).then_some(thread);
         let (ended, end) = channel();
         let executor = self.executor.clone();
+        // On a thread of its own, with the wait for the other one: either may hang in the library.
         let shut_down = move || {
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
             executor.shut_down();
             drop(executor);
             let _ = ended.send(());
@@ -283,6 +334,8 @@ impl Engine for Trtllm {
             Ok(_) => drop(end.recv_timeout(SHUTDOWN)),
             Err(_) => self.executor.shut_down(),
         }
+        // Where the library hangs, what waits still ends.
+        self.executor.abandon();
     }
 }
 

@@ -1,9 +1,11 @@
 //! The model's vocabulary as the executor's guide and the score probes need it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use crate::decode::grammar::{Stage, VerdictGrammar, Written};
+use crate::decode::grammar::{VerdictGrammar, Written};
 use crate::decode::reasoning::special;
 use crate::decode::score::ScoreProbe;
 use crate::error::{Error, ErrorKind, Result};
@@ -14,8 +16,9 @@ use super::bridge::ffi::ProbePlan;
 /// Stands in the guide's vocabulary for the token that closes the reasoning, so that no other token is taken for it: a
 /// character for private use, the last that there is.
 const CLOSE: char = '\u{10FFFD}';
-/// First stages that are kept. With masked names they depend on the number of responses alone.
-const CACHE: usize = 64;
+/// Bytes of grammars that are kept. With masked names they depend on the number of responses, and later stages on what was
+/// written, alone.
+const CACHE: usize = 32 << 20;
 
 /// Vocabulary of one model.
 pub(super) struct GuideVocabulary {
@@ -28,11 +31,44 @@ pub(super) struct GuideVocabulary {
     /// Tokens with a digit in them, by what stands before it.
     digits: HashMap<Vec<u8>, Vec<DigitToken>>,
     longest_lead: usize,
-    stages: Mutex<HashMap<StageKey, Arc<EbnfGuide>>>,
+    stages: Mutex<Stages>,
+    counted: Mutex<Grammars>,
 }
 
-/// A grammar, whether its ranking must agree with the scores, whether reasoning stands before it.
-type StageKey = (VerdictGrammar, bool, bool);
+/// A grammar, whether its ranking must agree with the scores, whether reasoning stands before it, what was written.
+type StageKey = (VerdictGrammar, bool, bool, State);
+
+/// The stages that are kept.
+#[derive(Default)]
+struct Stages {
+    guides: HashMap<StageKey, Arc<EbnfGuide>>,
+    bytes: usize,
+}
+
+/// As much of what was written as the rest of the verdict depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct State {
+    /// The order of the scores, the worst being 0.
+    scores: Vec<u8>,
+    /// Whether there are scores at all.
+    scored: bool,
+    /// The names that are ranked already, in their own order.
+    ranked: Vec<usize>,
+}
+
+impl State {
+    fn of(written: &Written, consistent: bool) -> Self {
+        let mut levels = written.scores.clone();
+        levels.sort_unstable();
+        levels.dedup();
+        let level = |score: &u8| levels.iter().position(|level| level == score).unwrap_or_default();
+        let scores = if consistent { &written.scores[..] } else { &[] };
+        let mut ranked = written.ranked.clone();
+        ranked.sort_unstable();
+        let scores = scores.iter().map(|score| u8::try_from(level(score)).unwrap_or(u8::MAX)).collect();
+        Self { scores, scored: !written.scores.is_empty(), ranked }
+    }
+}
 
 /// A token with a digit in it.
 struct DigitToken {
@@ -94,7 +130,16 @@ impl GuideVocabulary {
             .filter(|id| tokenizer.is_control(*id) && !ends.contains(id))
             .map(|id| i32::try_from(id).expect("ids are below the tokenizer's limit"))
             .collect();
-        Ok(Self { tokenizer, ends, close: None, banned, digits, longest_lead, stages: Mutex::default() })
+        Ok(Self {
+            tokenizer,
+            ends,
+            close: None,
+            banned,
+            digits,
+            longest_lead,
+            stages: Mutex::default(),
+            counted: Mutex::default(),
+        })
     }
 
     /// Admits the token that closes the reasoning.
@@ -154,31 +199,67 @@ impl GuideVocabulary {
         consistent: bool,
         reasoning: bool,
     ) -> Result<Arc<EbnfGuide>> {
-        let key = (grammar.clone(), consistent, reasoning);
-        let known = self.stages.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(guide) = known {
-            return Ok(guide);
-        }
-        let stage = grammar.stage(&Written::default(), consistent);
-        let guide = Arc::new(self.guide(&stage, reasoning)?);
-        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        if stages.len() >= CACHE {
-            stages.clear();
-        }
-        stages.insert(key, guide.clone());
-        Ok(guide)
+        self.stage(grammar, consistent, reasoning, &Written::default())
     }
 
-    /// A stage for the executor.
+    /// The stage of a verdict that follows what was written.
     ///
     /// # Errors
     /// Those of the tokenizer.
-    pub(super) fn guide(&self, stage: &Stage, reasoning: bool) -> Result<EbnfGuide> {
-        Ok(EbnfGuide {
+    pub(super) fn next_stage(
+        &self,
+        grammar: &VerdictGrammar,
+        consistent: bool,
+        written: &Written,
+    ) -> Result<Arc<EbnfGuide>> {
+        self.stage(grammar, consistent, false, written)
+    }
+
+    fn stage(
+        &self,
+        grammar: &VerdictGrammar,
+        consistent: bool,
+        reasoning: bool,
+        written: &Written,
+    ) -> Result<Arc<EbnfGuide>> {
+        let key = (grammar.clone(), consistent, reasoning, State::of(written, consistent));
+        let known = self.stages.lock().unwrap_or_else(PoisonError::into_inner).guides.get(&key).cloned();
+        if let Some(guide) = known {
+            return Ok(guide);
+        }
+        let stage = grammar.stage(written, consistent);
+        let guide = Arc::new(EbnfGuide {
             ebnf: stage.grammar.ebnf(reasoning.then_some(CLOSE)),
             last: stage.last,
             most_tokens: self.most_tokens(&stage.example)? + 1,
-        })
+        });
+        self.note(&guide.ebnf);
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if stages.bytes + guide.ebnf.len() > CACHE {
+            *stages = Stages::default();
+        }
+        stages.bytes += guide.ebnf.len();
+        stages.guides.insert(key, guide.clone());
+        Ok(guide)
+    }
+
+    /// Counts a grammar, if it is one that the library has not been given yet.
+    pub(super) fn note(&self, ebnf: &str) {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).note(ebnf, Instant::now());
+    }
+
+    /// How many different grammars the library was given in the last hour.
+    pub(super) fn grammars_last_hour(&self) -> u64 {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).last_hour(Instant::now())
+    }
+
+    /// Two tokens that are each a digit.
+    pub(super) fn two_digits(&self) -> Option<[u32; 2]> {
+        let mut alone: Vec<_> = self.digits.get(&Vec::new())?.iter().filter(|token| token.tail.is_empty()).collect();
+        alone.sort_by_key(|token| token.id);
+        let first = alone.first()?;
+        let other = alone.iter().find(|token| token.digit != first.digit)?;
+        Some([first.id, other.id])
     }
 
     /// Most tokens that a text like this may be written with. What is sampled may be split finer than the tokenizer
@@ -225,7 +306,62 @@ impl GuideVocabulary {
     }
 }
 
+/// The different grammars that the library was given.
+struct Grammars {
+    /// Checksums of those that were seen.
+    seen: HashSet<u64>,
+    /// Of each minute of the last hour, which minute it was and how many were new in it.
+    minutes: [(u64, u64); 60],
+    start: Option<Instant>,
+}
+
+impl Default for Grammars {
+    fn default() -> Self {
+        Self { seen: HashSet::new(), minutes: [(0, 0); 60], start: None }
+    }
+}
+
+impl Grammars {
+    /// Most checksums that are kept; the library's own cache has a bound too.
+    const MOST: usize = 1 << 16;
+
+    fn minute(&mut self, now: Instant) -> u64 {
+        now.saturating_duration_since(*self.start.get_or_insert(now)).as_secs() / 60
+    }
+
+    fn note(&mut self, ebnf: &str, now: Instant) {
+        let mut hasher = DefaultHasher::new();
+        ebnf.hash(&mut hasher);
+        if self.seen.len() >= Self::MOST {
+            self.seen.clear();
+        }
+        if !self.seen.insert(hasher.finish()) {
+            return;
+        }
+        let minute = self.minute(now);
+        let slot = &mut self.minutes[usize::try_from(minute % 60).unwrap_or_default()];
+        if slot.0 != minute {
+            *slot = (minute, 0);
+        }
+        slot.1 += 1;
+    }
+
+    fn last_hour(&mut self, now: Instant) -> u64 {
+        let minute = self.minute(now);
+        self.minutes.iter().filter(|(of, _)| of + 60 > minute).map(|(_, count)| count).sum()
+    }
+}
+
 impl ScorePlaces {
+    /// The tokens that can hold a score where a token begins at that length of the answer, with their digits.
+    pub(super) fn tokens(&self, score: usize, start: usize) -> Option<Vec<(u32, u8)>> {
+        let here = |(place, at): &(&Place, &u32)| place.score == score && **at as usize == start;
+        let index = self.places.iter().zip(&self.plan.at).position(|pair| here(&pair))?;
+        let first = if index == 0 { 0 } else { self.plan.ends[index - 1] as usize };
+        let ids = self.plan.tokens[first..self.plan.ends[index] as usize].iter().map(|id| id.cast_unsigned());
+        Some(ids.zip(self.places[index].digits.iter().copied()).collect())
+    }
+
     /// The distribution at each score, in order, from what a probe copied: places by number, and the logits of their
     /// tokens one after the other. `starts` are the lengths of the answer at which its tokens began.
     ///
@@ -259,4 +395,37 @@ impl ScorePlaces {
 
 fn ids(size: usize) -> std::ops::Range<u32> {
     0..u32::try_from(size).expect("vocabularies have fewer than 2^32 tokens")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_what_the_rest_depends_on() {
+        let of = |scores: &[u8], ranked: &[usize], consistent| {
+            State::of(&Written { scores: scores.to_vec(), ranked: ranked.to_vec() }, consistent)
+        };
+        assert_eq!(of(&[5, 1, 5], &[], true), of(&[4, 2, 4], &[], true), "the order of the scores counts");
+        assert_ne!(of(&[5, 1, 5], &[], true), of(&[5, 1, 1], &[], true));
+        assert_ne!(of(&[], &[], true), of(&[3, 3], &[], true));
+        assert_eq!(of(&[5, 1], &[1, 0], false), of(&[2, 3], &[0, 1], false), "which names are left counts");
+        assert_ne!(of(&[5, 1], &[1], false), of(&[5, 1], &[0], false));
+    }
+
+    #[test]
+    fn new_grammars_are_counted_for_an_hour() {
+        let mut grammars = Grammars::default();
+        let start = Instant::now();
+        let after = |minutes: u64| start + Duration::from_secs(minutes * 60);
+        for (text, minute) in [("a", 0), ("b", 0), ("a", 1), ("c", 30), ("a", 59)] {
+            grammars.note(text, after(minute));
+        }
+        assert_eq!(grammars.last_hour(after(59)), 3);
+        assert_eq!(grammars.last_hour(after(61)), 1);
+        grammars.note("d", after(90));
+        assert_eq!((grammars.last_hour(after(90)), grammars.last_hour(after(300))), (1, 0));
+    }
 }

@@ -120,10 +120,49 @@ void crashes()
     }
 }
 
+// An error that stays, of an executor that goes on taking requests; and a step that never ends.
+void lasting()
+{
+    Executor engine{makeEngine("rule contains [sticky]\nsticky std illegal memory access\nrule\ntext ok\n"),
+        executor::ModelType::kDECODER_ONLY, guidedConfig()};
+    CHECK(textOf(run(engine, request("fine"))) == "ok");
+    for (auto const* prompt : {"[sticky]", "fine", "fine"})
+    {
+        CHECK(textOf(run(engine, request(prompt))).find("illegal memory access") != std::string::npos);
+    }
+    CHECK(engine.canEnqueueRequests());
+
+    Executor stuck{makeEngine("rule contains hang\nhang_hard\nrule\ntext ok\n"), executor::ModelType::kDECODER_ONLY,
+        guidedConfig()};
+    auto const id = stuck.enqueueRequest(request("hang"));
+    auto const steps = [&] { return stuck.getLatestIterationStats(); };
+    auto seen = steps();
+    while (seen.empty() || seen.back().inflightBatchingStats->numScheduledRequests == 0)
+    {
+        seen = steps();
+    }
+    stuck.cancelRequest(id);
+    (void) stuck.enqueueRequest(request("fine"));
+    CHECK(stuck.awaitResponses(std::chrono::milliseconds{20}).empty());
+    CHECK(steps().empty());
+}
+
+// Engines and constructors that the stand-in has no use for.
+void refusals()
+{
+    auto const folder = makeEngine("rule\n", "--logits-dtype bfloat16");
+    CHECK(thrown([&] { Executor{folder, executor::ModelType::kDECODER_ONLY, guidedConfig()}; }) == "tllm");
+    CHECK(thrown([&] { Executor{folder, executor::ModelType::kDECODER_ONLY, executor::ExecutorConfig{}}; }).empty());
+    CHECK(thrown([&] { Executor{folder, folder, executor::ModelType::kENCODER_DECODER, guidedConfig()}; }) == "tllm");
+    CHECK(thrown([] { Executor{std::shared_ptr<executor::Model>{}, executor::ExecutorConfig{}}; }) == "tllm");
+}
+
 } // namespace
 
 void faults()
 {
+    lasting();
+    refusals();
     opening();
     perRequest();
     crashes();

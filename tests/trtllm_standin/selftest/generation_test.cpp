@@ -272,9 +272,11 @@ void blocks()
     CHECK(stats.reusedBlocks == 5 && stats.usedNumBlocks == 0 && stats.freeNumBlocks == 20);
     CHECK(!engine.getLatestRequestStats().empty());
 
+#if DICAST_STANDIN_RELEASE >= 101
     auto salted = second;
     salted.setCacheSaltID(5);
     CHECK(run(engine, salted).getResult().requestPerfMetrics->kvCacheMetrics.numReusedBlocks == 0);
+#endif
 
     // What has a high priority outlives a flood of others.
     using Retention = executor::KvCacheRetentionConfig;
@@ -292,10 +294,15 @@ void blocks()
     CHECK(run(engine, request(std::string(32 * 20, 'z'), 5)).hasError());
     auto const hanging = engine.enqueueRequest(request("hang", 32 * 10));
     auto const waiting = engine.enqueueRequest(request(std::string(32 * 12, 'w'), 5));
-    (void) hanging;
-    CHECK(textOf(await(engine, waiting)) == "ok");
+    auto const queued = engine.enqueueRequest(request(std::string(32 * 12, 'q'), 5));
+    // A cancel of one that waits for blocks is answered once it is scheduled; the loop steps meanwhile.
+    engine.cancelRequest(queued);
+    CHECK(engine.awaitResponses(queued, std::chrono::milliseconds{20}).empty());
+    CHECK(engine.getLatestIterationStats().size() > 2);
     engine.cancelRequest(hanging);
     CHECK(reasonOf(await(engine, hanging)) == FinishReason::kCANCELLED);
+    CHECK(textOf(await(engine, waiting)) == "ok");
+    CHECK(reasonOf(await(engine, queued)) == FinishReason::kCANCELLED);
 
     auto off = guidedConfig();
     off.setKvCacheConfig(executor::KvCacheConfig{false});
@@ -304,10 +311,58 @@ void blocks()
     CHECK(run(plain, second).getResult().requestPerfMetrics->kvCacheMetrics.numReusedBlocks == 0);
 }
 
+// The cache holds less than the longest sequence.
+void smallCache()
+{
+    auto const folder = makeEngine("kv_blocks 2\nrule\ntext ok\n");
+    auto config = guidedConfig();
+    auto const open = [&] { return Executor{folder, executor::ModelType::kDECODER_ONLY, config}; };
+    {
+        auto engine = open();
+        CHECK(textOf(run(engine, request("x"))) == "ok");
+        CHECK(textOf(run(engine, request(std::string(64, 'x')))).find("exceeds maximum input length (63)")
+            != std::string::npos);
+    }
+#if DICAST_STANDIN_RELEASE >= 101
+    config.setFailFastOnAttentionWindowTooLarge(true);
+    CHECK(thrown(open) == "tllm");
+#endif
+}
+
+// The log probability of a sampled token: among what the mask admits, and in the top-k tokens where normalised.
+void logProbs()
+{
+    for (auto const* setting : {"", "log_probs_unmasked\n"})
+    {
+        for (bool const normalise : {false, true})
+        {
+            auto config = guidedConfig();
+            config.setNormalizeLogProbs(normalise);
+            Executor engine{makeEngine(std::string{setting} + "rule\nbias 21 7\nbias 20 8\nbias 19 9\n"),
+                executor::ModelType::kDECODER_ONLY, config};
+            auto asked = request("x", 1);
+            asked.setOutputConfig(executor::OutputConfig{true, false, false, true});
+            asked.setGuidedDecodingParams(executor::GuidedDecodingParams{
+                executor::GuidedDecodingParams::GuideType::kEBNF_GRAMMAR, "root ::= \"8\" | \"9\""});
+            executor::SamplingConfig sampling;
+            sampling.setTopK(1);
+            asked.setSamplingConfig(sampling);
+            auto const result = run(engine, asked);
+            CHECK(textOf(result) == "8");
+            float const logProb = result.getResult().logProbs->front().front();
+            double const others = *setting == '\0' ? 0.0 : std::exp(1.0) + 1.0;
+            double const expected = normalise ? (*setting == '\0' ? 0.0 : -1.0) : -std::log(1.0 + std::exp(-1.0) + others);
+            CHECK(std::abs(logProb - expected) < (*setting == '\0' ? 1e-5 : 0.2));
+        }
+    }
+}
+
 } // namespace
 
 void generation()
 {
+    smallCache();
+    logProbs();
     texts();
     limits();
     timesAndCancels();

@@ -32,7 +32,9 @@ std::optional<RetentionPriority> KvCacheConfig::getSecondaryOffloadMinPriority()
 {
     return secondaryOffloadMinPriority_;
 }
+#if DICAST_STANDIN_RELEASE >= 101
 uint64_t KvCacheConfig::getMaxGpuTotalBytes() const { return maxGpuTotalBytes_; }
+#endif
 void KvCacheConfig::setEnableBlockReuse(bool enableBlockReuse) { blockReuse_ = enableBlockReuse; }
 void KvCacheConfig::setEnablePartialReuse(bool enablePartialReuse) { partialReuse_ = enablePartialReuse; }
 void KvCacheConfig::setCopyOnPartialReuse(bool copyOnPartialReuse) { copyOnPartialReuse_ = copyOnPartialReuse; }
@@ -43,7 +45,9 @@ void KvCacheConfig::setSecondaryOffloadMinPriority(std::optional<RetentionPriori
 {
     secondaryOffloadMinPriority_ = std::move(secondaryOffloadMinPriority);
 }
+#if DICAST_STANDIN_RELEASE >= 101
 void KvCacheConfig::setMaxGpuTotalBytes(uint64_t maxGpuTotalBytes) { maxGpuTotalBytes_ = maxGpuTotalBytes; }
+#endif
 
 bool ExtendedRuntimePerfKnobConfig::getMultiBlockMode() const { return multiBlockMode_; }
 bool ExtendedRuntimePerfKnobConfig::getEnableContextFMHAFP32Acc() const { return contextFmhaFp32Acc_; }
@@ -149,7 +153,9 @@ uint64_t ExecutorConfig::getMaxSeqIdleMicroseconds() const { return maxSeqIdleMi
 std::optional<GuidedDecodingConfig> ExecutorConfig::getGuidedDecodingConfig() const { return guidedDecodingConfig_; }
 bool ExecutorConfig::getGatherGenerationLogits() const { return gatherGenerationLogits_; }
 bool ExecutorConfig::getEnableTrtOverlap() const { return enableTrtOverlap_; }
+#if DICAST_STANDIN_RELEASE >= 101
 bool ExecutorConfig::getFailFastOnAttentionWindowTooLarge() const { return failFastOnAttentionWindowTooLarge_; }
+#endif
 void ExecutorConfig::setMaxBeamWidth(SizeType32 maxBeamWidth) { maxBeamWidth_ = maxBeamWidth; }
 void ExecutorConfig::setMaxBatchSize(SizeType32 maxBatchSize) { maxBatchSize_ = maxBatchSize; }
 void ExecutorConfig::setMaxNumTokens(SizeType32 maxNumTokens) { maxNumTokens_ = maxNumTokens; }
@@ -198,9 +204,11 @@ void ExecutorConfig::setGatherGenerationLogits(bool gatherGenerationLogits)
     gatherGenerationLogits_ = gatherGenerationLogits;
 }
 void ExecutorConfig::setEnableTrtOverlap(bool enableTrtOverlap) { enableTrtOverlap_ = enableTrtOverlap; }
+#if DICAST_STANDIN_RELEASE >= 101
 void ExecutorConfig::setFailFastOnAttentionWindowTooLarge(bool failFastOnAttentionWindowTooLarge)
 {
     failFastOnAttentionWindowTooLarge_ = failFastOnAttentionWindowTooLarge;
 }
+#endif
 
 } // namespace tensorrt_llm::executor

@@ -27,7 +27,10 @@ SamplingConfig::SamplingConfig(SizeType32 beamWidth, std::optional<SizeType32> c
     std::optional<FloatType> const& temperature, std::optional<SizeType32> const& minTokens,
     std::optional<FloatType> const&, std::optional<FloatType> const& repetitionPenalty,
     std::optional<FloatType> const& presencePenalty, std::optional<FloatType> const& frequencyPenalty,
-    std::optional<SizeType32> const&, std::optional<FloatType> const&, std::optional<SizeType32> const&,
+#if DICAST_STANDIN_RELEASE >= 102
+    std::optional<SizeType32> const&,
+#endif
+    std::optional<FloatType> const&, std::optional<SizeType32> const&,
     std::optional<SizeType32> const&, std::optional<SizeType32> const& numReturnSequences, std::optional<FloatType> const& minP,
     std::optional<std::vector<SizeType32>> const&)
     : beamWidth_{beamWidth}
@@ -190,7 +193,12 @@ KvCacheConfig::KvCacheConfig(bool enableBlockReuse, std::optional<SizeType32> co
     std::optional<FloatType> const& freeGpuMemoryFraction, std::optional<size_t> const& hostCacheSize,
     bool onboardBlocks, std::optional<FloatType> const&, std::optional<RetentionPriority> secondaryOffloadMinPriority,
     size_t, bool enablePartialReuse, bool copyOnPartialReuse, bool, SizeType32,
-    std::optional<tensorrt_llm::runtime::RuntimeDefaults> const&, uint64_t const& maxGpuTotalBytes)
+    std::optional<tensorrt_llm::runtime::RuntimeDefaults> const&
+#if DICAST_STANDIN_RELEASE >= 101
+    ,
+    uint64_t const& maxGpuTotalBytes
+#endif
+    )
     : blockReuse_{enableBlockReuse}
     , maxTokens_{maxTokens}
     , hostCacheSize_{hostCacheSize}
@@ -198,7 +206,9 @@ KvCacheConfig::KvCacheConfig(bool enableBlockReuse, std::optional<SizeType32> co
     , secondaryOffloadMinPriority_{secondaryOffloadMinPriority}
     , partialReuse_{enablePartialReuse}
     , copyOnPartialReuse_{copyOnPartialReuse}
+#if DICAST_STANDIN_RELEASE >= 101
     , maxGpuTotalBytes_{maxGpuTotalBytes}
+#endif
 {
     if (freeGpuMemoryFraction)
     {
@@ -279,7 +289,12 @@ ExecutorConfig::ExecutorConfig(SizeType32 maxBeamWidth, SchedulerConfig schedule
     std::optional<DebugConfig>, SizeType32 recvPollPeriodMs, uint64_t maxSeqIdleMicroseconds,
     std::optional<SpeculativeDecodingConfig>, std::optional<GuidedDecodingConfig> guidedDecodingConfig,
     std::optional<std::vector<AdditionalModelOutput>>, std::optional<CacheTransceiverConfig>,
-    bool gatherGenerationLogits, bool, bool enableTrtOverlap, bool failFastOnAttentionWindowTooLarge)
+    bool gatherGenerationLogits, bool, bool enableTrtOverlap
+#if DICAST_STANDIN_RELEASE >= 101
+    ,
+    bool failFastOnAttentionWindowTooLarge
+#endif
+    )
     : maxBeamWidth_{maxBeamWidth}
     , schedulerConfig_{std::move(schedulerConfig)}
     , kvCacheConfig_{std::move(kvCacheConfig)}
@@ -301,7 +316,9 @@ ExecutorConfig::ExecutorConfig(SizeType32 maxBeamWidth, SchedulerConfig schedule
     , guidedDecodingConfig_{std::move(guidedDecodingConfig)}
     , gatherGenerationLogits_{gatherGenerationLogits}
     , enableTrtOverlap_{enableTrtOverlap}
+#if DICAST_STANDIN_RELEASE >= 101
     , failFastOnAttentionWindowTooLarge_{failFastOnAttentionWindowTooLarge}
+#endif
 {
     STANDIN_CHECK(maxBeamWidth_ > 0, "maxBeamWidth must be above 0");
     STANDIN_CHECK(iterStatsMaxIterations_ >= 0, "iterStatsMaxIterations must not be negative");

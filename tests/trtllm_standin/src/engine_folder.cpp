@@ -43,6 +43,7 @@ EngineFolder EngineFolder::read(std::filesystem::path const& path)
     folder.worldSize = static_cast<std::int32_t>(
         mapping.at("tp_size").integer().value_or(1) * mapping.at("pp_size").integer().value_or(1));
     folder.vocabularySize = required(model, "vocab_size");
+    folder.logitsType = model.at("logits_dtype").string().value_or("float32");
     folder.maxBatchSize = required(build, "max_batch_size");
     folder.maxNumTokens = required(build, "max_num_tokens");
     folder.maxInputLength = required(build, "max_input_len");

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace dicast::standin
 {
@@ -21,6 +22,7 @@ struct EngineFolder
     std::int32_t maxSequenceLength{0};
     std::int32_t tokensPerBlock{0};
     bool pagedContext{false};
+    std::string logitsType;
 
     // Throws where a file is missing or none of the stand-in's.
     static EngineFolder read(std::filesystem::path const& path);

@@ -5,8 +5,7 @@
 #include <filesystem>
 #include <memory>
 
-namespace tensorrt_llm::common
-{
+DICAST_STANDIN_COMMON_BEGIN
 
 namespace
 {
@@ -59,4 +58,4 @@ RequestErrorCode RequestSpecificException::getErrorCode() const noexcept
     return errorCode_;
 }
 
-} // namespace tensorrt_llm::common
+DICAST_STANDIN_COMMON_END

@@ -82,7 +82,8 @@ void Executor::Impl::run()
     responseReady_.notify_all();
 }
 
-// False once all is done that a shutdown leaves to do.
+// False once all is done that a shutdown leaves to do. While a request is active the loop steps, also where none of them
+// can be scheduled: as the vendor's, whose counter of iterations so shows that it is alive.
 bool Executor::Impl::waitForWork()
 {
     std::unique_lock lock{queueMutex_};
@@ -106,48 +107,29 @@ bool Executor::Impl::waitForWork()
                 return false;
             }
         }
-        if (!dead_)
+        if (!dead_ && stuck())
         {
-            bool const room = active_.size() < static_cast<std::size_t>(maxBatch_);
-            bool const mayCancel = !cancelled_.empty()
-                && std::any_of(active_.begin(), active_.end(), [this](Active const& active)
-                    { return cancelled_.count(active.queued.id) != 0 && active.rule->hang != Hang::kUntilShutdown; });
-            if ((room && !queue_.empty()) || mayCancel)
+            // The step that never ends: nothing moves any more, but for the end of the executor.
+            wake_.wait(lock, [this] { return shutdownCalled_; });
+            continue;
+        }
+        if (!dead_ && (!active_.empty() || !queue_.empty()))
+        {
+            if (stalled_)
             {
-                return true;
+                wake_.wait_for(lock, std::chrono::milliseconds{1});
             }
-            // Hanging requests and those held back by the script need no steps until something changes.
-            auto const now = Clock::now();
-            std::optional<Clock::time_point> next;
-            for (auto const& active : active_)
-            {
-                if (active.rule->hang != Hang::kNo)
-                {
-                    continue;
-                }
-                auto until = active.queued.arrival + active.rule->delay;
-                if (active.queued.request.allottedTime)
-                {
-                    until = std::min(until, active.queued.arrival + *active.queued.request.allottedTime);
-                }
-                next = next ? std::min(*next, until) : until;
-            }
-            if (next)
-            {
-                if (*next <= now)
-                {
-                    if (stalled_)
-                    {
-                        wake_.wait_for(lock, std::chrono::milliseconds{1});
-                    }
-                    return true;
-                }
-                wake_.wait_until(lock, *next);
-                continue;
-            }
+            return true;
         }
         wake_.wait(lock);
     }
+}
+
+// Whether a request is in the step that does not end.
+bool Executor::Impl::stuck() const
+{
+    return std::any_of(active_.begin(), active_.end(),
+        [](Active const& active) { return active.blocks && active.rule->hang == Hang::kUntilShutdown; });
 }
 
 void Executor::Impl::fetch()
@@ -202,7 +184,7 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
 
     Active active;
     // A request for more than the sequence can hold is cut, as the vendor cuts it: without a word.
-    active.maxTokens = std::min(request.maxTokens, folder_.maxSequenceLength - length);
+    active.maxTokens = std::min(request.maxTokens, maxSequence_ - length);
     STANDIN_CHECK(kv_->fits(static_cast<std::size_t>(length + active.maxTokens)),
         "the KV cache has too few blocks for this request");
     active.rule = &ruleFor(request, queued.order);
@@ -214,6 +196,8 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
         *active.rule, folder_.script.strength, vocabulary_, *base_, request.sampling, request.endId);
     active.generation->resume(request.tokens);
     active.generation->ban(request.badWords.value_or(std::list<VecTokens>{}));
+    // Only now, as in the vendor's: neither the times reported nor the allotted one count the executor's queue.
+    queued.arrival = Clock::now();
     active.metrics.timingMetrics.arrivalTime = queued.arrival;
     active.queued = std::move(queued);
     return active;
@@ -242,7 +226,8 @@ void Executor::Impl::takeCancelled()
     }
     for (auto& active : active_)
     {
-        if (active.rule->hang != Hang::kUntilShutdown && cancelled_.erase(active.queued.id) != 0)
+        // One that waits, in the queue or for blocks, hears of it once it is scheduled.
+        if (active.blocks && cancelled_.erase(active.queued.id) != 0)
         {
             active.finished = FinishReason::kCANCELLED;
             active.tokens.front().resize(active.promptLength);
@@ -257,18 +242,22 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
     SizeType32 budget = maxNumTokens_;
     contextTokens_ = 0;
     contextRequests_ = 0;
+    generatingRequests_ = 0;
     for (auto& active : active_)
     {
-        if (active.contextLeft == 0 && active.rule->hang == Hang::kNo)
+        if (active.contextLeft == 0)
         {
-            generating.push_back(&active);
+            ++generatingRequests_;
             --budget;
+            if (active.rule->hang == Hang::kNo)
+            {
+                generating.push_back(&active);
+            }
         }
     }
-    generatingRequests_ = static_cast<SizeType32>(generating.size());
     for (auto& active : active_)
     {
-        bool const held = active.rule->hang != Hang::kNo || now < active.queued.arrival + active.rule->delay;
+        bool const held = now < active.queued.arrival + active.rule->delay;
         if (active.contextLeft == 0 || held)
         {
             continue;
@@ -308,7 +297,10 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
         if (active.contextLeft == 0)
         {
             kv_->store(*active.blocks, request.tokens, active.promptLength);
-            generating.push_back(&active);
+            if (active.rule->hang == Hang::kNo)
+            {
+                generating.push_back(&active);
+            }
         }
     }
 }

@@ -20,6 +20,31 @@ Executor::Executor(
 {
 }
 
+Executor::Executor(
+    std::filesystem::path const&, std::filesystem::path const&, ModelType, ExecutorConfig const&)
+{
+    STANDIN_FAIL("the stand-in opens decoder-only engine folders");
+}
+
+Executor::Executor(BufferView const&, std::string const&, ModelType, ExecutorConfig const&,
+    std::optional<std::map<std::string, Tensor>> const&)
+{
+    STANDIN_FAIL("the stand-in opens engine folders");
+}
+
+Executor::Executor(BufferView const&, std::string const&, BufferView const&, std::string const&, ModelType,
+    ExecutorConfig const&)
+{
+    STANDIN_FAIL("the stand-in opens engine folders");
+}
+
+Executor::Executor(std::shared_ptr<Model>, ExecutorConfig const&) { STANDIN_FAIL("the stand-in opens engine folders"); }
+
+Executor::Executor(std::shared_ptr<Model>, std::shared_ptr<Model>, ExecutorConfig const&)
+{
+    STANDIN_FAIL("the stand-in opens engine folders");
+}
+
 Executor::~Executor() = default;
 
 IdType Executor::enqueueRequest(Request const& request) { return mImpl->enqueue(&request, 1).front(); }
@@ -108,11 +133,14 @@ Executor::Impl::Impl(std::filesystem::path const& modelPath, ModelType modelType
         blocks = std::min(blocks, (*kvConfig.getMaxTokens() + folder_.tokensPerBlock - 1) / folder_.tokensPerBlock);
     }
     kv_.emplace(std::max(blocks, 1), folder_.tokensPerBlock, kvConfig.getEnableBlockReuse());
+    fitSequence(std::max(blocks, 1) * folder_.tokensPerBlock);
 
     if (auto const guided = config.getGuidedDecodingConfig())
     {
         STANDIN_CHECK(guided->getBackend() == GuidedDecodingConfig::GuidedDecodingBackend::kXGRAMMAR,
             "LLGuidance is not supported for guided decoding in the C++ runtime");
+        STANDIN_CHECK(folder_.logitsType == "float32" || folder_.logitsType == "float16",
+            "Unsupported logits data type for guided decoding: " + folder_.logitsType);
         // With a tokenizer given, entries are in that tokenizer's notation; without, they are the bytes.
         vocabulary_ = dicast::standin::Vocabulary{*guided->getEncodedVocab(), guided->getTokenizerStr().has_value()};
         guides_ = true;
@@ -133,6 +161,24 @@ Executor::Impl::Impl(std::filesystem::path const& modelPath, ModelType modelType
 }
 
 Executor::Impl::~Impl() { shutdown(); }
+
+// A cache that cannot hold the longest sequence: an error if the configuration asks for it, else the limits shrink
+// without a word.
+void Executor::Impl::fitSequence(SizeType32 tokens)
+{
+    maxSequence_ = folder_.maxSequenceLength;
+    if (tokens >= maxSequence_)
+    {
+        return;
+    }
+#if DICAST_STANDIN_RELEASE >= 101
+    STANDIN_CHECK(!config_.getFailFastOnAttentionWindowTooLarge(),
+        "Attention window too large to fit even a single sequence in the KV cache. Failing fast rather than attempting "
+        "an adjustment of the window sizes.");
+#endif
+    maxSequence_ = tokens;
+    maxInput_ = std::min(maxInput_, maxSequence_ - 1);
+}
 
 void Executor::Impl::checkParallel(ParallelConfig const& parallel)
 {
@@ -364,6 +410,7 @@ void Executor::Impl::shutdown()
         shutdownCalled_ = true;
     }
     wake_.notify_one();
+    std::this_thread::sleep_for(folder_.script.shutdown);
     if (thread_.joinable())
     {
         thread_.join();

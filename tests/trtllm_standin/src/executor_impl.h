@@ -89,10 +89,12 @@ private:
 
     void checkParallel(ParallelConfig const& parallel);
     void checkUsable() const;
+    void fitSequence(SizeType32 tokens);
     [[nodiscard]] Rule const& ruleFor(Request::Impl const& request, std::uint64_t order) const;
 
     void run();
     bool waitForWork();
+    [[nodiscard]] bool stuck() const;
     void fetch();
     Active admit(Queued&& queued);
     void timeOut();
@@ -123,6 +125,7 @@ private:
     SizeType32 maxBatch_{0};
     SizeType32 maxInput_{0};
     SizeType32 maxNumTokens_{0};
+    SizeType32 maxSequence_{0};
     bool leader_{true};
     bool participant_{true};
     bool guides_{false};
@@ -135,6 +138,7 @@ private:
     std::optional<dicast::standin::KvBlocks> kv_;
     std::map<std::string, std::shared_ptr<dicast::standin::Grammar>> grammars_;
     IterationType iteration_{0};
+    std::optional<dicast::standin::Throw> sticky_;
     // Whether the last step found nothing that it could do, as where all wait for blocks that hanging requests hold.
     bool stalled_{false};
     SizeType32 contextTokens_{0};

@@ -310,6 +310,39 @@ Generation::Token Generation::choose(float const* row)
     return random ? sampled(row) : greedy(row);
 }
 
+float Generation::logProb(float const* row, Token token, bool masked, bool normalise)
+{
+    double const temperature = std::max<double>(sampling_.getTemperature().value_or(1.0F), 1e-3);
+    std::vector<double> logits;
+    auto const take = [&](Token other) { logits.push_back(static_cast<double>(row[other]) / temperature); };
+    if (masked && grammar_)
+    {
+        auto const all = candidates();
+        std::for_each(all.begin(), all.end(), take);
+    }
+    else
+    {
+        for (Token other = 0; other < static_cast<Token>(base_.row().size()); ++other)
+        {
+            take(other);
+        }
+    }
+    auto const topK = static_cast<std::size_t>(sampling_.getTopK().value_or(0));
+    if (normalise && topK > 0 && topK < logits.size())
+    {
+        std::partial_sort(
+            logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(topK), logits.end(), std::greater<>{});
+        logits.resize(topK);
+    }
+    double const top = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (auto const logit : logits)
+    {
+        sum += std::exp(logit - top);
+    }
+    return static_cast<float>(row[token] / temperature - top - std::log(sum));
+}
+
 void Generation::advance(Token token)
 {
     written_.push_back(token);

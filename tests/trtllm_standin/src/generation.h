@@ -55,6 +55,9 @@ public:
     void write(float* row) const;
     // Chooses a token; from `row` where it was written and may have been changed since.
     Token choose(float const* row);
+    // The log probability of a token that was just chosen from `row`: among what the mask admits, or in the whole
+    // vocabulary; normalised, among the top-k tokens alone.
+    [[nodiscard]] float logProb(float const* row, Token token, bool masked, bool normalise);
     // Takes the token into the text.
     void advance(Token token);
     [[nodiscard]] bool isStop(Token token) const;

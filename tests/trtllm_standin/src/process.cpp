@@ -32,7 +32,7 @@ std::int32_t environment(char const* name, std::int32_t otherwise)
 
 extern "C" char const* dicast_trtllm_standin() noexcept
 {
-    return "Dicast's stand-in for TensorRT-LLM 1.2.1: for tests only, generates scripted text";
+    return "Dicast's stand-in for TensorRT-LLM " STANDIN_VERSION ": for tests only, generates scripted text";
 }
 
 extern "C" void dicast_trtllm_standin_plugins_ready() noexcept { pluginsAreReady = true; }
@@ -43,7 +43,7 @@ namespace tensorrt_llm::executor
 char const* version() noexcept
 {
     char const* asked = std::getenv("DICAST_TRTLLM_STANDIN_VERSION");
-    return asked == nullptr ? "1.2.1+dicast.standin" : asked;
+    return asked == nullptr ? STANDIN_VERSION "+dicast.standin" : asked;
 }
 
 } // namespace tensorrt_llm::executor

@@ -18,8 +18,12 @@ Request::Request(VecTokens inputTokenIds, SizeType32 maxTokens, bool streaming, 
     bool returnAllGeneratedTokens, PriorityType priority, RequestType type, std::optional<ContextPhaseParams>,
     std::optional<Tensor>, std::optional<SizeType32>, std::optional<Tensor>, SizeType32 numReturnSequences,
     std::optional<EagleConfig>, std::optional<Tensor>, std::optional<GuidedDecodingParams> guidedDecodingParams,
-    std::optional<SizeType32>, std::optional<MillisecondsType> allottedTimeMs,
-    std::optional<CacheSaltIDType> cacheSaltID)
+    std::optional<SizeType32>, std::optional<MillisecondsType> allottedTimeMs
+#if DICAST_STANDIN_RELEASE >= 101
+    ,
+    std::optional<CacheSaltIDType> cacheSaltID
+#endif
+    )
     : mImpl{std::make_unique<Impl>()}
 {
     STANDIN_CHECK(!inputTokenIds.empty(), "the input token ids are empty");
@@ -44,7 +48,9 @@ Request::Request(VecTokens inputTokenIds, SizeType32 maxTokens, bool streaming, 
     setPriority(priority);
     mImpl->guide = std::move(guidedDecodingParams);
     mImpl->allottedTime = allottedTimeMs;
+#if DICAST_STANDIN_RELEASE >= 101
     mImpl->cacheSalt = cacheSaltID;
+#endif
 }
 
 Request::Request(Request const& other)
@@ -83,7 +89,9 @@ PriorityType Request::getPriority() const { return mImpl->priority; }
 bool Request::getReturnAllGeneratedTokens() const { return mImpl->returnAllGeneratedTokens; }
 std::optional<GuidedDecodingParams> Request::getGuidedDecodingParams() const { return mImpl->guide; }
 std::optional<MillisecondsType> Request::getAllottedTimeMs() const { return mImpl->allottedTime; }
+#if DICAST_STANDIN_RELEASE >= 101
 std::optional<CacheSaltIDType> Request::getCacheSaltID() const { return mImpl->cacheSalt; }
+#endif
 
 void Request::setStreaming(bool streaming) { mImpl->streaming = streaming; }
 void Request::setSamplingConfig(SamplingConfig const& config) { mImpl->sampling = config; }
@@ -127,7 +135,9 @@ void Request::setGuidedDecodingParams(GuidedDecodingParams const& guidedDecoding
 }
 
 void Request::setAllottedTimeMs(MillisecondsType allottedTimeMs) { mImpl->allottedTime = allottedTimeMs; }
+#if DICAST_STANDIN_RELEASE >= 101
 void Request::setCacheSaltID(CacheSaltIDType cacheSaltID) { mImpl->cacheSalt = cacheSaltID; }
+#endif
 
 Response::Response(IdType requestId, std::string errorMsg, std::optional<IdType> clientId)
     : mImpl{std::make_unique<Impl>(Impl{requestId, clientId, std::move(errorMsg), std::nullopt})}

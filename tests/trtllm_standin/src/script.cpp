@@ -172,6 +172,11 @@ bool readRuleLine(Rule& rule, std::string const& key, Words& words)
         rule.inStep = words.thrown();
         STANDIN_CHECK(rule.inStep->kind != Throw::Kind::kInt, "what is no std::exception would end the process here");
     }
+    else if (key == "sticky")
+    {
+        rule.sticky = words.thrown();
+        STANDIN_CHECK(rule.sticky->kind != Throw::Kind::kInt, "what is no std::exception would end the process here");
+    }
     else if (key == "error")
     {
         rule.error = words.rest();
@@ -201,6 +206,10 @@ bool readRuleLine(Rule& rule, std::string const& key, Words& words)
     {
         rule.crash = Crash::kSilent;
     }
+    else if (key == "crash_process")
+    {
+        rule.crash = Crash::kProcess;
+    }
     else if (key == "twice")
     {
         rule.twice = true;
@@ -225,6 +234,14 @@ bool readEngineLine(Script& script, std::string const& key, Words& words)
     else if (key == "strength")
     {
         script.strength = words.number<float>();
+    }
+    else if (key == "log_probs_unmasked")
+    {
+        script.logProbs = LogProbs::kVocabulary;
+    }
+    else if (key == "shutdown_ms")
+    {
+        script.shutdown = std::chrono::milliseconds{words.number<std::int64_t>()};
     }
     else if (key == "mpi_initialised")
     {

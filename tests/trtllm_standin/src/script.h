@@ -39,7 +39,16 @@ enum class Crash
 {
     kNo,
     kWithErrors,
-    kSilent
+    kSilent,
+    // The whole process aborts.
+    kProcess
+};
+
+// What a log probability is the share of.
+enum class LogProbs
+{
+    kAdmitted,
+    kVocabulary
 };
 
 struct Rule
@@ -60,6 +69,8 @@ struct Rule
     std::optional<Throw> atEnqueue;
     std::optional<Throw> atAwait;
     std::optional<Throw> inStep;
+    // Thrown in this step and in all that follow, as a CUDA error that stays.
+    std::optional<Throw> sticky;
     std::optional<std::string> error;
     std::int32_t errorAfter{0};
     Hang hang{Hang::kNo};
@@ -74,6 +85,8 @@ struct Script
     std::optional<std::int32_t> kvBlocks;
     float strength{20.0F};
     bool mpiInitialised{false};
+    LogProbs logProbs{LogProbs::kAdmitted};
+    std::chrono::milliseconds shutdown{0};
     std::optional<Throw> atOpen;
     std::vector<Rule> rules;
 

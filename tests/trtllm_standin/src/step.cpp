@@ -4,7 +4,7 @@
 #include "check.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <thread>
 
@@ -31,18 +31,22 @@ void Executor::Impl::forward()
 {
     std::vector<Active*> generating;
     schedule(generating);
+    ++iteration_;
     stalled_ = generating.empty() && contextRequests_ == 0;
     if (stalled_)
     {
         return;
     }
-    ++iteration_;
     if (folder_.script.step.count() > 0)
     {
         std::this_thread::sleep_for(folder_.script.step);
     }
     try
     {
+        if (sticky_)
+        {
+            sticky_->now();
+        }
         for (auto* active : generating)
         {
             if (active->iterations == 0)
@@ -80,6 +84,15 @@ bool Executor::Impl::applyFaults(std::vector<Active*> const& generating)
         if (active->rule->inStep)
         {
             active->rule->inStep->now();
+        }
+        if (active->rule->sticky)
+        {
+            sticky_ = active->rule->sticky;
+            sticky_->now();
+        }
+        if (active->rule->crash == Crash::kProcess)
+        {
+            std::abort();
         }
         if (active->rule->crash != Crash::kNo)
         {
@@ -182,13 +195,8 @@ void Executor::Impl::sample(Active& active)
     active.metrics.lastIter = iteration_;
     if (request.output.returnLogProbs && row != nullptr)
     {
-        float const top = *std::max_element(row, row + folder_.vocabularySize);
-        double sum = 0;
-        for (SizeType32 i = 0; i < folder_.vocabularySize; ++i)
-        {
-            sum += std::exp(static_cast<double>(row[i] - top));
-        }
-        active.logProbs.push_back(row[token] - top - static_cast<float>(std::log(sum)));
+        bool const masked = folder_.script.logProbs == dicast::standin::LogProbs::kAdmitted;
+        active.logProbs.push_back(active.generation->logProb(row, token, masked, config_.getNormalizeLogProbs()));
     }
     if (active.generation->isStop(token))
     {

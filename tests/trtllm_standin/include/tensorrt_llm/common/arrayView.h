@@ -1,10 +1,11 @@
 // Dicast stand-in for tests: a view of a run of values, as tensor shapes use it.
 #pragma once
 
+#include "tensorrt_llm/standin_release.h"
+
 #include <cstddef>
 
-namespace tensorrt_llm::common
-{
+DICAST_STANDIN_COMMON_BEGIN
 
 template <typename T>
 class ArrayView
@@ -27,9 +28,6 @@ public:
     [[nodiscard]] const_iterator begin() const { return data_; }
     [[nodiscard]] const_iterator end() const { return data_ + size_; }
     [[nodiscard]] size_type size() const { return size_; }
-    [[nodiscard]] bool empty() const { return size_ == 0; }
-    [[nodiscard]] T* data() { return data_; }
-    [[nodiscard]] T* data() const { return data_; }
     [[nodiscard]] T& operator[](size_type index) { return data_[index]; }
     [[nodiscard]] const_reference operator[](size_type index) const { return data_[index]; }
 
@@ -38,4 +36,4 @@ private:
     size_type size_;
 };
 
-} // namespace tensorrt_llm::common
+DICAST_STANDIN_COMMON_END

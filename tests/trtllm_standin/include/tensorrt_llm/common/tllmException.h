@@ -1,5 +1,7 @@
-// Dicast stand-in for tests: exception types with the public signatures of TensorRT-LLM 1.2.1.
+// Dicast stand-in for tests: exception types with the public signatures of TensorRT-LLM.
 #pragma once
+
+#include "tensorrt_llm/standin_release.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +9,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace tensorrt_llm::common
-{
+DICAST_STANDIN_COMMON_BEGIN
 
 enum class RequestErrorCode : uint32_t
 {
@@ -45,4 +46,4 @@ private:
     RequestErrorCode errorCode_;
 };
 
-} // namespace tensorrt_llm::common
+DICAST_STANDIN_COMMON_END

@@ -1,11 +1,12 @@
-// Dicast stand-in for tests: the executor API of TensorRT-LLM 1.2.1, as far as an adapter uses it. Namespaces, classes
-// and member signatures (types, constness, defaults, positions) are the release's; everything behind them is Dicast's
-// own. No part of TensorRT-LLM, and no part of any release of Dicast.
+// Dicast stand-in for tests: the executor API of TensorRT-LLM 1.0, 1.1 or 1.2 (standin_release.h says which), as far as
+// an adapter uses it. Namespaces, classes and member signatures (types, constness, defaults, positions) are the
+// release's; everything behind them is Dicast's own. No part of TensorRT-LLM, and no part of any release of Dicast.
 #pragma once
 
 #include "tensorrt_llm/executor/tensor.h"
 #include "tensorrt_llm/executor/types.h"
 #include "tensorrt_llm/runtime/runtimeDefaults.h"
+#include "tensorrt_llm/standin_release.h"
 
 #include <chrono>
 #include <cstdint>
@@ -46,7 +47,9 @@ public:
         std::optional<FloatType> const& repetitionPenalty = std::nullopt,
         std::optional<FloatType> const& presencePenalty = std::nullopt,
         std::optional<FloatType> const& frequencyPenalty = std::nullopt,
+#if DICAST_STANDIN_RELEASE >= 102
         std::optional<SizeType32> const& promptIgnoreLength = std::nullopt,
+#endif
         std::optional<FloatType> const& lengthPenalty = std::nullopt,
         std::optional<SizeType32> const& earlyStopping = std::nullopt,
         std::optional<SizeType32> const& noRepeatNgramSize = std::nullopt,
@@ -295,8 +298,12 @@ public:
         std::optional<EagleConfig> eagleConfig = std::nullopt, std::optional<Tensor> skipCrossAttnBlocks = std::nullopt,
         std::optional<GuidedDecodingParams> guidedDecodingParams = std::nullopt,
         std::optional<SizeType32> languageAdapterUid = std::nullopt,
-        std::optional<MillisecondsType> allottedTimeMs = std::nullopt,
-        std::optional<CacheSaltIDType> cacheSaltID = std::nullopt);
+        std::optional<MillisecondsType> allottedTimeMs = std::nullopt
+#if DICAST_STANDIN_RELEASE >= 101
+        ,
+        std::optional<CacheSaltIDType> cacheSaltID = std::nullopt
+#endif
+    );
 
     static auto constexpr kBatchedPostProcessorName = "batched";
     static auto constexpr kDynamicPostProcessorNamePrefix = "dynamic";
@@ -324,7 +331,9 @@ public:
     [[nodiscard]] bool getReturnAllGeneratedTokens() const;
     [[nodiscard]] std::optional<GuidedDecodingParams> getGuidedDecodingParams() const;
     [[nodiscard]] std::optional<MillisecondsType> getAllottedTimeMs() const;
+#if DICAST_STANDIN_RELEASE >= 101
     [[nodiscard]] std::optional<CacheSaltIDType> getCacheSaltID() const;
+#endif
 
     void setStreaming(bool streaming);
     void setSamplingConfig(SamplingConfig const& config);
@@ -341,7 +350,9 @@ public:
     void setReturnAllGeneratedTokens(bool returnAllGeneratedTokens);
     void setGuidedDecodingParams(GuidedDecodingParams const& guidedDecodingParams);
     void setAllottedTimeMs(MillisecondsType allottedTimeMs);
+#if DICAST_STANDIN_RELEASE >= 101
     void setCacheSaltID(CacheSaltIDType cacheSaltID);
+#endif
 
 private:
     friend class Executor;
@@ -444,8 +455,12 @@ public:
         std::optional<RetentionPriority> secondaryOffloadMinPriority = std::nullopt, size_t eventBufferMaxSize = 0,
         bool enablePartialReuse = true, bool copyOnPartialReuse = true, bool useUvm = false,
         SizeType32 attentionDpEventsGatherPeriodMs = 5,
-        std::optional<tensorrt_llm::runtime::RuntimeDefaults> const& runtimeDefaults = std::nullopt,
-        uint64_t const& maxGpuTotalBytes = 0);
+        std::optional<tensorrt_llm::runtime::RuntimeDefaults> const& runtimeDefaults = std::nullopt
+#if DICAST_STANDIN_RELEASE >= 101
+        ,
+        uint64_t const& maxGpuTotalBytes = 0
+#endif
+    );
 
     [[nodiscard]] bool getEnableBlockReuse() const;
     [[nodiscard]] bool getEnablePartialReuse() const;
@@ -455,7 +470,9 @@ public:
     [[nodiscard]] std::optional<size_t> getHostCacheSize() const;
     [[nodiscard]] bool getOnboardBlocks() const;
     [[nodiscard]] std::optional<RetentionPriority> getSecondaryOffloadMinPriority() const;
+#if DICAST_STANDIN_RELEASE >= 101
     [[nodiscard]] uint64_t getMaxGpuTotalBytes() const;
+#endif
 
     void setEnableBlockReuse(bool enableBlockReuse);
     void setEnablePartialReuse(bool enablePartialReuse);
@@ -465,7 +482,9 @@ public:
     void setHostCacheSize(size_t hostCacheSize);
     void setOnboardBlocks(bool onboardBlocks);
     void setSecondaryOffloadMinPriority(std::optional<RetentionPriority> secondaryOffloadMinPriority);
+#if DICAST_STANDIN_RELEASE >= 101
     void setMaxGpuTotalBytes(uint64_t maxGpuTotalBytes);
+#endif
 
 private:
     bool blockReuse_;
@@ -476,7 +495,7 @@ private:
     std::optional<RetentionPriority> secondaryOffloadMinPriority_;
     bool partialReuse_;
     bool copyOnPartialReuse_;
-    uint64_t maxGpuTotalBytes_;
+    uint64_t maxGpuTotalBytes_{0};
 };
 
 class ExtendedRuntimePerfKnobConfig
@@ -636,8 +655,12 @@ public:
         std::optional<GuidedDecodingConfig> guidedDecodingConfig = std::nullopt,
         std::optional<std::vector<AdditionalModelOutput>> additionalModelOutputs = std::nullopt,
         std::optional<CacheTransceiverConfig> cacheTransceiverConfig = std::nullopt,
-        bool gatherGenerationLogits = false, bool promptTableOffloading = false, bool enableTrtOverlap = false,
-        bool failFastOnAttentionWindowTooLarge = false);
+        bool gatherGenerationLogits = false, bool promptTableOffloading = false, bool enableTrtOverlap = false
+#if DICAST_STANDIN_RELEASE >= 101
+        ,
+        bool failFastOnAttentionWindowTooLarge = false
+#endif
+    );
 
     [[nodiscard]] SizeType32 getMaxBeamWidth() const;
     [[nodiscard]] SchedulerConfig getSchedulerConfig() const;
@@ -662,7 +685,9 @@ public:
     [[nodiscard]] std::optional<GuidedDecodingConfig> getGuidedDecodingConfig() const;
     [[nodiscard]] bool getGatherGenerationLogits() const;
     [[nodiscard]] bool getEnableTrtOverlap() const;
+#if DICAST_STANDIN_RELEASE >= 101
     [[nodiscard]] bool getFailFastOnAttentionWindowTooLarge() const;
+#endif
 
     void setMaxBeamWidth(SizeType32 maxBeamWidth);
     void setMaxBatchSize(SizeType32 maxBatchSize);
@@ -685,7 +710,9 @@ public:
     void setGuidedDecodingConfig(GuidedDecodingConfig const& guidedDecodingConfig);
     void setGatherGenerationLogits(bool gatherGenerationLogits);
     void setEnableTrtOverlap(bool enableTrtOverlap);
+#if DICAST_STANDIN_RELEASE >= 101
     void setFailFastOnAttentionWindowTooLarge(bool failFastOnAttentionWindowTooLarge);
+#endif
 
 private:
     SizeType32 maxBeamWidth_;
@@ -709,13 +736,27 @@ private:
     std::optional<GuidedDecodingConfig> guidedDecodingConfig_;
     bool gatherGenerationLogits_;
     bool enableTrtOverlap_;
-    bool failFastOnAttentionWindowTooLarge_;
+    bool failFastOnAttentionWindowTooLarge_{false};
 };
+
+class Model;
 
 class Executor
 {
 public:
+    // The first is the one that the stand-in has; the others throw.
     Executor(std::filesystem::path const& modelPath, ModelType modelType, ExecutorConfig const& executorConfig);
+    Executor(std::filesystem::path const& encoderModelPath, std::filesystem::path const& decoderModelPath,
+        ModelType modelType, ExecutorConfig const& executorConfig);
+    Executor(BufferView const& engineBuffer, std::string const& jsonConfigStr, ModelType modelType,
+        ExecutorConfig const& executorConfig,
+        std::optional<std::map<std::string, Tensor>> const& managedWeights = std::nullopt);
+    Executor(BufferView const& encoderEngineBuffer, std::string const& encoderJsonConfigStr,
+        BufferView const& decoderEngineBuffer, std::string const& decoderJsonConfigStr, ModelType modelType,
+        ExecutorConfig const& executorConfig);
+    Executor(std::shared_ptr<Model> model, ExecutorConfig const& executorConfig);
+    Executor(std::shared_ptr<Model> encoderModel, std::shared_ptr<Model> decoderModel,
+        ExecutorConfig const& executorConfig);
 
     ~Executor();
     Executor(Executor const& executor) = delete;

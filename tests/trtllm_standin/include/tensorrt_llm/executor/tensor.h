@@ -1,4 +1,4 @@
-// Dicast stand-in for tests: tensors of the executor API of TensorRT-LLM 1.2.1. Here every tensor lies in host memory;
+// Dicast stand-in for tests: tensors of the executor API of TensorRT-LLM. Here every tensor lies in host memory;
 // what asks for GPU memory throws.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include "tensorrt_llm/executor/types.h"
 
 #include <cstdint>
+#include <cuda_fp16.h>
 #include <initializer_list>
 #include <memory>
 #include <type_traits>

@@ -1,9 +1,10 @@
-// Dicast stand-in for tests: the types that the executor API of TensorRT-LLM 1.2.1 exchanges, as far as an adapter
+// Dicast stand-in for tests: the types that the executor API of TensorRT-LLM exchanges, as far as an adapter
 // uses them. No part of TensorRT-LLM.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <cuda_fp16.h>
 #include <functional>
 #include <map>
 #include <memory>
@@ -78,6 +79,12 @@ template <>
 struct TypeTraits<float>
 {
     static constexpr auto value = DataType::kFP32;
+};
+
+template <>
+struct TypeTraits<half>
+{
+    static constexpr auto value = DataType::kFP16;
 };
 
 template <>

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Tests the TensorRT-LLM engine against the stand-in as other releases than the one of `make trtllm-standin`: the adapter
+# is compiled with the headers of each, and the test program linked with it is run, but for what does not depend on the
+# release: threads, and opening and closing.
+#
+#   scripts/trtllm_releases.sh FOLDER RELEASE...
+#
+# FOLDER gets a stand-in for each release.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=${1:?the folder for the stand-ins}
+shift
+for release in "$@"; do
+    start=$SECONDS
+    cmake -S tests/trtllm_standin -B "$folder/$release/build" -DSTANDIN_VERSION="$release" >/dev/null
+    cmake --build "$folder/$release/build" >/dev/null
+    "$folder/$release/build/standin_selftest"
+    cmake --install "$folder/$release/build" --prefix "$folder/$release/root" >/dev/null
+    DICAST_TRTLLM_ROOT=$folder/$release/root DICAST_TRTLLM_RPATH=1 \
+        "${CARGO:-cargo}" test --quiet --no-default-features --features trtllm --test trtllm -- \
+        --skip lifecycle --skip concurrency
+    echo "TensorRT-LLM $release: the adapter and its tests pass ($((SECONDS - start)) s)"
+done

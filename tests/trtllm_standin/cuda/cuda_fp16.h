@@ -1,0 +1,7 @@
+// Dicast stand-in for tests: in the place of CUDA's header, which the vendor's headers include. No part of CUDA.
+#pragma once
+
+struct half
+{
+    unsigned short bits;
+};
