@@ -9,8 +9,10 @@ use shuttle::thread::Builder;
 pub(crate) use shuttle::thread::{JoinHandle, ThreadId, current};
 #[cfg(not(all(test, feature = "shuttle")))]
 use std::thread::Builder;
+#[cfg(all(any(test, feature = "local", feature = "trtllm"), not(all(test, feature = "shuttle"))))]
+pub(crate) use std::thread::ThreadId;
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use std::thread::{JoinHandle, ThreadId, current};
+pub(crate) use std::thread::{JoinHandle, current};
 
 /// Stack of a thread, whatever `RUST_MIN_STACK` says. Threads that llama.cpp makes have the system's default size.
 const STACK_BYTES: usize = 2 << 20;

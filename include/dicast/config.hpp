@@ -278,9 +278,113 @@ struct TrtllmConfig {
     }
 };
 
+/** Settings of the remote engine: for a model that is the URL of a server. What is not set has its default. A value. */
+struct RemoteConfig {
+    /** URLs of further servers of the same model, beside the one that `model` names. */
+    std::vector<std::string> endpoints = {};
+    /**
+     * A file with the URLs of servers, one on a line. It is read again when it changes: servers that are new get
+     * work, those that are gone finish theirs.
+     */
+    std::optional<std::string> endpoints_file = std::nullopt;
+    /** The name of the model at the servers. Default: the first one that a server lists. */
+    std::optional<std::string> model = std::nullopt;
+    /** Keys for the servers, taken in turn. */
+    std::vector<std::string> api_keys = {};
+    /**
+     * Each server has a key of its own: the first one is for `model`, the next ones for `remote.endpoints`.
+     * Otherwise every server gets to see every key.
+     */
+    std::optional<bool> key_per_endpoint = std::nullopt;
+    /** A file with keys, one on a line, so that the configuration holds none. */
+    std::optional<std::string> api_keys_file = std::nullopt;
+    /** Further headers of every request, each as `Name: value`. */
+    std::vector<std::string> headers = {};
+    /** A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: what `HTTPS_PROXY` and its like say. */
+    std::optional<std::string> proxy = std::nullopt;
+    /** A file with certificates (PEM) that are trusted beside the usual ones. */
+    std::optional<std::string> ca_file = std::nullopt;
+    /** Speak HTTP/2 also over plain http, without asking. */
+    std::optional<bool> http2 = std::nullopt;
+    /** What a server is sent: token ids or messages. */
+    std::optional<std::string> input = std::nullopt;
+    /** The folder with the model's `tokenizer.json` and `tokenizer_config.json`: prompts are then made here. */
+    std::optional<std::string> tokenizer = std::nullopt;
+    /** What is done with text that reads like a control token, where the server tokenizes messages itself. */
+    std::optional<std::string> control_tokens = std::nullopt;
+    /** Alternatives whose probability a server is asked for at each token of a verdict. 0: no distributions. */
+    std::optional<std::uint32_t> top_logprobs = std::nullopt;
+    /** Requests that one server has at once. */
+    std::optional<std::uint32_t> num_workers = std::nullopt;
+    /** Most requests that are begun at one server within `remote.request_limit_period_ms`. 0: no limit. */
+    std::optional<std::uint32_t> request_limit = std::nullopt;
+    /** Time of the period of `remote.request_limit`. */
+    std::optional<Timeout> request_limit_period = std::nullopt;
+    /** Times that a failed request is sent again, within its deadline. */
+    std::optional<std::uint32_t> max_retries = std::nullopt;
+    /** Time before the first retry; each further one waits twice as long, up to a minute, less a random part. */
+    std::optional<Timeout> retry_delay = std::nullopt;
+    /** Failures in a row after which a server gets no work for a while. */
+    std::optional<std::uint32_t> max_failures = std::nullopt;
+    /** Time between two checks of a server's health. 0: none. */
+    std::optional<Timeout> health_period = std::nullopt;
+    /** Time after which a request that has no answer yet is sent to a second server as well. 0: never. */
+    std::optional<Timeout> hedge = std::nullopt;
+    /** Time in which a connection must be made. */
+    std::optional<Timeout> connect_timeout = std::nullopt;
+    /** Time after which a server that has sent nothing is given up. The first token counts too. */
+    std::optional<Timeout> idle_timeout = std::nullopt;
+    /** Most bytes of one answer. */
+    std::optional<std::uint64_t> max_answer_bytes = std::nullopt;
+
+    /** The settings as JSON. It holds the keys. */
+    std::string to_json() const { return json().text(); }
+    detail::Json json() const {
+        detail::Json json;
+        json.add("endpoints", endpoints);
+        json.add("endpoints_file", endpoints_file);
+        json.add("model", model);
+        json.add("api_keys", api_keys);
+        json.add("key_per_endpoint", key_per_endpoint);
+        json.add("api_keys_file", api_keys_file);
+        json.add("headers", headers);
+        json.add("proxy", proxy);
+        json.add("ca_file", ca_file);
+        json.add("http2", http2);
+        json.add("input", input);
+        json.add("tokenizer", tokenizer);
+        json.add("control_tokens", control_tokens);
+        json.add("top_logprobs", top_logprobs);
+        json.add("num_workers", num_workers);
+        json.add("request_limit", request_limit);
+        if (request_limit_period) {
+            json.add("request_limit_period_ms", request_limit_period->count());
+        }
+        json.add("max_retries", max_retries);
+        if (retry_delay) {
+            json.add("retry_delay_ms", retry_delay->count());
+        }
+        json.add("max_failures", max_failures);
+        if (health_period) {
+            json.add("health_period_ms", health_period->count());
+        }
+        if (hedge) {
+            json.add("hedge_ms", hedge->count());
+        }
+        if (connect_timeout) {
+            json.add("connect_timeout_ms", connect_timeout->count());
+        }
+        if (idle_timeout) {
+            json.add("idle_timeout_ms", idle_timeout->count());
+        }
+        json.add("max_answer_bytes", max_answer_bytes);
+        return json;
+    }
+};
+
 /** The configuration of a judge, for programs that do not write JSON. A value. */
 struct Config {
-    /** The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine. */
+    /** The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine, or the URL of a server. */
     std::string model;
     /** The path of the judge profile; the default is the one beside the model, else the built-in one. */
     std::optional<std::string> profile = std::nullopt;
@@ -294,6 +398,8 @@ struct Config {
     LocalConfig local = {};
     /** Settings of the TensorRT-LLM engine. */
     TrtllmConfig trtllm = {};
+    /** Settings of the remote engine. */
+    RemoteConfig remote = {};
 
     /** Settings that have no field above. They override the fields. */
     Settings more = {};
@@ -318,6 +424,7 @@ struct Config {
         json.add("limits", limits.json());
         json.add("local", local.json());
         json.add("trtllm", trtllm.json());
+        json.add("remote", remote.json());
         more.write(json);
         return json;
     }

@@ -39,9 +39,9 @@ class Judge:
     """An opened model. Any number of threads, coroutines and event loops may use one at once.
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
-    needs ``pip install dicast[hub]``. The other arguments are the sections of a configuration file: ``profile`` a path,
-    ``options`` those of every request, ``verdict`` how answers are read, ``limits`` the bounds on requests, ``local``
-    and ``trtllm`` the settings of the two engines. :func:`dicast.config_schema` describes them all.
+    needs ``pip install dicast[hub]``, or the URL of a server (``http://…``). The other arguments are the sections of a configuration file: ``profile`` a path,
+    ``options`` those of every request, ``verdict`` how answers are read, ``limits`` the bounds on requests, ``local``,
+    ``trtllm`` and ``remote`` the settings of the engines. :func:`dicast.config_schema` describes them all.
 
     Closing ends what is pending with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
     in the child, every call is a :class:`ClosedError`. The log goes to the logger ``dicast``.
@@ -57,11 +57,13 @@ class Judge:
         limits: Optional[Mapping[str, Any]] = None,
         local: Optional[Mapping[str, Any]] = None,
         trtllm: Optional[Mapping[str, Any]] = None,
+        remote: Optional[Mapping[str, Any]] = None,
     ) -> None:
         config: Dict[str, Any] = {"model": os.fspath(model)}
         if profile is not None:
             config["profile"] = os.fspath(profile)
         parts = {"options": options, "verdict": verdict, "limits": limits, "local": local, "trtllm": trtllm}
+        parts["remote"] = remote
         config.update((name, dict(part)) for name, part in parts.items() if part is not None)
         self.model: str = config["model"]
         self._budget: Optional[int] = config.get("options", {}).get("max_reasoning_tokens")
@@ -502,14 +504,15 @@ def from_pretrained(
     limits: Optional[Mapping[str, Any]] = None,
     local: Optional[Mapping[str, Any]] = None,
     trtllm: Optional[Mapping[str, Any]] = None,
+    remote: Optional[Mapping[str, Any]] = None,
     **kwargs: Any,
 ) -> Judge:
     """Opens a judge.
 
-    ``model_name_or_path`` is the path of a GGUF file, or a name on the Hugging Face hub; ``revision``, ``cache_dir``
+    ``model_name_or_path`` is the path of a GGUF file, a name on the Hugging Face hub, or the URL of a server; ``revision``, ``cache_dir``
     and ``token`` count there. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
     Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets options of every request.
-    ``profile``, ``options``, ``verdict``, ``limits``, ``local`` and ``trtllm`` are those of :class:`Judge`.
+    ``profile``, ``options``, ``verdict``, ``limits``, ``local``, ``trtllm`` and ``remote`` are those of :class:`Judge`.
 
     The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
     ``trust_remote_code`` have no effect. Nor have further arguments for Transformers' loading; a warning names them.
@@ -531,6 +534,7 @@ def from_pretrained(
         limits=limits,
         local=settings,
         trtllm=trtllm,
+        remote=remote,
     )
     judge._bound = bound
     return judge

@@ -14,11 +14,14 @@ use super::{Failure, Outcome, model, print, probe, table};
 /// Say what this build and this machine can run, and why not.
 #[derive(clap::Args)]
 #[command(
-    after_help = "With a model (--model, --config or $DICAST_MODEL) that model is opened too, and judges a few pairs whose \
+    after_help = "With a model (an argument, --model, --config or $DICAST_MODEL) that model is opened too, and judges a few pairs whose \
                   better response is known: under a principle and its opposite, in both orders. Exit code 2 where it \
                   cannot be opened."
 )]
 pub(crate) struct Args {
+    /// The model to check: as --model.
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    place: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -30,10 +33,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let checked = args
-        .judge
-        .names_model()?
-        .then(|| args.judge.config().and_then(|config| check_model(config, args.probe_seconds)));
+    let named = args.place.is_some() || args.judge.names_model()?;
+    let checked = named
+        .then(|| args.judge.config_for(args.place.as_ref()).and_then(|config| check_model(config, args.probe_seconds)));
     let report = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "engines": engines(),
@@ -78,9 +80,9 @@ fn engines() -> Value {
         {
             "name": "remote",
             "what": "any server that speaks the OpenAI protocol",
-            "available": false,
-            "reason": "not part of this release",
-            "backends": [],
+            "available": cfg!(feature = "remote"),
+            "reason": (!cfg!(feature = "remote")).then_some("not part of this build: build with the feature `remote`"),
+            "backends": [backend(cfg!(feature = "remote"), "http"), backend(cfg!(feature = "remote"), "https")],
         },
     ])
 }
@@ -222,6 +224,7 @@ fn check_model(config: JudgeConfig, probe_seconds: u32) -> Result<Value, Failure
         "context_tokens": capabilities.context_tokens,
         "max_sequences": capabilities.max_sequences,
         "guided": capabilities.guidance == Guidance::Grammar,
+        "about": judge.about(),
         "distributions": capabilities.distributions,
         "memory": need,
         "resident_bytes": resident(),
@@ -312,6 +315,7 @@ fn in_words(report: &Value) -> String {
             plain(&model["profile"]),
             model["max_sequences"]
         ));
+        lines.extend(each(&model["about"]).map(|line| format!("  {}", plain(line))));
         let memory = &model["memory"];
         if let (Some(total), Some(weights), Some(cache)) =
             (memory["total_bytes"].as_u64(), memory["weight_bytes"].as_u64(), memory["kv_cache_bytes"].as_u64())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use dicast::config::{Incomplete, Kind, Row};
-use dicast::{Error, ErrorKind, JudgeConfig};
+use dicast::{ErrorKind, JudgeConfig};
 use serde_json::{Map, Value};
 
 use super::{Failure, input, worker};
@@ -24,8 +24,8 @@ pub(crate) struct JudgeArgs {
     #[arg(
         long,
         short,
-        help = "Model: a .gguf file, a folder with a TensorRT-LLM engine, or hf:OWNER/REPO[@REVISION][:FILE or \
-                QUANTIZATION] to fetch one. Default: the configuration's [env: DICAST_MODEL]"
+        help = "Model: a .gguf file, a folder with a TensorRT-LLM engine, the URL of a server, or \
+                hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION] to fetch one. Default: the configuration's [env: DICAST_MODEL]"
     )]
     model: Option<String>,
     /// Judge profile, a JSON file. Default: the one beside the model, else the built-in one.
@@ -62,8 +62,13 @@ impl JudgeArgs {
 
     /// The whole configuration, checked; its model is still as it was named, and opened by [`super::model::open`].
     pub(crate) fn config(&self) -> Result<JudgeConfig, Failure> {
+        self.config_for(None)
+    }
+
+    /// As [`Self::config`], for a model that was named without an option.
+    pub(crate) fn config_for(&self, model: Option<&String>) -> Result<JudgeConfig, Failure> {
         let mut config = self.config.as_deref().map_or_else(|| Ok(JudgeConfig::default()), read_config)?;
-        if let Some(model) = &self.model {
+        if let Some(model) = model.or(self.model.as_ref()) {
             config.model.clone_from(model);
         } else if config.model.is_empty() {
             config.model = std::env::var(MODEL_VARIABLE).unwrap_or_default();
@@ -209,9 +214,5 @@ fn variables(text: &str) -> Result<Map<String, Value>, String> {
 /// Reads a configuration that may leave the model to an option.
 fn read_config(path: &Path) -> Result<JudgeConfig, Failure> {
     let json = input::read_file(path, input::SMALL_FILE_BYTES)?;
-    dicast::json::read(&json).map_err(|error| {
-        Error::new(ErrorKind::InvalidConfig, format!("the configuration is not valid: {error}"))
-            .context(path.display())
-            .into()
-    })
+    JudgeConfig::read(&json).map_err(|error| error.context(path.display()).into())
 }

@@ -7,6 +7,8 @@
 mod limits;
 mod local;
 mod options;
+mod reference;
+mod remote;
 mod table;
 mod trtllm;
 mod verdict;
@@ -19,6 +21,8 @@ use serde_json::{Map, Value, json};
 pub use limits::{Limits, MAX_RESPONSES};
 pub use local::{Isolation, LocalConfig};
 pub use options::{Mask, Options, Settings};
+pub(crate) use remote::is_url;
+pub use remote::{ControlTokens, RemoteConfig, RemoteInput, Secrets};
 pub(crate) use table::shown;
 pub use table::{Kind, Row};
 pub use trtllm::{TrtllmConfig, TrtllmMode, TrtllmScheduler};
@@ -28,7 +32,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The settings that belong to no table: what is opened.
 const PLACES: [(&str, &str, &str); 4] = [
-    ("model", "text", "The model: a path to a .gguf file, or to a folder with a TensorRT-LLM engine."),
+    (
+        "model",
+        "text",
+        "The model: a path to a .gguf file or to a folder with a TensorRT-LLM engine, or the URL of a server that speaks the \
+         OpenAI protocol.",
+    ),
     ("profile", "text", "The judge profile, a JSON file. Not set: the one beside the model, else the built-in one."),
     (
         "chat_template",
@@ -47,7 +56,7 @@ const PLACES: [(&str, &str, &str); 4] = [
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JudgeConfig {
-    /// The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine. (The command line also takes `hf:owner/repo` and fetches it first.)
+    /// The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine, or the URL of a server. (The command line also takes `hf:owner/repo` and fetches it first.)
     pub model: String,
     /// The judge profile; by default the one beside the model, else the built-in one.
     pub profile: Option<PathBuf>,
@@ -68,16 +77,19 @@ pub struct JudgeConfig {
     pub local: LocalConfig,
     /// Settings of the TensorRT-LLM engine.
     pub trtllm: TrtllmConfig,
+    /// Settings of the remote engine.
+    pub remote: RemoteConfig,
 }
 
 impl JudgeConfig {
     /// The tables of settings, by the key of each part.
-    pub const TABLES: [(&'static str, &'static [Row]); 5] = [
+    pub const TABLES: [(&'static str, &'static [Row]); 6] = [
         ("options", Options::ROWS),
         ("verdict", VerdictPolicy::ROWS),
         ("limits", Limits::ROWS),
         ("local", LocalConfig::ROWS),
         ("trtllm", TrtllmConfig::ROWS),
+        ("remote", RemoteConfig::ROWS),
     ];
 
     /// The configuration as JSON Schema: every setting with its type, range, default and meaning.
@@ -107,11 +119,24 @@ impl JudgeConfig {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] naming the key, or the line and column.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = crate::json::read(json.as_bytes()).map_err(|error| {
-            Error::new(ErrorKind::InvalidConfig, format!("the configuration is not valid: {error}"))
-        })?;
+        let config = Self::read(json.as_bytes())?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads a configuration that may still lack its model, and does not check it as a whole. One of the reference system
+    /// (`{"api_base", "api_model", …}`) is read as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] naming the key, or the line and column.
+    pub fn read(json: &[u8]) -> Result<Self> {
+        if let Ok(Value::Object(object)) = serde_json::from_slice(json)
+            && reference::is_one(&object)
+        {
+            return reference::read(&object);
+        }
+        crate::json::read(json)
+            .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("the configuration is not valid: {error}")))
     }
 
     /// Checks every setting. [`crate::Judge::open`] does this first.
@@ -126,7 +151,8 @@ impl JudgeConfig {
         self.verdict.check()?;
         self.limits.check()?;
         self.local.check()?;
-        self.trtllm.check()
+        self.trtllm.check()?;
+        self.remote.check()
     }
 }
 

@@ -40,6 +40,12 @@ pub enum Kind {
     Path,
     /// A list of whole numbers up to this one.
     Wholes(u64),
+    /// Any text.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// A list of texts that are never shown.
+    Secrets,
 }
 
 pub(super) const fn number(min: f64, max: f64) -> Kind {
@@ -75,7 +81,8 @@ impl Kind {
                 [only] => (*only).to_owned(),
                 [first @ .., last] => format!("{} or {last}", first.join(", ")),
             },
-            Self::Path => "text".to_owned(),
+            Self::Path | Self::Text => "text".to_owned(),
+            Self::Texts | Self::Secrets => "a list of texts".to_owned(),
             Self::Wholes(max) => format!("from 0 to {max}"),
         }
     }
@@ -90,7 +97,8 @@ impl Kind {
             Self::Number { .. } => text.parse::<f64>().ok().map(Value::from).filter(Value::is_number),
             Self::Whole { .. } => text.parse::<u64>().ok().map(Value::from),
             Self::Switch => text.parse::<bool>().ok().map(Value::from),
-            Self::Choice(_) | Self::Path => Some(Value::from(text)),
+            Self::Choice(_) | Self::Path | Self::Text => Some(Value::from(text)),
+            Self::Texts | Self::Secrets => Some(text.split(',').map(|item| Value::from(item.trim())).collect()),
             Self::Wholes(_) => text.split(',').map(|item| item.trim().parse::<u64>().ok().map(Value::from)).collect(),
         };
         let value = value.ok_or_else(|| self.to_string())?;
@@ -138,7 +146,8 @@ impl Kind {
             }
             Self::Switch => json!({ "type": "boolean" }),
             Self::Choice(words) => json!({ "type": "string", "enum": words }),
-            Self::Path => json!({ "type": "string" }),
+            Self::Path | Self::Text => json!({ "type": "string" }),
+            Self::Texts | Self::Secrets => json!({ "type": "array", "items": { "type": "string" } }),
             Self::Wholes(max) => {
                 json!({ "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": max } })
             }
@@ -155,7 +164,7 @@ impl fmt::Display for Kind {
             Self::Number { .. } => "a number ",
             Self::Whole { .. } => "a whole number ",
             Self::Wholes(_) => "a list of whole numbers ",
-            Self::Switch | Self::Choice(_) | Self::Path => "",
+            Self::Switch | Self::Choice(_) | Self::Path | Self::Text | Self::Texts | Self::Secrets => "",
         };
         write!(f, "{what}{}", self.range())
     }
@@ -182,7 +191,10 @@ impl Row {
 
     /// Reads the value that a JSON object has under this key.
     pub(super) fn read<T: Setting>(&self, value: &Value) -> std::result::Result<T, String> {
-        T::from_json(value).ok_or_else(|| format!("is {}: must be {}", shown(value), self.kind))
+        T::from_json(value).ok_or_else(|| match self.kind {
+            Kind::Secrets => format!("must be {}", self.kind),
+            _ => format!("is {}: must be {}", shown(value), self.kind),
+        })
     }
 
     /// Checks that a value is in its range.
@@ -292,6 +304,26 @@ impl Setting for PathBuf {
 
     fn to_json(&self) -> Value {
         self.to_string_lossy().into()
+    }
+}
+
+impl Setting for String {
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_str().map(Self::from)
+    }
+
+    fn to_json(&self) -> Value {
+        self.as_str().into()
+    }
+}
+
+impl Setting for Vec<String> {
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(String::from_json).collect()
+    }
+
+    fn to_json(&self) -> Value {
+        self.as_slice().into()
     }
 }
 

@@ -3,10 +3,11 @@
 //! One layout, not free white space: nine in ten tokens are then forced and need no sampling. A grammar is a row of
 //! `Part`s, which each engine gets in the notation of its own guide: llguidance's Lark dialect says a permutation with
 //! a parametric rule whose parameter is the set of names already used; xgrammar's EBNF has no parameters, so that each
-//! set is a rule, and long rankings are written in several stages.
+//! set is a rule, and long rankings are written in several stages. llama.cpp's GBNF is EBNF with other names of rules.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+mod notation;
+
+pub use notation::gbnf_reasoning;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,11 @@ impl VerdictGrammar {
     /// The scale of the scores.
     pub fn scale(&self) -> Scale {
         self.scale
+    }
+
+    /// The names as they stand in a verdict, quoted, in the order shown.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Number of names.
@@ -283,131 +289,6 @@ impl Grammar {
         }
         text
     }
-
-    /// The grammar in llguidance's Lark dialect.
-    pub fn lark(&self) -> String {
-        let mut start = String::from("start:");
-        let mut rules = String::new();
-        let mut scored = false;
-        for (index, part) in self.parts.iter().enumerate() {
-            match part {
-                Part::Literal(literal) => {
-                    let _ = write!(start, " {}", quoted(literal));
-                }
-                Part::Score => {
-                    start.push_str(" score");
-                    scored = true;
-                }
-                Part::Names { names, .. } if names.len() == 1 => {
-                    let _ = write!(start, " {}", quoted(&names[0]));
-                }
-                Part::Names { names, take } => {
-                    let rule = format!("names{index}");
-                    let _ = write!(start, " {rule}::0x0");
-                    rules += &lark_names(&rule, names, *take);
-                }
-            }
-        }
-        start.push('\n');
-        if scored {
-            let _ = writeln!(start, "score: /[{}-{}]/", self.scale.min, self.scale.max);
-        }
-        start + &rules
-    }
-
-    /// The grammar in xgrammar's EBNF. With `reasoning` it begins with any text up to that character, which stands for
-    /// the token that closes the reasoning.
-    pub fn ebnf(&self, reasoning: Option<char>) -> String {
-        let mut root = String::from("root ::=");
-        let mut rules = String::new();
-        if let Some(close) = reasoning {
-            let _ = write!(root, " thought \"{close}\"");
-            let _ = writeln!(rules, "thought ::= [^{close}]*");
-        }
-        let mut scored = false;
-        for (index, part) in self.parts.iter().enumerate() {
-            match part {
-                Part::Literal(literal) => {
-                    let _ = write!(root, " {}", ebnf_literal(literal));
-                }
-                Part::Score => {
-                    root.push_str(" score");
-                    scored = true;
-                }
-                Part::Names { names, take } => {
-                    let _ = write!(root, " p{index}_0");
-                    rules += &ebnf_names(index, names, *take);
-                }
-            }
-        }
-        root.push('\n');
-        if scored {
-            let _ = writeln!(root, "score ::= [{}-{}]", self.scale.min, self.scale.max);
-        }
-        root + &rules
-    }
-}
-
-/// Rules for `take` different names, separated by commas. The parameter is the set of the names used.
-fn lark_names(rule: &str, names: &[String], take: usize) -> String {
-    let mut text = format!("{rule}::_ :");
-    for (bit, name) in names.iter().enumerate() {
-        let or = if bit == 0 { "" } else { "\n  |" };
-        let _ = write!(text, "{or} {} {rule}_rest::set_bit({bit}) %if bit_clear({bit})", quoted(name));
-    }
-    let bits = format!("[0:{}]", names.len());
-    let complete =
-        if take == names.len() { format!("is_ones({bits})") } else { format!("bit_count_ge({bits}, {take})") };
-    let _ = write!(text, "\n{rule}_rest::_ : \"\" %if {complete}\n  | \", \" {rule}::_ %if not({complete})\n");
-    text
-}
-
-/// Rules for `take` different names, separated by commas: one for each set of names that can have been used.
-fn ebnf_names(index: usize, names: &[String], take: usize) -> String {
-    let mut text = String::new();
-    for (bit, name) in names.iter().enumerate() {
-        let _ = writeln!(text, "n{index}_{bit} ::= {}", ebnf_literal(name));
-    }
-    let mut sets = BTreeSet::from([0_u64]);
-    for used in 0..take {
-        let mut next = BTreeSet::new();
-        for set in sets {
-            let _ = write!(text, "p{index}_{set:x} ::=");
-            let mut or = "";
-            for bit in (0..names.len()).filter(|bit| set & (1 << bit) == 0) {
-                let _ = write!(text, "{or} n{index}_{bit}");
-                if used + 1 < take {
-                    let grown = set | 1 << bit;
-                    let _ = write!(text, " \", \" p{index}_{grown:x}");
-                    next.insert(grown);
-                }
-                or = " |";
-            }
-            text.push('\n');
-        }
-        sets = next;
-    }
-    text
-}
-
-/// A literal in EBNF. Only escapes that every release of xgrammar reads in the same way.
-fn ebnf_literal(literal: &str) -> String {
-    let mut text = String::from("\"");
-    for letter in literal.chars() {
-        match letter {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            control if control.is_control() => {
-                let _ = write!(text, "\\u{:04X}", u32::from(control));
-            }
-            other => text.push(other),
-        }
-    }
-    text.push('"');
-    text
 }
 
 /// Text as JSON, whose strings are Lark's as well.

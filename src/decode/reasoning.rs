@@ -71,6 +71,14 @@ impl ReasoningTokens {
         }
     }
 
+    /// The tokens of a planned reasoning where a server tokenizes: `open` and `close` are its tags, `prefix` what follows the
+    /// opening one, `line` a line's end.
+    pub fn of_ids(plan: &Reasoning, open: u32, prefix: &[u32], close: u32, line: &[u32]) -> Self {
+        let opening = if plan.open.is_some() { [&[open], prefix].concat() } else { Vec::new() };
+        let end = End::Token { id: close, rest: Vec::new() };
+        Self { opening, end, budget: plan.budget, forced: [line, &[close]].concat(), line: line.len() }
+    }
+
     /// What is fed to end the reasoning, where its text ends a line or not.
     pub fn forced(&self, ends_line: bool) -> &[u32] {
         if ends_line { &self.forced[self.line..] } else { &self.forced }

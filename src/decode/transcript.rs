@@ -124,12 +124,27 @@ impl Stopwatch {
 
     /// The prompt is computed.
     pub fn prefilled(&mut self) {
-        self.prefilled.get_or_insert_with(Instant::now);
+        self.prefilled_at(Instant::now());
     }
 
     /// The reasoning has ended.
     pub fn reasoned(&mut self) {
-        self.reasoned.get_or_insert_with(Instant::now);
+        self.reasoned_at(Instant::now());
+    }
+
+    /// As [`Self::start`], for a moment that has passed.
+    pub fn start_at(&mut self, at: Instant) {
+        self.started.get_or_insert(at);
+    }
+
+    /// As [`Self::prefilled`], for a moment that has passed.
+    pub fn prefilled_at(&mut self, at: Instant) {
+        self.prefilled.get_or_insert(at);
+    }
+
+    /// As [`Self::reasoned`], for a moment that has passed.
+    pub fn reasoned_at(&mut self, at: Instant) {
+        self.reasoned.get_or_insert(at);
     }
 
     /// The times of the phases, of a verdict that ends now. A phase without its mark took no time.

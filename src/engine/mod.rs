@@ -19,6 +19,8 @@ mod exit;
 pub mod isolated;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(feature = "remote")]
+mod remote;
 #[cfg(any(test, feature = "testing"))]
 pub mod scripted;
 pub mod source;
@@ -220,6 +222,11 @@ pub trait Engine: Send + Sync {
     /// What is odd about the model, in sentences: it works, but maybe not as it was trained.
     fn warnings(&self) -> &[String] {
         &[]
+    }
+
+    /// What there is to know of it beside its capabilities, a line for each part, such as each server of the remote engine.
+    fn about(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

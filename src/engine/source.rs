@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::checksum::Checksum;
-use crate::config::JudgeConfig;
+use crate::config::{JudgeConfig, is_url};
 use crate::engine::{EngineKind, Opened, exit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::{Profile, read_bounded};
@@ -48,7 +48,7 @@ impl Source {
     /// [`ErrorKind::Unsupported`] for a name on the model hub, which the command line resolves to a file.
     pub fn find(model: &str) -> Result<Self> {
         let source = |place| Self { name: model.to_owned(), place };
-        if model.starts_with("http://") || model.starts_with("https://") {
+        if is_url(model) {
             return Ok(source(Place::Server));
         }
         if model.starts_with("hf:") {
@@ -181,13 +181,10 @@ impl Source {
                 let what = "a folder with a TensorRT-LLM engine needs the TensorRT-LLM engine";
                 Err(missing(path.display(), what, "trtllm"))
             }
-            Place::Server => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "{}: judging through another server needs the remote engine, which this build does not have",
-                    self.name
-                ),
-            )),
+            #[cfg(feature = "remote")]
+            Place::Server => super::remote::open(&self.name, config, profile),
+            #[cfg(not(feature = "remote"))]
+            Place::Server => Err(missing(self.name, "judging through a server needs the remote engine", "remote")),
         }
     }
 }
@@ -204,7 +201,7 @@ pub fn open(config: &JudgeConfig) -> Result<(Profile, Opened)> {
 }
 
 /// An engine that this build lacks.
-#[cfg(not(all(feature = "local", feature = "trtllm")))]
+#[cfg(not(all(feature = "local", feature = "trtllm", feature = "remote")))]
 fn missing(place: impl std::fmt::Display, what: &str, feature: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{place}: {what}: build with the feature `{feature}`"))
 }
@@ -362,8 +359,11 @@ mod tests {
     fn a_url_is_a_server() {
         let source = Source::find("https://judge.example/v1").unwrap();
         assert_eq!((source.engine(), source.path()), (EngineKind::Remote, None));
-        let Err(error) = source.open(&JudgeConfig::new("x"), &Profile::builtin()) else { panic!("it was opened") };
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        #[cfg(not(feature = "remote"))]
+        {
+            let Err(error) = source.open(&JudgeConfig::new("x"), &Profile::builtin()) else { panic!("it was opened") };
+            assert!(error.message().contains("feature `remote`"), "{error}");
+        }
     }
 
     #[cfg(not(feature = "trtllm"))]

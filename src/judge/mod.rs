@@ -145,6 +145,12 @@ impl Judge {
         &self.warnings
     }
 
+    /// What there is to know of its engine beside its capabilities, a line for each part, such as each server of the remote
+    /// engine; nothing once the judge is closed.
+    pub fn about(&self) -> Vec<String> {
+        self.engine().map(|engine| engine.about()).unwrap_or_default()
+    }
+
     /// What its engine can do.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities

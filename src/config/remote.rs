@@ -1,0 +1,210 @@
+//! Settings of the remote engine.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::Kind;
+use super::table::{Setting, settings, whole, words, zero_or};
+use crate::error::{Error, ErrorKind, Result};
+
+words! {
+    /// What a server of the remote engine is sent.
+    pub enum RemoteInput {
+        /// Tokens where `remote.tokenizer` is set, or the server is a llama-server; else messages.
+        #[default]
+        Auto = "auto",
+        /// Token ids: the judge's own template and tokenizer.
+        Tokens = "tokens",
+        /// The messages of a chat: the server renders them.
+        Messages = "messages",
+    }
+}
+
+words! {
+    /// What is done with text that reads like a control token, where a server tokenizes messages itself.
+    pub enum ControlTokens {
+        /// The request is refused.
+        #[default]
+        Refuse = "refuse",
+        /// It is sent: the server may take it for a control token.
+        Pass = "pass",
+    }
+}
+
+/// Texts that are never shown: keys, and headers that may hold some.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Makes a list of secrets.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        Self(secrets.into_iter().collect())
+    }
+
+    /// The texts. Not to be logged.
+    pub fn expose(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} hidden]", self.0.len())
+    }
+}
+
+/// A configuration that is written is a configuration that can be read: it holds its secrets.
+impl Serialize for Secrets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Setting for Secrets {
+    fn from_json(value: &Value) -> Option<Self> {
+        Setting::from_json(value).map(Self)
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.to_json()
+    }
+}
+
+settings! {
+    /// Settings of the remote engine.
+    pub struct RemoteConfig in "remote" {
+        /// URLs of further servers of the same model, beside the one that `model` names.
+        endpoints: Vec<String> = Vec::new(), Kind::Texts;
+        /// A file with the URLs of servers, one on a line. It is read again when it changes: servers that are new get work,
+        /// those that are gone finish theirs.
+        endpoints_file: Option<PathBuf> = None, Kind::Path;
+        /// The name of the model at the servers. Default: the first one that a server lists.
+        model: Option<String> = None, Kind::Text;
+        /// Keys for the servers, taken in turn.
+        api_keys: Secrets = Secrets::default(), Kind::Secrets;
+        /// Each server has a key of its own: the first one is for `model`, the next ones for `remote.endpoints`. Otherwise every
+        /// server gets to see every key.
+        key_per_endpoint: bool = false, Kind::Switch;
+        /// A file with keys, one on a line, so that the configuration holds none.
+        api_keys_file: Option<PathBuf> = None, Kind::Path;
+        /// Further headers of every request, each as `Name: value`.
+        headers: Secrets = Secrets::default(), Kind::Secrets;
+        /// A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: what `HTTPS_PROXY` and its like say.
+        proxy: Option<String> = None, Kind::Text;
+        /// A file with certificates (PEM) that are trusted beside the usual ones.
+        ca_file: Option<PathBuf> = None, Kind::Path;
+        /// Speak HTTP/2 also over plain http, without asking.
+        http2: bool = false, Kind::Switch;
+        /// What a server is sent: token ids or messages.
+        input: RemoteInput = RemoteInput::Auto, Kind::Choice(RemoteInput::WORDS);
+        /// The folder with the model's `tokenizer.json` and `tokenizer_config.json`: prompts are then made here.
+        tokenizer: Option<PathBuf> = None, Kind::Path;
+        /// What is done with text that reads like a control token, where the server tokenizes messages itself.
+        control_tokens: ControlTokens = ControlTokens::Refuse, Kind::Choice(ControlTokens::WORDS);
+        /// Alternatives whose probability a server is asked for at each token of a verdict. 0: no distributions.
+        top_logprobs: u32 = 20, whole(0, 1000);
+        /// Requests that one server has at once.
+        num_workers: u32 = 64, whole(1, 16384);
+        /// Most requests that are begun at one server within `remote.request_limit_period_ms`. 0: no limit.
+        request_limit: u32 = 0, whole(0, 1_000_000);
+        /// Milliseconds of the period of `remote.request_limit`.
+        request_limit_period_ms: u64 = 60_000, whole(1, 86_400_000);
+        /// Times that a failed request is sent again, within its deadline.
+        max_retries: u32 = 3, whole(0, 100);
+        /// Milliseconds before the first retry; each further one waits twice as long, up to a minute, less a random part.
+        retry_delay_ms: u64 = 250, whole(1, 60_000);
+        /// Failures in a row after which a server gets no work for a while.
+        max_failures: u32 = 5, whole(1, 1000);
+        /// Milliseconds between two checks of a server's health. 0: none.
+        health_period_ms: u64 = 10_000, zero_or(100, 3_600_000);
+        /// Milliseconds after which a request that has no answer yet is sent to a second server as well. 0: never.
+        hedge_ms: u64 = 0, zero_or(1, 3_600_000);
+        /// Milliseconds in which a connection must be made.
+        connect_timeout_ms: u64 = 10_000, whole(1, 600_000);
+        /// Milliseconds after which a server that has sent nothing is given up. The first token counts too.
+        idle_timeout_ms: u64 = 120_000, whole(1, 86_400_000);
+        /// Most bytes of one answer.
+        max_answer_bytes: u64 = 64 << 20, whole(1 << 16, 1 << 32);
+    }
+}
+
+impl RemoteConfig {
+    pub(super) fn check(&self) -> Result<()> {
+        self.check_ranges()?;
+        let wrong = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
+        for endpoint in &self.endpoints {
+            if !is_url(endpoint) {
+                return wrong(format!("remote.endpoints holds {endpoint:?}: a URL begins with http:// or https://"));
+            }
+        }
+        for (place, header) in self.headers.expose().iter().enumerate() {
+            let name = header.split_once(':').map(|(name, _)| name.trim());
+            if name.is_none_or(|name| name.is_empty() || !name.is_ascii() || name.contains(char::is_whitespace)) {
+                return wrong(format!("remote.headers: entry {} is no header: write \"Name: value\"", place + 1));
+            }
+        }
+        for (place, key) in self.api_keys.expose().iter().enumerate() {
+            if key.is_empty() || key.chars().any(|letter| !letter.is_ascii_graphic()) {
+                return wrong(format!(
+                    "remote.api_keys: key {} is empty or holds blanks or other odd letters",
+                    place + 1
+                ));
+            }
+        }
+        if self.input == RemoteInput::Messages && self.tokenizer.is_some() {
+            return wrong("remote.input is messages, but remote.tokenizer is set: take one of them out".into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a name is the URL of a server.
+pub(crate) fn is_url(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::JudgeConfig;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn settings_of_servers_are_checked() {
+        let read = |remote: &str| JudgeConfig::from_json(&format!("{{\"model\": \"http://x\", \"remote\": {remote}}}"));
+        let full = r#"{"endpoints": ["http://a:1", "https://b/v1"], "api_keys": ["k1", "k2"], "headers": ["X-Team: judges"],
+            "input": "messages", "num_workers": 256, "request_limit": 100, "hedge_ms": 500, "top_logprobs": 0}"#;
+        assert_eq!(read(full).unwrap().remote.endpoints.len(), 2);
+        for (bad, word) in [
+            (r#"{"endpoints": ["ftp://a"]}"#, "ftp://a"),
+            (r#"{"endpoints": "http://a"}"#, "must be a list of texts"),
+            (r#"{"headers": ["X-Team"]}"#, "entry 1 is no header"),
+            (r#"{"api_keys": ["a b"]}"#, "key 1"),
+            (r#"{"num_workers": 0}"#, "num_workers"),
+            (r#"{"input": "text"}"#, "auto, tokens or messages"),
+            (r#"{"input": "messages", "tokenizer": "folder"}"#, "remote.tokenizer"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{bad}");
+            assert!(error.message().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let json = r#"{"model": "http://x", "remote": {"api_keys": ["sesame"], "headers": ["Authorization: sesame"]}}"#;
+        let config = JudgeConfig::from_json(json).unwrap();
+        assert!(!format!("{config:?}").contains("sesame"), "{config:?}");
+        for bad in [r#"{"api_keys": ["ses ame"]}"#, r#"{"headers": ["ses ame"]}"#, r#"{"api_keys": "ses ame"}"#] {
+            let error = JudgeConfig::from_json(&format!("{{\"model\": \"http://x\", \"remote\": {bad}}}")).unwrap_err();
+            assert!(!error.message().contains("ses ame"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What a server is sent, in the fields that it knows.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::decode::grammar::{Grammar, gbnf_reasoning};
+use crate::engine::Sampling;
+use crate::prompt::messages::Message;
+
+use super::facts::{Facts, Kind, Notation};
+
+/// What holds a text to a form.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Guide<'a> {
+    /// A grammar.
+    Grammar(&'a Grammar),
+    /// A JSON schema.
+    Schema(&'a Value),
+    /// Any tokens up to the one with this id.
+    Reasoning(u32),
+    /// Any tokens up to the one with this id, then a grammar.
+    Reasoned(u32, &'a Grammar),
+}
+
+/// A request for a completion.
+pub(super) struct Completion<'a> {
+    pub(super) ids: &'a [u32],
+    pub(super) max_tokens: usize,
+    pub(super) sampling: Sampling,
+    pub(super) guide: Option<Guide<'a>>,
+    /// The token that ends it, by id and by text.
+    pub(super) stop: Option<(u32, &'a str)>,
+    /// Alternatives at each token.
+    pub(super) alternatives: u32,
+    /// Whether this process can tell what a token id stands for.
+    pub(super) knows_ids: bool,
+}
+
+impl Completion<'_> {
+    /// The body, in JSON.
+    pub(super) fn body(&self, facts: &Facts) -> Vec<u8> {
+        let mut fields = Map::new();
+        let native = facts.kind == Kind::LlamaServer;
+        fields.insert("stream".into(), true.into());
+        fields.insert(if native { "n_predict" } else { "max_tokens" }.into(), self.max_tokens.into());
+        sampling(&mut fields, facts.kind, self.sampling);
+        if !native {
+            fields.insert("model".into(), facts.model.as_str().into());
+            fields.insert("stream_options".into(), json!({ "include_usage": true }));
+        }
+        if let Some(guide) = &self.guide {
+            constrain(&mut fields, facts.notation, guide);
+        }
+        if self.alternatives > 0 {
+            let most = self.alternatives.min(facts.kind.most_alternatives());
+            fields.insert(if native { "n_probs" } else { "logprobs" }.into(), most.into());
+        }
+        match facts.kind {
+            Kind::LlamaServer => {
+                fields.insert("return_tokens".into(), true.into());
+                fields.insert("cache_prompt".into(), true.into());
+            }
+            Kind::Vllm => {
+                fields.insert("return_token_ids".into(), true.into());
+                fields.insert("skip_special_tokens".into(), false.into());
+                fields.insert("spaces_between_special_tokens".into(), false.into());
+                if self.alternatives > 0 && self.knows_ids {
+                    fields.insert("return_tokens_as_token_ids".into(), true.into());
+                }
+            }
+            Kind::Sglang | Kind::TrtllmServe => {
+                fields.insert("skip_special_tokens".into(), false.into());
+            }
+            Kind::Other => {}
+        }
+        if let Some((id, text)) = self.stop {
+            match facts.kind {
+                // Its guide ends there.
+                Kind::LlamaServer => {}
+                Kind::Vllm | Kind::Sglang | Kind::TrtllmServe => {
+                    fields.insert("stop_token_ids".into(), json!([id]));
+                }
+                Kind::Other => {
+                    fields.insert("stop".into(), json!([text]));
+                }
+            }
+        }
+        // Written by hand: a value for each of thousands of ids would take most of the time.
+        let mut body = String::with_capacity(self.ids.len() * 7 + 1024);
+        body.push_str("{\"prompt\":[");
+        for (place, id) in self.ids.iter().enumerate() {
+            let _ = write!(body, "{}{id}", if place > 0 { "," } else { "" });
+        }
+        body.push_str("],");
+        body.push_str(&Value::Object(fields).to_string()[1..]);
+        body.into_bytes()
+    }
+}
+
+/// A request for the answer in a chat, rendered by the server.
+pub(super) struct Chat<'a> {
+    pub(super) messages: &'a [Message],
+    pub(super) max_tokens: usize,
+    pub(super) sampling: Sampling,
+    pub(super) guide: Option<Guide<'a>>,
+    pub(super) alternatives: u32,
+    /// Variables of the chat template.
+    pub(super) variables: Map<String, Value>,
+}
+
+impl Chat<'_> {
+    /// The body, in JSON.
+    pub(super) fn body(&self, facts: &Facts) -> Vec<u8> {
+        let mut fields = Map::new();
+        fields.insert("model".into(), facts.model.as_str().into());
+        fields.insert("messages".into(), messages(self.messages));
+        fields.insert("stream".into(), true.into());
+        fields.insert("stream_options".into(), json!({ "include_usage": true }));
+        fields.insert("max_tokens".into(), self.max_tokens.into());
+        sampling(&mut fields, facts.kind, self.sampling);
+        if let Some(guide) = &self.guide {
+            constrain(&mut fields, facts.notation, guide);
+        }
+        if self.alternatives > 0 {
+            fields.insert("logprobs".into(), true.into());
+            fields.insert("top_logprobs".into(), self.alternatives.min(facts.kind.most_alternatives()).into());
+        }
+        if facts.kind != Kind::Other && !self.variables.is_empty() {
+            fields.insert("chat_template_kwargs".into(), Value::Object(self.variables.clone()));
+        }
+        Value::Object(fields).to_string().into_bytes()
+    }
+}
+
+/// Messages as all servers take them.
+pub(super) fn messages(messages: &[Message]) -> Value {
+    messages.iter().map(|message| json!({ "role": message.role, "content": message.content })).collect()
+}
+
+/// Says how tokens are chosen. Everything is said, since servers have defaults of their own.
+fn sampling(fields: &mut Map<String, Value>, kind: Kind, sampling: Sampling) {
+    let Sampling { temperature, top_p, top_k, seed } = sampling;
+    let number = |value: f32| value.to_string().parse::<f64>().map_or(Value::Null, Value::from);
+    fields.insert("temperature".into(), number(temperature));
+    fields.insert("top_p".into(), number(top_p));
+    match kind {
+        Kind::LlamaServer => {
+            fields.insert("top_k".into(), top_k.into());
+            fields.insert("min_p".into(), 0.into());
+            fields.insert("typical_p".into(), 1.into());
+            fields.insert("repeat_penalty".into(), 1.into());
+            // 32 bits, of which all ones would mean a random one.
+            let folded = u32::try_from((seed ^ (seed >> 32)) & 0x7FFF_FFFF).unwrap_or_default();
+            fields.insert("seed".into(), folded.into());
+        }
+        Kind::Vllm | Kind::Sglang => {
+            let top_k = i32::try_from(top_k).ok().filter(|&top_k| top_k > 0).unwrap_or(-1);
+            fields.insert("top_k".into(), top_k.into());
+            fields.insert("min_p".into(), 0.into());
+            fields.insert("repetition_penalty".into(), 1.into());
+            fields.insert("seed".into(), (seed & 0x7FFF_FFFF_FFFF_FFFF).into());
+        }
+        Kind::TrtllmServe => {
+            fields.insert("top_k".into(), top_k.min(i32::MAX.unsigned_abs()).into());
+            fields.insert("seed".into(), (seed & 0x7FFF_FFFF_FFFF_FFFF).into());
+        }
+        Kind::Other => {
+            if top_k > 0 {
+                fields.insert("top_k".into(), top_k.into());
+            }
+            fields.insert("seed".into(), (seed & 0x7FFF_FFFF_FFFF_FFFF).into());
+        }
+    }
+}
+
+/// Adds a guide in the notation of a server; none where it has no notation for it.
+fn constrain(fields: &mut Map<String, Value>, notation: Notation, guide: &Guide<'_>) {
+    let schema = |fields: &mut Map<String, Value>, schema: &Value| {
+        let format = json!({
+            "type": "json_schema", "json_schema": { "name": "verdict", "strict": true, "schema": schema },
+        });
+        fields.insert("response_format".into(), format);
+    };
+    match (notation, guide) {
+        (Notation::Gbnf, Guide::Grammar(grammar)) => {
+            fields.insert("grammar".into(), grammar.gbnf(None).into());
+        }
+        (Notation::Gbnf, Guide::Reasoning(close)) => {
+            fields.insert("grammar".into(), gbnf_reasoning(*close).into());
+        }
+        (Notation::Gbnf, Guide::Reasoned(close, grammar)) => {
+            fields.insert("grammar".into(), grammar.gbnf(Some(*close)).into());
+        }
+        (Notation::Structured, Guide::Grammar(grammar) | Guide::Reasoned(_, grammar)) => {
+            fields.insert("structured_outputs".into(), json!({ "grammar": grammar.ebnf(None) }));
+        }
+        (Notation::Ebnf, Guide::Grammar(grammar) | Guide::Reasoned(_, grammar)) => {
+            fields.insert("ebnf".into(), grammar.ebnf(None).into());
+        }
+        (Notation::EbnfFormat, Guide::Grammar(grammar) | Guide::Reasoned(_, grammar)) => {
+            fields.insert("response_format".into(), json!({ "type": "ebnf", "ebnf": grammar.ebnf(None) }));
+        }
+        (Notation::Gbnf, Guide::Schema(value)) => {
+            fields.insert("json_schema".into(), (*value).clone());
+        }
+        (Notation::JsonSchema | Notation::Structured | Notation::Ebnf | Notation::EbnfFormat, Guide::Schema(value)) => {
+            schema(fields, value);
+        }
+        (_, Guide::Reasoning(_)) | (Notation::JsonSchema | Notation::None, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::grammar::VerdictGrammar;
+    use crate::prompt::profile::{Scale, VerdictForm};
+
+    fn facts(kind: Kind, notation: Notation) -> Facts {
+        Facts { kind, notation, model: "judge".into(), ..Facts::default() }
+    }
+
+    fn body(facts: &Facts, change: impl Fn(&mut Completion<'_>)) -> Value {
+        let grammar = VerdictGrammar::new(&VerdictForm::default(), Scale::default(), "", &["a".into()]).whole();
+        let mut completion = Completion {
+            ids: &[1, 22, 333],
+            max_tokens: 9,
+            sampling: Sampling { seed: u64::MAX, top_k: 5, ..Sampling::GREEDY },
+            guide: Some(Guide::Grammar(&grammar)),
+            stop: Some((7, "</think>")),
+            alternatives: 50,
+            knows_ids: true,
+        };
+        change(&mut completion);
+        serde_json::from_slice(&completion.body(facts)).unwrap()
+    }
+
+    #[test]
+    fn each_server_gets_its_own_fields() {
+        let vllm = body(&facts(Kind::Vllm, Notation::Structured), |_| {});
+        assert_eq!(vllm["prompt"], json!([1, 22, 333]));
+        assert!(vllm["structured_outputs"]["grammar"].as_str().unwrap().starts_with("root ::="));
+        assert_eq!((&vllm["logprobs"], &vllm["stop_token_ids"]), (&json!(20), &json!([7])));
+        assert_eq!((&vllm["seed"], &vllm["top_k"]), (&json!(i64::MAX), &json!(5)));
+        let llama = body(&facts(Kind::LlamaServer, Notation::Gbnf), |_| {});
+        assert_eq!((&llama["n_predict"], &llama["n_probs"], llama.get("stop")), (&json!(9), &json!(50), None));
+        assert!(llama["seed"].as_u64().unwrap() < u64::from(u32::MAX));
+        let sglang = body(&facts(Kind::Sglang, Notation::Ebnf), |completion| completion.sampling = Sampling::GREEDY);
+        assert_eq!((&sglang["top_k"], sglang["ebnf"].is_string()), (&json!(-1), true));
+        let trtllm = body(&facts(Kind::TrtllmServe, Notation::EbnfFormat), |_| {});
+        assert_eq!(trtllm["response_format"]["type"], "ebnf");
+        let other = body(&facts(Kind::Other, Notation::None), |_| {});
+        assert_eq!((&other["stop"], other.get("response_format")), (&json!(["</think>"]), None));
+    }
+
+    #[test]
+    fn a_chat_holds_text_as_it_is() {
+        let facts = facts(Kind::Other, Notation::JsonSchema);
+        let chat = Chat {
+            messages: &[Message { role: "user", content: "\"\\\n\u{1f600}".into() }],
+            max_tokens: 5,
+            sampling: Sampling::GREEDY,
+            guide: Some(Guide::Schema(&json!({ "type": "object" }))),
+            alternatives: 3,
+            variables: Map::new(),
+        };
+        let body: Value = serde_json::from_slice(&chat.body(&facts)).unwrap();
+        assert_eq!(body["messages"][0]["content"], "\"\\\n\u{1f600}");
+        assert_eq!(body["response_format"]["json_schema"]["schema"], json!({ "type": "object" }));
+        assert_eq!((&body["top_logprobs"], body.get("chat_template_kwargs")), (&json!(3), None));
+    }
+}

@@ -1,0 +1,478 @@
+//! Carries out one judgment: its requests, where each goes, and what is done where one fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{ControlTokens, RemoteConfig};
+use crate::decode::plan::{Plan, VerdictPlan};
+use crate::decode::reasoning::ReasoningTokens;
+use crate::decode::transcript::{Stopwatch, Transcript};
+use crate::engine::{Generation, Guidance, Input, Job, Sampling};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::messages::Message;
+use crate::prompt::profile::Profile;
+use crate::prompt::template::{ChatTemplate, Segment};
+use crate::prompt::tokenize::Tokenizer;
+
+use super::body::{Chat, Guide, messages};
+use super::facts::{Facts, Kind, Way};
+use super::fault::{Fault, Tried};
+use super::http::Http;
+use super::pace::{Dice, delay};
+use super::pool::{Endpoint, Lease, Pool, hash};
+use super::reply::Finish;
+use super::writer::{Part, Start, Writer, Written};
+use super::{probabilities, probe, text};
+
+/// Tokens at the end of a prompt that the template writes.
+const TAIL: usize = 8;
+/// What a prompt is told from another by: so much of its beginning.
+const AFFINITY_TOKENS: usize = 256;
+const AFFINITY_BYTES: usize = 1024;
+
+/// What all judgments share.
+pub(super) struct Shared {
+    pub(super) http: Http,
+    pub(super) pool: Pool,
+    pub(super) config: RemoteConfig,
+    pub(super) profile: Profile,
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
+    /// The template, where the server tokenizes pieces of it.
+    pub(super) template: Option<ChatTemplate>,
+    pub(super) way: Way,
+    pub(super) guidance: Guidance,
+    pub(super) dice: Mutex<Dice>,
+    pub(super) reused: AtomicU64,
+    pub(super) computed: AtomicU64,
+    pub(super) requests: AtomicU64,
+    /// Lengths of verdicts in tokens, by their lengths in bytes, where the server tokenizes.
+    pub(super) lengths: Mutex<std::collections::HashMap<usize, usize>>,
+}
+
+/// The server of a lease, as its requests see it.
+struct Server<'a> {
+    shared: &'a Shared,
+    endpoint: Arc<Endpoint>,
+    facts: Arc<Facts>,
+}
+
+impl Server<'_> {
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.endpoint.root)
+    }
+
+    async fn tokenize(&self, body: &Value) -> Tried<Vec<u32>> {
+        probe::ids(&self.shared.http.ask(&self.url("/tokenize"), self.endpoint.key(), Some(body)).await?)
+    }
+}
+
+impl Shared {
+    /// The whole of a judgment.
+    pub(super) async fn judge(&self, job: Job) -> Result<Generation> {
+        let Job { input, plan, sampling, submitted, deadline } = job;
+        let generation = match (input, self.way) {
+            (Input::Tokens { ids, shared_prefix }, _) => {
+                let affinity = affinity_of(&ids, shared_prefix);
+                let (most, reasoning) = self.measured(&plan)?;
+                let start = self.start(ids, plan, reasoning, sampling, submitted, most);
+                self.write(start, affinity, deadline).await?
+            }
+            (Input::Messages(messages), Way::Chat) => {
+                self.check_text(&messages)?;
+                self.chat(&messages, &plan, sampling, submitted, deadline).await?
+            }
+            (Input::Messages(messages), way) => {
+                if !way.keeps_text() {
+                    self.check_text(&messages)?;
+                }
+                let affinity = affinity_of_text(&messages);
+                let (ids, plan, reasoning, most) = self.prepare(&messages, plan, affinity, deadline).await?;
+                let start = self.start(ids, plan, reasoning, sampling, submitted, most);
+                self.write(start, affinity, deadline).await?
+            }
+        };
+        let usage = &generation.usage;
+        self.reused.fetch_add(usage.reused_tokens as u64, Ordering::Relaxed);
+        let computed = usage.prompt_tokens - usage.reused_tokens.min(usage.prompt_tokens);
+        let computed = computed + usage.reasoning_tokens + usage.verdict_tokens;
+        self.computed.fetch_add(computed as u64, Ordering::Relaxed);
+        Ok(generation)
+    }
+
+    fn start(
+        &self,
+        ids: Vec<u32>,
+        plan: Plan,
+        reasoning: Option<ReasoningTokens>,
+        sampling: Sampling,
+        submitted: Instant,
+        most: usize,
+    ) -> Start {
+        let context = self.pool.endpoints().iter().filter_map(|endpoint| endpoint.facts()?.context).min();
+        Start {
+            tokenizer: self.tokenizer.clone(),
+            ids,
+            plan,
+            reasoning,
+            sampling,
+            submitted,
+            alternatives: self.config.top_logprobs,
+            guidance: self.guidance,
+            most,
+            context,
+        }
+    }
+
+    /// Tokens of the longest verdict, and of the reasoning's tags, by this process's tokenizer.
+    fn measured(&self, plan: &Plan) -> Result<(usize, Option<ReasoningTokens>)> {
+        let tokenizer = self
+            .tokenizer
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "tokens came to an engine that takes messages"))?;
+        let most = match &plan.verdict {
+            VerdictPlan::Guided { grammar, .. } => roomy(tokenizer.encode_text(&grammar.example())?.len()),
+            VerdictPlan::Free { .. } => 0,
+        };
+        let reasoning = plan.reasoning.as_ref().map(|plan| ReasoningTokens::new(plan, tokenizer)).transpose()?;
+        Ok((most, reasoning))
+    }
+
+    /// Refuses text that a server may take for its control tokens.
+    fn check_text(&self, messages: &[Message]) -> Result<()> {
+        if self.config.control_tokens == ControlTokens::Pass {
+            return Ok(());
+        }
+        let form = self.profile.reasoning.as_ref();
+        let tags: Vec<&str> = form.map(|form| vec![form.open.as_str(), form.close.as_str()]).unwrap_or_default();
+        // The profile's own words are trusted.
+        let own = self.profile.system_prompt.as_str();
+        let texts = messages.iter().map(|message| {
+            let text = message.content.as_str();
+            if message.role == "system" { "" } else { text.strip_prefix(own).unwrap_or(text) }
+        });
+        let Some(token) = text::control_token(texts, &tags) else { return Ok(()) };
+        Err(Error::new(
+            ErrorKind::InvalidRequest,
+            format!(
+                "the request holds {token:?}, which the server may take for a control token, since it tokenizes messages \
+                 itself: set remote.tokenizer to the folder with the model's tokenizer.json, so that text stays text, or \
+                 remote.control_tokens to pass"
+            ),
+        ))
+    }
+
+    /// Makes the tokens of messages by a server's tokenizer.
+    async fn prepare(
+        &self,
+        messages: &[Message],
+        mut plan: Plan,
+        affinity: u64,
+        deadline: Instant,
+    ) -> Result<(Vec<u32>, Plan, Option<ReasoningTokens>, usize)> {
+        let example = match &plan.verdict {
+            VerdictPlan::Guided { grammar, .. } => Some(grammar.example()),
+            VerdictPlan::Free { .. } => None,
+        };
+        let reasons = plan.reasoning.is_some();
+        let (ids, most, tags) = self
+            .try_servers(affinity, deadline, async |server: &Server<'_>| {
+                let ids = self.tokens(server, messages, reasons).await?;
+                let most = match &example {
+                    Some(example) => self.length(server, example).await?,
+                    None => 0,
+                };
+                Ok((ids, most, server.facts.tags.clone()))
+            })
+            .await?;
+        // The template may have opened the reasoning, or closed it. What is at the end is the template's own.
+        let tail = &ids[ids.len().saturating_sub(TAIL)..];
+        let mut reasoning = None;
+        match (&mut plan.reasoning, &tags) {
+            (Some(form), Some(tags)) => {
+                let (open, close) =
+                    (tail.iter().rposition(|&id| id == tags.open), tail.iter().rposition(|&id| id == tags.close));
+                if close.is_some() && close > open {
+                    plan.reasoning = None;
+                } else {
+                    if open.is_some() {
+                        form.open = None;
+                    }
+                    reasoning = Some(ReasoningTokens::of_ids(form, tags.open, &tags.prefix, tags.close, &tags.line));
+                }
+            }
+            _ => plan.reasoning = None,
+        }
+        Ok((ids, plan, reasoning, most))
+    }
+
+    async fn tokens(&self, server: &Server<'_>, list: &[Message], reasons: bool) -> Tried<Vec<u32>> {
+        if server.facts.way == Way::Rendered {
+            let body = json!({
+                "model": server.facts.model,
+                "messages": messages(list),
+                "add_generation_prompt": true,
+                "chat_template_kwargs": self.variables(reasons),
+            });
+            return server.tokenize(&body).await;
+        }
+        let ours = |error: Error| Fault::ours(error.kind(), error.message());
+        let template =
+            self.template.as_ref().ok_or_else(|| Fault::ours(ErrorKind::Internal, "there is no template"))?;
+        let mut ids = Vec::new();
+        for segment in template.render(list, reasons).map_err(ours)? {
+            let special = matches!(segment, Segment::Template(_));
+            if !segment.text().is_empty() {
+                let body = json!({ "content": segment.text(), "add_special": false, "parse_special": special });
+                ids.extend(server.tokenize(&body).await?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Tokens of a verdict like `example`.
+    async fn length(&self, server: &Server<'_>, example: &str) -> Tried<usize> {
+        const MOST: usize = 4096;
+        if let Some(&length) = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).get(&example.len()) {
+            return Ok(length);
+        }
+        let body = match server.facts.kind {
+            Kind::LlamaServer => json!({ "content": example, "add_special": false, "parse_special": false }),
+            _ => json!({ "model": server.facts.model, "prompt": example, "add_special_tokens": false }),
+        };
+        let length = roomy(server.tokenize(&body).await?.len());
+        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        if lengths.len() < MOST {
+            lengths.insert(example.len(), length);
+        }
+        Ok(length)
+    }
+
+    fn variables(&self, reasons: bool) -> Map<String, Value> {
+        let mut variables = self.profile.template_variables.clone();
+        variables.insert("enable_thinking".into(), reasons.into());
+        variables
+    }
+
+    /// Writes a judgment, request by request.
+    async fn write(&self, start: Start, affinity: u64, deadline: Instant) -> Result<Generation> {
+        let mut writer = Writer::new(start)?;
+        loop {
+            let this = &writer;
+            let written = self
+                .try_servers(affinity, deadline, async |server: &Server<'_>| self.generate(server, this).await)
+                .await?;
+            writer.start(written.begun);
+            if !writer.advance(&written)? {
+                return Ok(writer.finish());
+            }
+        }
+    }
+
+    /// One request of a judgment.
+    async fn generate(&self, server: &Server<'_>, writer: &Writer) -> Tried<Written> {
+        let (part, body) = writer.request(&server.facts);
+        let begun = Instant::now();
+        let mut answer =
+            self.http.generate(&server.url(server.facts.completions()), server.endpoint.key(), body).await?;
+        let close = writer.close();
+        let mut written =
+            Written { part, pieces: Vec::new(), finish: Finish::Stop, cut: false, begun, first: None, last: begun };
+        let (mut ids, mut closed) = (0, false);
+        while let Some(piece) = answer.next().await? {
+            written.first.get_or_insert_with(Instant::now);
+            ids += piece.ids.len();
+            if !closed && part != Part::Verdict && close.is_some_and(|close| piece.ids.contains(&close)) {
+                closed = true;
+                written.last = Instant::now();
+            }
+            written.finish = piece.finish.unwrap_or(written.finish);
+            written.pieces.push(piece);
+            if writer.is_spent(part, ids, closed) {
+                // The connection is closed: the server stops.
+                written.cut = true;
+                break;
+            }
+        }
+        Ok(written)
+    }
+
+    /// A judgment whose messages a server renders.
+    async fn chat(
+        &self,
+        list: &[Message],
+        plan: &Plan,
+        sampling: Sampling,
+        submitted: Instant,
+        deadline: Instant,
+    ) -> Result<Generation> {
+        let budget = plan.reasoning.as_ref().map_or(0, |plan| plan.budget as usize);
+        let (schema, most) = match &plan.verdict {
+            VerdictPlan::Guided { grammar, .. } => {
+                let (schema, _) = grammar.json_schema().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        "the verdict layout of the profile is no JSON, and this server knows JSON schemas alone: set guided to \
+                         false",
+                    )
+                })?;
+                // Its tokens are not known here: two bytes at least, and white space of the server's choice.
+                (Some((grammar, schema)), grammar.example().len() + 64)
+            }
+            VerdictPlan::Free { max_tokens } => (None, *max_tokens as usize),
+        };
+        let affinity = affinity_of_text(list);
+        let work = async |server: &Server<'_>| {
+            let alternatives = match server.facts.logprobs {
+                super::facts::Logprobs::None => 0,
+                _ if schema.is_none() => 0,
+                _ => self.config.top_logprobs,
+            };
+            let chat = Chat {
+                messages: list,
+                max_tokens: budget + most,
+                sampling,
+                guide: schema.as_ref().map(|(_, schema)| Guide::Schema(schema)),
+                alternatives,
+                variables: self.variables(plan.reasoning.is_some()),
+            };
+            let begun = Instant::now();
+            let url = server.url("/v1/chat/completions");
+            let mut answer = self.http.generate(&url, server.endpoint.key(), chat.body(&server.facts)).await?;
+            let (mut pieces, mut finish, mut first) = (Vec::new(), Finish::Stop, None);
+            while let Some(piece) = answer.next().await? {
+                first.get_or_insert_with(Instant::now);
+                finish = piece.finish.unwrap_or(finish);
+                pieces.push(piece);
+            }
+            Ok((begun, first, pieces, finish))
+        };
+        let (begun, first, pieces, finish) = self.try_servers(affinity, deadline, work).await?;
+        let mut watch = Stopwatch::new(submitted);
+        watch.start_at(begun);
+        if let Some(first) = first {
+            watch.prefilled_at(first);
+        }
+        let thoughts: String = pieces.iter().map(|piece| piece.reasoning.as_str()).collect();
+        let answer: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+        let told = pieces.iter().rev().find_map(|piece| piece.prompt_tokens).unwrap_or(0);
+        let mut transcript = Transcript::new(!thoughts.is_empty(), told);
+        if !thoughts.is_empty() {
+            let form = self.profile.reasoning.as_ref();
+            transcript.open(form.map_or("", |form| form.open.as_str()).as_bytes());
+            transcript.reason(thoughts.as_bytes());
+            transcript.close(form.map_or("", |form| form.close.as_str()).as_bytes());
+        }
+        transcript.answer(answer.as_bytes());
+        transcript.verdict_truncated = finish == Finish::Length;
+        transcript.usage.reused_tokens = pieces.iter().find_map(|piece| piece.cached_tokens).unwrap_or(0).min(told);
+        // The server does not say which of its tokens were reasoning.
+        transcript.usage.verdict_tokens = pieces.iter().rev().find_map(|piece| piece.written_tokens).unwrap_or(0);
+        if let Some((grammar, _)) = &schema {
+            let positions: Vec<_> = pieces.iter().flat_map(|piece| &piece.positions).collect();
+            // Some servers list the tokens of the reasoning too.
+            let lengths = positions.iter().map(|position| position.token.len());
+            if lengths.sum::<usize>() == answer.len() {
+                transcript.distributions = probabilities::by_search(grammar, &answer, positions.into_iter(), None);
+            }
+        }
+        Ok(transcript.finish(watch.stop()))
+    }
+
+    /// Does some work at a server, and again, elsewhere where that is possible, while it fails by no fault of its own.
+    async fn try_servers<T>(
+        &self,
+        affinity: u64,
+        deadline: Instant,
+        work: impl AsyncFn(&Server<'_>) -> Tried<T>,
+    ) -> Result<T> {
+        let mut failed: Vec<String> = Vec::new();
+        let mut tries = 0;
+        loop {
+            let lease = self.pool.lease(affinity, &failed).await?;
+            let root = lease.endpoint.root.clone();
+            tries += 1;
+            let fault = match self.race(lease, affinity, &work).await {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            };
+            let again = fault.is_retryable() && tries <= self.config.max_retries;
+            if !again {
+                return Err(fault.into_error(&root, tries));
+            }
+            let roll = self.dice.lock().unwrap_or_else(PoisonError::into_inner).roll();
+            let mut wait = delay(tries, Duration::from_millis(self.config.retry_delay_ms), roll);
+            let elsewhere = self.pool.endpoints().len() > 1;
+            if let Some(asked) = fault.retry_after().filter(|_| !elsewhere) {
+                wait = wait.max(asked);
+            }
+            if Instant::now() + wait >= deadline {
+                return Err(fault.into_error(&root, tries));
+            }
+            if !failed.contains(&root) {
+                failed.push(root);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Does the work at the server of a lease; at a second one too, where the first takes long and that is wished.
+    async fn race<T>(&self, lease: Lease, affinity: u64, work: &impl AsyncFn(&Server<'_>) -> Tried<T>) -> Tried<T> {
+        let root = lease.endpoint.root.clone();
+        let first = self.attempt(lease, work);
+        if self.config.hedge_ms == 0 {
+            return first.await;
+        }
+        tokio::pin!(first);
+        tokio::select! {
+            done = &mut first => return done,
+            () = tokio::time::sleep(Duration::from_millis(self.config.hedge_ms)) => {}
+        }
+        let Some(lease) = self.pool.lease_now(affinity, &[root]) else { return first.await };
+        let second = self.attempt(lease, work);
+        tokio::pin!(second);
+        // The one that loses is dropped, which ends it at its server.
+        tokio::select! {
+            done = &mut first => match done {
+                Err(fault) if fault.is_retryable() => second.await,
+                done => done,
+            },
+            done = &mut second => match done {
+                Err(_) => first.await,
+                done => done,
+            },
+        }
+    }
+
+    async fn attempt<T>(&self, lease: Lease, work: &impl AsyncFn(&Server<'_>) -> Tried<T>) -> Tried<T> {
+        let endpoint = lease.endpoint.clone();
+        let facts = endpoint.facts().ok_or_else(|| Fault::Unreachable("nothing is known of it".into()))?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let done = work(&Server { shared: self, endpoint, facts }).await;
+        match &done {
+            Ok(_) => lease.succeed(),
+            Err(fault) => lease.fail(fault),
+        }
+        done
+    }
+}
+
+/// Room for what a tokenizer does otherwise within a grammar than with the whole text, and for the end of the text.
+fn roomy(tokens: usize) -> usize {
+    tokens + tokens / 4 + 16
+}
+
+/// What prompts share that begin alike, past what all prompts of a judge share.
+fn affinity_of(ids: &[u32], shared_prefix: usize) -> u64 {
+    let end = (shared_prefix + AFFINITY_TOKENS).min(ids.len());
+    let bytes: Vec<u8> = ids[shared_prefix.min(end)..end].iter().flat_map(|id| id.to_le_bytes()).collect();
+    hash(&bytes)
+}
+
+fn affinity_of_text(messages: &[Message]) -> u64 {
+    let text = messages.last().map(|message| message.content.as_bytes()).unwrap_or_default();
+    hash(&text[..text.len().min(AFFINITY_BYTES)])
+}

@@ -1,0 +1,182 @@
+//! What is known of a server.
+
+use crate::engine::Guidance;
+
+/// Which program serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    Vllm,
+    Sglang,
+    TrtllmServe,
+    LlamaServer,
+    /// Another one that speaks the protocol.
+    #[default]
+    Other,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Vllm => "vLLM",
+            Self::Sglang => "SGLang",
+            Self::TrtllmServe => "trtllm-serve",
+            Self::LlamaServer => "llama-server",
+            Self::Other => "another server",
+        }
+    }
+
+    /// The most alternatives at a token that it gives by default.
+    pub(super) fn most_alternatives(self) -> u32 {
+        match self {
+            Self::LlamaServer => 1000,
+            _ => 20,
+        }
+    }
+}
+
+/// How a server is told of a constraint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Notation {
+    /// It knows none.
+    #[default]
+    None,
+    /// `response_format` with a JSON schema.
+    JsonSchema,
+    /// `grammar` in GBNF.
+    Gbnf,
+    /// `structured_outputs` with a grammar in EBNF.
+    Structured,
+    /// `ebnf`.
+    Ebnf,
+    /// `response_format` of type `ebnf`.
+    EbnfFormat,
+}
+
+impl Notation {
+    pub(super) fn guidance(self) -> Guidance {
+        match self {
+            Self::None => Guidance::None,
+            Self::JsonSchema => Guidance::Schema,
+            _ => Guidance::Grammar,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "no constraint",
+            Self::JsonSchema => "JSON schema",
+            Self::Gbnf => "grammar (GBNF)",
+            Self::Structured | Self::Ebnf | Self::EbnfFormat => "grammar (EBNF)",
+        }
+    }
+}
+
+/// How requests reach a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Token ids of this process's own tokenizer.
+    Tokens,
+    /// Token ids: this process renders the template, the server tokenizes piece by piece.
+    Pieces,
+    /// Token ids: the server renders and tokenizes.
+    Rendered,
+    /// Messages.
+    #[default]
+    Chat,
+}
+
+impl Way {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens, by the tokenizer in remote.tokenizer",
+            Self::Pieces => "tokens, by the server's tokenizer",
+            Self::Rendered => "tokens, rendered by the server",
+            Self::Chat => "messages",
+        }
+    }
+
+    /// Whether text that reads like a control token stays text.
+    pub(super) fn keeps_text(self) -> bool {
+        matches!(self, Self::Tokens | Self::Pieces)
+    }
+}
+
+/// Which probabilities a server gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Logprobs {
+    #[default]
+    None,
+    /// Those of the model: what the constraint forbids takes a part of them.
+    BeforeMask,
+    /// Those under the constraint.
+    AfterMask,
+}
+
+impl Logprobs {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "no probabilities",
+            Self::BeforeMask => "probabilities before the constraint",
+            Self::AfterMask => "probabilities under the constraint",
+        }
+    }
+}
+
+/// What is known of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) version: Option<String>,
+    /// The name of the model there.
+    pub(super) model: String,
+    pub(super) context: Option<usize>,
+    /// Generations that it works on at once, where it tells.
+    pub(super) slots: Option<usize>,
+    pub(super) way: Way,
+    pub(super) notation: Notation,
+    /// Whether the constraint begins after the reasoning, so that one request holds both.
+    pub(super) gated: bool,
+    /// Whether answers come with token ids.
+    pub(super) ids: bool,
+    pub(super) logprobs: Logprobs,
+    /// The tokens of the tags round reasoning, where the server tokenizes.
+    pub(super) tags: Option<Tags>,
+}
+
+/// Tokens of the tags round reasoning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tags {
+    pub(super) open: u32,
+    pub(super) prefix: Vec<u32>,
+    pub(super) close: u32,
+    /// A line's end.
+    pub(super) line: Vec<u32>,
+}
+
+impl Facts {
+    /// Where it completes token ids.
+    pub(super) fn completions(&self) -> &'static str {
+        if self.kind == Kind::LlamaServer { "/completion" } else { "/v1/completions" }
+    }
+
+    /// One line for people.
+    pub(super) fn in_words(&self) -> String {
+        let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let context = self.context.map(|tokens| format!(", {tokens} tokens of context")).unwrap_or_default();
+        let slots = self.slots.map(|slots| format!(", {slots} at once")).unwrap_or_default();
+        let text = if self.way.keeps_text() { "" } else { " (the server keeps control tokens apart)" };
+        let requests = match (self.notation.guidance(), self.gated) {
+            (Guidance::None, _) => "",
+            (_, true) => ", reasoning and verdict in one request",
+            (_, false) => ", verdict in a request of its own",
+        };
+        format!(
+            "{}{version}, model {}{context}{slots}; {}{text}; {}{requests}; {}",
+            self.kind.name(),
+            self.model,
+            self.way.name(),
+            self.notation.name(),
+            self.logprobs.name()
+        )
+    }
+}

@@ -1,0 +1,356 @@
+//! Finds out what a server is and what it does, by asking and by trying. A server that ignores a constraint in silence is
+//! found by a constraint that admits one odd word: whoever writes something else has ignored it.
+
+use reqwest::header::HeaderValue;
+use serde_json::{Map, Value, json};
+
+use crate::config::{RemoteConfig, RemoteInput};
+use crate::prompt::profile::{Profile, ReasoningForm};
+
+use super::facts::{Facts, Kind, Logprobs, Notation, Tags, Way};
+use super::fault::{Fault, Tried};
+use super::http::Http;
+use super::reply::Finish;
+
+/// No model says this by itself.
+const WORD: &str = "quoxal";
+
+/// A server, as it is asked.
+pub(super) struct Probe<'a> {
+    pub(super) http: &'a Http,
+    /// The URL without `/v1`.
+    pub(super) root: &'a str,
+    pub(super) key: Option<&'a HeaderValue>,
+    pub(super) config: &'a RemoteConfig,
+    pub(super) profile: &'a Profile,
+    /// Ids of an ordinary prompt, where this process tokenizes.
+    pub(super) example: Option<&'a [u32]>,
+}
+
+impl Probe<'_> {
+    async fn get(&self, path: &str) -> Tried<Value> {
+        self.http.ask(&format!("{}{path}", self.root), self.key, None).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Tried<Value> {
+        self.http.ask(&format!("{}{path}", self.root), self.key, Some(body)).await
+    }
+
+    /// Everything.
+    pub(super) async fn run(&self) -> Tried<Facts> {
+        let mut facts = self.identify().await?;
+        facts.way = self.way(&mut facts).await?;
+        if facts.way == Way::Chat {
+            self.try_chat(&mut facts).await?;
+        } else {
+            self.try_completions(&mut facts).await?;
+        }
+        Ok(facts)
+    }
+
+    /// Which server it is, and which model it has.
+    async fn identify(&self) -> Tried<Facts> {
+        let models = self.get("/v1/models").await?;
+        let listed: Vec<&Value> = models["data"].as_array().into_iter().flatten().collect();
+        let named = |wanted: &str| listed.iter().find(|model| model["id"] == wanted);
+        let model = match &self.config.model {
+            Some(wanted) => named(wanted).copied().unwrap_or(&Value::Null),
+            None => listed.first().copied().unwrap_or(&Value::Null),
+        };
+        let owner = model["owned_by"].as_str().or_else(|| listed.first().and_then(|model| model["owned_by"].as_str()));
+        let kind = match owner.unwrap_or_default() {
+            "vllm" => Kind::Vllm,
+            "sglang" => Kind::Sglang,
+            "tensorrt_llm" => Kind::TrtllmServe,
+            "llamacpp" => Kind::LlamaServer,
+            _ => Kind::Other,
+        };
+        let name = match (&self.config.model, model["id"].as_str()) {
+            (Some(wanted), None) if !listed.is_empty() && kind != Kind::Other => {
+                let there: Vec<&str> = listed.iter().take(8).filter_map(|model| model["id"].as_str()).collect();
+                return Err(Fault::ours(
+                    crate::error::ErrorKind::ModelNotFound,
+                    format!("the server has no model {wanted:?} (remote.model); it has: {}", there.join(", ")),
+                ));
+            }
+            (Some(wanted), _) => wanted.clone(),
+            (None, Some(id)) => id.to_owned(),
+            (None, None) => {
+                return Err(Fault::ours(
+                    crate::error::ErrorKind::ModelNotFound,
+                    "the server lists no model: set remote.model to its name there",
+                ));
+            }
+        };
+        let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
+        let mut facts = Facts { kind, model: name, context: size(&model["max_model_len"]), ..Facts::default() };
+        match kind {
+            Kind::LlamaServer => {
+                let props = self.get("/props").await?;
+                facts.version = props["build_info"].as_str().map(str::to_owned);
+                facts.context = size(&props["default_generation_settings"]["n_ctx"]);
+                facts.slots = size(&props["total_slots"]);
+            }
+            Kind::Other => {}
+            _ => {
+                let version = self.get("/version").await.unwrap_or_default();
+                facts.version = version["version"].as_str().map(str::to_owned);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// How requests reach it.
+    async fn way(&self, facts: &mut Facts) -> Tried<Way> {
+        if self.example.is_some() {
+            return Ok(Way::Tokens);
+        }
+        let way = match (self.config.input, facts.kind) {
+            (RemoteInput::Messages, _) => return Ok(Way::Chat),
+            (_, Kind::LlamaServer) => Way::Pieces,
+            (_, Kind::Vllm) if self.profile.chat_template.is_none() => Way::Rendered,
+            (RemoteInput::Auto, _) => return Ok(Way::Chat),
+            (RemoteInput::Tokens, _) => {
+                return Err(Fault::ours(
+                    crate::error::ErrorKind::InvalidConfig,
+                    "remote.input is tokens, but this server's tokenizer cannot be used: set remote.tokenizer to the folder \
+                     with the model's tokenizer.json",
+                ));
+            }
+        };
+        match self.tags(facts).await {
+            Ok(tags) => {
+                facts.tags = tags;
+                Ok(way)
+            }
+            // A tag that is not one token, which the reader of verdicts finds in the text; or a server that does not tokenize.
+            Err(Fault::Request(_) | Fault::Refused { status: 400..=499, .. })
+                if self.config.input == RemoteInput::Auto =>
+            {
+                Ok(Way::Chat)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The tokens of the tags round reasoning; none where a tag is not one token.
+    async fn tags(&self, facts: &Facts) -> Tried<Option<Tags>> {
+        let line = tokenize(self, facts, "\n", false).await?;
+        let Some(form) = &self.profile.reasoning else { return Ok(None) };
+        let open = tokenize(self, facts, &form.open, true).await?;
+        let close = tokenize(self, facts, &form.close, true).await?;
+        let prefix =
+            if form.prefix.is_empty() { Vec::new() } else { tokenize(self, facts, &form.prefix, false).await? };
+        match (open.as_slice(), close.as_slice()) {
+            (&[open], &[close]) => Ok(Some(Tags { open, prefix, close, line })),
+            // The built-in profile is for any model, also for one that does not reason.
+            _ if *form == ReasoningForm::think() && self.profile.system_prompt == Profile::builtin().system_prompt => {
+                Ok(None)
+            }
+            _ => Err(Fault::ours(
+                crate::error::ErrorKind::InvalidProfile,
+                format!(
+                    "the model's vocabulary has no tokens {:?} and {:?}, which the profile's reasoning names: take \
+                     \"reasoning\" out of the profile, or name the model's own tokens",
+                    form.open, form.close
+                ),
+            )),
+        }
+    }
+
+    /// Tries the endpoint of completions.
+    async fn try_completions(&self, facts: &mut Facts) -> Tried<()> {
+        let notations: &[Notation] = match facts.kind {
+            Kind::LlamaServer => &[Notation::Gbnf],
+            Kind::Vllm => &[Notation::Structured, Notation::JsonSchema],
+            Kind::Sglang => &[Notation::Ebnf, Notation::JsonSchema],
+            Kind::TrtllmServe => &[Notation::EbnfFormat, Notation::JsonSchema],
+            Kind::Other => {
+                &[Notation::Structured, Notation::Gbnf, Notation::Ebnf, Notation::EbnfFormat, Notation::JsonSchema]
+            }
+        };
+        let (open, close) = match &self.profile.reasoning {
+            Some(form) => (format!("Say a word.\n{}\n", form.open), format!("Say a word.\n{}\n\n", form.close)),
+            None => (String::new(), "Say a word.\n".to_owned()),
+        };
+        for &notation in notations {
+            match self.complete(facts, &close, notation).await {
+                Ok(tried) if tried.obeys => {
+                    facts.notation = notation;
+                    facts.ids = tried.ids;
+                    facts.logprobs = tried.logprobs;
+                    break;
+                }
+                Ok(tried) => {
+                    facts.ids = tried.ids;
+                }
+                Err(Fault::Refused { status: 400..=499, .. }) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        if facts.kind == Kind::LlamaServer {
+            // Its guide names the token that ends the reasoning.
+            facts.gated = facts.notation == Notation::Gbnf && facts.ids;
+        } else if facts.notation != Notation::None && !open.is_empty() && facts.ids {
+            facts.gated = !self.complete(facts, &open, facts.notation).await?.obeys;
+        }
+        if let Some(ids) = self.example {
+            self.try_ids(facts, ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a prompt as token ids.
+    async fn try_ids(&self, facts: &Facts, ids: &[u32]) -> Tried<()> {
+        let body = json!({ "model": facts.model, "prompt": ids, "max_tokens": 1, "n_predict": 1, "stream": true });
+        match self.generate(facts.completions(), &body).await {
+            Ok(_) => Ok(()),
+            Err(Fault::Refused { status: status @ (400..=499 | 501), said, .. }) => Err(Fault::ours(
+                crate::error::ErrorKind::Unsupported,
+                format!(
+                    "the server takes no token ids (status {status}: {said}): take remote.tokenizer out, or set remote.input \
+                     to messages"
+                ),
+            )),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Tries one notation.
+    async fn complete(&self, facts: &Facts, prompt: &str, notation: Notation) -> Tried<Trial> {
+        let mut body = Map::new();
+        body.insert("model".into(), facts.model.as_str().into());
+        body.insert("prompt".into(), prompt.into());
+        odd_word(&mut body, notation);
+        body.insert("temperature".into(), 0.into());
+        body.insert("stream".into(), true.into());
+        if facts.kind == Kind::LlamaServer {
+            body.insert("n_predict".into(), 48.into());
+            body.insert("n_probs".into(), 5.into());
+            body.insert("return_tokens".into(), true.into());
+        } else {
+            body.insert("max_tokens".into(), 48.into());
+            if self.config.top_logprobs > 0 {
+                body.insert("logprobs".into(), 5.into());
+            }
+            if facts.kind == Kind::Vllm {
+                body.insert("return_token_ids".into(), true.into());
+            }
+        }
+        self.generate(facts.completions(), &Value::Object(body)).await
+    }
+
+    /// Tries chat completions.
+    async fn try_chat(&self, facts: &mut Facts) -> Tried<()> {
+        for notation in [Notation::JsonSchema, Notation::None] {
+            let mut body = Map::new();
+            body.insert("model".into(), facts.model.as_str().into());
+            body.insert("messages".into(), json!([{ "role": "user", "content": "Say a word." }]));
+            odd_word(&mut body, notation);
+            body.insert("temperature".into(), 0.into());
+            body.insert("stream".into(), true.into());
+            // The judge may think first.
+            body.insert("max_tokens".into(), if notation == Notation::None { 8 } else { 512 }.into());
+            if self.config.top_logprobs > 0 && facts.logprobs == Logprobs::None && notation != Notation::None {
+                body.insert("logprobs".into(), true.into());
+                body.insert("top_logprobs".into(), 5.into());
+            }
+            match self.generate("/v1/chat/completions", &Value::Object(body)).await {
+                Ok(tried) => {
+                    if tried.obeys {
+                        facts.notation = notation;
+                        facts.logprobs = tried.logprobs;
+                    }
+                    return Ok(());
+                }
+                Err(Fault::Refused { status: 400 | 422 | 501, .. }) if notation != Notation::None => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    async fn generate(&self, path: &str, body: &Value) -> Tried<Trial> {
+        let url = format!("{}{path}", self.root);
+        let mut answer = self.http.generate(&url, self.key, body.to_string().into_bytes()).await?;
+        let (mut text, mut ids, mut finish, mut positions) = (String::new(), false, None, Vec::new());
+        while let Some(piece) = answer.next().await? {
+            text.push_str(&piece.text);
+            ids |= !piece.ids.is_empty();
+            finish = piece.finish.or(finish);
+            positions.extend(piece.positions);
+        }
+        let text = text.trim();
+        let obeys = text == WORD
+            || (finish == Some(Finish::Stop)
+                && serde_json::from_str::<Value>(text).is_ok_and(|value| value == json!({ "word": WORD })));
+        let alternatives = positions.first().map(|position| position.alternatives.as_slice()).unwrap_or_default();
+        // Under a mask all but the odd word is forbidden.
+        let masked = alternatives.iter().filter(|(_, logprob)| *logprob > -100.0).count() <= 2
+            && alternatives.iter().any(|(_, logprob)| *logprob > -1e-3);
+        let logprobs = match alternatives {
+            [] => Logprobs::None,
+            _ if masked => Logprobs::AfterMask,
+            _ => Logprobs::BeforeMask,
+        };
+        Ok(Trial { obeys, ids, logprobs })
+    }
+}
+
+struct Trial {
+    /// Whether the constraint held.
+    obeys: bool,
+    ids: bool,
+    logprobs: Logprobs,
+}
+
+/// Asks for the odd word alone.
+fn odd_word(body: &mut Map<String, Value>, notation: Notation) {
+    let grammar = format!("root ::= \"{WORD}\"\n");
+    match notation {
+        Notation::None => {}
+        Notation::Gbnf => {
+            body.insert("grammar".into(), grammar.into());
+        }
+        Notation::Structured => {
+            body.insert("structured_outputs".into(), json!({ "grammar": grammar }));
+        }
+        Notation::Ebnf => {
+            body.insert("ebnf".into(), grammar.into());
+        }
+        Notation::EbnfFormat => {
+            body.insert("response_format".into(), json!({ "type": "ebnf", "ebnf": grammar }));
+        }
+        Notation::JsonSchema => {
+            let schema = json!({
+                "type": "object", "properties": { "word": { "enum": [WORD] } }, "required": ["word"],
+                "additionalProperties": false,
+            });
+            let format = json!({
+                "type": "json_schema", "json_schema": { "name": "word", "strict": true, "schema": schema },
+            });
+            body.insert("response_format".into(), format);
+        }
+    }
+}
+
+/// The tokens of a text by the server's tokenizer. `special`: whether it may be a control token.
+pub(super) async fn tokenize(probe: &Probe<'_>, facts: &Facts, text: &str, special: bool) -> Tried<Vec<u32>> {
+    let body = if facts.kind == Kind::LlamaServer {
+        json!({ "content": text, "add_special": false, "parse_special": special })
+    } else {
+        json!({ "model": facts.model, "prompt": text, "add_special_tokens": false })
+    };
+    ids(&probe.post("/tokenize", &body).await?)
+}
+
+/// The ids in an answer of a tokenizer.
+pub(super) fn ids(answer: &Value) -> Tried<Vec<u32>> {
+    let list =
+        answer["tokens"].as_array().ok_or_else(|| Fault::Garbage("the tokenizer's answer has no tokens".into()))?;
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    list.iter()
+        .map(id)
+        .collect::<Option<_>>()
+        .ok_or_else(|| Fault::Garbage("the tokenizer's answer has odd tokens".into()))
+}

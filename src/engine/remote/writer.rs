@@ -1,0 +1,423 @@
+//! One judgment over tokens: which requests it takes, one after the other, and what they wrote.
+//!
+//! ```text
+//! reasoning   free text up to the token that closes it, under the budget
+//! verdict     under the grammar, on the prompt with the reasoning
+//! ...         the rest of a verdict that depends on what was written
+//! ```
+//! Where a server can, reasoning and verdict are one request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::decode::grammar::{Stage, VerdictGrammar};
+use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
+use crate::decode::reasoning::ReasoningTokens;
+use crate::decode::transcript::{Stopwatch, Transcript};
+use crate::engine::{Generation, Guidance, Sampling};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::tokenize::Tokenizer;
+
+use super::body::{Completion, Guide};
+use super::facts::{Facts, Kind, Logprobs};
+use super::probabilities;
+use super::reply::{Finish, Piece};
+
+/// Tokens that the end of a character may take past the reasoning's budget.
+const GRACE: usize = CHARACTER_GRACE as usize;
+
+/// How the verdict is held.
+enum Held {
+    Grammar { grammar: VerdictGrammar, consistent: bool, stage: Box<Stage> },
+    Schema { grammar: VerdictGrammar, schema: Value },
+    Free,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Reasoning,
+    Both,
+    Verdict,
+}
+
+/// What a request wrote.
+pub(super) struct Written {
+    pub(super) part: Part,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) finish: Finish,
+    /// Whether it was cut here, since the budget was spent.
+    pub(super) cut: bool,
+    /// When it was sent, when its first and when the last token of its reasoning came.
+    pub(super) begun: Instant,
+    pub(super) first: Option<Instant>,
+    pub(super) last: Instant,
+}
+
+/// Writes the output of one judgment.
+pub(super) struct Writer {
+    /// `None` where the server tokenizes.
+    tokenizer: Option<Arc<Tokenizer>>,
+    sampling: Sampling,
+    ids: Vec<u32>,
+    prompt: usize,
+    reasoning: Option<ReasoningTokens>,
+    /// The token and the text that close it.
+    close_id: u32,
+    close: String,
+    held: Held,
+    /// Tokens that the verdict, or what is left of it, takes at most.
+    most: usize,
+    alternatives: u32,
+    transcript: Transcript,
+    watch: Stopwatch,
+}
+
+/// What a writer starts from.
+pub(super) struct Start {
+    pub(super) tokenizer: Option<Arc<Tokenizer>>,
+    pub(super) ids: Vec<u32>,
+    pub(super) plan: Plan,
+    pub(super) reasoning: Option<ReasoningTokens>,
+    pub(super) sampling: Sampling,
+    pub(super) submitted: Instant,
+    pub(super) alternatives: u32,
+    pub(super) guidance: Guidance,
+    /// Tokens that a verdict of the grammar takes.
+    pub(super) most: usize,
+    pub(super) context: Option<usize>,
+}
+
+impl Writer {
+    /// # Errors
+    /// [`ErrorKind::ContextOverflow`] where it does not fit the context.
+    pub(super) fn new(start: Start) -> Result<Self> {
+        let Start { tokenizer, ids, plan, reasoning, sampling, submitted, alternatives, guidance, most, context } =
+            start;
+        let prompt = ids.len();
+        let close_id = reasoning.as_ref().map_or(Ok(0), ReasoningTokens::close)?;
+        let close = plan.reasoning.as_ref().map(|plan| plan.close.clone()).unwrap_or_default();
+        let opening =
+            plan.reasoning.as_ref().and_then(|plan| Some(format!("{}{}", plan.open.as_deref()?, plan.prefix)));
+        let (held, most) = match plan.verdict {
+            VerdictPlan::Guided { grammar, consistent } if guidance == Guidance::Grammar => {
+                let stage = Box::new(grammar.stage(&crate::decode::grammar::Written::default(), consistent));
+                (Held::Grammar { grammar, consistent, stage }, most)
+            }
+            VerdictPlan::Guided { grammar, .. } => {
+                let (schema, _) = grammar.json_schema().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        "the server holds answers to a JSON schema alone, and the verdict layout of the profile is no JSON: set \
+                         guided to false, or change the layout",
+                    )
+                })?;
+                // White space is the server's choice.
+                (Held::Schema { grammar, schema }, most * 2 + 32)
+            }
+            VerdictPlan::Free { max_tokens } => (Held::Free, max_tokens as usize),
+        };
+        let mut writer = Self {
+            tokenizer,
+            sampling,
+            ids,
+            prompt,
+            close_id,
+            close,
+            held,
+            most,
+            alternatives,
+            transcript: Transcript::new(reasoning.is_some(), prompt),
+            reasoning,
+            watch: Stopwatch::new(submitted),
+        };
+        if let (Some(tokens), Some(opening)) = (&writer.reasoning, opening)
+            && !tokens.opening.is_empty()
+        {
+            writer.ids.extend(&tokens.opening);
+            writer.transcript.open(opening.as_bytes());
+            writer.transcript.usage.reasoning_tokens += tokens.opening.len();
+        }
+        writer.check_room(context)?;
+        if writer.reasoning.as_ref().is_some_and(|tokens| tokens.budget == 0) {
+            writer.close_reasoning();
+        }
+        Ok(writer)
+    }
+
+    fn check_room(&self, context: Option<usize>) -> Result<()> {
+        let Some(context) = context else { return Ok(()) };
+        let reasoning = self.ids.len() - self.prompt
+            + self.reasoning.as_ref().map_or(0, |tokens| tokens.budget as usize + GRACE + tokens.forced_most());
+        let (prompt, verdict) = (self.prompt, self.most);
+        let need = prompt + reasoning + verdict;
+        if need <= context {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ContextOverflow,
+            format!(
+                "the prompt has {prompt} tokens and may be answered with {} ({reasoning} for the reasoning, {verdict} for the \
+                 verdict), {need} in all, but the server's context holds {context}: shorten the request, lower \
+                 max_reasoning_tokens, or start the server with a longer context",
+                reasoning + verdict
+            ),
+        ))
+    }
+
+    /// What the next request to a server is for.
+    fn part(&self, facts: &Facts) -> Part {
+        if self.reasoning.is_none() {
+            return Part::Verdict;
+        }
+        let probed = self.alternatives > 0 && facts.logprobs != Logprobs::None;
+        let joint = match &self.held {
+            // Probabilities are taken of the verdict alone: at each token of the reasoning they cost more than a request.
+            Held::Grammar { .. } => facts.gated && !probed,
+            Held::Schema { .. } => facts.gated && !probed && facts.kind != Kind::LlamaServer,
+            Held::Free => true,
+        };
+        if joint && facts.ids { Part::Both } else { Part::Reasoning }
+    }
+
+    /// The next request, in the words of a server.
+    pub(super) fn request(&self, facts: &Facts) -> (Part, Vec<u8>) {
+        let part = self.part(facts);
+        let close = self.close();
+        let budget = self.reasoning.as_ref().map_or(0, |tokens| tokens.budget as usize + GRACE + 1);
+        let guide = match (part, &self.held, close) {
+            (Part::Reasoning, _, Some(close)) => (facts.kind == Kind::LlamaServer).then_some(Guide::Reasoning(close)),
+            (Part::Both, Held::Grammar { stage, .. }, Some(close)) => Some(Guide::Reasoned(close, &stage.grammar)),
+            (_, Held::Grammar { stage, .. }, _) => Some(Guide::Grammar(&stage.grammar)),
+            (_, Held::Schema { schema, .. }, _) => Some(Guide::Schema(schema)),
+            (_, Held::Free, _) => None,
+        };
+        let guided = part != Part::Reasoning && !matches!(self.held, Held::Free);
+        let first = self.transcript.answered().is_empty();
+        let completion = Completion {
+            ids: &self.ids,
+            max_tokens: match part {
+                Part::Reasoning => budget,
+                Part::Both => budget + self.most,
+                Part::Verdict => self.most,
+            },
+            sampling: self.sampling,
+            stop: close.filter(|_| part == Part::Reasoning).map(|close| (close, self.close.as_str())),
+            alternatives: if guided && first && facts.logprobs != Logprobs::None { self.alternatives } else { 0 },
+            knows_ids: self.tokenizer.is_some(),
+            guide,
+        };
+        (part, completion.body(facts))
+    }
+
+    /// Whether what a request has written so far spends the budget of the reasoning: it is cut then.
+    pub(super) fn is_spent(&self, part: Part, ids: usize, closed: bool) -> bool {
+        let Some(tokens) = &self.reasoning else { return false };
+        part != Part::Verdict && !closed && ids > tokens.budget as usize + GRACE
+    }
+
+    /// The token that closes the reasoning.
+    pub(super) fn close(&self) -> Option<u32> {
+        self.reasoning.as_ref().map(|_| self.close_id)
+    }
+
+    /// The judgment had its place at a server then.
+    pub(super) fn start(&mut self, begun: Instant) {
+        self.watch.start_at(begun);
+    }
+
+    /// Takes in what a request wrote. True where another request follows.
+    ///
+    /// # Errors
+    /// Where a server wrote what it cannot have written.
+    pub(super) fn advance(&mut self, written: &Written) -> Result<bool> {
+        if let Some(first) = written.first {
+            self.watch.prefilled_at(first);
+        }
+        let cached = written.pieces.iter().find_map(|piece| piece.cached_tokens);
+        let usage = &mut self.transcript.usage;
+        if usage.reused_tokens == 0 && usage.verdict_tokens == 0 {
+            usage.reused_tokens = cached.unwrap_or(0).min(usage.prompt_tokens);
+        }
+        match written.part {
+            Part::Verdict => self.write(&written.pieces, written.finish),
+            Part::Reasoning | Part::Both => self.reason(written),
+        }
+    }
+
+    /// Takes in reasoning, and a verdict that follows it.
+    fn reason(&mut self, written: &Written) -> Result<bool> {
+        let Some(tokens) = self.reasoning.clone() else { return self.write(&written.pieces, written.finish) };
+        let budget = tokens.budget as usize;
+        let mut thoughts = Thoughts::of(&written.pieces, self.close_id, &self.close);
+        if thoughts.ids.is_empty() && !thoughts.text.is_empty() {
+            // A server that gives no ids: its text is tokenized here. It stops at the closing tag, which it does not show.
+            let Some(tokenizer) = &self.tokenizer else {
+                return Err(Error::new(ErrorKind::Network, "the server gave no token ids"));
+            };
+            thoughts.ids = tokenizer.encode_text(&thoughts.text)?;
+            thoughts.closed = written.finish == Finish::Stop && !written.cut;
+        }
+        if thoughts.closed && thoughts.ids.len() <= budget {
+            self.keep(&thoughts.ids, &thoughts.text);
+            self.transcript.close(self.close.as_bytes());
+            self.transcript.usage.reasoning_tokens += 1;
+            self.ids.push(self.close_id);
+            self.reasoning = None;
+            self.watch.reasoned_at(written.last);
+            if written.part == Part::Both {
+                let rest = thoughts.rest;
+                return self.write(&rest, written.finish);
+            }
+            return Ok(true);
+        }
+        let kept = self.cut(&thoughts.ids, budget);
+        self.transcript.reasoning_truncated =
+            kept < thoughts.ids.len() || written.cut || written.finish == Finish::Length || thoughts.closed;
+        let text =
+            if kept < thoughts.ids.len() { thoughts.text_of(kept, &written.pieces) } else { thoughts.text.clone() };
+        let ids = thoughts.ids[..kept].to_vec();
+        self.keep(&ids, &text);
+        self.close_reasoning();
+        Ok(true)
+    }
+
+    fn keep(&mut self, ids: &[u32], text: &str) {
+        match &self.tokenizer {
+            Some(tokenizer) => self.transcript.reason(&tokenizer.decode(ids)),
+            None => self.transcript.reason(text.as_bytes()),
+        }
+        self.transcript.usage.reasoning_tokens += ids.len();
+        self.ids.extend(ids);
+    }
+
+    /// How much of a reasoning is kept: its budget, up to the end of a character.
+    fn cut(&self, ids: &[u32], budget: usize) -> usize {
+        let most = ids.len().min(budget + GRACE);
+        let Some(tokenizer) = &self.tokenizer else { return budget.min(ids.len()) };
+        (budget.min(ids.len())..most).find(|&kept| ends_whole(&tokenizer.decode(&ids[..kept]))).unwrap_or(most)
+    }
+
+    /// Closes the reasoning for the judge.
+    fn close_reasoning(&mut self) {
+        let Some(tokens) = self.reasoning.take() else { return };
+        let ends_line = self.transcript.ends_line();
+        let forced = tokens.forced(ends_line);
+        self.transcript.close(format!("{}{}", if ends_line { "" } else { "\n" }, self.close).as_bytes());
+        self.transcript.usage.reasoning_tokens += forced.len();
+        self.ids.extend(forced);
+        self.watch.reasoned();
+    }
+
+    /// Takes in a part of the answer.
+    fn write(&mut self, pieces: &[Piece], finish: Finish) -> Result<bool> {
+        let first = self.transcript.answered().is_empty();
+        let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+        let ids: usize = pieces.iter().map(|piece| piece.ids.len()).sum();
+        let told = pieces.iter().find_map(|piece| piece.written_tokens);
+        self.transcript.usage.verdict_tokens += if ids > 0 { ids } else { told.unwrap_or(0) };
+        self.transcript.answer(text.as_bytes());
+        let length = finish == Finish::Length;
+        match &mut self.held {
+            Held::Free => {
+                self.transcript.verdict_truncated = length;
+                Ok(false)
+            }
+            Held::Schema { grammar, .. } => {
+                self.transcript.verdict_truncated = length;
+                let positions = pieces.iter().flat_map(|piece| &piece.positions);
+                self.transcript.distributions =
+                    probabilities::by_search(grammar, &text, positions, self.tokenizer.as_deref());
+                Ok(false)
+            }
+            Held::Grammar { grammar, consistent, stage } => {
+                if first {
+                    let positions = pieces.iter().flat_map(|piece| &piece.positions);
+                    self.transcript.distributions =
+                        probabilities::by_offset(grammar, positions, self.tokenizer.as_deref());
+                }
+                let answer = std::str::from_utf8(self.transcript.answered()).ok();
+                let (Some(read), false, false) = (answer.and_then(|answer| grammar.read(answer)), stage.last, length)
+                else {
+                    // What is not complete is for the reader of verdicts to refuse.
+                    self.transcript.verdict_truncated = length;
+                    return Ok(false);
+                };
+                **stage = grammar.stage(&read, *consistent);
+                let mut written: Vec<u32> = pieces.iter().flat_map(|piece| piece.ids.iter().copied()).collect();
+                // The end of the text, which no letter stands for.
+                if let Some(last) = pieces.iter().rposition(|piece| !piece.text.is_empty()) {
+                    written.truncate(pieces[..=last].iter().map(|piece| piece.ids.len()).sum());
+                }
+                match &self.tokenizer {
+                    Some(tokenizer) if written.is_empty() => self.ids.extend(tokenizer.encode_text(&text)?),
+                    _ => self.ids.extend(written),
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// What was written.
+    pub(super) fn finish(self) -> Generation {
+        self.transcript.finish(self.watch.stop())
+    }
+}
+
+/// A reasoning, told from what follows it.
+struct Thoughts {
+    ids: Vec<u32>,
+    text: String,
+    closed: bool,
+    /// What follows the closing token.
+    rest: Vec<Piece>,
+}
+
+impl Thoughts {
+    fn of(pieces: &[Piece], close: u32, tag: &str) -> Self {
+        let mut thoughts = Self { ids: Vec::new(), text: String::new(), closed: false, rest: Vec::new() };
+        for piece in pieces {
+            if thoughts.closed {
+                thoughts.rest.push(piece.clone());
+                continue;
+            }
+            let Some(at) = piece.ids.iter().position(|&id| id == close) else {
+                thoughts.ids.extend(&piece.ids);
+                thoughts.text.push_str(&piece.text);
+                continue;
+            };
+            thoughts.closed = true;
+            thoughts.ids.extend(&piece.ids[..at]);
+            // Several tokens in one event, among them the closing one, whose text a server may leave out.
+            let (before, after) = match piece.text.split_once(tag) {
+                Some(parts) => parts,
+                None if at + 1 == piece.ids.len() => (piece.text.as_str(), ""),
+                None => ("", piece.text.as_str()),
+            };
+            thoughts.text.push_str(before);
+            thoughts.rest.push(Piece {
+                text: after.to_owned(),
+                ids: piece.ids[at + 1..].to_vec(),
+                positions: piece.positions.iter().skip(at + 1).cloned().collect(),
+                ..Piece::default()
+            });
+        }
+        thoughts
+    }
+
+    /// The text of the first `count` tokens, as far as events tell.
+    fn text_of(&self, count: usize, pieces: &[Piece]) -> String {
+        let mut text = String::new();
+        let mut ids = 0;
+        for piece in pieces {
+            ids += piece.ids.len();
+            if ids > count {
+                break;
+            }
+            text.push_str(&piece.text);
+        }
+        if text.len() > self.text.len() { self.text.clone() } else { text }
+    }
+}

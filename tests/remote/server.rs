@@ -1,0 +1,452 @@
+//! A server for tests: it speaks like vLLM, llama-server or any other, over a vocabulary of bytes, and fails as it is told.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// Bytes are tokens; these come after them.
+pub(crate) const OPEN: u32 = 256;
+pub(crate) const CLOSE: u32 = 257;
+const SPECIALS: [(&str, u32); 4] = [("<think>", OPEN), ("</think>", CLOSE), ("<|im_start|>", 258), ("<|im_end|>", 259)];
+pub(crate) const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}\
+                                   <|im_start|>assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
+
+/// What a server pretends to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Vllm,
+    /// vLLM with a reasoning parser: the guide begins after the reasoning.
+    GatedVllm,
+    Llama,
+    /// Chat completions with JSON schemas.
+    Other,
+    /// Chat completions that ignore every constraint.
+    Deaf,
+}
+
+/// What becomes of a generation.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Answer,
+    /// It waits so long before its first byte.
+    Late(Duration),
+    Status(u16, &'static str),
+    /// 429 with `Retry-After`.
+    Busy(u64),
+    /// The connection is closed at once.
+    Reset,
+    /// It is closed in the middle of the answer.
+    Truncated,
+    /// An event is no JSON.
+    Garbage,
+    WrongType,
+    /// An event says that it failed.
+    Failed,
+    /// It begins to answer, and then sends nothing.
+    Stall,
+    /// A line of data without an end.
+    Endless,
+    Redirect(String),
+    /// No finish reason at the end.
+    Unfinished,
+}
+
+type Script = Box<dyn Fn(usize, &Value) -> Act + Send + Sync>;
+
+pub(crate) struct Seen {
+    pub(crate) headers: HashMap<String, String>,
+}
+
+struct State {
+    dialect: Dialect,
+    script: Script,
+    generations: AtomicUsize,
+    /// Generations whose connection the client closed.
+    abandoned: AtomicUsize,
+    stop: AtomicBool,
+    seen: Mutex<Vec<Seen>>,
+    keep: AtomicBool,
+}
+
+pub(crate) struct Server {
+    pub(crate) url: String,
+    state: Arc<State>,
+}
+
+impl Server {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self::scripted(dialect, |_, _| Act::Answer)
+    }
+
+    /// `script` is asked what becomes of each generation, numbered from 0; those of the probe are always answered.
+    pub(crate) fn scripted(dialect: Dialect, script: impl Fn(usize, &Value) -> Act + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(State {
+            dialect,
+            script: Box::new(script),
+            generations: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            seen: Mutex::default(),
+            keep: AtomicBool::new(true),
+        });
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (Ok(stream), state) = (stream, shared.clone()) else { continue };
+                std::thread::spawn(move || drop(state.connection(&stream)));
+            }
+        });
+        Self { url, state }
+    }
+
+    pub(crate) fn generations(&self) -> usize {
+        self.state.generations.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn abandoned(&self) -> usize {
+        self.state.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far; not kept any more after this.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.state.seen.lock().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
+    }
+}
+
+pub(crate) fn tokens(text: &str, special: bool) -> Vec<u32> {
+    let mut ids = Vec::new();
+    let mut rest = text;
+    'text: while let Some(letter) = rest.chars().next() {
+        if special {
+            for (name, id) in SPECIALS {
+                if let Some(after) = rest.strip_prefix(name) {
+                    ids.push(id);
+                    rest = after;
+                    continue 'text;
+                }
+            }
+        }
+        ids.extend(rest.as_bytes()[..letter.len_utf8()].iter().map(|&byte| u32::from(byte)));
+        rest = &rest[letter.len_utf8()..];
+    }
+    ids
+}
+
+/// The text of ids; control tokens by their names.
+fn text(ids: &[u32]) -> String {
+    let mut bytes = Vec::new();
+    for &id in ids {
+        match SPECIALS.iter().find(|(_, special)| *special == id) {
+            Some((name, _)) => bytes.extend(name.as_bytes()),
+            None => bytes.push(u8::try_from(id).unwrap()),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The verdict that the server's judge gives: a response that holds `score=4` has 4.
+fn verdict(prompt: &str) -> String {
+    let json =
+        prompt.lines().find(|line| line.starts_with("{\"principle\"")).expect("a request").replace("<|im_end|>", "");
+    let request: Value = serde_json::from_str(&json).unwrap();
+    let scored: Vec<(String, u64)> = request["responses"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, text)| {
+            let score = text.as_str().unwrap().split_once("score=").map_or("3", |(_, rest)| &rest[..1]);
+            (name.clone(), score.parse().unwrap())
+        })
+        .collect();
+    let mut ranked = scored.clone();
+    ranked.sort_by_key(|(_, score)| std::cmp::Reverse(*score));
+    let quote = |text: &String| Value::from(text.as_str()).to_string();
+    let pairs: Vec<_> = scored.iter().map(|(name, score)| format!("{}: {score}", quote(name))).collect();
+    let ranking: Vec<_> = ranked.iter().map(|(name, _)| quote(name)).collect();
+    format!("{{\n  \"scores\": {{{}}},\n  \"best-to-worst\": [{}]\n}}", pairs.join(", "), ranking.join(", "))
+}
+
+impl State {
+    fn connection(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 || self.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let mut parts = line.split_whitespace();
+            let (method, path) =
+                (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default().to_owned());
+            let mut headers = HashMap::new();
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line)?;
+                let Some((name, value)) = line.trim().split_once(':') else { break };
+                headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+            }
+            let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            if self.keep.load(Ordering::Relaxed) {
+                let mut seen = self.seen.lock().unwrap();
+                if seen.len() < 10_000 {
+                    seen.push(Seen { headers });
+                }
+            }
+            if !self.respond(stream, &method, &path, &body)? {
+                return stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// False where the connection ends.
+    fn respond(&self, mut stream: &TcpStream, method: &str, path: &str, body: &Value) -> io::Result<bool> {
+        let is_vllm = matches!(self.dialect, Dialect::Vllm | Dialect::GatedVllm);
+        let is_llama = self.dialect == Dialect::Llama;
+        let json = match (method, path) {
+            ("GET", "/v1/models") => {
+                let owner = if is_vllm {
+                    "vllm"
+                } else if is_llama {
+                    "llamacpp"
+                } else {
+                    "someone"
+                };
+                json!({ "data": [{ "id": "judge", "owned_by": owner, "max_model_len": is_vllm.then_some(100_000) }] })
+            }
+            ("GET", "/health") => json!({}),
+            ("GET", "/version") if is_vllm => json!({ "version": "0.0-test" }),
+            ("GET", "/props") if is_llama => json!({
+                "build_info": "test", "total_slots": 4, "default_generation_settings": { "n_ctx": 100_000 },
+                "chat_template": TEMPLATE, "bos_token": "", "eos_token": "<|im_end|>",
+            }),
+            ("POST", "/tokenize") if is_llama => {
+                let special = body["parse_special"].as_bool().unwrap_or(true);
+                json!({ "tokens": tokens(body["content"].as_str().unwrap(), special) })
+            }
+            ("POST", "/tokenize") if is_vllm => match body["prompt"].as_str() {
+                Some(prompt) => json!({ "tokens": tokens(prompt, true) }),
+                None => json!({ "tokens": tokens(&rendered(body), true) }),
+            },
+            ("POST", "/v1/completions") if is_vllm => return self.generate(stream, body),
+            ("POST", "/completion") if is_llama => return self.generate(stream, body),
+            ("POST", "/v1/chat/completions") => return self.generate(stream, body),
+            _ => {
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}")?;
+                return Ok(true);
+            }
+        };
+        whole(stream, 200, "", &json.to_string())?;
+        Ok(true)
+    }
+
+    fn generate(&self, mut stream: &TcpStream, body: &Value) -> io::Result<bool> {
+        let grammar =
+            [&body["grammar"], &body["structured_outputs"]["grammar"]].into_iter().find_map(|grammar| grammar.as_str());
+        let schema = &body["response_format"]["json_schema"]["schema"];
+        let ids: Vec<u32> = match &body["prompt"] {
+            Value::String(text) => tokens(text, true),
+            Value::Array(list) => list.iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect(),
+            _ => Vec::new(),
+        };
+        let prompt = if body["messages"].is_array() { rendered(body) } else { text(&ids) };
+        if prompt.contains("Say a word") {
+            let word = if self.dialect == Dialect::Deaf { "no" } else { "quoxal" };
+            let gated = self.dialect == Dialect::GatedVllm && !ids.contains(&CLOSE);
+            let word = match (gated, grammar) {
+                (true, _) => "hm, a word".to_owned(),
+                (false, Some(_)) => word.to_owned(),
+                (false, None) if schema.is_object() => format!("{{\"word\": \"{word}\"}}"),
+                (false, None) => "hello".to_owned(),
+            };
+            self.stream(stream, body, &[&word], &Act::Answer)?;
+            return Ok(true);
+        }
+        let number = self.generations.fetch_add(1, Ordering::Relaxed);
+        let act = (self.script)(number, body);
+        match act {
+            Act::Status(status, said) => {
+                whole(stream, status, "", said)?;
+                return Ok(true);
+            }
+            Act::Busy(seconds) => {
+                whole(stream, 429, &format!("retry-after: {seconds}\r\n"), "{\"error\": {\"message\": \"busy\"}}")?;
+                return Ok(true);
+            }
+            Act::Redirect(to) => {
+                whole(stream, 307, &format!("location: {to}\r\n"), "")?;
+                return Ok(true);
+            }
+            Act::Reset => return Ok(false),
+            Act::WrongType => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\n<a/>")?;
+                return Ok(true);
+            }
+            Act::Late(time) => std::thread::sleep(time),
+            _ => {}
+        }
+        let (after, reasoned) = match prompt.rsplit_once("</think>") {
+            Some((_, after)) => (after.to_owned(), true),
+            None => (String::new(), false),
+        };
+        // The judge's words: bytes that are tokens, and one character of two of them.
+        let thoughts = "\nhm, é\n";
+        let whole_verdict = format!("\n\n{}", verdict(&prompt));
+        let left = whole_verdict.strip_prefix(after.as_str()).unwrap_or(&whole_verdict);
+        let root = grammar.and_then(|grammar| grammar.lines().next()).unwrap_or_default();
+        let left = if root.ends_with("score") { &left[..left.rfind("},").unwrap()] } else { left };
+        let parts: Vec<&str> = if body["messages"].is_array() {
+            vec!["<think>", thoughts, "</think>", left]
+        } else if (root.contains("!<[") && !root.contains("score")) || body["stop_token_ids"].is_array() {
+            vec![thoughts, "</think>"]
+        } else if reasoned {
+            vec![left]
+        } else if grammar.is_some() && !root.contains("thought") && self.dialect != Dialect::GatedVllm {
+            vec![left.trim_start()]
+        } else {
+            vec![thoughts, "</think>", left]
+        };
+        let ended = !matches!(act, Act::Stall | Act::Truncated);
+        self.stream(stream, body, &parts, &act)?;
+        Ok(ended)
+    }
+
+    /// Writes the parts token by token, in the form that the dialect has.
+    fn stream(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
+        let ids: Vec<u32> = parts.iter().flat_map(|part| tokens(part, true)).collect();
+        let limit = [&body["max_tokens"], &body["n_predict"]].into_iter().find_map(Value::as_u64).unwrap_or(u64::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut held = Vec::new();
+        for (place, &id) in ids.iter().take(limit).enumerate() {
+            match (act, place) {
+                (Act::Garbage, 3) => chunk(stream, "data: {\"choices\": [{\n\n")?,
+                (Act::Failed, 3) => chunk(stream, "data: {\"error\": {\"message\": \"out of memory\"}}\n\n")?,
+                (Act::Truncated, 3) => return stream.shutdown(Shutdown::Both),
+                (Act::Endless, 3) => {
+                    while chunk(stream, &"x".repeat(1 << 16)).is_ok() {}
+                    return Ok(());
+                }
+                (Act::Stall, 3) => {
+                    // Until the client goes away.
+                    let mut byte = [0];
+                    let _ = stream.read(&mut byte);
+                    self.abandoned.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+                _ => {}
+            }
+            // A character that is not whole yet is held back, and a control token has no text.
+            let mut shown = String::new();
+            if id < 256 {
+                held.push(u8::try_from(id).unwrap());
+                if let Ok(text) = std::str::from_utf8(&held) {
+                    text.clone_into(&mut shown);
+                    held.clear();
+                }
+            }
+            let event = self.event(body, id, &shown);
+            if chunk(stream, &format!("data: {event}\n\n")).is_err() {
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+        }
+        let reason = if ids.len() > limit { "length" } else { "stop" };
+        let last = match self.dialect {
+            Dialect::Llama => json!({ "content": "", "tokens": [], "stop": true, "tokens_evaluated": 1,
+                "stop_type": if reason == "length" { "limit" } else { "eos" } }),
+            Dialect::Vllm | Dialect::GatedVllm => json!({ "choices": [{ "text": "", "finish_reason": reason }] }),
+            _ => json!({ "choices": [{ "delta": { "content": "" }, "finish_reason": reason }],
+                "usage": { "prompt_tokens": 7, "completion_tokens": ids.len() } }),
+        };
+        if !matches!(act, Act::Unfinished) {
+            chunk(stream, &format!("data: {last}\n\ndata: [DONE]\n\n"))?;
+        }
+        stream.write_all(b"0\r\n\r\n")
+    }
+
+    fn event(&self, body: &Value, id: u32, shown: &str) -> Value {
+        let digit = shown.len() == 1 && shown.as_bytes()[0].is_ascii_digit();
+        let top = if digit {
+            vec![(shown.to_owned(), -0.25), ("9".into(), -1.5), ("1".into(), -3.0)]
+        } else {
+            vec![(shown.to_owned(), 0.0)]
+        };
+        let asked = |key: &str| body.get(key).is_some_and(|asked| *asked != json!(0) && *asked != json!(false));
+        match self.dialect {
+            Dialect::Llama => {
+                let mut event = json!({ "content": shown, "tokens": [id], "stop": false });
+                if asked("n_probs") {
+                    let top: Vec<_> = top
+                        .iter()
+                        .map(|(text, logprob)| json!({ "token": text, "bytes": text.as_bytes(), "logprob": logprob }))
+                        .collect();
+                    event["completion_probabilities"] = json!([{ "id": id, "token": shown, "bytes": u8::try_from(id).map(|byte| vec![byte]).unwrap_or_default(), "logprob": 0.0, "top_logprobs": top }]);
+                }
+                event
+            }
+            Dialect::Vllm | Dialect::GatedVllm => {
+                let mut choice = json!({ "text": shown, "token_ids": [id], "finish_reason": null });
+                if asked("logprobs") {
+                    let top: serde_json::Map<_, _> =
+                        top.into_iter().map(|(text, logprob)| (text, logprob.into())).collect();
+                    choice["logprobs"] = json!({ "tokens": [shown], "token_logprobs": [0.0], "top_logprobs": [top] });
+                }
+                json!({ "choices": [choice] })
+            }
+            Dialect::Other | Dialect::Deaf => {
+                let shown = match id {
+                    OPEN => "<think>",
+                    CLOSE => "</think>",
+                    _ => shown,
+                };
+                json!({ "choices": [{ "delta": { "content": shown }, "finish_reason": null }] })
+            }
+        }
+    }
+}
+
+fn rendered(body: &Value) -> String {
+    let mut text = String::new();
+    for message in body["messages"].as_array().unwrap() {
+        let [role, content] = ["role", "content"].map(|key| message[key].as_str().unwrap());
+        let _ = writeln!(
+            text,
+            "<|im_start|>{role}
+{content}<|im_end|>"
+        );
+    }
+    text + "<|im_start|>assistant\n"
+}
+
+fn whole(mut stream: &TcpStream, status: u16, headers: &str, body: &str) -> io::Result<()> {
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes())
+}
+
+fn chunk(mut stream: &TcpStream, data: &str) -> io::Result<()> {
+    stream.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes())
+}
