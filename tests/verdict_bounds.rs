@@ -101,12 +101,20 @@ fn repetitions_are_errors_and_take_linear_time() {
                 assert_eq!(kind, Err(ErrorKind::InvalidVerdict), "{piece:?}");
                 start.elapsed()
             };
-            let (small, large) = (text(1 << 14), text(1 << 18));
+            let (small, large) = (text(1 << 13), text(1 << 17));
             let small = (0..3).map(|_| time(&small)).min().expect("three times");
-            let large = (0..3).map(|_| time(&large)).min().expect("three times");
-            // Sixteen times the text; quadratic time would be 256 times the time.
-            if large > small * 64 + Duration::from_millis(150) {
-                failed.push(format!("{before:?} {piece:?}: {small:?} for 16 KiB, {large:?} for 256 KiB"));
+            // Sixteen times the text; quadratic time would be 256 times the time. Once mostly does; a busy machine gets more.
+            let limit = small * 64 + Duration::from_millis(150);
+            let mut large_took = Duration::MAX;
+            for _ in 0..3 {
+                large_took = large_took.min(time(&large));
+                if large_took <= limit {
+                    break;
+                }
+            }
+            let large = large_took;
+            if large > limit {
+                failed.push(format!("{before:?} {piece:?}: {small:?} for 8 KiB, {large:?} for 128 KiB"));
             }
         }
     }

@@ -1,10 +1,12 @@
 //! `dicast export`: results as data to train with.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dicast::{ErrorKind, Keys, Reading, Response};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::run::formats::{self, Format, Records as _};
@@ -77,10 +79,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let Line::Whole(json) = request.line else { return Err(wrong("its request cannot be read".into())) };
         // The principle does not matter here, and may have come from an option.
         let reading = Reading::new(&json, &keys, Some(""));
-        let responses = reading.request.map_err(|error| wrong(format!("its request: {}", error.message())))?.responses;
-        let raw: Value = serde_json::from_slice(&json).unwrap_or_default();
-        let prompt = &raw[&keys.prompt];
-        let made = of_request(&result, prompt, &responses, args).map_err(wrong)?;
+        let request = reading.request.map_err(|error| wrong(format!("its request: {}", error.message())))?;
+        let prompt = prompt_of(&json, &keys.prompt, &request.prompt);
+        let made = of_request(&result, &prompt, &request.responses, args).map_err(wrong)?;
         equal += u64::from(made.is_empty());
         pairs += made.len() as u64;
         for pair in made {
@@ -100,6 +101,13 @@ pub(crate) fn write(output: Option<&Path>, text: &str) -> Result<(), Failure> {
     let Some(path) = output.filter(|path| *path != Path::new("-")) else { return print(text) };
     let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error))
+}
+
+/// The prompt of a request as it was written; `read` where JSON alone cannot hold it, as with half a surrogate pair.
+fn prompt_of(json: &[u8], key: &str, read: &str) -> Value {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json).unwrap_or_default();
+    let written = fields.get(key).and_then(|prompt| serde_json::from_str(prompt.get()).ok());
+    written.unwrap_or_else(|| Value::from(read))
 }
 
 /// The pairs of one request, best margin first.

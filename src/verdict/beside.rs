@@ -126,6 +126,9 @@ pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) 
 /// The numbers in what follows a name.
 fn values(segment: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Vec<(Label, Read)> {
     let segment = without_note(segment);
+    if score::is_revised(segment) {
+        return vec![(Label::Bare, Err(Why::Unclear))];
+    }
     let labelled = labelled(segment, at_end, rule, context);
     // `4 for clarity, 5 for accuracy`: the first is labelled too.
     let first = segment.trim_start_matches(|c: char| !c.is_alphanumeric());

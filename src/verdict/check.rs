@@ -104,8 +104,7 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
         reading.frame = frame::of(answer, gap, reading.start, reading.end, context.names);
         gap = reading.end.max(gap).min(answer.len());
     }
-    let beside =
-        if form == Form::Unclosed { Beside::default() } else { Beside::scan(answer, texts, &found.readings, context) };
+    let beside = if form == Form::Unclosed { Beside::default() } else { Beside::scan(answer, texts, &found, context) };
     let draft = |last: &Reading| {
         let after = answer.get(last.end..).unwrap_or_default();
         // Behind a tag that closes reasoning an announced verdict, or one that the text goes on from, is no draft.
@@ -196,13 +195,16 @@ struct Beside {
 }
 
 impl Beside {
-    fn scan(answer: &str, texts: &Texts, readings: &[Reading], context: &Context<'_>) -> Self {
+    fn scan(answer: &str, texts: &Texts, found: &find::Found, context: &Context<'_>) -> Self {
         let mut outside = String::new();
         let mut at = 0;
-        for reading in readings {
-            outside.push_str(answer.get(at..reading.start).unwrap_or_default());
+        let spans = found.readings.iter().map(|reading| (reading.start, reading.end));
+        let mut spans: Vec<(usize, usize)> = spans.chain(found.silent.iter().copied()).collect();
+        spans.sort_unstable();
+        for (start, end) in spans {
+            outside.push_str(answer.get(at..start).unwrap_or_default());
             outside.push('\n');
-            at = reading.end.max(at);
+            at = end.max(at);
         }
         let rest = answer.get(at..).unwrap_or_default();
         outside.push_str(rest);

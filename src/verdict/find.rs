@@ -19,6 +19,8 @@ const MAX_CUT: usize = 1;
 const MAX_MARK: usize = 48;
 /// How many marks of a turn's end are met before any verdict.
 const MAX_MARKS: usize = 2;
+/// How many structures without a verdict are remembered.
+const MAX_SILENT: usize = 64;
 /// Longest heading, in bytes.
 const MAX_HEADING: usize = 256;
 
@@ -27,6 +29,8 @@ const MAX_HEADING: usize = 256;
 pub(super) struct Found {
     /// Readings that say something of scores or ranking, in the order of the text.
     pub(super) readings: Vec<Reading>,
+    /// Where structures stand that hold reasoning or an example, and no verdict: their text says nothing either.
+    pub(super) silent: Vec<(usize, usize)>,
     /// Where the judge's turn ends.
     pub(super) end: usize,
     /// Whether the search ended before the text did.
@@ -106,6 +110,9 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
                 } else {
                     cut += 1;
                     found.exhausted = cut > MAX_CUT;
+                }
+                if reading.is_empty() && reading.thought && found.silent.len() < MAX_SILENT {
+                    found.silent.push((start, root.end));
                 }
                 if !reading.is_empty() {
                     found.readings.push(reading);

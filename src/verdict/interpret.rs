@@ -158,7 +158,7 @@ impl<'c> Interpreter<'c> {
                     self.ranking(&field.nodes, order);
                     ranked.extend(&field.nodes);
                 }
-                Key::Thought => {}
+                Key::Thought => self.reading.thought = true,
                 Key::Overall { .. } | Key::Marks if self.is_numeric(field) => sums.push(field),
                 Key::Other if self.is_numeric(field) => criteria.push(field),
                 _ => others.push((field, key == Key::Wrapper || key == Key::Label || key == Key::Value)),

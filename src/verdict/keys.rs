@@ -1,8 +1,10 @@
 //! What a key means: scores, a ranking, a part of a record, or something else.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::lexicon::Lexicon;
 use super::words::{BEST_FIRST, LABELS, MARKS, OVERALL, RANKINGS, SCORES, THOUGHTS, VALUES, WORST_FIRST, WRAPPERS};
 use crate::prompt::profile::Profile;
 
@@ -44,10 +46,15 @@ pub(super) enum Order {
 /// means something else is near.
 const MAX_EDITS: usize = 2;
 
+/// How many keys are remembered.
+const MAX_KNOWN: usize = 256;
+
 /// The keys of one profile.
 pub(super) struct Keys {
     scores: String,
     ranking: String,
+    /// What keys were read as: the same ones come again and again.
+    known: RefCell<HashMap<String, (Key, bool)>>,
 }
 
 impl Keys {
@@ -55,7 +62,7 @@ impl Keys {
     pub(super) fn new(profile: &Profile) -> Self {
         let layout = profile.verdict.layout.as_str();
         let before = |mark: &str| layout.split(mark).next().and_then(last_key).unwrap_or_default().to_owned();
-        Self { scores: before("%scores%"), ranking: before("%ranking%") }
+        Self { scores: before("%scores%"), ranking: before("%ranking%"), known: RefCell::default() }
     }
 
     /// What a key means, and whether it is the profile's own.
@@ -69,14 +76,24 @@ impl Keys {
         if written.len() > 96 {
             return (Key::Other, false);
         }
-        let key = self.read_normal(&normal(written));
-        if matches!(key, Key::Score | Key::Overall { .. }) && names_criterion(written) {
-            return (Key::Other, false);
+        if let Some(known) = self.known.borrow().get(written) {
+            return *known;
         }
+        let read = (self.read_unknown(written), false);
+        let mut known = self.known.borrow_mut();
+        if known.len() < MAX_KNOWN {
+            known.insert(written.to_owned(), read);
+        }
+        read
+    }
+
+    fn read_unknown(&self, written: &str) -> Key {
+        let key = self.read_normal(&normal(written));
         match key {
+            Key::Score | Key::Overall { .. } if names_criterion(written) => Key::Other,
             // `ranking (worst to best)`: what stands in parentheses says the order.
-            Key::Rank(Order::Unsaid) => (Key::Rank(said_order(written)), false),
-            key => (key, false),
+            Key::Rank(Order::Unsaid) => Key::Rank(said_order(written)),
+            key => key,
         }
     }
 
@@ -399,13 +416,13 @@ fn is_owner(word: &str) -> bool {
 
 /// The order that a remark in a key says.
 fn said_order(written: &str) -> Order {
-    const BEST: &[&str] =
-        &["best", "highest", "meilleur", "mejor", "melhor", "miglior", "最好", "最优", "最良", "лучш"];
-    const WORST: &[&str] =
-        &["wors", "lowest", "schlecht", "pire", "peor", "pior", "peggior", "最差", "最劣", "最悪", "худш"];
+    static BEST: Lexicon =
+        Lexicon::new(&["best", "highest", "meilleur", "mejor", "melhor", "miglior", "最好", "最优", "最良", "лучш"]);
+    static WORST: Lexicon = Lexicon::new(&[
+        "wors", "lowest", "schlecht", "pire", "peor", "pior", "peggior", "最差", "最劣", "最悪", "худш",
+    ]);
     let text = written.to_lowercase();
-    let first = |words: &[&str]| words.iter().filter_map(|word| text.find(word)).min();
-    match (first(BEST), first(WORST)) {
+    match (BEST.find(&text), WORST.find(&text)) {
         (Some(best), Some(worst)) if best < worst => Order::BestFirst,
         (Some(_), Some(_)) => Order::WorstFirst,
         _ => Order::Unsaid,
@@ -423,7 +440,11 @@ fn last_key(text: &str) -> Option<&str> {
 /// Letters and digits in lower case, without what stands in parentheses.
 fn normal(text: &str) -> String {
     let head = text.split(['(', '（', '[']).next().filter(|head| head.contains(char::is_alphanumeric));
-    head.unwrap_or(text).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    let head = head.unwrap_or(text);
+    if head.is_ascii() {
+        return head.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    }
+    head.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// A key for scores without the scale it names: `scores_1_to_5`, `score_out_of_5`.

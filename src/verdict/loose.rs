@@ -332,6 +332,18 @@ impl Scan<'_> {
         if mentions.is_empty() && self.positional(text) {
             return;
         }
+        // `Ranking: 1) model-3 2) model-1 3) model-2`.
+        if let Section::Ranking(_, items, _) = &self.section
+            && items.is_empty()
+            && ranking::is_numbered(text, &mentions)
+        {
+            let places: Vec<String> =
+                mentions.iter().map(|mention| self.context.names.shown(mention.place).to_owned()).collect();
+            let entries =
+                places.into_iter().map(|name| Entry { key: None, value: Node::Text(Cow::Owned(name)) }).collect();
+            let Section::Ranking(order, ..) = std::mem::replace(&mut self.section, Section::None) else { return };
+            return self.ranking(&Node::Group(Group { object: false, entries }), order);
+        }
         // `Ranking: 3 > 1 > 2`.
         if let Section::Ranking(order, items, _) = &self.section
             && items.is_empty()
@@ -463,17 +475,16 @@ impl Scan<'_> {
 
     /// What a heading means. `any` where one of unknown words may name a criterion.
     fn heading(&self, head: &str, any: bool) -> Option<Key> {
-        if head.is_empty() || head.len() > 160 || self.context.names.resolve(head, false).place().is_some() {
+        if head.is_empty() || head.len() > 160 {
             return None;
         }
         let key = self.context.keys.read_heading(head);
         let known = matches!(key, Key::Score | Key::Rank(_) | Key::Overall { .. });
         let criterion = any && key == Key::Other && keys::may_name_criterion(head);
-        ((known || criterion) && self.context.names.mentions(head).is_empty()).then_some(if criterion {
-            Key::Other
-        } else {
-            key
-        })
+        let names = self.context.names;
+        let is_heading =
+            (known || criterion) && names.resolve(head, false).place().is_none() && names.mentions(head).is_empty();
+        is_heading.then_some(if criterion { Key::Other } else { key })
     }
 
     fn ranking(&mut self, node: &Node<'_>, order: Order) {

@@ -65,6 +65,9 @@ const NOUNS: &[&str] = &[
     "відповідь",
     "مدل",
     "پاسخ",
+    // Thai.
+    "โมเดล",
+    "คำตอบ",
     // Chinese, Japanese, Korean.
     "模型",
     "回答",
@@ -373,12 +376,23 @@ fn normal_form(text: &str) -> String {
         normal.make_ascii_lowercase();
         return normal;
     }
+    if text.is_ascii() {
+        put_normal(text.chars().map(|c| c.to_ascii_lowercase()), &mut normal);
+        return normal;
+    }
+    let seen = text.nfkc().flat_map(char::to_lowercase).filter(|&c| !chars::is_invisible(c));
+    put_normal(seen.map(chars::fold), &mut normal);
+    if normal.is_empty() {
+        // A name of symbols, such as an emoji.
+        normal.extend(text.chars().filter(|&c| !chars::is_blank(c) && !chars::is_invisible(c)));
+    }
+    normal
+}
+
+/// Appends letters and digits in the normal form.
+fn put_normal(characters: impl Iterator<Item = char>, normal: &mut String) {
     let mut apart = false;
-    for c in text.nfkc().flat_map(char::to_lowercase) {
-        if chars::is_invisible(c) {
-            continue;
-        }
-        let c = chars::fold(c);
+    for c in characters {
         if !c.is_alphanumeric() {
             apart = true;
             continue;
@@ -395,11 +409,6 @@ fn normal_form(text: &str) -> String {
         normal.push(c);
         apart = false;
     }
-    if normal.is_empty() && !text.is_ascii() {
-        // A name of symbols, such as an emoji.
-        normal.extend(text.chars().filter(|&c| !chars::is_blank(c) && !chars::is_invisible(c)));
-    }
-    normal
 }
 
 /// The name within quotes, brackets and marks of emphasis.

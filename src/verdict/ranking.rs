@@ -101,6 +101,18 @@ pub(super) fn rank_number(written: &str) -> Option<usize> {
     text[..digits].parse::<u16>().ok().filter(|_| known).map(usize::from)
 }
 
+/// Whether names stand in one line, each behind its number from 1 on: `#1 model-3, #2 model-1`.
+pub(super) fn is_numbered(text: &str, mentions: &[Mention]) -> bool {
+    let mark = |c: char| chars::is_blank(c) || matches!(c, '#' | '.' | ')' | '(' | ':' | ',' | ';' | '*' | '`' | '"');
+    let mut at = 0;
+    let numbered = mentions.iter().zip(1_usize..).all(|(mention, number)| {
+        let before = text[at..mention.start].trim_matches(mark);
+        at = mention.end;
+        before.parse() == Ok(number)
+    });
+    numbered && mentions.len() > 1 && text[at..].trim_matches(mark).is_empty()
+}
+
 /// Places by rank, where the ranks are 1 to `count`, each once.
 fn by_rank(ranks: &[(usize, usize)], count: usize) -> Option<Vec<usize>> {
     if ranks.len() != count {

@@ -163,6 +163,7 @@ const TWO_SCORES: &str = "records that follow each other give one response two s
 
 /// What one piece of text says.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of the piece")]
 pub(super) struct Reading {
     pub(super) scores: Scores,
     pub(super) ranking: Ranking,
@@ -171,6 +172,8 @@ pub(super) struct Reading {
     pub(super) repairs: Repairs,
     /// Ranks beside names, by place: what the ranking was made of.
     pub(super) ranks: Vec<(usize, usize)>,
+    /// Whether something in it is marked as reasoning or as an example, and was passed over.
+    pub(super) thought: bool,
     /// Whether it was put together from several pieces.
     pub(super) joined: bool,
     /// Whether the piece holds an ellipsis, as a template does.

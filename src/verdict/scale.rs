@@ -202,6 +202,8 @@ pub(super) fn named(text: &str) -> Option<Named> {
 
 /// The scale that prose names: `on a scale of 1 to 10`, `scores are out of 10`.
 pub(super) fn in_prose(text: &str) -> Option<Named> {
+    static LOWER: Lexicon =
+        Lexicon::new(&["lower is better", "lower scores are better", "lower score is better", "lower = better"]);
     static MARKS: Lexicon = Lexicon::new(&[
         "scale",
         "skala",
@@ -220,11 +222,7 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
     ]);
     let lower = text.to_lowercase();
     for sentence in lower.split(['.', '\n', '。', '!', '?', ';']).take(4096) {
-        if ["lower is better", "lower scores are better", "lower score is better", "lower = better"]
-            .iter()
-            .any(|words| sentence.contains(words))
-            && (sentence.contains("score") || sentence.contains("rating"))
-        {
+        if LOWER.is_in(sentence) && (sentence.contains("score") || sentence.contains("rating")) {
             return Some(Named { min: None, max: 1.0 });
         }
         let Some(mark) = MARKS.find(sentence) else { continue };
@@ -235,11 +233,12 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
         let from = if scaled || valued { chars::floor_boundary(sentence, at.saturating_sub(24)) } else { at };
         let window = &sentence[from..chars::floor_boundary(sentence, at + 80)];
         if valued {
-            match named(window).filter(|_| window.contains('=') || window.contains("being") || window.contains("means"))
+            if (window.contains('=') || window.contains("being") || window.contains("means"))
+                && let Some(named) = named(window)
             {
-                Some(named) => return Some(named),
-                None => continue,
+                return Some(named);
             }
+            continue;
         }
         let scored =
             ["score", "rating", "rated", "grade", "分", "点"].iter().any(|word| sentence[..mark].contains(word));
@@ -287,8 +286,10 @@ pub(super) fn in_tree(node: &Node<'_>, keys: &Keys, seen: &mut Seen) {
     let Node::Group(group) = node else { return };
     let mut bottom = None;
     let mut top = None;
-    let scored =
-        group.entries.iter().any(|entry| entry.key.as_deref().is_some_and(|key| keys.read(key).0 == Key::Score));
+    let scored = group.entries.iter().any(|entry| {
+        let key = entry.key.as_deref().map(|key| keys.read(key).0);
+        matches!(key, Some(Key::Score | Key::Value | Key::Overall { .. }))
+    });
     for entry in &group.entries {
         if let Some(key) = &entry.key {
             let name = plain(key);

@@ -1,6 +1,7 @@
 //! The value of one score: `4`, `"4"`, `4/5`, `4.5`, `"4 - good"`. What could be another number is refused.
 
 use super::chars;
+use super::lexicon::Lexicon;
 use super::scale::{self, Named};
 use crate::prompt::profile::Scale;
 
@@ -253,16 +254,61 @@ fn denominator(tail: &str) -> Option<(f64, &str)> {
         return Some((100.0, rest));
     }
     let rest = trimmed.strip_prefix('/').or_else(|| {
-        ["out of", "of ", "von ", "sur ", "sobre ", "из "].iter().find_map(|word| {
+        [
+            "out of a possible",
+            "out of possible",
+            "out of a maximum of",
+            "out of a total of",
+            "out of",
+            "of ",
+            "von ",
+            "sur ",
+            "sobre ",
+            "из ",
+        ]
+        .iter()
+        .find_map(|word| {
             trimmed.get(..word.len()).filter(|head| head.to_lowercase() == *word).map(|_| &trimmed[word.len()..])
         })
     })?;
     number(rest.trim_start())
 }
 
+/// Whether a remark gives another score in the place of the first: `4, lowered to 3`, `4.4 (rounded to 4)`.
+pub(super) fn is_revised(text: &str) -> bool {
+    static REVISIONS: Lexicon = Lexicon::new(&[
+        "rounded to",
+        "rounded up to",
+        "rounded down to",
+        "rounding to",
+        "adjusted to",
+        "lowered to",
+        "raised to",
+        "reduced to",
+        "increased to",
+        "changed to",
+        "corrected to",
+        "revised to",
+        "downgraded to",
+        "upgraded to",
+        "capped at",
+        "make that",
+        "scratch that",
+        "gerundet auf",
+        "korrigiert auf",
+        "arrondi à",
+        "redondeado a",
+    ]);
+    let lower = text.to_ascii_lowercase();
+    REVISIONS.find(&lower).is_some_and(|at| lower[at..].contains(char::is_numeric))
+}
+
 /// What follows a number, where it is a remark and not more of the number: it begins apart from it and holds no other
 /// number. With it the top of a scale that it names.
 fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
+    if is_revised(tail) {
+        return Err(Why::Unclear);
+    }
     if tail.starts_with(chars::is_blank) && tail.trim_start().starts_with('.') {
         // A point apart from its number: digits may be lost.
         return Err(Why::Unclear);

@@ -70,7 +70,7 @@ pub(super) const RANKINGS: &[&str] = &[
     "posição", "рейтинг", "ранжирование", "الترتيب", "المرتبة", "顺序", "順位", "順位付け", "ランキング", "順番", "순위", "랭킹",
     "sıralama", "sıra", "kolejność", "xếphạng", "thứhạng", "peringkat", "urutan", "rangordning", "rangering", "ранжування", "pořadí",
     "järjestys", "κατάταξη", "rangsor", "clasament", "क्रम", "रैंकिंग", "रैंक", "رتبه", "رتبهبندی", "อันดับ", "דירוג", "volgorde",
-    "rangschikking",
+    "rangschikking", "position", "positions", "pos",
 ];
 /// The name of a response in a record.
 #[rustfmt::skip]
@@ -97,5 +97,7 @@ pub(super) const WRAPPERS: &[&str] = &[
 pub(super) const THOUGHTS: &[&str] = &[
     "thinking", "thought", "thoughts", "reasoning", "reasoningcontent", "reasoningtext", "reasoningdetails",
     "redactedthinking", "thoughtprocess", "chainofthought", "cot", "scratchpad", "internalmonologue",
-    "analysischannel", "summarytext", "thinkingblocks",
+    "analysischannel", "summarytext", "thinkingblocks", "example", "examples", "exampleoutput", "outputexample",
+    "sampleoutput", "outputformat", "expectedformat", "formatexample", "template", "quoted", "quotation", "injected", "injection", "injectedverdict", "claimed",
+    "claimedverdict", "beispiel", "exemple", "ejemplo", "示例", "例",
 ];
