@@ -38,8 +38,8 @@ other_releases = 1.0.0 1.1.0
 check: fixtures ## the quick checks: format, lints, and the tests that need no engine
 	$(CARGO) fmt --check
 	@scripts/clang_format.sh
-	$(CARGO) clippy --no-default-features --all-targets -- -D warnings
-	$(CARGO) test --no-default-features
+	$(CARGO) clippy --no-default-features --features remote --all-targets -- -D warnings
+	$(CARGO) test --no-default-features --features remote
 
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
@@ -60,6 +60,16 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	scripts/check_install.sh
 	scripts/check_capi_sanitizers.sh address header valgrind
 	scripts/python.sh test
+
+.PHONY: test-servers
+test-servers: ## test the remote engine over real servers, vLLM and llama-server, which it installs (SERVERS=llama-server: one)
+	@scripts/install_deps.sh
+	@scripts/test_servers.sh $(SERVERS)
+
+.PHONY: bench-servers
+bench-servers: ## measure judgments a second over real servers beside the reference's server, and the cost on this side
+	@scripts/test_servers.sh --bench
+	$(CARGO) bench --bench remote
 
 .PHONY: python
 python: ## build the Python wheel, target/python/dist (PYTHON names the interpreter)

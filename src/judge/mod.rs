@@ -352,17 +352,16 @@ impl Judge {
             seed: settings.seed,
         };
         let job = Job { input, plan, sampling, submitted, deadline: submitted + settings.timeout() };
-        let grammar = guidance == Guidance::Grammar;
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
-        Ok((Run { aliases, job, grammar, texts, closed }, settings.timeout()))
+        Ok((Run { aliases, job, guidance, texts, closed }, settings.timeout()))
     }
 
     /// Hands the runs of a judgment to the engine.
     fn start(&self, engine: &dyn Engine, runs: Vec<Run>, merge: run::Merge, pending: &Arc<Pending>) {
         // Completes the judgment also where it is dropped: where a thread has died.
         let gather = Gather::new(runs.len(), merge, pending.completer());
-        for (index, Run { aliases, job, grammar, texts, closed }) in runs.into_iter().enumerate() {
+        for (index, Run { aliases, job, guidance, texts, closed }) in runs.into_iter().enumerate() {
             let (gather, reader, readers, log) =
                 (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
             let greedy = job.sampling.temperature <= 0.0;
@@ -370,8 +369,8 @@ impl Judge {
                 let read = move || {
                     // Without sampling the judge would write the same again.
                     let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
-                    let mut result =
-                        generation.and_then(|written| reader.read(written, &aliases, &texts, grammar).map_err(lasting));
+                    let mut result = generation
+                        .and_then(|written| reader.read(written, &aliases, &texts, guidance).map_err(lasting));
                     if let (true, Ok(verdict)) = (closed, &mut result) {
                         verdict.flags.push(Flag::ReasoningClosed);
                     }

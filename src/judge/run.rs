@@ -1,8 +1,8 @@
 //! Runs: a judgment is one generation or several. Each is prepared here, read here, and gathered into one verdict.
 
-use crate::config::VerdictPolicy;
+use crate::config::{Incomplete, VerdictPolicy};
 use crate::decode::score::expected_score;
-use crate::engine::{Generation, Job};
+use crate::engine::{Generation, Guidance, Job};
 use crate::error::Result;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
@@ -16,8 +16,8 @@ pub(super) struct Run {
     /// How this run names and orders the responses.
     pub(super) aliases: AliasMap,
     pub(super) job: Job,
-    /// Whether a grammar holds its verdict.
-    pub(super) grammar: bool,
+    /// What holds its verdict.
+    pub(super) guidance: Guidance,
     /// The texts that a verdict could be quoted from.
     pub(super) texts: Texts,
     /// Whether the judge was to reason, and the chat template has closed the reasoning.
@@ -31,24 +31,29 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads what a run generated. `grammar`: whether one held the verdict.
+    /// Reads what a run generated; `guidance` held the verdict.
     pub(super) fn read(
         &self,
         generation: Generation,
         aliases: &AliasMap,
         texts: &Texts,
-        grammar: bool,
+        guidance: Guidance,
     ) -> Result<Verdict> {
         let Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
             generation;
         let Self { profile, policy } = self;
+        // A schema cannot say that a ranking of many names has none twice: one that does is derived, and listed as repaired.
+        let lenient = VerdictPolicy { incomplete: Incomplete::DeriveRanking, ..policy.clone() };
+        let policy = if guidance == Guidance::Schema { &lenient } else { policy };
         let mut verdict = match reasoning {
             Some(range) => {
                 let (thoughts, answer) = (raw[range].to_owned(), raw[answer..].to_owned());
                 verdict::parse_parts_knowing(raw, &thoughts, &answer, texts, aliases, profile, policy)
             }
             // What the grammar wrote is the verdict from its first byte on, whatever a name may look like.
-            None if grammar => verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy),
+            None if guidance == Guidance::Grammar => {
+                verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy)
+            }
             None => verdict::parse_knowing(&raw, texts, aliases, profile, policy),
         }
         .map_err(|error| {

@@ -164,3 +164,13 @@ fn a_prompt_that_does_not_fit_fails_before_any_generation() {
     assert!(error.message().contains("100000"), "{error}");
     assert_eq!(server.generations(), 0);
 }
+
+#[test]
+fn a_ranking_that_a_schema_let_through_twice_is_derived_and_listed() {
+    let server = Server::scripted(Dialect::Other, |_, _| super::server::Act::RankTwice);
+    let responses: Vec<_> = (0..7).map(|place| (format!("r{place}"), format!("score={}", place % 5 + 1))).collect();
+    let responses = responses.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    let verdict = open(&server.url).judge(&JudgeRequest::new("Be brief.", "p", responses)).unwrap();
+    assert!(verdict.repairs.contains(&Repair::RankingDerived), "{:?}", verdict.repairs);
+    assert_eq!(verdict.ranking[0], 4);
+}

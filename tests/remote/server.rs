@@ -55,6 +55,8 @@ pub(crate) enum Act {
     Redirect(String),
     /// No finish reason at the end.
     Unfinished,
+    /// The ranking names the best one twice, and the worst one not at all.
+    RankTwice,
 }
 
 type Script = Box<dyn Fn(usize, &Value) -> Act + Send + Sync>;
@@ -311,7 +313,13 @@ impl State {
         };
         // The judge's words: bytes that are tokens, and one character of two of them.
         let thoughts = "\nhm, é\n";
-        let whole_verdict = format!("\n\n{}", verdict(&prompt));
+        let mut whole_verdict = format!("\n\n{}", verdict(&prompt));
+        if matches!(act, Act::RankTwice) {
+            let (scores, ranking) = whole_verdict.split_once('[').unwrap();
+            let mut names: Vec<&str> = ranking.split(']').next().unwrap().split(", ").collect();
+            *names.last_mut().unwrap() = names[0];
+            whole_verdict = format!("{scores}[{}]\n}}", names.join(", "));
+        }
         let left = whole_verdict.strip_prefix(after.as_str()).unwrap_or(&whole_verdict);
         let root = grammar.and_then(|grammar| grammar.lines().next()).unwrap_or_default();
         let left = if root.ends_with("score") { &left[..left.rfind("},").unwrap()] } else { left };

@@ -10,7 +10,7 @@ use crate::prompt::profile::{Profile, ReasoningForm};
 use super::facts::{Facts, Kind, Logprobs, Notation, Tags, Way};
 use super::fault::{Fault, Tried};
 use super::http::Http;
-use super::reply::Finish;
+use super::reply::{Finish, Token};
 
 /// No model says this by itself.
 const WORD: &str = "quoxal";
@@ -285,9 +285,9 @@ impl Probe<'_> {
             || (finish == Some(Finish::Stop)
                 && serde_json::from_str::<Value>(text).is_ok_and(|value| value == json!({ "word": WORD })));
         let alternatives = positions.first().map(|position| position.alternatives.as_slice()).unwrap_or_default();
-        // Under a mask all but the odd word is forbidden.
-        let masked = alternatives.iter().filter(|(_, logprob)| *logprob > -100.0).count() <= 2
-            && alternatives.iter().any(|(_, logprob)| *logprob > -1e-3);
+        // Under a mask all but the beginnings of the odd word are forbidden.
+        let mut possible = alternatives.iter().filter(|(_, logprob)| *logprob > -100.0).map(|(token, _)| token);
+        let masked = possible.all(|token| matches!(token, Token::Bytes(bytes) if text.as_bytes().starts_with(bytes)));
         let logprobs = match alternatives {
             [] => Logprobs::None,
             _ if masked => Logprobs::AfterMask,
