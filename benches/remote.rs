@@ -36,7 +36,7 @@ fn main() -> std::io::Result<()> {
     run(&judge, &requests[..1024]);
     let (processor, start) = (processor_time(), Instant::now());
     run(&judge, &requests);
-    let (processor, wall) = (processor_time() - processor, start.elapsed());
+    let (processor, wall) = (processor_time().saturating_sub(processor), start.elapsed());
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let each = |time: Duration| time.as_secs_f64() * 1e6 / JUDGMENTS as f64;
     writeln!(
@@ -57,7 +57,7 @@ fn main() -> std::io::Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     most = most.max(memory());
-    let verdicts = tickets.into_iter().map(dicast::Ticket::wait).filter(Result::is_ok).count();
+    let verdicts = tickets.into_iter().map(dicast::Ticket::wait).filter_map(Result::ok).count();
     most = most.max(memory());
     writeln!(out, "{HELD} in flight: {} MiB, {} MiB before them; {verdicts} verdicts", most >> 20, before >> 20)
 }
@@ -150,7 +150,7 @@ fn answer() -> Vec<u8> {
             "prompt_token_ids": null, "token_ids": [id] });
         let event = serde_json::json!({ "id": "cmpl-a1ffe18d0d3824c6", "object": "text_completion", "created": 1_795_907_165,
             "model": "demo", "choices": [choice] });
-        body += &format!("data: {event}\n\n");
+        body.extend(["data: ", &event.to_string(), "\n\n"]);
     };
     // As many tokens as the demonstration judge writes.
     for _ in 0..24 {
@@ -191,7 +191,7 @@ async fn connection(
     open: &Semaphore,
     hold: usize,
 ) -> std::io::Result<()> {
-    let (mut buffer, mut bytes) = (Vec::new(), [0; 16 << 10]);
+    let (mut buffer, mut bytes) = (Vec::new(), vec![0; 16 << 10]);
     loop {
         let head = loop {
             if let Some(end) = buffer.windows(4).position(|part| part == b"\r\n\r\n") {

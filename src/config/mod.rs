@@ -22,7 +22,7 @@ pub use limits::{Limits, MAX_RESPONSES};
 pub use local::{Isolation, LocalConfig};
 pub use options::{Mask, Options, Settings};
 pub(crate) use remote::is_url;
-pub use remote::{ControlTokens, RemoteConfig, RemoteInput, Secrets};
+pub use remote::{ControlTokens, RemoteConfig, RemoteInput, Secret, Secrets};
 pub(crate) use table::shown;
 pub use table::{Kind, Row};
 pub use trtllm::{TrtllmConfig, TrtllmMode, TrtllmScheduler};
@@ -152,7 +152,7 @@ impl JudgeConfig {
         self.limits.check()?;
         self.local.check()?;
         self.trtllm.check()?;
-        self.remote.check()
+        self.remote.check(&self.model)
     }
 }
 

@@ -78,6 +78,44 @@ impl Setting for Secrets {
     }
 }
 
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Makes a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The text. Not to be logged.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Setting for Secret {
+    fn from_json(value: &Value) -> Option<Self> {
+        Setting::from_json(value).map(Self)
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.to_json()
+    }
+}
+
 settings! {
     /// Settings of the remote engine.
     pub struct RemoteConfig in "remote" {
@@ -98,7 +136,7 @@ settings! {
         /// Further headers of every request, each as `Name: value`.
         headers: Secrets = Secrets::default(), Kind::Secrets;
         /// A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: what `HTTPS_PROXY` and its like say.
-        proxy: Option<String> = None, Kind::Text;
+        proxy: Option<Secret> = None, Kind::Text;
         /// A file with certificates (PEM) that are trusted beside the usual ones.
         ca_file: Option<PathBuf> = None, Kind::Path;
         /// Speak HTTP/2 also over plain http, without asking.
@@ -137,10 +175,15 @@ settings! {
 }
 
 impl RemoteConfig {
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, model: &str) -> Result<()> {
         self.check_ranges()?;
         let wrong = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
-        for endpoint in &self.endpoints {
+        for endpoint in self.endpoints.iter().map(String::as_str).chain(is_url(model).then_some(model)) {
+            if names_user(endpoint) {
+                return wrong(
+                    "the URL of a server may hold no name or password: use remote.api_keys or remote.headers".into(),
+                );
+            }
             if !is_url(endpoint) {
                 return wrong(format!("remote.endpoints holds {endpoint:?}: a URL begins with http:// or https://"));
             }
@@ -171,6 +214,12 @@ pub(crate) fn is_url(name: &str) -> bool {
     name.starts_with("http://") || name.starts_with("https://")
 }
 
+/// Whether a URL says who asks, before an `@`.
+fn names_user(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@')
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::JudgeConfig;
@@ -185,6 +234,7 @@ mod tests {
         for (bad, word) in [
             (r#"{"endpoints": ["ftp://a"]}"#, "ftp://a"),
             (r#"{"endpoints": "http://a"}"#, "must be a list of texts"),
+            (r#"{"endpoints": ["http://u:p@a/v1"]}"#, "no name or password"),
             (r#"{"headers": ["X-Team"]}"#, "entry 1 is no header"),
             (r#"{"api_keys": ["a b"]}"#, "key 1"),
             (r#"{"num_workers": 0}"#, "num_workers"),
@@ -199,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown() {
-        let json = r#"{"model": "http://x", "remote": {"api_keys": ["sesame"], "headers": ["Authorization: sesame"]}}"#;
+        let json = r#"{"model": "http://x", "remote": {"api_keys": ["sesame"], "headers": ["Authorization: sesame"],
+            "proxy": "http://me:sesame@proxy"}}"#;
         let config = JudgeConfig::from_json(json).unwrap();
         assert!(!format!("{config:?}").contains("sesame"), "{config:?}");
         for bad in [r#"{"api_keys": ["ses ame"]}"#, r#"{"headers": ["ses ame"]}"#, r#"{"api_keys": "ses ame"}"#] {

@@ -6,6 +6,9 @@ mod hub;
 mod support;
 mod usage;
 
+#[cfg(feature = "remote")]
+mod remote;
+
 #[cfg(feature = "local")]
 mod batch;
 #[cfg(feature = "local")]

@@ -43,7 +43,7 @@ impl Http {
             .user_agent(concat!("dicast/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(config.headers.expose())?);
         if let Some(proxy) = &config.proxy {
-            let proxy = reqwest::Proxy::all(proxy)
+            let proxy = reqwest::Proxy::all(proxy.expose())
                 .map_err(|_| wrong("remote.proxy is no URL of a proxy: write http://host:port".into()))?;
             builder = builder.proxy(proxy);
         }
