@@ -167,7 +167,7 @@ impl Facts {
         let text = if self.way.keeps_text() { "" } else { " (the server keeps control tokens apart)" };
         let requests = match (self.notation.guidance(), self.gated) {
             (Guidance::None, _) => "",
-            (_, true) => ", reasoning and verdict in one request",
+            (_, true) => ", reasoning and verdict in one request where no probabilities are taken",
             (_, false) => ", verdict in a request of its own",
         };
         format!(
