@@ -23,15 +23,16 @@ settings! {
         /// Most tokens of one judgment, prompt and output together. 0: 8192, or what the model was trained for if that is
         /// less.
         context_tokens: u32 = 0, zero_or(64, 1 << 20);
-        /// Judgments that are decoded in one batch. More wait in the queue.
+        /// Judgments that are decoded at once, at most. More wait in the queue.
         max_sequences: u32 = 8, whole(1, 64);
-        /// Tokens of keys and values held for all judgments together. 0: four contexts.
+        /// Tokens of keys and values held for all judgments together. 0: four contexts, one a lane for a small model.
         kv_cache_tokens: u32 = 0, zero_or(64, 1 << 24);
         /// Most prompt tokens computed in one step.
         batch_tokens: u32 = 512, whole(32, 8192);
         /// Most prompt tokens computed in one step while other judgments are decoding.
         prefill_chunk_tokens: u32 = 128, whole(16, 8192);
-        /// Threads of the computation. 0: one for each physical core, fewer for a model of less than 32 MiB a thread.
+        /// Threads of the computation. 0: one for each physical core. A model of less than 32 MiB a thread is computed in
+        /// lanes, several judgments side by side.
         threads: u32 = 0, whole(0, 512);
         /// Layers put on the GPU, where this build has one. The default is all.
         gpu_layers: u32 = 10_000, whole(0, 4_294_967_295);

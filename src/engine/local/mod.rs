@@ -3,6 +3,7 @@
 mod devices;
 mod gguf;
 mod guide;
+mod inbox;
 mod job;
 #[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
 mod native;
@@ -21,7 +22,7 @@ mod watch;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -36,10 +37,12 @@ use super::exit;
 use super::{
     Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Sampling, Stats, TextModel,
 };
+use inbox::Inbox;
 use job::{Guided, Prepared, TokenWriter, VerdictWriter};
 use native::Model;
 use sample::Sampler;
-use scheduler::{Bounds, Command, Scheduler};
+use scheduler::Scheduler;
+use sizes::Lanes;
 use stamp::Files;
 use vocabulary::Vocabulary;
 use watch::StopFlag;
@@ -54,15 +57,20 @@ struct Local {
     capabilities: Capabilities,
     context_tokens: usize,
     vocabulary: Arc<Vocabulary>,
-    commands: Mutex<Sender<Command>>,
-    /// Ends a step that takes long.
-    stop: StopFlag,
-    stats: Arc<Mutex<Stats>>,
+    inbox: Arc<Inbox>,
+    lanes: Vec<Lane>,
     next_id: AtomicU64,
     /// The model's files as they were when it was opened.
     files: Files,
     warnings: Vec<String>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What others see of a lane.
+struct Lane {
+    /// Ends a step that takes long.
+    stop: StopFlag,
+    stats: Arc<Mutex<Stats>>,
 }
 
 /// Opens the model at `path`, whose header was read.
@@ -75,7 +83,7 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     // Memory of a GPU is its own.
     let on_gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
     let available = if on_gpu { None } else { sizes::available() };
-    let (context_tokens, bounds) = sizes::bounds(config, &header, available)?;
+    let (context_tokens, lanes) = sizes::lanes(config, &header, available)?;
     let mut warnings = header.warnings();
     // Weights in memory have nothing to do with the file any more.
     let files = Files::of(if config.mmap { header.files() } else { &[] })?;
@@ -94,28 +102,25 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
              may forget them"
         ));
     }
-    let stats = Arc::new(Mutex::new(Stats::default()));
-    let (commands, inbox) = channel();
-    let (thread, stop) = start(model.clone(), bounds, config.threads, inbox, stats.clone())?;
     let capabilities = Capabilities {
         engine: EngineKind::Local,
         guidance: Guidance::Grammar,
         distributions: true,
         context_tokens: Some(context_tokens),
-        max_sequences: bounds.max_sequences,
+        max_sequences: config.max_sequences as usize,
     };
-    let engine = Local {
+    let mut engine = Local {
         capabilities,
         context_tokens,
         vocabulary: Arc::new(vocabulary),
-        commands: Mutex::new(commands),
-        stop,
-        stats,
+        inbox: Arc::new(Inbox::new(lanes.count)),
+        lanes: Vec::new(),
         next_id: AtomicU64::new(0),
         files,
         warnings,
-        thread: Mutex::new(Some(thread)),
+        threads: Mutex::new(Vec::new()),
     };
+    engine.start(&model, lanes)?;
     Ok(Opened {
         engine: Arc::new(engine),
         text: Some(TextModel {
@@ -133,8 +138,8 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
 /// As for opening it, where the header or the sizes of the context are wrong.
 pub fn memory_need(config: &JudgeConfig) -> Result<MemoryNeed> {
     let header = Header::read(Path::new(&config.model))?;
-    let (_, bounds) = sizes::bounds(&config.local, &header, None)?;
-    Ok(MemoryNeed::of(&header, bounds.pool_tokens as u64, bounds.batch_tokens.min(sizes::MAX_STEP) as u64))
+    let (_, lanes) = sizes::lanes(&config.local, &header, None)?;
+    Ok(lanes.memory(&header))
 }
 
 /// The bytes of memory that this process can still take, by the machine and by its control groups; `None` where the system
@@ -160,12 +165,12 @@ pub(crate) fn warm() {
     exit::register();
 }
 
-/// Starts the engine thread and waits until its context stands.
+/// Starts a lane and waits until its context stands.
 fn start(
     model: Arc<Model>,
-    bounds: Bounds,
-    threads: u32,
-    inbox: Receiver<Command>,
+    lanes: Lanes,
+    number: usize,
+    inbox: Arc<Inbox>,
     stats: Arc<Mutex<Stats>>,
 ) -> Result<(JoinHandle<()>, StopFlag)> {
     let (ready, outcome) = channel();
@@ -174,7 +179,8 @@ fn start(
             let _ = ready.send(Err(Error::closed()));
             return;
         };
-        let context = match model.context(bounds, Scheduler::sequences(bounds.max_sequences), threads) {
+        let bounds = lanes.bounds;
+        let context = match model.context(bounds, Scheduler::sequences(bounds.max_sequences), lanes.threads) {
             Ok(context) => context,
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -182,8 +188,8 @@ fn start(
             }
         };
         let _ = ready.send(Ok(context.stop_flag().clone()));
-        // A panic has failed every job by now, and with the inbox gone every later one fails at submission.
-        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, stats));
+        // A panic has failed every job by now, and has shut the inbox: every later one fails at submission.
+        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, number, stats));
     };
     let thread = crate::thread::spawn("dicast-local", work)
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine thread cannot be started: {error}")))?;
@@ -194,10 +200,15 @@ fn start(
 }
 
 impl Local {
-    /// Hands a command to the engine thread; gives it back where the thread has ended.
-    fn send(&self, command: Command) -> std::result::Result<(), Command> {
-        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
-        commands.send(command).map_err(|unsent| unsent.0)
+    /// Starts the lanes, one after the other: llama.cpp makes the contexts of a model one at a time.
+    fn start(&mut self, model: &Arc<Model>, lanes: Lanes) -> Result<()> {
+        for number in 0..lanes.count {
+            let stats = Arc::new(Mutex::new(Stats::default()));
+            let (thread, stop) = start(model.clone(), lanes, number, self.inbox.clone(), stats.clone())?;
+            self.lanes.push(Lane { stop, stats });
+            self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(())
     }
 
     /// Turns a job into the tokens to feed, the context it needs and a writer, on the calling thread.
@@ -265,7 +276,7 @@ impl Engine for Local {
             Ok((feed, need, writer)) => {
                 let prompt_tokens = writer.prompt_tokens();
                 let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, done };
-                if let Err(Command::Submit(unsent)) = self.send(Command::Submit(Box::new(prepared))) {
+                if let Err(unsent) = self.inbox.push(Box::new(prepared)) {
                     unsent.fail(Error::engine_dead("its thread has ended"));
                 }
             }
@@ -275,9 +286,11 @@ impl Engine for Local {
     }
 
     fn cancel(&self, id: JobId) {
-        // An engine that has stopped has ended the job already.
-        let _ = self.send(Command::Cancel(id));
-        self.stop.set();
+        match self.inbox.cancel(id) {
+            Some(waiting) => waiting.fail(Error::cancelled()),
+            // A lane that has stopped has ended the job already.
+            None => self.lanes.iter().for_each(|lane| lane.stop.set()),
+        }
     }
 
     fn warnings(&self) -> &[String] {
@@ -285,17 +298,33 @@ impl Engine for Local {
     }
 
     fn stats(&self) -> Stats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut sum = Stats { waiting: self.inbox.len(), ..Stats::default() };
+        for lane in &self.lanes {
+            let lane = *lane.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.running += lane.running;
+            sum.reused_tokens += lane.reused_tokens;
+            sum.computed_tokens += lane.computed_tokens;
+            sum.steps += lane.steps;
+            sum.kv_block_tokens = lane.kv_block_tokens;
+            sum.kv_blocks += lane.kv_blocks;
+            sum.kv_blocks_used += lane.kv_blocks_used;
+            sum.kv_blocks_reused += lane.kv_blocks_reused;
+        }
+        sum
     }
 
     fn close(&self) {
-        let _ = self.send(Command::Shutdown);
-        self.stop.set();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
-            let _ = thread.join();
+        let waiting = self.inbox.shut();
+        self.lanes.iter().for_each(|lane| lane.stop.set());
+        for job in waiting {
+            job.fail(Error::shut_down());
+        }
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let own = std::thread::current().id();
+        for thread in threads {
+            if thread.thread().id() != own {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -174,19 +174,13 @@ impl Model {
         Tokenizer::from_encoder(Box::new(encode), tokens)
     }
 
-    /// Threads that the model can use on this machine.
-    fn useful_threads(&self) -> u32 {
-        let busy = u32::try_from(self.llama.size() / BYTES_A_THREAD + 1).unwrap_or(u32::MAX);
-        physical_cores().min(busy).min(512)
-    }
-
     /// A context for `sequences` sequences that share one pool of keys and values.
     ///
     /// # Errors
     /// [`ErrorKind::Engine`] where it cannot be made, [`ErrorKind::InvalidModel`] where the model cannot be computed.
     pub(super) fn context(&self, bounds: Bounds, sequences: usize, threads: u32) -> Result<Context<'_>> {
         let number = |count: usize| u32::try_from(count).expect("the configuration was checked");
-        let threads = i32::try_from(if threads == 0 { self.useful_threads() } else { threads }).expect("at most 512");
+        let threads = i32::try_from(threads).expect("at most 512");
         // SAFETY: gives a plain structure.
         let mut parameters = unsafe { llama_cpp_sys_2::llama_context_default_params() };
         parameters.n_ctx = number(bounds.pool_tokens);
@@ -317,15 +311,4 @@ impl Writable {
         };
         Error::new(ErrorKind::InvalidRequest, reason)
     }
-}
-
-/// Bytes of weights that are worth one more thread: below, threads wait for each other longer than they compute.
-const BYTES_A_THREAD: u64 = 32 << 20;
-
-/// Cores to compute on: hyper-threads of one core share its arithmetic units, and more threads than cores only wait.
-fn physical_cores() -> u32 {
-    let logical = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
-    let siblings = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
-        .map_or(1, |list| u32::try_from(list.trim().split([',', '-']).count()).unwrap_or(1));
-    (logical / siblings).max(1)
 }

@@ -1,4 +1,5 @@
-//! The engine thread: continuous batching over the sequences of one llama.cpp context.
+//! An engine thread, or lane: continuous batching over the sequences of one llama.cpp context. A small model has several lanes,
+//! which compute judgments side by side.
 //!
 //! In every step each decoding job feeds its pending tokens (one sampled, or several forced), and what room is left goes
 //! to prompts, in order of arrival and in chunks, so that a long prompt does not hold up those that decode. Jobs join
@@ -8,14 +9,13 @@
 //! sequence holds (in the pool this copies references, not data); a finished job leaves its prompt behind for later
 //! ones, until room is needed.
 
-use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::engine::{JobId, Stats};
+use crate::engine::Stats;
 use crate::error::{Error, ErrorKind, Result};
 
+use super::inbox::Inbox;
 use super::job::Prepared;
 use super::pace::{Pace, processor_time};
 use super::shield::{Batch, Context, Decoded, Fault};
@@ -25,14 +25,7 @@ const WORTH_WAITING: usize = 16;
 
 /// Prompts of finished jobs that are kept. What prompts share lies in any of them; more would only make every attention
 /// step pass over their keys.
-const KEPT_PROMPTS: usize = 2;
-
-/// What reaches the engine thread.
-pub(super) enum Command {
-    Submit(Box<Prepared>),
-    Cancel(JobId),
-    Shutdown,
-}
+pub(super) const KEPT_PROMPTS: usize = 2;
 
 /// Bounds of a step and of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -82,29 +75,32 @@ impl Slot {
     }
 }
 
-/// The state of the engine thread.
+/// The state of a lane.
 pub(super) struct Scheduler<'model> {
     context: Context<'model>,
     batch: Batch,
     pace: Pace,
     bounds: Bounds,
     slots: Vec<Slot>,
-    waiting: VecDeque<Box<Prepared>>,
-    commands: Receiver<Command>,
+    inbox: Arc<Inbox>,
+    /// Its number.
+    lane: usize,
     stats: Arc<Mutex<Stats>>,
     step: u64,
 }
 
 impl<'model> Scheduler<'model> {
-    /// Sequences that a context needs for these bounds.
+    /// Sequences that a context needs for these bounds. One job at a time goes on in the sequence of the last one, and every
+    /// step passes over its own keys alone.
     pub(super) fn sequences(max_sequences: usize) -> usize {
-        max_sequences + KEPT_PROMPTS
+        if max_sequences == 1 { 1 } else { max_sequences + KEPT_PROMPTS }
     }
 
     pub(super) fn new(
         context: Context<'model>,
         bounds: Bounds,
-        commands: Receiver<Command>,
+        inbox: Arc<Inbox>,
+        lane: usize,
         stats: Arc<Mutex<Stats>>,
     ) -> Self {
         let slots = (0..Self::sequences(bounds.max_sequences))
@@ -112,12 +108,12 @@ impl<'model> Scheduler<'model> {
             .collect();
         let batch = Batch::new(bounds.batch_tokens);
         let pace = Pace::new(context.threads());
-        Self { context, batch, pace, bounds, slots, waiting: VecDeque::new(), commands, stats, step: 0 }
+        Self { context, batch, pace, bounds, slots, inbox, lane, stats, step: 0 }
     }
 
-    /// Works until it gets the command to shut down, or nobody can reach it any more.
+    /// Works until the inbox is shut.
     pub(super) fn run(&mut self) {
-        while self.take_commands() {
+        while self.look() {
             self.drop_expired();
             self.step();
             self.publish();
@@ -125,72 +121,38 @@ impl<'model> Scheduler<'model> {
         self.fail_all(&Error::shut_down);
     }
 
-    /// Ends every job.
+    /// Ends every job, also those of the other lanes.
     pub(super) fn fail_all(&mut self, error: &dyn Fn() -> Error) {
-        while let Ok(command) = self.commands.try_recv() {
-            if let Command::Submit(job) = command {
-                self.waiting.push_back(job);
-            }
-        }
+        let waiting = self.inbox.shut();
         let running = self.slots.iter_mut().filter_map(|slot| slot.job.take());
-        for job in running.chain(self.waiting.drain(..)) {
+        for job in running.chain(waiting) {
             job.fail(error());
         }
     }
 
     /// Takes what has arrived; sleeps where there is nothing else to do. False where the thread is to end.
-    fn take_commands(&mut self) -> bool {
-        // Before the commands are taken: what is asked for after that stops the next step.
+    fn look(&mut self) -> bool {
+        // Before that: what is asked for later stops the next step.
         self.context.stop_flag().clear();
-        let idle = self.waiting.is_empty() && self.slots.iter().all(|slot| slot.job.is_none());
-        if idle {
-            match self.commands.recv() {
-                Ok(command) => {
-                    if !self.obey(command) {
-                        return false;
-                    }
-                }
-                Err(_) => return false,
-            }
-        }
-        loop {
-            match self.commands.try_recv() {
-                Ok(command) => {
-                    if !self.obey(command) {
-                        return false;
-                    }
-                }
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
-            }
-        }
-    }
-
-    fn obey(&mut self, command: Command) -> bool {
-        match command {
-            Command::Submit(job) => self.waiting.push_back(job),
-            Command::Cancel(id) => {
-                self.end_where(|job| job.id == id, |_| Error::cancelled());
-            }
-            Command::Shutdown => return false,
+        let idle = self.slots.iter().all(|slot| slot.job.is_none());
+        let Some(cancelled) = self.inbox.look(self.lane, idle) else { return false };
+        if !cancelled.is_empty() {
+            self.end_where(|job| cancelled.contains(&job.id), |_| Error::cancelled());
         }
         true
     }
 
     fn drop_expired(&mut self) {
         let now = Instant::now();
+        for job in self.inbox.expired(now) {
+            let error = job.timed_out();
+            job.fail(error);
+        }
         self.end_where(|job| job.deadline <= now, Prepared::timed_out);
     }
 
-    /// Ends the jobs that match, waiting or running, and frees their places.
+    /// Ends the running jobs that match, and frees their places.
     fn end_where(&mut self, matches: impl Fn(&Prepared) -> bool, error: impl Fn(&Prepared) -> Error) {
-        let (ended, waiting): (VecDeque<_>, _) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|job| matches(job));
-        self.waiting = waiting;
-        for job in ended {
-            let error = error(&job);
-            job.fail(error);
-        }
         for index in 0..self.slots.len() {
             if self.slots[index].job.as_deref().is_some_and(&matches)
                 && let Some(job) = self.vacate(index)
@@ -264,8 +226,8 @@ impl<'model> Scheduler<'model> {
 
     /// When the first job is out of time.
     fn next_deadline(&self) -> Option<Instant> {
-        let running = self.slots.iter().filter_map(|slot| slot.job.as_deref());
-        running.chain(self.waiting.iter().map(Box::as_ref)).map(|job| job.deadline).min()
+        let running = self.slots.iter().filter_map(|slot| slot.job.as_ref().map(|job| job.deadline));
+        running.chain(self.inbox.next_deadline()).min()
     }
 
     /// After a step that was stopped: forgets what it has computed. Every job goes on from where it was.
@@ -350,18 +312,23 @@ impl<'model> Scheduler<'model> {
     fn admit(&mut self) -> Option<usize> {
         let running = self.slots.iter().filter(|slot| slot.job.is_some());
         let (count, reserved) = running.fold((0, 0), |(count, sum), slot| (count + 1, sum + slot.reserved()));
-        let job = self.waiting.front()?;
-        if count >= self.bounds.max_sequences || reserved + job.need > self.bounds.pool_tokens {
+        if count >= self.bounds.max_sequences {
             return None;
         }
-        // The last token is always computed again: its logits are needed.
-        let usable = &job.feed[..job.feed.len() - 1];
-        let (donor, computed, coming) = self.longest_prefix(usable);
-        if coming > computed + WORTH_WAITING {
+        let (mut donor, mut computed) = (0, 0);
+        let job = self.inbox.pop(|job| {
+            if reserved + job.need > self.bounds.pool_tokens {
+                return false;
+            }
+            // The last token is always computed again: its logits are needed.
+            let coming;
+            (donor, computed, coming) = self.longest_prefix(&job.feed[..job.feed.len() - 1]);
+            coming <= computed + WORTH_WAITING
+        })?;
+        let Some(index) = self.place(donor) else {
+            job.fail(Error::new(ErrorKind::Internal, "the engine has no place for a judgment that fits"));
             return None;
-        }
-        let job = self.waiting.pop_front()?;
-        let index = self.place(donor)?;
+        };
         if index != donor && computed > 0 {
             let shared = self.context.share(donor, index, computed);
             debug_assert!(shared.is_ok(), "both sequences exist");
@@ -440,7 +407,6 @@ impl<'model> Scheduler<'model> {
         // llama.cpp's pool hands out single tokens: a block is one.
         let (running, used) = running.fold((0, 0), |(count, sum), slot| (count + 1, sum + slot.computed));
         self.with_stats(|stats| {
-            stats.waiting = self.waiting.len();
             stats.running = running;
             stats.kv_block_tokens = 1;
             stats.kv_blocks = self.bounds.pool_tokens;

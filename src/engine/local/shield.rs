@@ -151,8 +151,8 @@ pub(super) fn without_folders(text: &str) -> String {
 /// A loaded model.
 pub(super) struct Model(NonNull<llama_model>);
 
-// SAFETY: llama.cpp does not change a model after it was loaded, but where contexts are made, of which this crate makes
-// one; its functions on const models may be called from any thread.
+// SAFETY: llama.cpp does not change a model after it was loaded, but where contexts are made, which this crate
+// does one at a time; its functions on const models may be called from any thread.
 unsafe impl Send for Model {}
 // SAFETY: as above.
 unsafe impl Sync for Model {}
@@ -185,12 +185,6 @@ impl Model {
         let Ok(id) = i32::try_from(token) else { return false };
         // SAFETY: only looks the id up in a set.
         token < self.tokens() && unsafe { llama_cpp_sys_2::llama_vocab_is_eog(self.vocab(), id) }
-    }
-
-    /// Bytes of the weights.
-    pub(super) fn size(&self) -> u64 {
-        // SAFETY: the model is alive.
-        unsafe { llama_cpp_sys_2::llama_model_size(self.0.as_ptr()) }
     }
 
     /// Why a judge cannot run on models of this kind, where it cannot.

@@ -6,12 +6,17 @@ use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::gguf::Header;
-use super::scheduler::{Bounds, Scheduler};
+use super::scheduler::{Bounds, KEPT_PROMPTS};
 
 /// Tokens of context that a judgment gets by default, where the model was trained for as many.
 const DEFAULT_CONTEXT: u32 = 8192;
 /// Contexts that the pool of keys and values holds by default, where the memory is there.
 const DEFAULT_CONTEXTS: u32 = 4;
+/// Bytes of weights that are worth one more thread: below, threads wait for each other longer than they compute.
+const BYTES_A_THREAD: u64 = 32 << 20;
+/// Weights of this size stay in the caches of a core. A batch of several judgments then saves no reading, while each passes over
+/// the keys of all: one at a time takes the least work.
+const IN_CACHE: u64 = 16 << 20;
 /// Largest step of one matrix product. llama.cpp sets memory aside for as many tokens.
 pub(super) const MAX_STEP: usize = 512;
 /// What the vocabulary, the grammars and llama.cpp's own tables take, about.
@@ -62,62 +67,111 @@ impl MemoryNeed {
     }
 }
 
+/// How an engine computes: lanes, each with a thread or several of its own, side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lanes {
+    pub(super) count: usize,
+    /// Of each lane.
+    pub(super) threads: u32,
+    /// Of each lane.
+    pub(super) bounds: Bounds,
+}
+
+impl Lanes {
+    /// What all of it takes.
+    pub(super) fn memory(&self, header: &Header) -> MemoryNeed {
+        let all = |tokens: usize| (tokens * self.count) as u64;
+        MemoryNeed::of(header, all(self.bounds.pool_tokens), all(self.bounds.batch_tokens.min(MAX_STEP)))
+    }
+}
+
+/// What the lanes are chosen by.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    cores: u32,
+    /// Bytes of memory that there are, where that is known.
+    available: Option<u64>,
+    gpu: bool,
+}
+
 /// Decides the sizes that the configuration leaves open, and refuses those that the model or the memory cannot have.
-/// `available` are the bytes of memory that there are, where that is known.
+/// `available` are the bytes of memory that there are, where that is known. Gives the tokens of context that a judgment may
+/// have, too.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] naming the keys, with the numbers.
-pub(super) fn bounds(config: &LocalConfig, header: &Header, available: Option<u64>) -> Result<(usize, Bounds)> {
+pub(super) fn lanes(config: &LocalConfig, header: &Header, available: Option<u64>) -> Result<(usize, Lanes)> {
+    let gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
+    lanes_on(Machine { cores: physical_cores(), available, gpu }, config, header, header.weight_bytes())
+}
+
+fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u64) -> Result<(usize, Lanes)> {
     let invalid = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));
     let trained = header.size("context_length").and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(0);
     let context = if config.context_tokens == 0 { DEFAULT_CONTEXT.min(trained) } else { config.context_tokens };
     if context > trained {
         return invalid(format!("local.context_tokens is {context}, but the model was trained for {trained}"));
     }
-    let step = u64::from(config.batch_tokens).min(MAX_STEP as u64);
-    let need = |pool: u32| MemoryNeed::of(header, pool.into(), step);
-    // Mapped weights can leave the memory again.
-    let fits = |pool: u32| {
-        let need = need(pool);
-        let weights = if config.mmap { 0 } else { need.weights };
-        available
-            .is_none_or(|available| need.kv_cache.saturating_add(need.compute).saturating_add(weights) <= available)
-    };
-    let pool = if config.kv_cache_tokens == 0 {
-        // A judge of few judgments at once needs no more than they do, and one for the prompts that are kept.
-        let most = DEFAULT_CONTEXTS.min(config.max_sequences.saturating_add(1));
-        let wanted = (1..=most).rev().map(|contexts| context.saturating_mul(contexts));
-        wanted.into_iter().find(|&pool| fits(pool)).unwrap_or(context)
-    } else {
-        config.kv_cache_tokens
-    };
-    if pool < context {
+    let pool = config.kv_cache_tokens;
+    if pool != 0 && pool < context {
         return invalid(format!(
             "local.kv_cache_tokens is {pool}, less than one context of {context}: raise it, or lower local.context_tokens"
         ));
     }
-    if !fits(pool) {
-        let need = need(pool);
-        let key = if config.kv_cache_tokens == 0 { "local.context_tokens" } else { "local.kv_cache_tokens" };
-        return invalid(format!(
-            "{key}: {pool} tokens of keys and values take {}, and computing takes {}{}, but only {} of memory are free: lower \
-             local.kv_cache_tokens or local.context_tokens, or free memory",
-            mebibytes(need.kv_cache),
-            mebibytes(need.compute),
-            if config.mmap { String::new() } else { format!(" and the weights {}", mebibytes(need.weights)) },
-            mebibytes(available.unwrap_or(0))
-        ));
+    // A GPU computes one batch at a time, and its cores are not counted here.
+    let threads = if config.threads == 0 { machine.cores.min(512) } else { config.threads };
+    let useful = u32::try_from(weights / BYTES_A_THREAD + 1).unwrap_or(u32::MAX);
+    let each = if machine.gpu && config.threads != 0 { threads } else { threads.min(useful) };
+    let most_lanes = if machine.gpu { 1 } else { (threads / each).min(config.max_sequences) };
+    let most_lanes = if pool == 0 { most_lanes } else { most_lanes.min(pool / context) };
+
+    // As many lanes as fit, then as large a pool as fits.
+    let mut smallest = None;
+    for count in (1..=most_lanes).rev() {
+        let together = if weights <= IN_CACHE && !machine.gpu { 1 } else { config.max_sequences.div_ceil(count) };
+        // A lane of few judgments at once needs no more than they do, and one for the prompts that are kept.
+        let contexts = if together == 1 { 1 } else { DEFAULT_CONTEXTS.min(together.saturating_add(1)) };
+        let most = if pool == 0 { contexts } else { 1 };
+        for contexts in (1..=most).rev() {
+            let tokens = if pool == 0 { context.saturating_mul(contexts) } else { pool / count } as usize;
+            // Every sequence of the context needs a token in the pool and one in a step: llama.cpp asserts both.
+            let max_sequences = (together as usize).min(tokens - KEPT_PROMPTS).max(1);
+            let bounds = Bounds {
+                max_sequences,
+                batch_tokens: (config.batch_tokens as usize).min(tokens),
+                chunk_tokens: config.prefill_chunk_tokens as usize,
+                pool_tokens: tokens,
+            };
+            let lanes = Lanes { count: count as usize, threads: each, bounds };
+            let need = lanes.memory(header);
+            // Mapped weights can leave the memory again.
+            let weights = if config.mmap { 0 } else { need.weights };
+            let total = need.kv_cache.saturating_add(need.compute).saturating_add(weights);
+            if machine.available.is_none_or(|available| total <= available) {
+                return Ok((context as usize, lanes));
+            }
+            smallest = Some(need);
+        }
     }
-    let pool = pool as usize;
-    // Every sequence of the context needs a token in the pool and one in a step: llama.cpp asserts both.
-    let max_sequences = (config.max_sequences as usize).min(pool - Scheduler::sequences(0)).max(1);
-    let bounds = Bounds {
-        max_sequences,
-        batch_tokens: (config.batch_tokens as usize).min(pool),
-        chunk_tokens: config.prefill_chunk_tokens as usize,
-        pool_tokens: pool,
-    };
-    Ok((context as usize, bounds))
+    let need = smallest.expect("there is at least one lane of one context");
+    let key = if pool == 0 { "local.context_tokens" } else { "local.kv_cache_tokens" };
+    invalid(format!(
+        "{key}: {} tokens of keys and values take {}, and computing takes {}{}, but only {} of memory are free: lower \
+         local.kv_cache_tokens or local.context_tokens, or free memory",
+        need.kv_tokens,
+        mebibytes(need.kv_cache),
+        mebibytes(need.compute),
+        if config.mmap { String::new() } else { format!(" and the weights {}", mebibytes(need.weights)) },
+        mebibytes(machine.available.unwrap_or(0))
+    ))
+}
+
+/// Cores to compute on: hyper-threads of one core share its arithmetic units, and more threads than cores only wait.
+fn physical_cores() -> u32 {
+    let logical = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+    let siblings = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
+        .map_or(1, |list| u32::try_from(list.trim().split([',', '-']).count()).unwrap_or(1));
+    (logical / siblings).max(1)
 }
 
 fn mebibytes(bytes: u64) -> String {
@@ -173,6 +227,7 @@ fn in_groups(root: &Path, table: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scheduler::Scheduler;
     use super::*;
 
     fn demo() -> Header {
@@ -197,13 +252,19 @@ mod tests {
                                 prefill_chunk_tokens,
                                 ..LocalConfig::default()
                             };
-                            match bounds(&config, &header, Some(8 << 30)) {
-                                Ok((context, bounds)) => {
+                            let machine = Machine { cores: 3, available: Some(8 << 30), gpu: false };
+                            let weights =
+                                if max_sequences % 2 == 0 { header.weight_bytes() } else { 2 * BYTES_A_THREAD };
+                            match lanes_on(machine, &config, &header, weights) {
+                                Ok((context, lanes)) => {
+                                    let bounds = lanes.bounds;
                                     let sequences = Scheduler::sequences(bounds.max_sequences);
                                     assert!((64..=trained as usize).contains(&context), "{config:?}");
                                     assert!(bounds.pool_tokens >= context, "{config:?}");
                                     assert!(bounds.max_sequences >= 1 && sequences <= bounds.pool_tokens, "{config:?}");
                                     assert!(bounds.batch_tokens <= bounds.pool_tokens, "{config:?}");
+                                    let all = lanes.count * bounds.pool_tokens;
+                                    assert!(kv_cache_tokens == 0 || all <= kv_cache_tokens as usize, "{config:?}");
                                     counts.0 += 1;
                                 }
                                 Err(error) => {
@@ -224,12 +285,17 @@ mod tests {
     #[test]
     fn the_pool_fits_the_memory() {
         let header = demo();
-        let config = LocalConfig::default();
+        let config = LocalConfig { threads: 1, ..LocalConfig::default() };
+        // A model that is too large for the caches.
+        let lanes = |config: &LocalConfig, available| {
+            lanes_on(Machine { cores: 1, available, gpu: false }, config, &header, IN_CACHE + 1)
+        };
         let pool =
-            |config: &LocalConfig, available| bounds(config, &header, available).map(|(_, bounds)| bounds.pool_tokens);
-        let (context, most) = bounds(&config, &header, None).unwrap();
-        assert_eq!(most.pool_tokens, 4 * context);
-        assert_eq!(pool(&LocalConfig { max_sequences: 1, ..config.clone() }, None).unwrap(), 2 * context);
+            |config: &LocalConfig, available| lanes(config, available).map(|(_, lanes)| lanes.bounds.pool_tokens);
+        let (context, most) = lanes(&config, None).unwrap();
+        assert_eq!(most.bounds.pool_tokens, 4 * context);
+        assert_eq!(pool(&LocalConfig { max_sequences: 2, ..config.clone() }, None).unwrap(), 3 * context);
+        assert_eq!(pool(&LocalConfig { max_sequences: 1, ..config.clone() }, None).unwrap(), context);
         let need = |pool: usize| MemoryNeed::of(&header, pool as u64, 512);
         let two = need(2 * context);
         assert_eq!(pool(&config, Some(two.kv_cache + two.compute)).unwrap(), 2 * context);
@@ -242,6 +308,41 @@ mod tests {
         let unmapped = LocalConfig { mmap: false, ..config };
         assert!(pool(&unmapped, Some(one.kv_cache + one.compute + one.weights - 1)).is_err());
         assert!(pool(&unmapped, Some(one.kv_cache + one.compute + one.weights)).is_ok());
+    }
+
+    #[test]
+    fn a_small_model_gets_a_lane_for_each_core_and_a_large_one_all_cores() {
+        let header = demo();
+        let shape = |cores, weights, config: &LocalConfig| {
+            let (_, lanes) =
+                lanes_on(Machine { cores, available: None, gpu: false }, config, &header, weights).unwrap();
+            (lanes.count, lanes.threads, lanes.bounds.max_sequences)
+        };
+        let config = LocalConfig::default();
+        assert_eq!(shape(2, IN_CACHE, &config), (2, 1, 1));
+        assert_eq!(shape(2, IN_CACHE + 1, &config), (2, 1, 4));
+        assert_eq!(shape(2, BYTES_A_THREAD, &config), (1, 2, 8));
+        assert_eq!(shape(16, 3 * BYTES_A_THREAD, &config), (4, 4, 2));
+        assert_eq!(shape(16, 8 << 30, &config), (1, 16, 8));
+        // No more lanes than judgments at once, and than contexts that the pool holds.
+        assert_eq!(shape(64, IN_CACHE, &config), (8, 1, 1));
+        assert_eq!(shape(2, IN_CACHE, &LocalConfig { max_sequences: 1, ..config.clone() }), (1, 1, 1));
+        let small = LocalConfig { kv_cache_tokens: 1000, context_tokens: 600, ..config.clone() };
+        assert_eq!(shape(2, IN_CACHE, &small), (1, 1, 1));
+        assert_eq!(shape(8, IN_CACHE, &LocalConfig { threads: 3, ..config }), (3, 1, 1));
+    }
+
+    #[test]
+    fn lanes_are_given_up_where_the_memory_is_short() {
+        let header = demo();
+        let config = LocalConfig::default();
+        let lanes =
+            |available| lanes_on(Machine { cores: 4, available, gpu: false }, &config, &header, IN_CACHE).unwrap().1;
+        let four = lanes(None);
+        assert_eq!(four.count, 4);
+        let all = four.memory(&header);
+        let short = lanes(Some(all.kv_cache + all.compute - 1));
+        assert_eq!((short.count, short.bounds.pool_tokens), (3, four.bounds.pool_tokens));
     }
 
     #[test]

@@ -1,0 +1,113 @@
+//! What waits for the engine's threads: jobs, which any lane takes, and cancels, which every lane looks at.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::engine::JobId;
+
+use super::job::Prepared;
+
+type Jobs = VecDeque<Box<Prepared>>;
+
+/// Shared by the lanes and by those who submit. No completion is called while its lock is held.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    /// A job, a cancel or the end has come: whoever sleeps looks again.
+    changed: Condvar,
+}
+
+struct State {
+    waiting: Jobs,
+    /// For each lane, what was cancelled since it looked.
+    cancelled: Vec<Vec<JobId>>,
+    /// Nothing is taken in any more.
+    shut: bool,
+}
+
+impl Inbox {
+    /// For so many lanes.
+    pub(super) fn new(lanes: usize) -> Self {
+        let state = State { waiting: VecDeque::new(), cancelled: vec![Vec::new(); lanes], shut: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is a single one, whole also after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a job; gives it back where the engine has ended.
+    pub(super) fn push(&self, job: Box<Prepared>) -> Result<(), Box<Prepared>> {
+        {
+            let mut state = self.state();
+            if state.shut {
+                return Err(job);
+            }
+            state.waiting.push_back(job);
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Cancels a job. Gives it where it waits; else the lane that has it hears of it.
+    pub(super) fn cancel(&self, id: JobId) -> Option<Box<Prepared>> {
+        let mut state = self.state();
+        if let Some(place) = state.waiting.iter().position(|job| job.id == id) {
+            return state.waiting.remove(place);
+        }
+        for lane in &mut state.cancelled {
+            lane.push(id);
+        }
+        drop(state);
+        self.changed.notify_all();
+        None
+    }
+
+    /// What was cancelled since this lane looked; `None` where the lane is to end. A lane that is `idle` sleeps until there is
+    /// something for it.
+    pub(super) fn look(&self, lane: usize, idle: bool) -> Option<Vec<JobId>> {
+        let mut state = self.state();
+        while idle && !state.shut && state.waiting.is_empty() && state.cancelled[lane].is_empty() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!state.shut).then(|| std::mem::take(&mut state.cancelled[lane]))
+    }
+
+    /// The first waiting job, where `fits` takes it.
+    pub(super) fn pop(&self, fits: impl FnOnce(&Prepared) -> bool) -> Option<Box<Prepared>> {
+        let mut state = self.state();
+        if fits(state.waiting.front()?) { state.waiting.pop_front() } else { None }
+    }
+
+    /// Takes out the waiting jobs whose time is over.
+    pub(super) fn expired(&self, now: Instant) -> Jobs {
+        let mut state = self.state();
+        if state.waiting.iter().all(|job| job.deadline > now) {
+            return Jobs::new();
+        }
+        let (expired, waiting) = std::mem::take(&mut state.waiting).into_iter().partition(|job| job.deadline <= now);
+        state.waiting = waiting;
+        expired
+    }
+
+    /// When the first waiting job is out of time.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.state().waiting.iter().map(|job| job.deadline).min()
+    }
+
+    /// Jobs that wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// Ends the engine: every lane ends before its next step, and what waits is given.
+    pub(super) fn shut(&self) -> Jobs {
+        let mut state = self.state();
+        state.shut = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.changed.notify_all();
+        waiting
+    }
+}
