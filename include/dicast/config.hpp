@@ -251,8 +251,12 @@ struct TrtllmConfig {
     std::optional<std::string> worker_path = std::nullopt;
     /** The CUDA ids of the GPUs to use, one for each rank; empty: the first ones. */
     std::vector<std::uint32_t> device_ids = {};
-    /** An executor that does not answer a cancellation for this long counts as dead. */
+    /** An executor that computes no step for this long, with work to do, counts as dead. */
     std::optional<Timeout> unresponsive = std::nullopt;
+    /** Where the engine runs. */
+    std::optional<Isolation> isolation = std::nullopt;
+    /** The `dicast` program that runs as worker process, of the same version as the library. */
+    std::optional<std::string> program_path = std::nullopt;
 
     /** The settings as JSON. */
     std::string to_json() const { return json().text(); }
@@ -274,6 +278,10 @@ struct TrtllmConfig {
         if (unresponsive) {
             json.add("unresponsive_ms", unresponsive->count());
         }
+        if (isolation) {
+            json.add("isolation", *isolation == Isolation::process ? "process" : "none");
+        }
+        json.add("program_path", program_path);
         return json;
     }
 };

@@ -97,8 +97,8 @@ fn trtllm() -> Value {
         "what": "TensorRT-LLM engines in this process",
         "available": library.label.is_empty(),
         "reason": (!library.label.is_empty()).then(|| format!("linked with {kind} {} at {}", library.label, library.path)),
-        "backends": [{ "name": format!("{kind} {} from {}", library.version, library.path), "built": true }],
-        "library": { "path": library.path, "version": library.version, "stand_in": library.label },
+        "backends": [{ "name": format!("{kind} {} from {}, built for {}", library.version, library.path, library.built_for), "built": true }],
+        "library": { "path": library.path, "built_for": library.built_for, "version": library.version, "stand_in": library.label },
     })
 }
 

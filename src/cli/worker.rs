@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-#[cfg(not(feature = "local"))]
+#[cfg(not(any(feature = "local", feature = "trtllm")))]
 use dicast::ErrorKind;
 use dicast::JudgeConfig;
 use dicast::config::Isolation;
@@ -10,12 +10,12 @@ use dicast::config::Isolation;
 use super::{Failure, Outcome};
 
 /// Runs an engine for the process that has started this one.
-#[cfg(feature = "local")]
+#[cfg(any(feature = "local", feature = "trtllm"))]
 pub(crate) fn run() -> Outcome {
     Ok(dicast::engine::isolated::serve()?)
 }
 
-#[cfg(not(feature = "local"))]
+#[cfg(not(any(feature = "local", feature = "trtllm")))]
 pub(crate) fn run() -> Outcome {
     Err(Failure::new(ErrorKind::Unsupported, "this build has no engine that runs in a worker process"))
 }
@@ -25,6 +25,9 @@ pub(crate) fn isolate(config: &mut JudgeConfig) -> Result<(), Failure> {
     let isolation = config.local.isolation.get_or_insert(Isolation::Process);
     if *isolation == Isolation::Process && config.local.worker_path.is_none() {
         config.local.worker_path = Some(this_program()?);
+    }
+    if config.trtllm.is_isolated() && config.trtllm.program_path.is_none() {
+        config.trtllm.program_path = Some(this_program()?);
     }
     Ok(())
 }

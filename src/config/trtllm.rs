@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Kind;
-use super::table::{above, settings, whole, words, zero_or};
+use super::local::Isolation;
+use super::table::{Kind, above, settings, whole, words, zero_or};
 use crate::error::{Error, ErrorKind, Result};
 
 words! {
@@ -59,10 +59,21 @@ settings! {
         device_ids: Vec<u32> = Vec::new(), Kind::Wholes(1023);
         /// Milliseconds after which an executor that computes no step, with work to do, is given up as dead.
         unresponsive_ms: u64 = 30_000, whole(100, 3_600_000);
+        /// Where the engine runs: in this process, or in a worker process whose death ends only the judgments in it.
+        isolation: Isolation = Isolation::None, Kind::Choice(Isolation::WORDS);
+        /// The program that runs as worker process of an isolated engine, a `dicast` of the same version that was built with
+        /// TensorRT-LLM. Not set: `dicast` beside the library or the program, in the `bin` folder next to that, or on the
+        /// `PATH`.
+        program_path: Option<PathBuf> = None, Kind::Path;
     }
 }
 
 impl TrtllmConfig {
+    /// Whether the engine runs in a worker process.
+    pub fn is_isolated(&self) -> bool {
+        self.isolation == Isolation::Process
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         self.check_ranges()?;
         let wrong = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message));

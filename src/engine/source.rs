@@ -165,7 +165,14 @@ impl Source {
             Place::File { ref path, ref header } if config.local.is_isolated() => {
                 let place = path.display().to_string();
                 let text = || super::local::text::parts(header, &place, profile);
-                super::isolated::open(place.clone(), fingerprint_of_file(path)?, config, profile, text)
+                super::isolated::open(
+                    super::isolated::Table::Local,
+                    place.clone(),
+                    fingerprint_of_file(path)?,
+                    config,
+                    profile,
+                    text,
+                )
             }
             #[cfg(feature = "local")]
             Place::File { path, header } => super::local::open(&path, header, config, profile),
@@ -173,6 +180,12 @@ impl Source {
             Place::File { path } => {
                 let _ = (config, profile);
                 Err(missing(path.display(), "model files need the embedded engine", "local"))
+            }
+            #[cfg(feature = "trtllm")]
+            Place::EngineFolder(ref path) if config.trtllm.is_isolated() => {
+                let text = || super::trtllm::text_parts(path, config);
+                let (table, place) = (super::isolated::Table::Trtllm, path.display().to_string());
+                super::isolated::open(table, place, fingerprint_of_folder(path)?, config, profile, text)
             }
             #[cfg(feature = "trtllm")]
             Place::EngineFolder(path) => super::trtllm::open(&path, config, profile),

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::JudgeConfig;
+use crate::config::{Isolation, JudgeConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
@@ -69,6 +69,40 @@ struct Isolated {
     home: u32,
 }
 
+/// Which of the engines is isolated: whose settings count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    #[cfg_attr(not(any(feature = "local", test)), expect(dead_code, reason = "not in this build"))]
+    Local,
+    #[cfg_attr(not(feature = "trtllm"), expect(dead_code, reason = "not in this build"))]
+    Trtllm,
+}
+
+impl Table {
+    /// Its key in the configuration.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Trtllm => "trtllm",
+        }
+    }
+
+    fn unresponsive(self, config: &JudgeConfig) -> Duration {
+        Duration::from_millis(match self {
+            Self::Local => config.local.unresponsive_ms,
+            Self::Trtllm => config.trtllm.unresponsive_ms,
+        })
+    }
+
+    fn program(self, config: &JudgeConfig) -> Result<process::Program> {
+        let (key, named) = match self {
+            Self::Local => ("worker_path", &config.local.worker_path),
+            Self::Trtllm => ("program_path", &config.trtllm.program_path),
+        };
+        process::Program::find(self.name(), key, named.as_deref())
+    }
+}
+
 /// Opens the model of a configuration in a worker process. `place` is its name in messages; `model` its fingerprint;
 /// `text` reads its files meanwhile.
 ///
@@ -76,19 +110,20 @@ struct Isolated {
 /// Those of the engine; [`ErrorKind::InvalidConfig`] where there is no worker program, [`ErrorKind::InvalidModel`] with the
 /// worker's last words where the model crashes it.
 pub(super) fn open(
+    table: Table,
     place: String,
     model: Value,
     config: &JudgeConfig,
     profile: &Profile,
     text: impl FnOnce() -> Result<TextParts>,
 ) -> Result<Opened> {
-    let program = process::Program::find(config.local.worker_path.as_deref())?;
-    open_with(Box::new(program), place, model, config, profile, text)
+    open_with(Box::new(table.program(config)?), table, place, model, config, profile, text)
 }
 
 /// As [`open`], with workers of any kind.
 fn open_with(
     launcher: Box<dyn Launcher>,
+    table: Table,
     place: String,
     model: Value,
     config: &JudgeConfig,
@@ -96,8 +131,8 @@ fn open_with(
     text: impl FnOnce() -> Result<TextParts>,
 ) -> Result<Opened> {
     let opening = Opening { order: order(config, profile)?, model, place };
-    let unresponsive = Duration::from_millis(config.local.unresponsive_ms);
-    let shared = Shared::new(unresponsive);
+    let unresponsive = table.unresponsive(config);
+    let shared = Shared::new(table.name(), unresponsive);
     let (first, outcome) = channel();
     let supervised = shared.clone();
     // Not with all signals blocked, as the other threads: the worker would inherit that.
@@ -136,6 +171,8 @@ fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
     config.profile = None;
     config.local.isolation = None;
     config.local.worker_path = None;
+    config.trtllm.isolation = Isolation::None;
+    config.trtllm.program_path = None;
     Ok(Order::Open {
         version: VERSION.to_owned(),
         parent: std::process::id(),

@@ -49,11 +49,12 @@ pub(super) trait Launcher: Send {
 pub(super) struct Program(PathBuf);
 
 impl Program {
-    /// Finds it: the one that is named, else `dicast` near the library or the program, else on the `PATH`.
+    /// Finds it: the one that is named by the setting `key` of a table, else `dicast` near the library or the program, else
+    /// on the `PATH`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] with every place that was tried.
-    pub(super) fn find(named: Option<&Path>) -> Result<Self> {
+    pub(super) fn find(table: &str, key: &str, named: Option<&Path>) -> Result<Self> {
         if let Some(path) = named {
             // Tried when it is started too; here the error is that of the setting.
             if path.is_file() {
@@ -61,7 +62,7 @@ impl Program {
             }
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
-                format!("local.worker_path is {}: there is no such program", path.display()),
+                format!("{table}.{key} is {}: there is no such program", path.display()),
             ));
         }
         let mut tried = Vec::new();
@@ -82,8 +83,8 @@ impl Program {
         Err(Error::new(
             ErrorKind::InvalidConfig,
             format!(
-                "local.isolation is process, but the program dicast, which runs as worker process, was not found: install \
-                 it, or set local.worker_path to it. Tried: {}",
+                "{table}.isolation is process, but the program dicast, which runs as worker process, was not found: install \
+                 it, or set {table}.{key} to it. Tried: {}",
                 tried.join(", ")
             ),
         ))
@@ -357,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named_with_the_setting() {
-        let error = Program::find(Some(Path::new("/no/such/dicast"))).err().unwrap();
+        let error = Program::find("local", "worker_path", Some(Path::new("/no/such/dicast"))).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(
             error.message().contains("local.worker_path") && error.message().contains("/no/such/dicast"),

@@ -118,6 +118,13 @@ pub(super) struct WireError {
     retryable: bool,
 }
 
+impl WireError {
+    /// Whether the worker's engine is dead.
+    pub(super) fn is_engine_dead(&self) -> bool {
+        self.kind == ErrorKind::EngineDead.name()
+    }
+}
+
 impl From<&Error> for WireError {
     fn from(error: &Error) -> Self {
         Self {

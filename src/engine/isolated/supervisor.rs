@@ -72,6 +72,8 @@ struct Link {
     ended: bool,
     /// Whether anything came from it since the last look.
     heard: bool,
+    /// Why its engine is dead, though the process lives.
+    dead: Option<String>,
 }
 
 struct State {
@@ -97,6 +99,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Signalled to all when the supervisor, or one that waits for the worker, has to look again.
     changed: Condvar,
+    /// The table of the engine's settings, for messages.
+    table: &'static str,
     unresponsive: Duration,
 }
 
@@ -110,7 +114,7 @@ pub(super) struct Opening {
 }
 
 impl Shared {
-    pub(super) fn new(unresponsive: Duration) -> Arc<Self> {
+    pub(super) fn new(table: &'static str, unresponsive: Duration) -> Arc<Self> {
         let state = State {
             phase: Phase::Starting,
             link: None,
@@ -124,7 +128,7 @@ impl Shared {
             wake: None,
             threads: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), unresponsive })
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), table, unresponsive })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -308,7 +312,9 @@ enum Verdict {
     /// Its stream has ended.
     Ended,
     /// It has to be killed, for this reason.
-    Stuck(&'static str),
+    Stuck(String),
+    /// Its engine is dead, for this reason: it has to be killed, and a judgment may be at fault.
+    Broken(String),
     /// The engine was closed.
     Closed,
 }
@@ -357,18 +363,19 @@ pub(super) fn run(
         fail(failed);
         let _ = first.send(Ok(ready));
         let up = Instant::now();
-        let stuck = match watch(shared) {
+        let (stuck, broken) = match watch(shared) {
             Verdict::Closed => {
                 close(shared, served);
                 return;
             }
-            Verdict::Ended => None,
-            Verdict::Stuck(why) => Some(why),
+            Verdict::Ended => (None, false),
+            Verdict::Stuck(why) => (Some(why), false),
+            Verdict::Broken(why) => (Some(why), true),
         };
         if up.elapsed() > STEADY {
             shared.state().fruitless = 0;
         }
-        bury(shared, served, stuck);
+        bury(shared, served, stuck.as_deref(), broken);
         let fruitless = shared.state().fruitless;
         if fruitless >= FRUITLESS {
             give_up(shared, &format!("its worker process died {fruitless} times and ended no judgment between"));
@@ -455,6 +462,9 @@ fn watch(shared: &Shared) -> Verdict {
         if link.ended || (starting && link.opened.is_some()) {
             return Verdict::Ended;
         }
+        if let Some(why) = link.dead.take() {
+            return Verdict::Broken(format!("its engine died ({why})"));
+        }
         let failed = expire(&mut state);
         if !failed.is_empty() {
             drop(state);
@@ -468,10 +478,10 @@ fn watch(shared: &Shared) -> Verdict {
         was_busy = starting || state.ledger.is_busy() || !state.asked.is_empty();
         silent = if heard || !was_busy { Duration::ZERO } else { silent + passed };
         if silent > shared.unresponsive {
-            return Verdict::Stuck("it did not answer for local.unresponsive_ms");
+            return Verdict::Stuck(format!("it did not answer for {}.unresponsive_ms", shared.table));
         }
         if state.ledger.overdue(passed) > shared.unresponsive * OVERDUE {
-            return Verdict::Stuck("it did not end a judgment that was cancelled or out of time");
+            return Verdict::Stuck("it did not end a judgment that was cancelled or out of time".into());
         }
         if was_busy && asked.is_none_or(|asked| asked.elapsed() >= pulse) {
             asked = Some(last);
@@ -501,8 +511,9 @@ fn end(shared: &Shared, served: Served, grace: Duration, ours: Option<&str>) -> 
     death
 }
 
-/// A worker has died, or is to die because of `stuck`: fails its jobs, such that they may be sent again.
-fn bury(shared: &Shared, served: Served, stuck: Option<&str>) {
+/// A worker has died, or is to die because of `stuck`: fails its jobs, such that they may be sent again. `broken`: a job may
+/// be at fault, though the process did not crash.
+fn bury(shared: &Shared, served: Served, stuck: Option<&str>, broken: bool) {
     {
         let mut state = shared.state();
         if !matches!(state.phase, Phase::Closed) {
@@ -512,7 +523,7 @@ fn bury(shared: &Shared, served: Served, stuck: Option<&str>) {
     // One that has closed its stream is ending; one that is stuck does not.
     let death = end(shared, served, if stuck.is_some() { Duration::ZERO } else { GRACE }, stuck);
     let mut state = shared.state();
-    let completions = state.ledger.died(death.crashed);
+    let completions = state.ledger.died(death.crashed || broken);
     state.asked.clear();
     state.fruitless += 1;
     let Stats { reused_tokens, computed_tokens, steps, kv_blocks_reused, .. } = std::mem::take(&mut state.stats);

@@ -35,10 +35,10 @@ pub(super) enum End {
 }
 
 /// Runs this process as the worker of another one, which has its end of the socket that is standard input here. For the
-/// program that `local.worker_path` names; it is started with [`super::VERB`] as its only argument.
+/// program that `local.worker_path` or `trtllm.program_path` names; it is started with [`super::VERB`] as its only argument.
 ///
 /// A program of your own that embeds the judge can be its own worker: it calls this first thing in `main` when that is
-/// its argument, and sets `local.worker_path` to its own path.
+/// its argument, and sets `local.worker_path` or `trtllm.program_path` to its own path.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] where no judge has started this process.
@@ -58,6 +58,7 @@ pub fn serve() -> Result<ExitCode> {
 
 fn open(mut config: JudgeConfig, profile: &Profile) -> Result<(Opened, Value)> {
     config.local.isolation = Some(Isolation::None);
+    config.trtllm.isolation = Isolation::None;
     let source = Source::find(&config.model)?;
     let fingerprint = source.fingerprint()?;
     Ok((source.open(&config, profile)?, fingerprint))
@@ -173,8 +174,8 @@ fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
                 format!(
-                    "the worker process is version {} of dicast, the library {version}: set local.worker_path to a dicast \
-                     of the same version",
+                    "the worker process is version {} of dicast, the library {version}: set local.worker_path (for \
+                     TensorRT-LLM trtllm.program_path) to a dicast of the same version",
                     super::VERSION
                 ),
             ));

@@ -37,6 +37,7 @@ use crate::prompt::Prompter;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 
+use super::isolated::TextParts;
 use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Stats, TextModel};
 use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
 use executor::Executor;
@@ -89,6 +90,28 @@ impl Status {
     fn is_ok(&self) -> bool {
         self.code == Code::Ok
     }
+}
+
+/// What makes the prompts of the engine folder at `path`, whose engine runs in a worker process.
+///
+/// # Errors
+/// Those of the folder, and [`ErrorKind::InvalidConfig`] for an engine that a worker process cannot run.
+pub(super) fn text_parts(path: &Path, config: &JudgeConfig) -> Result<TextParts> {
+    let folder = EngineFolder::read(path, &config.trtllm)?;
+    if folder.ranks > 1 && config.trtllm.mode == TrtllmMode::Leader {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            "trtllm.isolation is process, but the processes of an engine for several GPUs are started by mpirun: set \
+             trtllm.isolation to none, or trtllm.mode to orchestrator",
+        ));
+    }
+    Ok(TextParts {
+        tokenizer: Some(Tokenizer::from_json(&folder.tokenizer_json)?),
+        chat_template: folder.chat_template,
+        bos: folder.bos,
+        eos: folder.eos,
+        kinds: Vec::new(),
+    })
 }
 
 /// Opens the engine folder at `path`.

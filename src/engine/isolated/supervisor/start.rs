@@ -59,7 +59,9 @@ pub(super) fn start(
             let death = end(shared, served, GRACE, None);
             Err(Unopened { error: died_opening(opening, &death), outside: !death.crashed })
         }
-        (Verdict::Stuck(why), _) => Err(died_opening(opening, &end(shared, served, Duration::ZERO, Some(why))).into()),
+        (Verdict::Stuck(why) | Verdict::Broken(why), _) => {
+            Err(died_opening(opening, &end(shared, served, Duration::ZERO, Some(&why))).into())
+        }
     }
 }
 
@@ -81,7 +83,7 @@ fn serve(shared: &Arc<Shared>, stream: UnixStream, worker: Box<dyn Worker>) -> R
     let (output, input) = (stream.try_clone().map_err(failed)?, stream.try_clone().map_err(failed)?);
     {
         let mut state = shared.state();
-        state.link = Some(Link { orders, opened: None, ended: false, heard: false });
+        state.link = Some(Link { orders, opened: None, ended: false, heard: false, dead: None });
         if !matches!(state.phase, Phase::Closed) {
             state.phase = Phase::Starting;
         }
@@ -124,6 +126,13 @@ fn take(shared: &Shared, report: Report, tail: &[u8]) {
     match report {
         Report::Opened(ready) => opened(shared, &mut state, Ok(ready)),
         Report::Failed(error) => opened(shared, &mut state, Err(error.into())),
+        Report::Ended(_, Err(error)) if error.is_engine_dead() => {
+            // Its job is among those that a dead worker leaves.
+            if let Some(link) = &mut state.link {
+                link.dead.get_or_insert(Error::from(error).message().to_owned());
+            }
+            shared.changed.notify_all();
+        }
         Report::Ended(id, outcome) => {
             let completion = state.ledger.ended(id);
             if outcome.is_ok() {
