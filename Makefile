@@ -52,6 +52,7 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	ctest --test-dir $(standin)/build --output-on-failure
 	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli,parquet --all-targets -- -D warnings
 	$(with_standin) $(CARGO) test --no-default-features --features trtllm --lib --test trtllm --test trtllm_engine --test trtllm_isolation
+	$(with_standin) scripts/check_trtllm_dependent.sh
 	@scripts/trtllm_releases.sh $(standin) $(other_releases)
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps

@@ -429,6 +429,10 @@ typedef struct dicast_stats {
      * Blocks reused from earlier judgments, since the judge was opened.
      */
     uint64_t kv_blocks_reused;
+    /**
+     * Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step.
+     */
+    uint64_t grammars_last_hour;
 } dicast_stats;
 
 /**

@@ -1,16 +1,17 @@
-//! How the build finds TensorRT-LLM and CUDA's headers, and what it says where it does not; and that a crate that depends on
-//! this one can be linked.
+//! How the build finds TensorRT-LLM and CUDA's headers, and what it says where it does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[path = "../build/trtllm_find.rs"]
+#[expect(dead_code, reason = "the build uses all of it")]
 mod find;
 
 /// A folder for one test, with these files.
 fn root(test: &str, files: &[&str]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trtllm_build").join(test).join("tensorrt_llm");
-    let _ = fs::remove_dir_all(&folder);
+    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trtllm_build").join(test);
+    let _ = fs::remove_dir_all(&packages);
+    let folder = packages.join("tensorrt_llm");
     for file in files {
         let path = folder.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -42,6 +43,7 @@ fn every_path_tried_is_named() {
 fn the_release_is_read_from_the_headers() {
     let root = root("release", &WHOLE);
     let found = find::library(Some(root.clone().into())).unwrap();
+    assert_eq!(found.libraries, root.join("libs"));
     for good in ["1.0.0", "1.1.0", "1.2.0rc2", "1.2.1"] {
         version(&root, good);
         assert_eq!(find::release(&found.include).unwrap(), good);
@@ -73,15 +75,4 @@ fn missing_cuda_headers_are_one_clear_message() {
     fs::write(toolkit.join("cuda_fp16.h"), "").unwrap();
     let folder = find::cuda(&found, &[named], &[]).unwrap();
     assert_eq!(fs::canonicalize(folder).unwrap(), fs::canonicalize(&toolkit).unwrap());
-    assert_eq!(
-        (find::CUDA.len(), find::CUDA_PLACES.len(), find::LIBRARY, find::PLUGINS, find::HEADER, find::ROOT),
-        (
-            4,
-            3,
-            "libtensorrt_llm.so",
-            "libnvinfer_plugin_tensorrt_llm.so",
-            "tensorrt_llm/executor/executor.h",
-            "DICAST_TRTLLM_ROOT"
-        )
-    );
 }

@@ -66,6 +66,8 @@ struct Stats {
     std::uint64_t kv_blocks_used;
     /** Blocks reused from earlier judgments, since the judge was opened. */
     std::uint64_t kv_blocks_reused;
+    /** Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step. */
+    std::uint64_t grammars_last_hour;
 };
 
 /**
@@ -322,9 +324,10 @@ public:
         if (auto done = detail::done([&](auto **error) { return dicast_judge_stats(get(), &stats, error); }); !done) {
             return done.error();
         }
-        return Stats{stats.pending,         stats.waiting,         stats.running,         stats.reused_tokens,
-                     stats.computed_tokens, stats.steps,           stats.kv_block_tokens, stats.kv_blocks,
-                     stats.kv_blocks_used,  stats.kv_blocks_reused};
+        return Stats{stats.pending,          stats.waiting,           stats.running,
+                     stats.reused_tokens,    stats.computed_tokens,   stats.steps,
+                     stats.kv_block_tokens,  stats.kv_blocks,         stats.kv_blocks_used,
+                     stats.kv_blocks_reused, stats.grammars_last_hour};
     }
     /** The name of the judge's engine, such as `local`. */
     std::string_view engine() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_judge_engine(get())); }

@@ -207,3 +207,5 @@ class JudgeStats:
     kv_blocks_used: int
     #: Blocks taken over from earlier judgments instead of being computed.
     kv_blocks_reused: int
+    #: Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step.
+    grammars_last_hour: int

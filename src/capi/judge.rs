@@ -288,6 +288,7 @@ pub unsafe extern "C" fn dicast_judge_stats(
             kv_blocks: count(engine.kv_blocks),
             kv_blocks_used: count(engine.kv_blocks_used),
             kv_blocks_reused: engine.kv_blocks_reused,
+            grammars_last_hour: engine.grammars_last_hour,
         };
         // SAFETY: the struct announces its size.
         unsafe { layout::write(stats, &value) }

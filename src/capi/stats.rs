@@ -59,6 +59,8 @@ pub struct dicast_stats {
     pub kv_blocks_used: u64,
     /// Blocks reused from earlier judgments, since the judge was opened.
     pub kv_blocks_reused: u64,
+    /// Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step.
+    pub grammars_last_hour: u64,
 }
 
 // SAFETY: `repr(C)`, words.

@@ -35,6 +35,11 @@ extern "C" char const* dicast_trtllm_standin() noexcept
     return "Dicast's stand-in for TensorRT-LLM " STANDIN_VERSION ": for tests only, generates scripted text";
 }
 
+// Lies in no library, as what the vendor's takes from TensorRT does where that is not installed: who links must get along
+// without it. Nothing calls it.
+extern "C" void dicast_trtllm_standin_lies_elsewhere();
+extern "C" void dicast_trtllm_standin_unused() { dicast_trtllm_standin_lies_elsewhere(); }
+
 extern "C" void dicast_trtllm_standin_plugins_ready() noexcept { pluginsAreReady = true; }
 
 namespace tensorrt_llm::executor
