@@ -30,8 +30,10 @@ fn closing_with_work_in_flight_ends_it_all() {
 fn closing_ends_within_its_bound_whatever_is_queued() {
     // Two judgments are computed at once, slowly; the library runs everything to its end before it stops.
     let slow = format!("step_us 20000\nrule\n{}no_end\n", answer(&[4, 2], &[0, 1]));
-    // And one whose stop takes longer than anybody waits.
-    for (script, most) in [(slow, 10), ("shutdown_ms 60000\nrule\nhang_hard\n".to_owned(), 13)] {
+    // Two that hang: one in its stop, one in the call that the waiting thread is in.
+    let stops = "shutdown_ms 60000\nrule\nhang_hard\n".to_owned();
+    let awaits = format!("await_ms 60000\nrule\n{}", answer(&[4, 2], &[0, 1]));
+    for (script, most) in [(slow, 10), (stops, 13), (awaits, 13)] {
         let folder = Folder::with(&script, &["--max-batch-size", "2"]);
         let judge = folder.judge();
         let tickets: Vec<_> = (0..300).map(|index| judge.submit(&request(2, &index.to_string()))).collect();

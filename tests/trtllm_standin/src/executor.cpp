@@ -320,6 +320,12 @@ std::vector<Response> Executor::Impl::await(std::optional<std::chrono::milliseco
     {
         throwAskedFor(entry.first);
     }
+    if (!responses_.empty() && folder_.script.await.count() > 0)
+    {
+        lock.unlock();
+        std::this_thread::sleep_for(folder_.script.await);
+        lock.lock();
+    }
     for (auto& [id, ready] : responses_)
     {
         bool const last = ready.back().hasError() || ready.back().getResult().isFinal;

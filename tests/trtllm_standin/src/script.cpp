@@ -243,6 +243,10 @@ bool readEngineLine(Script& script, std::string const& key, Words& words)
     {
         script.shutdown = std::chrono::milliseconds{words.number<std::int64_t>()};
     }
+    else if (key == "await_ms")
+    {
+        script.await = std::chrono::milliseconds{words.number<std::int64_t>()};
+    }
     else if (key == "mpi_initialised")
     {
         script.mpiInitialised = true;

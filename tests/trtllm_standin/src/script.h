@@ -87,6 +87,7 @@ struct Script
     bool mpiInitialised{false};
     LogProbs logProbs{LogProbs::kAdmitted};
     std::chrono::milliseconds shutdown{0};
+    std::chrono::milliseconds await{0};
     std::optional<Throw> atOpen;
     std::vector<Rule> rules;
 
