@@ -10,7 +10,7 @@ mod support;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dicast::config::{Isolation, TrtllmMode};
+use dicast::config::Isolation;
 use dicast::{ErrorKind, Judge, JudgeConfig};
 use support::{Folder, answer, check_distributions, request};
 
@@ -102,10 +102,9 @@ fn what_cannot_be_opened_says_why() {
 
 fn an_orchestrator_can_be_isolated() {
     let folder = Folder::with(&format!("rule\n{}", answer(&[4, 2], &[0, 1])), &["--tp", "2"]);
-    let mut config = isolated(&folder);
-    config.trtllm.mode = TrtllmMode::Orchestrator;
-    config.trtllm.worker_path =
-        Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trtllm_standin/executorWorker"));
+    let mut config = support::orchestrated(&folder);
+    config.trtllm.isolation = Isolation::Process;
+    config.trtllm.program_path = Some(std::env::current_exe().unwrap());
     good(&Judge::open(config).unwrap());
 }
 

@@ -5,13 +5,13 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dicast::config::Options;
+use dicast::config::{JudgeConfig, Options};
 use dicast::decode::plan::Plan;
 use dicast::engine::{Generation, Input, Job, Sampling, source};
 use dicast::prompt::Prompter;
 use dicast::{ErrorKind, Result};
 
-use crate::support::{Folder, answer, request};
+use crate::support::{Folder, answer, orchestrated, request};
 
 const JOBS: usize = 1000;
 
@@ -27,13 +27,23 @@ impl Numbers {
 
 #[test]
 fn nothing_is_lost_or_answered_twice() {
+    storm(Folder::config);
+}
+
+/// Every verdict takes further requests there, many at once.
+#[test]
+fn nothing_is_lost_behind_an_orchestrator() {
+    storm(orchestrated);
+}
+
+fn storm(config: fn(&Folder) -> JudgeConfig) {
     let script = format!(
         "step_us 200\nrule every 97\nhang\nrule every 41\nerror unlucky\nrule every 7\n{long}delay_us 3000\nrule\n{short}",
         long = answer(&[1, 5, 3], &[1, 2, 0]),
         short = answer(&[4, 2, 2], &[0, 1, 2])
     );
     let folder = Folder::with(&script, &["--max-batch-size", "256"]);
-    let (profile, opened) = source::open(&folder.config()).unwrap();
+    let (profile, opened) = source::open(&config(&folder)).unwrap();
     let prompter = Prompter::of(profile, opened.text.as_ref()).unwrap();
     let engine = opened.engine;
 

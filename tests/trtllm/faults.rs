@@ -175,6 +175,17 @@ fn a_storm_of_cancels_kills_nothing() {
 }
 
 #[test]
+fn work_that_waits_for_its_turn_is_no_death() {
+    // Nothing can be scheduled for longer than an executor may stand still.
+    let folder = Folder::new(&format!("rule order 1000\nrule\n{}delay_us 900000\n", answer(&[4, 2], &[0, 1])));
+    for mut config in [folder.config(), crate::support::orchestrated(&folder)] {
+        config.trtllm.unresponsive_ms = 300;
+        let judge = Judge::open(config).unwrap();
+        check_distributions(&request(2, "this"), &judge.judge(&request(2, "this")).unwrap());
+    }
+}
+
+#[test]
 fn a_cuda_error_that_stays_ends_the_engine() {
     for text in [
         "CUDA runtime error in cudaStreamSynchronize(get()): an illegal memory access was encountered",

@@ -4,7 +4,7 @@ use dicast::config::Mask;
 use dicast::engine::{EngineKind, Guidance};
 use dicast::{ErrorKind, Flag, Judge};
 
-use crate::support::{CLOSE, Folder, answer, check, check_distributions, request};
+use crate::support::{CLOSE, Folder, answer, check, check_distributions, orchestrated, request};
 
 #[test]
 fn a_request_goes_from_mask_to_verdict() {
@@ -129,15 +129,6 @@ fn an_unguided_verdict_is_read_as_it_comes() {
     assert!(error.message().contains("max_verdict_tokens"), "{error}");
 }
 
-/// The same folder, driven through an orchestrator's workers.
-fn orchestrated(folder: &Folder) -> Judge {
-    let mut config = folder.config();
-    config.trtllm.mode = dicast::config::TrtllmMode::Orchestrator;
-    config.trtllm.worker_path =
-        Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trtllm_standin/executorWorker"));
-    Judge::open(config).unwrap()
-}
-
 #[test]
 fn workers_give_the_distributions_that_a_probe_gives() {
     let biases = "bias 18 2\nbias 19.5 3\nbias 17 5\n";
@@ -149,7 +140,7 @@ fn workers_give_the_distributions_that_a_probe_gives() {
             request.options.mask = Some(Mask::Given);
             request.options.max_reasoning_tokens = Some(budget);
             let probed = folder.judge().judge(&request).unwrap();
-            let judge = orchestrated(&folder);
+            let judge = Judge::open(orchestrated(&folder)).unwrap();
             assert!(judge.capabilities().distributions);
             let verdict = judge.judge(&request).unwrap();
             check_distributions(&request, &verdict);
@@ -174,7 +165,7 @@ fn distributions_that_cannot_be_had_are_absent() {
         assert!(verdict.scores.iter().all(|scored| scored.distribution.is_none() && scored.expected.is_none()));
     };
     // A library whose log probabilities mean something else.
-    let judge = orchestrated(&Folder::new(&format!("log_probs_unmasked\n{script}")));
+    let judge = Judge::open(orchestrated(&Folder::new(&format!("log_probs_unmasked\n{script}")))).unwrap();
     assert!(!judge.capabilities().distributions);
     assert!(
         judge.warnings().iter().any(|warning| warning.contains("no score distributions")),
@@ -184,7 +175,7 @@ fn distributions_that_cannot_be_had_are_absent() {
     absent(&judge.judge(&asked).unwrap());
     // One request of many that fails: the verdict stands. The first two are those that try the engine.
     for fault in ["error lost", "throw_at_enqueue std lost"] {
-        let judge = orchestrated(&Folder::new(&format!("rule order 6\n{fault}\n{script}")));
+        let judge = Judge::open(orchestrated(&Folder::new(&format!("rule order 6\n{fault}\n{script}")))).unwrap();
         assert!(judge.capabilities().distributions);
         absent(&judge.judge(&asked).unwrap());
         check_distributions(&asked, &judge.judge(&asked).unwrap());
@@ -195,7 +186,7 @@ fn distributions_that_cannot_be_had_are_absent() {
     let tokens = Folder::new(&script).judge().judge(&short).unwrap().usage;
     // Room for the closed reasoning, not for what stands before a score.
     let reads = (tokens.prompt_tokens + 8).to_string();
-    let judge = orchestrated(&Folder::with(&script, &["--max-input-len", &reads]));
+    let judge = Judge::open(orchestrated(&Folder::with(&script, &["--max-input-len", &reads]))).unwrap();
     assert!(judge.capabilities().distributions);
     absent(&judge.judge(&short).unwrap());
 }

@@ -67,6 +67,14 @@ impl Folder {
     }
 }
 
+/// The configuration of a folder that is driven through an orchestrator's workers.
+pub(crate) fn orchestrated(folder: &Folder) -> JudgeConfig {
+    let mut config = folder.config();
+    config.trtllm.mode = dicast::config::TrtllmMode::Orchestrator;
+    config.trtllm.worker_path = Some(repository().join("tests/trtllm_standin/executorWorker"));
+    config
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);

@@ -150,13 +150,14 @@ impl State {
 }
 
 impl Executor {
-    pub(super) fn new(session: UniquePtr<Session>, unresponsive: Duration, tokens_per_block: usize) -> Self {
+    pub(super) fn new(session: UniquePtr<Session>, pulse: Pulse, tokens_per_block: usize) -> Self {
+        let statistics_every = STATISTICS_EVERY.min(pulse.limit() / 4);
         Self {
             session,
-            state: Mutex::new(State::new(Pulse::new(unresponsive))),
+            state: Mutex::new(State::new(pulse)),
             changed: Condvar::new(),
             statistics: Mutex::default(),
-            statistics_every: STATISTICS_EVERY.min(unresponsive / 4),
+            statistics_every,
             tokens_per_block,
         }
     }
@@ -373,15 +374,18 @@ impl Executor {
         if outcome.is_err() {
             self.die("the waiting thread panicked");
         }
-        self.abandon();
-    }
-
-    /// Ends every job as closed.
-    pub(super) fn abandon(&self) {
         let jobs: Vec<_> = self.state().jobs.drain().collect();
         for (_, job) in jobs {
             // Shutting down waits until every request has ended.
             self.cancel_requests(&job.requests);
+            (job.done)(Err(Error::shut_down()));
+        }
+    }
+
+    /// Ends every job as closed, without a word to the library, which may hang.
+    pub(super) fn abandon(&self) {
+        let jobs: Vec<_> = self.state().jobs.drain().collect();
+        for (_, job) in jobs {
             (job.done)(Err(Error::shut_down()));
         }
     }
@@ -448,10 +452,14 @@ impl Executor {
             state.abandoned.retain(|_, since| now.saturating_duration_since(*since) < limit);
             (stopped, limit)
         };
-        for job in expired {
+        for mut job in expired {
             self.cancel_requests(&job.requests);
-            let error = job.timed_out();
-            (job.done)(Err(error));
+            let outcome = match job.work.take() {
+                // The verdict is there; it has no distributions.
+                Some(work) if work.writer.is_contesting() => Ok(work.writer.finish()),
+                _ => Err(job.timed_out()),
+            };
+            (job.done)(outcome);
         }
         if stopped {
             let waited = limit.as_secs_f64();

@@ -43,6 +43,7 @@ use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
 use executor::Executor;
 use folder::EngineFolder;
 use job::{JobWriter, Terms};
+use pulse::Pulse;
 use vocabulary::GuideVocabulary;
 
 /// How long the library's threads are waited for when an engine is dropped. A library that hangs is left behind.
@@ -204,7 +205,8 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
         probes,
         contests,
     };
-    let executor = Arc::new(Executor::new(session, unresponsive, folder.tokens_per_block));
+    let pulse = Pulse::new(unresponsive, trtllm.mode == TrtllmMode::Leader);
+    let executor = Arc::new(Executor::new(session, pulse, folder.tokens_per_block));
     let waiting = executor.clone();
     let thread = crate::thread::spawn("dicast-trtllm", move || waiting.run())
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the waiting thread cannot be started: {error}")))?;

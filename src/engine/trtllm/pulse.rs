@@ -10,6 +10,8 @@ use super::bridge::ffi::Statistics;
 /// The heartbeat of an executor.
 pub(super) struct Pulse {
     limit: Duration,
+    /// Whether iterations that scheduled nothing are reported too.
+    reports_all: bool,
     last: Instant,
     iterations: u64,
     /// As of the last iteration.
@@ -18,9 +20,10 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// A pulse that may stand still for `limit`.
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, last: Instant::now(), iterations: 0, active: 0, scheduled: 0 }
+    /// A pulse that may stand still for `limit`. `reports_all`: whether iterations that scheduled nothing are reported too,
+    /// which an orchestrator's workers leave out.
+    pub(super) fn new(limit: Duration, reports_all: bool) -> Self {
+        Self { limit, reports_all, last: Instant::now(), iterations: 0, active: 0, scheduled: 0 }
     }
 
     /// The longest that it may stand still.
@@ -44,10 +47,10 @@ impl Pulse {
 
     /// Whether it has stood still for too long while work was scheduled, in an executor that holds requests.
     ///
-    /// An executor with nothing active has to take the next request at once. One that has active requests but could
-    /// schedule none of them may report no iterations: an orchestrator's workers leave out the empty ones.
+    /// One that had nothing active, and reports all iterations, has to report the next request's at once.
     pub(super) fn has_stopped(&self, now: Instant) -> bool {
-        (self.scheduled > 0 || self.active == 0) && now.saturating_duration_since(self.last) >= self.limit
+        let works = if self.active > 0 { self.scheduled > 0 } else { self.reports_all };
+        works && now.saturating_duration_since(self.last) >= self.limit
     }
 }
 
@@ -58,7 +61,7 @@ mod tests {
     #[test]
     fn it_has_stopped_only_where_nothing_moves_while_work_is_scheduled() {
         let limit = Duration::from_secs(30);
-        let mut pulse = Pulse::new(limit);
+        let mut pulse = Pulse::new(limit, true);
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let counted =
@@ -76,5 +79,13 @@ mod tests {
         pulse.beat(after(1020));
         assert!(!pulse.has_stopped(after(1049)));
         assert!(pulse.has_stopped(after(1050)));
+
+        let mut pulse = Pulse::new(limit, false);
+        pulse.beat(start);
+        assert!(!pulse.has_stopped(after(30)), "the request may wait for room");
+        pulse.observe(&counted(1, 0, 1), after(31));
+        assert!(!pulse.has_stopped(after(61)), "what was scheduled has ended");
+        pulse.observe(&counted(2, 1, 1), after(62));
+        assert!(pulse.has_stopped(after(92)));
     }
 }

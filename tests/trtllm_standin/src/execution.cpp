@@ -500,8 +500,10 @@ void Executor::Impl::recordStats(SizeType32 completed, double milliseconds)
         each.kvCacheHitRatePerRequest = kv.kvCacheHitRate;
         requests.requestStats.push_back(each);
     }
+    // An orchestrator's workers report no empty iterations, unless nothing is active any more.
+    bool const reported = participant_ || batch.numScheduledRequests > 0 || active_.empty();
     std::scoped_lock const lock{statsMutex_};
-    if (most > 0)
+    if (most > 0 && reported)
     {
         iterationStats_.push_back(std::move(stats));
         while (iterationStats_.size() > most)
