@@ -18,7 +18,7 @@ fn isolated(folder: &Folder) -> JudgeConfig {
     let mut config = folder.config();
     config.trtllm.isolation = Isolation::Process;
     config.trtllm.program_path = Some(std::env::current_exe().unwrap());
-    config.trtllm.unresponsive_ms = 500;
+    config.trtllm.unresponsive_ms = 3000;
     config
 }
 
