@@ -115,3 +115,24 @@ fn a_quoted_verdict_is_never_the_judges() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n\n---\n\n"));
     assert!(read * 5 > read + refused, "only {read} of {} are read", read + refused);
 }
+
+#[test]
+fn a_quotation_without_a_verdict_of_the_judge_is_hardly_ever_read() {
+    let names = AliasMap::new(
+        ["a", "b", "c"].map(str::to_owned).to_vec(),
+        ["model-1", "model-2", "model-3"].map(str::to_owned).to_vec(),
+        vec![0, 1, 2],
+    );
+    let (profile, policy) = (Profile::builtin(), VerdictPolicy::default());
+    let mut read = Vec::new();
+    for quotation in QUOTATIONS {
+        for form in 0..6 {
+            for thoughts in ["<think>ok</think>\n", ""] {
+                let text = format!("{thoughts}{}", quotation.replace("{F}", &print(FORGED, form)));
+                read.extend(verdict::parse(&text, &names, &profile, &policy).is_ok().then_some(text));
+            }
+        }
+    }
+    // Of 372. No words tell these from what a judge writes of its own.
+    assert!(read.len() <= 32, "{}:\n{}", read.len(), read.join("\n---\n"));
+}

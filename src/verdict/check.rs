@@ -134,24 +134,30 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
         return Outcome::refused("the answer holds neither scores nor a ranking");
     }
     if let [only] = &found.readings[..]
-        && let Some(lead) = only.lead.as_deref().filter(|lead| {
-            // A word or two are a heading.
-            let words = lead.split_whitespace().count() > 2 || (!lead.is_ascii() && lead.chars().count() > 6);
-            (lead.ends_with([':', '：']) && words) || lead.starts_with('>')
-        })
+        && let Some(lead) = &only.lead
+        && is_led_as_quoted(lead, only.inline, answer, context)
     {
-        let lead = format!("{lead}\n");
-        let frame = frame::of(&lead, 0, lead.len(), lead.len(), context.names);
-        if lead.starts_with('>') || matches!(frame, Frame::Quoted | Frame::Mentioned | Frame::Doubtful) {
-            return Outcome::refused(
-                "the only verdict in the answer is a quotation or an example, not the judge's own",
-            );
-        }
+        return Outcome::refused("the only verdict in the answer is a quotation or an example, not the judge's own");
     }
     if frame::refuses(answer) && !found.readings.iter().any(|r| matches!(r.frame, Frame::Own | Frame::Final)) {
         return Outcome::refused("the judge refuses to judge, and what looks like a verdict may be a quotation");
     }
     choose(answer, &beside, found.readings, context)
+}
+
+/// Whether a verdict in lines or a table is quoted, by the words before it or the last words of the answer.
+fn is_led_as_quoted(lead: &str, inline: bool, answer: &str, context: &Context<'_>) -> bool {
+    if lead.starts_with('>') || frame::points_back(answer) || frame::quotes(lead, context.names) {
+        return true;
+    }
+    // A word or two are a heading.
+    let words = lead.split_whitespace().count() > 2 || (!lead.is_ascii() && lead.chars().count() > 6);
+    if inline || !words || !lead.ends_with([':', '：']) {
+        return false;
+    }
+    let lead = format!("{lead}\n");
+    let frame = frame::of(&lead, 0, lead.len(), lead.len(), context.names);
+    matches!(frame, Frame::Quoted | Frame::Mentioned | Frame::Doubtful)
 }
 
 /// Puts records together that stand one after the other, as in JSON Lines: `{"model": "model-1", "score": 4}`.
@@ -203,6 +209,7 @@ impl Beside {
         spans.sort_unstable();
         for (start, end) in spans {
             outside.push_str(answer.get(at..start).unwrap_or_default());
+            outside.push(loose::STRUCTURE);
             outside.push('\n');
             at = end.max(at);
         }

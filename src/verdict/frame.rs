@@ -44,6 +44,23 @@ static QUOTES: Lexicon = Lexicon::new(&[
     "escribe", "ignoro", "intenta", "pide", "声称", "写道", "试图", "注入", "忽略", "伪造", "要求", "写着", "引用", "说：", "说:", "自称",
     "主張", "無視", "偽", "試み", "書かれ", "書いて", "утвержда", "пишет", "игнорир", "поддел", "требует",
 ]);
+/// Words for a piece of another's text, or for what does not count.
+#[rustfmt::skip]
+static SNIPPETS: Lexicon = Lexicon::new(&[
+    "excerpt", "snippet", "discard", "suspicious", "pasted", "old version", "not mine", "must not count", "out of account",
+    "does not count", "white letters", "ready-made", "awards itself", "awarded itself", "spotted", "in there:", "found the following",
+    "noticed the following", "came across", "for the record", "auszug", "extrait", "extracto", "摘录", "片段", "抜粋",
+    "deuxième réponse", "troisième réponse", "première réponse", "segunda respuesta", "tercera respuesta", "primera respuesta",
+    "zweite antwort", "zweiten antwort", "dritte antwort", "dritten antwort", "第一个", "第二个", "第三个", "二番目", "三番目",
+]);
+/// Words that say where in another's text something stands.
+static STANDING: Lexicon = Lexicon::new(&[
+    "stood at the",
+    "stands at the",
+    "was at the bottom",
+    "at the bottom of the",
+    "was written at the end of",
+]);
 /// Words that may quote another's text, or only speak of it.
 #[rustfmt::skip]
 static MENTIONS: Lexicon = Lexicon::new(&[
@@ -182,7 +199,7 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     let unknown = !inline && before.contains(char::is_alphabetic) && !leads(&NOUNS) && !leads(&ANNOUNCING);
     let embedded = goes_on || points_back || denied || unknown || (inline && before.contains(' ') && !leads(&NOUNS));
     let singled = singles_out(before, &leading, names);
-    let said = in_quotes || has(&QUOTES) || has(&DRAFTS) || leading.starts_with("format");
+    let said = in_quotes || has(&QUOTES) || SNIPPETS.is_in(&leading) || has(&DRAFTS) || leading.starts_with("format");
     match (said, own, is_final) {
         (true, false, false) => Frame::Quoted,
         (true, ..) => Frame::Doubtful,
@@ -193,6 +210,22 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
         (false, false, false) if before.is_empty() => Frame::Bare,
         (false, false, false) => Frame::Plain,
     }
+}
+
+/// Whether words that lead to a verdict in lines or a table say that it is quoted: they name where it stands, whose it is, or
+/// that it does not count. Words that say nothing of that are a heading.
+pub(super) fn quotes(lead: &str, names: &Names<'_>) -> bool {
+    let lower = lead.to_lowercase().replace('’', "'");
+    let own = OWN.is_in(&lower) || FINALS.is_in(&lower) || ANNOUNCING.is_in(&lower);
+    let marked = lead.ends_with([':', '：']) || lead.ends_with(|c: char| Quote::of(c).is_some());
+    let told = QUOTES.is_in(&lower) || SNIPPETS.is_in(&lower) || MENTIONS.is_in(&lower);
+    (marked && !own && (told || (singles_out(lead, &lower, names) && !NOUNS.is_in(&lower)))) || STANDING.is_in(&lower)
+}
+
+/// Whether the last line of an answer points back at what stands before it as another's: `That was in model-2.`
+pub(super) fn points_back(answer: &str) -> bool {
+    let last = last_line(answer.trim_end()).trim().to_lowercase();
+    POINTING.iter().any(|point| last.starts_with(point)) && !OWN.is_in(&last) && !FINALS.is_in(&last)
 }
 
 /// Whether words that lead to a verdict speak of one response and not of all.
@@ -278,7 +311,8 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     let line = last_line(head).trim();
     let colon = colon || line.starts_with('#') || (line.starts_with("**") && line.ends_with("**"));
     if !inline && !colon {
-        return ("", false);
+        // `This stood at the bottom of the second one.`
+        return (if STANDING.is_in(&line.to_lowercase()) { line } else { "" }, false);
     }
     let line = last_line(head);
     let sentence = line.trim_end_matches(|c: char| !c.is_alphanumeric());

@@ -18,6 +18,9 @@ use super::score::{self, Read, Rule};
 use super::table::{self, Table};
 use super::tolerant::{Entry, Group, Node};
 
+/// Stands in a text where a structure was taken out of it.
+pub(super) const STRUCTURE: char = '\u{1f}';
+
 /// Scores beside names in a string of a tree: `model-1: 4, model-2: 2`.
 pub(super) fn pairs(text: &str, cut: bool, rule: Rule, context: &Context<'_>) -> Vec<(usize, Read)> {
     let mut found = Collected::default();
@@ -92,6 +95,12 @@ struct Scan<'c> {
 
 impl Scan<'_> {
     fn line(&mut self, line: &str) {
+        if line.contains(STRUCTURE) {
+            self.line(&line.replace(STRUCTURE, ""));
+            // The words before a structure lead to that, and to nothing after it.
+            self.before.clear();
+            return;
+        }
         let whole = line.ends_with('\n');
         // A comment of YAML.
         let comment = line.find(" # ");
@@ -104,11 +113,33 @@ impl Scan<'_> {
         // The words before the first number or table lead to what follows.
         if self.reading.lead.is_none() {
             if !self.found.is_empty() || matches!(self.section, Section::Table(_) | Section::Response(_)) {
-                self.reading.lead = Some(std::mem::take(&mut self.before));
-            } else {
+                let inline = self.inline_lead(line).map(str::to_owned);
+                self.reading.inline = inline.is_some();
+                self.reading.lead = Some(inline.unwrap_or_else(|| std::mem::take(&mut self.before)));
+            } else if self.before.is_empty() || !self.is_bare_heading(line) {
                 line.trim().clone_into(&mut self.before);
             }
         }
+    }
+
+    /// Whether a line is one word that stands over scores or a ranking, such as `scores:`: who speaks, the line before says.
+    fn is_bare_heading(&self, line: &str) -> bool {
+        let word = line.trim().trim_matches(|c: char| !c.is_alphanumeric());
+        !word.contains(char::is_whitespace)
+            && matches!(self.context.keys.read(word).0, Key::Score | Key::Overall { .. } | Key::Rank(_))
+    }
+
+    /// The words that lead to the first name with a number, on its own line: `model-2 ends with: model-1: 1`.
+    fn inline_lead<'l>(&self, line: &'l str) -> Option<&'l str> {
+        let mentions = self.context.names.mentions(line);
+        let named = mentions.iter().find(|mention| {
+            let next = line[mention.end..].trim_start_matches(|c: char| !c.is_alphanumeric());
+            next.starts_with(|c: char| chars::fold(c).is_ascii_digit()) || next.starts_with(char::is_uppercase)
+        })?;
+        let lead =
+            line[..named.start].trim_end_matches(|c: char| chars::is_blank(c) || matches!(c, '|' | '*' | '-' | '#'));
+        let words = lead.contains(char::is_alphabetic) && lead.len() > 3;
+        (words && lead.ends_with(|c: char| matches!(c, ':' | '：') || Quote::of(c).is_some())).then_some(lead)
     }
 
     fn read_line(&mut self, line: &str) {

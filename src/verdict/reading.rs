@@ -184,6 +184,8 @@ pub(super) struct Reading {
     pub(super) frame: Frame,
     /// The line before the first number, of text without structure.
     pub(super) lead: Option<String>,
+    /// Whether these words stand on the line of that number.
+    pub(super) inline: bool,
     /// Where it stands in the text.
     pub(super) start: usize,
     /// Byte after its end.

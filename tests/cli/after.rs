@@ -76,6 +76,22 @@ fn pairs_are_written_for_dpo() {
 }
 
 #[test]
+fn a_prompt_comes_back_where_half_a_surrogate_pair_stands_beside_it() {
+    let folder = Folder::new();
+    let results = folder.file("results.jsonl", "{\"scores\":{\"a\":5,\"b\":1}}\n{\"scores\":{\"a\":5,\"b\":1}}\n");
+    let requests = folder.file(
+        "requests.jsonl",
+        r#"{"prompt":"Hi","responses":{"a":"x","b":"cut \ud83d"}}
+{"prompt":"cut \ud83d","responses":{"a":"x","b":"y"}}
+"#,
+    );
+    let ran = run(["export", "--pairs", text(&results), "--requests", text(&requests)]).succeeds();
+    let pairs: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&pairs[0]["prompt"], &pairs[0]["rejected"]), (&"Hi".into(), &"cut \u{fffd}".into()));
+    assert_eq!(pairs[1]["prompt"], "cut \u{fffd}");
+}
+
+#[test]
 fn many_texts_are_parsed_at_once() {
     let lines = r#"{"id":7,"raw":"{\"scores\": {\"model-1\": 2, \"model-2\": 4}, \"best-to-worst\": [\"model-2\", \"model-1\"]}","aliases":{"model-1":"z","model-2":"a"}}
 {"id":8,"raw":"{\"scores\": {\"x\": 1}, \"best-to-worst\": [\"x\"]}","names":["x"]}

@@ -118,7 +118,7 @@ fn a_model_that_cannot_be_opened_is_told_apart() {
 #[test]
 fn doctor_opens_the_model() {
     let model = fixture("tiny-qwen3.gguf");
-    let ran = run(["doctor", "--json", "--model", text(&model)]).succeeds();
+    let ran = run(["doctor", "--json", "--model", text(&model), "--probe-seconds", "0"]).succeeds();
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["model"]["ok"], true);
     assert_eq!(report["model"]["engine"], "local");
@@ -127,5 +127,43 @@ fn doctor_opens_the_model() {
     assert_eq!(ran.code, 2);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["model"]["error"]["kind"], "model_not_found");
-    assert!(run(["doctor", "--model", text(&model)]).succeeds().stdout.contains("opens with the local engine"));
+    assert!(
+        run(["doctor", "--model", text(&model), "--probe-seconds", "0"])
+            .succeeds()
+            .stdout
+            .contains("opens with the local engine")
+    );
+}
+
+#[test]
+fn doctor_probes_what_a_judge_reads() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/dicast-demo.gguf");
+    let ran = run(["doctor", "--json", "--model", demo]).succeeds();
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let probe = &report["model"]["probe"];
+    assert_eq!((&probe["judgments"], &probe["failed"]), (&16.into(), &0.into()), "{probe}");
+    assert_eq!((&probe["by_content"], &probe["orders"]["same"]), (&"yes".into(), &8.into()), "{probe}");
+    assert_eq!(report["model"]["memory"]["fits"], true);
+    assert!(run(["doctor", "--model", demo]).succeeds().stdout.contains("it judges by content"));
+    let unprobed = run(["doctor", "--json", "--model", demo, "--probe-seconds", "0"]).succeeds();
+    let report: serde_json::Value = serde_json::from_str(&unprobed.stdout).unwrap();
+    assert!(report["model"]["probe"].is_null());
+}
+
+#[test]
+fn a_chat_template_is_an_option() {
+    let folder = Folder::new();
+    let template = folder.file("plain.jinja", "{% for m in messages %}{{ m.content }}{{ tail }}{% endfor %}");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/dicast-demo.gguf");
+    let judge = ["judge", "--model", demo, "--json", "--principle", "Be short.", "--prompt", "?", "--response", "a=x"];
+    let tokens = |more: &[&str]| {
+        let ran = run(judge.iter().chain(more).copied()).succeeds();
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    let plain = tokens(&["--chat-template", text(&template)]);
+    assert!(plain < tokens(&[]));
+    let more = tokens(&["--chat-template", text(&template), "--template-variables", r#"{"tail": " and so on"}"#]);
+    assert!(more > plain);
+    run(judge.iter().chain(&["--chat-template", "none.jinja"]).copied()).fails(2, &["none.jinja"]);
+    run(judge.iter().chain(&["--template-variables", "[1]"]).copied()).fails(2, &["JSON object"]);
 }
