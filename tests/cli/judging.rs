@@ -139,14 +139,14 @@ fn doctor_opens_the_model() {
 fn doctor_probes_what_a_judge_reads() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/dicast-demo.gguf");
     let ran = run(["doctor", "--json", "--model", demo]).succeeds();
-    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
     let probe = &report["model"]["probe"];
     assert_eq!((&probe["judgments"], &probe["failed"]), (&16.into(), &0.into()), "{probe}");
     assert_eq!((&probe["by_content"], &probe["orders"]["same"]), (&"yes".into(), &8.into()), "{probe}");
     assert_eq!(report["model"]["memory"]["fits"], true);
     assert!(run(["doctor", "--model", demo]).succeeds().stdout.contains("it judges by content"));
     let unprobed = run(["doctor", "--json", "--model", demo, "--probe-seconds", "0"]).succeeds();
-    let report: serde_json::Value = serde_json::from_str(&unprobed.stdout).unwrap();
+    let report: Value = serde_json::from_str(&unprobed.stdout).unwrap();
     assert!(report["model"]["probe"].is_null());
 }
 
@@ -158,7 +158,7 @@ fn a_chat_template_is_an_option() {
     let judge = ["judge", "--model", demo, "--json", "--principle", "Be short.", "--prompt", "?", "--response", "a=x"];
     let tokens = |more: &[&str]| {
         let ran = run(judge.iter().chain(more).copied()).succeeds();
-        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()["usage"]["prompt_tokens"].as_u64().unwrap()
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()["usage"]["prompt_tokens"].as_u64().unwrap()
     };
     let plain = tokens(&["--chat-template", text(&template)]);
     assert!(plain < tokens(&[]));
