@@ -83,7 +83,7 @@ python-test: ## test the Python package
 	@scripts/python.sh test
 
 .PHONY: install
-install: ## install the C library: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)
+install: ## install the C library and the program: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)
 	@scripts/install_deps.sh
 	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" CARGO_FLAGS="$(CARGO_FLAGS)" scripts/install_capi.sh
 

@@ -339,6 +339,37 @@ typedef struct dicast_open_options {
 } dicast_open_options;
 
 /**
+ * What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. Set
+ * `struct_size` before the call, which writes the other fields.
+ */
+typedef struct dicast_memory {
+    /**
+     * sizeof(dicast_memory).
+     */
+    size_t struct_size;
+    /**
+     * The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory back.
+     */
+    uint64_t weights;
+    /**
+     * Keys and values of all judgments together.
+     */
+    uint64_t kv_cache;
+    /**
+     * What a step is computed in, and what the rest takes.
+     */
+    uint64_t compute;
+    /**
+     * Tokens that the keys and values are for.
+     */
+    uint64_t kv_tokens;
+    /**
+     * What this process can still take, by the machine and by its control groups; 0 where the system does not say.
+     */
+    uint64_t available;
+} dicast_memory;
+
+/**
  * Properties of a judge. Set `struct_size` before the call, which writes the other fields.
  */
 typedef struct dicast_info {
@@ -682,6 +713,15 @@ int32_t dicast_judge_open(struct dicast_str config_json,
                           const struct dicast_open_options *options,
                           struct dicast_judge **judge,
                           struct dicast_error **error);
+
+/**
+ * What opening a judge of `config_json` takes, by the header of its model file alone: nothing is loaded. It is for the embedded
+ * engine; other models are DICAST_UNSUPPORTED. On failure `*memory` is left as it was: DICAST_INVALID_CONFIG,
+ * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_IO.
+ */
+int32_t dicast_memory_need(struct dicast_str config_json,
+                           struct dicast_memory *memory,
+                           struct dicast_error **error);
 
 /**
  * Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls are DICAST_CLOSED too. Use it when

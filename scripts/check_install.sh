@@ -51,6 +51,28 @@ build() {
 build c blocking async
 build cpp trainer
 
+# The installed library finds the installed program, its worker process.
+cat >"$place/isolated.c" <<'EOF'
+#include <dicast.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    char config[1000];
+    dicast_judge *judge = NULL;
+    dicast_error *error = NULL;
+    if (argc != 2) return 2;
+    snprintf(config, sizeof config, "{\"model\": \"%s\", \"local\": {\"isolation\": \"process\"}}", argv[1]);
+    if (dicast_judge_open(dicast_str_cstr(config), NULL, &judge, &error) != DICAST_OK) {
+        puts(dicast_error_message(error).data);
+        return 1;
+    }
+    dicast_judge_free(judge);
+    return 0;
+}
+EOF
+# shellcheck disable=SC2046 # several flags
+cc "$place/isolated.c" -o "$place/isolated" $(pkg-config --cflags --libs dicast)
+said=$(LD_LIBRARY_PATH=$prefix/lib PATH=/usr/bin:/bin "$place/isolated" "$model") || fail "isolation from an installed library: $said"
+
 command -v go >/dev/null || fail "go is missing: run scripts/install_deps.sh --tests"
 # Fetch nothing, neither modules nor another Go. A fresh cache: the usual one would link with the folder of an earlier run.
 export GOCACHE=$place/go-cache GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod

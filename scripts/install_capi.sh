@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the C library: headers, shared and static library, pkg-config and CMake files. Run it with `make install`.
+# Installs the C library: headers, shared and static library, pkg-config and CMake files, and the program `dicast`, which is
+# also the worker process of `local.isolation`. Run it with `make install`.
 #
 #   PREFIX        where to install; default /usr/local
 #   LIBDIR        where the libraries go, within PREFIX; default PREFIX/lib
@@ -28,6 +29,10 @@ fi
 natives=$(sed -n 's/^note: native-static-libs: //p' <<<"$log" | tail -n 1)
 [ -n "$natives" ] || fail "the compiler did not print what the static library needs (native-static-libs)"
 
+# Without the feature `cli` there is no program.
+program=$("${CARGO:-cargo}" build --release --bins "${flags[@]}" --message-format json 2>/dev/null |
+    sed -n 's/.*"executable":"\([^"]*\/dicast\)".*/\1/p') || fail "the program dicast cannot be built"
+
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 built=${CARGO_TARGET_DIR:-target}/release
 # The SONAME, such as libdicast.so.0: see build.rs.
@@ -43,6 +48,9 @@ install -m 755 "$built/libdicast.so" "$lib/$file"
 ln -sf "$file" "$lib/$soname"
 ln -sf "$soname" "$lib/libdicast.so"
 install -m 644 "$built/libdicast.a" "$lib/"
+if [ -n "$program" ]; then
+    install -D -m 755 "$program" "$destdir$prefix/bin/dicast"
+fi
 
 # Paths are relative to these files, so that the installed tree can be moved.
 up=$(realpath -m --relative-to="$libdir/pkgconfig" "$prefix")

@@ -44,6 +44,21 @@ struct Info {
     bool distributions;
 };
 
+/** What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. */
+struct MemoryNeed {
+    /** The weights. With `local.mmap`, the default, they are mapped from the file; the system can take this memory
+     * back. */
+    std::uint64_t weights;
+    /** Keys and values of all judgments together. */
+    std::uint64_t kv_cache;
+    /** What a step is computed in, and what the rest takes. */
+    std::uint64_t compute;
+    /** Tokens that the keys and values are for. */
+    std::uint64_t kv_tokens;
+    /** What this process can still take, by the machine and by its control groups; 0 where the system does not say. */
+    std::uint64_t available;
+};
+
 /** Counters of a judge. All but `pending` are 0 once it is closed. */
 struct Stats {
     /** Judgments that were submitted and have not ended. */
@@ -87,6 +102,8 @@ public:
         return try_open(config_json, std::move(log)).value();
     }
     static Judge open(const Config &config, Log log = {}) { return try_open(config, std::move(log)).value(); }
+    static MemoryNeed memory_need(std::string_view config_json) { return try_memory_need(config_json).value(); }
+    static MemoryNeed memory_need(const Config &config) { return try_memory_need(config).value(); }
     Verdict judge(const Request &request) const { return try_judge(request).value(); }
     std::vector<Result<Verdict>> judge_batch(const std::vector<Request> &requests) const {
         return try_judge_batch(requests).value();
@@ -150,6 +167,18 @@ public:
     static Result<Judge> try_open(const Config &config, Log log = {}) {
         return try_open(config.to_json(), std::move(log));
     }
+
+    /** What opening a judge takes, by the header of its model file alone. It is for the embedded engine. */
+    static Result<MemoryNeed> try_memory_need(std::string_view config_json) {
+        auto need = detail::sized<dicast_memory>();
+        if (auto done =
+                detail::done([&](auto **error) { return dicast_memory_need(detail::str(config_json), &need, error); });
+            !done) {
+            return done.error();
+        }
+        return MemoryNeed{need.weights, need.kv_cache, need.compute, need.kv_tokens, need.available};
+    }
+    static Result<MemoryNeed> try_memory_need(const Config &config) { return try_memory_need(config.to_json()); }
 
     /**
      * Ends pending judgments with Status::closed and unloads the model. All later calls are Status::closed too. Use it

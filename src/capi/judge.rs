@@ -9,7 +9,7 @@ use super::error::dicast_error;
 use super::layout;
 use super::log::{dicast_open_options, log_of};
 use super::request::dicast_request;
-use super::stats::{count, dicast_info, dicast_stats};
+use super::stats::{count, dicast_info, dicast_memory, dicast_stats};
 use super::status::{DICAST_OK, DICAST_PENDING};
 use super::text::{Text, dicast_str};
 use super::verdict::dicast_verdict;
@@ -117,6 +117,54 @@ pub unsafe extern "C" fn dicast_judge_open(
         out.write(Box::into_raw(dicast_judge::new(opened)));
         Ok(())
     })
+}
+
+/// What opening a judge of `config_json` takes, by the header of its model file alone: nothing is loaded. It is for the embedded
+/// engine; other models are DICAST_UNSUPPORTED. On failure `*memory` is left as it was: DICAST_INVALID_CONFIG,
+/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_memory_need(
+    config_json: dicast_str,
+    memory: *mut dicast_memory,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        given((!memory.is_null()).then_some(()), "memory")?;
+        // SAFETY: the text lives during the call.
+        let config = unsafe { config_json.text("config_json", ErrorKind::InvalidConfig)? };
+        let (need, available) = memory_need(&JudgeConfig::from_json(config)?)?;
+        let value = dicast_memory {
+            struct_size: size_of::<dicast_memory>(),
+            weights: need[0],
+            kv_cache: need[1],
+            compute: need[2],
+            kv_tokens: need[3],
+            available: available.unwrap_or(0),
+        };
+        // SAFETY: the struct announces its size.
+        unsafe { layout::write(memory, &value) }
+    })
+}
+
+/// Weights, keys and values, computing, tokens; and what there is.
+#[cfg(feature = "local")]
+fn memory_need(config: &JudgeConfig) -> Result<([u64; 4], Option<u64>)> {
+    use crate::engine::{EngineKind, local, source::Source};
+
+    let source = Source::find(&config.model)?;
+    if source.engine() != EngineKind::Local {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{}: only the embedded engine says what its models take", config.model),
+        ));
+    }
+    let need = local::memory_need(config)?;
+    Ok(([need.weights, need.kv_cache, need.compute, need.kv_tokens], local::available_memory()))
+}
+
+#[cfg(not(feature = "local"))]
+fn memory_need(_: &JudgeConfig) -> Result<([u64; 4], Option<u64>)> {
+    Err(Error::new(ErrorKind::Unsupported, "this build lacks the embedded engine: build with the feature local"))
 }
 
 /// Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls are DICAST_CLOSED too. Use it when

@@ -32,6 +32,31 @@ unsafe impl Layout for dicast_info {
     const NAME: &'static str = "dicast_info";
 }
 
+/// What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. Set
+/// `struct_size` before the call, which writes the other fields.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct dicast_memory {
+    /// sizeof(dicast_memory).
+    pub struct_size: usize,
+    /// The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory back.
+    pub weights: u64,
+    /// Keys and values of all judgments together.
+    pub kv_cache: u64,
+    /// What a step is computed in, and what the rest takes.
+    pub compute: u64,
+    /// Tokens that the keys and values are for.
+    pub kv_tokens: u64,
+    /// What this process can still take, by the machine and by its control groups; 0 where the system does not say.
+    pub available: u64,
+}
+
+// SAFETY: `repr(C)`, words.
+unsafe impl Layout for dicast_memory {
+    const FIRST_SIZE: usize = 48;
+    const NAME: &'static str = "dicast_memory";
+}
+
 /// Counters of a judge. Set `struct_size` before the call, which writes the other fields. All but `pending` are 0 once
 /// the judge is closed.
 #[repr(C)]
