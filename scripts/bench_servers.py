@@ -24,10 +24,10 @@ def items():
     return [{key: json.loads(line)[key] for key in ("principle", "prompt", "responses")} for line in lines]
 
 
-def ours(dicast, url, requests, folder, run):
-    source, config, target = folder / "in.jsonl", folder / "dicast.json", folder / f"out-{run}.jsonl"
+def ours(dicast, url, requests, folder, run, alternatives):
+    source, config, target = folder / "in.jsonl", folder / "dicast.json", folder / f"out-{run}-{alternatives}.jsonl"
     source.write_text("".join(json.dumps(request) + "\n" for request in requests), encoding="utf-8")
-    config.write_text(json.dumps({"model": url, "remote": {"num_workers": AT_ONCE}}), encoding="utf-8")
+    config.write_text(json.dumps({"model": url, "remote": {"num_workers": AT_ONCE, "top_logprobs": alternatives}}), encoding="utf-8")
     command = [dicast, "batch", source, "-o", target, "--config", config, "--profile", ROOT / "demo/dicast-demo.profile.json"]
     begun = time.perf_counter()
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -88,11 +88,13 @@ def main():
     for url in urls:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            mine = min(ours(dicast, url, requests, folder, run) for run in range(ROUNDS))
-            other = theirs(url, requests, folder)
-            for label, (seconds, whole, placed) in (("dicast batch", mine), ("reference server", other)):
-                print(f"{url} {label}: {len(requests) / seconds:.1f} judgments/s, {whole} whole, {placed} with the names of their request")
-            print(f"{url} ratio {other[0] / mine[0]:.2f}", flush=True)
+            rows = {"reference server": theirs(url, requests, folder)}
+            for label, alternatives in (("dicast batch", 20), ("dicast batch, no distributions", 0)):
+                rows[label] = min(ours(dicast, url, requests, folder, run, alternatives) for run in range(ROUNDS))
+            for label, (seconds, whole, placed) in rows.items():
+                ratio = rows["reference server"][0] / seconds
+                speed = f"{len(requests) / seconds:.1f} judgments/s ({ratio:.2f})"
+                print(f"{url} {label}: {speed}, {whole} whole, {placed} at the place of their request", flush=True)
 
 
 main()

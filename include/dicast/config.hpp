@@ -318,6 +318,8 @@ struct RemoteConfig {
     std::optional<std::string> input = std::nullopt;
     /** The folder with the model's `tokenizer.json` and `tokenizer_config.json`: prompts are then made here. */
     std::optional<std::string> tokenizer = std::nullopt;
+    /** Have answers streamed, so that a server that falls silent is noticed. llama-server always streams. */
+    std::optional<bool> stream = std::nullopt;
     /** What is done with text that reads like a control token, where the server tokenizes messages itself. */
     std::optional<std::string> control_tokens = std::nullopt;
     /** Alternatives whose probability a server is asked for at each token of a verdict. 0: no distributions. */
@@ -361,6 +363,7 @@ struct RemoteConfig {
         json.add("http2", http2);
         json.add("input", input);
         json.add("tokenizer", tokenizer);
+        json.add("stream", stream);
         json.add("control_tokens", control_tokens);
         json.add("top_logprobs", top_logprobs);
         json.add("num_workers", num_workers);

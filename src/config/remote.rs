@@ -145,6 +145,9 @@ settings! {
         input: RemoteInput = RemoteInput::Auto, Kind::Choice(RemoteInput::WORDS);
         /// The folder with the model's `tokenizer.json` and `tokenizer_config.json`: prompts are then made here.
         tokenizer: Option<PathBuf> = None, Kind::Path;
+        /// Have answers streamed: a server that falls silent is then noticed by `remote.idle_timeout_ms`. Without, a busy vLLM
+        /// answers more requests. llama-server always streams.
+        stream: bool = true, Kind::Switch;
         /// What is done with text that reads like a control token, where the server tokenizes messages itself.
         control_tokens: ControlTokens = ControlTokens::Refuse, Kind::Choice(ControlTokens::WORDS);
         /// Alternatives whose probability a server is asked for at each token of a verdict. 0: no distributions.

@@ -174,3 +174,16 @@ fn a_ranking_that_a_schema_let_through_twice_is_derived_and_listed() {
     assert!(verdict.repairs.contains(&Repair::RankingDerived), "{:?}", verdict.repairs);
     assert_eq!(verdict.ranking[0], 4);
 }
+
+#[test]
+fn answers_need_not_be_streamed() {
+    for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Llama, Dialect::Other] {
+        let server = Server::new(dialect);
+        let mut config = config(&server.url);
+        config.remote.stream = false;
+        config.remote.top_logprobs = 0;
+        let verdict = dicast::Judge::open(config).unwrap().judge(&request(6)).unwrap();
+        assert_verdict(6, &verdict);
+        assert_eq!(verdict.reasoning.trim(), "hm, é");
+    }
+}

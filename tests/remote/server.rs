@@ -341,6 +341,9 @@ impl State {
 
     /// Writes the parts token by token, in the form that the dialect has.
     fn stream(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
+        if body["stream"] == false {
+            return self.answer(stream, body, parts);
+        }
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
         let ids: Vec<u32> = parts.iter().flat_map(|part| tokens(part, true)).collect();
@@ -392,6 +395,19 @@ impl State {
             chunk(stream, &format!("data: {last}\n\ndata: [DONE]\n\n"))?;
         }
         stream.write_all(b"0\r\n\r\n")
+    }
+
+    /// Writes the parts as one answer that is not streamed.
+    fn answer(&self, stream: &TcpStream, body: &Value, parts: &[&str]) -> io::Result<()> {
+        let text: String = parts.concat();
+        let ids = tokens(&text, true);
+        let usage = json!({ "prompt_tokens": 7, "completion_tokens": ids.len() });
+        let choice = if body["messages"].is_array() {
+            json!({ "message": { "content": text }, "finish_reason": "stop" })
+        } else {
+            json!({ "text": text, "token_ids": ids, "finish_reason": "stop" })
+        };
+        whole(stream, 200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
     }
 
     fn event(&self, body: &Value, id: u32, shown: &str) -> Value {

@@ -35,6 +35,7 @@ pub(super) struct Completion<'a> {
     pub(super) alternatives: u32,
     /// Whether this process can tell what a token id stands for.
     pub(super) knows_ids: bool,
+    pub(super) stream: bool,
 }
 
 impl Completion<'_> {
@@ -42,12 +43,15 @@ impl Completion<'_> {
     pub(super) fn body(&self, facts: &Facts) -> Vec<u8> {
         let mut fields = Map::new();
         let native = facts.kind == Kind::LlamaServer;
-        fields.insert("stream".into(), true.into());
+        let stream = self.stream || native;
+        fields.insert("stream".into(), stream.into());
         fields.insert(if native { "n_predict" } else { "max_tokens" }.into(), self.max_tokens.into());
         sampling(&mut fields, facts.kind, self.sampling);
         if !native {
             fields.insert("model".into(), facts.model.as_str().into());
-            fields.insert("stream_options".into(), json!({ "include_usage": true }));
+            if stream {
+                fields.insert("stream_options".into(), json!({ "include_usage": true }));
+            }
         }
         if let Some(guide) = &self.guide {
             constrain(&mut fields, facts.notation, guide);
@@ -105,6 +109,7 @@ pub(super) struct Chat<'a> {
     pub(super) sampling: Sampling,
     pub(super) guide: Option<Guide<'a>>,
     pub(super) alternatives: u32,
+    pub(super) stream: bool,
     /// Variables of the chat template.
     pub(super) variables: Map<String, Value>,
 }
@@ -115,8 +120,11 @@ impl Chat<'_> {
         let mut fields = Map::new();
         fields.insert("model".into(), facts.model.as_str().into());
         fields.insert("messages".into(), messages(self.messages));
-        fields.insert("stream".into(), true.into());
-        fields.insert("stream_options".into(), json!({ "include_usage": true }));
+        let stream = self.stream || facts.kind == Kind::LlamaServer;
+        fields.insert("stream".into(), stream.into());
+        if stream {
+            fields.insert("stream_options".into(), json!({ "include_usage": true }));
+        }
         fields.insert("max_tokens".into(), self.max_tokens.into());
         sampling(&mut fields, facts.kind, self.sampling);
         if let Some(guide) = &self.guide {
@@ -231,6 +239,7 @@ mod tests {
             stop: Some((7, "</think>")),
             alternatives: 50,
             knows_ids: true,
+            stream: true,
         };
         change(&mut completion);
         serde_json::from_slice(&completion.body(facts)).unwrap()
@@ -263,6 +272,7 @@ mod tests {
             sampling: Sampling::GREEDY,
             guide: Some(Guide::Schema(&json!({ "type": "object" }))),
             alternatives: 3,
+            stream: true,
             variables: Map::new(),
         };
         let body: Value = serde_json::from_slice(&chat.body(&facts)).unwrap();

@@ -121,6 +121,7 @@ impl Shared {
             sampling,
             submitted,
             alternatives: self.config.top_logprobs,
+            stream: self.config.stream,
             guidance: self.guidance,
             most,
             context,
@@ -337,6 +338,7 @@ impl Shared {
                 sampling,
                 guide: schema.as_ref().map(|(_, schema)| Guide::Schema(schema)),
                 alternatives,
+                stream: self.config.stream,
                 variables: self.variables(plan.reasoning.is_some()),
             };
             let begun = Instant::now();

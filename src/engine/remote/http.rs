@@ -20,6 +20,8 @@ const MAX_FACTS_BYTES: u64 = 16 << 20;
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
 /// Time for a question about the server.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for an answer that is not streamed: its deadline comes before.
+const WHOLE_ANSWER: Duration = Duration::from_secs(86_400);
 const MAX_CA_BYTES: u64 = 16 << 20;
 
 /// What all requests share.
@@ -27,6 +29,8 @@ const MAX_CA_BYTES: u64 = 16 << 20;
 pub(super) struct Http {
     client: reqwest::Client,
     idle: Duration,
+    /// Whether answers are streamed; where not, nothing comes before they are whole, and only their deadline bounds that.
+    stream: bool,
     max_answer: u64,
 }
 
@@ -57,7 +61,8 @@ impl Http {
         }
         let client =
             builder.build().map_err(|error| wrong(format!("no connection can be set up: {}", chain(&error))))?;
-        Ok(Self { client, idle: Duration::from_millis(config.idle_timeout_ms), max_answer: config.max_answer_bytes })
+        let idle = Duration::from_millis(config.idle_timeout_ms);
+        Ok(Self { client, idle, stream: config.stream, max_answer: config.max_answer_bytes })
     }
 
     async fn send(
@@ -66,6 +71,7 @@ impl Http {
         url: &str,
         key: Option<&HeaderValue>,
         body: Option<Vec<u8>>,
+        patience: Duration,
     ) -> Tried<Response> {
         let mut request = self.client.request(method, url);
         if let Some(key) = key {
@@ -74,7 +80,7 @@ impl Http {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let sent = tokio::time::timeout(self.idle, request.send()).await.map_err(|_| Fault::Silent(self.idle))?;
+        let sent = tokio::time::timeout(patience, request.send()).await.map_err(|_| Fault::Silent(patience))?;
         let response = sent.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 Fault::Unreachable(chain(&error))
@@ -116,7 +122,8 @@ impl Http {
     pub(super) async fn ask(&self, url: &str, key: Option<&HeaderValue>, body: Option<&Value>) -> Tried<Value> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let work = async {
-            let response = self.send(method, url, key, body.map(|body| body.to_string().into_bytes())).await?;
+            let response =
+                self.send(method, url, key, body.map(|body| body.to_string().into_bytes()), self.idle).await?;
             let body = self.body(response, MAX_FACTS_BYTES).await?;
             serde_json::from_slice(&body).map_err(|error| Fault::Garbage(format!("no JSON: {error}")))
         };
@@ -125,14 +132,15 @@ impl Http {
 
     /// Whether a server answers at all.
     pub(super) async fn answers(&self, url: &str, key: Option<&HeaderValue>, limit: Duration) -> bool {
-        let sent = tokio::time::timeout(limit, self.send(Method::GET, url, key, None)).await;
+        let sent = tokio::time::timeout(limit, self.send(Method::GET, url, key, None, limit)).await;
         // A server without this path is there all the same.
         matches!(sent, Ok(Ok(_) | Err(Fault::Refused { status: 400..=499, .. })))
     }
 
     /// Begins a generation.
     pub(super) async fn generate(&self, url: &str, key: Option<&HeaderValue>, body: Vec<u8>) -> Tried<Answer<'_>> {
-        let response = self.send(Method::POST, url, key, Some(body)).await?;
+        let patience = if self.stream { self.idle } else { WHOLE_ANSWER };
+        let response = self.send(Method::POST, url, key, Some(body), patience).await?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let form = match kind.split(';').next().unwrap_or_default().trim() {
             "text/event-stream" => Form::Events,

@@ -71,6 +71,7 @@ pub(super) struct Writer {
     /// Tokens that the verdict, or what is left of it, takes at most.
     most: usize,
     alternatives: u32,
+    stream: bool,
     transcript: Transcript,
     watch: Stopwatch,
 }
@@ -84,6 +85,7 @@ pub(super) struct Start {
     pub(super) sampling: Sampling,
     pub(super) submitted: Instant,
     pub(super) alternatives: u32,
+    pub(super) stream: bool,
     pub(super) guidance: Guidance,
     /// Tokens that a verdict of the grammar takes.
     pub(super) most: usize,
@@ -94,8 +96,19 @@ impl Writer {
     /// # Errors
     /// [`ErrorKind::ContextOverflow`] where it does not fit the context.
     pub(super) fn new(start: Start) -> Result<Self> {
-        let Start { tokenizer, ids, plan, reasoning, sampling, submitted, alternatives, guidance, most, context } =
-            start;
+        let Start {
+            tokenizer,
+            ids,
+            plan,
+            reasoning,
+            sampling,
+            submitted,
+            alternatives,
+            stream,
+            guidance,
+            most,
+            context,
+        } = start;
         let prompt = ids.len();
         let close_id = reasoning.as_ref().map_or(Ok(0), ReasoningTokens::close)?;
         let close = plan.reasoning.as_ref().map(|plan| plan.close.clone()).unwrap_or_default();
@@ -129,6 +142,7 @@ impl Writer {
             held,
             most,
             alternatives,
+            stream,
             transcript: Transcript::new(reasoning.is_some(), prompt),
             reasoning,
             watch: Stopwatch::new(submitted),
@@ -207,6 +221,7 @@ impl Writer {
             stop: close.filter(|_| part == Part::Reasoning).map(|close| (close, self.close.as_str())),
             alternatives: if guided && first && facts.logprobs != Logprobs::None { self.alternatives } else { 0 },
             knows_ids: self.tokenizer.is_some(),
+            stream: self.stream,
             guide,
         };
         (part, completion.body(facts))
