@@ -342,7 +342,7 @@ impl State {
     /// Writes the parts token by token, in the form that the dialect has.
     fn stream(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
         if body["stream"] == false {
-            return self.answer(stream, body, parts);
+            return Self::answer(stream, body, parts);
         }
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
@@ -398,7 +398,7 @@ impl State {
     }
 
     /// Writes the parts as one answer that is not streamed.
-    fn answer(&self, stream: &TcpStream, body: &Value, parts: &[&str]) -> io::Result<()> {
+    fn answer(stream: &TcpStream, body: &Value, parts: &[&str]) -> io::Result<()> {
         let text: String = parts.concat();
         let ids = tokens(&text, true);
         let usage = json!({ "prompt_tokens": 7, "completion_tokens": ids.len() });

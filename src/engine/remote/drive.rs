@@ -24,7 +24,7 @@ use super::fault::{Fault, Tried};
 use super::http::Http;
 use super::pace::{Dice, delay};
 use super::pool::{Endpoint, Lease, Pool, hash};
-use super::reply::Finish;
+use super::reply::{Finish, Piece};
 use super::writer::{Part, Start, Writer, Written};
 use super::{probabilities, probe, text};
 
@@ -286,12 +286,15 @@ impl Shared {
         while let Some(piece) = answer.next().await? {
             written.first.get_or_insert_with(Instant::now);
             ids += piece.ids.len();
-            if !closed && part != Part::Verdict && close.is_some_and(|close| piece.ids.contains(&close)) {
+            let closing = !closed && part != Part::Verdict && close.is_some_and(|close| piece.ids.contains(&close));
+            if closing {
                 closed = true;
                 written.last = Instant::now();
             }
             written.finish = piece.finish.unwrap_or(written.finish);
-            written.pieces.push(piece);
+            // Events are kept apart only where the text of single tokens is needed.
+            let apart = closing || !(writer.knows_ids() || closed || part == Part::Verdict);
+            keep(&mut written.pieces, piece, apart);
             if writer.is_spent(part, ids, closed) {
                 // The connection is closed: the server stops.
                 written.cut = true;
@@ -459,6 +462,26 @@ impl Shared {
             Err(fault) => lease.fail(fault),
         }
         done
+    }
+}
+
+/// Adds what an event brought to what came before it, in one piece where that loses nothing: thousands of answers may be under
+/// way.
+fn keep(pieces: &mut Vec<Piece>, mut piece: Piece, apart: bool) {
+    let plain = |piece: &Piece| !piece.text.is_empty() && piece.positions.is_empty() && piece.reasoning.is_empty();
+    match pieces.last_mut() {
+        Some(last) if !apart && plain(last) && plain(&piece) && last.mergeable => {
+            last.text.push_str(&piece.text);
+            last.ids.extend(&piece.ids);
+            last.finish = piece.finish.or(last.finish);
+            last.prompt_tokens = last.prompt_tokens.or(piece.prompt_tokens);
+            last.cached_tokens = last.cached_tokens.or(piece.cached_tokens);
+            last.written_tokens = piece.written_tokens.or(last.written_tokens);
+        }
+        _ => {
+            piece.mergeable = !apart;
+            pieces.push(piece);
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Piece {
     pub(super) prompt_tokens: Option<usize>,
     pub(super) cached_tokens: Option<usize>,
     pub(super) written_tokens: Option<usize>,
+    /// Whether what comes next may be added to it.
+    pub(super) mergeable: bool,
 }
 
 #[derive(Deserialize)]

@@ -233,6 +233,11 @@ impl Writer {
         part != Part::Verdict && !closed && ids > tokens.budget as usize + GRACE
     }
 
+    /// Whether this process can tell what a token id stands for.
+    pub(super) fn knows_ids(&self) -> bool {
+        self.tokenizer.is_some()
+    }
+
     /// The token that closes the reasoning.
     pub(super) fn close(&self) -> Option<u32> {
         self.reasoning.as_ref().map(|_| self.close_id)
