@@ -39,9 +39,11 @@ fn the_built_in_profile_is_whole_and_survives_json() {
     let profile = Profile::builtin();
     profile.check().expect("valid");
     assert_eq!(Profile::from_json(&profile.to_json()).expect("a profile"), profile);
-    // The prompt shows the very layout that a guided verdict follows.
-    let layout = profile.verdict.layout.replace("%scores%", "\"model-1\": 3, \"model-2\": 5");
-    assert!(profile.system_prompt.contains(&layout.replace("%ranking%", "\"model-2\", \"model-1\"")));
+    // The prompt shows the very layout that a guided verdict follows, without numbers that a weak judge would copy.
+    let layout = profile.verdict.layout.replace("%scores%", "NAME: SCORE, ...").replace("%ranking%", "NAME, ...");
+    let (_, answer) = profile.system_prompt.split_once("How to answer").expect("the part on the answer");
+    assert!(answer.contains(&layout), "{answer}");
+    assert!(!answer.contains(|c: char| c.is_ascii_digit()), "{answer}");
 }
 
 #[test]
