@@ -31,11 +31,11 @@ pub(crate) struct JudgeArgs {
     /// Judge profile, a JSON file. Default: the one beside the model, else the built-in one.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// Chat template in Jinja, or a JSON file that holds one (tokenizer_config.json). Default: the profile's, else the
+    /// Chat template in Jinja, or a JSON file that holds one (`tokenizer_config.json`). Default: the profile's, else the
     /// model's own.
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
-    /// Variables for the chat template, as a JSON object: '{"reasoning_effort": "low"}'.
+    /// Variables for the chat template, as a JSON object: `{"reasoning_effort": "low"}`.
     #[arg(long, value_name = "JSON", value_parser = variables)]
     template_variables: Option<Map<String, Value>>,
     /// Configuration, a JSON file; options given here override it.

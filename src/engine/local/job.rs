@@ -152,7 +152,9 @@ impl TokenWriter {
                 next.extend(rest);
                 self.transcript.usage.reasoning_tokens += rest.len();
                 self.transcript.close(bytes);
-                rest.iter().for_each(|&token| self.transcript.close(self.vocabulary.bytes(token)));
+                for &token in rest {
+                    self.transcript.close(self.vocabulary.bytes(token));
+                }
             }
             End::Token { .. } => {
                 self.transcript.reason(bytes);

@@ -211,6 +211,13 @@ impl Local {
         Ok(())
     }
 
+    /// Ends the steps that are being computed, so that the lanes look at what has come.
+    fn stop_steps(&self) {
+        for lane in &self.lanes {
+            lane.stop.set();
+        }
+    }
+
     /// Turns a job into the tokens to feed, the context it needs and a writer, on the calling thread.
     fn prepare(
         &self,
@@ -289,7 +296,7 @@ impl Engine for Local {
         match self.inbox.cancel(id) {
             Some(waiting) => waiting.fail(Error::cancelled()),
             // A lane that has stopped has ended the job already.
-            None => self.lanes.iter().for_each(|lane| lane.stop.set()),
+            None => self.stop_steps(),
         }
     }
 
@@ -315,7 +322,7 @@ impl Engine for Local {
 
     fn close(&self) {
         let waiting = self.inbox.shut();
-        self.lanes.iter().for_each(|lane| lane.stop.set());
+        self.stop_steps();
         for job in waiting {
             job.fail(Error::shut_down());
         }
