@@ -99,12 +99,13 @@ fn a_reward_anything_model_without_its_profile() {
 }
 
 #[test]
-fn a_profile_whose_reasoning_tokens_the_model_lacks() {
+fn a_profile_whose_reasoning_tags_are_no_tokens_of_the_model_opens() {
     let mut profile = dicast::Profile::builtin();
     profile.reasoning.as_mut().unwrap().close = "</ponder>".into();
     let mut config = JudgeConfig::new(support::fixture("tiny-qwen3.gguf").to_str().unwrap());
     config.profile = Some(scratch("ponder.profile.json", profile.to_json().as_bytes()));
-    expect(&Judge::open(config).err().unwrap(), ErrorKind::InvalidProfile, &["</ponder>"]);
+    // Written as several tokens.
+    assert!(Judge::open(config).is_ok());
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn settings_that_cannot_work() {
     expect(&with(&|c| c.local.max_sequences = 0), ErrorKind::InvalidConfig, &["max_sequences"]);
     expect(&with(&|c| c.options.temperature = Some(f32::NAN)), ErrorKind::InvalidConfig, &["temperature"]);
     expect(&with(&|c| c.limits.max_responses = 65), ErrorKind::InvalidConfig, &["max_responses", "64"]);
-    expect(&with(&|c| c.model = "https://example.org".into()), ErrorKind::Unsupported, &["remote"]);
+    expect(&with(&|c| c.model = "http://127.0.0.1:1".into()), ErrorKind::Network, &["127.0.0.1:1"]);
     let error = JudgeConfig::from_json(r#"{"model": "m", "lokal": {}}"#).unwrap_err();
     expect(&error, ErrorKind::InvalidConfig, &["lokal"]);
 }

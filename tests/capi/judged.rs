@@ -27,6 +27,11 @@ fn a_program_compiled_with_the_first_release_runs() {
 }
 
 #[test]
+fn memory() {
+    judge("memory", Library::Shared);
+}
+
+#[test]
 fn rewards() {
     judge("rewards", Library::Shared);
 }

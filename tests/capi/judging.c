@@ -161,7 +161,6 @@ int main(int argc, char **argv) {
     dicast_open_options options = {0};
     dicast_info info = {0};
     dicast_stats stats = {0};
-    dicast_memory memory = {0};
     char config[4096];
     begin(argc);
     CHECK(dicast_abi_version() >= DICAST_ABI_VERSION);
@@ -170,11 +169,6 @@ int main(int argc, char **argv) {
     options.log = keep_log;
     options.log_user_data = &lines;
     options.log_level = DICAST_LOG_DEBUG;
-    memory.struct_size = sizeof memory;
-    OK(error, dicast_memory_need(S(config), &memory, &error));
-    CHECK(memory.weights > 1000000 && memory.kv_cache > 0 && memory.compute > 0 && memory.kv_tokens > 0);
-    FAILS(DICAST_INVALID_CONFIG, error, dicast_memory_need(S("{}"), &memory, &error));
-    FAILS(DICAST_UNSUPPORTED, error, dicast_memory_need(S("{\"model\": \"http://127.0.0.1:1\"}"), &memory, &error));
     OK(error, dicast_judge_open(S(config), &options, &judge, &error));
     CHECK(opened);
     info.struct_size = sizeof info;
