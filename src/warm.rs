@@ -3,6 +3,7 @@
 //! A child of `fork` has one thread. Where another thread of the parent was just making such a value, nobody finishes it in
 //! the child, and who asks for it there waits for ever.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The process of who makes such values, or forks; 0 while nobody does. One that is not this process forked while the lock was
@@ -44,6 +45,14 @@ pub(crate) fn warm() {
             crate::engine::local::warm();
         });
     });
+}
+
+/// The value of a cell; made, where it is not there yet, while nobody forks. Not within [`without_fork`].
+pub(crate) fn made<T>(cell: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
+    match cell.get() {
+        Some(value) => value,
+        None => without_fork(|| cell.get_or_init(make)),
+    }
 }
 
 /// Runs `work` while no other thread of this process forks, and no other work of this kind runs. Not to be nested.

@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use super::lexicon::Lexicon;
 use super::words::{BEST_FIRST, LABELS, MARKS, OVERALL, RANKINGS, SCORES, THOUGHTS, VALUES, WORST_FIRST, WRAPPERS};
 use crate::prompt::profile::Profile;
+use crate::warm::made;
 
 /// The meaning of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +226,8 @@ impl Lists {
     const WRAPPERS: u16 = 1 << 9;
 
     fn of(word: &str) -> Self {
-        static LISTS: LazyLock<HashMap<&'static str, u16>> = LazyLock::new(|| {
+        static LISTS: OnceLock<HashMap<&'static str, u16>> = OnceLock::new();
+        let make = || {
             let lists = [
                 (Lists::SCORES, SCORES),
                 (Lists::BEST_FIRST, BEST_FIRST),
@@ -245,8 +247,8 @@ impl Lists {
                 }
             }
             all
-        });
-        Self(LISTS.get(word).copied().unwrap_or_default())
+        };
+        Self(made(&LISTS, make).get(word).copied().unwrap_or_default())
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
+use crate::warm::made;
+
 /// A list of words, in lower case.
 pub(super) struct Lexicon {
     words: &'static [&'static str],
@@ -19,7 +21,7 @@ impl Lexicon {
     /// Where the first of the words begins in a text.
     pub(super) fn find(&self, text: &str) -> Option<usize> {
         let make = || AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(self.words).ok();
-        match self.automaton.get_or_init(make) {
+        match made(&self.automaton, make) {
             Some(automaton) => automaton.find(text).map(|found| found.start()),
             // Lists this short always fit; looking for each word finds the same.
             None => self.words.iter().filter_map(|word| text.find(word)).min(),
