@@ -1,6 +1,7 @@
 //! The TensorRT-LLM engine in a worker process: faults of the library that end a process end only the worker.
 //!
 //! This program is its own worker, so it has a `main` of its own.
+#![cfg_attr(feature = "trtllm", expect(clippy::print_stdout, reason = "says which tests have passed"))]
 #![cfg(feature = "trtllm")]
 
 #[path = "trtllm/support.rs"]
