@@ -39,9 +39,10 @@ class Judge:
     """An opened model. Any number of threads, coroutines and event loops may use one at once.
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
-    needs ``pip install dicast[hub]``, or the URL of a server (``http://…``). The other arguments are the sections of a configuration file: ``profile`` a path,
-    ``options`` those of every request, ``verdict`` how answers are read, ``limits`` the bounds on requests, ``local``,
-    ``trtllm`` and ``remote`` the settings of the engines. :func:`dicast.config_schema` describes them all.
+    needs ``pip install dicast[hub]``, or the URL of a server (``http://…``). The other arguments are the sections of a
+    configuration file: ``profile`` a path, ``options`` those of every request, ``verdict`` how answers are read,
+    ``limits`` the bounds on requests, ``local``, ``trtllm`` and ``remote`` the settings of the engines.
+    :func:`dicast.config_schema` describes them all.
 
     Closing ends what is pending with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
     in the child, every call is a :class:`ClosedError`. The log goes to the logger ``dicast``.
@@ -509,8 +510,8 @@ def from_pretrained(
 ) -> Judge:
     """Opens a judge.
 
-    ``model_name_or_path`` is the path of a GGUF file, a name on the Hugging Face hub, or the URL of a server; ``revision``, ``cache_dir``
-    and ``token`` count there. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
+    ``model_name_or_path`` is the path of a GGUF file, a name on the Hugging Face hub (``revision``, ``cache_dir`` and
+    ``token`` count there), or the URL of a server. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
     Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets options of every request.
     ``profile``, ``options``, ``verdict``, ``limits``, ``local``, ``trtllm`` and ``remote`` are those of :class:`Judge`.
 
