@@ -511,8 +511,9 @@ def from_pretrained(
     """Opens a judge.
 
     ``model_name_or_path`` is the path of a GGUF file, a name on the Hugging Face hub (``revision``, ``cache_dir`` and
-    ``token`` count there), or the URL of a server. ``device`` "cpu" keeps the model off a GPU; anything else uses the GPU that this build of
-    Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets options of every request.
+    ``token`` count there), or the URL of a server. ``device`` "cpu" keeps the model off a GPU; anything else uses the
+    GPU that this build of Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets
+    options of every request.
     ``profile``, ``options``, ``verdict``, ``limits``, ``local``, ``trtllm`` and ``remote`` are those of :class:`Judge`.
 
     The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
