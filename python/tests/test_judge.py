@@ -183,7 +183,7 @@ def test_every_section_of_the_configuration_reaches_the_library() -> None:
     sections = {
         name: part["properties"]
         for name, part in dicast.config_schema()["properties"].items()
-        if part["type"] == "object"
+        if "properties" in part
     }
     assert {"options", "limits", "trtllm"} < set(sections)
     for section, rows in sections.items():

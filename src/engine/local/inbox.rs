@@ -19,6 +19,8 @@ pub(super) struct Inbox {
 
 struct State {
     waiting: Jobs,
+    /// Which lanes have nothing to do.
+    idle: Vec<bool>,
     /// For each lane, what was cancelled since it looked.
     cancelled: Vec<Vec<JobId>>,
     /// Nothing is taken in any more.
@@ -28,7 +30,12 @@ struct State {
 impl Inbox {
     /// For so many lanes.
     pub(super) fn new(lanes: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), cancelled: vec![Vec::new(); lanes], shut: false };
+        let state = State {
+            waiting: VecDeque::new(),
+            idle: vec![false; lanes],
+            cancelled: vec![Vec::new(); lanes],
+            shut: false,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -65,10 +72,17 @@ impl Inbox {
     }
 
     /// What was cancelled since this lane looked; `None` where the lane is to end. A lane that is `idle` sleeps until there is
-    /// something for it.
+    /// something for it. Idle lanes of lower number come first: so requests one after the other meet the same lane, with the
+    /// prompts that it keeps, and come out the same.
     pub(super) fn look(&self, lane: usize, idle: bool) -> Option<Vec<JobId>> {
         let mut state = self.state();
-        while idle && !state.shut && state.waiting.is_empty() && state.cancelled[lane].is_empty() {
+        state.idle[lane] = idle;
+        while idle && !state.shut && state.cancelled[lane].is_empty() {
+            let before = state.idle[..lane].iter().filter(|idle| **idle).count();
+            if state.waiting.len() > before {
+                state.idle[lane] = false;
+                break;
+            }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         (!state.shut).then(|| std::mem::take(&mut state.cancelled[lane]))
