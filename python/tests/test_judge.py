@@ -181,9 +181,7 @@ def test_a_judge_that_cannot_be_opened() -> None:
 
 def test_every_section_of_the_configuration_reaches_the_library() -> None:
     sections = {
-        name: part["properties"]
-        for name, part in dicast.config_schema()["properties"].items()
-        if "properties" in part
+        name: part["properties"] for name, part in dicast.config_schema()["properties"].items() if "properties" in part
     }
     assert {"options", "limits", "trtllm"} < set(sections)
     for section, rows in sections.items():
