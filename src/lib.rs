@@ -29,8 +29,10 @@
 //! | --- | --- | --- | --- |
 //! | `local` | yes | `.gguf` models on llama.cpp, which is built from source | `CMake`, a C++ compiler, libclang |
 //! | `cuda`, `metal`, `vulkan` | no | GPU backends of `local` | the SDK of the backend |
+//! | `remote` | yes | judges behind servers that speak the `OpenAI` protocol, by URL | |
 //! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, `CMake`, a C++17 compiler |
 //! | `cli` | yes | the program `dicast` | |
+//! | `parquet` | no | Parquet files in `dicast batch` | |
 //! | `testing` | no | an engine that answers by script, for tests of programs that embed a judge | |
 //!
 //! A program that only embeds the judge turns the command line off: `default-features = false, features = ["local"]`. With
@@ -42,7 +44,7 @@
 //! ```text
 //! JudgeRequest -> prompt/   validate, mask, messages, chat template, tokens
 //!              -> decode/   plan: reasoning under a budget, verdict under a grammar, score probes
-//!              -> engine/   generate: local (llama.cpp) or trtllm (TensorRT-LLM; its C++ half is in cpp/)
+//!              -> engine/   generate: local (llama.cpp), trtllm (TensorRT-LLM; its C++ half is in cpp/), remote (servers)
 //!              -> verdict/  read, check, unmask
 //!              -> judge/    hand the Verdict to the caller
 //! ```

@@ -152,3 +152,9 @@ impl Quote {
         }
     }
 }
+
+/// Whether a line holds a number and no word.
+pub(super) fn is_number(text: &str) -> bool {
+    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '/'))
+        && !text.contains(char::is_alphabetic)
+}

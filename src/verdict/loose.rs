@@ -8,9 +8,8 @@ use super::chars::{self, Quote};
 use super::collected::Collected;
 use super::interpret::Context;
 use super::keys::{self, Key, Order};
-use super::names::Mention;
 use super::ordinal;
-use super::ranking::{self, Link};
+use super::ranking;
 use super::reading::{Reading, Scores};
 use super::repair::{Repair, quoted};
 use super::scale;
@@ -336,7 +335,7 @@ impl Scan<'_> {
         if mentions.len() > 1
             && mentions.len() == self.context.names.len()
             && ordinal::read(&line[..mentions[0].start], mentions.len()) == Some(1)
-            && mentions.windows(2).all(|pair| is_then(&line[pair[0].end..pair[1].start]))
+            && mentions.windows(2).all(|pair| ranking::is_then(&line[pair[0].end..pair[1].start]))
         {
             self.ranks.extend(mentions.iter().zip(1..).map(|(mention, rank)| (mention.place, rank)));
             return true;
@@ -378,14 +377,14 @@ impl Scan<'_> {
         // `Ranking: 3 > 1 > 2`.
         if let Section::Ranking(order, items, _) = &self.section
             && items.is_empty()
-            && is_number(text)
+            && chars::is_number(text)
             && text.contains('>')
         {
             let order = *order;
             self.section = Section::None;
             return self.ranking(&Node::Text(Cow::Borrowed(text.trim())), order);
         }
-        if is_number(text) {
+        if chars::is_number(text) {
             // What is left of a score that a line break cut in two.
             self.reading.scores.fault("a number stands alone among the scores".into());
         }
@@ -418,7 +417,10 @@ impl Scan<'_> {
                 self.end_section();
                 return self.body(text);
             }
-        } else if mentions.len() > 1 && mentions.len() >= self.context.names.len() && is_falling(text, &mentions) {
+        } else if mentions.len() > 1
+            && mentions.len() >= self.context.names.len()
+            && ranking::is_falling(text, &mentions)
+        {
             self.ranking(&Node::Text(Cow::Borrowed(text)), Order::Unsaid);
         }
         self.numbers(text, cut);
@@ -602,24 +604,4 @@ struct Heading {
     start: usize,
     end: usize,
     key: Key,
-}
-
-/// Whether a line holds a number and no word.
-fn is_number(text: &str) -> bool {
-    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '/'))
-        && !text.contains(char::is_alphabetic)
-}
-
-/// Whether what stands between two names says that the second comes after the first.
-fn is_then(between: &str) -> bool {
-    const THENS: &[&str] =
-        &["then", "and then", "followed by", "dann", "puis", "luego", "poi", "depois", "затем", "然后", "其次", "次に"];
-    let words =
-        between.trim_matches(|c: char| chars::is_blank(c) || matches!(c, ',' | ';' | '*' | '`' | '"' | '，' | '、'));
-    THENS.contains(&words.to_lowercase().as_str())
-}
-
-/// Whether the names are put in order by `>` alone.
-fn is_falling(text: &str, mentions: &[Mention]) -> bool {
-    mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]) == Some(Link::Falling))
 }

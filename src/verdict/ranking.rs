@@ -101,6 +101,20 @@ pub(super) fn rank_number(written: &str) -> Option<usize> {
     text[..digits].parse::<u16>().ok().filter(|_| known).map(usize::from)
 }
 
+/// Whether what stands between two names says that the second comes after the first.
+pub(super) fn is_then(between: &str) -> bool {
+    const THENS: &[&str] =
+        &["then", "and then", "followed by", "dann", "puis", "luego", "poi", "depois", "затем", "然后", "其次", "次に"];
+    let words =
+        between.trim_matches(|c: char| chars::is_blank(c) || matches!(c, ',' | ';' | '*' | '`' | '"' | '，' | '、'));
+    THENS.contains(&words.to_lowercase().as_str())
+}
+
+/// Whether the names are put in order by `>` alone.
+pub(super) fn is_falling(text: &str, mentions: &[Mention]) -> bool {
+    mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]) == Some(Link::Falling))
+}
+
 /// Whether names stand in one line, each behind its number from 1 on: `#1 model-3, #2 model-1`.
 pub(super) fn is_numbered(text: &str, mentions: &[Mention]) -> bool {
     let mark = |c: char| chars::is_blank(c) || matches!(c, '#' | '.' | ')' | '(' | ':' | ',' | ';' | '*' | '`' | '"');

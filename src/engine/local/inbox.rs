@@ -5,10 +5,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::engine::JobId;
+use crate::error::Error;
 
 use super::job::Prepared;
 
-type Jobs = VecDeque<Box<Prepared>>;
+pub(super) type Jobs = VecDeque<Box<Prepared>>;
 
 /// Shared by the lanes and by those who submit. No completion is called while its lock is held.
 pub(super) struct Inbox {
@@ -25,6 +26,8 @@ struct State {
     cancelled: Vec<Vec<JobId>>,
     /// Nothing is taken in any more.
     shut: bool,
+    /// A lane has panicked: that is why.
+    dead: bool,
 }
 
 impl Inbox {
@@ -35,6 +38,7 @@ impl Inbox {
             idle: vec![false; lanes],
             cancelled: vec![Vec::new(); lanes],
             shut: false,
+            dead: false,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -113,6 +117,17 @@ impl Inbox {
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
         self.state().waiting.len()
+    }
+
+    /// Ends the engine because a lane has panicked. As [`Self::shut`].
+    pub(super) fn give_up(&self) -> Jobs {
+        self.state().dead = true;
+        self.shut()
+    }
+
+    /// What the jobs of a lane end as, once this is shut.
+    pub(super) fn error(&self) -> Error {
+        if self.state().dead { Error::engine_dead("another of its threads panicked") } else { Error::shut_down() }
     }
 
     /// Ends the engine: every lane ends before its next step, and what waits is given.

@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::engine::Stats;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Jobs};
 use super::job::Prepared;
 use super::pace::{Pace, processor_time};
 use super::shield::{Batch, Context, Decoded, Fault};
@@ -118,12 +118,12 @@ impl<'model> Scheduler<'model> {
             self.step();
             self.publish();
         }
-        self.fail_all(&Error::shut_down);
+        let inbox = self.inbox.clone();
+        self.fail_all(inbox.shut(), &|| inbox.error());
     }
 
-    /// Ends every job, also those of the other lanes.
-    pub(super) fn fail_all(&mut self, error: &dyn Fn() -> Error) {
-        let waiting = self.inbox.shut();
+    /// Ends the jobs of this lane, and those that wait.
+    fn fail_all(&mut self, waiting: Jobs, error: &dyn Fn() -> Error) {
         let running = self.slots.iter_mut().filter_map(|slot| slot.job.take());
         for job in running.chain(waiting) {
             job.fail(error());
@@ -443,7 +443,8 @@ pub(super) fn run(scheduler: &mut Scheduler<'_>) -> Result<()> {
             panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         let text = text.unwrap_or_else(|| "no message".into());
         let error = || Error::new(ErrorKind::Internal, format!("the engine thread panicked: {text}"));
-        scheduler.fail_all(&error);
+        let waiting = scheduler.inbox.give_up();
+        scheduler.fail_all(waiting, &error);
         error()
     })
 }

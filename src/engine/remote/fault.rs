@@ -112,7 +112,9 @@ impl Fault {
                 let said = if said.is_empty() { said } else { format!(": {said}") };
                 format!("status {status}{said}{advice}")
             }
-            Self::Unreachable(why) => format!("cannot be reached: {why}"),
+            Self::Unreachable(why) => {
+                format!("cannot be reached: {why} (does the server run, and is the URL right?)")
+            }
             Self::Broken(why) => format!("the connection broke before the answer was whole: {why}"),
             Self::Silent(time) => {
                 format!("sent nothing for {} s (remote.idle_timeout_ms)", time.as_secs_f64())
