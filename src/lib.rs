@@ -30,6 +30,7 @@
 //! | `local` | yes | `.gguf` models on llama.cpp, which is built from source | `CMake`, a C++ compiler, libclang |
 //! | `cuda`, `metal`, `vulkan` | no | GPU backends of `local` | the SDK of the backend |
 //! | `remote` | yes | judges behind servers that speak the `OpenAI` protocol, by URL | |
+//! | `server` | yes | judges over HTTP: a router that a program can mount, and `dicast serve` | |
 //! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, `CMake`, a C++17 compiler |
 //! | `cli` | yes | the program `dicast` | |
 //! | `parquet` | no | Parquet files in `dicast batch` | |
@@ -66,6 +67,8 @@ mod log;
 mod number;
 pub mod prompt;
 mod request;
+#[cfg(feature = "server")]
+pub mod server;
 mod sync;
 mod thread;
 pub mod verdict;

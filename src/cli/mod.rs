@@ -18,6 +18,8 @@ mod probe;
 mod profile;
 mod report;
 mod run;
+#[cfg(feature = "server")]
+mod serve;
 mod shell;
 mod table;
 mod worker;
@@ -45,6 +47,8 @@ struct Cli {
 enum Verb {
     Judge(judge::Args),
     Batch(batch::Args),
+    #[cfg(feature = "server")]
+    Serve(Box<serve::Args>),
     Report(report::Args),
     Export(export::Args),
     Parse(parse::Args),
@@ -99,6 +103,8 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match cli.verb {
         Verb::Judge(args) => judge::run(&args),
         Verb::Batch(args) => batch::run(&args),
+        #[cfg(feature = "server")]
+        Verb::Serve(args) => serve::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Parse(args) => parse::run(&args),

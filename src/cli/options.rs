@@ -39,7 +39,7 @@ pub(crate) struct JudgeArgs {
     #[arg(long, value_name = "JSON", value_parser = variables)]
     template_variables: Option<Map<String, Value>>,
     /// Configuration, a JSON file; options given here override it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     given: Given,
@@ -87,6 +87,11 @@ impl JudgeArgs {
         if let Some(variables) = &self.template_variables {
             config.template_variables.clone_from(variables);
         }
+        self.over(config)
+    }
+
+    /// A configuration with the settings that were given as options over it, checked.
+    pub(crate) fn over(&self, mut config: JudgeConfig) -> Result<JudgeConfig, Failure> {
         self.given.apply(&mut config)?;
         if self.derive_ranking {
             config.verdict.incomplete = Incomplete::DeriveRanking;
@@ -94,6 +99,12 @@ impl JudgeArgs {
         worker::isolate(&mut config)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The file of the configuration, where one is named.
+    #[cfg(feature = "server")]
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 }
 
@@ -211,8 +222,13 @@ fn variables(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("must be a JSON object, such as '{{\"name\": true}}': {error}"))
 }
 
-/// Reads a configuration that may leave the model to an option.
+/// Reads a configuration that may leave the model to an option. What it says of a server is for `dicast serve`.
 fn read_config(path: &Path) -> Result<JudgeConfig, Failure> {
-    let json = input::read_file(path, input::SMALL_FILE_BYTES)?;
+    let mut json = input::read_file(path, input::SMALL_FILE_BYTES)?;
+    if let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(&json)
+        && object.shift_remove("server").is_some()
+    {
+        json = Value::Object(object).to_string().into_bytes();
+    }
     JudgeConfig::read(&json).map_err(|error| error.context(path.display()).into())
 }

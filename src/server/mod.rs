@@ -1,0 +1,241 @@
+//! The HTTP server: a router that a program can mount, and a listener with limits for it. `dicast serve` is this, from the
+//! command line.
+//!
+//! 1. Name the judges, open ones or configurations, and build a [`Server`].
+//! 2. Mount [`Server::router`] in a program of your own, or hand a socket to [`Server::serve`].
+//!
+//! ```no_run
+//! use dicast::JudgeConfig;
+//! use dicast::server::{JudgeSource, Server, ServerConfig};
+//!
+//! # async fn run() -> dicast::Result<()> {
+//! let judge = JudgeSource::Config(Box::new(JudgeConfig::new("judge.gguf")));
+//! let server = Server::new(ServerConfig::default(), vec![("judge".to_owned(), judge)])?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8001").await.expect("a free port");
+//! server.serve(listener, std::future::pending()).await
+//! # }
+//! ```
+//!
+//! Every API enters at [`Server::judge`]: the judge by its name, a turn in the fair queue, the judgment, its figures. Dropping
+//! that future cancels the judgment, which is what happens when a client goes away.
+
+mod admit;
+mod batch;
+mod body;
+mod config;
+mod fair;
+mod gate;
+mod judges;
+mod keys;
+mod listen;
+mod metrics;
+mod problem;
+mod reference;
+mod trainers;
+mod watch;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::sync::watch::{Receiver, Sender, channel};
+
+use crate::config::Options;
+use crate::error::{Error, ErrorKind, Result};
+use crate::request::JudgeRequest;
+use crate::verdict::Verdict;
+
+pub(crate) use admit::Caller;
+pub(crate) use body::{Input, json};
+pub use config::{KeyConfig, Priority, ServerConfig, ServerFile, TlsConfig};
+pub use judges::JudgeSource;
+use judges::{Judges, Loaded};
+use keys::{Client, Clients};
+use metrics::Metrics;
+pub use problem::Problem;
+pub use trainers::{CoalesceConfig, Protocol, Reward, RouteConfig};
+pub(crate) use watch::{Event, Watcher};
+
+/// Text of a request above which it is prepared on a thread that may block.
+const LARGE_BYTES: usize = 64 << 10;
+/// How long past its deadline a judgment may take to end before the server gives up on it.
+const LATE: Duration = Duration::from_secs(2);
+
+/// What requests get from a handler.
+pub(crate) type Answer = std::result::Result<Response, Problem>;
+
+/// A server. Clones are the same server.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    config: ServerConfig,
+    judges: Judges,
+    clients: Clients,
+    /// Who asks where there are no keys.
+    anybody: Arc<Client>,
+    metrics: Metrics,
+    held: body::Held,
+    /// Whether the server is shutting down.
+    draining: Sender<bool>,
+}
+
+impl Server {
+    /// Makes a server of judges by name; the first one is the default, unless the configuration names another.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] for a setting out of its range, a key that cannot be read, or no judge.
+    pub fn new(config: ServerConfig, judges: Vec<(String, JudgeSource)>) -> Result<Self> {
+        config.check()?;
+        let judges = Judges::new(judges, &config)?;
+        let clients = Clients::read(&config)?;
+        let held = body::Held::new(config.max_held_bytes);
+        let (draining, _) = channel(false);
+        let (anybody, metrics) = (Arc::new(Client::anybody()), Metrics::default());
+        Ok(Self(Arc::new(Inner { config, judges, clients, anybody, metrics, held, draining })))
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ServerConfig {
+        &self.0.config
+    }
+
+    /// All routes, with who may use them.
+    pub fn router(&self) -> Router {
+        // Behind a key, where there are any. A further part of the API merges its routes here.
+        let behind_a_key = Router::new()
+            .merge(reference::routes())
+            .merge(metrics::routes())
+            .layer(middleware::from_fn_with_state(self.clone(), admit::by_key));
+        // Open to all: what says nothing that is secret. Pages merge here.
+        let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
+        open.merge(behind_a_key)
+            .fallback(admit::nothing_here)
+            .method_not_allowed_fallback(admit::wrong_method)
+            .layer(middleware::from_fn_with_state(self.clone(), admit::guard))
+            .layer(middleware::from_fn_with_state(self.clone(), admit::observe))
+            .with_state(self.clone())
+    }
+
+    /// Loads the judges that are not loaded on demand; gives the first failure.
+    ///
+    /// # Errors
+    /// Those of opening a judge.
+    pub async fn load(&self) -> Result<()> {
+        for name in self.0.judges.names() {
+            self.0.judges.get(Some(name)).await.map_err(|error| error.context(format!("judge {name}")))?;
+        }
+        Ok(())
+    }
+
+    /// Ends all judgments, and closes the judges that the server has opened.
+    pub fn close(&self) {
+        self.0.judges.close();
+    }
+
+    pub(crate) fn judges(&self) -> &Judges {
+        &self.0.judges
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Turns true when the server begins to shut down: background work is to end soon.
+    pub(crate) fn draining(&self) -> Receiver<bool> {
+        self.0.draining.subscribe()
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.0.draining.borrow()
+    }
+
+    /// Judges one request with a judge by its name, or with the default one. The deadline of the request covers its wait in the
+    /// queue. Dropping the future cancels the judgment.
+    pub(crate) async fn judge(
+        &self,
+        caller: &Caller,
+        judge: Option<&str>,
+        mut request: JudgeRequest,
+        watcher: Option<Watcher>,
+    ) -> Result<Verdict> {
+        let began = Instant::now();
+        let loaded = self.0.judges.get(judge).await?;
+        let outcome = self.judge_with(&loaded, caller, &mut request, watcher, began).await;
+        let name = self.0.judges.known(judge).unwrap_or_default();
+        self.0.metrics.judged(name, request.responses.len(), began.elapsed(), &outcome);
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::EngineDead
+        {
+            self.0.judges.retire(&loaded);
+        }
+        outcome
+    }
+
+    async fn judge_with(
+        &self,
+        loaded: &Arc<Loaded>,
+        caller: &Caller,
+        request: &mut JudgeRequest,
+        watcher: Option<Watcher>,
+        began: Instant,
+    ) -> Result<Verdict> {
+        let judge = &loaded.judge;
+        // What is wrong with it is found before it waits.
+        request.check(&judge.config().limits)?;
+        let timeout =
+            request.options.or(&judge.config().options).or(&judge.profile().decoding).resolve_request()?.timeout();
+        let left = timeout.saturating_sub(began.elapsed());
+        let told = watcher.as_ref().map(|watcher| |place| watcher.tell(Event::Queued(place)));
+        let slot = loaded.gate.enter(caller.client.priority, caller.client.number, left, told).await?;
+        if let Some(watcher) = &watcher {
+            watcher.tell(Event::Started);
+        }
+        let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        request.options = Options { timeout_ms: Some(left_ms), ..std::mem::take(&mut request.options) };
+        let ticket = if request.text_bytes() > LARGE_BYTES {
+            let (judge, request) = (judge.clone(), request.clone());
+            let submitted = tokio::task::spawn_blocking(move || judge.submit(&request)).await;
+            submitted.map_err(|error| Error::new(ErrorKind::Internal, format!("submitting a request: {error}")))?
+        } else {
+            judge.submit(request)
+        };
+        let outcome =
+            tokio::time::timeout(left + LATE, ticket).await.unwrap_or_else(|_| Err(Error::timed_out(timeout)));
+        drop(slot);
+        outcome
+    }
+}
+
+/// The server lives. Also the reference's check.
+async fn health() -> Response {
+    json(&json!({ "status": "healthy", "service": "Dicast", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The server can judge: the default judge is loaded, or is loaded with its first request, and the server is not shutting down.
+async fn ready(State(server): State<Server>) -> Response {
+    let judges = server.judges();
+    let state: serde_json::Map<_, _> = judges
+        .names()
+        .into_iter()
+        .map(|name| (name.to_owned(), if judges.loaded(name).is_some() { "ready" } else { "not loaded" }.into()))
+        .collect();
+    let default = judges.names().first().is_some_and(|name| judges.loaded(name).is_some());
+    let ready = !server.is_draining() && (default || server.config().load_on_demand);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = if server.is_draining() {
+        "shutting down"
+    } else if ready {
+        "ready"
+    } else {
+        "loading"
+    };
+    (status, json(&json!({ "status": word, "judges": state }))).into_response()
+}

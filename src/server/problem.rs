@@ -1,0 +1,120 @@
+//! Errors as answers: problem details (RFC 9457) with the kind of the error.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, ErrorKind};
+
+/// An answer that says what went wrong: `{"type", "title", "status", "detail", "kind", "retryable", "partial"?}`.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    detail: String,
+    retryable: bool,
+    partial: Option<Value>,
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of HTTP itself, which no kind of error of the library names.
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, detail: detail.into(), retryable: false, partial: None, retry_after: None }
+    }
+
+    /// The same request may succeed after so many seconds.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retryable = true;
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The request is not as it should be.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Error::new(ErrorKind::InvalidRequest, detail).into()
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Seconds after which the client may try again, where that helps.
+    pub(crate) fn seconds(&self) -> Option<u64> {
+        self.retry_after
+    }
+
+    /// The body.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut body = Map::new();
+        body.insert("type".into(), format!("urn:dicast:error:{}", self.kind).into());
+        body.insert("title".into(), self.kind.replace('_', " ").into());
+        body.insert("status".into(), self.status.as_u16().into());
+        body.insert("detail".into(), self.detail.as_str().into());
+        body.insert("kind".into(), self.kind.into());
+        body.insert("retryable".into(), self.retryable.into());
+        if let Some(partial) = &self.partial {
+            body.insert("partial".into(), partial.clone());
+        }
+        Value::Object(body)
+    }
+
+    /// The answer in the shape that clients of `OpenAI`'s interface read.
+    pub(crate) fn openai(&self) -> Response {
+        let body = json!({ "error": {
+            "message": self.detail, "type": self.kind, "param": null, "code": self.kind, "retryable": self.retryable,
+        } });
+        self.answer("application/json", &body)
+    }
+
+    fn answer(&self, kind: &'static str, body: &Value) -> Response {
+        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Failed(self.kind));
+        response
+    }
+}
+
+/// The kind of the error that a response carries, for logs and metrics.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed(pub(crate) &'static str);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let kind = error.kind();
+        Self {
+            status: StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            kind: kind.name(),
+            detail: error.message().to_owned(),
+            retryable: error.is_retryable(),
+            partial: error.to_json()["error"].get("partial").cloned(),
+            retry_after: matches!(kind, ErrorKind::Overloaded | ErrorKind::EngineDead | ErrorKind::Closed).then_some(1),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer("application/problem+json", &self.to_json())
+    }
+}
