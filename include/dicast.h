@@ -203,6 +203,19 @@
 #define DICAST_REWARD_EXPECTED_OR_SCORE 3
 
 /**
+ * How many standard deviations the expected score (the score as written if the engine returns no distribution) lies above
+ * the mean of its group; 0 for all of a group whose scores are equal. `normalize` does not change it.
+ */
+#define DICAST_REWARD_GROUP 4
+
+/**
+ * The mean probability that the score is above that of another response of the group, from the distributions of the scores;
+ * a tie counts half. 0.5 for a single response. If the engine returns no distribution, the status is DICAST_UNSUPPORTED.
+ * `normalize` does not change it.
+ */
+#define DICAST_REWARD_WIN 5
+
+/**
  * Aliases in an order shuffled by the seed, as Python's `random.seed(seed); random.shuffle(responses)` does it.
  */
 #define DICAST_MASK_SHUFFLE 0

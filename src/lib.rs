@@ -65,6 +65,7 @@ pub mod json;
 mod judge;
 mod log;
 mod number;
+pub mod principles;
 pub mod prompt;
 mod request;
 #[cfg(feature = "server")]
@@ -80,7 +81,7 @@ pub use judge::{Canceller, Judge, Ticket};
 pub use log::{Level, Log};
 pub use prompt::profile::Profile;
 pub use request::reading::{Keys, Reading};
-pub use request::{JudgeRequest, Response};
+pub use request::{Criterion, CriterionKind, JudgeRequest, MAX_CRITERIA, Response};
 pub use verdict::{Flag, Repair, Scored, Verdict};
 
 /// The examples of README.md, compiled with the tests.

@@ -3,6 +3,7 @@
 mod conversation;
 mod node;
 pub(crate) mod reading;
+pub(crate) mod rubric;
 
 use std::collections::HashSet;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::{Limits, Options};
 use crate::error::{Error, ErrorKind, Result};
+pub use rubric::{Criterion, CriterionKind, MAX_CRITERIA};
 
 /// One response to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +26,18 @@ pub struct Response {
 
 /// One request: judge `responses` to `prompt` by `principle`.
 ///
-/// As JSON: `{"principle", "prompt", "responses", "reference"?, "mask_responses"?, "options"?}`. `responses` is an object
+/// As JSON: `{"principle", "prompt", "responses", "rubric"?, "reference"?, "mask_responses"?, "options"?}`. `responses` is an object
 /// `{name: text}`, whose order is kept, or a list of texts, which get the names `1`, `2` and so on. The prompt, and each
 /// response, may be a conversation, a list of `{"role", "content"}`; it is written as text: one message as its content,
 /// several messages of a prompt as `role: content` with a blank line between two, of a response what the assistant says. A
-/// reference answer is put behind the prompt. Images, tool calls and other content that is no text are refused.
+/// reference answer is put behind the prompt. `principle` may be `{"named": name}`, one of the library ([`crate::principles`]).
+/// `rubric` is a list of criteria, or the name of a rubric of the library; with it `principle` may be left out. Images, tool calls and other content that is no text are refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JudgeRequest {
-    /// The principle to judge by, in plain language.
+    /// The principle to judge by, in plain language. With a rubric: what holds for all criteria, or nothing.
     pub principle: String,
+    /// Criteria to judge by; none: by the principle alone.
+    pub rubric: Vec<Criterion>,
     /// What the responses respond to.
     pub prompt: String,
     /// The responses in the caller's order.
@@ -70,6 +75,7 @@ impl JudgeRequest {
     /// Bytes of the principle, the prompt and the texts of the responses.
     pub(crate) fn text_bytes(&self) -> usize {
         self.principle.len()
+            + self.rubric.iter().map(|criterion| criterion.criterion.len()).sum::<usize>()
             + self.prompt.len()
             + self.responses.iter().map(|response| response.text.len()).sum::<usize>()
     }
@@ -102,6 +108,9 @@ impl JudgeRequest {
                 ),
             ));
         }
+        if !self.rubric.is_empty() {
+            rubric::check(&self.rubric)?;
+        }
         let mut seen = HashSet::with_capacity(self.responses.len());
         if let Some(twice) = self.responses.iter().find(|response| !seen.insert(response.name.as_str())) {
             return Err(Error::new(
@@ -116,9 +125,14 @@ impl JudgeRequest {
 impl Serialize for JudgeRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("principle", &self.principle)?;
+        if self.rubric.is_empty() || !self.principle.is_empty() {
+            map.serialize_entry("principle", &self.principle)?;
+        }
         map.serialize_entry("prompt", &self.prompt)?;
         map.serialize_entry("responses", &ByName(&self.responses))?;
+        if !self.rubric.is_empty() {
+            map.serialize_entry("rubric", &self.rubric)?;
+        }
         if let Some(mask) = self.mask_responses {
             map.serialize_entry("mask_responses", &mask)?;
         }

@@ -21,6 +21,10 @@ enum class Reward : std::uint32_t {
     rank = DICAST_REWARD_RANK,
     /** The expected score if the engine returns it, else the score as written. */
     expected_or_score = DICAST_REWARD_EXPECTED_OR_SCORE,
+    /** How many standard deviations the (expected) score lies above the mean of its group; 0 where all are equal. */
+    group = DICAST_REWARD_GROUP,
+    /** The mean probability that the score is above that of another response; Status::unsupported without distributions. */
+    win = DICAST_REWARD_WIN,
 };
 
 /** Which rewards a call returns. A value. */

@@ -65,6 +65,12 @@ class RewardResult:
     usage: Usage = field(default=Usage(), compare=False)
     #: Times of the judgment.
     timing: Timing = field(default=Timing(), compare=False)
+    #: The runs of an ensemble, their standard errors, agreement and what each place did; None for a single run.
+    ensemble: Optional[Dict[str, Any]] = None
+    #: What each criterion of a rubric gave: ``merge`` and ``criteria``; None without a rubric.
+    rubric: Optional[Dict[str, Any]] = None
+    #: The rewards that the request asked for (``reward``): ``kind``, and by name ``values`` and ``spreads``.
+    rewards: Optional[Dict[str, Any]] = None
 
     def __str__(self) -> str:
         return f"RewardResult(scores={self.scores}, ranking={self.ranking})"
@@ -86,6 +92,9 @@ class RewardResult:
             aliases=verdict.get("aliases") or {},
             usage=_known(Usage, verdict.get("usage")),
             timing=_known(Timing, verdict.get("timing_ms")),
+            ensemble=verdict.get("ensemble"),
+            rubric=verdict.get("rubric"),
+            rewards=verdict.get("rewards"),
         )
 
 

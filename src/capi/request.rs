@@ -43,8 +43,8 @@ pub unsafe extern "C" fn dicast_request_new(
     })
 }
 
-/// Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "mask_responses"?, "options"?}`. The
-/// order of the responses is kept.
+/// Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "rubric"?, "mask_responses"?,
+/// "options"?}`. The order of the responses is kept.
 ///
 /// On success you own `*request`. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
 #[unsafe(no_mangle)]

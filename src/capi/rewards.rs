@@ -11,8 +11,8 @@ use super::layout::{self, Layout};
 use super::request::options;
 use super::status::{DICAST_INTERNAL, DICAST_OK};
 use super::text::dicast_str;
-use crate::config::Options;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Options, Reward};
+use crate::error::{ErrorKind, Result};
 use crate::judge::{Judge, Waited};
 use crate::prompt::profile::Scale;
 use crate::request::{JudgeRequest, Response};
@@ -27,6 +27,13 @@ pub const DICAST_REWARD_SCORE: u32 = 1;
 pub const DICAST_REWARD_RANK: u32 = 2;
 /// The expected score if the engine returns a distribution, else the score as written.
 pub const DICAST_REWARD_EXPECTED_OR_SCORE: u32 = 3;
+/// How many standard deviations the expected score (the score as written if the engine returns no distribution) lies above
+/// the mean of its group; 0 for all of a group whose scores are equal. `normalize` does not change it.
+pub const DICAST_REWARD_GROUP: u32 = 4;
+/// The mean probability that the score is above that of another response of the group, from the distributions of the scores;
+/// a tie counts half. 0.5 for a single response. If the engine returns no distribution, the status is DICAST_UNSUPPORTED.
+/// `normalize` does not change it.
+pub const DICAST_REWARD_WIN: u32 = 5;
 
 /// Which rewards a call returns. Zero the struct, then set `struct_size`.
 #[repr(C)]
@@ -303,7 +310,7 @@ impl<'a> Results<'a> {
 
 /// Which rewards are wanted.
 struct Wanted {
-    reward: u32,
+    reward: Reward,
     normalize: bool,
     options: Options,
 }
@@ -313,49 +320,42 @@ impl Wanted {
     /// `wanted` is null or points to a struct of the size that it announces, whose text lives during the call.
     unsafe fn read(wanted: *const dicast_reward_options) -> Result<Self> {
         if wanted.is_null() {
-            return Ok(Self { reward: DICAST_REWARD_EXPECTED, normalize: false, options: Options::default() });
+            return Ok(Self { reward: Reward::Expected, normalize: false, options: Options::default() });
         }
         // SAFETY: passed on.
         let wanted = unsafe { layout::read(wanted)? };
-        if wanted.reward > DICAST_REWARD_EXPECTED_OR_SCORE {
+        let Some(reward) = kind(wanted.reward) else {
             return Err(misuse(format!("reward is {}: it must be one of DICAST_REWARD_…", wanted.reward)));
-        }
+        };
         if wanted.normalize > 1 {
             return Err(misuse(format!("normalize is {}: it must be 0 or 1", wanted.normalize)));
         }
         // SAFETY: passed on.
         let options = unsafe { options(wanted.options_json)? };
-        Ok(Self { reward: wanted.reward, normalize: wanted.normalize == 1, options })
+        Ok(Self { reward, normalize: wanted.normalize == 1, options })
     }
 
     fn write(&self, verdict: &Verdict, scale: Scale, results: &mut Results<'_>) -> Result<()> {
-        if self.reward == DICAST_REWARD_RANK {
-            let last = verdict.ranking.len() - 1;
-            for (place, &index) in verdict.ranking.iter().enumerate() {
-                results.write(index, if last == 0 { 0.5 } else { fraction(last - place, last) });
-            }
-            return Ok(());
-        }
-        for (index, scored) in verdict.scores.iter().enumerate() {
-            let score = match self.reward {
-                DICAST_REWARD_SCORE => scored.score,
-                DICAST_REWARD_EXPECTED => scored.expected.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Unsupported,
-                        "the engine gave no distribution, and so no expected score: ask for DICAST_REWARD_SCORE",
-                    )
-                })?,
-                _ => scored.expected.unwrap_or(scored.score),
-            };
-            let (worst, best) = (f64::from(scale.min), f64::from(scale.max));
-            results.write(index, if self.normalize { (score - worst) / (best - worst) } else { score });
+        // Only scores lie on the scale.
+        let on_scale = matches!(self.reward, Reward::Expected | Reward::Score | Reward::ExpectedOrScore);
+        let (worst, best) = (f64::from(scale.min), f64::from(scale.max));
+        for (index, reward) in verdict.rewards_of(self.reward)?.into_iter().enumerate() {
+            let normalized = self.normalize && on_scale;
+            results.write(index, if normalized { (reward - worst) / (best - worst) } else { reward });
         }
         Ok(())
     }
 }
 
-/// A fraction of two counts of responses, which are few.
-fn fraction(part: usize, whole: usize) -> f64 {
-    let exact = |count: usize| u32::try_from(count).map_or(f64::NAN, f64::from);
-    exact(part) / exact(whole)
+/// The reward of a number in C.
+fn kind(number: u32) -> Option<Reward> {
+    match number {
+        DICAST_REWARD_EXPECTED => Some(Reward::Expected),
+        DICAST_REWARD_SCORE => Some(Reward::Score),
+        DICAST_REWARD_RANK => Some(Reward::Rank),
+        DICAST_REWARD_EXPECTED_OR_SCORE => Some(Reward::ExpectedOrScore),
+        DICAST_REWARD_GROUP => Some(Reward::Group),
+        DICAST_REWARD_WIN => Some(Reward::Win),
+        _ => None,
+    }
 }

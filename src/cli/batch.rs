@@ -251,6 +251,25 @@ impl Default for Batch {
     }
 }
 
+/// Takes the raw outputs and the distributions out of what was merged.
+fn shorten(merged: &mut Value) {
+    match merged {
+        Value::Object(fields) => {
+            fields.shift_remove("raw");
+            fields.shift_remove("distributions");
+            for field in fields.values_mut() {
+                shorten(field);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                shorten(item);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Provenance as far as it goes without a model.
 fn version() -> Map<String, Value> {
     let mut provenance = Map::new();
@@ -292,6 +311,11 @@ impl Work for Batch {
         if self.compact {
             fields.shift_remove("raw");
             fields.shift_remove("distributions");
+            for part in ["ensemble", "rubric"] {
+                if let Some(merged) = fields.get_mut(part) {
+                    shorten(merged);
+                }
+            }
             if let Some(partial) = fields.get_mut("error").and_then(|error| error["partial"].as_object_mut()) {
                 partial.shift_remove("raw");
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dicast::config::Limits;
-use dicast::{ErrorKind, JudgeRequest, Keys, Reading, Verdict};
+use dicast::{ErrorKind, JudgeRequest, Keys, Reading, Verdict, principles};
 use serde_json::Value;
 
 use super::aliases::named_reasoning;
@@ -18,21 +18,27 @@ const TABLE_COLUMNS: usize = 56;
 /// Judge the responses of one request, or of several.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A request is {\"principle\", \"prompt\", \"responses\": {name: text}, \"mask_responses\"?, \"options\"?}.
+A request is {\"principle\", \"prompt\", \"responses\": {name: text}, \"rubric\"?, \"mask_responses\"?, \"options\"?}.
 Several requests are judged at once; their tables stand side by side where they fit.
 Values of --principle, --prompt and --response may be @FILE; a leading @@ stands for a plain @.")]
 pub(crate) struct Args {
     /// Request files; - is standard input.
-    #[arg(value_name = "REQUEST.json", conflicts_with_all = ["principle", "prompt", "response"])]
+    #[arg(value_name = "REQUEST.json", conflicts_with_all = ["principle", "named_principle", "rubric", "prompt", "response"])]
     requests: Vec<PathBuf>,
     /// The principle to judge by.
-    #[arg(long, value_name = "TEXT", requires_all = ["prompt", "response"])]
+    #[arg(long, value_name = "TEXT", requires_all = ["prompt", "response"], conflicts_with = "named_principle")]
     principle: Option<String>,
+    /// A principle of the library, by its name (`dicast principles` lists them).
+    #[arg(long, value_name = "NAME", requires_all = ["prompt", "response"])]
+    named_principle: Option<String>,
+    /// Judge by a rubric: a JSON file, a list of `{"criterion", "weight", "kind", "name"}`, or the name of one in the library.
+    #[arg(long, value_name = "FILE.json or NAME", requires_all = ["prompt", "response"])]
+    rubric: Option<String>,
     /// What the responses respond to.
-    #[arg(long, value_name = "TEXT", requires = "principle")]
+    #[arg(long, value_name = "TEXT", requires = "response")]
     prompt: Option<String>,
     /// A response; give one option each.
-    #[arg(long, value_name = "NAME=TEXT", requires = "principle")]
+    #[arg(long, value_name = "NAME=TEXT", requires = "prompt")]
     response: Vec<String>,
     /// Print one line of JSON a request.
     #[arg(long)]
@@ -53,8 +59,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 fn judge(args: &Args) -> Outcome {
-    if args.requests.is_empty() && args.principle.is_none() {
-        let message = "there is nothing to judge: give a request file, or --principle, --prompt and --response";
+    let by = args.principle.is_some() || args.named_principle.is_some() || args.rubric.is_some();
+    if args.requests.is_empty() && !by {
+        let message =
+            "there is nothing to judge: give a request file, or --principle (or --rubric), --prompt and --response";
         return Err(Failure::new(ErrorKind::InvalidConfig, message));
     }
     let config = args.judge.config()?;
@@ -109,7 +117,7 @@ pub(crate) fn verdict_value(verdict: &Verdict) -> Result<Value, Failure> {
 
 impl Args {
     fn read(&self, limits: &Limits) -> Result<Vec<JudgeRequest>, Failure> {
-        if let (Some(principle), Some(prompt)) = (&self.principle, &self.prompt) {
+        if let (true, Some(prompt)) = (self.requests.is_empty(), &self.prompt) {
             let limit = limits.max_request_bytes;
             let mut responses = Vec::new();
             for response in &self.response {
@@ -121,11 +129,14 @@ impl Args {
                 })?;
                 responses.push((name.to_owned(), input::text_or_file(text, limit)?));
             }
-            return Ok(vec![JudgeRequest::new(
-                input::text_or_file(principle, limit)?,
-                input::text_or_file(prompt, limit)?,
-                responses,
-            )]);
+            let principle = match (&self.principle, &self.named_principle) {
+                (Some(text), _) => input::text_or_file(text, limit)?,
+                (None, Some(name)) => principles::principle(name)?.to_owned(),
+                (None, None) => String::new(),
+            };
+            let mut request = JudgeRequest::new(principle, input::text_or_file(prompt, limit)?, responses);
+            request.rubric = self.rubric.as_deref().map_or(Ok(Vec::new()), super::principles::rubric)?;
+            return Ok(vec![request]);
         }
         let limit = input::request_bytes(limits);
         self.requests

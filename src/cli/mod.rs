@@ -11,9 +11,11 @@ mod export;
 mod hub;
 mod input;
 mod judge;
+mod merged;
 mod model;
 mod options;
 mod parse;
+mod principles;
 mod probe;
 mod profile;
 mod report;
@@ -52,6 +54,7 @@ enum Verb {
     Report(report::Args),
     Export(export::Args),
     Parse(parse::Args),
+    Principles(principles::Args),
     Profile(profile::Args),
     Doctor(doctor::Args),
     Completions(shell::CompletionsArgs),
@@ -108,6 +111,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Report(args) => report::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Parse(args) => parse::run(&args),
+        Verb::Principles(args) => principles::run(&args),
         Verb::Profile(args) => profile::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => shell::completions(&args),

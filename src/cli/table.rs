@@ -36,14 +36,18 @@ impl Surface {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    fn dim(self, text: &str) -> String {
+    pub(crate) fn dim(self, text: &str) -> String {
         self.style(text, "2")
     }
 }
 
 /// The lines of one verdict.
 pub(crate) fn verdict(request: &JudgeRequest, verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<String> {
-    let heading = wrap(&printable(&request.principle, false), surface.width);
+    let principle = match (&request.principle, &request.rubric) {
+        (principle, rubric) if principle.is_empty() => format!("a rubric of {} criteria", rubric.len()),
+        (principle, _) => printable(principle, false),
+    };
+    let heading = wrap(&principle, surface.width);
     let mut lines: Vec<String> = heading.iter().map(|line| surface.style(line, "1")).collect();
     lines.push(String::new());
     lines.extend(parsed(verdict, scale, surface));
@@ -54,6 +58,7 @@ pub(crate) fn verdict(request: &JudgeRequest, verdict: &Verdict, scale: Scale, s
 /// The lines of a verdict of which only the text is known.
 pub(crate) fn parsed(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<String> {
     let mut lines = rows(verdict, scale, surface);
+    lines.extend(super::merged::lines(verdict, surface));
     lines.push(String::new());
     let named = super::aliases::named_reasoning(verdict);
     lines.extend(reasoning(named.as_deref().unwrap_or(&verdict.reasoning), surface));
@@ -98,7 +103,8 @@ fn rows(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<String> {
             share if share >= 0.4 => "33",
             _ => "31",
         };
-        let score = format!("{:<7}", scored.score);
+        let score =
+            if scored.score.fract() == 0.0 { format!("{:<7}", scored.score) } else { format!("{:<7.2}", scored.score) };
         let line = format!("{:<4}{}  {score}{expected}", place + 1, pad(&clip(name, name_width), name_width));
         lines.push(format!("{line}{}", surface.style(&bar_of(share, bar), colour)).trim_end().to_owned());
     }
@@ -143,6 +149,7 @@ fn flag_text(flag: &Flag) -> String {
         Flag::ReasoningClosed => {
             "the chat template closed the reasoning: the judge did not reason (see --template-variables)".into()
         }
+        Flag::OrdersReduced => "there are fewer orders of these responses than --orders: each was judged".into(),
         Flag::DroppedName(name) => {
             format!("the judge also named {:?}, which was not asked for", printable(name, false))
         }
@@ -218,7 +225,7 @@ pub(crate) fn printable(text: &str, keep_lines: bool) -> String {
 }
 
 /// Cut to a width, with a sign that it was.
-fn clip(text: &str, width: usize) -> String {
+pub(crate) fn clip(text: &str, width: usize) -> String {
     truncate_str(text, width, "…").into_owned()
 }
 
@@ -228,12 +235,12 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
 }
 
 /// Filled up to a width.
-fn pad(text: &str, width: usize) -> String {
+pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
 }
 
 /// Breaks a line at spaces; a word longer than the width is cut where it must be.
-fn wrap(line: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in line.split_inclusive(' ') {
@@ -286,6 +293,9 @@ mod tests {
             usage: dicast::verdict::Usage { prompt_tokens: 100, reused_tokens: 60, ..Default::default() },
             timing: dicast::verdict::Timing::default(),
             raw: String::new(),
+            ensemble: None,
+            rubric: None,
+            rewards: None,
         };
         (request, verdict)
     }

@@ -21,6 +21,77 @@ words! {
     }
 }
 
+words! {
+    /// How the rankings of several runs become one.
+    pub enum RankRule {
+        /// The order with the fewest disagreements with the runs over pairs of responses (Kendall's distance). Exact up to
+        /// 16 responses; beyond, the order of the mean places is improved by moving one response at a time.
+        #[default]
+        Kendall = "kendall",
+        /// By the mean place in the runs (Borda's count).
+        Borda = "borda",
+    }
+}
+
+words! {
+    /// When an ensemble ends before all its runs have been made.
+    pub enum StopEarly {
+        /// Never.
+        #[default]
+        Never = "never",
+        /// When the best response is settled.
+        Top = "top",
+        /// When the whole order is settled.
+        Order = "order",
+    }
+}
+
+words! {
+    /// What of a verdict is the reward.
+    pub enum Reward {
+        /// The mean of the score's distribution.
+        #[default]
+        Expected = "expected",
+        /// The score as written.
+        Score = "score",
+        /// The expected score where the engine gives distributions, else the score as written.
+        ExpectedOrScore = "expected_or_score",
+        /// The place in the ranking: from 1 for the best to 0 for the worst in equal steps; 0.5 for a single response.
+        Rank = "rank",
+        /// How many standard deviations the (expected) score lies above the mean of the group; 0 where all are equal.
+        Group = "group",
+        /// The probability that the score is above that of another response of the group, from the distributions; a tie
+        /// counts half. 0.5 for a single response.
+        Win = "win",
+    }
+}
+
+words! {
+    /// How a rubric is judged.
+    pub enum RubricMode {
+        /// Each criterion by itself, over all responses.
+        #[default]
+        Separate = "separate",
+        /// All criteria in one principle.
+        Joint = "joint",
+    }
+}
+
+words! {
+    /// How the values of a rubric's criteria, each from 0 to 1, become one.
+    pub enum RubricMerge {
+        /// The weighted mean.
+        #[default]
+        Mean = "mean",
+        /// The least one whose weight is not 0.
+        Min = "min",
+        /// The product, each value to the power of its share of the weights: the weighted geometric mean.
+        Product = "product",
+        /// 1 where every value with a weight reaches `rubric_pass`, else 0.
+        AllPass = "all_pass",
+    }
+}
+
 /// The greatest number of tokens of reasoning or verdict.
 const MAX_TOKENS: u64 = 131_072;
 /// The longest deadline: one day.
@@ -134,6 +205,25 @@ options! {
     mask: Mask = Mask::Shuffle, Kind::Choice(Mask::WORDS);
     /// Seed of the shuffle of the names. The default is that of the reference system.
     mask_seed: u64 = 42, whole(0, u64::MAX);
+    /// Judge in this many different orders of the responses and merge the verdicts. Where fewer orders exist, all of them
+    /// are judged, and the verdict is flagged.
+    orders: u32 = 1, whole(1, 64);
+    /// Judge this many times in each order and merge the verdicts. Needs a temperature above 0.
+    samples: u32 = 1, whole(1, 64);
+    /// How the rankings of several runs become one: the order that disagrees least with them, or the mean place.
+    rank_rule: RankRule = RankRule::Kendall, Kind::Choice(RankRule::WORDS);
+    /// End an ensemble when its best response, or its whole order, is settled (a t-test at 99 %).
+    stop_early: StopEarly = StopEarly::Never, Kind::Choice(StopEarly::WORDS);
+    /// Runs of an ensemble that must give a verdict; the others may fail. 0: all of them must.
+    min_runs: u32 = 0, whole(0, 4096);
+    /// Put this reward into the verdict, under `rewards`. Not set: none.
+    reward: Reward, Kind::Choice(Reward::WORDS);
+    /// How a rubric is judged: each criterion by itself, or all in one principle.
+    rubric_mode: RubricMode = RubricMode::Separate, Kind::Choice(RubricMode::WORDS);
+    /// How the criteria of a rubric become one score.
+    rubric_merge: RubricMerge = RubricMerge::Mean, Kind::Choice(RubricMerge::WORDS);
+    /// What a criterion must reach, from 0 for the worst score to 1 for the best, to pass under `all_pass`.
+    rubric_pass: f32 = 0.5, above(0.0, 1.0);
     /// Give up on a request after this many milliseconds, waiting included.
     timeout_ms: u64 = 600_000, whole(1, MAX_TIMEOUT_MS);
 }

@@ -1,8 +1,15 @@
 //! The judge: opens a model, takes requests, hands out verdicts.
 
+mod consensus;
+mod ensemble;
+#[cfg(all(test, not(feature = "shuttle")))]
+mod ensemble_tests;
 #[cfg(all(test, feature = "shuttle"))]
 mod model;
+mod orders;
+mod prepare;
 mod queue;
+mod rubric;
 mod run;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
@@ -12,16 +19,17 @@ mod worker;
 use crate::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::config::{JudgeConfig, Options, Settings};
-use crate::decode::plan::Plan;
-use crate::engine::{Capabilities, Engine, Generation, Guidance, Job, Opened, Sampling, Stats, source};
+use crate::config::JudgeConfig;
+use crate::engine::{Capabilities, Engine, Generation, Opened, Stats, source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
-use crate::prompt::{self, Prompt, Prompter, ReasoningState};
+use crate::prompt::{Prompt, Prompter};
 use crate::request::JudgeRequest;
-use crate::verdict::{Flag, Texts, Verdict};
+use crate::verdict::{Flag, Verdict};
+use ensemble::Course;
+use prepare::Prepared;
 use queue::{Entered, Permit, Queue};
 use run::{Gather, Reader, Run};
 use ticket::Pending;
@@ -187,13 +195,16 @@ impl Judge {
         engine.ok_or_else(Error::closed)
     }
 
-    /// What the judge would read of a request, without judging it: its tokens, and who hides behind which alias.
+    /// What the judge would read of a request in its first run, without judging it: its tokens, and who hides behind which
+    /// alias.
     ///
     /// # Errors
     /// Those of the request, before any generation.
     pub fn prompt(&self, request: &JudgeRequest) -> Result<Prompt> {
         let settings = self.prepare(request)?;
-        self.prompter.prompt(request, &settings)
+        // A judgment of several runs begins with this one.
+        let parts = self.parts(request, &settings)?;
+        self.prompter.prompt(&parts[0], &settings)
     }
 
     /// Judges one request and waits for the verdict. Where the queue is full it first waits for room. The deadline of
@@ -258,10 +269,10 @@ impl Judge {
         };
         let pending = Pending::new(&self.queue, permit, Arc::downgrade(&engine), self.callbacks.handle());
         let ticket = Ticket::of(&pending);
-        match self.run(request, submitted) {
-            Ok((run, timeout)) => {
-                pending.set_deadline(run.job.deadline, timeout);
-                self.start(engine.as_ref(), vec![run], Box::new(only), &pending);
+        match self.runs(request, submitted) {
+            Ok(Prepared { runs, course, timeout }) => {
+                pending.set_deadline(submitted + timeout, timeout);
+                self.start(engine.as_ref(), runs, course, &pending);
             }
             Err(error) => {
                 self.log.failure(&error);
@@ -289,78 +300,10 @@ impl Judge {
         )
     }
 
-    /// Refuses, before the work of tokenizing it, text that cannot fit however well it is tokenized.
-    fn check_size(&self, request: &JudgeRequest) -> Result<()> {
-        let (Some(longest), Some(context)) = (self.longest_token, self.capabilities.context_tokens) else {
-            return Ok(());
-        };
-        let texts = request.text_bytes();
-        let least = texts / longest;
-        if least <= context {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::ContextOverflow,
-            format!("the request has {texts} bytes of text, {least} tokens or more, but the context holds {context}"),
-        ))
-    }
-
-    /// Settings of one request: its own options, then the configuration's, then the profile's.
-    fn settings(&self, options: &Options) -> Result<Settings> {
-        options.or(&self.config.options).or(&self.prompter.profile().decoding).resolve_request()
-    }
-
-    /// How far the verdict of a request is constrained: as far as the engine can, unless the settings say otherwise.
-    fn guidance(&self, settings: &Settings) -> Result<Guidance> {
-        let Capabilities { engine, guidance, .. } = self.capabilities;
-        match settings.guided {
-            None => Ok(guidance),
-            Some(false) => Ok(Guidance::None),
-            Some(true) if guidance == Guidance::Grammar => Ok(guidance),
-            Some(true) => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the {engine} engine cannot hold a verdict to a grammar: leave guided out to take the best that it \
-                     can do, or set it to false"
-                ),
-            )),
-        }
-    }
-
-    /// Checks a request and decides its settings.
-    fn prepare(&self, request: &JudgeRequest) -> Result<Settings> {
-        request.check(&self.config.limits)?;
-        let settings = self.settings(&request.options)?;
-        self.check_size(request)?;
-        Ok(settings)
-    }
-
-    /// Prepares a run of a request; gives the time that it may take as well.
-    fn run(&self, request: &JudgeRequest, submitted: Instant) -> Result<(Run, Duration)> {
-        let mut settings = self.prepare(request)?;
-        let guidance = self.guidance(&settings)?;
-        settings.guided = Some(guidance > Guidance::None);
-        let profile = self.prompter.profile();
-        let aliases = prompt::aliases(profile, request, &settings);
-        let (input, reasoning) = self.prompter.input(request, &aliases, &settings)?;
-        let closed = reasoning == ReasoningState::Closed && self.prompter.reasons(&settings);
-        let plan = Plan::new(profile, &settings, &aliases, reasoning);
-        let sampling = Sampling {
-            temperature: settings.temperature,
-            top_p: settings.top_p,
-            top_k: settings.top_k,
-            seed: settings.seed,
-        };
-        let job = Job { input, plan, sampling, submitted, deadline: submitted + settings.timeout() };
-        // What a grammar or a schema holds is quoted from nowhere.
-        let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
-        Ok((Run { aliases, job, guidance, texts, closed }, settings.timeout()))
-    }
-
     /// Hands the runs of a judgment to the engine.
-    fn start(&self, engine: &dyn Engine, runs: Vec<Run>, merge: run::Merge, pending: &Arc<Pending>) {
+    fn start(&self, engine: &dyn Engine, runs: Vec<Run>, course: Course, pending: &Arc<Pending>) {
         // Completes the judgment also where it is dropped: where a thread has died.
-        let gather = Gather::new(runs.len(), merge, pending.completer());
+        let gather = Gather::new(runs.len(), course, pending.completer());
         for (index, Run { aliases, job, guidance, texts, closed }) in runs.into_iter().enumerate() {
             let (gather, reader, readers, log) =
                 (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
@@ -386,11 +329,6 @@ impl Judge {
             pending.started(id);
         }
     }
-}
-
-/// The merge of a judgment of one run.
-fn only(verdicts: Vec<Verdict>) -> Result<Verdict> {
-    verdicts.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Internal, "a judgment without a run"))
 }
 
 /// Bytes of the longest token, at least 1.

@@ -9,6 +9,7 @@ use crate::prompt::profile::Profile;
 use crate::sync::{Arc, Mutex, PoisonError};
 use crate::verdict::{self, Flag, Texts, Verdict};
 
+use super::ensemble::Course;
 use super::ticket::Completer;
 
 /// One generation of a judgment, prepared.
@@ -74,52 +75,74 @@ impl Reader {
     }
 }
 
-/// Makes one verdict of those of all runs, in the order of the runs.
-pub(super) type Merge = Box<dyn FnOnce(Vec<Verdict>) -> Result<Verdict> + Send>;
-
-/// Collects the verdicts of a judgment's runs; completes the judgment with the merged one, or with the first failure,
-/// which cancels the runs that still work. Where it is dropped before, the judgment ends as closed.
+/// Collects the results of a judgment's runs, and completes the judgment as its course says: with the verdict merged of all
+/// runs, or of the first ones where these settle it, or with a failure. Runs that still work then are cancelled. Where it
+/// is dropped before, the judgment ends as closed.
 pub(super) struct Gather {
     runs: Mutex<Gathered>,
     outcome: Completer,
 }
 
 struct Gathered {
-    verdicts: Vec<Option<Verdict>>,
-    /// Taken when the last verdict is there, or one run has failed.
-    merge: Option<Merge>,
+    results: Vec<Option<Result<Verdict>>>,
+    /// Runs that have not ended.
+    left: usize,
+    /// Runs that have failed.
+    failed: Vec<usize>,
+    /// So many results from the start are there, and have been looked at.
+    seen: usize,
+    /// Taken when the outcome is decided.
+    course: Option<Course>,
 }
 
 impl Gather {
     /// Awaits `count` runs.
-    pub(super) fn new(count: usize, merge: Merge, outcome: Completer) -> Arc<Self> {
-        let verdicts = (0..count).map(|_| None).collect();
-        Arc::new(Self { runs: Mutex::new(Gathered { verdicts, merge: Some(merge) }), outcome })
+    pub(super) fn new(count: usize, course: Course, outcome: Completer) -> Arc<Self> {
+        let results = (0..count).map(|_| None).collect();
+        Arc::new(Self {
+            runs: Mutex::new(Gathered { results, left: count, failed: Vec::new(), seen: 0, course: Some(course) }),
+            outcome,
+        })
     }
 
     /// Takes the result of a run. Gives the outcome of the judgment where this result has decided it.
+    ///
+    /// Whether the first runs settle a judgment is asked for each number of them, whichever ended first: so the same
+    /// results give the same verdict.
     pub(super) fn take(&self, index: usize, result: Result<Verdict>) -> Option<Result<Verdict>> {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(verdict) => {
-                runs.verdicts[index] = Some(verdict);
-                if runs.verdicts.iter().any(Option::is_none) {
-                    return None;
-                }
-                let merge = runs.merge.take()?;
-                let verdicts = runs.verdicts.drain(..).flatten().collect();
+        let Gathered { results, left, failed, seen, course } = &mut *runs;
+        *left -= 1;
+        if let Err(error) = &result {
+            failed.push(index);
+            if course.as_ref()?.is_fatal(error, index, failed) {
+                let course = course.take()?;
                 drop(runs);
-                Some(merge(verdicts))
+                return result.err().map(|error| Err(course.failure(index, error)));
             }
-            Err(error) => runs.merge.take().map(|_| Err(error)),
+        }
+        results[index] = Some(result);
+        loop {
+            if results.get(*seen).is_none_or(Option::is_none) {
+                return None;
+            }
+            *seen += 1;
+            let first: Vec<_> = results[..*seen].iter().flatten().collect();
+            if *seen == results.len() || course.as_ref()?.is_settled(&first) {
+                let course = course.take()?;
+                let results = results.drain(..*seen).flatten().collect();
+                drop(runs);
+                return Some(course.finish(results));
+            }
         }
     }
 
-    /// Ends the judgment with its outcome.
+    /// Ends the judgment with its outcome, and what still runs of it.
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
-        match outcome {
-            Ok(verdict) => self.outcome.complete(Ok(verdict)),
-            Err(error) => self.outcome.fail(error),
+        if self.runs.lock().unwrap_or_else(PoisonError::into_inner).left > 0 {
+            self.outcome.end(outcome);
+        } else {
+            self.outcome.complete(outcome);
         }
     }
 }

@@ -17,9 +17,10 @@ use crate::prompt::profile::Profile;
 use crate::request::JudgeRequest;
 use crate::verdict::Verdict;
 
+use super::ensemble::Course;
 use super::run::Gather;
 use super::ticket::Pending;
-use super::{Judge, Ticket, only};
+use super::{Judge, Ticket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -353,13 +354,11 @@ fn several(judge: &Judge, runs: usize) -> (Arc<Pending>, Ticket, Arc<Gather>) {
     let engine = judge.engine().unwrap();
     let permit = judge.queue.try_enter().unwrap();
     let pending = Pending::new(&judge.queue, permit, Arc::downgrade(&engine), judge.callbacks.handle());
-    let merge = |verdicts: Vec<Verdict>| {
-        let mut merged = verdicts[0].clone();
-        let count = u32::try_from(verdicts.len()).unwrap();
-        merged.scores[0].score = verdicts.iter().map(|verdict| verdict.scores[0].score).sum::<f64>() / f64::from(count);
-        Ok(merged)
-    };
-    let gather = Gather::new(runs, Box::new(merge), pending.completer());
+    let mut wanted = request("p");
+    wanted.options.orders = Some(u32::try_from(runs).unwrap());
+    let settings = judge.prepare(&wanted).unwrap();
+    let course = Course::new(&settings, judge.profile().scale, runs, false, None);
+    let gather = Gather::new(runs, course, pending.completer());
     (pending.clone(), Ticket::of(&pending), gather)
 }
 
@@ -385,7 +384,7 @@ fn the_first_failure_of_a_run_ends_the_judgment_and_cancels_the_others() {
     let engine = Scripted::new(|_, _| Reply::never());
     let judge = open(&engine, 8);
     let (pending, ticket, gather) = several(&judge, 2);
-    let (run, _) = judge.run(&request("p"), Instant::now()).unwrap();
+    let run = judge.runs(&request("p"), Instant::now()).unwrap().runs.remove(0);
     pending.started(judge.engine().unwrap().submit(run.job, Box::new(drop)));
     let failed = gather.take(0, Err(crate::Error::closed())).unwrap();
     gather.complete(failed);
@@ -401,7 +400,6 @@ fn a_judgment_whose_runs_are_forgotten_ends_as_closed() {
     let (pending, ticket, gather) = several(&judge, 2);
     drop((pending, gather));
     assert_eq!(kind(ticket.wait()), ErrorKind::Closed);
-    assert!(only(Vec::new()).is_err());
 }
 
 #[test]
@@ -410,7 +408,7 @@ fn a_job_that_starts_after_its_judgment_has_ended_is_cancelled() {
     let judge = open(&engine, 8);
     let (pending, ticket, _gather) = several(&judge, 1);
     ticket.cancel();
-    let (run, _) = judge.run(&request("p"), Instant::now()).unwrap();
+    let run = judge.runs(&request("p"), Instant::now()).unwrap().runs.remove(0);
     pending.started(judge.engine().unwrap().submit(run.job, Box::new(drop)));
     assert_eq!(engine.cancelled(), 1);
 }

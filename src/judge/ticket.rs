@@ -228,9 +228,10 @@ impl Completer {
         self.0.complete(outcome);
     }
 
-    /// As [`Pending::fail`].
-    pub(super) fn fail(&self, error: Error) {
-        self.0.fail(error);
+    /// Ends the judgment, and what still runs of it.
+    pub(super) fn end(&self, outcome: Result<Verdict>) {
+        self.0.cancel_jobs();
+        self.0.complete(outcome);
     }
 }
 

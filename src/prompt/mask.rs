@@ -86,14 +86,27 @@ pub fn check_names(names: &[String]) -> Result<()> {
 ///
 /// The shuffle is the one that Python's `random.seed(seed); random.shuffle(responses)` gives, for every seed.
 pub fn mask(names: Vec<String>, prefix: &str, mode: Mask, seed: u64) -> AliasMap {
-    let mut order: Vec<usize> = (0..names.len()).collect();
-    match mode {
-        Mask::Off => return AliasMap::identity(names),
-        Mask::Given => {}
-        Mask::Shuffle => MersenneTwister::from_seed(seed).shuffle(&mut order),
-    }
-    let shown = (1..=names.len()).map(|number| format!("{prefix}{number}")).collect();
+    let order = match mode {
+        Mask::Off | Mask::Given => (0..names.len()).collect(),
+        Mask::Shuffle => shuffled(names.len(), seed),
+    };
+    in_order(names, prefix, mode, order)
+}
+
+/// As [`mask`], in this order.
+pub(crate) fn in_order(names: Vec<String>, prefix: &str, mode: Mask, order: Vec<usize>) -> AliasMap {
+    let shown = match mode {
+        Mask::Off => order.iter().map(|&index| names[index].clone()).collect(),
+        Mask::Given | Mask::Shuffle => (1..=names.len()).map(|number| format!("{prefix}{number}")).collect(),
+    };
     AliasMap::new(names, shown, order)
+}
+
+/// The first `count` numbers as Python's `random.seed(seed); random.shuffle(...)` orders them.
+pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    MersenneTwister::from_seed(seed).shuffle(&mut order);
+    order
 }
 
 #[cfg(test)]

@@ -221,9 +221,25 @@ pub(crate) fn warm() {
 /// How the responses of a request are named and ordered. `request.mask_responses == Some(false)` shows the real names
 /// whatever `settings` say.
 pub fn aliases(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> AliasMap {
-    let mode = if request.mask_responses == Some(false) { Mask::Off } else { settings.mask };
-    let names = request.responses.iter().map(|response| response.name.clone()).collect();
-    mask::mask(names, &profile.alias_prefix, mode, settings.mask_seed)
+    mask::mask(names(request), &profile.alias_prefix, mask_mode(request, settings), settings.mask_seed)
+}
+
+/// As [`aliases`], with the responses in this order.
+pub(crate) fn aliases_in_order(
+    profile: &Profile,
+    request: &JudgeRequest,
+    settings: &Settings,
+    order: Vec<usize>,
+) -> AliasMap {
+    mask::in_order(names(request), &profile.alias_prefix, mask_mode(request, settings), order)
+}
+
+fn mask_mode(request: &JudgeRequest, settings: &Settings) -> Mask {
+    if request.mask_responses == Some(false) { Mask::Off } else { settings.mask }
+}
+
+fn names(request: &JudgeRequest) -> Vec<String> {
+    request.responses.iter().map(|response| response.name.clone()).collect()
 }
 
 /// The messages of a request as the judge of `profile` reads them, and its alias map.

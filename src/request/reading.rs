@@ -8,8 +8,9 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::node::Node;
-use super::{JudgeRequest, Response, conversation};
+use super::{JudgeRequest, Response, conversation, rubric};
 use crate::error::{Error, ErrorKind, Result};
+use crate::principles;
 
 /// Under which keys a line holds the parts of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,7 @@ struct Parts {
     principle: Option<Node>,
     prompt: Option<Node>,
     responses: Vec<(String, Node)>,
+    rubric: Option<Node>,
     reference: Option<Node>,
     mask_responses: Option<Node>,
     options: Option<Node>,
@@ -143,6 +145,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             let place = match key.as_str() {
                 _ if key == keys.prompt => &mut parts.prompt,
                 "principle" => &mut parts.principle,
+                "rubric" => &mut parts.rubric,
                 "reference" => &mut parts.reference,
                 "mask_responses" => &mut parts.mask_responses,
                 "options" => &mut parts.options,
@@ -163,10 +166,23 @@ impl Parts {
         let missing = |key: &str| {
             invalid(format!("the request has no {key:?}: a request is {{\"principle\", \"prompt\", \"responses\"}}"))
         };
+        let rubric = match self.rubric {
+            None | Some(Node::Null) => Vec::new(),
+            Some(node) => {
+                let rubric = rubric::read(&node)?;
+                rubric::check(&rubric)?;
+                rubric
+            }
+        };
         let principle = match (principle, self.principle) {
             (Some(principle), _) => principle.to_owned(),
             (None, Some(Node::Text(principle))) => principle,
+            (None, Some(Node::Object(fields))) => match fields.as_slice() {
+                [(key, Node::Text(name))] if key == "named" => principles::principle(name)?.to_owned(),
+                _ => return Err(invalid("\"principle\" is an object: it must be text, or {\"named\": name}")),
+            },
             (None, Some(other)) => return Err(invalid(format!("\"principle\" is {}: it must be text", other.what()))),
+            (None, None) if !rubric.is_empty() => String::new(),
             (None, None) => return Err(missing("principle")),
         };
         let prompt = self.prompt.ok_or_else(|| missing(&keys.prompt))?;
@@ -195,7 +211,7 @@ impl Parts {
             }
         };
         let responses = responses(keys, self.responses)?;
-        Ok(JudgeRequest { principle, prompt, responses, mask_responses, options })
+        Ok(JudgeRequest { principle, rubric, prompt, responses, mask_responses, options })
     }
 }
 

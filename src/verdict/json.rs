@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::{Flag, Repair, Scored, Timing, Usage, Verdict};
+use super::{
+    CriterionVerdict, Ensemble, Flag, PlaceEffect, Repair, Rewards, RubricTable, RunOutcome, Scored, Timing, Usage,
+    Verdict,
+};
+use crate::config::{RankRule, Reward, RubricMerge};
+use crate::request::{Criterion, CriterionKind};
 
 /// The JSON form. Keys of later releases are ignored.
 #[derive(serde::Deserialize)]
@@ -31,6 +36,96 @@ struct Form {
     timing_ms: Timing,
     #[serde(default)]
     raw: String,
+    ensemble: Option<EnsembleForm>,
+    rubric: Option<RubricForm>,
+    rewards: Option<RewardsForm>,
+}
+
+#[derive(serde::Deserialize)]
+struct RubricForm {
+    merge: RubricMerge,
+    criteria: Vec<CriterionForm>,
+}
+
+#[derive(serde::Deserialize)]
+struct CriterionForm {
+    name: String,
+    criterion: String,
+    weight: f64,
+    kind: CriterionKind,
+    values: Pairs<f64>,
+    verdict: Verdict,
+}
+
+impl RubricForm {
+    fn read(self, scores: &[Scored]) -> Result<RubricTable, String> {
+        let row = |form: CriterionForm| {
+            let CriterionForm { name, criterion, weight, kind, values, verdict } = form;
+            let values = values.in_order(scores)?;
+            Ok(CriterionVerdict { criterion: Criterion { criterion, weight, kind, name }, values, verdict })
+        };
+        let criteria = self.criteria.into_iter().map(row).collect::<Result<_, String>>()?;
+        Ok(RubricTable { merge: self.merge, criteria })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct EnsembleForm {
+    orders: usize,
+    samples: usize,
+    stopped_early: bool,
+    standard_errors: Pairs<Option<f64>>,
+    rank_rule: RankRule,
+    exact: bool,
+    kendall_w: Option<f64>,
+    top_agreement: f64,
+    places: Vec<PlaceEffect>,
+    runs: Vec<RunForm>,
+    failed: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct RunForm {
+    order: Vec<String>,
+    scores: Pairs<f64>,
+    expected_scores: Pairs<Option<f64>>,
+    ranking: Vec<String>,
+    #[serde(default)]
+    raw: String,
+}
+
+#[derive(serde::Deserialize)]
+struct RewardsForm {
+    kind: Reward,
+    values: Pairs<f64>,
+    spreads: Pairs<Option<f64>>,
+}
+
+impl EnsembleForm {
+    fn read(self, scores: &[Scored]) -> Result<Ensemble, String> {
+        let run = |run: RunForm| {
+            Ok(RunOutcome {
+                order: places(scores, &run.order)?,
+                scores: run.scores.in_order(scores)?,
+                expected: run.expected_scores.in_order(scores)?,
+                ranking: places(scores, &run.ranking)?,
+                raw: run.raw,
+            })
+        };
+        Ok(Ensemble {
+            orders: self.orders,
+            samples: self.samples,
+            runs: self.runs.into_iter().map(run).collect::<Result<_, String>>()?,
+            failed: self.failed,
+            stopped_early: self.stopped_early,
+            standard_errors: self.standard_errors.in_order(scores)?,
+            rank_rule: self.rank_rule,
+            exact: self.exact,
+            kendall_w: self.kendall_w,
+            top_agreement: self.top_agreement,
+            places: self.places,
+        })
+    }
 }
 
 /// Reads what [`Serialize`](serde::Serialize) writes. A verdict that is not complete is an error: each name has a score and
@@ -55,7 +150,16 @@ impl<'de> Deserialize<'de> for Verdict {
             )));
         }
         let ranking = places(&scores, &form.ranking).map_err(de::Error::custom)?;
+        let ensemble = form.ensemble.map(|ensemble| ensemble.read(&scores).map(Box::new));
+        let rubric = form.rubric.map(|rubric| rubric.read(&scores).map(Box::new));
+        let rewards = form.rewards.map(|RewardsForm { kind, values, spreads }| {
+            let (values, spreads) = (values.in_order(&scores)?, spreads.in_order(&scores)?);
+            Ok(Box::new(Rewards { kind, values, spreads }))
+        });
         Ok(Self {
+            ensemble: ensemble.transpose().map_err(de::Error::custom)?,
+            rubric: rubric.transpose().map_err(de::Error::custom)?,
+            rewards: rewards.transpose().map_err(de::Error::custom::<String>)?,
             scores,
             ranking,
             reasoning: form.reasoning,
@@ -124,6 +228,15 @@ impl<T> Pairs<T> {
         Some(self.0.remove(place).1)
     }
 
+    /// The values in the order of the scores, one for each.
+    fn in_order(mut self, scores: &[Scored]) -> Result<Vec<T>, String> {
+        if self.0.len() != scores.len() {
+            return Err(format!("a list has {} names, but there are {} scores", self.0.len(), scores.len()));
+        }
+        let value = |scored: &Scored| self.take(&scored.name).ok_or_else(|| format!("a list lacks {:?}", scored.name));
+        scores.iter().map(value).collect()
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -177,7 +290,50 @@ mod tests {
             usage: Usage { prompt_tokens: 10, verdict_tokens: 7, ..Usage::default() },
             timing: Timing { queue: Duration::from_micros(1500), ..Timing::default() },
             raw: "hm\n{}".into(),
+            ensemble: None,
+            rubric: None,
+            rewards: None,
         }
+    }
+
+    #[test]
+    fn a_verdict_of_several_runs_is_what_it_was_after_json() {
+        let run = RunOutcome {
+            order: vec![1, 0],
+            scores: vec![4.0, 3.0],
+            expected: vec![Some(3.5), None],
+            ranking: vec![0, 1],
+            raw: "{}".into(),
+        };
+        let ensemble = Ensemble {
+            orders: 2,
+            samples: 1,
+            runs: vec![run],
+            failed: vec!["run 2: engine: broken".into()],
+            stopped_early: true,
+            standard_errors: vec![Some(0.5), None],
+            rank_rule: RankRule::Borda,
+            exact: false,
+            kendall_w: Some(0.25),
+            top_agreement: 1.0,
+            places: vec![PlaceEffect { score: 0.5, first: 1.0 }, PlaceEffect { score: -0.5, first: 0.0 }],
+        };
+        let rewards = Rewards { kind: Reward::Win, values: vec![0.75, 0.25], spreads: vec![Some(0.5), None] };
+        let row = CriterionVerdict {
+            criterion: Criterion { kind: CriterionKind::YesNo, ..Criterion::new("n", "x") },
+            values: vec![0.5, 1.0],
+            verdict: verdict(),
+        };
+        let merged = Verdict {
+            ensemble: Some(Box::new(ensemble)),
+            rubric: Some(Box::new(RubricTable { merge: RubricMerge::Min, criteria: vec![row] })),
+            rewards: Some(Box::new(rewards)),
+            ..verdict()
+        };
+        let json = serde_json::to_string(&merged).unwrap();
+        assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), merged);
+        let short = json.replacen(r#""standard_errors":{"z":0.5,"":null}"#, r#""standard_errors":{"z":0.5}"#, 1);
+        assert!(serde_json::from_str::<Verdict>(&short).unwrap_err().to_string().contains("a list has 1 name"));
     }
 
     #[test]

@@ -14,12 +14,14 @@ mod json;
 mod keys;
 mod lexicon;
 mod loose;
+mod merged;
 mod names;
 mod ordinal;
 mod quote;
 mod ranking;
 mod reading;
 mod repair;
+mod rubric;
 mod scale;
 mod score;
 mod strict;
@@ -45,10 +47,12 @@ use self::check::Outcome;
 use self::extract::Form;
 use self::interpret::Context;
 use self::keys::Keys;
+pub use self::merged::{Ensemble, PlaceEffect, Rewards, RunOutcome};
 use self::names::Names;
 pub(crate) use self::quote::Texts;
 use self::repair::Repairs;
 pub use self::repair::{Flag, Repair};
+pub use self::rubric::{CriterionVerdict, RubricTable};
 use self::score::Rule;
 
 /// The judgment of one response.
@@ -96,7 +100,7 @@ pub struct Timing {
 /// A complete, checked verdict.
 ///
 /// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
-/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`.
+/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `rubric` and `rewards`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// One entry a response, in the order of the request.
@@ -117,6 +121,14 @@ pub struct Verdict {
     pub timing: Timing,
     /// The judge's whole output as it came.
     pub raw: String,
+    /// The runs, where this was merged of several. Scores are means then; `reasoning`, `aliases` and `raw` are those of the
+    /// first run, `repairs` and `flags` those of all; tokens and times are summed, but for the longest time in the queue.
+    pub ensemble: Option<Box<Ensemble>>,
+    /// What each criterion gave, where this was merged of a rubric's. `reasoning` holds that of each criterion under its name;
+    /// `aliases` and `raw` are those of the first one.
+    pub rubric: Option<Box<RubricTable>>,
+    /// The rewards that the request asked for.
+    pub rewards: Option<Box<Rewards>>,
 }
 
 impl Verdict {
@@ -169,6 +181,15 @@ impl Serialize for Verdict {
         map.serialize_entry("aliases", &aliases)?;
         map.serialize_entry("usage", &self.usage)?;
         map.serialize_entry("timing_ms", &self.timing)?;
+        if let Some(ensemble) = &self.ensemble {
+            map.serialize_entry("ensemble", &ensemble.named(self))?;
+        }
+        if let Some(rubric) = &self.rubric {
+            map.serialize_entry("rubric", &rubric.named(self))?;
+        }
+        if let Some(rewards) = &self.rewards {
+            map.serialize_entry("rewards", &rewards.named(self))?;
+        }
         map.serialize_entry("raw", &self.raw)?;
         map.end()
     }
@@ -339,6 +360,9 @@ impl<'a> Reader<'a> {
                 usage: Usage::default(),
                 timing: Timing::default(),
                 raw,
+                ensemble: None,
+                rubric: None,
+                rewards: None,
             }),
             (scores, ranking) => {
                 let message = match (&scores, &ranking) {
@@ -362,6 +386,11 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// The flags of a verdict that was merged of several.
+pub(crate) fn merged_flags(scores: &[f64], ranking: &[usize]) -> Vec<Flag> {
+    check::flags(scores, ranking, Vec::new())
 }
 
 /// Places by falling score; of equal ones, the one that the request gave first comes first.

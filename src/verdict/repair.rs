@@ -102,6 +102,8 @@ pub enum Flag {
     ReasoningTruncated,
     /// Reasoning was asked for, but the chat template had closed it: the judge did not reason.
     ReasoningClosed,
+    /// Fewer orders of the responses exist than were asked for: each was judged once.
+    OrdersReduced,
 }
 
 /// How many repairs are listed at most; so many say no more than half as many do.

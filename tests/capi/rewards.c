@@ -57,6 +57,17 @@ static void one_prompt(const dicast_judge *judge, const dicast_str *texts) {
     OK(error, dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, 1, &options, rewards, statuses, &error));
     CHECK(rewards[0] == 0.5);
 
+    options.reward = DICAST_REWARD_GROUP;
+    OK(error, dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, &options, rewards, statuses, &error));
+    CHECK(fabs(rewards[0] + rewards[1] + rewards[2]) < 1e-9 && rewards[0] > 0 && rewards[2] < 0);
+    options.reward = DICAST_REWARD_WIN;
+    OK(error, dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, &options, rewards, statuses, &error));
+    CHECK(fabs(rewards[0] + rewards[1] + rewards[2] - 1.5) < 1e-9 && rewards[0] > rewards[2]);
+    options.options_json = S("{\"orders\": 6}");
+    options.reward = DICAST_REWARD_EXPECTED;
+    OK(error, dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, &options, rewards, statuses, &error));
+    CHECK(rewards[0] > rewards[2]);
+
     /* Without guidance there is no distribution: an expected score cannot be had, and the written one is not passed off
        as one. */
     options.options_json = S("{\"guided\": false, \"mask\": \"given\"}");

@@ -252,3 +252,23 @@ fn a_verdict_is_read_out_of_text() {
     parse(&["--aliases", text(&twice)], "").fails(2, &["\"m\" is given twice"]);
     parse(&[], "").fails(2, &["--aliases"]);
 }
+
+#[test]
+fn the_library_of_principles_is_listed_and_named() {
+    let listed = run(["principles"]).succeeds().stdout;
+    assert!(listed.contains("concise") && listed.contains("code review"), "{listed}");
+    let families: serde_json::Value = serde_json::from_str(&run(["principles", "--json"]).succeeds().stdout).unwrap();
+    assert!(families.as_array().unwrap().iter().any(|family| family["family"] == "translation"));
+    assert!(run(["principles", "concise"]).succeeds().stdout.starts_with("Prefer "));
+    let rubric = run(["principles", "--json", "code review"]).succeeds().stdout;
+    assert!(serde_json::from_str::<serde_json::Value>(&rubric).unwrap()[0]["criterion"].is_string());
+    run(["principles", "conscise"]).fails(2, &["no principle or rubric \"conscise\"", "`dicast principles`"]);
+    let ask = ["judge", "--model", "x.gguf", "--prompt", "q", "--response", "a=x"];
+    run([&ask[..], &["--named-principle", "conscise"]].concat()).fails(2, &["no principle \"conscise\"", "concise"]);
+    run([&ask[..], &["--rubric", "nothing"]].concat()).fails(2, &["--rubric: there is no rubric \"nothing\""]);
+    let folder = Folder::new();
+    let rubric = folder.file("rubric.json", r#"[{"criterion": "x", "weight": -1}]"#);
+    run([&ask[..], &["--rubric", text(&rubric)]].concat()).fails(1, &["the weight of criterion \"1\" is -1"]);
+    let rubric = folder.file("broken.json", r#"[{"criterion": 7}]"#);
+    run([&ask[..], &["--rubric", text(&rubric)]].concat()).fails(1, &["broken.json", "a rubric is a list"]);
+}

@@ -16,6 +16,10 @@ __all__ += ["text_of_prompt"]
 Principle = Union[str, Callable[[Mapping[str, Any]], str]]
 
 
+#: Rewards that the judge computes of a whole group.
+_OF_GROUP = ("group", "win")
+
+
 class JudgeLike(Protocol):
     """What judges: a :class:`dicast.Judge` or a :class:`dicast.Client`."""
 
@@ -85,10 +89,12 @@ class Rewards:
     """How groups are judged and what of a verdict is the reward.
 
     ``reward`` is ``expected`` (the mean of the score's distribution), ``score`` (as written), ``rank`` (from 1 for the
-    best of the group to 0), or ``expected_or_score``: the first where the engine gives it, else the second. With
-    ``normalize``, scores are mapped from the judge's scale to 0 to 1. A judgment that fails in a way that may pass is
+    best of the group to 0), ``expected_or_score`` (the first where the engine gives it, else the second), ``group`` (how
+    many standard deviations the score lies above the mean of the group) or ``win`` (the probability that the score is above
+    that of another response of the group). With ``normalize``, scores are mapped from the judge's scale to 0 to 1; the
+    other rewards do not change. A judgment that fails in a way that may pass is
     made ``attempts`` times, each with another seed. Groups of more than ``max_group`` responses, by default what the
-    judge takes at once, are judged in parts, but for ``rank``. ``options`` are those of each judgment.
+    judge takes at once, are judged in parts, but for ``rank``, ``group`` and ``win``. ``options`` are those of each judgment.
     """
 
     def __init__(
@@ -101,8 +107,10 @@ class Rewards:
         max_group: Optional[int] = None,
         options: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        if reward not in ("expected", "score", "rank", "expected_or_score"):
-            raise InvalidRequestError(f"reward is {reward!r}: it must be expected, score, rank or expected_or_score")
+        if reward not in ("expected", "score", "rank", "expected_or_score", *_OF_GROUP):
+            raise InvalidRequestError(
+                f"reward is {reward!r}: it must be expected, score, rank, expected_or_score, group or win"
+            )
         if attempts < 1 or (max_group is not None and max_group < 1):
             raise InvalidRequestError("attempts and max_group must be 1 or more")
         self.judge = judge
@@ -128,6 +136,11 @@ class Rewards:
 
     def value(self, result: RewardResult, name: str) -> float:
         """The reward of one response."""
+        if self.reward in _OF_GROUP:
+            values = (result.rewards or {}).get("values", {})
+            if name not in values:
+                raise UnsupportedError(f"the judge gave no rewards of the kind {self.reward!r}: it needs a later version")
+            return float(values[name])
         if self.reward == "rank":
             last = len(result.ranking) - 1
             return 1.0 - result.ranking.index(name) / last if last else 0.5
@@ -151,7 +164,7 @@ class _Work:
         self._attempt = 0
         most = rewards.max_group or getattr(rewards.judge, "max_responses", None)
         # Places in the ranking of a part say nothing about the group.
-        whole = most is None or rewards.reward == "rank"
+        whole = most is None or rewards.reward == "rank" or rewards.reward in _OF_GROUP
         self.open = [part for group in groups for part in ([group] if whole else group.parts(int(most or 1)))]
         unjudged = Judged(None)
         self.judged = [unjudged] * sum(len(group.texts) for group in groups)
@@ -170,6 +183,8 @@ class _Work:
     def options(self) -> Dict[str, Any]:
         """The options of this attempt."""
         options = dict(self._rewards.options)
+        if self._rewards.reward in _OF_GROUP:
+            options["reward"] = self._rewards.reward
         if self._attempt:
             options["seed"] = int(options.get("seed", 0)) + self._attempt
         return options

@@ -96,6 +96,9 @@ struct Totals {
     written_tokens: u64,
     /// How often each score was given.
     scores: BTreeMap<i64, u64>,
+    /// What the places did in the ensembles, by the number of responses: ensembles, and for each place the sums of what it
+    /// did to the score and of the shares of runs ranked first.
+    bias: BTreeMap<usize, (u64, Vec<(f64, f64)>)>,
     /// Names in the order in which they were first seen.
     names: Vec<(String, OfName)>,
     places: std::collections::HashMap<String, usize>,
@@ -140,6 +143,10 @@ impl Totals {
         self.prompt_tokens += tokens("prompt_tokens");
         self.reused_tokens += tokens("reused_tokens");
         self.written_tokens += tokens("reasoning_tokens") + tokens("verdict_tokens");
+        self.add_places(&result["ensemble"]);
+        for criterion in result["rubric"]["criteria"].as_array().into_iter().flatten() {
+            self.add_places(&criterion["verdict"]["ensemble"]);
+        }
         let values: Vec<(&String, f64)> =
             scores.iter().filter_map(|(name, score)| Some((name, score.as_f64()?))).collect();
         let first = result["ranking"][0].as_str();
@@ -173,6 +180,32 @@ impl Totals {
         true
     }
 
+    /// Adds what the places did in an ensemble.
+    fn add_places(&mut self, ensemble: &Value) {
+        let Some(places) = ensemble["places"].as_array().filter(|places| places.len() > 1) else { return };
+        let (count, sums) = self.bias.entry(places.len()).or_default();
+        *count += 1;
+        sums.resize(places.len(), (0.0, 0.0));
+        for ((score, first), place) in sums.iter_mut().zip(places) {
+            *score += place["score"].as_f64().unwrap_or(0.0);
+            *first += place["first"].as_f64().unwrap_or(0.0);
+        }
+    }
+
+    /// The position bias over all ensembles, a line for each number of responses.
+    fn biases(&self) -> impl Iterator<Item = (String, String)> {
+        self.bias.iter().map(|(responses, (count, sums))| {
+            let each: Vec<_> = sums
+                .iter()
+                .map(|(score, first)| {
+                    let (score, first) = (mean(*score, *count).unwrap_or(0.0), mean(*first, *count).unwrap_or(0.0));
+                    format!("{score:+.2} ({:.0} %)", first * 100.0)
+                })
+                .collect();
+            (format!("places of {responses} responses"), format!("{} in {count} ensembles", each.join(", ")))
+        })
+    }
+
     fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
@@ -193,6 +226,7 @@ impl Totals {
             ("prompt tokens".into(), format!("{} ({} reused)", self.prompt_tokens, self.reused_tokens)),
             ("written tokens".into(), self.written_tokens.to_string()),
         ]);
+        facts.extend(self.biases());
         facts
     }
 }

@@ -10,7 +10,7 @@ use super::super::super::Failure;
 use super::{Compression, Format};
 
 /// The columns of a table of results, and whether each is a number. Those that hold several values hold them as JSON.
-pub(super) const COLUMNS: [(&str, bool); 15] = [
+pub(super) const COLUMNS: [(&str, bool); 18] = [
     ("line", true),
     ("id", false),
     ("custom_id", false),
@@ -26,10 +26,13 @@ pub(super) const COLUMNS: [(&str, bool); 15] = [
     ("verdict_tokens", true),
     ("error_kind", false),
     ("error_message", false),
+    ("rewards", false),
+    ("ensemble", false),
+    ("rubric", false),
 ];
 
 /// Keys of a result that are no fields of the caller's.
-pub(crate) const RESULT_KEYS: [&str; 15] = [
+pub(crate) const RESULT_KEYS: [&str; 18] = [
     "scores",
     "expected_scores",
     "ranking",
@@ -41,6 +44,9 @@ pub(crate) const RESULT_KEYS: [&str; 15] = [
     "aliases",
     "usage",
     "timing_ms",
+    "ensemble",
+    "rubric",
+    "rewards",
     "raw",
     "error",
     "provenance",

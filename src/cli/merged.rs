@@ -1,0 +1,162 @@
+//! What a verdict says besides scores and ranking, for people: rewards, and how the runs of an ensemble agree.
+
+use std::fmt::Write as _;
+
+use dicast::Verdict;
+use dicast::verdict::{CriterionVerdict, Ensemble, Rewards, RubricTable};
+
+use super::table::{self, Surface};
+
+/// Widest name in a list, in characters.
+const NAME: usize = 32;
+
+/// The lines below the scores; none for a verdict of one run without rewards.
+pub(crate) fn lines(verdict: &Verdict, surface: Surface) -> Vec<String> {
+    let mut paragraphs = Vec::new();
+    if let Some(rewards) = &verdict.rewards {
+        paragraphs.push(rewards_line(rewards, verdict));
+    }
+    let mut lines = Vec::new();
+    if let Some(rubric) = &verdict.rubric {
+        lines.extend(rubric_table(rubric, verdict, surface.width));
+        let ensemble = rubric.criteria.first().and_then(|row| row.verdict.ensemble.as_ref());
+        if let Some(Ensemble { orders, samples, .. }) = ensemble.map(AsRef::as_ref) {
+            paragraphs.push(format!(
+                "each criterion: {orders} {}, {samples} {} of each",
+                plural(*orders, "order"),
+                plural(*samples, "sample")
+            ));
+        }
+    }
+    if let Some(ensemble) = &verdict.ensemble {
+        paragraphs.extend(ensemble_lines(ensemble, verdict));
+    }
+    lines.extend(paragraphs.iter().flat_map(|line| table::wrap(line, surface.width)));
+    if lines.is_empty() {
+        return lines;
+    }
+    std::iter::once(String::new()).chain(lines.into_iter().map(|line| surface.dim(&line))).collect()
+}
+
+/// Criteria in rows, responses in columns, best first; as many columns as fit.
+fn rubric_table(rubric: &RubricTable, verdict: &Verdict, width: usize) -> Vec<String> {
+    const COLUMN: usize = 10;
+    let label = |row: &CriterionVerdict| table::printable(&row.criterion.name, false);
+    let widest = rubric.criteria.iter().map(|row| label(row).chars().count()).max().unwrap_or(0);
+    let first = widest.clamp("criterion".len(), 28).min(width.saturating_sub(8 + COLUMN).max(8));
+    let fit = (width.saturating_sub(first + 8) / COLUMN).max(1);
+    let shown: Vec<usize> = verdict.ranking.iter().copied().take(fit).collect();
+    let columns = |cell: &dyn Fn(usize) -> String| -> String {
+        let cells: Vec<_> = shown.iter().map(|&index| table::fitted(&cell(index), COLUMN - 2)).collect();
+        format!("  {}", cells.join("  "))
+    };
+    let line = |name: &str, weight: &str, cells: String| {
+        format!("{}  {weight:<6}{cells}", table::fitted(name, first)).trim_end().to_owned()
+    };
+    let mut lines = vec![line("criterion", "weight", columns(&|index| name(verdict, index)))];
+    for row in &rubric.criteria {
+        let weight = format!("{}", row.criterion.weight);
+        lines.push(line(&label(row), &weight, columns(&|index| format!("{:.2}", row.values[index]))));
+    }
+    let hidden = verdict.ranking.len() - shown.len();
+    let more = if hidden > 0 { format!("; {hidden} more {}", plural(hidden, "response")) } else { String::new() };
+    lines.push(format!("0 is the worst score, 1 the best; merged by {}{more}", rubric.merge.word().replace('_', " ")));
+    lines
+}
+
+fn name(verdict: &Verdict, index: usize) -> String {
+    table::clip(&table::printable(&verdict.scores[index].name, false), NAME)
+}
+
+/// A value of each response, best first.
+fn listed(verdict: &Verdict, value: impl Fn(usize) -> String) -> String {
+    let each: Vec<_> =
+        verdict.ranking.iter().map(|&index| format!("{} {}", name(verdict, index), value(index))).collect();
+    each.join(", ")
+}
+
+fn rewards_line(rewards: &Rewards, verdict: &Verdict) -> String {
+    format!("reward ({}): {}", rewards.kind.word(), listed(verdict, |index| format!("{:.3}", rewards.values[index])))
+}
+
+fn ensemble_lines(ensemble: &Ensemble, verdict: &Verdict) -> Vec<String> {
+    let Ensemble { orders, samples, runs, failed, .. } = ensemble;
+    let count = runs.len();
+    let mut first = format!("{count} {}: {orders} {}", plural(count, "run"), plural(*orders, "order"));
+    if *samples > 1 {
+        let _ = write!(first, " with {samples} samples each");
+    }
+    if ensemble.stopped_early {
+        first.push_str("; settled early");
+    }
+    if !failed.is_empty() {
+        let _ = write!(first, "; {} failed ({})", failed.len(), table::printable(&failed[0], false));
+    }
+    let error =
+        |index: usize| ensemble.standard_errors[index].map_or_else(|| "?".into(), |error| format!("{error:.2}"));
+    let mut lines = vec![first, format!("standard errors: {}", listed(verdict, error))];
+    let best = verdict.ranking.first().map(|&index| name(verdict, index)).unwrap_or_default();
+    let mut agreement = format!("{best} is first in {:.0} % of the runs", ensemble.top_agreement * 100.0);
+    if let Some(w) = ensemble.kendall_w {
+        let _ = write!(agreement, "; agreement of the rankings (Kendall's W) {w:.2}");
+    }
+    lines.push(agreement);
+    let effects: Vec<_> = ensemble.places.iter().map(|place| format!("{:+.2}", place.score)).collect();
+    if effects.len() > 1 {
+        lines.push(format!("what the places did to the score, the first place first: {}", effects.join(" ")));
+    }
+    lines
+}
+
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicast::config::{RankRule, Reward};
+    use dicast::verdict::{PlaceEffect, RunOutcome};
+
+    const PLAIN: Surface = Surface { width: 100, colours: false, full: false };
+
+    #[test]
+    fn an_ensemble_is_told_in_a_few_lines() {
+        let json = r#"{"scores": {"a": 2.5, "b": 4}, "ranking": ["b", "a"]}"#;
+        let mut verdict: Verdict = serde_json::from_str(json).unwrap();
+        assert!(lines(&verdict, PLAIN).is_empty());
+        let run = RunOutcome {
+            order: vec![0, 1],
+            scores: vec![2.5, 4.0],
+            expected: vec![None, None],
+            ranking: vec![1, 0],
+            raw: String::new(),
+        };
+        verdict.ensemble = Some(Box::new(Ensemble {
+            orders: 2,
+            samples: 2,
+            runs: vec![run; 3],
+            failed: vec!["run 2: engine: broken".into()],
+            stopped_early: false,
+            standard_errors: vec![Some(0.25), Some(0.0)],
+            rank_rule: RankRule::Kendall,
+            exact: true,
+            kendall_w: Some(0.75),
+            top_agreement: 2.0 / 3.0,
+            places: vec![PlaceEffect { score: 0.5, first: 0.5 }, PlaceEffect { score: -0.5, first: 0.5 }],
+        }));
+        verdict.rewards =
+            Some(Box::new(Rewards { kind: Reward::Win, values: vec![0.25, 0.75], spreads: vec![None, None] }));
+        assert_eq!(
+            lines(&verdict, PLAIN),
+            [
+                "",
+                "reward (win): b 0.750, a 0.250",
+                "3 runs: 2 orders with 2 samples each; 1 failed (run 2: engine: broken)",
+                "standard errors: b 0.00, a 0.25",
+                "b is first in 67 % of the runs; agreement of the rankings (Kendall's W) 0.75",
+                "what the places did to the score, the first place first: +0.50 -0.50",
+            ]
+        );
+    }
+}

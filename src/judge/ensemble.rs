@@ -1,0 +1,366 @@
+//! An ensemble: runs in several orders, several samples of each, merged into one verdict.
+
+use crate::config::{RankRule, Reward, Settings, StopEarly};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Scale;
+use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Verdict, merged_flags};
+
+use super::consensus;
+use super::rubric::{Rubric, mean_row};
+
+/// Fewest runs after which an ensemble may end early.
+const LEAST_RUNS: usize = 4;
+/// The variance that a difference of two scores is taken to have at least: that of rounding both to whole scores.
+const LEAST_VARIANCE: f64 = 1.0 / 6.0;
+
+/// What becomes of the runs of a judgment; they are numbered in the order in which they were submitted.
+pub(super) struct Course {
+    scale: Scale,
+    orders: usize,
+    samples: usize,
+    /// Whether more orders were asked for than there are.
+    reduced: bool,
+    rank_rule: RankRule,
+    stop_early: StopEarly,
+    consistent: bool,
+    reward: Option<Reward>,
+    /// Runs that must give a verdict, by each criterion.
+    needed: usize,
+    /// Criteria that are judged separately. Each run consists of one generation for each of them.
+    rubric: Option<Rubric>,
+}
+
+impl Course {
+    /// The course of a judgment with these orders.
+    pub(super) fn new(settings: &Settings, scale: Scale, orders: usize, reduced: bool, rubric: Option<Rubric>) -> Self {
+        let samples = settings.samples as usize;
+        let runs = orders * samples;
+        let needed = if settings.min_runs == 0 { runs } else { runs.min(settings.min_runs as usize) };
+        Self {
+            scale,
+            orders,
+            samples,
+            reduced,
+            rank_rule: settings.rank_rule,
+            stop_early: settings.stop_early,
+            consistent: settings.consistent_ranking,
+            reward: settings.reward,
+            needed,
+            rubric,
+        }
+    }
+
+    /// Generations of one run.
+    fn parts(&self) -> usize {
+        self.rubric.as_ref().map_or(1, |rubric| rubric.criteria.len())
+    }
+
+    fn runs(&self) -> usize {
+        self.orders * self.samples
+    }
+
+    /// Whether a failed run ends the judgment: unless `min_runs` allows for it, and it is the run's own failure and not one
+    /// that all runs share. `failed` are the generations that have failed, this one among them.
+    pub(super) fn is_fatal(&self, error: &Error, index: usize, failed: &[usize]) -> bool {
+        let own = matches!(error.kind(), ErrorKind::InvalidVerdict | ErrorKind::Engine);
+        let part = |index: usize| index % self.parts();
+        let alike = failed.iter().filter(|&&other| part(other) == part(index)).count();
+        !own || alike > self.runs() - self.needed
+    }
+
+    /// The error that the judgment ends with, where generation `index` failed.
+    pub(super) fn failure(&self, index: usize, error: Error) -> Error {
+        let error = match self.runs() {
+            1 => error,
+            runs => error.context(format_args!("run {} of {runs}", index / self.parts() + 1)),
+        };
+        match &self.rubric {
+            Some(rubric) => {
+                let name = crate::request::rubric::name(&rubric.criteria, index % self.parts());
+                error.context(format_args!("criterion {name:?}"))
+            }
+            None => error,
+        }
+    }
+
+    /// Whether the first runs, whose results these are, settle what `stop_early` asks for.
+    ///
+    /// After whole squares of orders, four runs at least: a paired t-test of the difference in (expected) score, at 99 %
+    /// on two sides, for the best response against each other one, or for all neighbours in the order of the means.
+    pub(super) fn is_settled(&self, results: &[&Result<Verdict>]) -> bool {
+        let runs = results.len() / self.parts();
+        if self.stop_early == StopEarly::Never || runs < LEAST_RUNS || !results.len().is_multiple_of(self.parts()) {
+            return false;
+        }
+        let complete = results.chunks(self.parts()).filter_map(|run| {
+            let verdicts: Option<Vec<&Verdict>> = run.iter().map(|result| result.as_ref().ok()).collect();
+            verdicts
+        });
+        let values: Vec<Vec<f64>> = complete
+            .map(|verdicts| match &self.rubric {
+                Some(rubric) => rubric.values(&verdicts),
+                None => verdicts[0].values(),
+            })
+            .collect();
+        let Some(first) = values.first() else { return false };
+        let square = self.orders.min(first.len()).max(1);
+        if !runs.is_multiple_of(square) || values.len() < LEAST_RUNS {
+            return false;
+        }
+        let order = by_mean(&means(&values));
+        match self.stop_early {
+            StopEarly::Order => order.windows(2).all(|pair| differs(&values, pair[0], pair[1])),
+            _ => order[1..].iter().all(|&other| differs(&values, order[0], other)),
+        }
+    }
+
+    /// The verdict of the judgment, of the results of its first runs: of all, or of those that settled it.
+    pub(super) fn finish(self, results: Vec<Result<Verdict>>) -> Result<Verdict> {
+        let parts = self.parts();
+        let stopped_early = results.len() < self.runs() * parts;
+        let mut by_part: Vec<Vec<Result<Verdict>>> = (0..parts).map(|_| Vec::new()).collect();
+        for (index, result) in results.into_iter().enumerate() {
+            by_part[index % parts].push(result);
+        }
+        let mut merged = match &self.rubric {
+            None => self.part(by_part.remove(0), stopped_early)?,
+            Some(rubric) => {
+                let (mut verdicts, mut rows) = (Vec::with_capacity(parts), Vec::with_capacity(parts));
+                for (criterion, results) in rubric.criteria.iter().zip(by_part) {
+                    let of_runs: Vec<_> = results.iter().flatten().map(|run| rubric.row(criterion, run)).collect();
+                    rows.push(mean_row(&of_runs));
+                    verdicts.push(self.part(results, stopped_early)?);
+                }
+                rubric.merge(verdicts, &rows)?
+            }
+        };
+        if self.reduced {
+            merged.flags.push(Flag::OrdersReduced);
+        }
+        if let Some(reward) = self.reward {
+            merged.set_rewards(reward, self.scale, |verdict| {
+                let table = verdict.rubric.as_ref().filter(|_| reward == Reward::Win);
+                table.zip(self.rubric.as_ref()).map(|(table, rubric)| rubric.wins(table))
+            })?;
+        }
+        Ok(merged)
+    }
+
+    /// The verdict of all runs by one criterion, or without a rubric.
+    fn part(&self, results: Vec<Result<Verdict>>, stopped_early: bool) -> Result<Verdict> {
+        let single = self.runs() == 1;
+        let (mut verdicts, mut failed) = (Vec::with_capacity(results.len()), Vec::new());
+        for (index, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(verdict) => verdicts.push(verdict),
+                Err(error) if single => return Err(error),
+                Err(error) => failed.push(format!("run {}: {}: {}", index + 1, error.kind(), error.message())),
+            }
+        }
+        if single {
+            verdicts.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "a judgment without a run"))
+        } else {
+            self.merge(verdicts, failed, stopped_early)
+        }
+    }
+
+    fn merge(&self, verdicts: Vec<Verdict>, failed: Vec<String>, stopped_early: bool) -> Result<Verdict> {
+        let runs: Vec<RunOutcome> = verdicts.iter().map(outcome).collect();
+        let rankings: Vec<&[usize]> = runs.iter().map(|run| run.ranking.as_slice()).collect();
+        let values: Vec<Vec<f64>> = verdicts.iter().map(Verdict::values).collect();
+        let means = means(&values);
+        let preferred = by_mean(&means);
+        let (mut ranking, mut exact) = consensus::ranking(self.rank_rule, &rankings, &preferred);
+        if self.consistent {
+            let before = ranking.clone();
+            ranking.sort_by(|&a, &b| means[b].total_cmp(&means[a]));
+            exact &= ranking == before;
+        }
+        let top = rankings.iter().filter(|one| one.first() == ranking.first()).count();
+        let report = Ensemble {
+            orders: self.orders,
+            samples: self.samples,
+            failed,
+            stopped_early,
+            standard_errors: (0..means.len()).map(|index| standard_error(&values, index)).collect(),
+            rank_rule: self.rank_rule,
+            exact,
+            kendall_w: consensus::concordance(&rankings),
+            top_agreement: ratio(top, rankings.len()),
+            places: places(&runs, &means),
+            runs: Vec::new(),
+        };
+        let mut merged = blend(verdicts)?;
+        let scores: Vec<f64> = merged.scores.iter().map(|scored| scored.score).collect();
+        merged.flags.retain(|flag| !matches!(flag, Flag::Ties | Flag::InconsistentRanking));
+        merged.flags.splice(0..0, merged_flags(&scores, &ranking));
+        merged.ranking = ranking;
+        merged.ensemble = Some(Box::new(Ensemble { runs, ..report }));
+        Ok(merged)
+    }
+}
+
+/// A verdict with the means of the scores and all that is summed or listed; its ranking is that of the first run.
+fn blend(verdicts: Vec<Verdict>) -> Result<Verdict> {
+    let runs = verdicts.len();
+    let count = |count: usize| u32::try_from(count).map_or(f64::NAN, f64::from);
+    let mut verdicts = verdicts.into_iter();
+    let Some(mut merged) = verdicts.next() else {
+        return Err(Error::new(ErrorKind::Internal, "an ensemble without a run"));
+    };
+    for verdict in verdicts {
+        for (mean, scored) in merged.scores.iter_mut().zip(verdict.scores) {
+            mean.score += scored.score;
+            mean.expected = mean.expected.zip(scored.expected).map(|(sum, expected)| sum + expected);
+            mean.distribution = mean.distribution.take().zip(scored.distribution).map(|(mut sum, distribution)| {
+                for (sum, share) in sum.iter_mut().zip(distribution) {
+                    *sum += share;
+                }
+                sum
+            });
+        }
+        merged.repairs.extend(verdict.repairs.into_iter().filter(|repair| *repair != Repair::RankingDerived));
+        merged.flags.extend(verdict.flags);
+        add_cost(&mut merged, verdict.usage, verdict.timing);
+    }
+    for mean in &mut merged.scores {
+        mean.score /= count(runs);
+        mean.expected = mean.expected.map(|sum| sum / count(runs));
+        if let Some(distribution) = &mut mean.distribution {
+            for share in distribution {
+                *share /= count(runs);
+            }
+        }
+    }
+    once(&mut merged.repairs);
+    once(&mut merged.flags);
+    Ok(merged)
+}
+
+/// Adds the tokens and times of a run.
+pub(super) fn add_cost(verdict: &mut Verdict, usage: crate::verdict::Usage, timing: crate::verdict::Timing) {
+    let sum = &mut verdict.usage;
+    sum.prompt_tokens += usage.prompt_tokens;
+    sum.reused_tokens += usage.reused_tokens;
+    sum.reasoning_tokens += usage.reasoning_tokens;
+    sum.verdict_tokens += usage.verdict_tokens;
+    sum.forced_tokens += usage.forced_tokens;
+    let sum = &mut verdict.timing;
+    sum.queue = sum.queue.max(timing.queue);
+    sum.prefill += timing.prefill;
+    sum.reasoning += timing.reasoning;
+    sum.verdict += timing.verdict;
+}
+
+/// Keeps the first of equal entries.
+pub(super) fn once<T: PartialEq>(list: &mut Vec<T>) {
+    let mut kept: Vec<T> = Vec::with_capacity(list.len());
+    for item in list.drain(..) {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    *list = kept;
+}
+
+fn outcome(verdict: &Verdict) -> RunOutcome {
+    let place = |name: &String| verdict.scores.iter().position(|scored| scored.name == *name);
+    RunOutcome {
+        order: verdict.aliases.iter().filter_map(|(_, name)| place(name)).collect(),
+        scores: verdict.scores.iter().map(|scored| scored.score).collect(),
+        expected: verdict.scores.iter().map(|scored| scored.expected).collect(),
+        ranking: verdict.ranking.clone(),
+        raw: verdict.raw.clone(),
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    let exact = |count: usize| u32::try_from(count).map_or(f64::NAN, f64::from);
+    exact(part) / exact(whole)
+}
+
+/// The mean of each response over the runs.
+fn means(values: &[Vec<f64>]) -> Vec<f64> {
+    let count = values.first().map_or(0, Vec::len);
+    (0..count).map(|index| mean(values.iter().map(|run| run[index]))).collect()
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
+}
+
+/// Indices by falling mean; of equal ones the first first.
+pub(super) fn by_mean(means: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..means.len()).collect();
+    order.sort_by(|&a, &b| means[b].total_cmp(&means[a]));
+    order
+}
+
+/// The variance of a sample, and its size; `None` for fewer than two values.
+fn variance(values: &[f64]) -> Option<(f64, f64)> {
+    let mean = mean(values.iter().copied());
+    let count = f64::from(u32::try_from(values.len()).ok()?);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (count - 1.0), count))
+}
+
+fn standard_error(values: &[Vec<f64>], index: usize) -> Option<f64> {
+    let values: Vec<f64> = values.iter().map(|run| run[index]).collect();
+    variance(&values).map(|(variance, count)| (variance / count).sqrt())
+}
+
+/// Whether the mean of one response is above that of another by more than chance.
+fn differs(values: &[Vec<f64>], one: usize, other: usize) -> bool {
+    let differences: Vec<f64> = values.iter().map(|run| run[one] - run[other]).collect();
+    let Some((variance, count)) = variance(&differences) else { return false };
+    let error = (variance.max(LEAST_VARIANCE) / count).sqrt();
+    mean(differences.iter().copied()) > t_99(differences.len() - 1) * error
+}
+
+/// Student's t: 99 % of its distribution with so many degrees of freedom lie between this and its negative.
+fn t_99(degrees: usize) -> f64 {
+    const TABLE: [f64; 30] = [
+        63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947,
+        2.921, 2.898, 2.878, 2.861, 2.845, 2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750,
+    ];
+    // Beyond the table its last entry, which is the stricter one.
+    TABLE[degrees.clamp(1, TABLE.len()) - 1]
+}
+
+/// What each place did.
+fn places(runs: &[RunOutcome], means: &[f64]) -> Vec<PlaceEffect> {
+    (0..means.len())
+        .map(|place| {
+            let shown = || runs.iter().filter_map(move |run| Some((run, *run.order.get(place)?)));
+            let first = shown().filter(|(run, index)| run.ranking.first() == Some(index)).count();
+            PlaceEffect {
+                score: mean(shown().map(|(run, index)| run.value(index) - means[index])),
+                first: ratio(first, runs.len()),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_settled_by_its_size_and_its_spread() {
+        let runs = |differences: &[f64]| differences.iter().map(|&one| vec![one + 1.0, 1.0]).collect::<Vec<_>>();
+        assert!(differs(&runs(&[2.0, 2.0, 2.0, 2.0]), 0, 1));
+        assert!(!differs(&runs(&[2.0, 2.0, 2.0, 2.0]), 1, 0));
+        assert!(!differs(&runs(&[1.0, 1.0, 1.0, 1.0]), 0, 1), "whole scores that differ by one may differ by rounding");
+        assert!(!differs(&runs(&[4.0, -1.0, 4.0, 0.0]), 0, 1));
+        assert!(!differs(&runs(&[4.0]), 0, 1));
+    }
+
+    #[test]
+    fn standard_errors_are_those_of_a_mean() {
+        let values = vec![vec![1.0], vec![2.0], vec![4.0], vec![5.0]];
+        // The sample variance is 10 / 3.
+        assert!((standard_error(&values, 0).unwrap() - (10.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        assert_eq!(standard_error(&values[..1], 0), None);
+    }
+}

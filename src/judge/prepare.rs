@@ -1,0 +1,173 @@
+//! From a request to the runs of its judgment: settings, checks, orders, prompts.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use crate::config::{Options, Reward, RubricMerge, RubricMode, Settings};
+use crate::decode::plan::Plan;
+use crate::engine::{Capabilities, Guidance, Job, Sampling};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::mask::AliasMap;
+use crate::prompt::{self, ReasoningState};
+use crate::request::JudgeRequest;
+use crate::verdict::Texts;
+
+use super::Judge;
+use super::ensemble::Course;
+use super::orders::{factorial, orders};
+use super::rubric::Rubric;
+use super::run::Run;
+
+/// Most runs of one judgment.
+const MAX_RUNS: usize = 256;
+
+/// A judgment that is ready to be submitted.
+pub(super) struct Prepared {
+    pub(super) runs: Vec<Run>,
+    pub(super) course: Course,
+    /// The time that it may take.
+    pub(super) timeout: Duration,
+}
+
+impl Judge {
+    /// Refuses, before the work of tokenizing it, text that cannot fit however well it is tokenized.
+    fn check_size(&self, request: &JudgeRequest) -> Result<()> {
+        let (Some(longest), Some(context)) = (self.longest_token, self.capabilities.context_tokens) else {
+            return Ok(());
+        };
+        let texts = request.text_bytes();
+        let least = texts / longest;
+        if least <= context {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ContextOverflow,
+            format!("the request has {texts} bytes of text, {least} tokens or more, but the context holds {context}"),
+        ))
+    }
+
+    /// Settings of one request: its own options, then the configuration's, then the profile's.
+    pub(super) fn settings(&self, options: &Options) -> Result<Settings> {
+        options.or(&self.config.options).or(&self.prompter.profile().decoding).resolve_request()
+    }
+
+    /// How far the verdict of a request is constrained: as far as the engine can, unless the settings say otherwise.
+    fn guidance(&self, settings: &Settings) -> Result<Guidance> {
+        let Capabilities { engine, guidance, .. } = self.capabilities;
+        match settings.guided {
+            None => Ok(guidance),
+            Some(false) => Ok(Guidance::None),
+            Some(true) if guidance == Guidance::Grammar => Ok(guidance),
+            Some(true) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the {engine} engine cannot hold a verdict to a grammar: leave guided out to take the best that it \
+                     can do, or set it to false"
+                ),
+            )),
+        }
+    }
+
+    /// Checks a request and decides its settings.
+    pub(super) fn prepare(&self, request: &JudgeRequest) -> Result<Settings> {
+        request.check(&self.config.limits)?;
+        self.settings(&request.options)
+    }
+
+    /// The requests that the judgment of one consists of; see [`JudgeRequest::parts`].
+    pub(super) fn parts<'a>(
+        &self,
+        request: &'a JudgeRequest,
+        settings: &Settings,
+    ) -> Result<Vec<Cow<'a, JudgeRequest>>> {
+        let parts = request.parts(settings);
+        for part in &parts {
+            self.check_size(part)?;
+        }
+        Ok(parts)
+    }
+
+    /// Prepares the runs of a judgment.
+    pub(super) fn runs(&self, request: &JudgeRequest, submitted: Instant) -> Result<Prepared> {
+        let mut settings = self.prepare(request)?;
+        let guidance = self.guidance(&settings)?;
+        settings.guided = Some(guidance > Guidance::None);
+        let (wanted, samples) = (settings.orders as usize, settings.samples as usize);
+        if samples > 1 && settings.temperature <= 0.0 {
+            return Err(invalid(format!(
+                "options: samples is {samples}, but temperature is 0, at which all samples are the same: set a temperature \
+                 above 0, or ask for orders"
+            )));
+        }
+        let first = prompt::aliases(self.prompter.profile(), request, &settings);
+        let shown: Vec<usize> = (0..first.len()).map(|place| first.request_index(place)).collect();
+        let orders = orders(&shown, wanted, settings.mask_seed);
+        let reduced = factorial(first.len()).is_some_and(|all| all < wanted);
+        let parts = self.parts(request, &settings)?;
+        let (criteria, all) = (parts.len(), parts.len() * orders.len() * samples);
+        if all > MAX_RUNS {
+            let by = if criteria > 1 { format!(" by {criteria} criteria") } else { String::new() };
+            return Err(invalid(format!(
+                "options: {} orders with {samples} samples each{by} are {all} runs: at most {MAX_RUNS} are possible",
+                orders.len()
+            )));
+        }
+        let scale = self.prompter.profile().scale;
+        let separate = !request.rubric.is_empty() && settings.rubric_mode == RubricMode::Separate;
+        if separate && settings.reward == Some(Reward::Win) && settings.rubric_merge != RubricMerge::Mean {
+            return Err(invalid(
+                "options: the reward \"win\" of a rubric needs \"rubric_merge\": \"mean\": it is the weighted mean over the \
+                 criteria"
+                    .to_owned(),
+            ));
+        }
+        let rubric = separate.then(|| Rubric {
+            criteria: request.rubric.clone(),
+            merge: settings.rubric_merge,
+            pass: settings.rubric_pass.into(),
+            scale,
+        });
+        let mut runs = Vec::with_capacity(all);
+        for sample in 0..samples {
+            for (number, order) in orders.iter().enumerate() {
+                let aliases = prompt::aliases_in_order(self.prompter.profile(), request, &settings, order.clone());
+                let seed = settings.seed.wrapping_add((sample * orders.len() + number) as u64);
+                let settings = Settings { seed, ..settings.clone() };
+                for part in &parts {
+                    runs.push(self.run(part, aliases.clone(), &settings, guidance, submitted)?);
+                }
+            }
+        }
+        let course = Course::new(&settings, scale, orders.len(), reduced, rubric);
+        Ok(Prepared { runs, course, timeout: settings.timeout() })
+    }
+
+    /// Prepares one run, which names and orders the responses as `aliases` say.
+    fn run(
+        &self,
+        request: &JudgeRequest,
+        aliases: AliasMap,
+        settings: &Settings,
+        guidance: Guidance,
+        submitted: Instant,
+    ) -> Result<Run> {
+        let profile = self.prompter.profile();
+        let (input, reasoning) = self.prompter.input(request, &aliases, settings)?;
+        let closed = reasoning == ReasoningState::Closed && self.prompter.reasons(settings);
+        let plan = Plan::new(profile, settings, &aliases, reasoning);
+        let sampling = Sampling {
+            temperature: settings.temperature,
+            top_p: settings.top_p,
+            top_k: settings.top_k,
+            seed: settings.seed,
+        };
+        let job = Job { input, plan, sampling, submitted, deadline: submitted + settings.timeout() };
+        // What a grammar or a schema holds is quoted from nowhere.
+        let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
+        Ok(Run { aliases, job, guidance, texts, closed })
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidRequest, message)
+}
