@@ -5,6 +5,7 @@
 
 mod aliases;
 mod batch;
+mod bench;
 mod doctor;
 mod dry_run;
 mod export;
@@ -51,6 +52,7 @@ enum Verb {
     Batch(batch::Args),
     #[cfg(feature = "server")]
     Serve(Box<serve::Args>),
+    Bench(Box<bench::Args>),
     Report(report::Args),
     Export(export::Args),
     Parse(parse::Args),
@@ -108,6 +110,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Batch(args) => batch::run(&args),
         #[cfg(feature = "server")]
         Verb::Serve(args) => serve::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Parse(args) => parse::run(&args),

@@ -218,7 +218,7 @@ impl Given {
 }
 
 /// Reads the variables of a chat template.
-fn variables(text: &str) -> Result<Map<String, Value>, String> {
+pub(crate) fn variables(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("must be a JSON object, such as '{{\"name\": true}}': {error}"))
 }
 

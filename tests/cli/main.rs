@@ -7,6 +7,8 @@ mod support;
 mod usage;
 
 #[cfg(feature = "remote")]
+mod bench;
+#[cfg(feature = "remote")]
 mod remote;
 
 #[cfg(feature = "local")]

@@ -2,7 +2,7 @@
 
 #[path = "../remote/server.rs"]
 #[allow(dead_code, reason = "the tests of the engine use the rest")]
-mod server;
+pub(super) mod server;
 
 use serde_json::{Value, json};
 

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use dicast::{ErrorKind, Keys};
 use serde_json::Value;
 
+pub(crate) use self::page::escape;
+
 use super::export::write;
 use super::run::formats::{self, Records as _};
 use super::run::lines::Line;

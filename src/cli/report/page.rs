@@ -101,7 +101,7 @@ fn plot(page: &mut String, title: &str, bars: &[(String, f64, String)], most: f6
 }
 
 /// Text that stays text in HTML.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -346,7 +346,7 @@ fn judge(
     let judge = model::open(config)?;
     let in_flight = in_flight(&judge, plan.concurrency)?;
     let (events, incoming) = mpsc::channel();
-    on_interrupt(&events)?;
+    interruption(&events, || Event::Interrupted)?;
     let mut report = Report::new(files, plan, done);
     let (tally, ended) =
         pump(work, &judge, sink, files, earlier, in_flight, records, (events, incoming), done.lines + 1, |tally| {
@@ -396,12 +396,15 @@ fn pump(
     Pump { work, judge, sink, files, earlier, in_flight, permits, events, incoming }.run(first, progress)
 }
 
-/// The first interruption ends the run in good order, a second one the process.
-fn on_interrupt(events: &mpsc::Sender<Event>) -> Result<(), Failure> {
+/// The first interruption ends the run in good order, by the event that `interrupted` makes; a second one ends the process.
+pub(crate) fn interruption<E: Send + 'static>(
+    events: &mpsc::Sender<E>,
+    interrupted: impl Fn() -> E + Send + 'static,
+) -> Result<(), Failure> {
     let events = events.clone();
     let mut asked = false;
     ctrlc::set_handler(move || {
-        if asked || events.send(Event::Interrupted).is_err() {
+        if asked || events.send(interrupted()).is_err() {
             std::process::exit(i32::from(FAILED));
         }
         asked = true;
