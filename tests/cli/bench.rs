@@ -120,7 +120,7 @@ fn every_form_of_a_report_is_written() {
         text(&csv),
         "--html",
         text(&html),
-        "--samples",
+        "--trace",
         text(&samples),
         "--note",
         "commit <1>",

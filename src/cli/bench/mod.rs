@@ -130,7 +130,7 @@ struct Output {
     html: Option<PathBuf>,
     /// Write one line of JSON for each judgment.
     #[arg(long, value_name = "FILE.jsonl")]
-    samples: Option<PathBuf>,
+    trace: Option<PathBuf>,
     /// A remark for the report, such as the commit.
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
@@ -181,7 +181,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     // What is wrong with a file is found before anything is measured.
     let baseline = output.baseline.as_deref().map(compare::read).transpose()?;
-    let mut samples = output.samples.as_deref().map(Samples::create).transpose()?;
+    let mut samples = output.trace.as_deref().map(Samples::create).transpose()?;
     let mut config = match &args.server.url {
         Some(url) => args.judge.config_for(Some(url))?,
         None => args.judge.config()?,
