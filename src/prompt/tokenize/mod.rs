@@ -4,6 +4,7 @@ mod pipeline;
 mod pre;
 mod specials;
 mod vocab;
+mod words;
 
 use std::ops::Range;
 

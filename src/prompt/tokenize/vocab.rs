@@ -81,15 +81,28 @@ impl Bytes {
 }
 
 /// GPT-2's alphabet: printable Latin-1 stands for itself, each other byte for a letter from U+0100 on.
-static BYTE_OF: LazyLock<HashMap<char, u8>> = LazyLock::new(|| {
-    let mut moved = 0x100..;
-    (0..=u8::MAX)
-        .map(|byte| match byte {
-            b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => (char::from(byte), byte),
-            _ => (moved.next().and_then(char::from_u32).expect("68 bytes from U+0100 on"), byte),
-        })
-        .collect()
-});
+const LETTERS: [char; 256] = {
+    let mut letters = ['\0'; 256];
+    let (mut at, mut moved) = (0, 0x100);
+    while at < letters.len() {
+        letters[at] = match at {
+            0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => at as u8 as char,
+            _ => {
+                moved += 1;
+                char::from_u32(moved - 1).expect("68 letters from U+0100 on")
+            }
+        };
+        at += 1;
+    }
+    letters
+};
+
+/// The letter of a byte in GPT-2's alphabet.
+pub(super) fn letter(byte: u8) -> char {
+    LETTERS[usize::from(byte)]
+}
+
+static BYTE_OF: LazyLock<HashMap<char, u8>> = LazyLock::new(|| LETTERS.iter().copied().zip(0..=u8::MAX).collect());
 
 /// The letters of the bytes that occur in UTF-8, with these bytes: a vocabulary without one of them cannot write every
 /// text.
