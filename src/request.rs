@@ -17,6 +17,7 @@ pub use rubric::{Criterion, CriterionKind, MAX_CRITERIA};
 
 /// One response to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Response {
     /// The caller's name for it, unique within the request. Any string, also an empty one or one that looks like an alias.
     pub name: String,
@@ -33,6 +34,7 @@ pub struct Response {
 /// reference answer is put behind the prompt. `principle` may be `{"named": name}`, one of the library ([`crate::principles`]).
 /// `rubric` is a list of criteria, or the name of a rubric of the library; with it `principle` may be left out. Images, tool calls and other content that is no text are refused.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct JudgeRequest {
     /// The principle to judge by, in plain language. With a rubric: what holds for all criteria, or nothing.
     pub principle: String,

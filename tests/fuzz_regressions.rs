@@ -36,7 +36,9 @@ fn texts_that_broke_the_parser_are_read() {
         let text = String::from_utf8_lossy(&bytes[1..]).into_owned();
         for names in &maps {
             for (incomplete, clamp) in [(Incomplete::Error, false), (Incomplete::DeriveRanking, true)] {
-                match verdict::parse(&text, names, &profile, &VerdictPolicy { incomplete, clamp, rescale: clamp }) {
+                let mut policy = VerdictPolicy::default();
+                (policy.incomplete, policy.clamp, policy.rescale) = (incomplete, clamp, clamp);
+                match verdict::parse(&text, names, &profile, &policy) {
                     Ok(read) => assert_eq!(read.scores.len(), names.len(), "{name}"),
                     Err(error) => assert!(error.partial().is_some(), "{name}"),
                 }

@@ -238,7 +238,8 @@ fn a_template_that_asks_for_the_date_gets_one_day() {
     let path = made("dated.gguf", &bytes);
     let request = JudgeRequest::new("p", "q", [("a", "x")]);
     let tokens = |date: Option<&str>| {
-        let mut profile = dicast::Profile { reasoning: None, ..dicast::Profile::builtin() };
+        let mut profile = dicast::Profile::builtin();
+        profile.reasoning = None;
         profile.template_date = date.map(str::to_owned);
         std::fs::write(path.with_extension("profile.json"), profile.to_json()).unwrap();
         let opened = Judge::open(config(&path)).unwrap();

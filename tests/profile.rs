@@ -53,7 +53,11 @@ fn a_profile_is_found_beside_its_model() {
     assert_eq!(Profile::find(&model).expect("nothing"), None);
     assert_eq!(Profile::for_model(&model, &["Some judge"]).expect("the built-in one"), Profile::builtin());
 
-    let named = |name: &str| Profile { name: name.into(), ..Profile::builtin() };
+    let named = |name: &str| {
+        let mut profile = Profile::builtin();
+        profile.name = name.into();
+        profile
+    };
     fs::write(folder.join("dicast-profile.json"), named("of the folder").to_json()).expect("written");
     assert_eq!(Profile::find(&model).expect("found").expect("one").name, "of the folder");
     fs::write(folder.join("judge.Q8_0.profile.json"), named("of the model").to_json()).expect("written");

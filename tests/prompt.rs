@@ -83,7 +83,8 @@ fn prompters() -> Vec<Prompter> {
 }
 
 fn settings(row: &Value, profile: &Profile) -> dicast::config::Settings {
-    let asked = Options { reasoning: row["reasoning"].as_bool(), ..Options::default() };
+    let mut asked = Options::default();
+    asked.reasoning = row["reasoning"].as_bool();
     asked.or(&profile.decoding).resolve().expect("settings")
 }
 
@@ -270,10 +271,15 @@ fn a_prompt_tells_where_it_leaves_the_reasoning() {
         let source = format!("{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}{tail}");
         let template = ChatTemplate::new(&source, None, None).expect("a template");
         let prompter = Prompter::new(profile, template, Arc::clone(&FROM_JSON)).expect("a prompter");
-        let settings = Options { reasoning: Some(reasoning), mask: Some(Mask::Off), ..Options::default() };
+        let mut settings = Options::default();
+        (settings.reasoning, settings.mask) = (Some(reasoning), Some(Mask::Off));
         prompter.prompt(&request, &settings.resolve().expect("settings")).expect("a prompt").reasoning
     };
-    let silent = || Profile { reasoning: None, ..Profile::builtin() };
+    let silent = || {
+        let mut profile = Profile::builtin();
+        profile.reasoning = None;
+        profile
+    };
     let qwen = "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
     for (tail, profile, reasoning, expected) in [
         ("<|im_end|>", Profile::builtin(), true, ReasoningState::Unopened),
@@ -292,7 +298,8 @@ fn a_template_that_cannot_carry_the_profile_is_refused_at_once() {
     let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}\
                   {{ m.content }}{% endfor %}";
     let open = |layout: MessageLayout| {
-        let profile = Profile { message_layout: layout, ..Profile::builtin() };
+        let mut profile = Profile::builtin();
+        profile.message_layout = layout;
         let template = ChatTemplate::new(source, None, None).expect("a template");
         Prompter::new(profile, template, Arc::clone(&FROM_JSON))
     };

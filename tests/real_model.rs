@@ -78,7 +78,8 @@ fn a_text_that_the_vocabulary_cannot_write_fails_alone() {
 #[test]
 fn without_a_grammar_a_verdict_is_whole_or_an_error() {
     let mut request = request(&[("a", "In a paper bag."), ("b", "In the sea.")]);
-    request.options = Options { guided: Some(false), max_verdict_tokens: Some(96), ..Options::default() };
+    request.options.guided = Some(false);
+    request.options.max_verdict_tokens = Some(96);
     match JUDGE.judge(&request) {
         Ok(verdict) => assert_eq!(verdict.scores.len(), 2),
         Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidVerdict, "{error}"),

@@ -67,7 +67,8 @@ fn a_missing_ranking_is_an_error_or_derived() {
     assert_eq!(partial.ranking, None);
     assert_eq!(partial.scores.as_ref().expect("scores")[0], ("a".to_owned(), 4.0));
 
-    let policy = VerdictPolicy { incomplete: Incomplete::DeriveRanking, ..strict() };
+    let mut policy = strict();
+    policy.incomplete = Incomplete::DeriveRanking;
     let read = verdict::parse(text, &names(), &profile(), &policy).expect("a verdict");
     // Of a and c with 4 each, a comes first in the request, though c was shown first.
     assert_eq!(read.ranked_names().collect::<Vec<_>>(), ["b", "a", "c"]);
@@ -89,7 +90,8 @@ fn a_score_off_the_scale_is_an_error_or_clamped() {
     assert!(error.message().contains("model-1"), "{error}");
     assert!(error.partial().expect("partial").ranking.is_some());
 
-    let policy = VerdictPolicy { clamp: true, ..strict() };
+    let mut policy = strict();
+    policy.clamp = true;
     let read = verdict::parse(&text, &names(), &profile(), &policy).expect("a verdict");
     assert_eq!(scores(&read), [("a", 1.0), ("b", 5.0), ("c", 5.0)]);
     assert_eq!(read.repairs, [Repair::Clamped("model-1".into()), Repair::Clamped("model-2".into())]);

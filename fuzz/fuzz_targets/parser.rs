@@ -29,11 +29,9 @@ fuzz_target!(|data: &[u8]| {
     let Some((&choice, text)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(text);
     let profile = Profile::from_json(PROFILE).expect("the profile is valid");
-    let policy = VerdictPolicy {
-        incomplete: if choice & 4 == 0 { Incomplete::Error } else { Incomplete::DeriveRanking },
-        clamp: choice & 8 != 0,
-        rescale: choice & 16 != 0,
-    };
+    let mut policy = VerdictPolicy::default();
+    policy.incomplete = if choice & 4 == 0 { Incomplete::Error } else { Incomplete::DeriveRanking };
+    (policy.clamp, policy.rescale) = (choice & 8 != 0, choice & 16 != 0);
     let names = names(choice);
     match verdict::parse(&text, &names, &profile, &policy) {
         Ok(read) => {

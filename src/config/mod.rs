@@ -55,6 +55,7 @@ const PLACES: [(&str, &str, &str); 4] = [
 /// Everything that opens a judge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct JudgeConfig {
     /// The model: a path to a `.gguf` file, or to a folder with a TensorRT-LLM engine, or the URL of a server. (The command line also takes `hf:owner/repo` and fetches it first.)
     pub model: String,

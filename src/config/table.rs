@@ -411,6 +411,7 @@ macro_rules! settings {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+        #[non_exhaustive]
         pub struct $name {
             $(
                 $(#[doc = $doc])+

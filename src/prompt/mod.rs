@@ -31,6 +31,7 @@ use tokenize::{BpeVocab, Tokenizer};
 
 /// What one judgment starts from, in tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Prompt {
     /// Token ids of the whole prompt, up to where the judge begins to write.
     pub tokens: Vec<u32>,

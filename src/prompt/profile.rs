@@ -24,6 +24,7 @@ const MAX_PREFIX_BYTES: usize = 64;
 /// How a judge model is addressed and how it answers. A JSON file; see `docs/profiles.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Profile {
     /// Version of this format: 1.
     pub format: u32,
@@ -109,6 +110,7 @@ impl Scale {
 /// How reasoning is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ReasoningForm {
     /// The token that opens it, such as `<think>`.
     pub open: String,
@@ -129,6 +131,7 @@ impl ReasoningForm {
 /// How a verdict is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct VerdictForm {
     /// What the judge writes between its reasoning and the verdict.
     #[serde(default = "blank_line")]

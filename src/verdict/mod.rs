@@ -57,6 +57,7 @@ use self::score::Rule;
 
 /// The judgment of one response.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Scored {
     /// The caller's name of the response.
     pub name: String,
@@ -71,6 +72,7 @@ pub struct Scored {
 /// Tokens of one judgment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
@@ -86,6 +88,7 @@ pub struct Usage {
 
 /// Where the time of one judgment went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timing {
     /// From submission to the first computation.
     pub queue: Duration,
@@ -102,6 +105,7 @@ pub struct Timing {
 /// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
 /// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `rubric` and `rewards`.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Verdict {
     /// One entry a response, in the order of the request.
     pub scores: Vec<Scored>,

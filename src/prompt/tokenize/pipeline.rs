@@ -89,16 +89,15 @@ impl Pipeline {
 
     fn look_up(&self, words: &Words, text: &str, pieces: &[Piece], ids: &mut Vec<u32>) -> tokenizers::Result<()> {
         for piece in pieces {
-            match piece.token {
-                Some(id) => ids.push(id),
-                None => {
-                    let part = &text[piece.range.clone()];
-                    if !self.missing.is_empty() {
-                        self.check_written(part)?;
-                    }
-                    words.encode(part, &self.model, ids)?;
+            let Some(id) = piece.token else {
+                let part = &text[piece.range.clone()];
+                if !self.missing.is_empty() {
+                    self.check_written(part)?;
                 }
-            }
+                words.encode(part, &self.model, ids)?;
+                continue;
+            };
+            ids.push(id);
         }
         Ok(())
     }

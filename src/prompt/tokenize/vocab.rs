@@ -83,15 +83,12 @@ impl Bytes {
 /// GPT-2's alphabet: printable Latin-1 stands for itself, each other byte for a letter from U+0100 on.
 const LETTERS: [char; 256] = {
     let mut letters = ['\0'; 256];
-    let (mut at, mut moved) = (0, 0x100);
-    while at < letters.len() {
-        letters[at] = match at {
-            0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => at as u8 as char,
-            _ => {
-                moved += 1;
-                char::from_u32(moved - 1).expect("68 letters from U+0100 on")
-            }
-        };
+    let (mut at, mut moved) = (0_u32, 0x100);
+    while at < 256 {
+        let printable = matches!(at, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+        let code = if printable { at } else { moved };
+        moved += !printable as u32;
+        letters[at as usize] = char::from_u32(code).expect("none is above U+0143");
         at += 1;
     }
     letters
