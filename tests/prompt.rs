@@ -83,8 +83,7 @@ fn prompters() -> Vec<Prompter> {
 }
 
 fn settings(row: &Value, profile: &Profile) -> dicast::config::Settings {
-    let mut asked = Options::default();
-    asked.reasoning = row["reasoning"].as_bool();
+    let asked: Options = serde_json::from_value(serde_json::json!({ "reasoning": row["reasoning"] })).expect("options");
     asked.or(&profile.decoding).resolve().expect("settings")
 }
 
