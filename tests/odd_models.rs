@@ -84,8 +84,7 @@ fn made_alone(name: &str, bytes: &[u8]) -> PathBuf {
 fn made_reasoning(name: &str, bytes: &[u8], open: &str, close: &str) -> PathBuf {
     let path = made(name, bytes);
     let mut profile = dicast::Profile::builtin();
-    profile.reasoning =
-        Some(dicast::prompt::profile::ReasoningForm { open: open.into(), close: close.into(), prefix: "\n".into() });
+    profile.reasoning = Some(dicast::prompt::profile::ReasoningForm::new(open, close));
     std::fs::write(path.with_extension("profile.json"), profile.to_json()).unwrap();
     path
 }

@@ -249,7 +249,11 @@ fn resident() -> Option<u64> {
 /// What opening the model takes, by its header; `null` where that does not tell.
 #[cfg(feature = "local")]
 fn memory_need(config: &JudgeConfig) -> Value {
-    let located = model::locate(&config.model).map(|model| JudgeConfig { model, ..config.clone() });
+    let located = model::locate(&config.model).map(|model| {
+        let mut config = config.clone();
+        config.model = model;
+        config
+    });
     let Ok(need) = located.and_then(|config| Ok(dicast::engine::local::memory_need(&config)?)) else {
         return Value::Null;
     };

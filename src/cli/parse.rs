@@ -58,7 +58,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let profile = args.profile.as_deref().map_or_else(|| Ok(Profile::builtin()), Profile::load)?;
     let incomplete = if args.derive_ranking { Incomplete::DeriveRanking } else { Incomplete::Error };
-    let policy = VerdictPolicy { incomplete, clamp: args.clamp, rescale: args.rescale };
+    let mut policy = VerdictPolicy::default();
+    (policy.incomplete, policy.clamp, policy.rescale) = (incomplete, args.clamp, args.rescale);
     if args.jsonl {
         return lines(args, &profile, &policy);
     }

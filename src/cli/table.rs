@@ -271,32 +271,21 @@ pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dicast::Scored;
 
     const PLAIN: Surface = Surface { width: 64, colours: false, full: false };
 
     fn example() -> (JudgeRequest, Verdict) {
         let request = JudgeRequest::new("Be\nbrief.", "?", [("long", "…"), ("短い", "x"), ("evil\u{1b}[2J", "y")]);
-        let scored =
-            |name: &str, score: f64, expected| Scored { name: name.into(), score, expected, distribution: None };
-        let verdict = Verdict {
-            scores: vec![
-                scored("long", 2.0, Some(2.25)),
-                scored("短い", 5.0, Some(5.0)),
-                scored("evil\u{1b}[2J", 1.0, Some(1.0)),
-            ],
-            ranking: vec![1, 0, 2],
-            reasoning: "one two three four five six seven eight nine ten eleven twelve thirteen".into(),
-            repairs: vec![Repair::RankingDerived],
-            flags: vec![Flag::Ties],
-            aliases: Vec::new(),
-            usage: dicast::verdict::Usage { prompt_tokens: 100, reused_tokens: 60, ..Default::default() },
-            timing: dicast::verdict::Timing::default(),
-            raw: String::new(),
-            ensemble: None,
-            rubric: None,
-            rewards: None,
-        };
+        let verdict = serde_json::from_value(serde_json::json!({
+            "scores": { "long": 2.0, "短い": 5.0, "evil\u{1b}[2J": 1.0 },
+            "expected_scores": { "long": 2.25, "短い": 5.0, "evil\u{1b}[2J": 1.0 },
+            "ranking": ["短い", "long", "evil\u{1b}[2J"],
+            "reasoning": "one two three four five six seven eight nine ten eleven twelve thirteen",
+            "repairs": [Repair::RankingDerived],
+            "flags": [Flag::Ties],
+            "usage": { "prompt_tokens": 100, "reused_tokens": 60 },
+        }));
+        let verdict = verdict.expect("a verdict");
         (request, verdict)
     }
 

@@ -122,9 +122,14 @@ pub struct ReasoningForm {
 }
 
 impl ReasoningForm {
+    /// Between these tokens, a line break after the first.
+    pub fn new(open: impl Into<String>, close: impl Into<String>) -> Self {
+        Self { open: open.into(), close: close.into(), prefix: newline() }
+    }
+
     /// `<think>` and `</think>`, as Qwen3 and its finetunes write it.
     pub fn think() -> Self {
-        Self { open: "<think>".into(), close: "</think>".into(), prefix: newline() }
+        Self::new("<think>", "</think>")
     }
 }
 
