@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::LazyLock;
 
-use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Options, Result, Verdict};
+use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Result, Verdict};
 
 static JUDGE: LazyLock<Judge> = LazyLock::new(|| {
     let mut config = JudgeConfig::new(support::fixture("smollm2/smollm2.gguf").to_str().unwrap());

@@ -268,7 +268,7 @@ impl Gathered {
             let good = self.latencies().filter(|latency| *latency <= limit).count();
             good as f64 / self.ended.len() as f64
         });
-        let Usage { prompt_tokens, reused_tokens, reasoning_tokens, verdict_tokens, forced_tokens } = self.usage;
+        let Usage { prompt_tokens, reused_tokens, reasoning_tokens, verdict_tokens, forced_tokens, .. } = self.usage;
         let told = prompt_tokens + verdict_tokens > 0;
         let written = (reasoning_tokens + verdict_tokens) as f64;
         let shape = Shape::from(self.load);

@@ -79,13 +79,11 @@ impl Answer {
             let count = |value: &Value| value.as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
             let written = count(&usage["completion_tokens"]);
             let reasoning = count(&usage["completion_tokens_details"]["reasoning_tokens"]).min(written);
-            self.usage = Usage {
-                prompt_tokens: count(&usage["prompt_tokens"]),
-                reused_tokens: count(&usage["prompt_tokens_details"]["cached_tokens"]),
-                reasoning_tokens: reasoning,
-                verdict_tokens: written - reasoning,
-                forced_tokens: 0,
-            };
+            self.usage = Usage::default();
+            self.usage.prompt_tokens = count(&usage["prompt_tokens"]);
+            self.usage.reused_tokens = count(&usage["prompt_tokens_details"]["cached_tokens"]);
+            self.usage.reasoning_tokens = reasoning;
+            self.usage.verdict_tokens = written - reasoning;
         }
         Ok(())
     }
