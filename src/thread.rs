@@ -9,7 +9,7 @@ use shuttle::thread::Builder;
 pub(crate) use shuttle::thread::{JoinHandle, ThreadId, current};
 #[cfg(not(all(test, feature = "shuttle")))]
 use std::thread::Builder;
-#[cfg(all(any(test, feature = "local", feature = "trtllm"), not(all(test, feature = "shuttle"))))]
+#[cfg(all(unix, any(test, feature = "local", feature = "trtllm"), not(all(test, feature = "shuttle"))))]
 pub(crate) use std::thread::ThreadId;
 #[cfg(not(all(test, feature = "shuttle")))]
 pub(crate) use std::thread::{JoinHandle, current};

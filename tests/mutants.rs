@@ -317,8 +317,9 @@ fn damage(bytes: &mut Vec<u8>, map: &Map, random: &mut Random) -> String {
     }
 }
 
-/// Opens a file and judges with it; gives the name of the error.
-fn try_out(path: &Path, profile: Option<&Path>) -> &'static str {
+/// Opens a file and judges with it; gives the name of the error and its text.
+fn try_out(path: &Path, profile: Option<&Path>) -> String {
+    let ended = |error: &dicast::Error| format!("{} {}", error.kind().name(), error.to_string().replace('\n', " "));
     let mut config = JudgeConfig::new(path.to_str().unwrap());
     config.profile = profile.map(Path::to_owned);
     config.local.threads = 1;
@@ -332,16 +333,16 @@ fn try_out(path: &Path, profile: Option<&Path>) -> &'static str {
     };
     let judge = match Judge::open(config) {
         Ok(judge) => judge,
-        Err(error) => return error.kind().name(),
+        Err(error) => return ended(&error),
     };
     // A sign that the SentencePiece vocabulary cannot write.
     let _ = judge.judge(&request("\u{13080} and \u{0}."));
     match judge.judge(&request("Build small projects.")) {
         Ok(verdict) => {
             assert!(verdict.scores.iter().all(|scored| (1.0..=5.0).contains(&scored.score)), "a verdict off its scale");
-            "judged"
+            "judged".to_owned()
         }
-        Err(error) => error.kind().name(),
+        Err(error) => ended(&error),
     }
 }
 
@@ -403,6 +404,9 @@ fn run(which: &str) -> (BTreeMap<String, u64>, Vec<String>) {
                 trying = Some(rest.to_owned());
             } else if let Some(rest) = line.strip_prefix("END ") {
                 let kind = rest.split(' ').nth(1).unwrap_or_default();
+                if kind == "internal" || kind == "engine_dead" {
+                    println!("{which}: {rest}");
+                }
                 *ends.entry(kind.to_owned()).or_insert(0) += 1;
                 let what = trying.take().unwrap_or_default();
                 assert!(started.elapsed().as_secs() < PATIENCE, "{which} {what} took {:?}", started.elapsed());
@@ -435,6 +439,7 @@ fn none_dies(which: &str) {
     let (ends, deaths) = run(which);
     println!("{which}: {ends:?}, {} deaths", deaths.len());
     assert!(deaths.is_empty(), "{which}: {} deaths:\n{}", deaths.len(), deaths.join("\n"));
+    assert_eq!(ends.get("internal"), None, "a damaged model is no fault of the engine");
     assert!(ends.get("invalid_model").is_some_and(|&count| count > 0), "{ends:?}");
 }
 

@@ -55,6 +55,19 @@ fn a_byte_that_a_vocabulary_lacks_fails_the_text_that_needs_it() {
 }
 
 #[test]
+fn a_vocabulary_that_cannot_write_a_verdict_is_refused() {
+    for (byte, shown) in [(b'{', "{"), (b'4', "4")] {
+        let path = made(&format!("lacks-{byte}.gguf"), &sentence_piece(&[byte]));
+        refused(&Judge::open(config(&path)).err().unwrap(), ErrorKind::InvalidModel, &["cannot write", shown]);
+    }
+    // A name needs what the layout does not.
+    let mut config = config(&made("lacks-a-tilde.gguf", &sentence_piece(b"~")));
+    config.options.mask = Some(dicast::config::Mask::Off);
+    let request = JudgeRequest::new("Be short.", "Hi", [("~", "x"), ("b", "Hi!")]);
+    refused(&Judge::open(config).unwrap().judge(&request).unwrap_err(), ErrorKind::InvalidRequest, &["cannot write"]);
+}
+
+#[test]
 fn two_tokens_with_one_text_are_named() {
     let mut bytes = sentence_piece(&[]);
     // The token `he` becomes a second `th`.

@@ -20,9 +20,10 @@ pub(crate) fn run() -> Outcome {
     Err(Failure::new(ErrorKind::Unsupported, "this build has no engine that runs in a worker process"))
 }
 
-/// Isolates the engine unless it is said otherwise, with this program as worker.
+/// Isolates the engine, where there are worker processes, unless it is said otherwise, with this program as worker.
 pub(crate) fn isolate(config: &mut JudgeConfig) -> Result<(), Failure> {
-    let isolation = config.local.isolation.get_or_insert(Isolation::Process);
+    let usual = if cfg!(unix) { Isolation::Process } else { Isolation::None };
+    let isolation = config.local.isolation.get_or_insert(usual);
     if *isolation == Isolation::Process && config.local.worker_path.is_none() {
         config.local.worker_path = Some(this_program()?);
     }

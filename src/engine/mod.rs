@@ -15,8 +15,11 @@ use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
 
 mod exit;
-#[cfg(all(unix, any(feature = "local", feature = "trtllm", test)))]
+#[cfg(any(feature = "local", feature = "trtllm", test))]
+#[cfg_attr(not(unix), path = "unisolated.rs")]
 pub mod isolated;
+#[cfg(any(feature = "local", feature = "trtllm", test))]
+mod isolation;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "remote")]
@@ -26,6 +29,9 @@ pub mod scripted;
 pub mod source;
 #[cfg(feature = "trtllm")]
 pub mod trtllm;
+#[cfg(all(test, unix))]
+#[expect(unreachable_pub, dead_code, reason = "stands for `isolated` on other systems, and is tested on this one")]
+mod unisolated;
 
 /// Which engine a judge runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

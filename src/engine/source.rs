@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::checksum::Checksum;
 use crate::config::{JudgeConfig, is_url};
+#[cfg(any(feature = "local", feature = "trtllm"))]
+use crate::engine::isolation::{Model, Table};
 use crate::engine::{EngineKind, Opened, exit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::{Profile, read_bounded};
@@ -165,14 +167,9 @@ impl Source {
             Place::File { ref path, ref header } if config.local.is_isolated() => {
                 let place = path.display().to_string();
                 let text = || super::local::text::parts(header, &place, profile);
-                super::isolated::open(
-                    super::isolated::Table::Local,
-                    place.clone(),
-                    fingerprint_of_file(path)?,
-                    config,
-                    profile,
-                    text,
-                )
+                let fingerprint = fingerprint_of_file(path)?;
+                let model = Model { table: Table::Local, place: place.clone(), fingerprint, config, profile };
+                super::isolated::open(model, text)
             }
             #[cfg(feature = "local")]
             Place::File { path, header } => super::local::open(&path, header, config, profile),
@@ -184,8 +181,8 @@ impl Source {
             #[cfg(feature = "trtllm")]
             Place::EngineFolder(ref path) if config.trtllm.is_isolated() => {
                 let text = || super::trtllm::text_parts(path, config);
-                let (table, place) = (super::isolated::Table::Trtllm, path.display().to_string());
-                super::isolated::open(table, place, fingerprint_of_folder(path)?, config, profile, text)
+                let (place, fingerprint) = (path.display().to_string(), fingerprint_of_folder(path)?);
+                super::isolated::open(Model { table: Table::Trtllm, place, fingerprint, config, profile }, text)
             }
             #[cfg(feature = "trtllm")]
             Place::EngineFolder(path) => super::trtllm::open(&path, config, profile),

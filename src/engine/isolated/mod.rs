@@ -24,13 +24,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::config::{Isolation, JudgeConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
+use super::isolation::{Model, Table, TextParts};
 use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats, TextModel};
 use process::Launcher;
 use protocol::Order;
@@ -48,17 +47,6 @@ const STATS_WAIT: Duration = Duration::from_millis(200);
 /// How long the bytes of a vocabulary are waited for.
 const VOCABULARY_WAIT: Duration = Duration::from_secs(60);
 
-/// What makes the prompts of a model, as far as its files tell without its engine.
-pub(super) struct TextParts {
-    pub(super) chat_template: String,
-    pub(super) bos: Option<String>,
-    pub(super) eos: Option<String>,
-    /// `None` for a vocabulary that only the engine can tokenize.
-    pub(super) tokenizer: Option<Tokenizer>,
-    /// What each token is for, by its id.
-    pub(super) kinds: Vec<TokenKind>,
-}
-
 /// An engine in a worker process.
 struct Isolated {
     capabilities: Capabilities,
@@ -69,24 +57,7 @@ struct Isolated {
     home: u32,
 }
 
-/// Which of the engines is isolated: whose settings count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
-    #[cfg_attr(not(any(feature = "local", test)), expect(dead_code, reason = "not in this build"))]
-    Local,
-    #[cfg_attr(not(feature = "trtllm"), expect(dead_code, reason = "not in this build"))]
-    Trtllm,
-}
-
 impl Table {
-    /// Its key in the configuration.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Trtllm => "trtllm",
-        }
-    }
-
     fn unresponsive(self, config: &JudgeConfig) -> Duration {
         Duration::from_millis(match self {
             Self::Local => config.local.unresponsive_ms,
@@ -103,34 +74,24 @@ impl Table {
     }
 }
 
-/// Opens the model of a configuration in a worker process. `place` is its name in messages; `model` its fingerprint;
-/// `text` reads its files meanwhile.
+/// Opens a model in a worker process; `text` reads its files meanwhile.
 ///
 /// # Errors
 /// Those of the engine; [`ErrorKind::InvalidConfig`] where there is no worker program, [`ErrorKind::InvalidModel`] with the
 /// worker's last words where the model crashes it.
-pub(super) fn open(
-    table: Table,
-    place: String,
-    model: Value,
-    config: &JudgeConfig,
-    profile: &Profile,
-    text: impl FnOnce() -> Result<TextParts>,
-) -> Result<Opened> {
-    open_with(Box::new(table.program(config)?), table, place, model, config, profile, text)
+pub(super) fn open(model: Model<'_>, text: impl FnOnce() -> Result<TextParts>) -> Result<Opened> {
+    let launcher = model.table.program(model.config)?;
+    open_with(Box::new(launcher), model, text)
 }
 
 /// As [`open`], with workers of any kind.
 fn open_with(
     launcher: Box<dyn Launcher>,
-    table: Table,
-    place: String,
-    model: Value,
-    config: &JudgeConfig,
-    profile: &Profile,
+    model: Model<'_>,
     text: impl FnOnce() -> Result<TextParts>,
 ) -> Result<Opened> {
-    let opening = Opening { order: order(config, profile)?, model, place };
+    let Model { table, place, fingerprint, config, profile } = model;
+    let opening = Opening { order: order(config, profile)?, model: fingerprint, place };
     let unresponsive = table.unresponsive(config);
     let shared = Shared::new(table.name(), unresponsive);
     let (first, outcome) = channel();

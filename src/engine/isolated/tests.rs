@@ -107,15 +107,11 @@ fn parts() -> TextParts {
 fn open_threads(threads: &Threads, unresponsive_ms: u64) -> Result<Opened> {
     let mut config = JudgeConfig::new("model.gguf");
     config.local.unresponsive_ms = unresponsive_ms;
-    open_with(
-        Box::new(threads.clone()),
-        Table::Local,
-        "model.gguf".into(),
-        1.into(),
-        &config,
-        &Profile::builtin(),
-        || Ok(parts()),
-    )
+    open_with(Box::new(threads.clone()), model(&config, &Profile::builtin()), || Ok(parts()))
+}
+
+fn model<'a>(config: &'a JudgeConfig, profile: &'a Profile) -> Model<'a> {
+    Model { table: Table::Local, place: "model.gguf".into(), fingerprint: 1.into(), config, profile }
 }
 
 type Outcome = Receiver<Result<Generation>>;
@@ -289,7 +285,7 @@ fn a_completion_may_close_the_engine() {
 fn without_a_worker_program_the_error_names_the_setting() {
     let mut config = JudgeConfig::new("model.gguf");
     config.local.worker_path = Some("/no/such/dicast".into());
-    let opened = open(Table::Local, "model.gguf".into(), 1.into(), &config, &Profile::builtin(), || Ok(parts()));
+    let opened = open(model(&config, &Profile::builtin()), || Ok(parts()));
     let error = opened.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.message().contains("local.worker_path is /no/such/dicast"), "{error}");

@@ -95,6 +95,13 @@ impl Guides {
         let compiled = if let Some(compiled) = cached {
             compiled
         } else {
+            if !self.writes(example) {
+                return Err(Error::new(
+                    ErrorKind::InvalidRequest,
+                    "the model's vocabulary cannot write the names of the responses: take out their rare characters, or leave \
+                     mask_names on",
+                ));
+            }
             let matcher = self.compile(lark)?;
             let tokens = self.tokenizer.encode_text(example)?.len();
             let compiled = Compiled { matcher, most_tokens: (tokens + tokens / 2 + 16).min(example.len() + 1) };
@@ -106,6 +113,13 @@ impl Guides {
             compiled
         };
         Ok((Guide { matcher: compiled.matcher.deep_clone() }, compiled.most_tokens))
+    }
+
+    /// Whether the vocabulary has tokens for each byte of a text. Where one is missing, a grammar that forces it fails, and one
+    /// that admits it among others never gets it.
+    pub(super) fn writes(&self, text: &str) -> bool {
+        let ids = self.factory.tok_env().tokenize_bytes(text.as_bytes());
+        self.tokenizer.decode(&ids) == text.as_bytes()
     }
 
     /// A guide that is not kept: for grammars that no second request will share.

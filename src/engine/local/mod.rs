@@ -78,7 +78,8 @@ struct Lane {
 /// # Errors
 /// Each thing that can be wrong with the file, the settings or the machine has its own message.
 pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
-    let reasoning_is_off = config.options.or(&profile.decoding).reasoning == Some(false);
+    let options = config.options.or(&profile.decoding);
+    let (reasoning_is_off, is_guided) = (options.reasoning == Some(false), options.guided != Some(false));
     let config = &config.local;
     // Memory of a GPU is its own.
     let on_gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
@@ -101,6 +102,9 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
             "the vocabulary has no tokens {open} and {close}: the judge writes them as plain text round its reasoning, and \
              may forget them"
         ));
+    }
+    if is_guided {
+        vocabulary.check_verdicts(profile)?;
     }
     let capabilities = Capabilities {
         engine: EngineKind::Local,

@@ -1,6 +1,6 @@
 //! What makes the prompts of a model, as far as the header of its file tells: no part of llama.cpp has a hand in it.
 
-use crate::engine::isolated::TextParts;
+use crate::engine::isolation::TextParts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::{BpeVocab, TokenKind, Tokenizer, VocabToken};

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::decode::grammar::VerdictGrammar;
 use crate::decode::reasoning::marks;
 use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 
 use super::guide::Guides;
@@ -60,6 +62,26 @@ impl Vocabulary {
             None => self.banned_in_reasoning.clone_from(&self.banned_in_answer),
         }
         Ok(token.is_none())
+    }
+
+    /// Refuses a vocabulary that cannot write verdicts, as one whose byte tokens lost their types.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] with the layout or the digit that it cannot write.
+    pub(super) fn check_verdicts(&self, profile: &Profile) -> Result<()> {
+        let form = &profile.verdict;
+        let layout = VerdictGrammar::new(form, profile.scale, &form.separator, &["model-1".into(), "model-2".into()]);
+        let digits = (profile.scale.min..=profile.scale.max).map(|digit| digit.to_string());
+        match std::iter::once(layout.example()).chain(digits).find(|text| !self.guides.writes(text)) {
+            Some(text) => Err(Error::new(
+                ErrorKind::InvalidModel,
+                format!(
+                    "the model's vocabulary cannot write {text:?}, and so no verdict: convert the model again with its tokenizer, \
+                     or change the layout or the scale in the profile"
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn tokenizer(&self) -> &Arc<Tokenizer> {

@@ -37,7 +37,7 @@ use crate::prompt::Prompter;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 
-use super::isolated::TextParts;
+use super::isolation::TextParts;
 use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Stats, TextModel};
 use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
 use executor::Executor;

@@ -240,6 +240,9 @@ fn vocabularies_hold_together() {
     kinds[3] = 1;
     kinds[8] = 1;
     refused(&whole().set("tokenizer.ggml.token_type", Made::I32s(kinds)), &["token 8", "<0x04>", "type 6"]);
+    let mut untyped = whole();
+    untyped.values.retain(|(key, _)| *key != "tokenizer.ggml.token_type");
+    refused(&untyped, &["token_type is missing"]);
     // A byte may be missing, an empty token may be there, and ids that say "none".
     let odd = texts(&|texts| texts[3] = Vec::new()).set("tokenizer.ggml.padding_token_id", Made::U32(u32::MAX));
     assert!(read(&odd.bytes()).is_ok());

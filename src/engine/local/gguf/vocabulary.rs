@@ -71,6 +71,10 @@ fn check_texts(tokens: &Texts, model: &str) -> Result<()> {
 /// The type of each token. Those of bytes say which byte by their text.
 fn check_types(header: &Header, tokens: &Texts, model: &str) -> Result<()> {
     let types = match header.get(TYPES) {
+        // Without types, its tokens of bytes are texts such as "<0x0A>" to llama.cpp.
+        None if model == "llama" && tokens.iter().any(|text| byte_of(text).is_some()) => {
+            return invalid(format!("{TYPES} is missing: convert the model again with its tokenizer"));
+        }
         None => return Ok(()),
         Some(Value::Ints(types)) if types.len() == tokens.len() => types,
         Some(Value::Ints(types)) => {
