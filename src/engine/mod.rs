@@ -5,8 +5,8 @@
 //! [`Transcript`](crate::decode::transcript::Transcript), put the engine into an [`Opened`], and give that to
 //! [`Judge::with_engine`](crate::Judge::with_engine). [`source`] says what a model is and opens the engine for it.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::decode::plan::Plan;
 use crate::error::Result;
@@ -143,8 +143,50 @@ pub struct Job {
     pub sampling: Sampling,
     /// When the caller submitted it.
     pub submitted: Instant,
-    /// When it times out.
+    /// When it times out. Of a patient job: how long it may wait for its turn at most.
     pub deadline: Instant,
+    /// Set for a patient job, whose own time begins when the engine begins with it.
+    pub patience: Option<Patience>,
+}
+
+/// The time of a job of a batch: it runs from the moment at which the engine begins with the job, not from its submission. Else
+/// what waits longest would have the least time left. Clones are for the jobs of one judgment: their time begins with the first.
+#[derive(Clone)]
+pub struct Patience {
+    timeout: Duration,
+    deadline: Arc<OnceLock<Instant>>,
+    begun: Arc<dyn Fn(Instant) + Send + Sync>,
+}
+
+impl Patience {
+    /// The job may take `timeout` once the engine has begun. `begun` gets the deadline then, from each clone; it must return
+    /// quickly.
+    pub fn new(timeout: Duration, begun: impl Fn(Instant) + Send + Sync + 'static) -> Self {
+        Self { timeout, deadline: Arc::default(), begun: Arc::new(begun) }
+    }
+
+    /// How long the job may take once the engine has begun.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The engine begins with the job now. Gives its deadline, which takes the place of [`Job::deadline`].
+    pub fn begin(self) -> Instant {
+        let deadline = self.deadline();
+        (self.begun)(deadline);
+        deadline
+    }
+
+    /// The deadline, from now on where no job has begun. Tells nobody: [`Self::begin`] does.
+    pub(crate) fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| Instant::now() + self.timeout)
+    }
+}
+
+impl std::fmt::Debug for Patience {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patience").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
 }
 
 /// What an engine generated; made by a [`Transcript`](crate::decode::transcript::Transcript).

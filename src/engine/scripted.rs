@@ -19,7 +19,9 @@ use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::error::{Error, ErrorKind};
 use crate::thread::{JoinHandle, current};
 
-use super::{Capabilities, Completion, Engine, EngineKind, Generation, Guidance, Input, Job, JobId, Opened, Stats};
+use super::{
+    Capabilities, Completion, Engine, EngineKind, Generation, Guidance, Input, Job, JobId, Opened, Patience, Stats,
+};
 
 /// What becomes of one job.
 #[derive(Debug)]
@@ -117,6 +119,7 @@ struct Scheduled {
     reply: Reply,
     due: Instant,
     deadline: Instant,
+    patience: Option<Patience>,
     plan: Plan,
     prompt_tokens: usize,
     stopwatch: Stopwatch,
@@ -190,6 +193,9 @@ impl Shared {
             {
                 job.stopwatch.start();
                 job.due = now + job.reply.after;
+                if let Some(patience) = job.patience.take() {
+                    job.deadline = patience.begin();
+                }
                 state.running.push(job);
             }
             state.most_running = state.most_running.max(state.running.len());
@@ -317,9 +323,9 @@ impl Engine for Scripted {
             Input::Tokens { ids, .. } => ids.len(),
             Input::Messages(messages) => messages.iter().map(|message| message.content.len()).sum(),
         };
-        let Job { plan, submitted, deadline, .. } = job;
+        let Job { plan, submitted, deadline, patience, .. } = job;
         let (due, stopwatch) = (submitted, Stopwatch::new(submitted));
-        let scheduled = Scheduled { id, reply, due, deadline, plan, prompt_tokens, stopwatch, done };
+        let scheduled = Scheduled { id, reply, due, deadline, patience, plan, prompt_tokens, stopwatch, done };
         self.start();
         let mut state = self.shared.state();
         if state.closed || state.dead.is_some() {

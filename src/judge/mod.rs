@@ -20,7 +20,7 @@ use crate::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::JudgeConfig;
-use crate::engine::{Capabilities, Engine, Generation, Opened, Stats, source};
+use crate::engine::{Capabilities, Engine, Generation, Opened, Patience, Stats, source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::profile::Profile;
@@ -34,6 +34,9 @@ use queue::{Entered, Permit, Queue};
 use run::{Gather, Reader, Run};
 use ticket::Pending;
 use worker::Worker;
+
+/// How long a judgment of a batch may wait for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) use ticket::Waited;
 pub use ticket::{Canceller, Ticket};
@@ -216,7 +219,7 @@ impl Judge {
         let submitted = Instant::now();
         let timeout = self.settings(&request.options)?.timeout();
         let ticket = match self.queue.enter_within(timeout) {
-            Entered::In(permit) => self.enter(request, submitted, permit),
+            Entered::In(permit) => self.enter(request, submitted, permit, Counted::FromSubmission),
             Entered::Full => self.failed(Error::new(
                 ErrorKind::Timeout,
                 format!("there was no room in the queue for {} ms (timeout_ms)", timeout.as_millis()),
@@ -231,22 +234,25 @@ impl Judge {
     pub fn submit(&self, request: &JudgeRequest) -> Ticket {
         let submitted = Instant::now();
         match self.queue.try_enter() {
-            Some(permit) => self.enter(request, submitted, permit),
+            Some(permit) => self.enter(request, submitted, permit, Counted::FromSubmission),
             None => self.failed(self.overloaded()),
         }
     }
 
     /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
-    /// the rest waits for room, and its deadlines count from when there is some.
+    /// the rest waits for room. Deadlines count as for [`Judge::submit_when_free`].
     pub fn judge_batch(&self, requests: &[JudgeRequest]) -> Vec<Result<Verdict>> {
         let tickets: Vec<_> = requests.iter().map(|request| self.submit_when_free(request)).collect();
         tickets.into_iter().map(Ticket::wait).collect()
     }
 
-    /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending.
+    /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending. The
+    /// request's own deadline (`timeout_ms`) counts from when the engine begins with it: in a batch what comes last would
+    /// have no time left otherwise. Servers and TensorRT-LLM do not say when they begin; there it counts from when the request
+    /// is in the queue.
     pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
         match self.queue.enter() {
-            Some(permit) => self.enter(request, Instant::now(), permit),
+            Some(permit) => self.enter(request, Instant::now(), permit, Counted::FromBegin),
             None => self.failed(Error::closed()),
         }
     }
@@ -262,7 +268,7 @@ impl Judge {
     }
 
     /// Submits a request that has its place in the queue.
-    fn enter(&self, request: &JudgeRequest, submitted: Instant, permit: Permit) -> Ticket {
+    fn enter(&self, request: &JudgeRequest, submitted: Instant, permit: Permit, counted: Counted) -> Ticket {
         let engine = match self.engine() {
             Ok(engine) => engine,
             Err(error) => return self.failed(error),
@@ -270,8 +276,23 @@ impl Judge {
         let pending = Pending::new(&self.queue, permit, Arc::downgrade(&engine), self.callbacks.handle());
         let ticket = Ticket::of(&pending);
         match self.runs(request, submitted) {
-            Ok(Prepared { runs, course, timeout }) => {
-                pending.set_deadline(submitted + timeout, timeout);
+            Ok(Prepared { mut runs, course, timeout }) => {
+                let mut deadline = submitted + timeout;
+                if counted == Counted::FromBegin {
+                    deadline = submitted + LONGEST_WAIT;
+                    let waiting = Arc::downgrade(&pending);
+                    let patience = Patience::new(timeout, move |deadline| {
+                        if let Some(pending) = waiting.upgrade() {
+                            pending.set_deadline(deadline, timeout);
+                        }
+                    });
+                    for Run { job, .. } in &mut runs {
+                        job.deadline = deadline;
+                        job.patience = Some(patience.clone());
+                    }
+                }
+                // Before the engine has the job, and so may have begun.
+                pending.set_deadline(deadline, timeout);
                 self.start(engine.as_ref(), runs, course, &pending);
             }
             Err(error) => {
@@ -329,6 +350,14 @@ impl Judge {
             pending.started(id);
         }
     }
+}
+
+/// From when on a deadline counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    FromSubmission,
+    /// From when the engine begins with the judgment.
+    FromBegin,
 }
 
 /// Bytes of the longest token, at least 1.

@@ -149,6 +149,28 @@ fn a_deadline_ends_a_judgment_and_frees_its_place() {
 }
 
 #[test]
+fn the_time_of_a_batch_does_not_run_while_a_judgment_waits_for_its_turn() {
+    let after = Duration::from_millis(100);
+    let script = move |job: &Job, _| {
+        if prompt_of(job) == "hangs" { Reply::never() } else { Reply::text(verdict(5)).after(after) }
+    };
+    let engine = Scripted::new(script).with_capabilities(|able| able.max_sequences = 1);
+    let judge = open(&engine, 8);
+    within(PATIENCE, || {
+        let mut requests = vec![with_timeout("fine", 350); 6];
+        requests.insert(3, with_timeout("hangs", 350));
+        let kinds: Vec<_> =
+            judge.judge_batch(&requests).into_iter().map(|one| one.map_err(|error| error.kind())).collect();
+        for (place, outcome) in kinds.into_iter().enumerate() {
+            assert_eq!(outcome.err(), (place == 3).then_some(ErrorKind::Timeout), "{place}");
+        }
+        // Where nobody waits in a batch, waiting counts.
+        let tickets: Vec<_> = (0..6).map(|_| judge.submit(&with_timeout("fine", 350))).collect();
+        assert_eq!(kind(tickets.into_iter().map(Ticket::wait).last().unwrap()), ErrorKind::Timeout);
+    });
+}
+
+#[test]
 fn cancelling_ends_a_judgment_at_once_and_in_the_engine() {
     let engine = Scripted::new(|_, _| Reply::never());
     let judge = open(&engine, 4);

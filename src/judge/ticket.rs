@@ -96,9 +96,11 @@ impl Pending {
         }
     }
 
-    /// The judgment has to end by `deadline`, `timeout` after its submission.
+    /// The judgment has to end by `deadline`; it has `timeout` in all.
     pub(super) fn set_deadline(&self, deadline: Instant, timeout: Duration) {
         self.state().due = Some((deadline, timeout));
+        // Those who wait already reckon with another one.
+        self.ended.notify_all();
     }
 
     /// Ends the judgment, unless it has ended.

@@ -74,6 +74,7 @@ fn storm(config: fn(&Folder) -> JudgeConfig) {
                         sampling: Sampling::GREEDY,
                         submitted: now,
                         deadline: now + patience,
+                        patience: None,
                     };
                     let (answers, counts, sender) = (answers.clone(), counts.clone(), sender.clone());
                     let done = move |outcome: Result<Generation>| {

@@ -361,7 +361,7 @@ fn judge(
 }
 
 /// How many judgments are submitted at once: what the engine decodes at once, and a few whose prompts wait ready for
-/// the next free place. No more than that, since the deadline of a judgment runs from its submission.
+/// the next free place.
 fn in_flight(judge: &Judge, wanted: Option<u32>) -> Result<usize, Failure> {
     let capabilities = judge.capabilities();
     let wanted = wanted.map_or(usize::MAX, |wanted| wanted as usize);

@@ -34,7 +34,8 @@ pub(super) trait Judging {
 
 impl Judging for Judge {
     fn start(&self, request: JudgeRequest, done: Box<dyn FnOnce(dicast::Result<Verdict>) + Send>) {
-        self.submit(&request).on_completion(done);
+        // There is room: no more run at once than the queue takes. The deadline counts from when the engine begins.
+        self.submit_when_free(&request).on_completion(done);
     }
 }
 

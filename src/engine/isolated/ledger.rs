@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::checksum::Checksum;
-use crate::engine::Completion;
+use crate::engine::{Completion, Patience};
 use crate::error::{Error, ErrorKind};
 
 /// Most suspect jobs, and most refused ones, that are remembered.
@@ -18,9 +18,17 @@ const MAX_REMEMBERED: usize = 4096;
 struct Held {
     /// What the worker gets; see [`super::protocol::encode_job`].
     body: Vec<u8>,
-    submitted: Instant,
-    deadline: Instant,
+    times: Times,
     done: Completion,
+}
+
+/// The times of a job, as in [`Job`](crate::engine::Job).
+pub(super) struct Times {
+    /// Of a patient job that has begun: when it did.
+    pub(super) submitted: Instant,
+    pub(super) deadline: Instant,
+    /// Of a patient job that has not begun.
+    pub(super) patience: Option<Patience>,
 }
 
 /// A job that has ended here, but that the worker still works on.
@@ -35,6 +43,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) id: u64,
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
+    /// How long a patient job may take once it has begun.
+    pub(super) patience: Option<Duration>,
     pub(super) body: &'a [u8],
 }
 
@@ -78,10 +88,10 @@ fn remember(set: &mut HashSet<u64>, content: u64) {
 
 impl Ledger {
     /// Takes in a job. It waits until [`Self::send`].
-    pub(super) fn add(&mut self, body: Vec<u8>, submitted: Instant, deadline: Instant, done: Completion) -> u64 {
+    pub(super) fn add(&mut self, body: Vec<u8>, times: Times, done: Completion) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.held.insert(id, Held { body, submitted, deadline, done });
+        self.held.insert(id, Held { body, times, done });
         self.waiting.push_back(id);
         id
     }
@@ -119,9 +129,20 @@ impl Ledger {
             }
             self.waiting.pop_front();
             self.in_worker.insert(id);
-            to(Outgoing { id, submitted: job.submitted, deadline: job.deadline, body: &job.body });
+            let Times { submitted, deadline, ref patience } = job.times;
+            let patience = patience.as_ref().map(Patience::timeout);
+            to(Outgoing { id, submitted, deadline, patience, body: &job.body });
         }
         failed
+    }
+
+    /// The worker begins with a patient job. Gives its patience, to be told once no lock is held.
+    pub(super) fn begun(&mut self, id: u64) -> Option<Patience> {
+        let times = &mut self.held.get_mut(&id)?.times;
+        let patience = times.patience.take()?;
+        times.deadline = patience.deadline();
+        times.submitted = times.deadline.checked_sub(patience.timeout()).unwrap_or(times.submitted);
+        Some(patience)
     }
 
     /// The worker has ended a job, as well or badly as it may. Gives its completion, unless it has ended here before.
@@ -151,13 +172,14 @@ impl Ledger {
 
     /// The jobs whose deadline has passed, with how long they had.
     pub(super) fn expired(&self, now: Instant) -> Vec<(u64, Duration)> {
-        let expired = self.held.iter().filter(|(_, job)| job.deadline <= now);
-        expired.map(|(id, job)| (*id, job.deadline.saturating_duration_since(job.submitted))).collect()
+        let expired = self.held.iter().filter(|(_, job)| job.times.deadline <= now);
+        let had = |times: &Times| times.deadline.saturating_duration_since(times.submitted);
+        expired.map(|(id, job)| (*id, had(&job.times))).collect()
     }
 
     /// When the next deadline passes.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.held.values().map(|job| job.deadline).min()
+        self.held.values().map(|job| job.times.deadline).min()
     }
 
     /// `passed` more has gone by. Gives how long the worker has worked at most on a job that has ended here.
@@ -215,7 +237,11 @@ mod tests {
 
     fn add(ledger: &mut Ledger, body: &str) -> u64 {
         let now = Instant::now();
-        ledger.add(body.into(), now, now + Duration::from_secs(1), Box::new(|_| ()))
+        ledger.add(
+            body.into(),
+            Times { submitted: now, deadline: now + Duration::from_secs(1), patience: None },
+            Box::new(|_| ()),
+        )
     }
 
     fn send(ledger: &mut Ledger, window: usize) -> (Vec<u64>, usize) {

@@ -31,6 +31,7 @@ use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::isolation::{Model, Table, TextParts};
 use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats, TextModel};
+use ledger::Times;
 use process::Launcher;
 use protocol::Order;
 use supervisor::{Answer, Opening, Shared};
@@ -170,9 +171,9 @@ impl Engine for Isolated {
     }
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
-        let Job { input, plan, sampling, submitted, deadline } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience } = job;
         let body = protocol::encode_job(&input, plan, sampling);
-        JobId(self.shared.submit(body, submitted, deadline, done))
+        JobId(self.shared.submit(body, Times { submitted, deadline, patience }, done))
     }
 
     fn cancel(&self, id: JobId) {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::config::JudgeConfig;
 use crate::decode::plan::Plan;
-use crate::engine::{Capabilities, EngineKind, Generation, Guidance, Input, Job, Sampling, Stats};
+use crate::engine::{Capabilities, EngineKind, Generation, Guidance, Input, Job, Patience, Sampling, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::verdict::{Timing, Usage};
@@ -33,7 +33,7 @@ pub(super) enum Order {
         profile: Value,
     },
     /// Work on a job. The tail is its [`encode_job`].
-    Submit { id: u64, age_us: u64, left_us: u64 },
+    Submit { id: u64, age_us: u64, left_us: u64, patience_us: Option<u64> },
     /// End a job as cancelled.
     Cancel(u64),
     /// Answer with the counters; also to see whether the worker answers at all.
@@ -53,6 +53,8 @@ pub(super) enum Report {
     Opened(Ready),
     /// The model cannot be opened.
     Failed(WireError),
+    /// The engine begins with a patient job.
+    Begun(u64),
     /// A job has ended.
     Ended(u64, std::result::Result<WireGeneration, WireError>),
     /// The counters.
@@ -254,7 +256,7 @@ pub(super) fn encode_job(input: &Input, plan: Plan, sampling: Sampling) -> Resul
 }
 
 /// Reads what [`encode_job`] made, `age` after its submission and `left` before its deadline.
-pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration) -> io::Result<Job> {
+pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration, patience: Option<Patience>) -> io::Result<Job> {
     let (head, tail) = take_head::<WireJob>(body)?;
     let (temperature, top_p, top_k, seed) = head.sampling;
     let now = Instant::now();
@@ -264,6 +266,7 @@ pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration) -> io::Resu
         sampling: Sampling { temperature: f32::from_bits(temperature), top_p: f32::from_bits(top_p), top_k, seed },
         submitted: now.checked_sub(age).unwrap_or(now),
         deadline: now + left,
+        patience,
     })
 }
 
@@ -400,7 +403,7 @@ mod tests {
         let sampling = Sampling { temperature: 0.1, top_p: 0.95, top_k: 3, seed: u64::MAX };
         let body = encode_job(&input, plan(), sampling).unwrap();
         assert_eq!(body, encode_job(&input, plan(), sampling).unwrap(), "equal jobs have equal bytes");
-        let job = decode_job(&body, Duration::from_secs(2), Duration::from_secs(3)).unwrap();
+        let job = decode_job(&body, Duration::from_secs(2), Duration::from_secs(3), None).unwrap();
         assert_eq!((job.input, job.plan, job.sampling), (input, plan(), sampling));
         assert_eq!(job.deadline - job.submitted, Duration::from_secs(5));
     }

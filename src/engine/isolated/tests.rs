@@ -8,7 +8,7 @@ use super::process::{Death, Worker};
 use super::*;
 use crate::decode::plan::{Plan, VerdictPlan};
 use crate::engine::scripted::{Reply, Scripted};
-use crate::engine::{Generation, Input, Sampling};
+use crate::engine::{Generation, Input, Patience, Sampling};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -116,16 +116,20 @@ fn model<'a>(config: &'a JudgeConfig, profile: &'a Profile) -> Model<'a> {
 
 type Outcome = Receiver<Result<Generation>>;
 
-fn submit(engine: &dyn Engine, ids: &[u32], timeout: Duration) -> (JobId, Outcome) {
-    let (done, outcome) = channel();
-    let job = Job {
+fn job(ids: &[u32], timeout: Duration) -> Job {
+    Job {
         input: Input::Tokens { ids: ids.to_vec(), shared_prefix: 0 },
         plan: Plan { reasoning: None, verdict: VerdictPlan::Free { max_tokens: 9 } },
         sampling: Sampling { seed: 5, ..Sampling::GREEDY },
         submitted: Instant::now(),
         deadline: Instant::now() + timeout,
-    };
-    let id = engine.submit(job, Box::new(move |result| drop(done.send(result))));
+        patience: None,
+    }
+}
+
+fn submit(engine: &dyn Engine, ids: &[u32], timeout: Duration) -> (JobId, Outcome) {
+    let (done, outcome) = channel();
+    let id = engine.submit(job(ids, timeout), Box::new(move |result| drop(done.send(result))));
     (id, outcome)
 }
 
@@ -239,6 +243,29 @@ fn deadlines_and_cancellation_do_not_wait_for_the_worker() {
 }
 
 #[test]
+fn a_patient_job_has_its_time_from_when_the_worker_begins() {
+    let opened = open_threads(&Threads::default(), 30_000).unwrap();
+    let engine = opened.engine.as_ref();
+    let (begun, deadlines) = channel();
+    let start = Instant::now();
+    // Eight are decoded at once.
+    let outcomes: Vec<_> = (0..20)
+        .map(|_| {
+            let (done, outcome) = channel();
+            let (mut job, begun) = (job(&[NEVER], LONG), begun.clone());
+            job.patience = Some(Patience::new(Duration::from_millis(300), move |at| begun.send(at).unwrap()));
+            engine.submit(job, Box::new(move |result| drop(done.send(result))));
+            outcome
+        })
+        .collect();
+    for outcome in outcomes {
+        fails(outcome.recv_timeout(LONG).unwrap(), ErrorKind::Timeout, true, &["within 0.3"]);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(900), "three rounds, each with all of its time");
+    assert_eq!(deadlines.try_iter().count(), 20);
+}
+
+#[test]
 fn a_worker_that_does_not_answer_is_ended_and_started_again() {
     let threads = Threads::default();
     let opened = open_threads(&threads, 400).unwrap();
@@ -266,18 +293,11 @@ fn a_completion_may_close_the_engine() {
     let opened = open_threads(&Threads::default(), 30_000).unwrap();
     let (closed, end) = channel();
     let engine = opened.engine.clone();
-    let job = Job {
-        input: Input::Tokens { ids: vec![1], shared_prefix: 0 },
-        plan: Plan { reasoning: None, verdict: VerdictPlan::Free { max_tokens: 9 } },
-        sampling: Sampling::GREEDY,
-        submitted: Instant::now(),
-        deadline: Instant::now() + LONG,
-    };
     let done = move |_| {
         engine.close();
         closed.send(()).unwrap();
     };
-    opened.engine.submit(job, Box::new(done));
+    opened.engine.submit(job(&[1], LONG), Box::new(done));
     end.recv_timeout(LONG).expect("closing does not wait for itself");
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::config::{Isolation, JudgeConfig};
 use crate::engine::source::Source;
-use crate::engine::{Generation, JobId, Opened};
+use crate::engine::{Generation, JobId, Opened, Patience};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
@@ -92,9 +92,17 @@ impl Shared {
         self.opened.get().ok_or_else(|| io::Error::other("an order before the model is open"))
     }
 
-    fn submit(self: &Arc<Self>, id: u64, body: &[u8], age: Duration, left: Duration) -> io::Result<()> {
+    fn submit(
+        self: &Arc<Self>,
+        id: u64,
+        body: &[u8],
+        [age, left]: [Duration; 2],
+        patience: Option<Duration>,
+    ) -> io::Result<()> {
         let engine = &self.opened()?.engine;
-        let job = protocol::decode_job(body, age, left)?;
+        let shared = self.clone();
+        let patience = patience.map(|timeout| Patience::new(timeout, move |_| shared.report(&Report::Begun(id), &[])));
+        let job = protocol::decode_job(body, age, left, patience)?;
         self.jobs().insert(id, None);
         let shared = self.clone();
         let done = move |outcome: Result<Generation>| {
@@ -135,8 +143,9 @@ pub(super) fn serve_on(
                     .name("dicast-open".into())
                     .spawn(move || open_for(&shared, &version, config, &profile, opener))?;
             }
-            Order::Submit { id, age_us, left_us } => {
-                shared.submit(id, &tail, Duration::from_micros(age_us), Duration::from_micros(left_us))?;
+            Order::Submit { id, age_us, left_us, patience_us } => {
+                let times = [age_us, left_us].map(Duration::from_micros);
+                shared.submit(id, &tail, times, patience_us.map(Duration::from_micros))?;
             }
             Order::Cancel(id) => {
                 let job = shared.jobs().get(&id).copied().flatten();

@@ -7,7 +7,7 @@ use crate::decode::grammar::VerdictGrammar;
 use crate::decode::reasoning::{End, ReasoningTokens};
 use crate::decode::score::ScoreProbe;
 use crate::decode::transcript::{Stopwatch, Transcript};
-use crate::engine::{Completion, Generation, JobId};
+use crate::engine::{Completion, Generation, JobId, Patience};
 use crate::error::{Error, Result};
 
 use super::guide::Guide;
@@ -25,6 +25,7 @@ pub(super) struct Prepared {
     pub(super) writer: TokenWriter,
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
+    pub(super) patience: Option<Patience>,
     pub(super) done: Completion,
 }
 
@@ -284,6 +285,16 @@ impl TokenWriter {
 }
 
 impl Prepared {
+    /// A lane begins with the job, which has taken over `reused` tokens of its prompt.
+    pub(super) fn start(&mut self, reused: usize) {
+        self.writer.start(reused);
+        if let Some(patience) = self.patience.take() {
+            let timeout = patience.timeout();
+            self.deadline = patience.begin();
+            self.submitted = self.deadline.checked_sub(timeout).unwrap_or(self.submitted);
+        }
+    }
+
     /// Ends the job with an error.
     pub(super) fn fail(self, error: Error) {
         (self.done)(Err(error));

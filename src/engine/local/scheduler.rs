@@ -340,7 +340,7 @@ impl<'model> Scheduler<'model> {
         slot.computed = computed;
         slot.used = self.step;
         let mut job = job;
-        job.writer.start(computed);
+        job.start(computed);
         self.with_stats(|stats| stats.reused_tokens += computed as u64);
         self.slots[index].job = Some(job);
         self.make_room();

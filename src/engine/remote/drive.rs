@@ -73,7 +73,7 @@ impl Server<'_> {
 impl Shared {
     /// The whole of a judgment.
     pub(super) async fn judge(&self, job: Job) -> Result<Generation> {
-        let Job { input, plan, sampling, submitted, deadline } = job;
+        let Job { input, plan, sampling, submitted, deadline, .. } = job;
         let generation = match (input, self.way) {
             (Input::Tokens { ids, shared_prefix }, _) => {
                 let affinity = affinity_of(&ids, shared_prefix);

@@ -447,7 +447,11 @@ impl Engine for Remote {
         &self.capabilities
     }
 
-    fn submit(&self, job: Job, done: Completion) -> JobId {
+    fn submit(&self, mut job: Job, done: Completion) -> JobId {
+        // A server does not say when it begins.
+        if let Some(patience) = job.patience.take() {
+            job.deadline = patience.begin();
+        }
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
         self.pending.fetch_add(1, Ordering::Relaxed);
         let done = Done { call: Some(done), pending: self.pending.clone() };

@@ -38,7 +38,9 @@ use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 
 use super::isolation::TextParts;
-use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Stats, TextModel};
+use super::{
+    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Patience, Stats, TextModel,
+};
 use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
 use executor::Executor;
 use folder::EngineFolder;
@@ -316,7 +318,9 @@ impl Engine for Trtllm {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { input, plan, sampling, submitted, deadline } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience } = job;
+        // The executor does not say when it begins with a request.
+        let deadline = patience.map_or(deadline, Patience::begin);
         match self.prepare(input, plan, sampling) {
             Ok(writer) => self.executor.submit(id, Box::new(writer), submitted, deadline, done),
             Err(error) => done(Err(error)),

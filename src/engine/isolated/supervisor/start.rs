@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::engine::Generation;
+use crate::engine::{Generation, Patience};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::super::process::{Death, Launcher, Quiet, Worker};
@@ -126,6 +126,13 @@ fn take(shared: &Shared, report: Report, tail: &[u8]) {
     match report {
         Report::Opened(ready) => opened(shared, &mut state, Ok(ready)),
         Report::Failed(error) => opened(shared, &mut state, Err(error.into())),
+        Report::Begun(id) => {
+            let patience = state.ledger.begun(id);
+            drop(state);
+            // The supervisor may sleep until a later deadline.
+            shared.changed.notify_all();
+            patience.map(Patience::begin);
+        }
         Report::Ended(_, Err(error)) if error.is_engine_dead() => {
             // Its job is among those that a dead worker leaves.
             if let Some(link) = &mut state.link {
