@@ -20,7 +20,7 @@
  * - Structs that begin with `struct_size`: zero the struct, set `struct_size` to its sizeof, then set the fields you need.
  *   Programs and libraries of different releases then work together.
  * - Threads. Several threads may use one object at once in calls that take it as `const`. Any other call, such as _free or
- *   adding to a request, needs the object for itself.
+ *   adding to a request, needs the object for itself. A thread that calls needs a stack of 64 KiB.
  * - The library does not print, exit, handle signals, change the locale, or throw. A defect inside the library is
  *   DICAST_INTERNAL.
  * - fork: see dicast_judge.

@@ -13,11 +13,38 @@ use serde::de::{
 ///
 /// # Errors
 /// Those of `serde_json`, with line and column.
-pub fn read<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let value = T::deserialize(Named(&mut reader))?;
-    reader.end()?;
-    Ok(value)
+pub fn read<T: DeserializeOwned + Send>(json: &[u8]) -> serde_json::Result<T> {
+    with_room(json, || {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let value = T::deserialize(Named(&mut reader))?;
+        reader.end()?;
+        Ok(value)
+    })
+}
+
+/// Depth that is read on any stack.
+const SHALLOW: usize = 16;
+
+/// Reads JSON where the caller's stack may be small: each level of nesting takes some hundred bytes, of the 128 levels that are
+/// read.
+pub(crate) fn with_room<T: Send>(
+    json: &[u8],
+    read: impl FnOnce() -> serde_json::Result<T> + Send,
+) -> serde_json::Result<T> {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in json {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => continue,
+        }
+        deepest = deepest.max(depth);
+    }
+    if deepest <= SHALLOW {
+        return read();
+    }
+    crate::thread::on_stack(crate::thread::ROOMY, read)
+        .unwrap_or_else(|error| Err(de::Error::custom(format!("there is no thread to read it on: {error}"))))
 }
 
 /// A deserializer, visitor, seed or access whose structs are read from objects alone.

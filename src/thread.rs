@@ -4,11 +4,11 @@
 use std::io;
 
 #[cfg(all(test, feature = "shuttle"))]
-use shuttle::thread::Builder;
+use shuttle::thread::Builder as Starter;
 #[cfg(all(test, feature = "shuttle"))]
 pub(crate) use shuttle::thread::{JoinHandle, ThreadId, current};
 #[cfg(not(all(test, feature = "shuttle")))]
-use std::thread::Builder;
+use std::thread::Builder as Starter;
 #[cfg(all(unix, any(test, feature = "local", feature = "trtllm"), not(all(test, feature = "shuttle"))))]
 pub(crate) use std::thread::ThreadId;
 #[cfg(not(all(test, feature = "shuttle")))]
@@ -26,7 +26,24 @@ const STACK_BYTES: usize = 2 << 20;
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     // A thread begins with the signal mask of the one that starts it.
     let _blocked = signals::Blocked::but_faults();
-    Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
+    Starter::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
+}
+
+/// Stack for work that is deeper than the callers of a library may have room for.
+pub(crate) const ROOMY: usize = 1 << 20;
+
+/// Runs `work` on a thread with a stack of so many bytes, and waits for it. The callers' own stacks may be small.
+///
+/// # Errors
+/// Where the system gives no thread.
+pub(crate) fn on_stack<T: Send>(bytes: usize, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = {
+            let _blocked = signals::Blocked::but_faults();
+            std::thread::Builder::new().name("dicast-deep".into()).stack_size(bytes).spawn_scoped(scope, work)?
+        };
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 #[cfg(unix)]

@@ -37,13 +37,17 @@ pub(crate) fn warm() {
     static WARM: Once = Once::new();
     crate::capi::silence_own_panics();
     WARM.call(|| {
-        // A panic here is found again where the value is used, with a typed error.
-        let _ = std::panic::catch_unwind(|| {
-            crate::capi::warm();
-            crate::prompt::warm();
-            #[cfg(feature = "local")]
-            crate::engine::local::warm();
-        });
+        let work = || {
+            // A panic here is found again where the value is used, with a typed error.
+            let _ = std::panic::catch_unwind(|| {
+                crate::capi::warm();
+                crate::prompt::warm();
+                #[cfg(feature = "local")]
+                crate::engine::local::warm();
+            });
+        };
+        // The caller's stack may be small. Where there is no thread, the values are made when they are used.
+        let _ = crate::thread::on_stack(crate::thread::ROOMY, work);
     });
 }
 

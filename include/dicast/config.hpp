@@ -70,7 +70,7 @@ struct Options {
     std::optional<Mask> mask = std::nullopt;
     /** Seed of the shuffle. */
     std::optional<std::uint64_t> mask_seed = std::nullopt;
-    /** The judgment fails with Status::timeout after this time, waiting included. 1 ms to 1 day. */
+    /** The judgment fails with Status::timeout after this time, waiting included; in a batch, not. 1 ms to 1 day. */
     std::optional<Timeout> timeout = std::nullopt;
 
     /** Options that have no field above. They override the fields. */

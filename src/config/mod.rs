@@ -131,7 +131,7 @@ impl JudgeConfig {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] naming the key, or the line and column.
     pub fn read(json: &[u8]) -> Result<Self> {
-        if let Ok(Value::Object(object)) = serde_json::from_slice(json)
+        if let Ok(Value::Object(object)) = crate::json::with_room(json, || serde_json::from_slice(json))
             && reference::is_one(&object)
         {
             return reference::read(&object);

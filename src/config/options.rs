@@ -224,7 +224,7 @@ options! {
     rubric_merge: RubricMerge = RubricMerge::Mean, Kind::Choice(RubricMerge::WORDS);
     /// What a criterion must reach, from 0 for the worst score to 1 for the best, to pass under `all_pass`.
     rubric_pass: f32 = 0.5, above(0.0, 1.0);
-    /// Give up on a request after this many milliseconds, waiting included.
+    /// Give up on a request after this many milliseconds, waiting included; in a batch, not.
     timeout_ms: u64 = 600_000, whole(1, MAX_TIMEOUT_MS);
 }
 

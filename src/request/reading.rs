@@ -89,8 +89,10 @@ fn parse(json: &[u8], keys: &Keys, parts: &mut Parts, replaced: &mut usize) -> R
     let text = std::str::from_utf8(json)
         .map_err(|error| invalid(format!("the request is not UTF-8: bad byte at offset {}", error.valid_up_to())))?;
     let text = whole_characters(text, replaced);
-    let mut reader = serde_json::Deserializer::from_str(&text);
-    let outcome = Object { keys, parts }.deserialize(&mut reader).and_then(|()| reader.end());
+    let outcome = crate::json::with_room(text.as_bytes(), || {
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        Object { keys, parts }.deserialize(&mut reader).and_then(|()| reader.end())
+    });
     outcome.map_err(|error| invalid(format!("the request is not valid: {}", positioned(&error, &text))))
 }
 

@@ -32,6 +32,11 @@ fn memory() {
 }
 
 #[test]
+fn stack() {
+    judge("stack", Library::Shared);
+}
+
+#[test]
 fn rewards() {
     judge("rewards", Library::Shared);
 }

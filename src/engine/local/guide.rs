@@ -128,8 +128,11 @@ impl Guides {
     }
 
     fn compile(&self, lark: &str) -> Result<Matcher> {
-        let parser = self.factory.create_parser(TopLevelGrammar::from_lark(lark.to_owned()));
-        let matcher = Matcher::new(parser);
+        // The caller's stack may be small.
+        let compile = || Matcher::new(self.factory.create_parser(TopLevelGrammar::from_lark(lark.to_owned())));
+        let matcher = crate::thread::on_stack(crate::thread::ROOMY, compile).map_err(|error| {
+            Error::new(ErrorKind::Engine, format!("there is no thread to compile the verdict grammar: {error}"))
+        })?;
         match matcher.get_error() {
             Some(error) => Err(failed(error)),
             None => Ok(matcher),

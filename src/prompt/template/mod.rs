@@ -284,13 +284,11 @@ fn value_of(json: &serde_json::Value) -> Value {
 /// Runs `work` where deep recursion cannot overflow the stack: compiling and dropping go as deep as a template nests, and
 /// a template comes from a file.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("dicast-template".into()).stack_size(STACK_BYTES);
-        let handle = thread.spawn_scoped(scope, work).map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("cannot start a thread to render the chat template: {error}"))
-        })?;
-        handle.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "rendering the chat template panicked")))
-    })
+    let caught = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let outcome = crate::thread::on_stack(STACK_BYTES, caught).map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("cannot start a thread to render the chat template: {error}"))
+    })?;
+    outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "rendering the chat template panicked")))
 }
 
 fn invalid(what: impl std::fmt::Display) -> Error {

@@ -44,7 +44,7 @@ impl Tokenizer {
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where it is not one, or of a kind that the `tokenizers` crate does not know.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let (pipeline, specials, bytes) = pipeline::from_json(json)?;
+        let (pipeline, specials, bytes) = with_room(|| pipeline::from_json(json))?;
         Ok(Self { backend: Backend::Pipeline(Box::new(pipeline)), specials, bytes })
     }
 
@@ -54,7 +54,7 @@ impl Tokenizer {
     /// [`ErrorKind::Unsupported`] for a `pre` that is not known here (the error lists those that are),
     /// [`ErrorKind::InvalidModel`] where vocabulary and merges do not fit together.
     pub fn from_bpe(vocab: BpeVocab) -> Result<Self> {
-        let (pipeline, specials, bytes) = pipeline::from_bpe(vocab)?;
+        let (pipeline, specials, bytes) = with_room(|| pipeline::from_bpe(vocab))?;
         Ok(Self { backend: Backend::Pipeline(Box::new(pipeline)), specials, bytes })
     }
 
@@ -154,4 +154,10 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
         ids.iter().filter_map(|&id| self.token_bytes(id)).flatten().copied().collect()
     }
+}
+/// Compiles regular expressions where there is room for it: the caller's stack may be small.
+fn with_room<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    crate::thread::on_stack(crate::thread::ROOMY, work).unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Engine, format!("there is no thread to read the vocabulary: {error}")))
+    })
 }
