@@ -158,6 +158,6 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
 }
 
 /// Reads a struct of a body, by name only.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned + Send>(body: &[u8]) -> Result<T, Problem> {
     crate::json::read(body).map_err(|error| Problem::invalid(format!("the body is not valid: {error}")))
 }
