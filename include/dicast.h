@@ -826,8 +826,8 @@ int32_t dicast_request_new(struct dicast_str principle,
                            struct dicast_error **error);
 
 /**
- * Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "mask_responses"?, "options"?}`. The
- * order of the responses is kept.
+ * Makes a request from JSON: `{"principle", "prompt", "responses": {name: text, …}, "rubric"?, "mask_responses"?,
+ * "options"?}`. The order of the responses is kept.
  *
  * On success you own `*request`. DICAST_INVALID_REQUEST names the line, the column and what is wrong.
  */
