@@ -211,6 +211,15 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
         // `model-1 -4`: a sign or a dash.
         return unreadable();
     }
+    // `model-1: -4`: a sign behind what separates.
+    let between = &marked[..marked.len() - rest.len()];
+    if let Some((at, _)) =
+        between.char_indices().next_back().filter(|(_, c)| matches!(chars::fold(*c), '-' | '–' | '—'))
+        && between[..at].contains(is_separator)
+        && rest.starts_with(|c: char| chars::fold(c).is_ascii_digit())
+    {
+        return unreadable();
+    }
     let mut label = Label::Bare;
     let word_end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
     if LINKS.iter().any(|link| rest[..word_end].eq_ignore_ascii_case(link)) {

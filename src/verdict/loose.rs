@@ -313,9 +313,10 @@ impl Scan<'_> {
                 .rfind(['.', ',', ';', '{', '}', '[', ']', '|', '，', '。'])
                 .map_or(from, |last| from + last + window[last..].chars().next().map_or(1, char::len_utf8));
             let head = line[start..colon].trim_matches(decoration);
-            // Only a line that ends with the colon is the heading of a criterion.
-            let alone = line[colon + c.len_utf8()..].trim_matches(decoration).is_empty() && from == 0;
-            let key = self.heading(head, alone);
+            // Only a line that ends with the colon is the heading of a criterion, or one that gives numbers to all names.
+            let after = &line[colon + c.len_utf8()..];
+            let alone = after.trim_matches(decoration).is_empty() && from == 0;
+            let key = self.heading(head, alone || from == 0 && self.names_all(head, after));
             from = colon + c.len_utf8();
             // `model-1: clarity: 3, overall: 4`: a label beside a name is no heading.
             let valued = line[from..]
@@ -337,6 +338,22 @@ impl Scan<'_> {
             headings.push(Heading { start: 0, end: line.len(), key });
         }
         headings
+    }
+
+    /// Whether a word or two lead to numbers beside all names: `Weights: model-1: 4, model-2: 2`.
+    fn names_all(&self, head: &str, after: &str) -> bool {
+        if head.split_whitespace().count() > 2 || !after.contains(char::is_numeric) {
+            return false;
+        }
+        let mentions = self.context.names.mentions(after);
+        let numbered = |at: usize| {
+            after[at..]
+                .trim_start_matches(|c: char| !c.is_alphanumeric())
+                .starts_with(|c: char| chars::fold(c).is_ascii_digit())
+        };
+        mentions.len() > 1
+            && mentions.len() == self.context.names.len()
+            && mentions.iter().all(|mention| numbered(mention.end))
     }
 
     /// What a heading means. `any` where one of unknown words may name a criterion.

@@ -200,6 +200,25 @@ pub(super) fn named(text: &str) -> Option<Named> {
     None
 }
 
+/// Whether a sentence says that 1 is the best score, and not that response 1 is the best: `(1 is best)`, `where 1 is the best`.
+fn lowest_is_best(sentence: &str) -> bool {
+    let starts = |at: usize| {
+        let before = sentence[..at].trim_end_matches(|c: char| c == ' ');
+        let near = &before[chars::floor_boundary(before, before.len().saturating_sub(40))..];
+        let word = before.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+        let opens = before.is_empty() || before.ends_with(['"', '\'', '(', '[', ':', ',', '“']);
+        let ranks = ["rank", "place", "position", "order"].iter().any(|word| near.contains(word));
+        (opens || ["where", "with", "that", "note", "meaning", "means"].contains(&word)) && !ranks
+    };
+    let ends = |rest: &str| {
+        let next = rest.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+        ["", "score", "rating", "grade", "possible", "and"].contains(&next)
+    };
+    ["1 is best", "1 is the best", "1 is highest", "1 is the highest"]
+        .iter()
+        .any(|words| sentence.match_indices(words).any(|(at, _)| starts(at) && ends(&sentence[at + words.len()..])))
+}
+
 /// The scale that prose names: `on a scale of 1 to 10`, `scores are out of 10`.
 pub(super) fn in_prose(text: &str) -> Option<Named> {
     static LOWER: Lexicon =
@@ -225,6 +244,9 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
         if LOWER.is_in(sentence) && (sentence.contains("score") || sentence.contains("rating")) {
             return Some(Named { min: None, max: 1.0 });
         }
+        if lowest_is_best(sentence) {
+            return Some(Named { min: None, max: 1.0 });
+        }
         let Some(mark) = MARKS.find(sentence) else { continue };
         let at = mark;
         let scaled = ["scale", "skala", "échelle", "escala"].iter().any(|mark| sentence[at..].starts_with(mark));
@@ -244,6 +266,8 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
             ["score", "rating", "rated", "grade", "分", "点"].iter().any(|word| sentence[..mark].contains(word));
         // `3 out of 10 facts`: a number right before it is a count.
         let counted = sentence[..mark].trim_end().ends_with(|c: char| c.is_numeric());
+        // `Out of 10: model-1 4, model-2 2`.
+        let scored = scored || sentence[..mark].trim_matches(|c: char| !c.is_alphanumeric()).is_empty();
         if (scaled || (scored && !counted) || window.starts_with(['分', '满', '満']))
             && let Some(named) =
                 named(if scaled || !window.starts_with(['分', '满', '満']) { window } else { sentence })
