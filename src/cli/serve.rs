@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Private key of the certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+    /// The file that jobs are kept in, or `none` to keep them in memory. Default: jobs-PORT.db in the folder of states: that of the
+    /// unit under systemd, else $XDG_STATE_HOME/dicast, else ~/.local/state/dicast.
+    #[arg(long, value_name = "FILE")]
+    jobs: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     log_level: String,
@@ -70,8 +74,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
         config.tls = Some(dicast::server::TlsConfig { certificate: certificate.clone(), key: key.clone() });
     }
     let judges = judges(args, file.judges)?;
+    let unkept = jobs_file(args, &mut config.jobs.file);
     let server = Server::new(config, judges)?;
     log(&args.log_level, args.log_format == "json");
+    if let Some(why) = unkept {
+        tracing::warn!("jobs are kept in memory and end with the server ({why}): --jobs names a file for them");
+    }
     // Every connection and every worker process takes some.
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,6 +95,37 @@ pub(crate) fn run(args: &Args) -> Outcome {
         server.serve(listener, stopped()).await?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Decides the file of the jobs. Where there can be none without having been asked for: why.
+fn jobs_file(args: &Args, file: &mut Option<PathBuf>) -> Option<String> {
+    match &args.jobs {
+        Some(named) if named.as_os_str() == "none" => *file = None,
+        Some(named) => *file = Some(named.clone()),
+        None if file.is_some() => {}
+        None => {
+            let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            // systemd names several folders with colons between.
+            let unit = variable("STATE_DIRECTORY").filter(|folder| folder.is_absolute());
+            let own = || variable("XDG_STATE_HOME").map(|folder| folder.join("dicast"));
+            let home = || variable("HOME").map(|folder| folder.join(".local/state/dicast"));
+            let Some(folder) = unit.or_else(own).or_else(home) else {
+                return Some("there is no home folder".to_owned());
+            };
+            if args.port == 0 {
+                return Some("the port is another one each time".to_owned());
+            }
+            let path = folder.join(format!("jobs-{}.db", args.port));
+            let writable = std::fs::create_dir_all(&folder).and_then(|()| {
+                std::fs::OpenOptions::new().append(true).create(true).open(path.with_extension("db.lock"))
+            });
+            match writable {
+                Ok(_) => *file = Some(path),
+                Err(error) => return Some(format!("{}: {error}", folder.display())),
+            }
+        }
+    }
+    None
 }
 
 /// The judges by name: those of the configuration, or the one that the options name.

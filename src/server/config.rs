@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::config::{JudgeConfig, Secret};
 use crate::error::{Error, ErrorKind, Result};
 
+use super::jobs::JobsConfig;
 use super::trainers::RouteConfig;
 
 /// Settings of the server: the object `"server"` of a configuration file.
@@ -54,6 +55,8 @@ pub struct ServerConfig {
     pub anonymous: bool,
     /// Serve https.
     pub tls: Option<TlsConfig>,
+    /// Jobs.
+    pub jobs: JobsConfig,
     /// Routes of trainers.
     pub routes: Vec<RouteConfig>,
     /// How long the answer to a request with an `Idempotency-Key` is kept, in seconds; 0: not at all.
@@ -84,6 +87,7 @@ impl Default for ServerConfig {
             keys_file: None,
             anonymous: false,
             tls: None,
+            jobs: JobsConfig::default(),
             routes: Vec::new(),
             idempotency_s: 600,
             idempotency_bytes: 64 << 20,
@@ -253,6 +257,7 @@ impl ServerConfig {
                 )));
             }
         }
+        self.jobs.check()?;
         for route in &self.routes {
             route.check()?;
         }

@@ -21,6 +21,8 @@ pub(crate) struct Client {
     pub(crate) number: usize,
     pub(crate) name: String,
     pub(crate) priority: Priority,
+    /// Whether this is its jobs, which wait as long as it takes.
+    pub(super) is_job: bool,
     hash: [u8; 32],
     bucket: Option<Mutex<Bucket>>,
 }
@@ -61,7 +63,7 @@ impl Clients {
                 let burst = if key.burst == 0 { key.per_minute } else { key.burst };
                 let bucket =
                     (key.per_minute > 0).then(|| Mutex::new(Bucket::new(key.per_minute, burst, Instant::now())));
-                std::sync::Arc::new(Client { number, name, priority: key.priority, hash, bucket })
+                std::sync::Arc::new(Client { number, name, priority: key.priority, is_job: false, hash, bucket })
             })
             .collect();
         for (index, client) in clients.iter().enumerate() {
@@ -100,7 +102,13 @@ impl Clients {
 impl Client {
     /// The client of a server without keys.
     pub(super) fn anybody() -> Self {
-        Self { number: 0, name: "-".to_owned(), priority: Priority::Normal, hash: [0; 32], bucket: None }
+        Self { number: 0, name: "-".to_owned(), priority: Priority::Normal, is_job: false, hash: [0; 32], bucket: None }
+    }
+
+    /// The client's jobs: begun after whatever somebody waits for, and counted when they were uploaded.
+    pub(super) fn jobs(&self) -> Self {
+        let (number, name) = (self.number, self.name.clone());
+        Self { number, name, priority: Priority::Low, is_job: true, hash: self.hash, bucket: None }
     }
 
     /// Takes so many judgments from what it may ask for.

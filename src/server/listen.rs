@@ -72,6 +72,8 @@ impl Server {
         let connections = Arc::new(Connections::new(config.max_connections));
         let mut tasks = JoinSet::new();
         let router = self.router();
+        // Goes on with the jobs of before.
+        self.start_jobs();
         let mut stop = pin!(stop);
         let mut loading = pin!(async { if config.load_on_demand { Ok(()) } else { self.load().await } });
         let mut loaded = false;
@@ -112,6 +114,7 @@ impl Server {
             }
         }
         tasks.shutdown().await;
+        self.end_jobs().await;
         let server = self.clone();
         let _ = tokio::task::spawn_blocking(move || server.close()).await;
         info!("ended");

@@ -25,12 +25,14 @@ mod body;
 mod config;
 mod fair;
 mod gate;
+pub mod jobs;
 mod judges;
 mod keys;
 mod listen;
 mod metrics;
 mod problem;
 mod reference;
+mod stream;
 mod trainers;
 mod watch;
 
@@ -54,6 +56,7 @@ use crate::verdict::Verdict;
 pub(crate) use admit::Caller;
 pub(crate) use body::{Input, json};
 pub use config::{KeyConfig, Priority, ServerConfig, ServerFile, TlsConfig};
+pub use jobs::JobsConfig;
 pub use judges::JudgeSource;
 use judges::{Judges, Loaded};
 use keys::{Client, Clients};
@@ -82,6 +85,9 @@ struct Inner {
     anybody: Arc<Client>,
     metrics: Metrics,
     held: body::Held,
+    jobs: jobs::Jobs,
+    /// The task that judges the requests of jobs.
+    jobs_task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
     /// Whether the server is shutting down.
     draining: Sender<bool>,
 }
@@ -96,9 +102,11 @@ impl Server {
         let judges = Judges::new(judges, &config)?;
         let clients = Clients::read(&config)?;
         let held = body::Held::new(config.max_held_bytes);
+        let jobs = jobs::open(&config.jobs)?;
         let (draining, _) = channel(false);
+        let jobs_task = std::sync::Mutex::default();
         let (anybody, metrics) = (Arc::new(Client::anybody()), Metrics::default());
-        Ok(Self(Arc::new(Inner { config, judges, clients, anybody, metrics, held, draining })))
+        Ok(Self(Arc::new(Inner { config, judges, clients, anybody, metrics, held, jobs, jobs_task, draining })))
     }
 
     /// The settings.
@@ -111,6 +119,7 @@ impl Server {
         // Behind a key, where there are any. A further part of the API merges its routes here.
         let behind_a_key = Router::new()
             .merge(reference::routes())
+            .merge(jobs::routes())
             .merge(metrics::routes())
             .layer(middleware::from_fn_with_state(self.clone(), admit::by_key));
         // Open to all: what says nothing that is secret. Pages merge here.
@@ -191,12 +200,14 @@ impl Server {
         request.check(&judge.config().limits)?;
         let timeout =
             request.options.or(&judge.config().options).or(&judge.profile().decoding).resolve_request()?.timeout();
-        let left = timeout.saturating_sub(began.elapsed());
+        // Nobody waits for a job: the time of its requests counts from when they are begun.
+        let left = if caller.client.is_job { jobs::TURN } else { timeout.saturating_sub(began.elapsed()) };
         let told = watcher.as_ref().map(|watcher| |place| watcher.tell(Event::Queued(place)));
         let slot = loaded.gate.enter(caller.client.priority, caller.client.number, left, told).await?;
         if let Some(watcher) = &watcher {
             watcher.tell(Event::Started);
         }
+        let began = if caller.client.is_job { Instant::now() } else { began };
         let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         request.options = Options { timeout_ms: Some(left_ms), ..std::mem::take(&mut request.options) };

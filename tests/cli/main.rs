@@ -11,6 +11,9 @@ mod bench;
 #[cfg(feature = "remote")]
 mod remote;
 
+#[cfg(all(feature = "remote", feature = "server"))]
+mod serve_jobs;
+
 #[cfg(feature = "local")]
 mod batch;
 #[cfg(feature = "local")]
