@@ -30,6 +30,7 @@ mod judges;
 mod keys;
 mod listen;
 mod metrics;
+mod page;
 mod problem;
 mod reference;
 mod stream;
@@ -123,7 +124,7 @@ impl Server {
             .merge(metrics::routes())
             .layer(middleware::from_fn_with_state(self.clone(), admit::by_key));
         // Open to all: what says nothing that is secret. Pages merge here.
-        let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
+        let open = Router::new().route("/health", get(health)).route("/ready", get(ready)).merge(page::routes());
         open.merge(behind_a_key)
             .fallback(admit::nothing_here)
             .method_not_allowed_fallback(admit::wrong_method)
