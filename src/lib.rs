@@ -60,6 +60,7 @@ pub mod config;
 pub mod decode;
 pub mod engine;
 mod error;
+pub mod eval;
 mod files;
 pub mod json;
 mod judge;

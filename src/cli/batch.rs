@@ -204,23 +204,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Work with the model and profile that `config` names; the model lies on this machine.
     fn new(form: Form, compact: bool, config: &JudgeConfig) -> Result<Self, Failure> {
-        let source = model::find(&config.model)?;
-        let profile = source.profile_for(config)?;
-        let profile_value = json!({ "name": profile.name, "checksum": checksum(&profile.to_json()) });
-        let model = source.fingerprint()?;
-        // Of a folder, one checksum for all of its files.
-        let short = if model.get("checksum").is_some() {
-            model.clone()
-        } else {
-            json!({ "checksum": checksum(&model.to_string()) })
-        };
-        let mut options = serde_json::to_value(&config.options).unwrap_or_default();
-        if let Some(options) = options.as_object_mut() {
-            // How long to wait is no part of what is judged.
-            options.shift_remove("timeout_ms");
-        }
-        let mut settings =
-            json!({ "model": model, "profile": profile_value, "options": options, "verdict": config.verdict });
+        let (mut settings, judged) = judged_by(config)?;
         let mut set =
             |key: &str, value: Value| settings.as_object_mut().map(|settings| settings.insert(key.into(), value));
         if let Some(principle) = &form.principle {
@@ -236,11 +220,39 @@ impl Batch {
             }
         }
         let mut provenance = version();
-        provenance.insert("model".into(), short);
-        provenance.insert("profile".into(), profile_value);
-        let options = config.options.or(&profile.decoding);
-        Ok(Self { form, compact, settings, provenance, options })
+        provenance.insert("model".into(), judged.model);
+        provenance.insert("profile".into(), judged.profile);
+        Ok(Self { form, compact, settings, provenance, options: judged.options })
     }
+}
+
+/// What judges, for the provenance of results.
+pub(crate) struct JudgedBy {
+    model: Value,
+    profile: Value,
+    options: Options,
+}
+
+/// What results depend on of a configuration: model, profile, options, reading. The model lies on this machine.
+pub(crate) fn judged_by(config: &JudgeConfig) -> Result<(Value, JudgedBy), Failure> {
+    let source = model::find(&config.model)?;
+    let profile = source.profile_for(config)?;
+    let profile_value = json!({ "name": profile.name, "checksum": checksum(&profile.to_json()) });
+    let model = source.fingerprint()?;
+    // Of a folder, one checksum for all of its files.
+    let short = if model.get("checksum").is_some() {
+        model.clone()
+    } else {
+        json!({ "checksum": checksum(&model.to_string()) })
+    };
+    let mut options = serde_json::to_value(&config.options).unwrap_or_default();
+    if let Some(options) = options.as_object_mut() {
+        // How long to wait is no part of what is judged.
+        options.shift_remove("timeout_ms");
+    }
+    let settings = json!({ "model": model, "profile": profile_value, "options": options, "verdict": config.verdict });
+    let options = config.options.or(&profile.decoding);
+    Ok((settings, JudgedBy { model: short, profile: profile_value, options }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dicast::config::Limits;
-use dicast::{ErrorKind, JudgeRequest, Keys, Reading, Verdict, principles};
+use dicast::{ErrorKind, JudgeRequest, Keys, Reading, Verdict};
 use serde_json::Value;
 
 use super::aliases::named_reasoning;
@@ -61,8 +61,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 fn judge(args: &Args) -> Outcome {
     let by = args.principle.is_some() || args.named_principle.is_some() || args.rubric.is_some();
     if args.requests.is_empty() && !by {
-        let message =
-            "there is nothing to judge: give a request file, or --principle (or --rubric), --prompt and --response";
+        let message = "there is nothing to judge: give a request file, or --principle, --prompt and --response";
         return Err(Failure::new(ErrorKind::InvalidConfig, message));
     }
     let config = args.judge.config()?;
@@ -131,7 +130,7 @@ impl Args {
             }
             let principle = match (&self.principle, &self.named_principle) {
                 (Some(text), _) => input::text_or_file(text, limit)?,
-                (None, Some(name)) => principles::principle(name)?.to_owned(),
+                (None, Some(name)) => super::principles::principle(name)?.to_owned(),
                 (None, None) => String::new(),
             };
             let mut request = JudgeRequest::new(principle, input::text_or_file(prompt, limit)?, responses);

@@ -8,6 +8,7 @@ mod batch;
 mod bench;
 mod doctor;
 mod dry_run;
+mod eval;
 mod export;
 mod hub;
 mod input;
@@ -50,6 +51,7 @@ struct Cli {
 enum Verb {
     Judge(judge::Args),
     Batch(batch::Args),
+    Eval(eval::Args),
     #[cfg(feature = "server")]
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
@@ -111,6 +113,7 @@ pub(crate) fn main() -> ExitCode {
         #[cfg(feature = "server")]
         Verb::Serve(args) => serve::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Eval(args) => eval::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Parse(args) => parse::run(&args),

@@ -81,11 +81,21 @@ fn one(name: &str, json: bool) -> Result<String, Failure> {
 pub(crate) fn rubric(named: &str) -> Result<Vec<Criterion>, Failure> {
     let path = Path::new(named);
     if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-        return Ok(principles::rubric(named).map_err(|error| error.context("--rubric"))?);
+        return principles::rubric(named).map_err(|error| usage("--rubric", &error));
     }
     let json = input::read_file(path, input::SMALL_FILE_BYTES)?;
     dicast::json::read(&json).map_err(|error| {
         Failure::new(ErrorKind::InvalidRequest, format!("{}: {error}", path.display()))
             .hint("a rubric is a list of {\"criterion\", \"weight\", \"kind\": \"scale\" or \"yes_no\", \"name\"}")
     })
+}
+
+/// The principle that an option names.
+pub(crate) fn principle(named: &str) -> Result<&'static str, Failure> {
+    principles::principle(named).map_err(|error| usage("--named-principle", &error))
+}
+
+/// A name that was typed wrongly is a matter of usage, not of a request.
+fn usage(option: &str, error: &dicast::Error) -> Failure {
+    Failure::new(ErrorKind::InvalidConfig, format!("{option}: {}", error.message()))
 }

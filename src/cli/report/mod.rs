@@ -1,6 +1,6 @@
 //! `dicast report`: what a file of results says, as text, CSV or a page with plots.
 
-mod page;
+pub(crate) mod page;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -6,7 +6,7 @@ use super::{Totals, number};
 
 /// So many names are shown; a file whose names differ from record to record may have thousands.
 const NAMES: usize = 60;
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
+pub(in super::super) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right}\
 td:first-child,th:first-child{text-align:left}h1{font-size:1.3rem;overflow-wrap:anywhere}h2{font-size:1.05rem;margin-top:2rem}\
 svg text{font:12px system-ui,sans-serif;fill:currentColor}rect{fill:#3a6ea5}\

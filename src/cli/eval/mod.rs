@@ -1,0 +1,284 @@
+//! `dicast eval`: judge a benchmark, say how right the judge is, and compare judges.
+
+mod compare;
+mod page;
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use dicast::config::{Limits, Reward};
+use dicast::eval::{Benchmark, Item};
+use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Keys, Verdict};
+use serde_json::{Map, Value, json};
+
+use self::summary::Summary;
+use super::options::JudgeArgs;
+use super::run::earlier::Retry;
+use super::run::lines::{Line, Numbered};
+use super::run::{self, Files, Plan, Work};
+use super::{Failure, Outcome, batch, input, principles, print};
+
+/// How much of a text a result keeps, in characters: enough to know the item again.
+const EXCERPT: usize = 600;
+
+/// Evaluate a judge on a benchmark, or compare the results of several judges.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Items are known by their fields, one JSON object a line:
+  rm-bench     prompt, chosen: [3], rejected: [3], domain
+  judge-bench  question, response_A, response_B, label: A>B or B>A
+  preferences  prompt, chosen, rejected (one text or several): RewardBench 1 and 2, and preferences of your own
+  rankings     prompt, responses: {name: text}, and ranking: [best to worst] or scores: {name: number}
+A field principle goes before --principle; id and domain, subset, source or family are kept.
+
+Run the same command again after an interruption: it goes on where it stopped.
+
+Examples:
+  dicast eval rm-bench.jsonl -o results.jsonl --model judge.gguf --html report.html
+  dicast eval rm-bench.jsonl -o orders.jsonl --model judge.gguf --orders 6
+  dicast eval --report results.jsonl
+  dicast eval --report results.jsonl --report orders.jsonl")]
+pub(crate) struct Args {
+    /// The items; - is standard input.
+    #[arg(value_name = "ITEMS.jsonl", required_unless_present = "report", conflicts_with = "report")]
+    items: Option<PathBuf>,
+    /// Results, one line an item; needed again to continue.
+    #[arg(long, short, value_name = "RESULTS.jsonl", required_unless_present = "report")]
+    output: Option<PathBuf>,
+    /// Report on results that are there, without judging. Several of the same items are compared: paired differences,
+    /// their significance, and how far the judges agree.
+    #[arg(long, value_name = "RESULTS.jsonl", visible_alias = "compare", value_delimiter = ',')]
+    report: Vec<PathBuf>,
+    /// What the items are, where their fields do not say it.
+    #[arg(long, value_parser = PossibleValuesParser::new(Benchmark::ALL.map(Benchmark::name)))]
+    benchmark: Option<String>,
+    /// The principle of items that have none; @FILE reads it from a file. Default: "helpful" of the library.
+    #[arg(long, value_name = "TEXT", conflicts_with = "named_principle")]
+    principle: Option<String>,
+    /// The principle of items that have none, by its name in the library.
+    #[arg(long, value_name = "NAME")]
+    named_principle: Option<String>,
+    /// The number that responses are compared by.
+    #[arg(long, value_parser = PossibleValuesParser::new(Reward::WORDS.iter().copied()), default_value = "expected_or_score")]
+    by: String,
+    /// Also write the report as one HTML page, with plots and the worst disagreements.
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Judge only the first N items.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Judge failed items of an earlier run again: those that may succeed, or all.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "retryable", require_equals = true)]
+    retry_failed: Option<Retry>,
+    /// Replace results that are there, instead of continuing them.
+    #[arg(long, conflicts_with = "retry_failed")]
+    overwrite: bool,
+    /// No progress.
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    judge: JudgeArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let (Some(items), Some(output)) = (&args.items, &args.output) else {
+        let summaries = args.report.iter().map(|path| Summary::read(path)).collect::<Result<Vec<_>, _>>()?;
+        report(args, &summaries)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    if output == Path::new("-") {
+        return Err(Failure::new(
+            ErrorKind::InvalidConfig,
+            "--output - : the results must be a file, which the report reads",
+        ));
+    }
+    let config = args.judge.config()?;
+    let limits = config.limits.clone();
+    let principle = match (&args.principle, &args.named_principle) {
+        (Some(text), _) => input::text_or_file(text, limits.max_request_bytes)?,
+        (None, name) => principles::principle(name.as_deref().unwrap_or("helpful"))?.to_owned(),
+    };
+    let by: Reward = word(&args.by)?;
+    let benchmark = args.benchmark.as_deref();
+    let benchmark = Benchmark::ALL.into_iter().find(|known| Some(known.name()) == benchmark);
+    let keys = Keys::default();
+    let files = Files {
+        input: items,
+        input_format: None,
+        output,
+        output_format: None,
+        keys: &keys,
+        record_bytes: input::request_bytes(&limits),
+    };
+    let work = Evaluation::new(&files, benchmark, principle, by, limits, &config)?;
+    let plan = Plan {
+        overwrite: args.overwrite,
+        retry: args.retry_failed,
+        limit: args.limit,
+        concurrency: None,
+        quiet: args.quiet,
+    };
+    let code = run::run(&work, &files, plan, config)?;
+    report(args, &[Summary::read(output)?])?;
+    Ok(code)
+}
+
+/// A setting that clap has checked already.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_value(Value::from(text))
+        .map_err(|error| Failure::new(ErrorKind::InvalidConfig, format!("{text}: {error}")))
+}
+
+/// Prints what the results say, and writes the page.
+fn report(args: &Args, summaries: &[Summary]) -> Result<(), Failure> {
+    let comparison = (summaries.len() > 1).then(|| compare::Comparison::new(summaries)).transpose()?;
+    if let Some(path) = &args.html {
+        let page = page::page(summaries, comparison.as_ref());
+        std::fs::write(path, page)
+            .map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error))?;
+    }
+    if args.json {
+        let reports: Vec<Value> = summaries.iter().map(Summary::to_json).collect();
+        let comparison = comparison.as_ref().map(compare::Comparison::to_json);
+        return print(&format!("{}\n", json!({ "reports": reports, "comparison": comparison })));
+    }
+    let mut text = String::new();
+    for summary in summaries {
+        text.push_str(&summary.to_text());
+        text.push('\n');
+    }
+    if let Some(comparison) = &comparison {
+        text.push_str(&comparison.to_text());
+    }
+    print(&text)
+}
+
+/// Records that are items, results that are what the judge gave and what is known.
+struct Evaluation {
+    input: String,
+    benchmark: Option<Benchmark>,
+    principle: String,
+    by: Reward,
+    limits: Limits,
+    settings: Value,
+}
+
+impl Evaluation {
+    fn new(
+        files: &Files<'_>,
+        benchmark: Option<Benchmark>,
+        principle: String,
+        by: Reward,
+        limits: Limits,
+        config: &JudgeConfig,
+    ) -> Result<Self, Failure> {
+        let (mut settings, _) = batch::judged_by(config)?;
+        if let Some(settings) = settings.as_object_mut() {
+            settings.insert("principle".into(), principle.as_str().into());
+            settings.insert("by".into(), by.word().into());
+            settings.insert("benchmark".into(), benchmark.map(Benchmark::name).into());
+        }
+        Ok(Self { input: files.input_name(), benchmark, principle, by, limits, settings })
+    }
+
+    fn read(&self, line: Line) -> dicast::Result<Item> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::InvalidRequest, message));
+        let json = match line {
+            Line::Whole(json) => json,
+            Line::Blank => return wrong("the line is blank".into()),
+            Line::Wrong(what) => return wrong(what),
+            Line::TooLong { bytes } => {
+                let limit = input::request_bytes(&self.limits);
+                return wrong(format!("the item has {bytes} bytes, the limit is {limit}"));
+            }
+        };
+        let item = Item::from_json(&json, self.benchmark, &self.principle)?;
+        item.request.check(&self.limits)?;
+        Ok(item)
+    }
+}
+
+/// What is kept of an item.
+struct Kept {
+    number: u64,
+    item: Option<Item>,
+}
+
+impl Work for Evaluation {
+    type Kept = Kept;
+
+    fn request(&self, record: Numbered) -> (Kept, dicast::Result<JudgeRequest>) {
+        let Numbered { number, place, line, .. } = record;
+        match self.read(line) {
+            Ok(item) => {
+                let request = item.request.clone();
+                (Kept { number, item: Some(item) }, Ok(request))
+            }
+            Err(error) => (Kept { number, item: None }, Err(error.context(format_args!("{}: {place}", self.input)))),
+        }
+    }
+
+    fn line(&self, kept: Kept, outcome: dicast::Result<Verdict>) -> Result<String, Failure> {
+        let mut line = Map::new();
+        let Kept { number, item } = kept;
+        let id = item.as_ref().and_then(|item| item.id.clone()).unwrap_or_else(|| number.to_string());
+        line.insert("id".into(), id.into());
+        if let Some(item) = &item {
+            let by_name = |values: &[f64]| named(item, values);
+            line.insert("group".into(), item.group.as_str().into());
+            line.insert("benchmark".into(), item.benchmark.name().into());
+            line.insert("relevance".into(), by_name(&item.relevance));
+            line.insert("principle".into(), excerpt(&item.request.principle).into());
+            line.insert("prompt".into(), excerpt(&item.request.prompt).into());
+            let texts = item.request.responses.iter();
+            let texts: Map<_, _> =
+                texts.map(|response| (response.name.clone(), Value::from(excerpt(&response.text)))).collect();
+            line.insert("responses".into(), texts.into());
+        }
+        match outcome.and_then(|verdict| Ok((verdict.rewards_of(self.by)?, verdict))) {
+            Ok((values, verdict)) => {
+                let item = item.ok_or_else(|| Failure::new(ErrorKind::Internal, "a verdict without an item"))?;
+                let scores: Vec<f64> = verdict.scores.iter().map(|scored| scored.score).collect();
+                line.insert("values".into(), named(&item, &values));
+                line.insert("scores".into(), named(&item, &scores));
+                if let Some(ensemble) = &verdict.ensemble {
+                    let runs = ensemble.runs.iter().map(|run| {
+                        let values: Vec<f64> = (0..scores.len()).map(|index| run.value(index)).collect();
+                        named(&item, &values)
+                    });
+                    line.insert("runs".into(), runs.collect::<Vec<_>>().into());
+                }
+                line.insert("reasoning".into(), excerpt(&verdict.reasoning).into());
+                let usage = serde_json::to_value(verdict.usage).unwrap_or_default();
+                line.insert("usage".into(), usage);
+                let timing = verdict.timing;
+                let spent = timing.prefill + timing.reasoning + timing.verdict;
+                line.insert("ms".into(), ((spent.as_secs_f64() * 1e6).round() / 1e3).into());
+            }
+            Err(error) => line.extend(error.to_json().as_object().cloned().unwrap_or_default()),
+        }
+        Ok(format!("{}\n", Value::from(line)))
+    }
+
+    fn settings(&self) -> Value {
+        self.settings.clone()
+    }
+}
+
+/// Values by the names of an item's responses.
+fn named(item: &Item, values: &[f64]) -> Value {
+    let names = item.request.responses.iter().map(|response| response.name.clone());
+    names.zip(values.iter().map(|&value| Value::from(value))).collect::<Map<_, _>>().into()
+}
+
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,93 @@
+//! `dicast eval`: reports and comparisons of results, bad items; with the demonstration judge also a whole evaluation.
+
+use serde_json::Value;
+
+use super::support::{Folder, run, text};
+
+/// A result in which the better response has the value `better` and the worse one `worse`.
+fn result(id: &str, group: &str, better: f64, worse: f64) -> String {
+    format!(
+        r#"{{"id":"{id}","group":"{group}","benchmark":"preferences","relevance":{{"chosen-1":1,"rejected-1":0}},"principle":"p","prompt":"<q>","responses":{{"chosen-1":"x","rejected-1":"<script>"}},"values":{{"chosen-1":{better},"rejected-1":{worse}}},"scores":{{"chosen-1":{better},"rejected-1":{worse}}},"reasoning":"r","usage":{{"prompt_tokens":10}},"ms":2.5}}"#
+    )
+}
+
+fn report(args: &[&str]) -> Value {
+    let ran = run([&["eval", "--json"], args].concat()).succeeds();
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn results_are_reported_by_group_and_compared() {
+    let folder = Folder::new();
+    let mut one: Vec<_> = (0..8).map(|index| result(&index.to_string(), "a", 4.0, 2.0)).collect();
+    one.push(result("tie", "b", 3.0, 3.0));
+    one.push(r#"{"id":"bad","group":"b","relevance":{"chosen-1":1,"rejected-1":0},"error":{"kind":"timeout"}}"#.into());
+    let other: Vec<_> = (0..8).map(|index| result(&index.to_string(), "a", 2.0, 4.0)).collect();
+    let (one, other) = (folder.file("one.jsonl", one.join("\n")), folder.file("other.jsonl", other.join("\n")));
+    let page = folder.path("report.html");
+    let whole = report(&["--report", text(&one), "--report", text(&other), "--html", text(&page)]);
+    let first = &whole["reports"][0];
+    assert_eq!((&first["items"], &first["failed"]), (&10.into(), &1.into()));
+    assert_eq!(first["metrics"]["accuracy (pairs)"]["mean"], 0.8);
+    assert_eq!(first["groups"]["b"]["accuracy (pairs)"]["mean"], 0.0);
+    let pair = &whole["comparison"]["pairs"][0];
+    assert_eq!((&pair["items"], &pair["difference"]), (&8.into(), &Value::from(-1.0)));
+    // All of eight turned round: 2 of 256 signs.
+    assert_eq!(pair["p"], 2.0 / 256.0);
+    assert!(pair["cohen_kappa"].as_f64().unwrap() <= 0.0);
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<svg") && html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
+    assert!(!html.contains("http://") && !html.contains("https://"), "it loads nothing");
+    let shown = run(["eval", "--report", text(&one)]).succeeds().stdout;
+    assert!(shown.contains("10 items, 1 failed") && shown.contains("accuracy (pairs)"), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_reported_is_named() {
+    let folder = Folder::new();
+    let broken = folder.file("broken.jsonl", format!("{}\n{{\"id\":7}}\n", result("1", "a", 4.0, 2.0)));
+    run(["eval", "--report", text(&broken)]).fails(2, &["broken.jsonl: line 2: it has no \"id\""]);
+    let lacking = folder.file("lacking.jsonl", r#"{"id":"1","relevance":{"a":1},"values":{"b":1}}"#);
+    run(["eval", "--report", text(&lacking)]).fails(2, &["line 1: \"values\" has no number for \"a\""]);
+    let (one, other) =
+        (folder.file("1.jsonl", result("1", "", 4.0, 2.0)), folder.file("2.jsonl", result("2", "", 4.0, 2.0)));
+    run(["eval", "--report", text(&one), "--report", text(&other)]).fails(2, &["have no item in common"]);
+    run(["eval", "--report", "/nonexistent.jsonl"]).fails(1, &["cannot read /nonexistent.jsonl"]);
+    run(["eval"]).fails(2, &["ITEMS.jsonl"]);
+    run(["eval", "x.jsonl", "-o", "r.jsonl", "--benchmark", "mt-bench"]).fails(2, &["rm-bench, judge-bench"]);
+    run(["eval", "x.jsonl", "-o", "r.jsonl", "-m", "m.gguf", "--named-principle", "x"])
+        .fails(2, &["it has", "concise"]);
+}
+
+#[cfg(feature = "local")]
+#[test]
+fn the_demonstration_judge_is_evaluated_and_goes_on_where_it_stopped() {
+    let folder = Folder::new();
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    let items = std::fs::read_to_string(demo.join("handwritten.jsonl")).unwrap();
+    let mut lines: Vec<&str> = items.lines().take(12).collect();
+    lines.push(r#"{"prompt":"q","chosen":"a"}"#);
+    lines.push(
+        r#"{"pair_id":"p","source":"s","principle":"Be brief.","question":"Why?","response_A":"Because.","response_B":"There are many reasons for this, and I am going to tell you all of them in turn, one after the other, at length and without leaving any out.","label":"A>B"}"#,
+    );
+    let items = folder.file("items.jsonl", lines.join("\n"));
+    let (results, model) = (folder.path("results.jsonl"), demo.join("dicast-demo.gguf"));
+    let evaluate = |more: &[&str]| {
+        let fixed = ["eval", text(&items), "-o", text(&results), "-m", text(&model), "--json"];
+        run([&fixed[..], more].concat())
+    };
+    evaluate(&["--limit", "5"]).succeeds();
+    let ran = evaluate(&[]);
+    assert_eq!(ran.code, 1, "one item is no item: {ran:?}");
+    let whole: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let metrics = &whole["reports"][0]["metrics"];
+    assert_eq!(whole["reports"][0]["items"], 14);
+    assert_eq!(whole["reports"][0]["failed"], 1);
+    assert!(metrics["accuracy (pairs)"]["mean"].as_f64().unwrap() > 0.7, "{metrics}");
+    assert_eq!(metrics["position consistency"]["items"], 1);
+    let written = std::fs::read_to_string(&results).unwrap();
+    let wrong: Value = serde_json::from_str(written.lines().nth(12).unwrap()).unwrap();
+    let message = wrong["error"]["message"].as_str().unwrap();
+    assert!(message.contains("items.jsonl: line 13") && message.contains("no \"rejected\""), "{message}");
+    evaluate(&["--by", "score"]).fails(2, &["was made with by \"expected_or_score\", which is now \"score\""]);
+}
