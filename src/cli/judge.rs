@@ -14,6 +14,8 @@ use super::{Failure, Outcome, input, model, note, print};
 
 /// A table narrower than this is not put beside another.
 const TABLE_COLUMNS: usize = 56;
+/// Exit code where all was judged, and a response scores below `--min-score`.
+const BELOW: u8 = 3;
 
 /// Judge the responses of one request, or of several.
 #[derive(clap::Args)]
@@ -43,6 +45,9 @@ pub(crate) struct Args {
     /// Print one line of JSON a request.
     #[arg(long)]
     json: bool,
+    /// End with exit code 3 where a response scores below this: its expected score, or its score where there is none.
+    #[arg(long, value_name = "NUMBER")]
+    min_score: Option<f64>,
     /// Show all of the reasoning.
     #[arg(long, conflicts_with = "json")]
     full: bool,
@@ -87,10 +92,27 @@ fn judge(args: &Args) -> Outcome {
             .collect();
         print(&table::arrange(&blocks, columns, surface.width))?;
     }
+    let low = args.min_score.map_or(0, |least| below(least, results.iter().flatten()));
     for error in results.into_iter().filter_map(Result::err) {
         super::complain(&error.into());
     }
-    Ok(code.map_or(ExitCode::SUCCESS, ExitCode::from))
+    let passed = if low > 0 { ExitCode::from(BELOW) } else { ExitCode::SUCCESS };
+    Ok(code.map_or(passed, ExitCode::from))
+}
+
+/// Notes each response that scores below a threshold; gives their number.
+fn below<'a>(least: f64, verdicts: impl Iterator<Item = &'a Verdict>) -> usize {
+    let mut count = 0;
+    for scored in verdicts.flat_map(|verdict| &verdict.scores) {
+        let value = scored.expected.unwrap_or(scored.score);
+        // A threshold that is no number is reached by nothing.
+        if value.partial_cmp(&least).is_none_or(std::cmp::Ordering::is_lt) {
+            let name = table::printable(&scored.name, false);
+            note(&format!("note: {name} scores {value:.2}, which is below {least} (--min-score)\n"));
+            count += 1;
+        }
+    }
+    count
 }
 
 /// A result as one line of JSON.

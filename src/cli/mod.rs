@@ -39,7 +39,8 @@ use dicast::{Error, ErrorKind};
 #[command(
     name = "dicast",
     version,
-    after_help = "Exit codes: 0 all judged; 1 a judgment failed or was interrupted; 2 usage or set-up."
+    after_help = "Exit codes: 0 all judged; 1 a judgment failed or was interrupted; 2 usage or set-up; 3 a score below \
+                  --min-score."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -167,3 +167,22 @@ fn a_chat_template_is_an_option() {
     run(judge.iter().chain(&["--chat-template", "none.jinja"]).copied()).fails(2, &["none.jinja"]);
     run(judge.iter().chain(&["--template-variables", "[1]"]).copied()).fails(2, &["JSON object"]);
 }
+
+#[test]
+fn a_score_below_the_threshold_is_an_exit_code_and_orders_are_reported() {
+    let folder = Folder::new();
+    let request = folder.file("r.json", REQUEST);
+    judge(&["--min-score", "1", text(&request)]).succeeds();
+    judge(&["--min-score", "5.5", text(&request)]).fails(3, &["which is below 5.5 (--min-score)"]);
+    let ran = judge(&["--orders", "3", "--reward", "group", "--no-reasoning", text(&request)]).succeeds();
+    assert!(ran.stdout.contains("3 runs: 3 orders") && ran.stdout.contains("reward (group): "), "{}", ran.stdout);
+    let rubric = folder
+        .file("b.json", r#"[{"criterion":"It is brief.","name":"brief","weight":2},{"criterion":"It is kind."}]"#);
+    let asked = ["--prompt", "Why?", "--response", "a=So.", "--response", "b=Because."];
+    let ran = judge(&[&["--rubric", text(&rubric), "--no-reasoning"][..], &asked].concat()).succeeds();
+    assert!(
+        ran.stdout.contains("a rubric of 2 criteria") && ran.stdout.contains("criterion  weight"),
+        "{}",
+        ran.stdout
+    );
+}

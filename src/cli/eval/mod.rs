@@ -66,6 +66,9 @@ pub(crate) struct Args {
     /// Also write the report as one HTML page, with plots and the worst disagreements.
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
+    /// Also write a plot of the accuracies with their intervals, an SVG picture.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -137,11 +140,13 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Failure> {
 /// Prints what the results say, and writes the page.
 fn report(args: &Args, summaries: &[Summary]) -> Result<(), Failure> {
     let comparison = (summaries.len() > 1).then(|| compare::Comparison::new(summaries)).transpose()?;
-    if let Some(path) = &args.html {
-        let page = page::page(summaries, comparison.as_ref());
-        std::fs::write(path, page)
-            .map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error))?;
-    }
+    let write = |path: &Option<PathBuf>, made: &dyn Fn() -> String| match path {
+        Some(path) => std::fs::write(path, made())
+            .map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error)),
+        None => Ok(()),
+    };
+    write(&args.html, &|| page::page(summaries, comparison.as_ref()))?;
+    write(&args.plot, &|| page::figure(summaries))?;
     if args.json {
         let reports: Vec<Value> = summaries.iter().map(Summary::to_json).collect();
         let comparison = comparison.as_ref().map(compare::Comparison::to_json);

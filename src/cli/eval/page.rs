@@ -140,6 +140,29 @@ fn worst(page: &mut String, rows: &[Row]) {
     }
 }
 
+/// One plot as a file of its own: the accuracy of each of several results with its interval, and the tokens that it cost.
+pub(super) fn figure(summaries: &[Summary]) -> String {
+    let bars: Vec<(String, Estimate)> = summaries
+        .iter()
+        .filter_map(|summary| {
+            let stem = std::path::Path::new(&summary.name).file_stem()?.to_string_lossy().into_owned();
+            let tokens = METRICS.iter().find(|metric| metric.name == "tokens a judgment")?;
+            let cost = summary.estimate(tokens, None).map_or(0.0, |one| one.mean);
+            Some((format!("{stem} ({cost:.0} tokens)"), summary.estimate(&METRICS[0], None)?))
+        })
+        .collect();
+    let mut figure = String::new();
+    plot(&mut figure, "Accuracy on pairs", &bars);
+    let start = figure.find("<svg").unwrap_or(0);
+    // A picture has no page that gives it colours.
+    figure.split_off(start).replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" color=\"#555\" ", 1).replacen(
+        '>',
+        "><style>text{font:12px system-ui,sans-serif;fill:currentColor}rect{fill:#5b8fc7}line{stroke:currentColor;\
+         stroke-width:1.5}</style>",
+        1,
+    )
+}
+
 /// Bars of shares with their intervals.
 fn plot(page: &mut String, title: &str, bars: &[(String, Estimate)]) {
     const ROW: usize = 24;
