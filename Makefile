@@ -62,6 +62,10 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 	scripts/check_capi_sanitizers.sh address header valgrind
 	scripts/python.sh test
 
+.PHONY: test-page
+test-page: build ## test the pages of the server in headless Chromium; screenshots in target/page/shots
+	@tests/page/run.sh
+
 .PHONY: test-servers
 test-servers: ## test the remote engine over real servers, vLLM and llama-server, which it installs (SERVERS=llama-server: one)
 	@scripts/install_deps.sh

@@ -80,6 +80,8 @@ const HELP: &[(&str, &str)] = &[
     ),
     ("dicast_coalesced_group_size", "Different samples in a group."),
     ("dicast_idempotent_replays_total", "Answers that were given again for an Idempotency-Key."),
+    ("dicast_jobs", "Jobs by state: open, running, ended."),
+    ("dicast_job_requests_waiting", "Requests of running jobs that have no result yet."),
     ("dicast_waiting", "Judgments that wait in the server, by judge."),
     ("dicast_running", "Judgments that were handed to the engine, by judge."),
     ("dicast_engine_waiting", "Jobs that wait in the engine, by judge."),
@@ -284,7 +286,17 @@ pub(super) fn routes() -> Router<Server> {
 }
 
 async fn metrics(State(server): State<Server>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], server.exposition()).into_response()
+    let mut text = server.exposition();
+    // A store that cannot be read has no figures; its jobs say what is wrong.
+    if let Ok(counts) = server.jobs().with(|store| store.counts()).await {
+        head(&mut text, "dicast_jobs", "gauge");
+        for (state, count) in [("open", counts.open), ("running", counts.running), ("ended", counts.ended)] {
+            line(&mut text, "dicast_jobs", &written(&[("state", state)]), count);
+        }
+        head(&mut text, "dicast_job_requests_waiting", "gauge");
+        line(&mut text, "dicast_job_requests_waiting", "", counts.waiting);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 #[cfg(test)]

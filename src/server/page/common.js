@@ -141,8 +141,9 @@ export function distribution(shares, first, label) {
 }
 
 export async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // A page that is not https has no clipboard of its own.
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch { /* A page that is neither https nor of this machine has no clipboard of its own. */ }
   const area = make("textarea", { class: "skip" });
   area.value = text;
   document.body.append(area);

@@ -83,7 +83,7 @@ function table() {
     const less = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
     return (down ? -less : less) || i - j;
   });
-  const head = make("tr", {}, ...columns.map(([title], index) => make("th", { scope: "col", "aria-sort": index === by ? (down ? "descending" : "ascending") : "none" },
+  const head = make("tr", {}, ...columns.map(([title], index) => make("th", { scope: "col", class: ["top score", "margin", "tokens"].includes(title) ? "figure" : "", "aria-sort": index === by ? (down ? "descending" : "ascending") : "none" },
     make("button", { type: "button", onclick: () => { shown.down = index === by ? !down : false; shown.by = index; shown.page = 0; table(); at("table-box").querySelectorAll("th button")[index].focus(); } },
       title, make("span", { "aria-hidden": "true" }, index === by ? (down ? " ↓" : " ↑") : "")))));
   const pages = Math.max(1, Math.ceil(order.length / PAGE));
@@ -110,7 +110,7 @@ function detail(row) {
 function columnsPlot(title, groups) {
   const [width, height, low] = [320, 120, 22];
   const most = Math.max(...groups.map(([, count]) => count), 1);
-  const each = width / Math.max(groups.length, 1);
+  const each = Math.min(width / Math.max(groups.length, 1), 80);
   const text = groups.map(([name, count]) => `${name}: ${count}`).join(", ");
   const drawing = draw("svg", { viewBox: `0 0 ${width} ${height + low + 14}`, role: "img", "aria-label": `${title}: ${text || "nothing yet"}` });
   groups.forEach(([name, count], index) => {

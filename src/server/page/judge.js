@@ -264,6 +264,8 @@ async function judge() {
   at("verdicts").replaceChildren(...views.map((view) => view.card));
   at("verdicts").classList.toggle("pair", principles.length > 1);
   say("Judging …");
+  // On a narrow page the verdict lies below the form.
+  if (at("verdict").getBoundingClientRect().top > window.innerHeight * 0.7) at("verdict").scrollIntoView();
   let before = Promise.resolve(null);
   const works = views.map((view, index) => {
     const work = judgeOne(view, json(now, principles[index]), scale, before, stopper.signal);
