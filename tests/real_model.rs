@@ -64,6 +64,33 @@ fn a_general_model_judges_out_of_the_box() {
 }
 
 #[test]
+fn no_example_of_the_prompt_is_copied() {
+    let long = "Thank you for asking! There are several good ways to keep bread fresh for a few days, of which a paper bag in a \
+                cool, dry cupboard is the best one.";
+    let responses = [("a", "In a paper bag, you fool."), ("b", long)];
+    let principles = [
+        "I prefer short answers. The shorter the better.",
+        "I prefer long, detailed answers. The longer the better.",
+        "Polite answers are good, rude answers are bad.",
+        "Rude answers are good, polite answers are bad.",
+    ];
+    let mut verdicts = std::collections::BTreeSet::new();
+    for mask in [dicast::config::Mask::Shuffle, dicast::config::Mask::Given] {
+        for principle in principles {
+            let mut request = JudgeRequest::new(principle, "How do I keep bread fresh?", responses);
+            request.options.mask = Some(mask);
+            let verdict = JUDGE.judge(&request).unwrap();
+            check(&request, &verdict);
+            // What stood beside `model-1` and `model-2`.
+            let shown: Vec<String> =
+                verdict.aliases.iter().map(|(alias, name)| format!("{alias} {:?}", verdict.score(name))).collect();
+            verdicts.insert(shown);
+        }
+    }
+    assert!(verdicts.len() > 1, "the same numbers whatever is asked: {verdicts:?}");
+}
+
+#[test]
 fn a_text_that_the_vocabulary_cannot_write_fails_alone() {
     // Its first byte, 0xF1, is one of those.
     let lacking = request(&[("a", "a rare sign: \u{40000}"), ("b", "none")]);

@@ -197,6 +197,11 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
     let unreadable = || Direct::Number(Label::Bare, Err(Why::Unclear));
     let mark = |c: char| chars::is_blank(c) || Quote::of(c).is_some() || matches!(c, '*' | '_' | ')' | ']');
     let is_separator = |c: char| matches!(chars::fold(c), ':' | '=' | '-' | '–' | '—' | '|' | '(' | '→' | '[');
+    // `model-1 ..... 4`: dots lead to the number.
+    let after = match after.trim_start_matches(chars::is_blank) {
+        dotted if dotted.starts_with("...") => dotted.trim_start_matches(['.', ' ']),
+        _ => after,
+    };
     let marked = after.trim_start_matches(mark);
     let mut rest = marked.trim_start_matches(|c| is_separator(c) || mark(c));
     // A line of CSV that is a name and a number.
@@ -267,7 +272,21 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
         // A row with several numbers of a table without a header.
         return unreadable();
     }
+    if value.contains(char::is_alphabetic) && has_further_score(further) {
+        // `3/5 accuracy, 5/5 tone => 4/5`: the first of several.
+        return unreadable();
+    }
     Direct::Number(label, score::read(value, at_end && !ended, rule))
+}
+
+/// Whether a text goes on with a number that is written as a score or a result: `5/5`, `= 4`, `=> 4`.
+fn has_further_score(text: &str) -> bool {
+    let digit = |text: &str| text.trim_start().starts_with(|c: char| chars::fold(c).is_ascii_digit());
+    text.match_indices(['/', '=', '→', '⇒']).any(|(at, sign)| {
+        let (before, after) = (&text[..at], &text[at + sign.len()..]);
+        let counted = before.trim_end().ends_with(|c: char| chars::fold(c).is_ascii_digit());
+        digit(after.trim_start_matches('>')) && (sign != "/" || counted)
+    })
 }
 
 /// A rank that is written as one: `1st`, `2nd`.
@@ -392,11 +411,15 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
     let digit = |text: &str| text.starts_with(|c: char| chars::fold(c).is_ascii_digit());
     let separated = part.rmatch_indices(|c| matches!(chars::fold(c), ':' | '=' | '–' | '—' | '→')).next();
     if let Some((at, sign)) = separated {
+        let signed = part[at + sign.len()..].trim_start_matches([' ', '*', '_', '`']);
+        let negative = signed.strip_prefix(['-', '−']).is_some_and(digit);
         let value = part[at + sign.len()..].trim_start_matches(mark);
+        // A sign is part of the number, which is off every scale then.
+        let value = if negative { signed } else { value };
         let label = part[..at].trim_matches(mark);
         // `model-1: good. Clarity: 3`: the label begins after what stands before it.
         let label = label.rsplit([':', '：']).next().unwrap_or(label).trim_matches(mark);
-        if digit(value) && word(label) {
+        if (digit(value) || negative) && word(label) {
             return Some((label, value));
         }
     }

@@ -45,6 +45,7 @@ pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
         reading: std::mem::take(&mut reading),
         found: Collected::default(),
         ranks: Vec::new(),
+        listed: Vec::new(),
         section: Section::None,
         criterion: None,
         before: String::new(),
@@ -64,6 +65,8 @@ struct Scan<'c> {
     reading: Reading,
     found: Collected,
     ranks: Vec<(usize, usize)>,
+    /// Responses that lines with ordinals begin with, in the order of the lines: `1. model-3 (5)`.
+    listed: Vec<(usize, usize)>,
     section: Section,
     /// The criterion whose scores the lines give, where a heading names one.
     criterion: Option<String>,
@@ -136,6 +139,12 @@ impl Scan<'_> {
         }
         if self.in_response(line) || self.ranked(line) {
             return;
+        }
+        if let (Some(ordinal), item) = ranking::split_ordinal(line)
+            && let Some(first) = self.context.names.mentions(item).first()
+            && !item[..first.start].contains(char::is_alphanumeric)
+        {
+            self.listed.push((first.place, ordinal));
         }
         let headings = self.headings(line);
         if headings.is_empty() && self.context.names.mentions(line).is_empty() {
@@ -329,6 +338,15 @@ impl Scan<'_> {
                 headings.push(Heading { start, end: from, key });
             }
         }
+        // `Word counts - model-1: 4, model-2: 2`.
+        if headings.is_empty()
+            && let Some(first) = self.context.names.mentions(line).first()
+            && let Some(head) = line[..first.start].trim_end().strip_suffix(['-', '–', '—'])
+            && self.names_all(head, &line[first.start..])
+            && let Some(key) = self.heading(head.trim_matches(decoration), true)
+        {
+            headings.push(Heading { start: 0, end: first.start, key });
+        }
         let whole = line.trim_matches(decoration);
         let marked = line.trim_start().starts_with('#') || line.trim().ends_with("**");
         if headings.is_empty()
@@ -377,15 +395,28 @@ impl Scan<'_> {
         self.reading.ranking.merge(found.ranking);
     }
 
+    /// Whether a numbered list of all responses is a ranking: the scores beside them fall from line to line. Where they do not,
+    /// the numbers may only count.
+    fn list_is_ranking(&self) -> bool {
+        let values = &self.reading.scores.values;
+        let scores: Option<Vec<f64>> = self.listed.iter().map(|(place, _)| values.get(place).copied()).collect();
+        self.listed.len() == self.context.names.len()
+            && self.listed.iter().zip(1..).all(|(&(_, ordinal), wanted)| ordinal == wanted)
+            && scores.is_some_and(|scores| scores.len() > 1 && scores.windows(2).all(|pair| pair[0] > pair[1]))
+    }
+
     fn finish(mut self) -> Reading {
         self.end_section();
-        let (scores, criteria) = self.found.resolve();
+        let (scores, criteria) = std::mem::take(&mut self.found).resolve();
         for (place, value) in scores {
             self.reading.scores.put(place, self.context.names.shown(place), value);
         }
         if self.reading.scores.values.is_empty() && !criteria.is_empty() {
             let fault = format!("scores are written for {} and none that sums them up", criteria.join(", "));
             self.reading.scores.fault(fault);
+        }
+        if self.ranks.is_empty() && !self.reading.ranking.seen && self.list_is_ranking() {
+            self.ranks = std::mem::take(&mut self.listed);
         }
         if !self.ranks.is_empty() {
             let ranking = ranking::from_ranks(&self.ranks, self.context.names.len());

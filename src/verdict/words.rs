@@ -26,7 +26,7 @@ pub(super) const OVERALL: &[&str] = &[
     "overallassessment", "total", "totals", "totalscore", "totalscores", "totalpoints", "finalscore", "finalscores",
     "finalrating", "finalratings", "finalgrade", "sum", "average", "averagescore", "avg", "mean", "meanscore",
     "aggregate", "aggregatescore", "aggregated", "combined", "combinedscore", "composite", "compositescore",
-    "weighted", "weightedscore", "weightedaverage", "gesamt", "gesamtnote", "gesamtwertung", "gesamtbewertung",
+    "weighted", "weightedscore", "weightedaverage", "weightedtotal", "weightedsum", "weightedmean", "grandtotal", "gesamt", "gesamtnote", "gesamtwertung", "gesamtbewertung",
     "gesamtpunktzahl", "gesamtpunkte", "endnote", "endwertung", "insgesamt", "général", "global", "noteglobale",
     "notefinale", "scoreglobal", "scorefinal", "moyenne", "notetotale", "puntuacióntotal", "puntuacionfinal",
     "puntuaciónfinal", "puntuaciónglobal", "notafinal", "general", "totale", "complessivo", "punteggiototale",
