@@ -38,15 +38,15 @@ other_releases = 1.0.0 1.1.0
 check: fixtures ## the quick checks: format, lints, and the tests that need no engine
 	$(CARGO) fmt --check
 	@scripts/clang_format.sh
-	$(CARGO) clippy --no-default-features --features remote --all-targets -- -D warnings
-	$(CARGO) test --no-default-features --features remote
+	$(CARGO) clippy --no-default-features --features remote,server,testing --all-targets -- -D warnings
+	$(CARGO) test --no-default-features --features remote,server,testing
 
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) fmt --check
 	@scripts/clang_format.sh
 	@scripts/check_deps.sh
-	$(CARGO) test --no-default-features
+	$(CARGO) test --no-default-features --features server,testing
 	$(CARGO) test --no-default-features --features shuttle --lib judge::model
 	@cmake --build $(standin)/build >/dev/null
 	ctest --test-dir $(standin)/build --output-on-failure
@@ -75,6 +75,10 @@ test-servers: ## test the remote engine over real servers, vLLM and llama-server
 bench-servers: ## measure judgments a second over real servers beside the reference's server, and the cost on this side
 	@scripts/test_servers.sh --bench
 	$(CARGO) bench --bench remote
+
+.PHONY: bench-server
+bench-server: ## measure what the HTTP server costs and withstands, over the scripted engine on loopback
+	$(CARGO) bench --no-default-features --features server,testing --bench server
 
 .PHONY: python
 python: ## build the Python wheel, target/python/dist (PYTHON names the interpreter)

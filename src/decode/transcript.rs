@@ -6,8 +6,11 @@
 use std::time::{Duration, Instant};
 
 use crate::decode::plan::{CHARACTER_GRACE, ends_whole};
-use crate::engine::Generation;
+use crate::engine::{Generation, Listener};
 use crate::verdict::{Timing, Usage};
+
+/// Bytes at the end of the reasoning that a listener does not hear yet: as many as the longest closing tag.
+const HELD_BACK: usize = 24;
 
 /// Writes down the output of one job.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,9 @@ pub struct Transcript {
     reasoning: Vec<u8>,
     closing: Vec<u8>,
     answer: Vec<u8>,
+    listener: Option<Listener>,
+    /// Bytes of the reasoning that the listener has heard.
+    heard: usize,
     /// The distribution at each score so far.
     pub distributions: Vec<Vec<f64>>,
     /// Whether the budget ended the reasoning.
@@ -34,6 +40,39 @@ impl Transcript {
         Self { reasons, usage: Usage { prompt_tokens, ..Usage::default() }, ..Self::default() }
     }
 
+    /// Lets somebody hear the reasoning from now on.
+    #[must_use]
+    pub fn heard_by(mut self, listener: Option<Listener>) -> Self {
+        self.listener = listener;
+        self
+    }
+
+    /// Tells the listener what it has not heard, but for the last bytes: what closes the reasoning may be among them.
+    fn tell(&mut self, but: usize) {
+        let Some(listener) = &self.listener else { return };
+        let until = self.reasoning.len().saturating_sub(but);
+        if until <= self.heard {
+            return;
+        }
+        let fresh = &self.reasoning[self.heard..until];
+        let whole = match std::str::from_utf8(fresh) {
+            Ok(text) => {
+                listener.hear(text);
+                fresh.len()
+            }
+            // A character that is not whole yet is told with the next piece; bytes that are none are told as the verdict has them.
+            Err(error) if error.error_len().is_none() && but > 0 => {
+                listener.hear(&String::from_utf8_lossy(&fresh[..error.valid_up_to()]));
+                error.valid_up_to()
+            }
+            Err(_) => {
+                listener.hear(&String::from_utf8_lossy(fresh));
+                fresh.len()
+            }
+        };
+        self.heard += whole;
+    }
+
     /// Appends to what opens the reasoning.
     pub fn open(&mut self, bytes: &[u8]) {
         self.opening.extend_from_slice(bytes);
@@ -42,10 +81,12 @@ impl Transcript {
     /// Appends to the reasoning.
     pub fn reason(&mut self, bytes: &[u8]) {
         self.reasoning.extend_from_slice(bytes);
+        self.tell(HELD_BACK);
     }
 
     /// Appends to what closes the reasoning.
     pub fn close(&mut self, bytes: &[u8]) {
+        self.tell(0);
         self.closing.extend_from_slice(bytes);
     }
 
@@ -56,11 +97,13 @@ impl Transcript {
         let at = self.reasoning[from..].windows(close.len().max(1)).position(|part| part == close.as_bytes())?;
         let after = self.reasoning.split_off(from + at + close.len());
         self.closing.extend(self.reasoning.drain(from + at..));
+        self.tell(0);
         Some(after)
     }
 
     /// Appends to the answer.
     pub fn answer(&mut self, bytes: &[u8]) {
+        self.tell(0);
         self.answer.extend_from_slice(bytes);
     }
 
@@ -208,6 +251,29 @@ mod tests {
             let written = transcript.finish(Timing::default());
             assert_eq!(&written.raw[written.reasoning.unwrap()], "hm");
             assert_eq!(&written.raw[written.answer..], "{}");
+        }
+    }
+
+    #[test]
+    fn a_listener_hears_the_reasoning_in_whole_characters_and_nothing_of_its_closing() {
+        use std::sync::{Arc, Mutex};
+
+        let reasoning = "First, the ä and the € of model-1; then what is longer. ".repeat(3);
+        for size in [1, 2, 5, 64, 1000] {
+            let pieces = Arc::new(Mutex::new(Vec::new()));
+            let sink = pieces.clone();
+            let listener = Listener::new(move |piece| sink.lock().unwrap().push(piece.to_owned()));
+            let mut transcript = Transcript::new(true, 0).heard_by(Some(listener));
+            for part in format!("{reasoning}</think>").as_bytes().chunks(size) {
+                transcript.reason(part);
+                if transcript.close_at("</think>", part.len()).is_some() {
+                    break;
+                }
+            }
+            transcript.answer(b"{}");
+            let pieces = pieces.lock().unwrap();
+            assert_eq!(pieces.concat(), reasoning, "parts of {size} bytes");
+            assert!(size > 64 || pieces.len() > 2, "it does not come at once");
         }
     }
 

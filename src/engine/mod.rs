@@ -133,6 +133,31 @@ pub enum Input {
     Messages(Vec<Message>),
 }
 
+/// Hears the reasoning of a job while it is written. Clones are the same.
+///
+/// Pieces are whole characters and come in order. An engine that starts a job again, as after the death of a worker process,
+/// tells its reasoning from the beginning. Which engines tell anything, and how soon, is up to them: the generation has it all.
+#[derive(Clone)]
+pub struct Listener(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Listener {
+    /// A listener. `hear` is called from a thread of the engine's and must return quickly.
+    pub fn new(hear: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    /// Tells a piece.
+    pub fn hear(&self, piece: &str) {
+        (self.0)(piece);
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 /// One generation.
 pub struct Job {
     /// What the engine reads.
@@ -147,6 +172,8 @@ pub struct Job {
     pub deadline: Instant,
     /// Set for a patient job, whose own time begins when the engine begins with it.
     pub patience: Option<Patience>,
+    /// Who hears the reasoning meanwhile: for a [`Transcript`](crate::decode::transcript::Transcript), which tells it.
+    pub listener: Option<Listener>,
 }
 
 /// The time of a job of a batch: it runs from the moment at which the engine begins with the job, not from its submission. Else

@@ -20,8 +20,12 @@ use crate::error::{Error, ErrorKind};
 use crate::thread::{JoinHandle, current};
 
 use super::{
-    Capabilities, Completion, Engine, EngineKind, Generation, Guidance, Input, Job, JobId, Opened, Patience, Stats,
+    Capabilities, Completion, Engine, EngineKind, Generation, Guidance, Input, Job, JobId, Listener, Opened, Patience,
+    Stats,
 };
+
+/// Bytes of a piece of the reasoning.
+const PIECE: usize = 8;
 
 /// What becomes of one job.
 #[derive(Debug)]
@@ -123,6 +127,7 @@ struct Scheduled {
     plan: Plan,
     prompt_tokens: usize,
     stopwatch: Stopwatch,
+    listener: Option<Listener>,
     done: Completion,
 }
 
@@ -262,9 +267,11 @@ impl Scheduled {
     }
 
     fn end(self) {
-        let Self { reply, plan, prompt_tokens, stopwatch, done, .. } = self;
+        let Self { reply, plan, prompt_tokens, stopwatch, listener, done, .. } = self;
         match reply.what {
-            What::Text(text) => done(Ok(written(&text, reply.distributions, &plan, prompt_tokens, stopwatch))),
+            What::Text(text) => {
+                done(Ok(written(&text, reply.distributions, &plan, prompt_tokens, stopwatch, listener)));
+            }
             What::Error(kind, message) => done(Err(Error::new(kind, message))),
             What::Death(reason) => done(Err(Error::engine_dead(reason))),
             What::Never | What::Lost => drop(done),
@@ -279,17 +286,19 @@ fn written(
     plan: &Plan,
     prompt_tokens: usize,
     mut stopwatch: Stopwatch,
+    listener: Option<Listener>,
 ) -> Generation {
     let close = plan.reasoning.as_ref().map(|form| form.close.as_str());
     let split = close.and_then(|close| text.split_once(close).map(|(thoughts, answer)| (thoughts, close, answer)));
-    let mut transcript = Transcript::new(split.is_some(), prompt_tokens);
+    let mut transcript = Transcript::new(split.is_some(), prompt_tokens).heard_by(listener);
     stopwatch.prefilled();
     let answer = match split {
         Some((thoughts, close, answer)) => {
             let open = plan.reasoning.as_ref().and_then(|form| form.open.as_deref()).unwrap_or_default();
             let opened = if thoughts.starts_with(open) { open.len() } else { 0 };
             transcript.open(&thoughts.as_bytes()[..opened]);
-            transcript.reason(&thoughts.as_bytes()[opened..]);
+            // In pieces, as models write it.
+            thoughts.as_bytes()[opened..].chunks(PIECE).for_each(|piece| transcript.reason(piece));
             transcript.close(close.as_bytes());
             transcript.usage.reasoning_tokens = text.len() - answer.len();
             answer
@@ -323,9 +332,10 @@ impl Engine for Scripted {
             Input::Tokens { ids, .. } => ids.len(),
             Input::Messages(messages) => messages.iter().map(|message| message.content.len()).sum(),
         };
-        let Job { plan, submitted, deadline, patience, .. } = job;
+        let Job { plan, submitted, deadline, patience, listener, .. } = job;
         let (due, stopwatch) = (submitted, Stopwatch::new(submitted));
-        let scheduled = Scheduled { id, reply, due, deadline, patience, plan, prompt_tokens, stopwatch, done };
+        let scheduled =
+            Scheduled { id, reply, due, deadline, patience, plan, prompt_tokens, stopwatch, listener, done };
         self.start();
         let mut state = self.shared.state();
         if state.closed || state.dead.is_some() {

@@ -20,7 +20,7 @@ use crate::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::config::JudgeConfig;
-use crate::engine::{Capabilities, Engine, Generation, Opened, Patience, Stats, source};
+use crate::engine::{Capabilities, Engine, Generation, Listener, Opened, Patience, Stats, source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::profile::Profile;
@@ -239,6 +239,16 @@ impl Judge {
         }
     }
 
+    /// As [`Judge::submit`], for somebody who wants to hear the judge's reasoning while it is written, that of the first run of an
+    /// ensemble. See [`Listener`].
+    pub fn submit_heard(&self, request: &JudgeRequest, listener: Listener) -> Ticket {
+        let submitted = Instant::now();
+        match self.queue.try_enter() {
+            Some(permit) => self.enter_heard(request, submitted, permit, Counted::FromSubmission, Some(listener)),
+            None => self.failed(self.overloaded()),
+        }
+    }
+
     /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
     /// the rest waits for room. Deadlines count as for [`Judge::submit_when_free`].
     pub fn judge_batch(&self, requests: &[JudgeRequest]) -> Vec<Result<Verdict>> {
@@ -269,6 +279,17 @@ impl Judge {
 
     /// Submits a request that has its place in the queue.
     fn enter(&self, request: &JudgeRequest, submitted: Instant, permit: Permit, counted: Counted) -> Ticket {
+        self.enter_heard(request, submitted, permit, counted, None)
+    }
+
+    fn enter_heard(
+        &self,
+        request: &JudgeRequest,
+        submitted: Instant,
+        permit: Permit,
+        counted: Counted,
+        listener: Option<Listener>,
+    ) -> Ticket {
         let engine = match self.engine() {
             Ok(engine) => engine,
             Err(error) => return self.failed(error),
@@ -277,6 +298,10 @@ impl Judge {
         let ticket = Ticket::of(&pending);
         match self.runs(request, submitted) {
             Ok(Prepared { mut runs, course, timeout }) => {
+                // Of several runs the first one is heard: nobody could tell their words apart.
+                if let Some(run) = runs.first_mut() {
+                    run.job.listener = listener;
+                }
                 let mut deadline = submitted + timeout;
                 if counted == Counted::FromBegin {
                     deadline = submitted + LONGEST_WAIT;

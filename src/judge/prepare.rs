@@ -161,7 +161,8 @@ impl Judge {
             top_k: settings.top_k,
             seed: settings.seed,
         };
-        let job = Job { input, plan, sampling, submitted, deadline: submitted + settings.timeout(), patience: None };
+        let deadline = submitted + settings.timeout();
+        let job = Job { input, plan, sampling, submitted, deadline, patience: None, listener: None };
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
         Ok(Run { aliases, job, guidance, texts, closed })

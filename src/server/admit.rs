@@ -136,6 +136,9 @@ pub(super) async fn observe(State(server): State<Server>, mut request: Request, 
         tracing::info!(request_id = &*id, trace_id = trace, %method, path, status = status.as_u16(), kind, milliseconds, "answered");
     }
     let headers = response.headers_mut();
+    if failed == Some(ErrorKind::Overloaded.name()) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(server.judges().seconds_until_room()));
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }

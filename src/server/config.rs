@@ -9,7 +9,7 @@ use crate::config::{JudgeConfig, Secret};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::jobs::JobsConfig;
-use super::trainers::RouteConfig;
+use super::trainers::{RouteConfig, check_all};
 
 /// Settings of the server: the object `"server"` of a configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub struct ServerConfig {
     pub jobs: JobsConfig,
     /// Routes of trainers.
     pub routes: Vec<RouteConfig>,
+    /// The principle of `/v1/rerank`, where a request gives none.
+    pub rerank_principle: String,
     /// How long the answer to a request with an `Idempotency-Key` is kept, in seconds; 0: not at all.
     pub idempotency_s: u64,
     /// Bytes of such answers that are kept.
@@ -89,6 +91,8 @@ impl Default for ServerConfig {
             tls: None,
             jobs: JobsConfig::default(),
             routes: Vec::new(),
+            rerank_principle: "Prefer the document that holds what the query asks for, and holds it correctly."
+                .to_owned(),
             idempotency_s: 600,
             idempotency_bytes: 64 << 20,
         }
@@ -258,9 +262,6 @@ impl ServerConfig {
             }
         }
         self.jobs.check()?;
-        for route in &self.routes {
-            route.check()?;
-        }
-        Ok(())
+        check_all(&self.routes)
     }
 }

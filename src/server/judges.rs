@@ -123,14 +123,13 @@ impl Judges {
     /// [`ErrorKind::ModelNotFound`] for a name that no judge has; else those of opening it.
     pub(crate) async fn get(&self, name: Option<&str>) -> Result<Arc<Loaded>> {
         let entry = self.entry(name)?;
-        let loaded = match entry.current() {
-            Some(loaded) => loaded,
-            None => {
-                let (entry, running, waiting) = (entry.clone(), self.max_running, self.max_waiting);
-                // In a task of its own: who waits may go, and the next one finds it loaded.
-                let opened = tokio::spawn(async move { entry.open(running, waiting).await }).await;
-                opened.map_err(|error| Error::new(ErrorKind::Internal, format!("opening a judge: {error}")))??
-            }
+        let loaded = if let Some(loaded) = entry.current() {
+            loaded
+        } else {
+            let (entry, running, waiting) = (entry.clone(), self.max_running, self.max_waiting);
+            // In a task of its own: who waits may go, and the next one finds it loaded.
+            let opened = tokio::spawn(async move { entry.open(running, waiting).await }).await;
+            opened.map_err(|error| Error::new(ErrorKind::Internal, format!("opening a judge: {error}")))??
         };
         loaded.used.store(self.now(), Ordering::Relaxed);
         Ok(loaded)
@@ -162,6 +161,12 @@ impl Judges {
                 free(loaded.take());
             }
         }
+    }
+
+    /// Seconds after which every judge may have room again.
+    pub(super) fn seconds_until_room(&self) -> u64 {
+        let loaded = self.entries.iter().filter_map(|entry| entry.current());
+        loaded.map(|loaded| loaded.gate.seconds_until_room()).max().unwrap_or(1)
     }
 
     fn now(&self) -> u64 {

@@ -279,6 +279,8 @@ impl Connection {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut draining = self.server.draining();
         let mut asked = false;
+        // hyper counts the time of a head from its first byte.
+        let mut look = tokio::time::interval(patience);
         loop {
             tokio::select! {
                 result = connection.as_mut() => {
@@ -286,6 +288,12 @@ impl Connection {
                         debug!("a connection ended: {error}");
                     }
                     return;
+                }
+                _ = look.tick() => {
+                    let idle = self.connections.now().saturating_sub(activity.idle_since.load(Ordering::Relaxed));
+                    if activity.requests.load(Ordering::Relaxed) == 0 && u128::from(idle) >= patience.as_millis() {
+                        return;
+                    }
                 }
                 () = activity.make_room.notified() => {
                     if activity.requests.load(Ordering::Relaxed) == 0 {

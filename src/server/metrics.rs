@@ -12,10 +12,10 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::verdict::Verdict;
 
-use super::Server;
+use super::{Problem, Server};
 
 /// Upper bounds of the buckets of times, in seconds.
 const SECONDS: &[f64] =
@@ -229,7 +229,9 @@ impl Server {
             let families = metrics.families();
             for (family, series) in &families.counters {
                 head(&mut text, family, "counter");
-                series.iter().for_each(|(labels, value)| line(&mut text, family, labels, value));
+                for (labels, value) in series {
+                    line(&mut text, family, labels, value);
+                }
             }
             for (family, series) in &families.histograms {
                 head(&mut text, family, "histogram");
@@ -260,16 +262,18 @@ impl Server {
         let states: Vec<_> =
             judges.names().into_iter().map(|name| (written(&[("judge", name)]), judges.loaded(name))).collect();
         head(text, "dicast_judge_loaded", "gauge");
-        states
-            .iter()
-            .for_each(|(labels, loaded)| line(text, "dicast_judge_loaded", labels, u8::from(loaded.is_some())));
+        for (labels, loaded) in &states {
+            line(text, "dicast_judge_loaded", labels, u8::from(loaded.is_some()));
+        }
         let loaded: Vec<_> = states
             .iter()
             .filter_map(|(labels, loaded)| loaded.as_ref().map(|loaded| (labels, loaded.load(), loaded.judge.stats())))
             .collect();
         let mut family = |name: &str, kind: &str, value: &dyn Fn((usize, usize), &crate::engine::Stats) -> u64| {
             head(text, name, kind);
-            loaded.iter().for_each(|(labels, load, stats)| line(text, name, labels, value(*load, stats)));
+            for (labels, load, stats) in &loaded {
+                line(text, name, labels, value(*load, stats));
+            }
         };
         family("dicast_waiting", "gauge", &|(waiting, _), _| waiting as u64);
         family("dicast_running", "gauge", &|(_, running), _| running as u64);
@@ -286,7 +290,15 @@ pub(super) fn routes() -> Router<Server> {
 }
 
 async fn metrics(State(server): State<Server>) -> Response {
-    let mut text = server.exposition();
+    // A worker process is asked for its counters, and may take its time.
+    let asked = server.clone();
+    let mut text = match tokio::task::spawn_blocking(move || asked.exposition()).await {
+        Ok(text) => text,
+        Err(error) => {
+            let error = Error::new(ErrorKind::Internal, format!("the figures cannot be read: {error}"));
+            return Problem::from(error).into_response();
+        }
+    };
     // A store that cannot be read has no figures; its jobs say what is wrong.
     if let Ok(counts) = server.jobs().with(|store| store.counts()).await {
         head(&mut text, "dicast_jobs", "gauge");
@@ -306,7 +318,9 @@ mod tests {
     #[test]
     fn a_histogram_counts_each_value_once() {
         let mut histogram = Histogram::new(&[1.0, 2.0]);
-        [0.5, 1.0, 1.5, 9.0].into_iter().for_each(|value| histogram.add(value));
+        for value in [0.5, 1.0, 1.5, 9.0] {
+            histogram.add(value);
+        }
         assert_eq!((histogram.buckets.as_slice(), histogram.count, histogram.sum), (&[2, 1][..], 4, 12.0));
     }
 

@@ -22,19 +22,25 @@
 mod admit;
 mod batch;
 mod body;
+mod coalesce;
 mod config;
 mod fair;
 mod gate;
+mod idempotency;
 pub mod jobs;
 mod judges;
 mod keys;
 mod listen;
 mod metrics;
+mod openai;
+mod openapi;
 mod page;
 mod problem;
 mod reference;
+mod rerank;
 mod stream;
 mod trainers;
+mod v1;
 mod watch;
 
 use std::sync::Arc;
@@ -50,12 +56,14 @@ use serde_json::json;
 use tokio::sync::watch::{Receiver, Sender, channel};
 
 use crate::config::Options;
+use crate::engine::Listener;
 use crate::error::{Error, ErrorKind, Result};
+use crate::judge::Judge;
 use crate::request::JudgeRequest;
 use crate::verdict::Verdict;
 
 pub(crate) use admit::Caller;
-pub(crate) use body::{Input, json};
+pub(crate) use body::{Input, Params, json};
 pub use config::{KeyConfig, Priority, ServerConfig, ServerFile, TlsConfig};
 pub use jobs::JobsConfig;
 pub use judges::JudgeSource;
@@ -63,13 +71,16 @@ use judges::{Judges, Loaded};
 use keys::{Client, Clients};
 use metrics::Metrics;
 pub use problem::Problem;
-pub use trainers::{CoalesceConfig, Protocol, Reward, RouteConfig};
+pub use trainers::{CoalesceConfig, Marks, Protocol, RouteConfig, Turns};
 pub(crate) use watch::{Event, Watcher};
 
 /// Text of a request above which it is prepared on a thread that may block.
 const LARGE_BYTES: usize = 64 << 10;
 /// How long past its deadline a judgment may take to end before the server gives up on it.
 const LATE: Duration = Duration::from_secs(2);
+
+/// How often `/ready?deep=true` tries the judge.
+const TRY_EVERY: Duration = Duration::from_secs(10);
 
 /// What requests get from a handler.
 pub(crate) type Answer = std::result::Result<Response, Problem>;
@@ -89,6 +100,9 @@ struct Inner {
     jobs: jobs::Jobs,
     /// The task that judges the requests of jobs.
     jobs_task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    answered: idempotency::Store,
+    /// When the default judge was tried last, and what came of it.
+    tried: tokio::sync::Mutex<Option<(Instant, std::result::Result<(), String>)>>,
     /// Whether the server is shutting down.
     draining: Sender<bool>,
 }
@@ -107,7 +121,20 @@ impl Server {
         let (draining, _) = channel(false);
         let jobs_task = std::sync::Mutex::default();
         let (anybody, metrics) = (Arc::new(Client::anybody()), Metrics::default());
-        Ok(Self(Arc::new(Inner { config, judges, clients, anybody, metrics, held, jobs, jobs_task, draining })))
+        let (answered, tried) = (idempotency::Store::default(), tokio::sync::Mutex::new(None));
+        Ok(Self(Arc::new(Inner {
+            config,
+            judges,
+            clients,
+            anybody,
+            metrics,
+            held,
+            jobs,
+            jobs_task,
+            answered,
+            tried,
+            draining,
+        })))
     }
 
     /// The settings.
@@ -121,10 +148,19 @@ impl Server {
         let behind_a_key = Router::new()
             .merge(reference::routes())
             .merge(jobs::routes())
+            .merge(v1::routes())
+            .merge(openai::routes())
+            .merge(rerank::routes())
+            .merge(trainers::routes(&self.0.config))
             .merge(metrics::routes())
+            .layer(middleware::from_fn_with_state(self.clone(), idempotency::once))
             .layer(middleware::from_fn_with_state(self.clone(), admit::by_key));
         // Open to all: what says nothing that is secret. Pages merge here.
-        let open = Router::new().route("/health", get(health)).route("/ready", get(ready)).merge(page::routes());
+        let open = Router::new()
+            .route("/health", get(health))
+            .route("/ready", get(ready))
+            .route("/openapi.json", get(openapi::document))
+            .merge(page::routes());
         open.merge(behind_a_key)
             .fallback(admit::nothing_here)
             .method_not_allowed_fallback(admit::wrong_method)
@@ -180,10 +216,12 @@ impl Server {
         let outcome = self.judge_with(&loaded, caller, &mut request, watcher, began).await;
         let name = self.0.judges.known(judge).unwrap_or_default();
         self.0.metrics.judged(name, request.responses.len(), began.elapsed(), &outcome);
-        if let Err(error) = &outcome
-            && error.kind() == ErrorKind::EngineDead
-        {
-            self.0.judges.retire(&loaded);
+        if let Err(error) = &outcome {
+            let (request_id, kind) = (&*caller.request_id, error.kind().name());
+            tracing::info!(request_id, client = caller.name(), judge = name, kind, "a judgment failed");
+            if error.kind() == ErrorKind::EngineDead {
+                self.0.judges.retire(&loaded);
+            }
         }
         outcome
     }
@@ -212,12 +250,18 @@ impl Server {
         let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         request.options = Options { timeout_ms: Some(left_ms), ..std::mem::take(&mut request.options) };
+        let listener =
+            watcher.map(|watcher| Listener::new(move |piece| watcher.tell(Event::Reasoning(piece.to_owned()))));
+        let submit = |judge: &Judge, request: &JudgeRequest| match listener {
+            Some(listener) => judge.submit_heard(request, listener),
+            None => judge.submit(request),
+        };
         let ticket = if request.text_bytes() > LARGE_BYTES {
             let (judge, request) = (judge.clone(), request.clone());
-            let submitted = tokio::task::spawn_blocking(move || judge.submit(&request)).await;
+            let submitted = tokio::task::spawn_blocking(move || submit(&judge, &request)).await;
             submitted.map_err(|error| Error::new(ErrorKind::Internal, format!("submitting a request: {error}")))?
         } else {
-            judge.submit(request)
+            submit(judge, request)
         };
         let outcome =
             tokio::time::timeout(left + LATE, ticket).await.unwrap_or_else(|_| Err(Error::timed_out(timeout)));
@@ -231,8 +275,38 @@ async fn health() -> Response {
     json(&json!({ "status": "healthy", "service": "Dicast", "version": env!("CARGO_PKG_VERSION") }))
 }
 
+/// How `/ready` may be asked.
+#[derive(serde::Deserialize)]
+struct ReadyQuery {
+    /// Also have the default judge judge something small.
+    #[serde(default)]
+    deep: bool,
+}
+
+impl Server {
+    /// Whether the default judge judges, tried at most every [`TRY_EVERY`].
+    async fn tried(&self) -> std::result::Result<(), String> {
+        let mut last = self.0.tried.lock().await;
+        if let Some((when, outcome)) = last.as_ref()
+            && when.elapsed() < TRY_EVERY
+        {
+            return outcome.clone();
+        }
+        let mut request = JudgeRequest::new("Prefer yes.", "Yes or no?", [("a", "Yes."), ("b", "No.")]);
+        request.options.timeout_ms = Some(10_000);
+        request.options.max_reasoning_tokens = Some(64);
+        let outcome = match self.judge(&Caller::anybody("ready"), None, request, None).await {
+            // The engine has answered, if with little sense.
+            Err(error) if error.kind() != ErrorKind::InvalidVerdict => Err(error.kind().name().to_owned()),
+            _ => Ok(()),
+        };
+        *last = Some((Instant::now(), outcome.clone()));
+        outcome
+    }
+}
+
 /// The server can judge: the default judge is loaded, or is loaded with its first request, and the server is not shutting down.
-async fn ready(State(server): State<Server>) -> Response {
+async fn ready(State(server): State<Server>, Params(query): Params<ReadyQuery>) -> Response {
     let judges = server.judges();
     let state: serde_json::Map<_, _> = judges
         .names()
@@ -240,14 +314,21 @@ async fn ready(State(server): State<Server>) -> Response {
         .map(|name| (name.to_owned(), if judges.loaded(name).is_some() { "ready" } else { "not loaded" }.into()))
         .collect();
     let default = judges.names().first().is_some_and(|name| judges.loaded(name).is_some());
-    let ready = !server.is_draining() && (default || server.config().load_on_demand);
+    let mut ready = !server.is_draining() && (default || server.config().load_on_demand);
+    let mut failure = None;
+    if ready && query.deep {
+        failure = server.tried().await.err();
+        ready = failure.is_none();
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = if server.is_draining() {
         "shutting down"
     } else if ready {
         "ready"
+    } else if failure.is_some() {
+        "the engine does not answer"
     } else {
         "loading"
     };
-    (status, json(&json!({ "status": word, "judges": state }))).into_response()
+    (status, json(&json!({ "status": word, "judges": state, "error": failure }))).into_response()
 }

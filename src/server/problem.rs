@@ -8,7 +8,10 @@ use crate::error::{Error, ErrorKind};
 
 /// An answer that says what went wrong: `{"type", "title", "status", "detail", "kind", "retryable", "partial"?}`.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     status: StatusCode,
     kind: &'static str,
     detail: String,
@@ -20,14 +23,15 @@ pub struct Problem {
 impl Problem {
     /// A problem of HTTP itself, which no kind of error of the library names.
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), retryable: false, partial: None, retry_after: None }
+        let detail = detail.into();
+        Self(Box::new(Inner { status, kind, detail, retryable: false, partial: None, retry_after: None }))
     }
 
     /// The same request may succeed after so many seconds.
     #[must_use]
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retryable = true;
-        self.retry_after = Some(seconds);
+        self.0.retryable = true;
+        self.0.retry_after = Some(seconds);
         self
     }
 
@@ -36,33 +40,24 @@ impl Problem {
         Error::new(ErrorKind::InvalidRequest, detail).into()
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     pub(crate) fn kind(&self) -> &'static str {
-        self.kind
+        self.0.kind
     }
 
     pub(crate) fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    /// Seconds after which the client may try again, where that helps.
-    pub(crate) fn seconds(&self) -> Option<u64> {
-        self.retry_after
+        &self.0.detail
     }
 
     /// The body.
     pub(crate) fn to_json(&self) -> Value {
         let mut body = Map::new();
-        body.insert("type".into(), format!("urn:dicast:error:{}", self.kind).into());
-        body.insert("title".into(), self.kind.replace('_', " ").into());
-        body.insert("status".into(), self.status.as_u16().into());
-        body.insert("detail".into(), self.detail.as_str().into());
-        body.insert("kind".into(), self.kind.into());
-        body.insert("retryable".into(), self.retryable.into());
-        if let Some(partial) = &self.partial {
+        body.insert("type".into(), format!("urn:dicast:error:{}", self.0.kind).into());
+        body.insert("title".into(), self.0.kind.replace('_', " ").into());
+        body.insert("status".into(), self.0.status.as_u16().into());
+        body.insert("detail".into(), self.0.detail.as_str().into());
+        body.insert("kind".into(), self.0.kind.into());
+        body.insert("retryable".into(), self.0.retryable.into());
+        if let Some(partial) = &self.0.partial {
             body.insert("partial".into(), partial.clone());
         }
         Value::Object(body)
@@ -71,20 +66,20 @@ impl Problem {
     /// The answer in the shape that clients of `OpenAI`'s interface read.
     pub(crate) fn openai(&self) -> Response {
         let body = json!({ "error": {
-            "message": self.detail, "type": self.kind, "param": null, "code": self.kind, "retryable": self.retryable,
+            "message": self.0.detail, "type": self.0.kind, "param": null, "code": self.0.kind, "retryable": self.0.retryable,
         } });
         self.answer("application/json", &body)
     }
 
     fn answer(&self, kind: &'static str, body: &Value) -> Response {
-        let mut response = (self.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response();
-        if let Some(seconds) = self.retry_after {
+        let mut response = (self.0.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response();
+        if let Some(seconds) = self.0.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.0.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response.extensions_mut().insert(Failed(self.kind));
+        response.extensions_mut().insert(Failed(self.0.kind));
         response
     }
 }
@@ -102,14 +97,14 @@ impl From<Error> for Problem {
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         let kind = error.kind();
-        Self {
+        Self(Box::new(Inner {
             status: StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             kind: kind.name(),
             detail: error.message().to_owned(),
             retryable: error.is_retryable(),
             partial: error.to_json()["error"].get("partial").cloned(),
             retry_after: matches!(kind, ErrorKind::Overloaded | ErrorKind::EngineDead | ErrorKind::Closed).then_some(1),
-        }
+        }))
     }
 }
 

@@ -4,18 +4,19 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::number;
 use crate::request::JudgeRequest;
 use crate::verdict::Verdict;
 
 use super::batch::{Batch, whole_failed};
-use super::body::{Input, json as answer};
+use super::body::{Input, Params, json as answer};
 use super::{Answer, Caller, Problem, Server};
 
 pub(super) fn routes() -> Router<Server> {
@@ -63,7 +64,7 @@ async fn one(State(server): State<Server>, caller: Caller, input: Input) -> Answ
     Ok(answer(&written(&verdict)))
 }
 
-async fn many(State(server): State<Server>, Query(times): Query<Times>, caller: Caller, input: Input) -> Answer {
+async fn many(State(server): State<Server>, Params(times): Params<Times>, caller: Caller, input: Input) -> Answer {
     let items: Vec<Box<serde_json::value::RawValue>> = super::body::parse(&input)
         .map_err(|problem| Problem::invalid(format!("a batch is a list of requests: {}", problem.detail())))?;
     let requests = items.iter().map(|item| read(item.get().as_bytes())).collect();
@@ -82,6 +83,10 @@ async fn many(State(server): State<Server>, Query(times): Query<Times>, caller: 
     if failed.len() == outcomes.len()
         && let Some((_, error)) = failed.first()
     {
+        // The time that the client has set is over: no fault of the server's.
+        if times.max_timeout.is_some() && error.kind() == ErrorKind::Timeout {
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", error.message()));
+        }
         return Err(whole_failed(error, failed.len()));
     }
     let list: Vec<Value> = outcomes

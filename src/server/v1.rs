@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::routing::{get, post};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
+use crate::config::Reward;
 use crate::error::{Error, ErrorKind, Result};
 use crate::judge::Judge;
 use crate::number;
@@ -18,7 +19,7 @@ use crate::request::reading::{Keys, Reading, unknown_field};
 use crate::verdict::Verdict;
 
 use super::batch::Batch;
-use super::body::{Input, json as answer, parse};
+use super::body::{Input, Params, json as answer, parse};
 use super::stream::{self, Gone, KEEP_ALIVE, Pieces};
 use super::{Answer, Caller, Event, Problem, Server, Watcher};
 
@@ -80,15 +81,19 @@ async fn watched(server: Server, caller: Caller, judge: Option<String>, request:
         Some(event) = events.recv() => Ok(event),
         outcome = &mut work => Err(outcome),
     };
-    let first = match first {
-        Err(Err(error)) => return Err(error.into()),
-        first => first.ok(),
+    let (first, mut ended) = match first {
+        Ok(event) => (Some(event), None),
+        Err(Err(error)) if events.is_empty() => return Err(error.into()),
+        Err(outcome) => (None, Some(outcome)),
     };
     Ok(stream::answer("text/event-stream", |pieces| async move {
         if let Some(event) = first {
             tell(&pieces, event).await?;
         }
         let outcome = loop {
+            if let Some(outcome) = ended.take() {
+                break outcome;
+            }
             tokio::select! {
                 biased;
                 Some(event) = events.recv() => tell(&pieces, event).await?,
@@ -135,12 +140,13 @@ enum Order {
 
 async fn batch(
     State(server): State<Server>,
-    query: std::result::Result<Query<BatchQuery>, axum::extract::rejection::QueryRejection>,
+    Params(BatchQuery { order, judge }): Params<BatchQuery>,
     caller: Caller,
+    headers: HeaderMap,
     input: Input,
 ) -> Answer {
-    let Query(BatchQuery { order, judge }) = query.map_err(|error| Problem::invalid(error.body_text()))?;
-    let requests = read_batch(&input)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let requests = read_batch(&input, kind.to_ascii_lowercase().starts_with("application/json"))?;
     let mut batch = Batch::new(&server, &caller, judge.as_deref(), requests)?;
     drop(input);
     Ok(stream::answer("application/x-ndjson", |pieces| async move {
@@ -166,11 +172,16 @@ async fn batch(
 }
 
 /// Requests of a batch: a JSON array, or a line each. One that cannot be read is a failure at its place.
-fn read_batch(body: &[u8]) -> std::result::Result<Vec<Result<JudgeRequest>>, Problem> {
+fn read_batch(body: &[u8], is_json: bool) -> std::result::Result<Vec<Result<JudgeRequest>>, Problem> {
     let one = |json: &[u8]| JudgeRequest::from_json(json);
     if body.trim_ascii_start().starts_with(b"[") {
         let items: Vec<Box<RawValue>> = parse(body)?;
         return Ok(items.iter().map(|item| one(item.get().as_bytes())).collect());
+    }
+    if is_json {
+        let message =
+            "a batch is an array of requests; for a request on each line send content-type: application/x-ndjson";
+        return Err(Problem::invalid(message));
     }
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     Ok(lines.filter(|line| !line.is_empty()).map(one).collect())
@@ -188,9 +199,13 @@ fn item(index: usize, outcome: &Result<Verdict>) -> Value {
     }
 }
 
-/// The reward of each response, in their order: the expected score where the engine gives distributions, else the score.
-pub(super) fn rewards_of(verdict: &Verdict) -> Vec<f64> {
-    verdict.scores.iter().map(|scored| scored.expected.unwrap_or(scored.score)).collect()
+/// The reward of each response, in their order: the one that was asked for (`reward`), else the expected score, or the score
+/// where the engine gives no distributions.
+fn rewards_of(verdict: &Verdict) -> Result<Vec<f64>> {
+    match &verdict.rewards {
+        Some(rewards) => Ok(rewards.values.clone()),
+        None => verdict.rewards_of(Reward::ExpectedOrScore),
+    }
 }
 
 async fn rewards(State(server): State<Server>, caller: Caller, input: Input) -> Answer {
@@ -202,7 +217,7 @@ async fn rewards(State(server): State<Server>, caller: Caller, input: Input) -> 
     let scores: Vec<_> = verdict.scores.iter().map(|scored| number::score(scored.score)).collect();
     let names: Vec<_> = verdict.scores.iter().map(|scored| scored.name.as_str()).collect();
     Ok(answer(&json!({
-        "rewards": rewards_of(&verdict),
+        "rewards": rewards_of(&verdict)?,
         "scores": scores,
         "names": names,
         "ranking": verdict.ranking,

@@ -21,3 +21,5 @@ mod batch;
 mod batch_forms;
 #[cfg(feature = "local")]
 mod judging;
+#[cfg(all(feature = "local", feature = "server"))]
+mod serve;

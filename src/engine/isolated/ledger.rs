@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::checksum::Checksum;
-use crate::engine::{Completion, Patience};
+use crate::engine::{Completion, Listener, Patience};
 use crate::error::{Error, ErrorKind};
 
 /// Most suspect jobs, and most refused ones, that are remembered.
@@ -29,6 +29,7 @@ pub(super) struct Times {
     pub(super) deadline: Instant,
     /// Of a patient job that has not begun.
     pub(super) patience: Option<Patience>,
+    pub(super) listener: Option<Listener>,
 }
 
 /// A job that has ended here, but that the worker still works on.
@@ -45,6 +46,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) deadline: Instant,
     /// How long a patient job may take once it has begun.
     pub(super) patience: Option<Duration>,
+    /// Whether somebody wants to hear its reasoning.
+    pub(super) heard: bool,
     pub(super) body: &'a [u8],
 }
 
@@ -129,11 +132,17 @@ impl Ledger {
             }
             self.waiting.pop_front();
             self.in_worker.insert(id);
-            let Times { submitted, deadline, ref patience } = job.times;
+            let Times { submitted, deadline, ref patience, ref listener } = job.times;
             let patience = patience.as_ref().map(Patience::timeout);
-            to(Outgoing { id, submitted, deadline, patience, body: &job.body });
+            let heard = listener.is_some();
+            to(Outgoing { id, submitted, deadline, patience, heard, body: &job.body });
         }
         failed
+    }
+
+    /// Who hears the reasoning of a job, unless it has ended here.
+    pub(super) fn listener(&self, id: u64) -> Option<Listener> {
+        self.held.get(&id)?.times.listener.clone()
     }
 
     /// The worker begins with a patient job. Gives its patience, to be told once no lock is held.
@@ -239,7 +248,7 @@ mod tests {
         let now = Instant::now();
         ledger.add(
             body.into(),
-            Times { submitted: now, deadline: now + Duration::from_secs(1), patience: None },
+            Times { submitted: now, deadline: now + Duration::from_secs(1), patience: None, listener: None },
             Box::new(|_| ()),
         )
     }

@@ -171,9 +171,9 @@ impl Engine for Isolated {
     }
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
-        let Job { input, plan, sampling, submitted, deadline, patience } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience, listener } = job;
         let body = protocol::encode_job(&input, plan, sampling);
-        JobId(self.shared.submit(body, Times { submitted, deadline, patience }, done))
+        JobId(self.shared.submit(body, Times { submitted, deadline, patience, listener }, done))
     }
 
     fn cancel(&self, id: JobId) {

@@ -33,7 +33,14 @@ pub(super) enum Order {
         profile: Value,
     },
     /// Work on a job. The tail is its [`encode_job`].
-    Submit { id: u64, age_us: u64, left_us: u64, patience_us: Option<u64> },
+    Submit {
+        id: u64,
+        age_us: u64,
+        left_us: u64,
+        patience_us: Option<u64>,
+        /// Whether somebody wants to hear the reasoning meanwhile.
+        heard: bool,
+    },
     /// End a job as cancelled.
     Cancel(u64),
     /// Answer with the counters; also to see whether the worker answers at all.
@@ -57,6 +64,8 @@ pub(super) enum Report {
     Begun(u64),
     /// A job has ended.
     Ended(u64, std::result::Result<WireGeneration, WireError>),
+    /// A piece of the reasoning of a job; the tail is its text.
+    Reasoned(u64),
     /// The counters.
     Stats(u64, WireStats),
     /// The ids are the tail.
@@ -267,6 +276,7 @@ pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration, patience: O
         submitted: now.checked_sub(age).unwrap_or(now),
         deadline: now + left,
         patience,
+        listener: None,
     })
 }
 

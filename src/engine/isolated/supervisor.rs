@@ -280,7 +280,8 @@ impl State {
             let left_us = micros(job.deadline.saturating_duration_since(now));
             // Its size was checked when it was encoded.
             let patience_us = job.patience.map(micros);
-            if let Ok(frame) = protocol::frame(&Order::Submit { id: job.id, age_us, left_us, patience_us }, job.body) {
+            let order = Order::Submit { id: job.id, age_us, left_us, patience_us, heard: job.heard };
+            if let Ok(frame) = protocol::frame(&order, job.body) {
                 let _ = orders.send(frame);
             }
         })

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::process::{Death, Worker};
 use super::*;
-use crate::decode::plan::{Plan, VerdictPlan};
+use crate::decode::plan::{Plan, Reasoning, VerdictPlan};
 use crate::engine::scripted::{Reply, Scripted};
-use crate::engine::{Generation, Input, Patience, Sampling};
+use crate::engine::{Generation, Input, Listener, Patience, Sampling};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -16,6 +16,8 @@ use std::os::unix::net::UnixStream;
 const CRASH: u32 = 666;
 const NEVER: u32 = 777;
 const HANG: u32 = 888;
+/// The prompt of a job that reasons.
+const THINK: u32 = 999;
 
 /// Starts workers that are threads.
 #[derive(Clone, Default)]
@@ -85,6 +87,7 @@ fn script(stream: UnixStream) -> Opened {
                 Reply::never()
             }
             NEVER => Reply::never(),
+            THINK => Reply::text("I compare the responses, one after the other.</think>{}"),
             HANG => {
                 std::thread::sleep(Duration::from_secs(3));
                 Reply::never()
@@ -124,6 +127,7 @@ fn job(ids: &[u32], timeout: Duration) -> Job {
         submitted: Instant::now(),
         deadline: Instant::now() + timeout,
         patience: None,
+        listener: None,
     }
 }
 
@@ -156,6 +160,22 @@ fn a_job_goes_to_the_worker_and_its_generation_comes_back() {
     let capabilities = opened.engine.capabilities();
     assert_eq!((capabilities.max_sequences, capabilities.distributions), (8, true));
     assert_eq!(opened.engine.stats(), Stats::default(), "nothing runs");
+}
+
+#[test]
+fn the_reasoning_of_a_job_is_heard_out_of_the_worker() {
+    let opened = open_threads(&Threads::default(), 30_000).unwrap();
+    let (heard, pieces) = channel();
+    let (done, outcome) = channel();
+    let reasoning = Reasoning { open: None, prefix: String::new(), close: "</think>".into(), budget: 1000 };
+    let plan = Plan { reasoning: Some(reasoning), verdict: VerdictPlan::Free { max_tokens: 9 } };
+    let listener = Some(Listener::new(move |piece| drop(heard.send(piece.to_owned()))));
+    let job = Job { plan, listener, ..job(&[THINK], LONG) };
+    opened.engine.submit(job, Box::new(move |result| drop(done.send(result))));
+    let generation = outcome.recv_timeout(LONG).unwrap().unwrap();
+    let pieces: Vec<String> = pieces.try_iter().collect();
+    assert_eq!(pieces.concat(), generation.raw[generation.reasoning.unwrap()], "every piece came before the end");
+    assert!(pieces.len() > 1, "{pieces:?}");
 }
 
 #[test]

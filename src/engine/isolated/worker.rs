@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::config::{Isolation, JudgeConfig};
 use crate::engine::source::Source;
-use crate::engine::{Generation, JobId, Opened, Patience};
+use crate::engine::{Generation, JobId, Listener, Opened, Patience};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
@@ -98,11 +98,21 @@ impl Shared {
         body: &[u8],
         [age, left]: [Duration; 2],
         patience: Option<Duration>,
+        heard: bool,
     ) -> io::Result<()> {
         let engine = &self.opened()?.engine;
         let shared = self.clone();
         let patience = patience.map(|timeout| Patience::new(timeout, move |_| shared.report(&Report::Begun(id), &[])));
-        let job = protocol::decode_job(body, age, left, patience)?;
+        let mut job = protocol::decode_job(body, age, left, patience)?;
+        if heard {
+            // Weak: what waits in the engine must not keep it alive.
+            let shared = Arc::downgrade(self);
+            job.listener = Some(Listener::new(move |piece| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.report(&Report::Reasoned(id), piece.as_bytes());
+                }
+            }));
+        }
         self.jobs().insert(id, None);
         let shared = self.clone();
         let done = move |outcome: Result<Generation>| {
@@ -143,9 +153,9 @@ pub(super) fn serve_on(
                     .name("dicast-open".into())
                     .spawn(move || open_for(&shared, &version, config, &profile, opener))?;
             }
-            Order::Submit { id, age_us, left_us, patience_us } => {
+            Order::Submit { id, age_us, left_us, patience_us, heard } => {
                 let times = [age_us, left_us].map(Duration::from_micros);
-                shared.submit(id, &tail, times, patience_us.map(Duration::from_micros))?;
+                shared.submit(id, &tail, times, patience_us.map(Duration::from_micros), heard)?;
             }
             Order::Cancel(id) => {
                 let job = shared.jobs().get(&id).copied().flatten();

@@ -64,13 +64,13 @@ pub(super) struct TokenWriter {
 }
 
 impl TokenWriter {
-    /// A writer that starts with its reasoning, or with its verdict where there is none.
+    /// A writer that starts with its reasoning, or with its verdict where there is none. `transcript` is empty.
     pub(super) fn new(
         vocabulary: Arc<Vocabulary>,
         sampler: Sampler,
         reasoning: Option<ReasoningTokens>,
         verdict: VerdictWriter,
-        prompt_tokens: usize,
+        transcript: Transcript,
         submitted: Instant,
     ) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl TokenWriter {
             sampler,
             phase: if reasoning.is_some() { Phase::Reasoning } else { Phase::Verdict },
             verdict,
-            transcript: Transcript::new(reasoning.is_some(), prompt_tokens),
+            transcript,
             reasoning,
             stopwatch: Stopwatch::new(submitted),
             scores: Vec::new(),

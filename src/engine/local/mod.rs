@@ -30,12 +30,14 @@ use std::time::Instant;
 use crate::config::JudgeConfig;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
 use crate::decode::reasoning::ReasoningTokens;
+use crate::decode::transcript::Transcript;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::{Profile, ReasoningForm};
 
 use super::exit;
 use super::{
-    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Sampling, Stats, TextModel,
+    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Listener, Opened, Sampling, Stats,
+    TextModel,
 };
 use inbox::Inbox;
 use job::{Guided, Prepared, TokenWriter, VerdictWriter};
@@ -229,6 +231,7 @@ impl Local {
         plan: Plan,
         sampling: Sampling,
         submitted: Instant,
+        listener: Option<Listener>,
     ) -> Result<(Vec<u32>, usize, TokenWriter)> {
         let vocabulary = &self.vocabulary;
         let Input::Tokens { ids: prompt, .. } = input else {
@@ -268,7 +271,8 @@ impl Local {
             ));
         }
         let sampler = Sampler::new(sampling);
-        let mut writer = TokenWriter::new(vocabulary.clone(), sampler, reasoning, verdict, prompt.len(), submitted);
+        let transcript = Transcript::new(reasoning.is_some(), prompt.len()).heard_by(listener);
+        let mut writer = TokenWriter::new(vocabulary.clone(), sampler, reasoning, verdict, transcript, submitted);
         let mut feed = prompt;
         feed.extend(writer.open());
         Ok((feed, need, writer))
@@ -282,8 +286,8 @@ impl Engine for Local {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { input, plan, sampling, submitted, deadline, patience } = job;
-        match self.files.check().and_then(|()| self.prepare(input, plan, sampling, submitted)) {
+        let Job { input, plan, sampling, submitted, deadline, patience, listener } = job;
+        match self.files.check().and_then(|()| self.prepare(input, plan, sampling, submitted, listener)) {
             Ok((feed, need, writer)) => {
                 let prompt_tokens = writer.prompt_tokens();
                 let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, patience, done };

@@ -11,7 +11,7 @@ use crate::config::{ControlTokens, RemoteConfig};
 use crate::decode::plan::{Plan, VerdictPlan};
 use crate::decode::reasoning::ReasoningTokens;
 use crate::decode::transcript::{Stopwatch, Transcript};
-use crate::engine::{Generation, Guidance, Input, Job, Sampling};
+use crate::engine::{Generation, Guidance, Input, Job, Listener, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::messages::Message;
 use crate::prompt::profile::Profile;
@@ -73,17 +73,19 @@ impl Server<'_> {
 impl Shared {
     /// The whole of a judgment.
     pub(super) async fn judge(&self, job: Job) -> Result<Generation> {
-        let Job { input, plan, sampling, submitted, deadline, .. } = job;
+        let Job { input, plan, sampling, submitted, deadline, listener, .. } = job;
+        // Of two servers that write the same answer nobody could tell the pieces apart.
+        let listener = listener.filter(|_| self.config.hedge_ms == 0);
         let generation = match (input, self.way) {
             (Input::Tokens { ids, shared_prefix }, _) => {
                 let affinity = affinity_of(&ids, shared_prefix);
                 let (most, reasoning) = self.measured(&plan)?;
                 let start = self.start(ids, plan, reasoning, sampling, submitted, most);
-                self.write(start, affinity, deadline).await?
+                self.write(start, affinity, deadline, listener.as_ref()).await?
             }
             (Input::Messages(messages), Way::Chat) => {
                 self.check_text(&messages)?;
-                self.chat(&messages, &plan, sampling, submitted, deadline).await?
+                self.chat(&messages, &plan, sampling, (submitted, deadline), listener.as_ref()).await?
             }
             (Input::Messages(messages), way) => {
                 if !way.keeps_text() {
@@ -92,7 +94,7 @@ impl Shared {
                 let affinity = affinity_of_text(&messages);
                 let (ids, plan, reasoning, most) = self.prepare(&messages, plan, affinity, deadline).await?;
                 let start = self.start(ids, plan, reasoning, sampling, submitted, most);
-                self.write(start, affinity, deadline).await?
+                self.write(start, affinity, deadline, listener.as_ref()).await?
             }
         };
         let usage = &generation.usage;
@@ -259,12 +261,20 @@ impl Shared {
     }
 
     /// Writes a judgment, request by request.
-    async fn write(&self, start: Start, affinity: u64, deadline: Instant) -> Result<Generation> {
+    async fn write(
+        &self,
+        start: Start,
+        affinity: u64,
+        deadline: Instant,
+        listener: Option<&Listener>,
+    ) -> Result<Generation> {
         let mut writer = Writer::new(start)?;
         loop {
             let this = &writer;
             let written = self
-                .try_servers(affinity, deadline, async |server: &Server<'_>| self.generate(server, this).await)
+                .try_servers(affinity, deadline, async |server: &Server<'_>| {
+                    self.generate(server, this, listener).await
+                })
                 .await?;
             writer.start(written.begun);
             if !writer.advance(&written)? {
@@ -274,7 +284,7 @@ impl Shared {
     }
 
     /// One request of a judgment.
-    async fn generate(&self, server: &Server<'_>, writer: &Writer) -> Tried<Written> {
+    async fn generate(&self, server: &Server<'_>, writer: &Writer, listener: Option<&Listener>) -> Tried<Written> {
         let (part, body) = writer.request(&server.facts);
         let begun = Instant::now();
         let mut answer =
@@ -290,6 +300,9 @@ impl Shared {
             if closing {
                 closed = true;
                 written.last = Instant::now();
+            }
+            if let (Some(listener), false) = (listener, closed || part == Part::Verdict || piece.text.is_empty()) {
+                listener.hear(&piece.text);
             }
             written.finish = piece.finish.unwrap_or(written.finish);
             // Events are kept apart only where the text of single tokens is needed.
@@ -310,8 +323,8 @@ impl Shared {
         list: &[Message],
         plan: &Plan,
         sampling: Sampling,
-        submitted: Instant,
-        deadline: Instant,
+        (submitted, deadline): (Instant, Instant),
+        listener: Option<&Listener>,
     ) -> Result<Generation> {
         let budget = plan.reasoning.as_ref().map_or(0, |plan| plan.budget as usize);
         let (schema, most) = match &plan.verdict {
@@ -350,6 +363,9 @@ impl Shared {
             let (mut pieces, mut finish, mut first) = (Vec::new(), Finish::Stop, None);
             while let Some(piece) = answer.next().await? {
                 first.get_or_insert_with(Instant::now);
+                if let (Some(listener), false) = (listener, piece.reasoning.is_empty()) {
+                    listener.hear(&piece.reasoning);
+                }
                 finish = piece.finish.unwrap_or(finish);
                 pieces.push(piece);
             }

@@ -318,7 +318,7 @@ impl Engine for Trtllm {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { input, plan, sampling, submitted, deadline, patience } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience, .. } = job;
         // The executor does not say when it begins with a request.
         let deadline = patience.map_or(deadline, Patience::begin);
         match self.prepare(input, plan, sampling) {

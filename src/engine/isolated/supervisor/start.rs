@@ -154,6 +154,13 @@ fn take(shared: &Shared, report: Report, tail: &[u8]) {
             }
             fail(failed);
         }
+        Report::Reasoned(id) => {
+            let listener = state.ledger.listener(id);
+            drop(state);
+            if let Some(listener) = listener {
+                listener.hear(&String::from_utf8_lossy(tail));
+            }
+        }
         Report::Stats(number, counters) => {
             state.stats = counters.into();
             answer(&mut state, number, Answer::Stats);
