@@ -4,6 +4,7 @@
 #
 #   scripts/test_servers.sh                 both
 #   scripts/test_servers.sh llama-server    one of them
+#   scripts/test_servers.sh --install       installs only; prints the llama-server and the Python of vLLM, a line each
 #   scripts/test_servers.sh --bench         measures instead: judgments/s beside the reference's server over the same servers
 #
 #   LLAMA_SERVER   a llama-server that is there already
@@ -97,6 +98,12 @@ start_vllm() {
     await "http://127.0.0.1:$port" "$home/vllm-$port.log" $!
     urls+=("http://127.0.0.1:$port")
 }
+
+if [ "${1:-}" = --install ]; then
+    llama_server
+    vllm_python
+    exit
+fi
 
 urls=()
 case "${1:-all}" in
