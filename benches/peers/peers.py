@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -194,6 +195,8 @@ def main():
     unknown = set(args.only or []) - {kind.name for kind in stacks.ALL}
     if unknown or args.rounds < 1 or args.requests < 1 or args.callers < 1:
         parser.error(f"unknown stacks: {', '.join(sorted(unknown))}" if unknown else "counts must be 1 or more")
+    # Ended from outside, it ends what it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     before = machine()
     with tempfile.TemporaryDirectory() as folder:
         results = measure(args, Path(folder))

@@ -92,9 +92,10 @@ pub(crate) struct Args {
     /// Open loop: most in flight. What is due beyond that is sent later, and its latency counts the wait.
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_in_flight: u32,
-    /// How long after the last sending to wait for answers; those that come later have failed (unfinished).
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
-    drain: Duration,
+    /// How long after the last sending to wait for answers; those that come later have failed (unfinished). Default: until
+    /// each has ended by its deadline (--timeout-ms); in a sweep five times the objective's limit, at least 5s.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    drain: Option<Duration>,
     /// A limit that each load should hold: p99=2s, p50=300ms, mean=1s, max=10s. A failed judgment is past every limit. Goodput
     /// is the rate of judgments within the limit.
     #[arg(long, value_name = "MEASURE=TIME")]
@@ -147,6 +148,16 @@ struct Output {
     /// No progress.
     #[arg(long, short)]
     quiet: bool,
+}
+
+impl Args {
+    fn drain(&self) -> Duration {
+        // What comes later in a sweep has missed the objective long since.
+        let limit = self.objective.iter().map(|objective| objective.limit).max().filter(|_| self.sweep);
+        let sweeping = limit.map(|limit| (limit * 5).max(Duration::from_secs(5)));
+        // No deadline is later than a day.
+        self.drain.or(sweeping).unwrap_or(Duration::from_secs(2 * 86_400))
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -339,7 +350,7 @@ impl Session<'_> {
             duration,
             warmup: args.warmup.unwrap_or(in_flight.max(4)),
             max_in_flight: args.max_in_flight as usize,
-            drain: args.drain,
+            drain: args.drain(),
             seed: args.mix.mix_seed,
         };
         let mut failed = None;
