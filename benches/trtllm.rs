@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use dicast::config::{JudgeConfig, Options};
 use dicast::decode::plan::{Plan, VerdictPlan};
-use dicast::engine::{Engine, Generation, Input, Job, Sampling, source};
+use dicast::engine::{Engine, Generation, Input, Job, Priority, Sampling, source};
 use dicast::prompt::{Prompt, Prompter};
 use dicast::{JudgeRequest, Result};
 
@@ -126,6 +126,8 @@ impl Bench {
                     sampling: Sampling::GREEDY,
                     submitted: now,
                     deadline: now + Duration::from_secs(60),
+                    priority: Priority::default(),
+                    listener: None,
                 };
                 let sender = sender.clone();
                 let done = move |outcome: Result<Generation>| {

@@ -162,6 +162,12 @@
 #define DICAST_ENGINE_DEAD 19
 
 /**
+ * The judge sleeps, and dicast_judge_sleep said that no request waits meanwhile. Nothing was queued. Wake the judge, or send
+ * the request again later.
+ */
+#define DICAST_ASLEEP 20
+
+/**
  * Level of a log line: a defect of the library or of the engine.
  */
 #define DICAST_LOG_ERROR 1
@@ -180,6 +186,16 @@
  * Level of a log line: every judgment.
  */
 #define DICAST_LOG_DEBUG 4
+
+/**
+ * Requests that come while the judge sleeps wait until it wakes; their deadlines count on.
+ */
+#define DICAST_ARRIVING_WAIT 0
+
+/**
+ * Requests that come while the judge sleeps fail at once as DICAST_ASLEEP.
+ */
+#define DICAST_ARRIVING_FAIL 1
 
 /**
  * The expected score: the mean of the distribution of the score. If the engine returns no distribution, the status is
@@ -231,6 +247,61 @@
 #define DICAST_MASK_OFF 2
 
 /**
+ * A grammar in llama.cpp's GBNF.
+ */
+#define DICAST_NOTATION_GBNF 0
+
+/**
+ * A grammar in xgrammar's EBNF, which vLLM, SGLang and TensorRT-LLM take.
+ */
+#define DICAST_NOTATION_EBNF 1
+
+/**
+ * A grammar in llguidance's Lark.
+ */
+#define DICAST_NOTATION_LARK 2
+
+/**
+ * Of dicast_job_finish: the budget ended the reasoning.
+ */
+#define DICAST_CUT_REASONING 1
+
+/**
+ * Of dicast_job_finish: a limit of tokens ended the verdict.
+ */
+#define DICAST_CUT_VERDICT 2
+
+/**
+ * Jobs and requests that can wait, such as those of a batch.
+ */
+#define DICAST_PRIORITY_LOW -1
+
+/**
+ * Jobs and requests of which nothing was said.
+ */
+#define DICAST_PRIORITY_NORMAL 0
+
+/**
+ * Jobs and requests that somebody waits for.
+ */
+#define DICAST_PRIORITY_HIGH 1
+
+/**
+ * The engine writes free text: verdicts are read by the tolerant reader, and may be incomplete.
+ */
+#define DICAST_GUIDANCE_NONE 0
+
+/**
+ * The engine holds verdicts to a JSON schema.
+ */
+#define DICAST_GUIDANCE_SCHEMA 1
+
+/**
+ * The engine holds verdicts to a grammar: every verdict is complete.
+ */
+#define DICAST_GUIDANCE_GRAMMAR 2
+
+/**
  * Which response the judge sees under which name. Places are numbered from 0 in the order in which the judge sees the
  * responses.
  *
@@ -246,6 +317,21 @@ typedef struct dicast_aliases dicast_aliases;
  * live as long as it does.
  */
 typedef struct dicast_error dicast_error;
+
+/**
+ * A list of outcomes, with a descriptor that can be read while there are any: for poll, epoll, libuv and the like.
+ *
+ * Any number of threads, judges and submissions may use one at once. You own it, until dicast_events_free.
+ */
+typedef struct dicast_events dicast_events;
+
+/**
+ * One generation for an engine of the program's own.
+ *
+ * The generate callback gets it and owns it, until dicast_job_finish or dicast_job_fail, of which one must be called. One
+ * thread uses it at a time; which one may change. It may outlive its judge: what is given to it then is dropped.
+ */
+typedef struct dicast_job dicast_job;
 
 /**
  * An opened model with its profile.
@@ -480,6 +566,28 @@ typedef struct dicast_stats {
 } dicast_stats;
 
 /**
+ * How a judge falls asleep. Zero the struct, then set `struct_size`.
+ */
+typedef struct dicast_sleep_options {
+    /**
+     * sizeof(dicast_sleep_options).
+     */
+    size_t struct_size;
+    /**
+     * DICAST_ARRIVING_WAIT (0) or DICAST_ARRIVING_FAIL: what becomes of requests that come while the judge sleeps.
+     */
+    uint32_t arriving;
+    /**
+     * 0: the judgments that run are waited for. 1: they end as DICAST_CANCELLED.
+     */
+    uint32_t cancel_running;
+    /**
+     * How long to wait for the judgments that run, in milliseconds; 0: as long as their deadlines allow.
+     */
+    uint64_t patience_ms;
+} dicast_sleep_options;
+
+/**
  * Takes the outcome of a judgment. It is called exactly once. On DICAST_OK the callback owns `verdict`, and `error` is
  * NULL. Otherwise it owns `error`, and `verdict` is NULL.
  *
@@ -549,6 +657,36 @@ typedef struct dicast_timing {
 } dicast_timing;
 
 /**
+ * What has become of one judgment. Set `struct_size` before the call, which writes the other fields.
+ */
+typedef struct dicast_event {
+    /**
+     * sizeof(dicast_event).
+     */
+    size_t struct_size;
+    /**
+     * The tag that it was submitted with.
+     */
+    uint64_t tag;
+    /**
+     * DICAST_OK, or why there is no verdict.
+     */
+    int32_t status;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * On DICAST_OK the verdict, which you own; else NULL.
+     */
+    struct dicast_verdict *verdict;
+    /**
+     * Otherwise the error, which you own; else NULL.
+     */
+    struct dicast_error *error;
+} dicast_event;
+
+/**
  * Which rewards a call returns. Zero the struct, then set `struct_size`.
  */
 typedef struct dicast_reward_options {
@@ -595,6 +733,264 @@ typedef struct dicast_group {
      */
     size_t response_count;
 } dicast_group;
+
+/**
+ * A token that could stand at one place of the output.
+ */
+typedef struct dicast_choice {
+    /**
+     * Its text, which may end inside a character.
+     */
+    struct dicast_str text;
+    /**
+     * The natural logarithm of its probability.
+     */
+    double logprob;
+} dicast_choice;
+
+/**
+ * A token of the output, and what else could have stood in its place.
+ */
+typedef struct dicast_token {
+    /**
+     * Its text, which may end inside a character.
+     */
+    struct dicast_str text;
+    /**
+     * The natural logarithm of its probability; NaN if it is not known.
+     */
+    double logprob;
+    /**
+     * The most probable tokens at this place, in any order; NULL if they are not known. Only those at the scores matter: the
+     * more of the scale they hold, the finer the expected score.
+     */
+    const struct dicast_choice *choices;
+    /**
+     * Their number.
+     */
+    size_t choice_count;
+} dicast_token;
+
+/**
+ * How a job is to be generated: a reasoning, if there is one, then the verdict. Set `struct_size` before the call, which
+ * writes the other fields. Texts belong to the job.
+ */
+typedef struct dicast_plan {
+    /**
+     * sizeof(dicast_plan).
+     */
+    size_t struct_size;
+    /**
+     * The number of the job, which the cancel callback names.
+     */
+    uint64_t id;
+    /**
+     * 0 is greedy; at most 2.
+     */
+    double temperature;
+    /**
+     * Nucleus sampling, above 0; 1 is off.
+     */
+    double top_p;
+    /**
+     * Seed of the sampling.
+     */
+    uint64_t seed;
+    /**
+     * Sample from so many most probable tokens; 0 is off.
+     */
+    uint32_t top_k;
+    /**
+     * DICAST_PRIORITY_LOW, _NORMAL or _HIGH.
+     */
+    int32_t priority;
+    /**
+     * Milliseconds until the job is out of time; it is cancelled then.
+     */
+    uint64_t time_left_ms;
+    /**
+     * 1 if the verdict comes after a reasoning, else 0.
+     */
+    uint32_t reasons;
+    /**
+     * 1 if the verdict must follow the grammar (dicast_job_grammar) or the schema (dicast_job_schema), 0 if it is free text.
+     */
+    uint32_t guided;
+    /**
+     * 1 if the ranking must agree with the scores: dicast_job_grammar then comes in several stages.
+     */
+    uint32_t consistent;
+    /**
+     * 1 if somebody hears the reasoning while it is written: give it piece by piece.
+     */
+    uint32_t heard;
+    /**
+     * Most tokens of the reasoning; 0: close it at once.
+     */
+    uint64_t reasoning_tokens;
+    /**
+     * Most tokens of a free verdict; 0 for a guided one, which the grammar ends.
+     */
+    uint64_t verdict_tokens;
+    /**
+     * What the engine feeds before the reasoning, such as `<think>` and a line end; empty if the prompt ends with it, or if there is no
+     * reasoning. An engine that renders a chat template which opens the reasoning leaves it out.
+     */
+    struct dicast_str open;
+    /**
+     * The text that ends the reasoning, such as `</think>`: sampled, or fed once the budget is spent.
+     */
+    struct dicast_str close;
+} dicast_plan;
+
+/**
+ * Takes a job, which the engine owns from now on: see dicast_job. Called by the thread that submits the request, by several
+ * at once. It must return quickly: put the job into a queue of the engine's, or end it at once. It must not call a function
+ * with the judge, and must not throw or longjmp.
+ */
+typedef void (*dicast_generate_callback)(void *user_data, struct dicast_job *job);
+
+/**
+ * A job is not waited for any more; it was cancelled or is out of time. The engine stops working on it and ends it in its own
+ * time; what it gives is dropped. Any thread; it must return quickly. It may name a job that has just ended.
+ */
+typedef void (*dicast_cancel_callback)(void *user_data, uint64_t job);
+
+/**
+ * The judge is closed: no callback comes after this one. The jobs that the engine has may be ended later, or never.
+ */
+typedef void (*dicast_engine_close_callback)(void *user_data);
+
+/**
+ * Gives memory back (sleep) or takes it again (wake), while no job runs. Returns DICAST_OK or a status that says why not. It
+ * may take its time.
+ */
+typedef int32_t (*dicast_engine_power_callback)(void *user_data);
+
+/**
+ * Takes the weights of `model`, while no job runs, also while the engine sleeps; afterwards it is awake. Returns DICAST_OK or
+ * a status that says why not.
+ */
+typedef int32_t (*dicast_engine_reload_callback)(void *user_data, struct dicast_str model);
+
+/**
+ * An engine of the program's own. Zero the struct, then set `struct_size`, `generate` and what else there is.
+ */
+typedef struct dicast_engine {
+    /**
+     * sizeof(dicast_engine).
+     */
+    size_t struct_size;
+    /**
+     * Passed to each callback unchanged.
+     */
+    void *user_data;
+    /**
+     * Empty: the engine takes messages and renders the chat template itself. Else a folder with the model's
+     * `tokenizer.json` and `tokenizer_config.json`, as on the Hugging Face hub: the engine takes token ids.
+     */
+    struct dicast_str tokenizer;
+    /**
+     * DICAST_GUIDANCE_NONE, _SCHEMA or _GRAMMAR: how far the engine holds verdicts.
+     */
+    uint32_t guidance;
+    /**
+     * 1 if the engine gives the choices at the scores (dicast_job_answer_tokens), else 0.
+     */
+    uint32_t distributions;
+    /**
+     * Most tokens of prompt and output together; 0: not known. With a tokenizer, prompts that do not fit are refused.
+     */
+    uint64_t context_tokens;
+    /**
+     * Jobs that the engine works on at once, for dicast_info; 0 means 1. It is given more of them, up to `limits.max_queue`.
+     */
+    uint64_t max_sequences;
+    /**
+     * Takes a job. Must not be NULL.
+     */
+    dicast_generate_callback generate;
+    /**
+     * Stops a job; may be NULL: see dicast_job_is_wanted.
+     */
+    dicast_cancel_callback cancel;
+    /**
+     * Hears that the judge is closed; may be NULL.
+     */
+    dicast_engine_close_callback close;
+    /**
+     * Gives memory back; NULL: dicast_judge_sleep is DICAST_UNSUPPORTED.
+     */
+    dicast_engine_power_callback sleep;
+    /**
+     * Takes memory again; NULL as `sleep` is.
+     */
+    dicast_engine_power_callback wake;
+    /**
+     * Takes other weights; NULL: dicast_judge_reload is DICAST_UNSUPPORTED.
+     */
+    dicast_engine_reload_callback reload;
+} dicast_engine;
+
+/**
+ * Takes a piece of the reasoning while it is written: whole characters, in order. `piece` is valid only during the call.
+ *
+ * It is called by the thread that calls the other callbacks of the judge, one at a time; where it is slow, pieces come together.
+ * All pieces come before the callback or the event of the judgment; dicast_ticket_wait may return before the last one. It
+ * must not throw or longjmp.
+ */
+typedef void (*dicast_reasoning_callback)(void *user_data, struct dicast_str piece);
+
+/**
+ * How a request is submitted. Zero the struct, then set `struct_size`.
+ */
+typedef struct dicast_submit_options {
+    /**
+     * sizeof(dicast_submit_options).
+     */
+    size_t struct_size;
+    /**
+     * Your name for the judgment, which the lines of the log have; empty for none. Copied.
+     */
+    struct dicast_str id;
+    /**
+     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH: who goes first where several wait for the engine. The highest goes first, but
+     * every fourth place goes to who has waited longest, so that nothing starves. The embedded engine keeps to it.
+     */
+    int32_t priority;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The judgment ends so many milliseconds after its submission at the latest; 0: as `timeout_ms` of its options says alone.
+     */
+    uint64_t deadline_ms;
+    /**
+     * Gets the reasoning while it is written; NULL for no one. An engine that gives it at the end only says it in one piece.
+     */
+    dicast_reasoning_callback on_reasoning;
+    /**
+     * Passed to `on_reasoning` unchanged.
+     */
+    void *reasoning_user_data;
+    /**
+     * Gets the outcome; NULL: `events` or dicast_ticket_wait gets it.
+     */
+    dicast_callback callback;
+    /**
+     * Passed to `callback` unchanged.
+     */
+    void *user_data;
+    /**
+     * Gets the outcome as an event, instead of a callback; NULL for none. It may be freed before the judgment ends.
+     */
+    const struct dicast_events *events;
+    /**
+     * Comes back in the event.
+     */
+    uint64_t tag;
+} dicast_submit_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -816,6 +1212,56 @@ struct dicast_str dicast_judge_engine(const struct dicast_judge *judge);
 struct dicast_str dicast_judge_profile_json(const struct dicast_judge *judge);
 
 /**
+ * Gives the memory of weights and KV cache back until dicast_judge_wake, such as while a trainer on the same GPU needs it.
+ *
+ * Waits for the judgments that run, or cancels them, as `options` say; NULL: waits. Requests that come meanwhile wait or
+ * fail. An embedded or TensorRT-LLM engine is closed; an isolated one ends its worker process. A judge that sleeps already
+ * only takes over `arriving`. Any thread, also a callback of the judge.
+ *
+ * DICAST_UNSUPPORTED where the engine cannot (a server: its memory is not this process's); DICAST_TIMEOUT where judgments
+ * still ran after `patience_ms`; DICAST_CLOSED. After a failure the judge goes on as before.
+ */
+int32_t dicast_judge_sleep(const struct dicast_judge *judge,
+                           const struct dicast_sleep_options *options,
+                           struct dicast_error **error);
+
+/**
+ * Takes the memory back and begins what waited. A judge that does not sleep stays as it is. Takes as long as loading the model.
+ *
+ * DICAST_INVALID_MODEL where the model's file has changed meanwhile (dicast_judge_reload takes it as it is now), any error of
+ * dicast_judge_open, DICAST_CLOSED. After a failure the judge sleeps on: it may be woken again.
+ */
+int32_t dicast_judge_wake(const struct dicast_judge *judge,
+                          struct dicast_error **error);
+
+/**
+ * Replaces the weights by those of `model`, a path; empty text: by what is now at the place of the weights before. One set
+ * of weights is in memory at a time.
+ *
+ * The judgments that run end with the old weights or are cancelled, those that come meanwhile wait or fail, as `options` say.
+ * A judge that sleeps wakes. The new model must have the same engine, context and places; the profile stays. Each verdict says
+ * which weights judged: see dicast_verdict_weights.
+ *
+ * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_TIMEOUT, DICAST_CLOSED. Where `model` is no model at
+ * all, or not of this engine, the judge goes on as before. Where loading fails later it sleeps: reload another model, or wake
+ * it with the old one.
+ */
+int32_t dicast_judge_reload(const struct dicast_judge *judge,
+                            struct dicast_str model,
+                            const struct dicast_sleep_options *options,
+                            struct dicast_error **error);
+
+/**
+ * Whether the judge sleeps; false for NULL and where it is closed.
+ */
+bool dicast_judge_is_asleep(const struct dicast_judge *judge);
+
+/**
+ * Which weights judge: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+ */
+uint64_t dicast_judge_weights(const struct dicast_judge *judge);
+
+/**
  * Makes a request without responses: the principle to judge by, in plain language, and what the responses respond to.
  *
  * On success you own `*request`. DICAST_INVALID_REQUEST if a text is not UTF-8.
@@ -883,8 +1329,8 @@ int32_t dicast_judge_submit(const struct dicast_judge *judge,
  * status is the failure of the judgment. An outcome can be taken once: later calls, and other threads that wait, get
  * DICAST_INVALID_ARGUMENT.
  *
- * For a ticket with a callback `verdict` must be NULL. The call then waits until the callback has returned, and returns the
- * status that the callback got, any number of times. Within a callback of the same judge it does not wait.
+ * For a ticket with a callback or events `verdict` must be NULL. The call then waits until the callback has returned or the
+ * event is there, and returns the status of the judgment, any number of times. Within a callback of the same judge it does not wait.
  */
 int32_t dicast_ticket_wait(const struct dicast_ticket *ticket,
                            uint64_t timeout_ms,
@@ -995,6 +1441,11 @@ size_t dicast_verdict_rank_of(const struct dicast_verdict *verdict, struct dicas
 size_t dicast_verdict_ranked(const struct dicast_verdict *verdict, size_t place);
 
 /**
+ * Which weights judged: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+ */
+uint64_t dicast_verdict_weights(const struct dicast_verdict *verdict);
+
+/**
  * The reasoning of the judge, without its tags; empty if there is none.
  */
 struct dicast_str dicast_verdict_reasoning(const struct dicast_verdict *verdict);
@@ -1055,6 +1506,40 @@ int32_t dicast_verdict_timing(const struct dicast_verdict *verdict,
  * `ranking`, `reasoning`, `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`. Made on the first call.
  */
 struct dicast_str dicast_verdict_json(const struct dicast_verdict *verdict);
+
+/**
+ * Makes a list for at most `limit` judgments, pending ones and those whose outcome was not taken together; a further submission
+ * is DICAST_OVERLOADED. 0 means 65536.
+ *
+ * On success you own `*events`. DICAST_IO if the system gives no descriptor.
+ */
+int32_t dicast_events_new(size_t limit,
+                          struct dicast_events **events,
+                          struct dicast_error **error);
+
+/**
+ * The descriptor: it can be read (POLLIN) while an outcome waits to be taken. Only poll it: do not read, write or close it. -1
+ * for NULL and on systems without.
+ */
+int32_t dicast_events_fd(const struct dicast_events *events);
+
+/**
+ * Takes the next outcome, in the order in which the judgments ended. Waits at most `timeout_ms` milliseconds; 0 does not wait.
+ * DICAST_OK: `*event` was written, and its verdict or error is yours. DICAST_PENDING: there is none by then; `*event` is as it
+ * was. Set `event->struct_size` before the call.
+ *
+ * After the readable descriptor, call it until DICAST_PENDING.
+ */
+int32_t dicast_events_next(const struct dicast_events *events,
+                           uint64_t timeout_ms,
+                           struct dicast_event *event,
+                           struct dicast_error **error);
+
+/**
+ * Frees a list and the outcomes that were not taken. NULL does nothing. Judgments go on; their outcomes are dropped. Requires
+ * that no other thread is using the list, and that its descriptor is polled no more.
+ */
+void dicast_events_free(struct dicast_events *events);
 
 /**
  * Judges `count` responses to one prompt together, as one listwise judgment, and waits for their rewards.
@@ -1234,7 +1719,7 @@ void dicast_prompt_free(struct dicast_prompt *prompt);
  * is the `verdict` part of a configuration, such as `{"incomplete": "derive_ranking", "clamp": true}`; empty text is the
  * strict default. Bytes of `text` that are not UTF-8 are replaced by U+FFFD, so a character cut at the end does no harm.
  *
- * On success you own `*verdict`; it has no expected scores. Any thread, at any time.
+ * On success you own `*verdict`; it has no expected scores: see dicast_parse_tokens. Any thread, at any time.
  */
 int32_t dicast_parse(struct dicast_str text,
                      const struct dicast_aliases *aliases,
@@ -1242,6 +1727,147 @@ int32_t dicast_parse(struct dicast_str text,
                      struct dicast_str policy_json,
                      struct dicast_verdict **verdict,
                      struct dicast_error **error);
+
+/**
+ * As dicast_parse, from the tokens of the output: where those at the scores have their choices, the verdict has expected scores
+ * and distributions. They are left out unless every score stands in JSON, in the order in which the judge saw the names, and
+ * is the one that was read: a wrong number never takes a place.
+ */
+int32_t dicast_parse_tokens(const struct dicast_token *tokens,
+                            size_t count,
+                            const struct dicast_aliases *aliases,
+                            const struct dicast_profile *profile,
+                            struct dicast_str policy_json,
+                            struct dicast_verdict **verdict,
+                            struct dicast_error **error);
+
+/**
+ * How the job is to be generated. Set `plan->struct_size` before the call.
+ */
+int32_t dicast_job_plan(const struct dicast_job *job, struct dicast_plan *plan, struct dicast_error **error);
+
+/**
+ * Number of messages; 0 for an engine that takes tokens, and for NULL.
+ */
+size_t dicast_job_message_count(const struct dicast_job *job);
+
+/**
+ * The role of the message at `index`: `system` or `user`; `data` is NULL out of range.
+ */
+struct dicast_str dicast_job_message_role(const struct dicast_job *job, size_t index);
+
+/**
+ * The text of the message at `index`; `data` is NULL out of range. It is text of people: the engine must not read control
+ * tokens out of it.
+ */
+struct dicast_str dicast_job_message_content(const struct dicast_job *job,
+                                             size_t index);
+
+/**
+ * The ids of the prompt's tokens, for an engine that takes tokens. If `len` is not NULL, `*len` becomes their number. NULL and
+ * 0 for an engine that takes messages.
+ */
+const uint32_t *dicast_job_tokens(const struct dicast_job *job,
+                                  size_t *len);
+
+/**
+ * The grammar of what may come after `answered`, the verdict so far, empty at first; in one of the notations
+ * DICAST_NOTATION_…. `*last` becomes 1 if the verdict is complete after it. Else, which long or consistent rankings need, call
+ * again with all that was written of the verdict by then. `*grammar` belongs to the job.
+ *
+ * DICAST_UNSUPPORTED for a job that is not guided; DICAST_INVALID_VERDICT if `answered` is not in the grammar.
+ */
+int32_t dicast_job_grammar(struct dicast_job *job,
+                           struct dicast_str answered,
+                           uint32_t notation,
+                           struct dicast_str *grammar,
+                           uint32_t *last,
+                           struct dicast_error **error);
+
+/**
+ * The verdicts as JSON Schema; `data` is NULL for a job that is not guided, and if the profile's layout is no JSON.
+ */
+struct dicast_str dicast_job_schema(const struct dicast_job *job);
+
+/**
+ * Whether anybody still waits for the job: false once it is cancelled, out of time, or the judge is closed. End it then.
+ */
+bool dicast_job_is_wanted(const struct dicast_job *job);
+
+/**
+ * Appends to the reasoning, without the texts that open and close it. Comes before the answer. An engine of
+ * DICAST_GUIDANCE_NONE that cannot tell the two apart gives all of its output as the answer: the tags are found in it.
+ *
+ * DICAST_INVALID_ARGUMENT after the answer has begun, and for a job without a reasoning.
+ */
+int32_t dicast_job_reason(struct dicast_job *job,
+                          struct dicast_str text,
+                          struct dicast_error **error);
+
+/**
+ * Appends text to the answer. Its scores then have no distribution.
+ */
+int32_t dicast_job_answer(struct dicast_job *job, struct dicast_str text, struct dicast_error **error);
+
+/**
+ * Appends tokens to the answer. Those at the scores should have their choices: expected scores come from them.
+ */
+int32_t dicast_job_answer_tokens(struct dicast_job *job,
+                                 const struct dicast_token *tokens,
+                                 size_t count,
+                                 struct dicast_error **error);
+
+/**
+ * Sets the tokens of the job, for dicast_verdict_usage. Those that are not known are 0.
+ */
+int32_t dicast_job_usage(struct dicast_job *job,
+                         const struct dicast_usage *usage,
+                         struct dicast_error **error);
+
+/**
+ * Ends a job with what was written, and frees it. `cut` is 0, or of DICAST_CUT_REASONING and DICAST_CUT_VERDICT. Any thread,
+ * also within the generate callback. Nothing happens to a judgment that has ended already. NULL does nothing.
+ */
+void dicast_job_finish(struct dicast_job *job,
+                       uint32_t cut);
+
+/**
+ * Ends a job with a failure, and frees it. `status` is a status of this header, such as DICAST_ENGINE, DICAST_OVERLOADED or
+ * DICAST_CONTEXT_OVERFLOW; any other number is DICAST_ENGINE. `message` is for people. NULL does nothing.
+ */
+void dicast_job_fail(struct dicast_job *job,
+                     int32_t status,
+                     struct dicast_str message);
+
+/**
+ * Opens a judge on an engine of the program's own: its prompts, grammars and verdicts are Dicast's, its tokens the engine's.
+ *
+ * `config_json` is that of dicast_judge_open; its `model` is only a name. `profile` may be NULL: the one that the configuration
+ * names, else the built-in one. `engine` and its text are copied. `options` may be NULL.
+ *
+ * On success you own `*judge`. DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE, DICAST_INVALID_MODEL for the tokenizer; then no
+ * callback was called.
+ */
+int32_t dicast_judge_open_engine(struct dicast_str config_json,
+                                 const struct dicast_profile *profile,
+                                 const struct dicast_engine *engine,
+                                 const struct dicast_open_options *options,
+                                 struct dicast_judge **judge,
+                                 struct dicast_error **error);
+
+/**
+ * As dicast_judge_submit, with `options`, which may be NULL.
+ *
+ * On success you own `*ticket`. With a callback or events `ticket` may be NULL: the outcome comes all the same.
+ *
+ * On failure nothing was submitted, no ticket was made, and no callback and no event will come. The request itself is wrong;
+ * DICAST_OVERLOADED where the queue or `events` is full; DICAST_CLOSED, DICAST_ASLEEP.
+ */
+int32_t dicast_judge_submit_with(const struct dicast_judge *judge,
+                                 const struct dicast_request *request,
+                                 const struct dicast_submit_options *options,
+                                 struct dicast_ticket **ticket,
+                                 struct dicast_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

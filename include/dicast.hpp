@@ -27,11 +27,15 @@
 #define DICAST_HPP
 
 #include "dicast/config.hpp"
+#include "dicast/engine.hpp"
+#include "dicast/events.hpp"
+#include "dicast/info.hpp"
 #include "dicast/judge.hpp"
 #include "dicast/prompt.hpp"
 #include "dicast/request.hpp"
 #include "dicast/result.hpp"
 #include "dicast/rewards.hpp"
+#include "dicast/sleep.hpp"
 #include "dicast/status.hpp"
 #include "dicast/ticket.hpp"
 #include "dicast/verdict.hpp"

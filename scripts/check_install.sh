@@ -48,8 +48,8 @@ build() {
     done
 }
 
-build c blocking async
-build cpp trainer
+build c blocking async events engine
+build cpp trainer sleeping
 
 # The installed library finds the installed program, its worker process.
 cat >"$place/isolated.c" <<'EOF'

@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Engine,
     /// The engine is dead: every request fails until the judge is opened again.
     EngineDead,
+    /// The judge sleeps, and was told to let no request wait meanwhile.
+    Asleep,
     /// The judge has been shut down.
     Closed,
     /// A file could not be read or written.
@@ -96,6 +98,7 @@ const TABLE: &[Row] = &[
     row(ErrorKind::InvalidVerdict, "invalid_verdict", 12, 502, 1, true),
     row(ErrorKind::Engine, "engine", 13, 500, 1, true),
     row(ErrorKind::EngineDead, "engine_dead", 19, 503, 1, false),
+    row(ErrorKind::Asleep, "asleep", 20, 503, 1, true),
     row(ErrorKind::Closed, "closed", 14, 503, 1, false),
     row(ErrorKind::Io, "io", 15, 500, 1, false),
     row(ErrorKind::Network, "network", 16, 502, 1, true),

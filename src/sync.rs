@@ -2,6 +2,6 @@
 //! checker with the same names.
 
 #[cfg(all(test, feature = "shuttle"))]
-pub(crate) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak, mpsc};
+pub(crate) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 #[cfg(not(all(test, feature = "shuttle")))]
-pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak, mpsc};
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};

@@ -15,75 +15,18 @@
 #include <vector>
 
 #include "config.hpp"
+#include "engine.hpp"
+#include "events.hpp"
+#include "info.hpp"
 #include "request.hpp"
 #include "result.hpp"
 #include "rewards.hpp"
+#include "sleep.hpp"
 #include "texts.hpp"
 #include "ticket.hpp"
 #include "verdict.hpp"
 
 namespace dicast {
-
-/** Properties of a judge. */
-struct Info {
-    /** Most tokens of one judgment, prompt and output together. */
-    std::uint64_t context_tokens;
-    /** Judgments that are computed at once. */
-    std::uint64_t max_sequences;
-    /** Most judgments that wait or run at once; the next one is Status::overloaded. */
-    std::uint64_t max_queue;
-    /** Most responses in one request. */
-    std::uint64_t max_responses;
-    /** The worst score, such as 1. */
-    std::uint32_t scale_min;
-    /** The best score, such as 5. */
-    std::uint32_t scale_max;
-    /** Whether the engine can force a verdict to follow a grammar. */
-    bool guided;
-    /** Whether the engine returns the distribution at every score, from which expected scores are computed. */
-    bool distributions;
-};
-
-/** What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. */
-struct MemoryNeed {
-    /** The weights. With `local.mmap`, the default, they are mapped from the file; the system can take this memory
-     * back. */
-    std::uint64_t weights;
-    /** Keys and values of all judgments together. */
-    std::uint64_t kv_cache;
-    /** What a step is computed in, and what the rest takes. */
-    std::uint64_t compute;
-    /** Tokens that the keys and values are for. */
-    std::uint64_t kv_tokens;
-    /** What this process can still take, by the machine and by its control groups; 0 where the system does not say. */
-    std::uint64_t available;
-};
-
-/** Counters of a judge. All but `pending` are 0 once it is closed. */
-struct Stats {
-    /** Judgments that were submitted and have not ended. */
-    std::uint64_t pending;
-    /** Judgments that wait for a place in the engine. */
-    std::uint64_t waiting;
-    /** Judgments that are being computed. */
-    std::uint64_t running;
-    /** Prompt tokens reused from earlier judgments, since the judge was opened. */
-    std::uint64_t reused_tokens;
-    /** Tokens computed, of prompts and outputs together, since the judge was opened. */
-    std::uint64_t computed_tokens;
-    /** Batches computed, since the judge was opened. */
-    std::uint64_t steps;
-    /** Tokens in one block of the KV cache. */
-    std::uint64_t kv_block_tokens;
-    /** Blocks in the KV cache. */
-    std::uint64_t kv_blocks;
-    /** Of these, blocks in use by running judgments. */
-    std::uint64_t kv_blocks_used;
-    /** Blocks reused from earlier judgments, since the judge was opened. */
-    std::uint64_t kv_blocks_reused;
-    /** Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step. */
-    std::uint64_t grammars_last_hour;
-};
 
 /**
  * An opened model with its profile.
@@ -104,11 +47,22 @@ public:
     static Judge open(const Config &config, Log log = {}) { return try_open(config, std::move(log)).value(); }
     static MemoryNeed memory_need(std::string_view config_json) { return try_memory_need(config_json).value(); }
     static MemoryNeed memory_need(const Config &config) { return try_memory_need(config).value(); }
+    static Judge open_engine(const Config &config, std::shared_ptr<OwnEngine> engine, const EngineOptions &options = {},
+                             std::string_view profile_json = {}, Log log = {}) {
+        return try_open_engine(config, std::move(engine), options, profile_json, std::move(log)).value();
+    }
     Verdict judge(const Request &request) const { return try_judge(request).value(); }
     std::vector<Result<Verdict>> judge_batch(const std::vector<Request> &requests) const {
         return try_judge_batch(requests).value();
     }
     Ticket submit(const Request &request) const { return try_submit(request).value(); }
+    Ticket submit(const Request &request, const SubmitOptions &options) const {
+        return try_submit(request, options).value();
+    }
+    void submit(const Request &request, const Events &events, std::uint64_t tag,
+                const SubmitOptions &options = {}) const {
+        try_submit(request, events, tag, options).value();
+    }
     template <class Callback>
     CallbackTicket submit(const Request &request, Callback callback) const {
         return try_submit(request, std::move(callback)).value();
@@ -116,6 +70,11 @@ public:
     template <class Rep, class Period>
     bool wait_for_room(std::chrono::duration<Rep, Period> timeout) const {
         return try_wait_for_room(timeout).value();
+    }
+    void sleep(const SleepOptions &options = {}) const { try_sleep(options).value(); }
+    void wake() const { try_wake().value(); }
+    void reload(std::string_view model = {}, const SleepOptions &options = {}) const {
+        try_reload(model, options).value();
     }
     Info info() const { return try_info().value(); }
     Stats stats() const { return try_stats().value(); }
@@ -152,10 +111,7 @@ public:
         }
         auto opened = std::make_unique<Opened>();
         opened->log = std::move(log);
-        auto options = detail::sized<dicast_open_options>();
-        options.log = opened->log.sink ? write_log : nullptr;
-        options.log_user_data = &opened->log;
-        options.log_level = static_cast<std::uint32_t>(opened->log.level);
+        const auto options = opened->options();
         if (auto done = detail::done([&](auto **error) {
                 return dicast_judge_open(detail::str(config_json), &options, &opened->judge, error);
             });
@@ -166,6 +122,40 @@ public:
     }
     static Result<Judge> try_open(const Config &config, Log log = {}) {
         return try_open(config.to_json(), std::move(log));
+    }
+
+    /**
+     * Opens a judge on an engine of the program's own: its prompts, grammars and verdicts are Dicast's, its tokens the
+     * engine's. `config.model` is only a name. `profile_json` is a profile as JSON; empty: the one that the
+     * configuration names, else the built-in one. The engine lives at least as long as the judge.
+     */
+    static Result<Judge> try_open_engine(const Config &config, std::shared_ptr<OwnEngine> engine,
+                                         const EngineOptions &options = {}, std::string_view profile_json = {},
+                                         Log log = {}) {
+        auto opened = std::make_unique<Opened>();
+        opened->log = std::move(log);
+        opened->engine = std::move(engine);
+        const auto table = detail::engine_table(*opened->engine, options);
+        const auto open_options = opened->options();
+        const std::string json = config.to_json();
+        detail::Handle<dicast_profile, dicast_profile_free> profile;
+        if (!profile_json.empty()) {
+            dicast_profile *made = nullptr;
+            if (auto read = detail::done(
+                    [&](auto **error) { return dicast_profile_from_json(detail::str(profile_json), &made, error); });
+                !read) {
+                return read.error();
+            }
+            profile.reset(made);
+        }
+        if (auto done = detail::done([&](auto **error) {
+                return dicast_judge_open_engine(detail::str(json), profile.get(), &table, &open_options, &opened->judge,
+                                                error);
+            });
+            !done) {
+            return done.error();
+        }
+        return Judge(std::move(opened));
     }
 
     /** What opening a judge takes, by the header of its model file alone. It is for the embedded engine. */
@@ -185,6 +175,36 @@ public:
      * when other threads may still use the judge. Closing twice does no harm.
      */
     void close() const noexcept { dicast_judge_close(get(), nullptr); }
+
+    /**
+     * Gives the memory of weights and KV cache back until wake(), such as while a trainer on the same GPU needs it.
+     * Waits for the judgments that run, or cancels them; those that come meanwhile wait or fail. Status::unsupported
+     * where the engine cannot, Status::timeout where judgments still ran after `patience`: the judge goes on then.
+     */
+    Result<void> try_sleep(const SleepOptions &options = {}) const {
+        const auto made = detail::sleep_options(options);
+        return detail::done([&](auto **error) { return dicast_judge_sleep(get(), &made, error); });
+    }
+
+    /** Takes the memory back and begins what waited. After a failure the judge sleeps on. */
+    Result<void> try_wake() const {
+        return detail::done([&](auto **error) { return dicast_judge_wake(get(), error); });
+    }
+
+    /**
+     * Replaces the weights by those of `model`, a path; empty: by what is now at the place of the weights before. A
+     * judge that sleeps wakes. Where `model` is no model of this engine the judge goes on as before; where loading
+     * fails later it sleeps. Verdict::weights says which weights judged.
+     */
+    Result<void> try_reload(std::string_view model = {}, const SleepOptions &options = {}) const {
+        const auto made = detail::sleep_options(options);
+        return detail::done([&](auto **error) { return dicast_judge_reload(get(), detail::str(model), &made, error); });
+    }
+
+    /** Whether the judge sleeps. */
+    bool is_asleep() const noexcept { return dicast_judge_is_asleep(get()); }
+    /** Which weights judge: 0 those that the judge was opened with, then one more with each reload. */
+    std::uint64_t weights() const noexcept { return dicast_judge_weights(get()); }
 
     /**
      * Judges one request and waits for the verdict. If the queue is full, it first waits for room; the deadline of the
@@ -249,6 +269,65 @@ public:
             return submitted.error();
         }
         return CallbackTicket(ticket, std::move(ending));
+    }
+
+    /** Submits a request with a priority, a deadline, or a name for the log. */
+    Result<Ticket> try_submit(const Request &request, const SubmitOptions &options) const {
+        const auto made = detail::submit_options(options);
+        return detail::made<Ticket>([&](auto **object, auto **error) {
+            return dicast_judge_submit_with(get(), request.get(), &made, object, error);
+        });
+    }
+
+    /** Submits a request whose outcome becomes an event. Status::overloaded also if `events` is full. */
+    Result<void> try_submit(const Request &request, const Events &events, std::uint64_t tag,
+                            const SubmitOptions &options = {}) const {
+        auto made = detail::submit_options(options);
+        made.events = events.get();
+        made.tag = tag;
+        return detail::done(
+            [&](auto **error) { return dicast_judge_submit_with(get(), request.get(), &made, nullptr, error); });
+    }
+
+    /**
+     * Judges one request, and says its reasoning to `hear(std::string_view)` while it is written: whole characters, in
+     * order. `hear` is called by the thread that calls callbacks, and has returned for the last time when this returns.
+     * What it throws is dropped, and the rest of the reasoning with it.
+     */
+    template <class Hear>
+    Result<Verdict> try_judge_heard(const Request &request, Hear hear, const SubmitOptions &options = {}) const {
+        auto made = detail::submit_options(options);
+        made.on_reasoning = [](void *data, dicast_str piece) noexcept {
+#if DICAST_HAS_EXCEPTIONS
+            try {
+                (*static_cast<Hear *>(data))(detail::view(piece));
+            } catch (...) {
+            }
+#else
+            (*static_cast<Hear *>(data))(detail::view(piece));
+#endif
+        };
+        made.reasoning_user_data = &hear;
+        // The callback owns it: this thread may be gone while it is still within set_value.
+        auto promise = std::make_unique<std::promise<Result<Verdict>>>();
+        auto future = promise->get_future();
+        made.callback = [](void *data, std::int32_t status, dicast_verdict *verdict, dicast_error *error) noexcept {
+            const std::unique_ptr<std::promise<Result<Verdict>>> outcome(
+                static_cast<std::promise<Result<Verdict>> *>(data));
+            if (status == DICAST_OK) {
+                outcome->set_value(Verdict::adopt(verdict));
+            } else {
+                outcome->set_value(Error::adopt(status, error));
+            }
+        };
+        made.user_data = promise.get();
+        if (auto submitted = detail::done(
+                [&](auto **error) { return dicast_judge_submit_with(get(), request.get(), &made, nullptr, error); });
+            !submitted) {
+            return submitted.error();
+        }
+        static_cast<void>(promise.release());
+        return future.get();
     }
 
     /** As judge_async, with a Result instead of an exception. */
@@ -371,15 +450,24 @@ public:
     const Object *get() const noexcept DICAST_LIFETIMEBOUND { return opened_ ? opened_->judge : nullptr; }
 
 private:
-    /** A judge and its log, which must outlive it at an address that does not change. */
+    /** A judge, its log and its engine, which must outlive it at an address that does not change. */
     struct Opened {
         Log log;
+        std::shared_ptr<OwnEngine> engine;
         dicast_judge *judge = nullptr;
 
         Opened() = default;
         Opened(const Opened &) = delete;
         Opened &operator=(const Opened &) = delete;
         ~Opened() { dicast_judge_free(judge); }
+
+        dicast_open_options options() noexcept {
+            auto made = detail::sized<dicast_open_options>();
+            made.log = log.sink ? write_log : nullptr;
+            made.log_user_data = &log;
+            made.log_level = static_cast<std::uint32_t>(log.level);
+            return made;
+        }
     };
 
     /** RewardOptions as dicast.h has them, with the text that they lend. */

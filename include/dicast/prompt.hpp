@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "config.hpp"
+#include "engine.hpp"
 #include "request.hpp"
 #include "result.hpp"
 #include "texts.hpp"
@@ -185,7 +186,41 @@ inline Result<Verdict> parse(std::string_view text, const dicast_aliases *aliase
     });
 }
 
+inline Result<Verdict> parse(const std::vector<Token> &tokens, const dicast_aliases *aliases, const Profile *profile,
+                             const VerdictPolicy &policy) {
+    const std::string json = policy.to_json();
+    const Tokens lent(tokens);
+    return made<Verdict>([&](auto **object, auto **error) {
+        return dicast_parse_tokens(lent.data(), lent.size(), aliases, profile == nullptr ? nullptr : profile->get(),
+                                   str(json), object, error);
+    });
+}
+
 }  // namespace detail
+
+/**
+ * As below, from the tokens of the output: where those at the scores have their choices, the verdict has expected
+ * scores. They are left out unless every score is found where it must be.
+ */
+inline Result<Verdict> try_parse(const std::vector<Token> &tokens, const Aliases &aliases,
+                                 const Profile *profile = nullptr, const VerdictPolicy &policy = {}) {
+    return detail::parse(tokens, aliases.get(), profile, policy);
+}
+/** As above, for the answer to a prompt. */
+inline Result<Verdict> try_parse(const std::vector<Token> &tokens, const Prompt &prompt,
+                                 const Profile *profile = nullptr, const VerdictPolicy &policy = {}) {
+    return detail::parse(tokens, dicast_prompt_aliases(prompt.get()), profile, policy);
+}
+#if DICAST_HAS_EXCEPTIONS
+inline Verdict parse(const std::vector<Token> &tokens, const Aliases &aliases, const Profile *profile = nullptr,
+                     const VerdictPolicy &policy = {}) {
+    return try_parse(tokens, aliases, profile, policy).value();
+}
+inline Verdict parse(const std::vector<Token> &tokens, const Prompt &prompt, const Profile *profile = nullptr,
+                     const VerdictPolicy &policy = {}) {
+    return try_parse(tokens, prompt, profile, policy).value();
+}
+#endif
 
 /**
  * Reads a verdict from the whole output of a judge, for programs with an engine of their own. The aliases list the

@@ -62,6 +62,7 @@ enum class Status : std::int32_t {
     internal = DICAST_INTERNAL,
     invalid_argument = DICAST_INVALID_ARGUMENT,
     engine_dead = DICAST_ENGINE_DEAD,
+    asleep = DICAST_ASLEEP,
 };
 
 namespace detail {

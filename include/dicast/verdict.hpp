@@ -186,6 +186,8 @@ public:
     Iterator end() const & noexcept DICAST_LIFETIMEBOUND { return {this, size()}; }
     Iterator end() const && = delete;
 
+    /** Which weights judged: 0 those that the judge was opened with, then one more with each Judge::reload. */
+    std::uint64_t weights() const noexcept { return dicast_verdict_weights(get()); }
     /** The reasoning of the judge, without its tags; empty if there is none. */
     std::string_view reasoning() const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_verdict_reasoning(get()));

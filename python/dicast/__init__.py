@@ -20,6 +20,7 @@ from ._library import lib as _lib
 from ._library import text_of as _text_of
 from .client import Client
 from .errors import (
+    AsleepError,
     BatchError,
     ClosedError,
     ContextOverflowError,
@@ -51,6 +52,7 @@ from .profiles import Profile
 __version__: str = _text_of(_lib.dicast_version())
 
 __all__ = [
+    "AsleepError",
     "BatchError",
     "Client",
     "ClosedError",

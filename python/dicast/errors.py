@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 __all__ = [
+    "AsleepError",
     "BatchError",
     "ClosedError",
     "ContextOverflowError",
@@ -181,6 +182,13 @@ class EngineDeadError(EngineError):
     retryable = False
 
 
+class AsleepError(DicastError, RuntimeError):
+    """The judge sleeps, and no request waits meanwhile. Wake it, or send the request again later."""
+
+    kind = "asleep"
+    retryable = True
+
+
 class ClosedError(DicastError, RuntimeError):
     """The judge was closed, or belongs to the process that this one was forked from."""
 
@@ -268,6 +276,7 @@ _CLASSES: Dict[str, Type[DicastError]] = {
         InvalidVerdictError,
         EngineError,
         EngineDeadError,
+        AsleepError,
         ClosedError,
         FileError,
         NetworkError,

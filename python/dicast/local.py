@@ -19,7 +19,14 @@ from . import _library
 from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
 from ._options import generation_config as options_of_config
 from ._options import generation_options
-from .errors import BatchError, ClosedError, DicastError, InvalidRequestError, OverloadedError
+from .errors import (
+    BatchError,
+    ClosedError,
+    DicastError,
+    InvalidArgumentError,
+    InvalidRequestError,
+    OverloadedError,
+)
 from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResult
 
 __all__ = ["Judge", "RewardModel", "from_pretrained"]
@@ -202,6 +209,55 @@ class Judge:
         with self._handle as handle:
             return JudgeStats(**_struct("dicast_stats", lib.dicast_judge_stats, handle))
 
+    def sleep(
+        self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None
+    ) -> None:
+        """Gives the memory of weights and KV cache back until :meth:`wake`, such as while a trainer needs it.
+
+        Waits for the judgments that run, ``patience`` seconds at most, or cancels them. Those that come meanwhile wait,
+        or fail with :class:`AsleepError` (``arriving="fail"``). An :class:`UnsupportedError` where the engine cannot, a
+        :class:`JudgmentTimeoutError` where judgments still ran: the judge goes on then.
+        """
+        error, options = ffi.new("dicast_error **"), _sleep_options(arriving, cancel_running, patience)
+        with self._handle as handle:
+            check(lib.dicast_judge_sleep(handle, options, error), error)
+
+    def wake(self) -> None:
+        """Takes the memory back and begins what waited. After a failure the judge sleeps on."""
+        error = ffi.new("dicast_error **")
+        with self._handle as handle:
+            check(lib.dicast_judge_wake(handle, error), error)
+
+    def reload(
+        self,
+        model: Union[str, "os.PathLike[str]", None] = None,
+        *,
+        arriving: str = "wait",
+        cancel_running: bool = False,
+        patience: Optional[float] = None,
+    ) -> None:
+        """Replaces the weights by those of ``model``, or by what is now at the same place; a judge that sleeps wakes.
+
+        The other arguments are those of :meth:`sleep`. ``RewardResult.weights`` says which weights judged. Where
+        ``model`` is no model of this engine the judge goes on as before; where loading fails later it sleeps.
+        """
+        error, options = ffi.new("dicast_error **"), _sleep_options(arriving, cancel_running, patience)
+        place = _library.view("" if model is None else os.fspath(model), "model")
+        with self._handle as handle:
+            check(lib.dicast_judge_reload(handle, place, options, error), error)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the judge sleeps."""
+        with self._handle as handle:
+            return bool(lib.dicast_judge_is_asleep(handle))
+
+    @property
+    def weights(self) -> int:
+        """Which weights judge: 0 those that the judge was opened with, then one more with each :meth:`reload`."""
+        with self._handle as handle:
+            return int(lib.dicast_judge_weights(handle))
+
     @property
     def closed(self) -> bool:
         """Whether the judge was closed by :meth:`close`."""
@@ -319,6 +375,20 @@ def _open(config: str) -> Any:
     options.log_level = max(wanted, default=lib.DICAST_LOG_ERROR)
     check(lib.dicast_judge_open(_library.view(config, "the configuration"), options, out, error), error)
     return owned("judge", out[0])
+
+
+def _sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]) -> Any:
+    """How to fall asleep, as the library takes it."""
+    kinds = {"wait": lib.DICAST_ARRIVING_WAIT, "fail": lib.DICAST_ARRIVING_FAIL}
+    if arriving not in kinds:
+        raise InvalidArgumentError(f'arriving is {arriving!r}: it must be "wait" or "fail"')
+    options = ffi.new("dicast_sleep_options *")
+    options.struct_size = ffi.sizeof("dicast_sleep_options")
+    options.arriving = kinds[arriving]
+    options.cancel_running = bool(cancel_running)
+    # 0 is no limit to the library: no patience at all is a millisecond.
+    options.patience_ms = 0 if patience is None else max(1, int(patience * 1000))
+    return options
 
 
 def _struct(name: str, function: Any, handle: Any) -> Dict[str, Any]:

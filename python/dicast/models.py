@@ -61,6 +61,8 @@ class RewardResult:
     flags: List[Union[str, Dict[str, str]]] = field(default_factory=list)
     #: The response's name by the name that the judge saw, in the order it saw them.
     aliases: Dict[str, str] = field(default_factory=dict)
+    #: Which weights judged: 0 those that the judge was opened with, then one more with each reload.
+    weights: int = field(default=0, compare=False)
     #: Tokens of the judgment.
     usage: Usage = field(default=Usage(), compare=False)
     #: Times of the judgment.
@@ -90,6 +92,7 @@ class RewardResult:
             repairs=verdict.get("repairs") or [],
             flags=verdict.get("flags") or [],
             aliases=verdict.get("aliases") or {},
+            weights=int(verdict.get("weights") or 0),
             usage=_known(Usage, verdict.get("usage")),
             timing=_known(Timing, verdict.get("timing_ms")),
             ensemble=verdict.get("ensemble"),

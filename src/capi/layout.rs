@@ -18,6 +18,7 @@ pub(super) unsafe trait Layout: Copy {
 }
 
 fn check_size<T: Layout>(size: usize) -> Result<()> {
+    const { assert!(T::FIRST_SIZE <= size_of::<T>(), "a struct only grows") };
     if (T::FIRST_SIZE..=ABSURD).contains(&size) {
         return Ok(());
     }
@@ -36,6 +37,15 @@ unsafe fn announced<T: Layout>(data: *const T) -> Result<usize> {
     let size = unsafe { data.cast::<usize>().read_unaligned() };
     check_size::<T>(size)?;
     Ok(size)
+}
+
+/// Checks what a struct says of its size, before something is done that could not be undone.
+///
+/// # Safety
+/// `data` is null or points to a struct that begins with its size.
+pub(super) unsafe fn check<T: Layout>(data: *const T) -> Result<()> {
+    // SAFETY: passed on.
+    unsafe { announced(data) }.map(drop)
 }
 
 /// Reads a struct of any release: what an older program did not know is zero, and what a newer one sets that this library

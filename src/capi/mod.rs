@@ -17,7 +17,10 @@ mod text;
 
 mod aliases;
 mod config;
+mod engine;
 mod error;
+mod events;
+mod job;
 mod judge;
 mod log;
 mod parse;
@@ -25,9 +28,12 @@ mod profile;
 mod prompt;
 mod request;
 mod rewards;
+mod sleep;
 mod stats;
 mod status;
+mod submit;
 mod ticket;
+mod token;
 mod verdict;
 mod version;
 
@@ -41,7 +47,10 @@ pub(crate) fn warm() {
 
 pub use aliases::*;
 pub use config::*;
+pub use engine::*;
 pub use error::*;
+pub use events::*;
+pub use job::*;
 pub use judge::*;
 pub use log::*;
 pub use parse::*;
@@ -49,9 +58,12 @@ pub use profile::*;
 pub use prompt::*;
 pub use request::*;
 pub use rewards::*;
+pub use sleep::*;
 pub use stats::*;
 pub use status::*;
+pub use submit::*;
 pub use text::*;
 pub use ticket::*;
+pub use token::*;
 pub use verdict::*;
 pub use version::*;

@@ -7,9 +7,11 @@ use super::boundary::given;
 use super::error::dicast_error;
 use super::profile::dicast_profile;
 use super::text::dicast_str;
+use super::token::{dicast_token, positions};
 use super::verdict::dicast_verdict;
 use crate::config::VerdictPolicy;
-use crate::error::{Error, ErrorKind};
+use crate::decode::logprobs;
+use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::verdict;
 
@@ -19,7 +21,7 @@ use crate::verdict;
 /// is the `verdict` part of a configuration, such as `{"incomplete": "derive_ranking", "clamp": true}`; empty text is the
 /// strict default. Bytes of `text` that are not UTF-8 are replaced by U+FFFD, so a character cut at the end does no harm.
 ///
-/// On success you own `*verdict`; it has no expected scores. Any thread, at any time.
+/// On success you own `*verdict`; it has no expected scores: see dicast_parse_tokens. Any thread, at any time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_parse(
     text: dicast_str,
@@ -34,22 +36,48 @@ pub unsafe extern "C" fn dicast_parse(
         // SAFETY: the texts live during the call.
         let (text, policy) =
             unsafe { (text.bytes("text")?, policy_json.text("policy_json", ErrorKind::InvalidConfig)?) };
-        let policy: VerdictPolicy = if policy.is_empty() {
-            VerdictPolicy::default()
-        } else {
-            crate::json::read(policy.as_bytes()).map_err(|error| {
-                Error::new(ErrorKind::InvalidConfig, format!("the verdict policy is not valid: {error}"))
-            })?
-        };
-        let builtin;
-        let profile = if let Some(profile) = profile {
-            profile.get()
-        } else {
-            builtin = Profile::builtin();
-            &builtin
-        };
-        let read = verdict::parse(&String::from_utf8_lossy(text), aliases.get(), profile, &policy)?;
+        let (policy, profile) = (policy_of(policy)?, profile_of(profile));
+        let read = verdict::parse(&String::from_utf8_lossy(text), aliases.get(), &profile, &policy)?;
         out.write(dicast_verdict::give(read, profile.scale));
         Ok(())
     })
+}
+
+/// As dicast_parse, from the tokens of the output: where those at the scores have their choices, the verdict has expected scores
+/// and distributions. They are left out unless every score stands in JSON, in the order in which the judge saw the names, and
+/// is the one that was read: a wrong number never takes a place.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_parse_tokens(
+    tokens: *const dicast_token,
+    count: usize,
+    aliases: Option<&dicast_aliases>,
+    profile: Option<&dicast_profile>,
+    policy_json: dicast_str,
+    verdict: Option<&mut MaybeUninit<*mut dicast_verdict>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let (aliases, out) = (given(aliases, "aliases")?, given(verdict, "verdict")?);
+        // SAFETY: the array has `count` entries, and everything in it lives during the call, as does the text.
+        let (tokens, policy) =
+            unsafe { (positions(tokens, count)?, policy_json.text("policy_json", ErrorKind::InvalidConfig)?) };
+        let (policy, profile) = (policy_of(policy)?, profile_of(profile));
+        let text: Vec<u8> = tokens.iter().flat_map(|position| position.token.bytes()).copied().collect();
+        let mut read = verdict::parse(&String::from_utf8_lossy(&text), aliases.get(), &profile, &policy)?;
+        logprobs::add_expected(&mut read, &tokens, aliases.get(), &profile);
+        out.write(dicast_verdict::give(read, profile.scale));
+        Ok(())
+    })
+}
+
+fn policy_of(policy: &str) -> Result<VerdictPolicy> {
+    if policy.is_empty() {
+        return Ok(VerdictPolicy::default());
+    }
+    crate::json::read(policy.as_bytes())
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("the verdict policy is not valid: {error}")))
+}
+
+fn profile_of(profile: Option<&dicast_profile>) -> Profile {
+    profile.map_or_else(Profile::builtin, |profile| profile.get().clone())
 }

@@ -52,6 +52,9 @@ pub const DICAST_INTERNAL: i32 = 17;
 pub const DICAST_INVALID_ARGUMENT: i32 = 18;
 /// The engine is dead: this request and all others of the judge fail. Close the judge and open it again.
 pub const DICAST_ENGINE_DEAD: i32 = 19;
+/// The judge sleeps, and dicast_judge_sleep said that no request waits meanwhile. Nothing was queued. Wake the judge, or send
+/// the request again later.
+pub const DICAST_ASLEEP: i32 = 20;
 
 /// The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of an error in JSON. `data` is NULL for
 /// a number that is no status in this release.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::boundary::{Status, catch, given, misuse};
 use super::error::dicast_error;
+use super::events::Awaited;
 use super::judge::{Process, dicast_judge};
 use super::log::UserData;
 use super::request::dicast_request;
@@ -69,6 +70,11 @@ struct End {
 }
 
 impl End {
+    fn set(&self, failure: Option<(ErrorKind, String)>) {
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.map_or(Ok(()), Err));
+        self.ended.notify_all();
+    }
+
     fn wait(&self, timeout: Duration) -> Result<i32> {
         let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.ended.wait_timeout_while(outcome, timeout, |outcome| outcome.is_none());
@@ -111,8 +117,7 @@ impl Call {
         // SAFETY: the program has promised that it can be called with its data, once, from a thread of the judge's.
         unsafe { (self.callback)(self.user_data.get(), status, verdict, error) };
         CALLING.set(outer);
-        *end.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.map_or(Ok(()), Err));
-        end.ended.notify_all();
+        end.set(failure);
     }
 }
 
@@ -148,31 +153,56 @@ pub unsafe extern "C" fn dicast_judge_submit(
         if callback.is_none() && ticket.is_null() {
             return Err(misuse("callback and ticket are both null: the outcome could go nowhere"));
         }
-        let (judge, scale, process) = (handle.id(), handle.scale(), handle.process());
-        let submitted = handle.get()?.submit(request.get());
-        if let Some(refused) = submitted.take_failure() {
-            return Err(refused);
-        }
-        let give = |inner| {
-            if !ticket.is_null() {
-                let inner = ManuallyDrop::new(inner);
-                // SAFETY: it is not null; that a pointer can be written to it is the caller's promise.
-                unsafe { ticket.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale }))) };
-            }
-        };
-        match callback {
-            None => give(Inner::Waited(submitted)),
-            Some(callback) => {
-                let end = Arc::new(End::default());
-                let call = Call { callback, user_data: UserData(user_data), judge, scale, end: Some(end.clone()) };
-                // From the next statement on the callback may come. It may use and free the ticket, and free the judge:
-                // neither is touched any more.
-                give(Inner::Called { canceller: submitted.canceller(), end });
-                submitted.on_completion(move |outcome| call.deliver(outcome));
-            }
-        }
-        Ok(())
+        let pending = handle.get()?.submit(request.get());
+        // SAFETY: that a pointer can be written to `ticket` is the caller's promise.
+        unsafe { submitted(handle, pending, callback, UserData(user_data), None, ticket) }
     })
+}
+
+/// Gives a judgment that was submitted to whom it is for: a callback, events, or whoever waits for the ticket.
+///
+/// # Safety
+/// `ticket` is null, or a pointer can be written to it; `callback` keeps its contract.
+pub(super) unsafe fn submitted(
+    handle: &dicast_judge,
+    pending: Ticket,
+    callback: dicast_callback,
+    user_data: UserData,
+    awaited: Option<Awaited>,
+    ticket: *mut *mut dicast_ticket,
+) -> Result<()> {
+    let (judge, scale, process) = (handle.id(), handle.scale(), handle.process());
+    if let Some(refused) = pending.take_failure() {
+        return Err(refused);
+    }
+    let give = |inner| {
+        if !ticket.is_null() {
+            let inner = ManuallyDrop::new(inner);
+            // SAFETY: it is not null; that a pointer can be written to it is the caller's promise.
+            unsafe { ticket.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale }))) };
+        }
+    };
+    // From the moment at which the outcome can come, it may use and free the ticket, and free the judge: neither is touched any
+    // more.
+    match (callback, awaited) {
+        (None, None) => give(Inner::Waited(pending)),
+        (Some(callback), _) => {
+            let end = Arc::new(End::default());
+            let call = Call { callback, user_data, judge, scale, end: Some(end.clone()) };
+            give(Inner::Called { canceller: pending.canceller(), end });
+            pending.on_completion(move |outcome| call.deliver(outcome));
+        }
+        (None, Some(awaited)) => {
+            let end = Arc::new(End::default());
+            give(Inner::Called { canceller: pending.canceller(), end: end.clone() });
+            pending.on_completion(move |outcome| {
+                let failure = outcome.as_ref().err().map(|error| (error.kind(), error.message().to_owned()));
+                awaited.deliver(outcome, scale);
+                end.set(failure);
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Waits for the outcome and takes it. Waits at most `timeout_ms` milliseconds; with DICAST_FOREVER as long as the deadline
@@ -180,8 +210,8 @@ pub unsafe extern "C" fn dicast_judge_submit(
 /// status is the failure of the judgment. An outcome can be taken once: later calls, and other threads that wait, get
 /// DICAST_INVALID_ARGUMENT.
 ///
-/// For a ticket with a callback `verdict` must be NULL. The call then waits until the callback has returned, and returns the
-/// status that the callback got, any number of times. Within a callback of the same judge it does not wait.
+/// For a ticket with a callback or events `verdict` must be NULL. The call then waits until the callback has returned or the
+/// event is there, and returns the status of the judgment, any number of times. Within a callback of the same judge it does not wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_ticket_wait(
     ticket: Option<&dicast_ticket>,

@@ -212,6 +212,12 @@ pub extern "C" fn dicast_verdict_ranked(verdict: Option<&dicast_verdict>, place:
     boundary!(else usize::MAX; { verdict?.verdict.ranking.get(place).copied() })
 }
 
+/// Which weights judged: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_weights(verdict: Option<&dicast_verdict>) -> u64 {
+    boundary!(else 0; { Some(verdict?.verdict.weights) })
+}
+
 /// The reasoning of the judge, without its tags; empty if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_reasoning(verdict: Option<&dicast_verdict>) -> dicast_str {

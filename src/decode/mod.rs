@@ -2,6 +2,7 @@
 //! engine authors, as [`engine`](crate::engine) is.
 
 pub mod grammar;
+pub(crate) mod logprobs;
 pub mod plan;
 pub mod reasoning;
 pub mod score;

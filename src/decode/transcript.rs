@@ -73,6 +73,11 @@ impl Transcript {
         self.heard += whole;
     }
 
+    /// Tokens tell the reasoning from the answer after all.
+    pub(crate) fn reasons(&mut self) {
+        self.reasons = true;
+    }
+
     /// Appends to what opens the reasoning.
     pub fn open(&mut self, bytes: &[u8]) {
         self.opening.extend_from_slice(bytes);

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::decode::plan::Plan;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::messages::Message;
 use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
@@ -20,6 +20,8 @@ mod exit;
 pub mod isolated;
 #[cfg(any(feature = "local", feature = "trtllm", test))]
 mod isolation;
+#[cfg(any(feature = "local", all(unix, any(feature = "trtllm", test))))]
+mod lines;
 #[cfg(feature = "local")]
 pub mod local;
 #[cfg(feature = "remote")]
@@ -27,6 +29,7 @@ mod remote;
 #[cfg(any(test, feature = "testing"))]
 pub mod scripted;
 pub mod source;
+pub(crate) mod text_folder;
 #[cfg(feature = "trtllm")]
 pub mod trtllm;
 #[cfg(all(test, unix))]
@@ -133,6 +136,21 @@ pub enum Input {
     Messages(Vec<Message>),
 }
 
+/// Which jobs go first where several wait for an engine.
+///
+/// The highest goes first, but every fourth place goes to the job that has waited longest: nothing starves. The embedded
+/// engine keeps to it; the others take jobs as they come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// What can wait, such as a batch.
+    Low,
+    /// What nothing was said of.
+    #[default]
+    Normal,
+    /// Somebody waits for it.
+    High,
+}
+
 /// Hears the reasoning of a job while it is written. Clones are the same.
 ///
 /// Pieces are whole characters and come in order. An engine that starts a job again, as after the death of a worker process,
@@ -172,6 +190,8 @@ pub struct Job {
     pub deadline: Instant,
     /// Set for a patient job, whose own time begins when the engine begins with it.
     pub patience: Option<Patience>,
+    /// Whether it goes before others that wait.
+    pub priority: Priority,
     /// Who hears the reasoning meanwhile: for a [`Transcript`](crate::decode::transcript::Transcript), which tells it.
     pub listener: Option<Listener>,
 }
@@ -272,6 +292,19 @@ pub struct Stats {
     pub grammars_last_hour: u64,
 }
 
+impl Stats {
+    /// These counters after those of an engine before this one.
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self {
+            reused_tokens: self.reused_tokens + earlier.reused_tokens,
+            computed_tokens: self.computed_tokens + earlier.computed_tokens,
+            steps: self.steps + earlier.steps,
+            kv_blocks_reused: self.kv_blocks_reused + earlier.kv_blocks_reused,
+            ..self
+        }
+    }
+}
+
 /// What generates.
 pub trait Engine: Send + Sync {
     /// What it can do.
@@ -294,6 +327,43 @@ pub trait Engine: Send + Sync {
     /// engine's own, it does not wait for that one.
     fn close(&self);
 
+    /// Gives back the memory of weights and cache until [`Self::wake`]. The judge calls it while no job runs, and submits none
+    /// until then. Engines that the library opens need none of the three: the judge closes them and opens them again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the engine cannot; it goes on then as before.
+    fn sleep(&self) -> Result<()> {
+        Err(self.cannot("sleep"))
+    }
+
+    /// Takes back the memory that [`Self::sleep`] gave back.
+    ///
+    /// # Errors
+    /// The engine's own; it still sleeps then.
+    fn wake(&self) -> Result<()> {
+        Err(self.cannot("sleep"))
+    }
+
+    /// Takes other weights of the same model, from a place that the engine knows. The judge calls it while no job runs, also
+    /// while the engine sleeps; afterwards it is awake.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the engine cannot; it goes on then as before. After any other the engine sleeps.
+    fn reload(&self, model: &str) -> Result<()> {
+        let _ = model;
+        Err(self.cannot("take other weights"))
+    }
+
+    /// The error of what it cannot do.
+    #[doc(hidden)]
+    fn cannot(&self, what: &str) -> Error {
+        let engine = self.capabilities().engine;
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("the {engine} engine cannot {what}: its memory is not this process's"),
+        )
+    }
+
     /// What is odd about the model, in sentences: it works, but maybe not as it was trained.
     fn warnings(&self) -> &[String] {
         &[]
@@ -302,6 +372,16 @@ pub trait Engine: Send + Sync {
     /// What there is to know of it beside its capabilities, a line for each part, such as each server of the remote engine.
     fn about(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// Gives memory that was freed back to the system, where the allocator would keep it.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "a function of the C library"))]
+pub(crate) fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes a number; any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -116,6 +116,8 @@ struct State {
     running: Vec<Scheduled>,
     dead: Option<String>,
     closed: bool,
+    /// What the judge has asked of its memory: `sleep`, `wake`, `reload <model>`.
+    asked: Vec<String>,
 }
 
 struct Scheduled {
@@ -170,6 +172,18 @@ impl Scripted {
     /// The most jobs that ever ran at once.
     pub fn most_running(&self) -> usize {
         self.shared.state().most_running
+    }
+
+    /// What was asked of its memory so far: `sleep`, `wake`, `reload` and the model.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.state().asked.clone()
+    }
+
+    /// Notes what was asked of its memory. A model called `broken` cannot be loaded.
+    fn ask(&self, what: String) -> crate::Result<()> {
+        let broken = what.ends_with("broken");
+        self.shared.state().asked.push(what);
+        if broken { Err(Error::new(ErrorKind::InvalidModel, "the model is broken")) } else { Ok(()) }
     }
 
     /// Starts the thread with the first job, so that an engine which was never used has none.
@@ -359,6 +373,18 @@ impl Engine for Scripted {
         for job in jobs {
             job.fail(Error::cancelled());
         }
+    }
+
+    fn sleep(&self) -> crate::Result<()> {
+        self.ask("sleep".to_owned())
+    }
+
+    fn wake(&self) -> crate::Result<()> {
+        self.ask("wake".to_owned())
+    }
+
+    fn reload(&self, model: &str) -> crate::Result<()> {
+        self.ask(format!("reload {model}"))
     }
 
     fn stats(&self) -> Stats {

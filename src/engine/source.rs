@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
@@ -148,6 +149,30 @@ impl Source {
         }
     }
 
+    /// As [`Self::fingerprint`], and when each of its files was written: a sample need not hold what was changed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where the model cannot be read.
+    pub(crate) fn stamp(&self) -> Result<Value> {
+        let files = match &self.place {
+            #[cfg(feature = "local")]
+            Place::File { header, .. } => header.files().to_vec(),
+            #[cfg(not(feature = "local"))]
+            Place::File { path } => vec![path.clone()],
+            Place::EngineFolder(path) => files_in(path)?,
+            Place::Server => Vec::new(),
+        };
+        let written = |path: &PathBuf| {
+            let time = std::fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?)));
+            let (bytes, time) =
+                time.map_err(|error| Error::new(ErrorKind::Io, format!("cannot read {}: {error}", path.display())))?;
+            let time = time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+            Ok(json!({ "path": path, "bytes": bytes, "written": time.to_string() }))
+        };
+        let files = files.iter().map(written).collect::<Result<Vec<_>>>()?;
+        Ok(json!({ "model": self.fingerprint()?, "files": files }))
+    }
+
     /// Loads it.
     ///
     /// # Errors
@@ -263,11 +288,16 @@ fn folder(path: &Path) -> Result<Place> {
     Err(Error::new(ErrorKind::InvalidModel, format!("{place} is a folder: {advice}")))
 }
 
-fn fingerprint_of_folder(path: &Path) -> Result<Value> {
+fn files_in(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(path)
         .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read {}: {error}", path.display())))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     files.sort();
+    Ok(files)
+}
+
+fn fingerprint_of_folder(path: &Path) -> Result<Value> {
+    let files = files_in(path)?;
     let named = |file: &PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((name, fingerprint_of_file(file)?))

@@ -4,40 +4,51 @@ mod consensus;
 mod ensemble;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod ensemble_tests;
+mod meter;
 #[cfg(all(test, feature = "shuttle"))]
 mod model;
 mod orders;
+mod power;
 mod prepare;
 mod queue;
 mod rubric;
 mod run;
+mod sleep;
+#[cfg(all(test, not(feature = "shuttle")))]
+mod sleep_tests;
+mod submission;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod ticket;
 mod worker;
 
-use crate::sync::{Arc, PoisonError, RwLock};
+use crate::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::JudgeConfig;
-use crate::engine::{Capabilities, Engine, Generation, Listener, Opened, Patience, Stats, source};
+use crate::engine::{Capabilities, Generation, Listener, Opened, Patience, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
+use crate::prompt::Prompt;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
-use crate::prompt::{Prompt, Prompter};
 use crate::request::JudgeRequest;
 use crate::verdict::{Flag, Verdict};
 use ensemble::Course;
+use power::{Loaded, Power};
 use prepare::Prepared;
 use queue::{Entered, Permit, Queue};
 use run::{Gather, Reader, Run};
+use sleep::Origin;
 use ticket::Pending;
 use worker::Worker;
 
 /// How long a judgment of a batch may wait for its turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+pub use meter::{BOUNDS, Histogram, Metrics, Phase};
+pub use power::{Arriving, Sleep};
+pub use submission::Submission;
 pub(crate) use ticket::Waited;
 pub use ticket::{Canceller, Ticket};
 
@@ -47,15 +58,13 @@ pub use ticket::{Canceller, Ticket};
 /// returned when the drop has, unless one of them does it.
 pub struct Judge {
     config: JudgeConfig,
-    prompter: Prompter,
     reader: Arc<Reader>,
     queue: Arc<Queue>,
-    /// Bytes of the vocabulary's longest token; `None` where the engine tokenizes itself.
-    longest_token: Option<usize>,
     capabilities: Capabilities,
     warnings: Vec<String>,
-    /// `None` once the judge is closed.
-    engine: RwLock<Option<Arc<dyn Engine>>>,
+    /// The engine, and whether it is there.
+    power: Arc<Power>,
+    origin: Origin,
     log: Log,
     // Dropped after the engine is, whose last completions they still deliver, in this order.
     readers: Worker,
@@ -78,9 +87,9 @@ impl Judge {
     pub fn open_logged(config: JudgeConfig, log: Log) -> Result<Self> {
         crate::warm::warm();
         config.check()?;
-        let (profile, opened) = source::open(&config)?;
+        let (profile, opened, origin) = Origin::open(&config)?;
         let notes = profile.notes(&config);
-        Self::assemble(config, profile, opened, notes, log)
+        Self::assemble(config, profile, opened, origin, notes, log)
     }
 
     /// A judge on an engine of the caller's own.
@@ -90,7 +99,7 @@ impl Judge {
     pub fn with_engine(config: JudgeConfig, profile: Profile, opened: Opened, log: Log) -> Result<Self> {
         crate::warm::warm();
         config.check()?;
-        Self::assemble(config, profile, opened, Vec::new(), log)
+        Self::assemble(config, profile, opened, Origin::given(), Vec::new(), log)
     }
 
     /// Puts a judge together. `notes` are what is odd about it already.
@@ -98,13 +107,13 @@ impl Judge {
         config: JudgeConfig,
         profile: Profile,
         opened: Opened,
+        origin: Origin,
         mut notes: Vec<String>,
         log: Log,
     ) -> Result<Self> {
-        let Opened { engine, text } = opened;
         let reader = Arc::new(Reader { profile: profile.clone(), policy: config.verdict.clone() });
-        let longest_token = text.as_ref().map(|text| longest_token(&text.tokenizer));
-        let prompter = Prompter::of(profile, text.as_ref())?;
+        let loaded = Loaded::new(opened, profile, 0)?;
+        let (engine, prompter) = (&loaded.engine, &loaded.prompter);
         let queue = Queue::new(config.limits.max_queue);
         let (readers, callbacks) = (Worker::start("dicast-verdicts")?, Worker::start("dicast-calls")?);
         let capabilities = engine.capabilities().clone();
@@ -125,20 +134,15 @@ impl Judge {
         for warning in &notes {
             log.write(Level::Warn, || format!("{}: {warning}", config.model));
         }
-        let engine = RwLock::new(Some(engine));
-        Ok(Self {
-            config,
-            prompter,
-            reader,
-            queue,
-            longest_token,
-            capabilities,
-            warnings: notes,
-            engine,
-            log,
-            readers,
-            callbacks,
-        })
+        let power = Power::new(loaded, config.limits.max_queue);
+        Ok(Self { config, reader, queue, capabilities, warnings: notes, power, origin, log, readers, callbacks })
+    }
+
+    /// What runs a task on the thread that calls callbacks, in their order. A task for a thread that is gone is dropped.
+    pub(crate) fn caller(&self) -> impl Fn(Box<dyn FnOnce() + Send>) + Send + Sync + 'static {
+        // A sender of the standard library's may be used by several threads; that of a model checker may not.
+        let calls = crate::sync::Mutex::new(self.callbacks.handle());
+        move |task| drop(calls.lock().unwrap_or_else(crate::sync::PoisonError::into_inner).run(task))
     }
 
     /// The configuration it was opened with.
@@ -148,7 +152,12 @@ impl Judge {
 
     /// The profile that this judge goes by.
     pub fn profile(&self) -> &Profile {
-        self.prompter.profile()
+        &self.reader.profile
+    }
+
+    /// Writes lines of the log up to this level from now on.
+    pub fn set_log_level(&self, level: Level) {
+        self.log.set_level(level);
     }
 
     /// What is odd about its model, in sentences: it works, but maybe not as it was trained. The log has them too.
@@ -159,7 +168,7 @@ impl Judge {
     /// What there is to know of its engine beside its capabilities, a line for each part, such as each server of the remote
     /// engine; nothing once the judge is closed.
     pub fn about(&self) -> Vec<String> {
-        self.engine().map(|engine| engine.about()).unwrap_or_default()
+        self.power.loaded().map(|loaded| loaded.engine.about()).unwrap_or_default()
     }
 
     /// What its engine can do.
@@ -167,9 +176,24 @@ impl Judge {
         &self.capabilities
     }
 
-    /// Counters of the engine; all zero once the judge is closed.
+    /// Counters of the engine since the judge was opened; all zero once it is closed.
     pub fn stats(&self) -> Stats {
-        self.engine().map(|engine| engine.stats()).unwrap_or_default()
+        if self.queue.is_closed() {
+            return Stats::default();
+        }
+        let engine = self.power.loaded().map(|loaded| loaded.engine.stats()).unwrap_or_default();
+        engine.after(&self.power.earlier())
+    }
+
+    /// What it has done since it was opened, for a dashboard.
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            pending: self.pending(),
+            engine: self.stats(),
+            weights: self.weights(),
+            asleep: self.is_asleep(),
+            ..self.queue.meter.read()
+        }
     }
 
     /// Judgments that wait or run.
@@ -181,21 +205,17 @@ impl Judge {
     /// may still be under way when this returns.
     pub fn close(&self) {
         self.queue.close();
-        let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(engine) = engine {
+        let was_open = !self.power.is_closed();
+        if let Some(loaded) = self.power.close() {
             // Whoever else holds the engine, such as one that cancels: its threads end here, under no lock.
-            engine.close();
+            loaded.engine.close();
+        }
+        if was_open {
             // One that is being cancelled may have left the engine without having ended: its callback is queued here, and
             // not on a thread of its canceller's when the judge is gone.
             self.queue.pending().iter().for_each(|pending| pending.complete(Err(Error::closed())));
             self.log.write(Level::Info, || format!("closed {}", self.config.model));
         }
-    }
-
-    /// The engine, unless the judge is closed.
-    fn engine(&self) -> Result<Arc<dyn Engine>> {
-        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner).clone();
-        engine.ok_or_else(Error::closed)
     }
 
     /// What the judge would read of a request in its first run, without judging it: its tokens, and who hides behind which
@@ -204,10 +224,11 @@ impl Judge {
     /// # Errors
     /// Those of the request, before any generation.
     pub fn prompt(&self, request: &JudgeRequest) -> Result<Prompt> {
+        let loaded = self.power.awake()?;
         let settings = self.prepare(request)?;
         // A judgment of several runs begins with this one.
-        let parts = self.parts(request, &settings)?;
-        self.prompter.prompt(&parts[0], &settings)
+        let parts = self.parts(&loaded, request, &settings)?;
+        loaded.prompter.prompt(&parts[0], &settings)
     }
 
     /// Judges one request and waits for the verdict. Where the queue is full it first waits for room. The deadline of
@@ -216,10 +237,18 @@ impl Judge {
     /// # Errors
     /// See [`ErrorKind`]; an incomplete verdict carries what could be read.
     pub fn judge(&self, request: &JudgeRequest) -> Result<Verdict> {
+        self.judge_with(request, Submission::default())
+    }
+
+    /// As [`Judge::judge`], with a priority, a deadline, or somebody who hears the reasoning.
+    ///
+    /// # Errors
+    /// Those of [`Judge::judge`].
+    pub fn judge_with(&self, request: &JudgeRequest, submission: Submission) -> Result<Verdict> {
         let submitted = Instant::now();
-        let timeout = self.settings(&request.options)?.timeout();
+        let timeout = submission.within(submitted, self.settings(&request.options)?.timeout());
         let ticket = match self.queue.enter_within(timeout) {
-            Entered::In(permit) => self.enter(request, submitted, permit, Counted::FromSubmission),
+            Entered::In(permit) => self.enter(request, submission, submitted, permit),
             Entered::Full => self.failed(Error::new(
                 ErrorKind::Timeout,
                 format!("there was no room in the queue for {} ms (timeout_ms)", timeout.as_millis()),
@@ -232,9 +261,14 @@ impl Judge {
     /// Queues a request. Whatever is wrong with it is found in the ticket, [`ErrorKind::Overloaded`] among it where
     /// `limits.max_queue` judgments are pending already.
     pub fn submit(&self, request: &JudgeRequest) -> Ticket {
+        self.submit_with(request, Submission::default())
+    }
+
+    /// As [`Judge::submit`], with a priority, a deadline, or somebody who hears the reasoning.
+    pub fn submit_with(&self, request: &JudgeRequest, submission: Submission) -> Ticket {
         let submitted = Instant::now();
         match self.queue.try_enter() {
-            Some(permit) => self.enter(request, submitted, permit, Counted::FromSubmission),
+            Some(permit) => self.enter(request, submission, submitted, permit),
             None => self.failed(self.overloaded()),
         }
     }
@@ -242,11 +276,7 @@ impl Judge {
     /// As [`Judge::submit`], for somebody who wants to hear the judge's reasoning while it is written, that of the first run of an
     /// ensemble. See [`Listener`].
     pub fn submit_heard(&self, request: &JudgeRequest, listener: Listener) -> Ticket {
-        let submitted = Instant::now();
-        match self.queue.try_enter() {
-            Some(permit) => self.enter_heard(request, submitted, permit, Counted::FromSubmission, Some(listener)),
-            None => self.failed(self.overloaded()),
-        }
+        self.submit_with(request, Submission::default().listener(listener))
     }
 
     /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
@@ -261,8 +291,13 @@ impl Judge {
     /// have no time left otherwise. Servers and TensorRT-LLM do not say when they begin; there it counts from when the request
     /// is in the queue.
     pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
+        self.submit_when_free_with(request, Submission::default())
+    }
+
+    /// As [`Judge::submit_when_free`], with what else there is to say of it.
+    pub fn submit_when_free_with(&self, request: &JudgeRequest, submission: Submission) -> Ticket {
         match self.queue.enter() {
-            Some(permit) => self.enter(request, Instant::now(), permit, Counted::FromBegin),
+            Some(permit) => self.enter(request, submission.patient(), Instant::now(), permit),
             None => self.failed(Error::closed()),
         }
     }
@@ -278,58 +313,48 @@ impl Judge {
     }
 
     /// Submits a request that has its place in the queue.
-    fn enter(&self, request: &JudgeRequest, submitted: Instant, permit: Permit, counted: Counted) -> Ticket {
-        self.enter_heard(request, submitted, permit, counted, None)
-    }
-
-    fn enter_heard(
-        &self,
-        request: &JudgeRequest,
-        submitted: Instant,
-        permit: Permit,
-        counted: Counted,
-        listener: Option<Listener>,
-    ) -> Ticket {
-        let engine = match self.engine() {
-            Ok(engine) => engine,
-            Err(error) => return self.failed(error),
-        };
-        let pending = Pending::new(&self.queue, permit, Arc::downgrade(&engine), self.callbacks.handle());
+    fn enter(&self, request: &JudgeRequest, submission: Submission, submitted: Instant, permit: Permit) -> Ticket {
+        let pending = Pending::new(&self.queue, permit, self.callbacks.handle());
         let ticket = Ticket::of(&pending);
-        match self.runs(request, submitted) {
-            Ok(Prepared { mut runs, course, timeout }) => {
-                // Of several runs the first one is heard: nobody could tell their words apart.
-                if let Some(run) = runs.first_mut() {
-                    run.job.listener = listener;
-                }
-                let mut deadline = submitted + timeout;
-                if counted == Counted::FromBegin {
-                    deadline = submitted + LONGEST_WAIT;
-                    let waiting = Arc::downgrade(&pending);
-                    let patience = Patience::new(timeout, move |deadline| {
-                        if let Some(pending) = waiting.upgrade() {
-                            pending.set_deadline(deadline, timeout);
-                        }
-                    });
-                    for Run { job, .. } in &mut runs {
-                        job.deadline = deadline;
-                        job.patience = Some(patience.clone());
-                    }
-                }
-                // Before the engine has the job, and so may have begun.
-                pending.set_deadline(deadline, timeout);
-                self.start(engine.as_ref(), runs, course, &pending);
-            }
-            Err(error) => {
-                self.log.failure(&error);
-                pending.complete(Err(error));
-            }
-        }
+        self.enter_again(request, submission, submitted, &pending);
         ticket
     }
 
+    /// Hands a judgment to the engine.
+    fn begin(
+        &self,
+        loaded: &Loaded,
+        request: &JudgeRequest,
+        submission: Submission,
+        submitted: Instant,
+        pending: &Arc<Pending>,
+    ) -> Result<()> {
+        let id = submission.id.clone();
+        let patient = submission.is_patient();
+        let Prepared { mut runs, course, timeout } = self.runs(loaded, request, submission, submitted)?;
+        let mut deadline = submitted + timeout;
+        if patient {
+            deadline = submitted + LONGEST_WAIT;
+            let waiting = Arc::downgrade(pending);
+            let patience = Patience::new(timeout, move |deadline| {
+                if let Some(pending) = waiting.upgrade() {
+                    pending.set_deadline(deadline, timeout);
+                }
+            });
+            for Run { job, .. } in &mut runs {
+                job.deadline = deadline;
+                job.patience = Some(patience.clone());
+            }
+        }
+        // Before the engine has the job, and so may have begun.
+        pending.set_deadline(deadline, timeout);
+        self.start(loaded, runs, course, id, pending);
+        Ok(())
+    }
+
     fn failed(&self, error: Error) -> Ticket {
-        self.log.failure(&error);
+        self.queue.meter.failed(&error);
+        self.log.failure(None, &error);
         Ticket::failed(error, self.callbacks.handle())
     }
 
@@ -347,12 +372,15 @@ impl Judge {
     }
 
     /// Hands the runs of a judgment to the engine.
-    fn start(&self, engine: &dyn Engine, runs: Vec<Run>, course: Course, pending: &Arc<Pending>) {
+    fn start(&self, loaded: &Loaded, runs: Vec<Run>, course: Course, id: Option<String>, pending: &Arc<Pending>) {
+        let name: Option<Arc<str>> = id.map(Arc::from);
         // Completes the judgment also where it is dropped: where a thread has died.
         let gather = Gather::new(runs.len(), course, pending.completer());
+        let weights = loaded.weights;
         for (index, Run { aliases, job, guidance, texts, closed }) in runs.into_iter().enumerate() {
             let (gather, reader, readers, log) =
                 (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
+            let name = name.clone();
             let greedy = job.sampling.temperature <= 0.0;
             let done = move |generation: Result<Generation>| {
                 let read = move || {
@@ -363,26 +391,21 @@ impl Judge {
                     if let (true, Ok(verdict)) = (closed, &mut result) {
                         verdict.flags.push(Flag::ReasoningClosed);
                     }
-                    if let Some(outcome) = gather.take(index, result) {
-                        log.outcome(&outcome);
+                    if let Some(mut outcome) = gather.take(index, result) {
+                        if let Ok(verdict) = &mut outcome {
+                            verdict.weights = weights;
+                        }
+                        log.outcome(name.as_deref(), &outcome);
                         gather.complete(outcome);
                     }
                 };
                 // Where the thread is gone the task is dropped, which completes the judgment as closed.
                 drop(readers.run(Box::new(read)));
             };
-            let id = engine.submit(job, Box::new(done));
-            pending.started(id);
+            let id = loaded.engine.submit(job, Box::new(done));
+            pending.started(&loaded.engine, id);
         }
     }
-}
-
-/// From when on a deadline counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Counted {
-    FromSubmission,
-    /// From when the engine begins with the judgment.
-    FromBegin,
 }
 
 /// Bytes of the longest token, at least 1.

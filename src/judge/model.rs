@@ -75,9 +75,9 @@ impl Engine for Holds {
 fn submitted(queue: &Arc<Queue>, engine: &Arc<Holds>, callbacks: &Worker) -> Ticket {
     let permit = queue.try_enter().expect("there is room");
     let holder: Arc<dyn Engine> = engine.clone();
-    let pending = Pending::new(queue, permit, Arc::downgrade(&holder), callbacks.handle());
+    let pending = Pending::new(queue, permit, callbacks.handle());
     *engine.0.lock().unwrap() = Some(pending.completer());
-    pending.started(JobId(0));
+    pending.started(&holder, JobId(0));
     Ticket::of(&pending)
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Options, Reward, RubricMerge, RubricMode, Settings};
 use crate::decode::plan::Plan;
-use crate::engine::{Capabilities, Guidance, Job, Sampling};
+use crate::engine::{Capabilities, Guidance, Job, Priority, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::mask::AliasMap;
 use crate::prompt::{self, ReasoningState};
@@ -15,8 +15,10 @@ use crate::verdict::Texts;
 use super::Judge;
 use super::ensemble::Course;
 use super::orders::{factorial, orders};
+use super::power::Loaded;
 use super::rubric::Rubric;
 use super::run::Run;
+use super::submission::Submission;
 
 /// Most runs of one judgment.
 const MAX_RUNS: usize = 256;
@@ -31,8 +33,8 @@ pub(super) struct Prepared {
 
 impl Judge {
     /// Refuses, before the work of tokenizing it, text that cannot fit however well it is tokenized.
-    fn check_size(&self, request: &JudgeRequest) -> Result<()> {
-        let (Some(longest), Some(context)) = (self.longest_token, self.capabilities.context_tokens) else {
+    fn check_size(&self, loaded: &Loaded, request: &JudgeRequest) -> Result<()> {
+        let (Some(longest), Some(context)) = (loaded.longest_token, self.capabilities.context_tokens) else {
             return Ok(());
         };
         let texts = request.text_bytes();
@@ -48,11 +50,11 @@ impl Judge {
 
     /// Settings of one request: its own options, then the configuration's, then the profile's.
     pub(super) fn settings(&self, options: &Options) -> Result<Settings> {
-        options.or(&self.config.options).or(&self.prompter.profile().decoding).resolve_request()
+        options.or(&self.config.options).or(&self.profile().decoding).resolve_request()
     }
 
     /// How far the verdict of a request is constrained: as far as the engine can, unless the settings say otherwise.
-    fn guidance(&self, settings: &Settings) -> Result<Guidance> {
+    pub(super) fn guidance(&self, settings: &Settings) -> Result<Guidance> {
         let Capabilities { engine, guidance, .. } = self.capabilities;
         match settings.guided {
             None => Ok(guidance),
@@ -77,18 +79,25 @@ impl Judge {
     /// The requests that the judgment of one consists of; see [`JudgeRequest::parts`].
     pub(super) fn parts<'a>(
         &self,
+        loaded: &Loaded,
         request: &'a JudgeRequest,
         settings: &Settings,
     ) -> Result<Vec<Cow<'a, JudgeRequest>>> {
         let parts = request.parts(settings);
         for part in &parts {
-            self.check_size(part)?;
+            self.check_size(loaded, part)?;
         }
         Ok(parts)
     }
 
     /// Prepares the runs of a judgment.
-    pub(super) fn runs(&self, request: &JudgeRequest, submitted: Instant) -> Result<Prepared> {
+    pub(super) fn runs(
+        &self,
+        loaded: &Loaded,
+        request: &JudgeRequest,
+        submission: Submission,
+        submitted: Instant,
+    ) -> Result<Prepared> {
         let mut settings = self.prepare(request)?;
         let guidance = self.guidance(&settings)?;
         settings.guided = Some(guidance > Guidance::None);
@@ -99,11 +108,11 @@ impl Judge {
                  above 0, or ask for orders"
             )));
         }
-        let first = prompt::aliases(self.prompter.profile(), request, &settings);
+        let first = prompt::aliases(self.profile(), request, &settings);
         let shown: Vec<usize> = (0..first.len()).map(|place| first.request_index(place)).collect();
         let orders = orders(&shown, wanted, settings.mask_seed);
         let reduced = factorial(first.len()).is_some_and(|all| all < wanted);
-        let parts = self.parts(request, &settings)?;
+        let parts = self.parts(loaded, request, &settings)?;
         let (criteria, all) = (parts.len(), parts.len() * orders.len() * samples);
         if all > MAX_RUNS {
             let by = if criteria > 1 { format!(" by {criteria} criteria") } else { String::new() };
@@ -112,7 +121,7 @@ impl Judge {
                 orders.len()
             )));
         }
-        let scale = self.prompter.profile().scale;
+        let scale = self.profile().scale;
         let separate = !request.rubric.is_empty() && settings.rubric_mode == RubricMode::Separate;
         if separate && settings.reward == Some(Reward::Win) && settings.rubric_merge != RubricMerge::Mean {
             return Err(invalid(
@@ -130,30 +139,39 @@ impl Judge {
         let mut runs = Vec::with_capacity(all);
         for sample in 0..samples {
             for (number, order) in orders.iter().enumerate() {
-                let aliases = prompt::aliases_in_order(self.prompter.profile(), request, &settings, order.clone());
+                let aliases = prompt::aliases_in_order(self.profile(), request, &settings, order.clone());
                 let seed = settings.seed.wrapping_add((sample * orders.len() + number) as u64);
                 let settings = Settings { seed, ..settings.clone() };
                 for part in &parts {
-                    runs.push(self.run(part, aliases.clone(), &settings, guidance, submitted)?);
+                    runs.push(self.run(loaded, part, aliases.clone(), &settings, guidance, submitted)?);
                 }
             }
         }
         let course = Course::new(&settings, scale, orders.len(), reduced, rubric);
-        Ok(Prepared { runs, course, timeout: settings.timeout() })
+        let timeout = submission.within(submitted, settings.timeout());
+        for run in &mut runs {
+            (run.job.priority, run.job.deadline) = (submission.priority, submitted + timeout);
+        }
+        // The reasoning of a judgment is that of its first run.
+        if let Some(first) = runs.first_mut() {
+            first.job.listener = submission.listener;
+        }
+        Ok(Prepared { runs, course, timeout })
     }
 
     /// Prepares one run, which names and orders the responses as `aliases` say.
     fn run(
         &self,
+        loaded: &Loaded,
         request: &JudgeRequest,
         aliases: AliasMap,
         settings: &Settings,
         guidance: Guidance,
         submitted: Instant,
     ) -> Result<Run> {
-        let profile = self.prompter.profile();
-        let (input, reasoning) = self.prompter.input(request, &aliases, settings)?;
-        let closed = reasoning == ReasoningState::Closed && self.prompter.reasons(settings);
+        let (profile, prompter) = (self.profile(), &loaded.prompter);
+        let (input, reasoning) = prompter.input(request, &aliases, settings)?;
+        let closed = reasoning == ReasoningState::Closed && prompter.reasons(settings);
         let plan = Plan::new(profile, settings, &aliases, reasoning);
         let sampling = Sampling {
             temperature: settings.temperature,
@@ -161,8 +179,8 @@ impl Judge {
             top_k: settings.top_k,
             seed: settings.seed,
         };
-        let deadline = submitted + settings.timeout();
-        let job = Job { input, plan, sampling, submitted, deadline, patience: None, listener: None };
+        let (deadline, priority) = (submitted + settings.timeout(), Priority::default());
+        let job = Job { input, plan, sampling, submitted, deadline, patience: None, priority, listener: None };
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
         Ok(Run { aliases, job, guidance, texts, closed })

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::meter::Meter;
 use super::ticket::Pending;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -12,6 +13,8 @@ pub(super) struct Queue {
     /// Signalled to all waiters whenever a place becomes free or the queue closes. Never to one: some wait to take a
     /// place and some only to see one, and the second kind would swallow the signal of the first.
     changed: Condvar,
+    /// Counts the judgments that end.
+    pub(super) meter: Meter,
 }
 
 struct State {
@@ -44,7 +47,7 @@ pub(super) struct Entry {
 impl Queue {
     pub(super) fn new(places: usize) -> Arc<Self> {
         let state = State { free: places, closed: false, next: 0, pending: HashMap::new() };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), meter: Meter::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,6 +126,13 @@ impl Queue {
     /// Places that are free.
     pub(super) fn free(&self) -> usize {
         self.state().free
+    }
+}
+
+impl Permit {
+    /// Counts the judgments that end.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 }
 

@@ -58,6 +58,7 @@ impl Rubric {
             usage: crate::verdict::Usage::default(),
             timing: crate::verdict::Timing::default(),
             aliases: first.aliases.clone(),
+            weights: 0,
             raw: first.raw.clone(),
             scores,
             ensemble: None,

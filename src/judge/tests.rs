@@ -20,7 +20,7 @@ use crate::verdict::Verdict;
 use super::ensemble::Course;
 use super::run::Gather;
 use super::ticket::Pending;
-use super::{Judge, Ticket};
+use super::{Judge, Submission, Ticket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -373,15 +373,21 @@ fn a_ticket_can_be_awaited() {
 
 /// A judgment of several runs, without an engine behind it.
 fn several(judge: &Judge, runs: usize) -> (Arc<Pending>, Ticket, Arc<Gather>) {
-    let engine = judge.engine().unwrap();
     let permit = judge.queue.try_enter().unwrap();
-    let pending = Pending::new(&judge.queue, permit, Arc::downgrade(&engine), judge.callbacks.handle());
+    let pending = Pending::new(&judge.queue, permit, judge.callbacks.handle());
     let mut wanted = request("p");
     wanted.options.orders = Some(u32::try_from(runs).unwrap());
     let settings = judge.prepare(&wanted).unwrap();
     let course = Course::new(&settings, judge.profile().scale, runs, false, None);
     let gather = Gather::new(runs, course, pending.completer());
     (pending.clone(), Ticket::of(&pending), gather)
+}
+
+/// Gives the engine a run of a judgment.
+fn start_one(judge: &Judge, pending: &Pending) {
+    let loaded = judge.power.awake().unwrap();
+    let run = judge.runs(&loaded, &request("p"), Submission::default(), Instant::now()).unwrap().runs.remove(0);
+    pending.started(&loaded.engine, loaded.engine.submit(run.job, Box::new(drop)));
 }
 
 #[test]
@@ -406,8 +412,7 @@ fn the_first_failure_of_a_run_ends_the_judgment_and_cancels_the_others() {
     let engine = Scripted::new(|_, _| Reply::never());
     let judge = open(&engine, 8);
     let (pending, ticket, gather) = several(&judge, 2);
-    let run = judge.runs(&request("p"), Instant::now()).unwrap().runs.remove(0);
-    pending.started(judge.engine().unwrap().submit(run.job, Box::new(drop)));
+    start_one(&judge, &pending);
     let failed = gather.take(0, Err(crate::Error::closed())).unwrap();
     gather.complete(failed);
     assert_eq!(kind(ticket.wait()), ErrorKind::Closed);
@@ -430,7 +435,6 @@ fn a_job_that_starts_after_its_judgment_has_ended_is_cancelled() {
     let judge = open(&engine, 8);
     let (pending, ticket, _gather) = several(&judge, 1);
     ticket.cancel();
-    let run = judge.runs(&request("p"), Instant::now()).unwrap().runs.remove(0);
-    pending.started(judge.engine().unwrap().submit(run.job, Box::new(drop)));
+    start_one(&judge, &pending);
     assert_eq!(engine.cancelled(), 1);
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use crate::verdict::Verdict;
 
+use super::power::Working;
 use super::queue::{Entry, Permit, Queue};
 use super::worker::Handle;
 
@@ -32,14 +33,25 @@ enum Stage {
 
 struct State {
     stage: Stage,
-    /// The jobs of its runs that the engine has taken.
-    jobs: Vec<JobId>,
+    /// The jobs of its runs, and the engine that has taken them.
+    jobs: Vec<(Weak<dyn Engine>, JobId)>,
+    /// While the engine works on it: the judge does not fall asleep.
+    working: Option<Working>,
     /// Its place in the queue, until it ends.
     permit: Option<Permit>,
+    /// When it was made.
+    begun: Instant,
     /// Its entry among what is pending, until its callback is queued.
     entry: Option<Entry>,
     /// When it is out of time, and how long that is after its submission.
     due: Option<(Instant, Duration)>,
+}
+
+impl State {
+    /// Nothing but its stage.
+    fn of(stage: Stage) -> Self {
+        Self { stage, jobs: Vec::new(), working: None, permit: None, begun: Instant::now(), entry: None, due: None }
+    }
 }
 
 /// What a ticket, the engine and the workers share of one judgment.
@@ -47,7 +59,6 @@ pub(super) struct Pending {
     state: Mutex<State>,
     /// Signalled to all when the judgment ends, and when its outcome is taken.
     ended: Condvar,
-    engine: Option<Weak<dyn Engine>>,
     callbacks: Handle,
 }
 
@@ -63,11 +74,9 @@ pub(crate) enum Waited {
 
 impl Pending {
     /// A judgment that has a place in the queue, and gives it back when it ends.
-    pub(super) fn new(queue: &Arc<Queue>, permit: Permit, engine: Weak<dyn Engine>, callbacks: Handle) -> Arc<Self> {
-        let state =
-            State { stage: Stage::Running(None), jobs: Vec::new(), permit: Some(permit), entry: None, due: None };
-        let pending =
-            Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), engine: Some(engine), callbacks });
+    pub(super) fn new(queue: &Arc<Queue>, permit: Permit, callbacks: Handle) -> Arc<Self> {
+        let state = State { permit: Some(permit), ..State::of(Stage::Running(None)) };
+        let pending = Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), callbacks });
         let entry = queue.list(&pending);
         pending.state().entry = Some(entry);
         pending
@@ -75,20 +84,38 @@ impl Pending {
 
     /// A judgment that never got a place.
     fn failed(error: Error, callbacks: Handle) -> Arc<Self> {
-        let state =
-            State { stage: Stage::Ended(Box::new(Err(error))), jobs: Vec::new(), permit: None, entry: None, due: None };
-        Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), engine: None, callbacks })
+        let state = State::of(Stage::Ended(Box::new(Err(error))));
+        Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), callbacks })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The engine works on it from now on.
+    pub(super) fn works(&self, working: Working) {
+        let mut state = self.state();
+        // Dropped where the judgment has ended, which the engine then hears of.
+        if matches!(state.stage, Stage::Running(_) | Stage::Awaited(_)) {
+            state.working = Some(working);
+        }
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state().stage, Stage::Ended(_) | Stage::Taken)
+    }
+
+    /// Whether the engine works on it.
+    pub(super) fn is_working(&self) -> bool {
+        self.state().working.is_some()
+    }
+
     /// The engine has taken the job of a run. Where the judgment has ended meanwhile, the job is cancelled.
-    pub(super) fn started(&self, id: JobId) {
+    pub(super) fn started(&self, engine: &Arc<dyn Engine>, id: JobId) {
         let ended = {
             let mut state = self.state();
-            state.jobs.push(id);
+            state.jobs.push((Arc::downgrade(engine), id));
             matches!(state.stage, Stage::Ended(_) | Stage::Taken)
         };
         if ended {
@@ -107,15 +134,18 @@ impl Pending {
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
         let mut state = self.state();
         let (mut waker, mut orphan) = (None, None);
+        if let (Some(permit), Stage::Running(_) | Stage::Awaited(_)) = (&state.permit, &state.stage) {
+            permit.meter().ended(&outcome, state.begun.elapsed());
+        }
         match std::mem::replace(&mut state.stage, Stage::Taken) {
             Stage::Running(sleeper) => {
                 state.stage = Stage::Ended(Box::new(outcome));
-                state.permit = None;
+                (state.permit, state.working) = (None, None);
                 self.ended.notify_all();
                 waker = sleeper;
             }
             Stage::Awaited(callback) => {
-                state.permit = None;
+                (state.permit, state.working) = (None, None);
                 // Queued under the lock: whoever finds the judgment ended knows that its callback is queued.
                 orphan = self.callbacks.run(Box::new(move || callback(outcome)));
             }
@@ -209,14 +239,14 @@ impl Pending {
 
     fn cancel_jobs(&self) {
         let jobs = self.state().jobs.clone();
-        if let Some(engine) = self.engine.as_ref().and_then(Weak::upgrade) {
-            for id in jobs {
+        for (engine, id) in jobs {
+            if let Some(engine) = engine.upgrade() {
                 engine.cancel(id);
             }
         }
     }
 
-    fn cancel(&self) {
+    pub(super) fn cancel(&self) {
         // The engine first: by the time the caller sees the outcome, the place is being freed.
         self.fail(Error::cancelled());
     }

@@ -52,10 +52,11 @@ pub enum ReasoningState {
     Closed,
 }
 
-/// Turns requests into what an engine reads, for one model. Shared by any number of threads.
+/// Turns requests into what an engine reads, for one model. Shared by any number of threads; cheap to clone.
+#[derive(Clone)]
 pub struct Prompter {
     profile: Profile,
-    text: Option<Text>,
+    text: Option<Arc<Text>>,
 }
 
 /// What makes tokens, where the engine does not do it itself.
@@ -89,7 +90,7 @@ impl Prompter {
         })?;
         let other = text.example(&profile, "B", reasons)?;
         text.shared_prefix = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
-        Ok(Self { profile, text: Some(text) })
+        Ok(Self { profile, text: Some(Arc::new(text)) })
     }
 
     /// A prompter for an opened model.

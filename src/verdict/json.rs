@@ -35,6 +35,8 @@ struct Form {
     #[serde(default)]
     timing_ms: Timing,
     #[serde(default)]
+    weights: u64,
+    #[serde(default)]
     raw: String,
     ensemble: Option<EnsembleForm>,
     rubric: Option<RubricForm>,
@@ -168,6 +170,7 @@ impl<'de> Deserialize<'de> for Verdict {
             aliases: form.aliases.0,
             usage: form.usage,
             timing: form.timing_ms,
+            weights: form.weights,
             raw: form.raw,
         })
     }
@@ -289,6 +292,7 @@ mod tests {
             aliases: vec![("model-1".into(), String::new()), ("model-2".into(), "z".into())],
             usage: Usage { prompt_tokens: 10, verdict_tokens: 7, ..Usage::default() },
             timing: Timing { queue: Duration::from_micros(1500), ..Timing::default() },
+            weights: 3,
             raw: "hm\n{}".into(),
             ensemble: None,
             rubric: None,

@@ -103,7 +103,8 @@ pub struct Timing {
 /// A complete, checked verdict.
 ///
 /// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
-/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `rubric` and `rewards`.
+/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `rubric`, `rewards`, and
+/// `weights` where it is not 0.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -123,6 +124,8 @@ pub struct Verdict {
     pub usage: Usage,
     /// Times.
     pub timing: Timing,
+    /// Which weights judged: 0 those that the judge was opened with, then one more with each [`Judge::reload`](crate::Judge::reload).
+    pub weights: u64,
     /// The judge's whole output as it came.
     pub raw: String,
     /// The runs, where this was merged of several. Scores are means then; `reasoning`, `aliases` and `raw` are those of the
@@ -193,6 +196,9 @@ impl Serialize for Verdict {
         }
         if let Some(rewards) = &self.rewards {
             map.serialize_entry("rewards", &rewards.named(self))?;
+        }
+        if self.weights > 0 {
+            map.serialize_entry("weights", &self.weights)?;
         }
         map.serialize_entry("raw", &self.raw)?;
         map.end()
@@ -363,6 +369,7 @@ impl<'a> Reader<'a> {
                 aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
                 usage: Usage::default(),
                 timing: Timing::default(),
+                weights: 0,
                 raw,
                 ensemble: None,
                 rubric: None,

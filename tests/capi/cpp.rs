@@ -93,6 +93,11 @@ fn values_moves_and_parsing() {
     run(&compile_with(Program::cpp("alone", Library::Static, &["-std=c++17"]), &[]), &[]);
 }
 
+#[test]
+fn an_engine_of_the_programs_own() {
+    run(&compile_with(Program::cpp("own_engine", Library::Shared, &["-std=c++17"]), &[]), &[]);
+}
+
 #[cfg(feature = "local")]
 mod judged {
     use super::{Library, Program, compile_with, root, run};

@@ -37,6 +37,11 @@ fn stack() {
 }
 
 #[test]
+fn sleeping() {
+    judge("sleeping", Library::Shared);
+}
+
+#[test]
 fn rewards() {
     judge("rewards", Library::Shared);
 }

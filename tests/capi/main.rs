@@ -23,6 +23,16 @@ fn what_breaks_the_rules_is_refused() {
 }
 
 #[test]
+fn an_engine_of_the_programs_own() {
+    run(&compile_with(Program::new("own_engine", Library::Shared), &[]), &[]);
+}
+
+#[test]
+fn events_and_reasoning() {
+    run(&compile_with(Program::new("events", Library::Shared), &[]), &[]);
+}
+
+#[test]
 fn parsing_and_masking_stand_alone() {
     for library in [Library::Shared, Library::Static] {
         run(&compile_with(Program::new("alone", library), &[]), &[]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dicast::config::{JudgeConfig, Options};
 use dicast::decode::plan::Plan;
-use dicast::engine::{Generation, Input, Job, Sampling, source};
+use dicast::engine::{Generation, Input, Job, Priority, Sampling, source};
 use dicast::prompt::Prompter;
 use dicast::{ErrorKind, Result};
 
@@ -75,6 +75,8 @@ fn storm(config: fn(&Folder) -> JudgeConfig) {
                         submitted: now,
                         deadline: now + patience,
                         patience: None,
+                        priority: Priority::default(),
+                        listener: None,
                     };
                     let (answers, counts, sender) = (answers.clone(), counts.clone(), sender.clone());
                     let done = move |outcome: Result<Generation>| {

@@ -4,22 +4,22 @@
 //! was in a worker when it crashed is suspect. When it comes again it runs alone: if the worker crashes again, the job is
 //! refused from then on, and others never pay for it; if not, it is a job like any other.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::checksum::Checksum;
-use crate::engine::{Completion, Listener, Patience};
+use crate::engine::lines::Lines;
+use crate::engine::{Completion, Listener, Patience, Priority};
 use crate::error::{Error, ErrorKind};
 
 /// Most suspect jobs, and most refused ones, that are remembered.
 const MAX_REMEMBERED: usize = 4096;
 
 /// A job that has not ended.
-struct Held {
-    /// What the worker gets; see [`super::protocol::encode_job`].
-    body: Vec<u8>,
-    times: Times,
-    done: Completion,
+pub(super) struct Held {
+    pub(super) times: Times,
+    pub(super) priority: Priority,
+    pub(super) done: Completion,
 }
 
 /// The times of a job, as in [`Job`](crate::engine::Job).
@@ -46,8 +46,9 @@ pub(super) struct Outgoing<'a> {
     pub(super) deadline: Instant,
     /// How long a patient job may take once it has begun.
     pub(super) patience: Option<Duration>,
-    /// Whether somebody wants to hear its reasoning.
-    pub(super) heard: bool,
+    pub(super) priority: Priority,
+    /// Whether somebody hears its reasoning.
+    pub(super) told: bool,
     pub(super) body: &'a [u8],
 }
 
@@ -58,8 +59,9 @@ pub(super) type Failed = (Completion, Error);
 #[derive(Default)]
 pub(super) struct Ledger {
     next: u64,
-    waiting: VecDeque<u64>,
-    held: HashMap<u64, Held>,
+    waiting: Lines<u64>,
+    /// With what the worker gets; see [`super::protocol::encode_job`].
+    held: HashMap<u64, (Held, Vec<u8>)>,
     /// Jobs that the worker has, those that have ended here included.
     in_worker: HashSet<u64>,
     given_up: HashMap<u64, GivenUp>,
@@ -91,11 +93,11 @@ fn remember(set: &mut HashSet<u64>, content: u64) {
 
 impl Ledger {
     /// Takes in a job. It waits until [`Self::send`].
-    pub(super) fn add(&mut self, body: Vec<u8>, times: Times, done: Completion) -> u64 {
+    pub(super) fn add(&mut self, body: Vec<u8>, job: Held) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.held.insert(id, Held { body, times, done });
-        self.waiting.push_back(id);
+        self.waiting.push(job.priority, id);
+        self.held.insert(id, (job, body));
         id
     }
 
@@ -110,17 +112,17 @@ impl Ledger {
         let mut failed = Vec::new();
         while self.alone.is_none()
             && self.in_worker.len() < window
-            && let Some(&id) = self.waiting.front()
+            && let Some(&id) = self.waiting.first()
         {
-            let Some(job) = self.held.get(&id) else {
-                self.waiting.pop_front();
+            let Some((job, body)) = self.held.get(&id) else {
+                self.waiting.pop();
                 continue;
             };
             if !self.suspects.is_empty() || !self.refused.is_empty() {
-                let content = content(&job.body);
+                let content = content(body);
                 if self.refused.contains(&content) {
-                    self.waiting.pop_front();
-                    failed.extend(self.held.remove(&id).map(|job| (job.done, refusal())));
+                    self.waiting.pop();
+                    failed.extend(self.held.remove(&id).map(|(job, _)| (job.done, refusal())));
                     continue;
                 }
                 if self.suspects.contains(&content) {
@@ -130,24 +132,23 @@ impl Ledger {
                     self.alone = Some(id);
                 }
             }
-            self.waiting.pop_front();
+            self.waiting.pop();
             self.in_worker.insert(id);
-            let Times { submitted, deadline, ref patience, ref listener } = job.times;
+            let Held { times: Times { submitted, deadline, ref patience, ref listener }, priority, .. } = *job;
             let patience = patience.as_ref().map(Patience::timeout);
-            let heard = listener.is_some();
-            to(Outgoing { id, submitted, deadline, patience, heard, body: &job.body });
+            to(Outgoing { id, submitted, deadline, patience, priority, told: listener.is_some(), body });
         }
         failed
     }
 
     /// Who hears the reasoning of a job, unless it has ended here.
     pub(super) fn listener(&self, id: u64) -> Option<Listener> {
-        self.held.get(&id)?.times.listener.clone()
+        self.held.get(&id)?.0.times.listener.clone()
     }
 
     /// The worker begins with a patient job. Gives its patience, to be told once no lock is held.
     pub(super) fn begun(&mut self, id: u64) -> Option<Patience> {
-        let times = &mut self.held.get_mut(&id)?.times;
+        let times = &mut self.held.get_mut(&id)?.0.times;
         let patience = times.patience.take()?;
         times.deadline = patience.deadline();
         times.submitted = times.deadline.checked_sub(patience.timeout()).unwrap_or(times.submitted);
@@ -161,34 +162,34 @@ impl Ledger {
         let held = self.held.remove(&id);
         if self.alone == Some(id) {
             self.alone = None;
-            let body = held.as_ref().map(|job| &job.body).or(given_up.as_ref().map(|job| &job.body));
+            let body = held.as_ref().map(|(_, body)| body).or(given_up.as_ref().map(|job| &job.body));
             self.suspects.remove(&body.map_or(0, |body| content(body)));
         }
-        held.map(|job| job.done)
+        held.map(|(job, _)| job.done)
     }
 
     /// Ends a job here. Gives its completion, and whether the worker has it.
     pub(super) fn give_up(&mut self, id: u64) -> Option<(Completion, bool)> {
-        let job = self.held.remove(&id)?;
+        let (job, body) = self.held.remove(&id)?;
         let in_worker = self.in_worker.contains(&id);
         if in_worker {
-            self.given_up.insert(id, GivenUp { body: job.body, since: Duration::ZERO });
+            self.given_up.insert(id, GivenUp { body, since: Duration::ZERO });
         } else {
-            self.waiting.retain(|waiting| *waiting != id);
+            self.waiting.remove(|waiting| *waiting == id);
         }
         Some((job.done, in_worker))
     }
 
     /// The jobs whose deadline has passed, with how long they had.
     pub(super) fn expired(&self, now: Instant) -> Vec<(u64, Duration)> {
-        let expired = self.held.iter().filter(|(_, job)| job.times.deadline <= now);
+        let expired = self.held.iter().filter(|(_, (job, _))| job.times.deadline <= now);
         let had = |times: &Times| times.deadline.saturating_duration_since(times.submitted);
-        expired.map(|(id, job)| (*id, had(&job.times))).collect()
+        expired.map(|(id, (job, _))| (*id, had(&job.times))).collect()
     }
 
     /// When the next deadline passes.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.held.values().map(|job| job.times.deadline).min()
+        self.held.values().map(|(job, _)| job.times.deadline).min()
     }
 
     /// `passed` more has gone by. Gives how long the worker has worked at most on a job that has ended here.
@@ -205,7 +206,7 @@ impl Ledger {
         let mut completions = Vec::new();
         for id in std::mem::take(&mut self.in_worker) {
             let held = self.held.remove(&id);
-            let body = held.as_ref().map(|job| &job.body).or(self.given_up.get(&id).map(|job| &job.body));
+            let body = held.as_ref().map(|(_, body)| body).or(self.given_up.get(&id).map(|job| &job.body));
             if let Some(body) = body
                 && crashed
             {
@@ -217,7 +218,7 @@ impl Ledger {
                     remember(&mut self.suspects, content);
                 }
             }
-            completions.extend(held.map(|job| job.done));
+            completions.extend(held.map(|(job, _)| job.done));
         }
         self.given_up.clear();
         completions
@@ -225,8 +226,8 @@ impl Ledger {
 
     /// Ends all jobs here.
     pub(super) fn clear(&mut self) -> Vec<Completion> {
-        self.waiting.clear();
-        self.held.drain().map(|(_, job)| job.done).collect()
+        self.waiting = Lines::default();
+        self.held.drain().map(|(_, (job, _))| job.done).collect()
     }
 
     /// Jobs that have not ended.
@@ -246,11 +247,9 @@ mod tests {
 
     fn add(ledger: &mut Ledger, body: &str) -> u64 {
         let now = Instant::now();
-        ledger.add(
-            body.into(),
-            Times { submitted: now, deadline: now + Duration::from_secs(1), patience: None, listener: None },
-            Box::new(|_| ()),
-        )
+        let times = Times { submitted: now, deadline: now + Duration::from_secs(1), patience: None, listener: None };
+        let job = Held { times, priority: Priority::Normal, done: Box::new(|_| ()) };
+        ledger.add(body.into(), job)
     }
 
     fn send(ledger: &mut Ledger, window: usize) -> (Vec<u64>, usize) {

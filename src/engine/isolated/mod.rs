@@ -31,7 +31,7 @@ use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::isolation::{Model, Table, TextParts};
 use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats, TextModel};
-use ledger::Times;
+use ledger::{Held, Times};
 use process::Launcher;
 use protocol::Order;
 use supervisor::{Answer, Opening, Shared};
@@ -171,9 +171,10 @@ impl Engine for Isolated {
     }
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
-        let Job { input, plan, sampling, submitted, deadline, patience, listener } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience, priority, listener } = job;
         let body = protocol::encode_job(&input, plan, sampling);
-        JobId(self.shared.submit(body, Times { submitted, deadline, patience, listener }, done))
+        let times = Times { submitted, deadline, patience, listener };
+        JobId(self.shared.submit(body, Held { times, priority, done }))
     }
 
     fn cancel(&self, id: JobId) {

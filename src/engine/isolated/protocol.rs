@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::config::JudgeConfig;
 use crate::decode::plan::Plan;
-use crate::engine::{Capabilities, EngineKind, Generation, Guidance, Input, Job, Patience, Sampling, Stats};
+use crate::engine::{Capabilities, EngineKind, Generation, Guidance, Input, Job, Patience, Priority, Sampling, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::verdict::{Timing, Usage};
@@ -32,15 +32,8 @@ pub(super) enum Order {
         config: Value,
         profile: Value,
     },
-    /// Work on a job. The tail is its [`encode_job`].
-    Submit {
-        id: u64,
-        age_us: u64,
-        left_us: u64,
-        patience_us: Option<u64>,
-        /// Whether somebody wants to hear the reasoning meanwhile.
-        heard: bool,
-    },
+    /// Work on a job; `told`: report its reasoning while it is written. The tail is its [`encode_job`].
+    Submit { id: u64, age_us: u64, left_us: u64, patience_us: Option<u64>, priority: u8, told: bool },
     /// End a job as cancelled.
     Cancel(u64),
     /// Answer with the counters; also to see whether the worker answers at all.
@@ -276,8 +269,15 @@ pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration, patience: O
         submitted: now.checked_sub(age).unwrap_or(now),
         deadline: now + left,
         patience,
+        priority: Priority::default(),
         listener: None,
     })
+}
+
+/// The priority whose number came.
+pub(super) fn priority(number: u8) -> Priority {
+    let all = [Priority::Low, Priority::Normal, Priority::High];
+    all.into_iter().find(|priority| *priority as u8 == number).unwrap_or_default()
 }
 
 /// The configuration that a worker opens, from the first order.

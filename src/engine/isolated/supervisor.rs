@@ -18,7 +18,7 @@ use crate::thread::{ThreadId, current};
 
 use start::{Unopened, said, start};
 
-use super::ledger::{Failed, Ledger, Times};
+use super::ledger::{Failed, Held, Ledger};
 use super::process::{Death, Launcher, Worker};
 use super::protocol::{self, Order, Ready};
 
@@ -143,7 +143,8 @@ impl Shared {
     }
 
     /// Takes in a job, or ends it at once.
-    pub(super) fn submit(&self, body: Result<Vec<u8>>, times: Times, done: Completion) -> u64 {
+    pub(super) fn submit(&self, body: Result<Vec<u8>>, job: Held) -> u64 {
+        let deadline = job.times.deadline;
         let mut state = self.state();
         let refusal = match (&state.phase, body) {
             (Phase::Closed, _) => Error::closed(),
@@ -151,8 +152,7 @@ impl Shared {
             (_, Err(error)) => error,
             (_, Ok(body)) => {
                 let was_busy = state.ledger.is_busy();
-                let deadline = times.deadline;
-                let id = state.ledger.add(body, times, done);
+                let id = state.ledger.add(body, job);
                 let failed = state.send();
                 // The supervisor sleeps where nothing runs, or until a later deadline.
                 if !was_busy || state.wake.is_none_or(|wake| deadline < wake) {
@@ -165,7 +165,7 @@ impl Shared {
         };
         let id = state.ledger.number();
         drop(state);
-        done(Err(refusal));
+        (job.done)(Err(refusal));
         id
     }
 
@@ -279,8 +279,8 @@ impl State {
             let age_us = micros(now.saturating_duration_since(job.submitted));
             let left_us = micros(job.deadline.saturating_duration_since(now));
             // Its size was checked when it was encoded.
-            let patience_us = job.patience.map(micros);
-            let order = Order::Submit { id: job.id, age_us, left_us, patience_us, heard: job.heard };
+            let (patience_us, priority, told) = (job.patience.map(micros), job.priority as u8, job.told);
+            let order = Order::Submit { id: job.id, age_us, left_us, patience_us, priority, told };
             if let Ok(frame) = protocol::frame(&order, job.body) {
                 let _ = orders.send(frame);
             }

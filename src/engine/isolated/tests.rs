@@ -8,7 +8,7 @@ use super::process::{Death, Worker};
 use super::*;
 use crate::decode::plan::{Plan, Reasoning, VerdictPlan};
 use crate::engine::scripted::{Reply, Scripted};
-use crate::engine::{Generation, Input, Listener, Patience, Sampling};
+use crate::engine::{Generation, Input, Listener, Patience, Priority, Sampling};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -127,6 +127,7 @@ fn job(ids: &[u32], timeout: Duration) -> Job {
         submitted: Instant::now(),
         deadline: Instant::now() + timeout,
         patience: None,
+        priority: Priority::default(),
         listener: None,
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::config::{Isolation, JudgeConfig};
 use crate::engine::source::Source;
-use crate::engine::{Generation, JobId, Listener, Opened, Patience};
+use crate::engine::{Generation, Job, JobId, Listener, Opened, Patience};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
@@ -92,19 +92,15 @@ impl Shared {
         self.opened.get().ok_or_else(|| io::Error::other("an order before the model is open"))
     }
 
-    fn submit(
-        self: &Arc<Self>,
-        id: u64,
-        body: &[u8],
-        [age, left]: [Duration; 2],
-        patience: Option<Duration>,
-        heard: bool,
-    ) -> io::Result<()> {
-        let engine = &self.opened()?.engine;
+    /// How the parent hears that the engine begins with a patient job.
+    fn patience(self: &Arc<Self>, id: u64, timeout: Duration) -> Patience {
         let shared = self.clone();
-        let patience = patience.map(|timeout| Patience::new(timeout, move |_| shared.report(&Report::Begun(id), &[])));
-        let mut job = protocol::decode_job(body, age, left, patience)?;
-        if heard {
+        Patience::new(timeout, move |_| shared.report(&Report::Begun(id), &[]))
+    }
+
+    fn submit(self: &Arc<Self>, id: u64, mut job: Job, told: bool) -> io::Result<()> {
+        let engine = &self.opened()?.engine;
+        if told {
             // Weak: what waits in the engine must not keep it alive.
             let shared = Arc::downgrade(self);
             job.listener = Some(Listener::new(move |piece| {
@@ -153,9 +149,12 @@ pub(super) fn serve_on(
                     .name("dicast-open".into())
                     .spawn(move || open_for(&shared, &version, config, &profile, opener))?;
             }
-            Order::Submit { id, age_us, left_us, patience_us, heard } => {
-                let times = [age_us, left_us].map(Duration::from_micros);
-                shared.submit(id, &tail, times, patience_us.map(Duration::from_micros), heard)?;
+            Order::Submit { id, age_us, left_us, patience_us, priority, told } => {
+                let [age, left] = [age_us, left_us].map(Duration::from_micros);
+                let patience = patience_us.map(|timeout| shared.patience(id, Duration::from_micros(timeout)));
+                let mut job = protocol::decode_job(&tail, age, left, patience)?;
+                job.priority = protocol::priority(priority);
+                shared.submit(id, job, told)?;
             }
             Order::Cancel(id) => {
                 let job = shared.jobs().get(&id).copied().flatten();

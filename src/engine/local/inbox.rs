@@ -1,15 +1,15 @@
 //! What waits for the engine's threads: jobs, which any lane takes, and cancels, which every lane looks at.
 
-use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::engine::JobId;
+use crate::engine::lines::Lines;
 use crate::error::Error;
 
 use super::job::Prepared;
 
-pub(super) type Jobs = VecDeque<Box<Prepared>>;
+pub(super) type Jobs = Vec<Box<Prepared>>;
 
 /// Shared by the lanes and by those who submit. No completion is called while its lock is held.
 pub(super) struct Inbox {
@@ -19,7 +19,7 @@ pub(super) struct Inbox {
 }
 
 struct State {
-    waiting: Jobs,
+    waiting: Lines<Box<Prepared>>,
     /// Which lanes have nothing to do.
     idle: Vec<bool>,
     /// For each lane, what was cancelled since it looked.
@@ -34,7 +34,7 @@ impl Inbox {
     /// For so many lanes.
     pub(super) fn new(lanes: usize) -> Self {
         let state = State {
-            waiting: VecDeque::new(),
+            waiting: Lines::default(),
             idle: vec![false; lanes],
             cancelled: vec![Vec::new(); lanes],
             shut: false,
@@ -55,7 +55,7 @@ impl Inbox {
             if state.shut {
                 return Err(job);
             }
-            state.waiting.push_back(job);
+            state.waiting.push(job.priority, job);
         }
         self.changed.notify_all();
         Ok(())
@@ -64,8 +64,8 @@ impl Inbox {
     /// Cancels a job. Gives it where it waits; else the lane that has it hears of it.
     pub(super) fn cancel(&self, id: JobId) -> Option<Box<Prepared>> {
         let mut state = self.state();
-        if let Some(place) = state.waiting.iter().position(|job| job.id == id) {
-            return state.waiting.remove(place);
+        if let Some(job) = state.waiting.remove(|job| job.id == id) {
+            return Some(job);
         }
         for lane in &mut state.cancelled {
             lane.push(id);
@@ -92,21 +92,16 @@ impl Inbox {
         (!state.shut).then(|| std::mem::take(&mut state.cancelled[lane]))
     }
 
-    /// The first waiting job, where `fits` takes it.
+    /// The waiting job whose turn it is, where `fits` takes it.
     pub(super) fn pop(&self, fits: impl FnOnce(&Prepared) -> bool) -> Option<Box<Prepared>> {
         let mut state = self.state();
-        if fits(state.waiting.front()?) { state.waiting.pop_front() } else { None }
+        if fits(state.waiting.first()?) { state.waiting.pop() } else { None }
     }
 
     /// Takes out the waiting jobs whose time is over.
     pub(super) fn expired(&self, now: Instant) -> Jobs {
         let mut state = self.state();
-        if state.waiting.iter().all(|job| job.deadline > now) {
-            return Jobs::new();
-        }
-        let (expired, waiting) = std::mem::take(&mut state.waiting).into_iter().partition(|job| job.deadline <= now);
-        state.waiting = waiting;
-        expired
+        state.waiting.extract(|job| job.deadline <= now)
     }
 
     /// When the first waiting job is out of time.
@@ -134,7 +129,7 @@ impl Inbox {
     pub(super) fn shut(&self) -> Jobs {
         let mut state = self.state();
         state.shut = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.waiting.extract(|_| true);
         drop(state);
         self.changed.notify_all();
         waiting

@@ -7,7 +7,7 @@ use crate::decode::grammar::VerdictGrammar;
 use crate::decode::reasoning::{End, ReasoningTokens};
 use crate::decode::score::ScoreProbe;
 use crate::decode::transcript::{Stopwatch, Transcript};
-use crate::engine::{Completion, Generation, JobId, Patience};
+use crate::engine::{Completion, Generation, JobId, Patience, Priority};
 use crate::error::{Error, Result};
 
 use super::guide::Guide;
@@ -26,6 +26,7 @@ pub(super) struct Prepared {
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
     pub(super) patience: Option<Patience>,
+    pub(super) priority: Priority,
     pub(super) done: Completion,
 }
 

@@ -286,11 +286,12 @@ impl Engine for Local {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { input, plan, sampling, submitted, deadline, patience, listener } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience, priority, listener } = job;
         match self.files.check().and_then(|()| self.prepare(input, plan, sampling, submitted, listener)) {
             Ok((feed, need, writer)) => {
                 let prompt_tokens = writer.prompt_tokens();
-                let prepared = Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, patience, done };
+                let prepared =
+                    Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, patience, priority, done };
                 if let Err(unsent) = self.inbox.push(Box::new(prepared)) {
                     unsent.fail(Error::engine_dead("its thread has ended"));
                 }

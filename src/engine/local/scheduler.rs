@@ -2,13 +2,14 @@
 //! which compute judgments side by side.
 //!
 //! In every step each decoding job feeds its pending tokens (one sampled, or several forced), and what room is left goes
-//! to prompts, in order of arrival and in chunks, so that a long prompt does not hold up those that decode. Jobs join
+//! to prompts, by priority, then in order of arrival, and in chunks, so that a long prompt does not hold up those that decode. Jobs join
 //! and leave between steps.
 //!
 //! Keys and values lie in one pool that all sequences share. A new prompt takes over the longest prefix that any
 //! sequence holds (in the pool this copies references, not data); a finished job leaves its prompt behind for later
 //! ones, until room is needed.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -280,7 +281,8 @@ impl<'model> Scheduler<'model> {
             room = room.min(self.bounds.chunk_tokens);
         }
         let mut prefilling: Vec<_> = (0..self.slots.len()).filter(|&index| self.slots[index].is_prefilling()).collect();
-        prefilling.sort_unstable_by_key(|&index| self.slots[index].job.as_ref().map(|job| job.id));
+        prefilling
+            .sort_unstable_by_key(|&index| self.slots[index].job.as_ref().map(|job| (Reverse(job.priority), job.id)));
         for index in prefilling {
             room -= self.add_pending(index, room);
         }

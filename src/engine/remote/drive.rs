@@ -26,7 +26,8 @@ use super::pace::{Dice, delay};
 use super::pool::{Endpoint, Lease, Pool, hash};
 use super::reply::{Finish, Piece};
 use super::writer::{Part, Start, Writer, Written};
-use super::{probabilities, probe, text};
+use super::{probe, text};
+use crate::decode::logprobs;
 
 /// Tokens at the end of a prompt that the template writes.
 const TAIL: usize = 8;
@@ -397,7 +398,7 @@ impl Shared {
             // Some servers list the tokens of the reasoning too.
             let lengths = positions.iter().map(|position| position.token.len());
             if lengths.sum::<usize>() == answer.len() {
-                transcript.distributions = probabilities::by_search(grammar, &answer, positions.into_iter(), None);
+                transcript.distributions = logprobs::by_search(grammar, &answer, positions.into_iter(), None);
             }
         }
         Ok(transcript.finish(watch.stop()))

@@ -19,7 +19,6 @@ mod fault;
 mod http;
 mod pace;
 mod pool;
-mod probabilities;
 mod probe;
 mod reply;
 mod text;
@@ -42,7 +41,9 @@ use crate::prompt::profile::{Profile, is_reward_anything};
 use crate::prompt::template::ChatTemplate;
 use crate::thread::{JoinHandle, current};
 
-use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Job, JobId, Opened, Stats, TextModel};
+use super::{
+    Capabilities, Completion, Engine, EngineKind, Guidance, Job, JobId, Opened, Stats, TextModel, text_folder,
+};
 use drive::Shared;
 use facts::{Facts, Kind, Logprobs, Way};
 use fault::Tried;
@@ -158,7 +159,7 @@ async fn find(model: &str, config: &RemoteConfig, profile: &Profile) -> Result<F
     let text = config
         .tokenizer
         .as_deref()
-        .map(|folder| text::from_folder(folder, profile.chat_template.as_deref()))
+        .map(|folder| text_folder::from_folder(folder, profile.chat_template.as_deref(), "remote.tokenizer"))
         .transpose()?;
     let example = |text: &TextModel| {
         // A template that cannot carry the profile's messages is found before a server is asked.

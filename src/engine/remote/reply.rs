@@ -4,34 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fault::{Fault, Tried, said};
+pub(super) use crate::decode::logprobs::{Position, Token};
 
 /// Most alternatives that are read at one token.
 const MAX_ALTERNATIVES: usize = 4096;
-
-/// A token as a server names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    Id(u32),
-    Bytes(Vec<u8>),
-}
-
-impl Token {
-    /// Its length in bytes, where it is named by them.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Id(_) => 0,
-            Self::Bytes(bytes) => bytes.len(),
-        }
-    }
-}
-
-/// A token that was written, and what else could have been: log probabilities.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Position {
-    pub(super) token: Token,
-    pub(super) logprob: Option<f32>,
-    pub(super) alternatives: Vec<(Token, f32)>,
-}
 
 /// Why a server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::decode::grammar::{Stage, VerdictGrammar};
+use crate::decode::logprobs;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
 use crate::decode::reasoning::ReasoningTokens;
 use crate::decode::transcript::{Stopwatch, Transcript};
@@ -22,7 +23,6 @@ use crate::prompt::tokenize::Tokenizer;
 
 use super::body::{Completion, Guide};
 use super::facts::{Facts, Kind, Logprobs};
-use super::probabilities;
 use super::reply::{Finish, Piece};
 
 /// Tokens that the end of a character may take past the reasoning's budget.
@@ -349,14 +349,13 @@ impl Writer {
                 self.transcript.verdict_truncated = length;
                 let positions = pieces.iter().flat_map(|piece| &piece.positions);
                 self.transcript.distributions =
-                    probabilities::by_search(grammar, &text, positions, self.tokenizer.as_deref());
+                    logprobs::by_search(grammar, &text, positions, self.tokenizer.as_deref());
                 Ok(false)
             }
             Held::Grammar { grammar, consistent, stage } => {
                 if first {
                     let positions = pieces.iter().flat_map(|piece| &piece.positions);
-                    self.transcript.distributions =
-                        probabilities::by_offset(grammar, positions, self.tokenizer.as_deref());
+                    self.transcript.distributions = logprobs::by_offset(grammar, positions, self.tokenizer.as_deref());
                 }
                 let answer = std::str::from_utf8(self.transcript.answered()).ok();
                 let (Some(read), false, false) = (answer.and_then(|answer| grammar.read(answer)), stage.last, length)

@@ -14,7 +14,7 @@ use crate::decode::grammar::VerdictGrammar;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
 use crate::decode::reasoning::ReasoningTokens;
 use crate::decode::transcript::Transcript;
-use crate::engine::{Generation, Input, Sampling};
+use crate::engine::{Generation, Input, Listener, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::verdict::Timing;
 
@@ -158,6 +158,11 @@ impl JobWriter {
             writer.close_reasoning();
         }
         Ok(writer)
+    }
+
+    /// Says the reasoning to `listener` once it is written.
+    pub(super) fn listen(&mut self, listener: Option<Listener>) {
+        self.transcript = std::mem::take(&mut self.transcript).heard_by(listener);
     }
 
     /// Checks that the job fits the engine, whatever is generated.

@@ -318,11 +318,14 @@ impl Engine for Trtllm {
 
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let Job { input, plan, sampling, submitted, deadline, patience, .. } = job;
+        let Job { input, plan, sampling, submitted, deadline, patience, listener, .. } = job;
         // The executor does not say when it begins with a request.
         let deadline = patience.map_or(deadline, Patience::begin);
         match self.prepare(input, plan, sampling) {
-            Ok(writer) => self.executor.submit(id, Box::new(writer), submitted, deadline, done),
+            Ok(mut writer) => {
+                writer.listen(listener);
+                self.executor.submit(id, Box::new(writer), submitted, deadline, done);
+            }
             Err(error) => done(Err(error)),
         }
         id

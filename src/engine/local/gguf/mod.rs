@@ -193,7 +193,7 @@ impl Header {
     }
 
     /// The files that hold the model.
-    pub(super) fn files(&self) -> &[PathBuf] {
+    pub(in crate::engine) fn files(&self) -> &[PathBuf] {
         &self.files
     }
 

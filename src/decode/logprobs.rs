@@ -1,16 +1,50 @@
-//! The distribution at each score, out of the log probabilities that a server gives.
+//! The distribution at each score, out of the log probabilities that a server or a caller's engine gives.
 //!
-//! A server's list is short, and some give the probabilities before the constraint: what it holds of the scale is brought to
+//! Its list is short, and some give the probabilities before the constraint: what it holds of the scale is brought to
 //! a sum of 1.
 
 use crate::decode::grammar::VerdictGrammar;
-use crate::decode::score::ScoreProbe;
+use crate::decode::score::{ScoreProbe, expected_score};
+use crate::prompt::mask::AliasMap;
+use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
+use crate::verdict::Verdict;
 
-use super::reply::{Position, Token};
+/// A token as an engine names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    #[cfg(feature = "remote")]
+    Id(u32),
+    Bytes(Vec<u8>),
+}
+
+impl Token {
+    /// Its text, where it is named by that.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            #[cfg(feature = "remote")]
+            Self::Id(_) => &[],
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Its length in bytes, where it is named by them.
+    #[cfg(feature = "remote")]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes().len()
+    }
+}
+
+/// A token that was written, and what else could have been: log probabilities.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Position {
+    pub(crate) token: Token,
+    pub(crate) logprob: Option<f32>,
+    pub(crate) alternatives: Vec<(Token, f32)>,
+}
 
 /// The distributions of a verdict that keeps to the grammar to the letter. Empty where one of them was not given.
-pub(super) fn by_offset<'a>(
+pub(crate) fn by_offset<'a>(
     grammar: &VerdictGrammar,
     positions: impl Iterator<Item = &'a Position>,
     tokenizer: Option<&Tokenizer>,
@@ -20,25 +54,63 @@ pub(super) fn by_offset<'a>(
 }
 
 /// The distributions of a verdict that is JSON with any white space.
-pub(super) fn by_search<'a>(
+pub(crate) fn by_search<'a>(
     grammar: &VerdictGrammar,
     text: &str,
     positions: impl Iterator<Item = &'a Position>,
     tokenizer: Option<&Tokenizer>,
 ) -> Vec<Vec<f64>> {
+    let places = places(grammar, text).unwrap_or_default();
+    distributions(grammar, &places, positions, tokenizer)
+}
+
+/// Where the scores stand in a verdict that is JSON with any white space.
+fn places(grammar: &VerdictGrammar, text: &str) -> Option<Vec<usize>> {
     let mut at = 0;
     let mut places = Vec::new();
     for name in grammar.names() {
-        let found = text[at..].find(name.as_str()).and_then(|found| {
-            let after = at + found + name.len();
-            let rest = text[after..].trim_start().strip_prefix(':')?.trim_start();
-            rest.starts_with(|letter: char| letter.is_ascii_digit()).then(|| text.len() - rest.len())
-        });
-        let Some(place) = found else { return Vec::new() };
-        places.push(place);
-        at = place;
+        let after = at + text[at..].find(name.as_str())? + name.len();
+        let rest = text[after..].trim_start().strip_prefix(':')?.trim_start();
+        if !rest.starts_with(|letter: char| letter.is_ascii_digit()) {
+            return None;
+        }
+        at = text.len() - rest.len();
+        places.push(at);
     }
-    distributions(grammar, &places, positions, tokenizer)
+    Some(places)
+}
+
+/// Adds expected scores to a verdict that was read out of the text of `positions`. It stays without them where the scores
+/// cannot be found for certain: those at the places found must be those that were read.
+pub(crate) fn add_expected(verdict: &mut Verdict, positions: &[Position], aliases: &AliasMap, profile: &Profile) {
+    let bytes: Vec<u8> = positions.iter().flat_map(|position| bytes(&position.token, None)).copied().collect();
+    // A byte for a byte, so that offsets count in both.
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    let close = profile.reasoning.as_ref().map(|form| form.close.as_str());
+    let begin = close.and_then(|close| text.rfind(close).map(|at| at + close.len())).unwrap_or(0);
+    let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, "", aliases.shown());
+    let found: Option<Vec<usize>> =
+        places(&grammar, &text[begin..]).map(|places| places.into_iter().map(|place| begin + place).collect());
+    let Some(places) = found.filter(|places| places.len() == aliases.len()) else { return };
+    let as_read = |(place, at): (usize, &usize)| {
+        let digits = text[*at..].split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+        let after = text[at + digits.len()..].starts_with('.');
+        let read = verdict.scores[aliases.request_index(place)].score;
+        !after && digits.parse::<f64>().is_ok_and(|written| (written - read).abs() < f64::EPSILON)
+    };
+    if !places.iter().enumerate().all(as_read) {
+        return;
+    }
+    for (place, distribution) in distributions(&grammar, &places, positions.iter(), None).into_iter().enumerate() {
+        let scored = &mut verdict.scores[aliases.request_index(place)];
+        scored.expected = Some(expected_score(profile.scale, &distribution));
+        scored.distribution = Some(distribution);
+    }
+    verdict.refine_derived_ranking();
 }
 
 fn distributions<'a>(
@@ -75,9 +147,11 @@ fn distributions<'a>(
     if places.next().is_none() { found } else { Vec::new() }
 }
 
+#[cfg_attr(not(feature = "remote"), expect(unused_variables, reason = "only servers name tokens by ids"))]
 fn bytes<'a>(token: &'a Token, tokenizer: Option<&'a Tokenizer>) -> &'a [u8] {
     match token {
         Token::Bytes(bytes) => bytes,
+        #[cfg(feature = "remote")]
         Token::Id(id) => tokenizer.and_then(|tokenizer| tokenizer.token_bytes(*id)).unwrap_or_default(),
     }
 }

@@ -1,0 +1,74 @@
+/* What a judge is and has done, as plain structs. Part of dicast.hpp, which has the rules. */
+#ifndef DICAST_INFO_HPP
+#define DICAST_INFO_HPP
+
+#include <cstdint>
+
+#include "status.hpp"
+
+namespace dicast {
+
+/** Properties of a judge. */
+struct Info {
+    /** Most tokens of one judgment, prompt and output together. */
+    std::uint64_t context_tokens;
+    /** Judgments that are computed at once. */
+    std::uint64_t max_sequences;
+    /** Most judgments that wait or run at once; the next one is Status::overloaded. */
+    std::uint64_t max_queue;
+    /** Most responses in one request. */
+    std::uint64_t max_responses;
+    /** The worst score, such as 1. */
+    std::uint32_t scale_min;
+    /** The best score, such as 5. */
+    std::uint32_t scale_max;
+    /** Whether the engine can force a verdict to follow a grammar. */
+    bool guided;
+    /** Whether the engine returns the distribution at every score, from which expected scores are computed. */
+    bool distributions;
+};
+
+/** What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. */
+struct MemoryNeed {
+    /** The weights. With `local.mmap`, the default, they are mapped from the file; the system can take this memory
+     * back. */
+    std::uint64_t weights;
+    /** Keys and values of all judgments together. */
+    std::uint64_t kv_cache;
+    /** What a step is computed in, and what the rest takes. */
+    std::uint64_t compute;
+    /** Tokens that the keys and values are for. */
+    std::uint64_t kv_tokens;
+    /** What this process can still take, by the machine and by its control groups; 0 where the system does not say. */
+    std::uint64_t available;
+};
+
+/** Counters of a judge. All but `pending` are 0 once it is closed. */
+struct Stats {
+    /** Judgments that were submitted and have not ended. */
+    std::uint64_t pending;
+    /** Judgments that wait for a place in the engine. */
+    std::uint64_t waiting;
+    /** Judgments that are being computed. */
+    std::uint64_t running;
+    /** Prompt tokens reused from earlier judgments, since the judge was opened. */
+    std::uint64_t reused_tokens;
+    /** Tokens computed, of prompts and outputs together, since the judge was opened. */
+    std::uint64_t computed_tokens;
+    /** Batches computed, since the judge was opened. */
+    std::uint64_t steps;
+    /** Tokens in one block of the KV cache. */
+    std::uint64_t kv_block_tokens;
+    /** Blocks in the KV cache. */
+    std::uint64_t kv_blocks;
+    /** Of these, blocks in use by running judgments. */
+    std::uint64_t kv_blocks_used;
+    /** Blocks reused from earlier judgments, since the judge was opened. */
+    std::uint64_t kv_blocks_reused;
+    /** Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step. */
+    std::uint64_t grammars_last_hour;
+};
+
+}  // namespace dicast
+
+#endif  // DICAST_INFO_HPP

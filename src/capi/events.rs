@@ -1,0 +1,283 @@
+//! `dicast_events`: outcomes for an event loop.
+
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::boundary::{Status, given, misuse};
+use super::error::dicast_error;
+use super::layout::{self, Layout};
+use super::status::{DICAST_OK, DICAST_PENDING};
+use super::verdict::dicast_verdict;
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::profile::Scale;
+use crate::verdict::Verdict;
+
+/// A list of outcomes, with a descriptor that can be read while there are any: for poll, epoll, libuv and the like.
+///
+/// Any number of threads, judges and submissions may use one at once. You own it, until dicast_events_free.
+pub struct dicast_events(Arc<Events>);
+
+/// What has become of one judgment. Set `struct_size` before the call, which writes the other fields.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dicast_event {
+    /// sizeof(dicast_event).
+    pub struct_size: usize,
+    /// The tag that it was submitted with.
+    pub tag: u64,
+    /// DICAST_OK, or why there is no verdict.
+    pub status: i32,
+    /// 0.
+    pub reserved: u32,
+    /// On DICAST_OK the verdict, which you own; else NULL.
+    pub verdict: *mut dicast_verdict,
+    /// Otherwise the error, which you own; else NULL.
+    pub error: *mut dicast_error,
+}
+
+// SAFETY: `repr(C)`, words and a pair of halves.
+unsafe impl Layout for dicast_event {
+    const FIRST_SIZE: usize = 40;
+    const NAME: &'static str = "dicast_event";
+}
+
+struct Events {
+    state: Mutex<State>,
+    /// An outcome has come.
+    came: Condvar,
+    bell: Bell,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct State {
+    ended: VecDeque<(u64, Result<Verdict>, Scale)>,
+    /// Judgments that were submitted and have not ended.
+    pending: usize,
+}
+
+impl Events {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place for the outcome of one judgment.
+pub(super) struct Awaited {
+    events: Arc<Events>,
+    tag: u64,
+    /// Whether the place was used, or is given back.
+    used: bool,
+}
+
+impl dicast_events {
+    /// Keeps a place for an outcome.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overloaded`] where there is none.
+    pub(super) fn expect(&self, tag: u64) -> Result<Awaited> {
+        let mut state = self.0.state();
+        if state.pending + state.ended.len() >= self.0.limit {
+            return Err(Error::new(
+                ErrorKind::Overloaded,
+                format!(
+                    "{} judgments are pending or wait to be taken by dicast_events_next: take some first",
+                    self.0.limit
+                ),
+            ));
+        }
+        state.pending += 1;
+        Ok(Awaited { events: self.0.clone(), tag, used: false })
+    }
+}
+
+impl Awaited {
+    pub(super) fn deliver(mut self, outcome: Result<Verdict>, scale: Scale) {
+        self.used = true;
+        let mut state = self.events.state();
+        state.pending -= 1;
+        let was_empty = state.ended.is_empty();
+        state.ended.push_back((self.tag, outcome, scale));
+        if was_empty {
+            // Under the lock, so that the descriptor says what the list says.
+            self.events.bell.ring();
+        }
+        drop(state);
+        self.events.came.notify_all();
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if !self.used {
+            self.events.state().pending -= 1;
+        }
+    }
+}
+
+/// Makes a list for at most `limit` judgments, pending ones and those whose outcome was not taken together; a further submission
+/// is DICAST_OVERLOADED. 0 means 65536.
+///
+/// On success you own `*events`. DICAST_IO if the system gives no descriptor.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_events_new(
+    limit: usize,
+    events: Option<&mut MaybeUninit<*mut dicast_events>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let out = given(events, "events")?;
+        let bell = Bell::new().map_err(|error| Error::new(ErrorKind::Io, format!("no descriptor for events: {error}")))?;
+        let limit = if limit == 0 { 1 << 16 } else { limit };
+        let made = Events { state: Mutex::default(), came: Condvar::new(), bell, limit };
+        out.write(Box::into_raw(Box::new(dicast_events(Arc::new(made)))));
+        Ok(())
+    })
+}
+
+/// The descriptor: it can be read (POLLIN) while an outcome waits to be taken. Only poll it: do not read, write or close it. -1
+/// for NULL and on systems without.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_events_fd(events: Option<&dicast_events>) -> i32 {
+    boundary!(else -1; { Some(events?.0.bell.descriptor()) })
+}
+
+/// Takes the next outcome, in the order in which the judgments ended. Waits at most `timeout_ms` milliseconds; 0 does not wait.
+/// DICAST_OK: `*event` was written, and its verdict or error is yours. DICAST_PENDING: there is none by then; `*event` is as it
+/// was. Set `event->struct_size` before the call.
+///
+/// After the readable descriptor, call it until DICAST_PENDING.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_events_next(
+    events: Option<&dicast_events>,
+    timeout_ms: u64,
+    event: *mut dicast_event,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let list = &given(events, "events")?.0;
+        // Before an outcome is taken: it must not get lost.
+        // SAFETY: the struct announces its size.
+        unsafe { layout::check(event)? };
+        let until = Instant::now().checked_add(Duration::from_millis(timeout_ms));
+        let mut state = list.state();
+        while state.ended.is_empty() {
+            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(Status(DICAST_PENDING));
+            }
+            state = list.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let Some((tag, outcome, scale)) = state.ended.pop_front() else {
+            return Err(misuse("an outcome that is there is not there"));
+        };
+        if state.ended.is_empty() {
+            list.bell.silence();
+        }
+        drop(state);
+        let (status, verdict, failed) = match outcome {
+            Ok(verdict) => (DICAST_OK, dicast_verdict::give(verdict, scale), std::ptr::null_mut()),
+            Err(error) => (error.kind().c_status(), std::ptr::null_mut(), dicast_error::give(error)),
+        };
+        let value =
+            dicast_event { struct_size: size_of::<dicast_event>(), tag, status, reserved: 0, verdict, error: failed };
+        // SAFETY: the struct announces its size, which was checked.
+        unsafe { layout::write(event, &value)? };
+        Ok(Status(DICAST_OK))
+    })
+}
+
+/// Frees a list and the outcomes that were not taken. NULL does nothing. Judgments go on; their outcomes are dropped. Requires
+/// that no other thread is using the list, and that its descriptor is polled no more.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_events_free(events: Option<Box<dicast_events>>) {
+    boundary!(else (); {
+        drop(events);
+        Some(())
+    });
+}
+
+#[cfg(unix)]
+use unix::Bell;
+
+/// A descriptor that can be read while it was rung.
+#[cfg(unix)]
+mod unix {
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    pub(super) struct Bell {
+        /// Both ends of a pipe; the same end of an eventfd, which has but one.
+        read: OwnedFd,
+        #[cfg(not(target_os = "linux"))]
+        write: OwnedFd,
+    }
+
+    impl Bell {
+        #[cfg(target_os = "linux")]
+        pub(super) fn new() -> io::Result<Self> {
+            // SAFETY: takes numbers only; the result is a descriptor that nobody else has, or -1.
+            let read = unsafe {
+                let raw = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+                if raw < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+                OwnedFd::from_raw_fd(raw)
+            };
+            Ok(Self { read })
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        pub(super) fn new() -> io::Result<Self> {
+            let (read, write) = io::pipe()?;
+            let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+            for end in [&read, &write] {
+                // SAFETY: the descriptor is open, and the call changes a flag of it.
+                unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+            }
+            Ok(Self { read, write })
+        }
+
+        pub(super) fn descriptor(&self) -> i32 {
+            self.read.as_raw_fd()
+        }
+
+        /// It was silent: there is room for the eight bytes.
+        pub(super) fn ring(&self) {
+            #[cfg(target_os = "linux")]
+            let end = &self.read;
+            #[cfg(not(target_os = "linux"))]
+            let end = &self.write;
+            let one = 1_u64.to_ne_bytes();
+            // SAFETY: the descriptor is open, and the bytes are those of an array.
+            unsafe { libc::write(end.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        }
+
+        pub(super) fn silence(&self) {
+            let mut bytes = [0_u8; 8];
+            // SAFETY: the descriptor is open and does not block, and the bytes are those of an array.
+            unsafe { libc::read(self.read.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+        }
+    }
+}
+
+/// There is no descriptor here.
+#[cfg(not(unix))]
+struct Bell;
+
+#[cfg(not(unix))]
+impl Bell {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    fn descriptor(&self) -> i32 {
+        -1
+    }
+
+    fn ring(&self) {}
+
+    fn silence(&self) {}
+}

@@ -1,0 +1,307 @@
+//! Sleeping, waking, and other weights.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::power::{Admitted, Held, Loaded, Sleep};
+use super::submission::Submission;
+use super::ticket::Pending;
+use super::{Judge, LONGEST_WAIT};
+use crate::config::JudgeConfig;
+use crate::engine::source::Source;
+use crate::engine::{EngineKind, Opened, Stats};
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::Level;
+use crate::prompt::profile::Profile;
+use crate::request::JudgeRequest;
+use crate::sync::{Arc, Mutex, PoisonError};
+
+/// Where the engine comes from: what opens it again.
+pub(super) struct Origin(Option<Mutex<Model>>);
+
+/// A model that can be opened again.
+#[derive(Clone)]
+struct Model {
+    name: String,
+    /// What tells its weights from others.
+    stamp: Value,
+}
+
+impl Origin {
+    /// An engine of the caller's own, or a server: it can only be asked.
+    pub(super) fn given() -> Self {
+        Self(None)
+    }
+
+    /// Opens the model of a configuration.
+    ///
+    /// # Errors
+    /// Those of [`source::open`](crate::engine::source::open).
+    pub(super) fn open(config: &JudgeConfig) -> Result<(Profile, Opened, Self)> {
+        let source = Source::find(&config.model)?;
+        let profile = source.profile_for(config)?;
+        let origin = if matches!(source.engine(), EngineKind::Local | EngineKind::Trtllm) {
+            // Before it is loaded: what is loaded later may be another file, which the engine finds.
+            let stamp = source.stamp()?;
+            Self(Some(Mutex::new(Model { name: config.model.clone(), stamp })))
+        } else {
+            Self::given()
+        };
+        Ok((profile.clone(), source.open(config, &profile)?, origin))
+    }
+
+    fn model(&self) -> Option<Model> {
+        self.0.as_ref().map(|model| model.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn set(&self, model: Model) {
+        if let Some(kept) = &self.0 {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = model;
+        }
+    }
+}
+
+impl Judge {
+    /// Gives the memory of weights and cache back, until [`Judge::wake`]. The judgments that run are waited for, or
+    /// cancelled; those that come wait or fail, as `how` says. An embedded or TensorRT-LLM engine is closed, and opened again
+    /// by waking. A judge that sleeps already only takes over what `how` says of requests that come.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the engine cannot, such as that of a server, whose memory is not this process's;
+    /// [`ErrorKind::Timeout`] where judgments still ran after [`Sleep::patience`]; [`ErrorKind::Closed`]. The judge goes on
+    /// then as before.
+    pub fn sleep(&self, how: &Sleep) -> Result<()> {
+        let _turn = self.power.turn();
+        let began = Instant::now();
+        if !self.fall_asleep(how)? {
+            return Ok(());
+        }
+        self.log
+            .write(Level::Info, || format!("asleep after {} ms: {}", began.elapsed().as_millis(), self.config.model));
+        Ok(())
+    }
+
+    /// Takes the memory back that [`Judge::sleep`] gave back, and begins what waited. A judge that does not sleep stays as it
+    /// is. Takes as long as loading the model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidModel`] where the model's file has changed meanwhile ([`Judge::reload`] takes it as it is), those of
+    /// opening, [`ErrorKind::Closed`]. The judge sleeps on.
+    pub fn wake(&self) -> Result<()> {
+        let _turn = self.power.turn();
+        if !self.power.is_asleep() {
+            return self.power.awake().map(drop);
+        }
+        let began = Instant::now();
+        let loaded = match (self.power.loaded(), self.origin.model()) {
+            (None, Some(model)) => {
+                let found = Source::find(&model.name)?.stamp()?;
+                if found != model.stamp {
+                    return Err(Error::new(
+                        ErrorKind::InvalidModel,
+                        format!(
+                            "{} is another model than before the judge slept: put it back, or reload the judge to take it",
+                            model.name
+                        ),
+                    ));
+                }
+                Some(self.load(&model.name, self.power.weights())?)
+            }
+            (Some(loaded), _) => {
+                loaded.engine.wake()?;
+                None
+            }
+            (None, None) => return Err(Error::closed()),
+        };
+        self.go_on(loaded, began)
+    }
+
+    /// Replaces the weights, of which `model` is the new place; `None`: the place is the same, and what is there now counts.
+    /// The judgments that run end with the old weights, or are cancelled; those that come meanwhile wait or fail, as `how`
+    /// says. One set of weights is in memory at a time. A judge that sleeps wakes. The new model must be of the same kind:
+    /// engine, context and profile stay. Verdicts say which weights judged them ([`Verdict::weights`](crate::Verdict)).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the engine cannot; [`ErrorKind::Timeout`] as for [`Judge::sleep`]; a model that is not
+    /// there, or of another engine: the judge goes on as before. Where loading fails later the judge sleeps: reload another
+    /// model, or wake it with the old one.
+    pub fn reload(&self, model: Option<&str>, how: &Sleep) -> Result<()> {
+        let _turn = self.power.turn();
+        let began = Instant::now();
+        let Some(old) = self.origin.model() else {
+            return self.reload_given(model, how, began);
+        };
+        let name = model.unwrap_or(&old.name).to_owned();
+        let source = Source::find(&name)?;
+        if source.engine() != self.capabilities.engine {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{name} is a model of the {} engine, but the judge runs on the {} engine: open another judge",
+                    source.engine(),
+                    self.capabilities.engine
+                ),
+            ));
+        }
+        let stamp = source.stamp()?;
+        self.fall_asleep(how)?;
+        let loaded = self.load(&name, self.power.weights() + 1)?;
+        self.origin.set(Model { name, stamp });
+        self.go_on(Some(loaded), began)
+    }
+
+    /// Whether the judge sleeps.
+    pub fn is_asleep(&self) -> bool {
+        self.power.is_asleep()
+    }
+
+    /// Which weights judge: 0 those that the judge was opened with, then one more with each [`Judge::reload`].
+    pub fn weights(&self) -> u64 {
+        self.power.weights()
+    }
+
+    /// As [`Judge::reload`], for an engine of the caller's own.
+    fn reload_given(&self, model: Option<&str>, how: &Sleep, began: Instant) -> Result<()> {
+        let Some(kept) = self.power.doze(how.arriving)? else {
+            let loaded = self.power.loaded().ok_or_else(Error::closed)?;
+            loaded.engine.reload(model.unwrap_or(&self.config.model))?;
+            return self.go_on(Some(Self::renewed(&loaded)), began);
+        };
+        let outcome = self.quiet(how).and_then(|()| kept.engine.reload(model.unwrap_or(&self.config.model)));
+        match outcome {
+            Ok(()) => self.go_on(Some(Self::renewed(&kept)), began),
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Timeout | ErrorKind::Closed) => {
+                self.go_on(None, began)?;
+                Err(error)
+            }
+            Err(error) => {
+                self.power.sleep(Some(kept), Stats::default());
+                Err(error)
+            }
+        }
+    }
+
+    /// The same engine with its next weights.
+    fn renewed(loaded: &Loaded) -> Loaded {
+        let Loaded { engine, prompter, longest_token, weights } = loaded;
+        let (engine, prompter) = (engine.clone(), prompter.clone());
+        Loaded { engine, prompter, longest_token: *longest_token, weights: weights + 1 }
+    }
+
+    /// Waits until no judgment runs, or cancels them.
+    fn quiet(&self, how: &Sleep) -> Result<()> {
+        if how.cancel_running {
+            for pending in self.queue.pending() {
+                if pending.is_working() {
+                    pending.cancel();
+                }
+            }
+        }
+        self.power.drain(how.patience.and_then(|patience| Instant::now().checked_add(patience)))
+    }
+
+    /// Lets what runs end, and gives the memory back. False where the judge sleeps already.
+    fn fall_asleep(&self, how: &Sleep) -> Result<bool> {
+        let can_reopen = self.origin.0.is_some();
+        let Some(loaded) = self.power.doze(how.arriving)? else { return Ok(false) };
+        let outcome = self.quiet(how).and_then(|()| if can_reopen { Ok(()) } else { loaded.engine.sleep() });
+        if let Err(error) = outcome {
+            if error.kind() != ErrorKind::Closed {
+                self.go_on(None, Instant::now())?;
+            }
+            return Err(error);
+        }
+        if can_reopen {
+            let spent = loaded.engine.stats();
+            loaded.engine.close();
+            self.power.sleep(None, spent);
+            drop(loaded);
+            crate::engine::give_back_memory();
+        } else {
+            self.power.sleep(Some(loaded), Stats::default());
+        }
+        Ok(true)
+    }
+
+    /// Opens a model with the profile of the judge.
+    fn load(&self, name: &str, weights: u64) -> Result<Loaded> {
+        let config = JudgeConfig { model: name.to_owned(), ..self.config.clone() };
+        let opened = Source::find(name)?.open(&config, self.profile())?;
+        let engine = opened.engine.clone();
+        let (now, before) = (engine.capabilities(), &self.capabilities);
+        if now != before {
+            engine.close();
+            return Err(Error::new(
+                ErrorKind::InvalidModel,
+                format!(
+                    "{name} is of another kind than the model before: it has {:?} tokens of context and judges {} at once, \
+                     not {:?} and {}: open another judge",
+                    now.context_tokens, now.max_sequences, before.context_tokens, before.max_sequences
+                ),
+            ));
+        }
+        Loaded::new(opened, self.profile().clone(), weights)
+    }
+
+    /// The judge works again: begins what waited.
+    fn go_on(&self, loaded: Option<Loaded>, began: Instant) -> Result<()> {
+        let held = self.power.wake(loaded)?;
+        self.log.write(Level::Info, || {
+            let (count, weights) = (held.len(), self.power.weights());
+            format!("awake after {} ms: weights {weights}, {count} judgments waited", began.elapsed().as_millis())
+        });
+        for Held { request, submission, submitted, pending, .. } in held {
+            if !pending.has_ended() {
+                self.enter_again(&request, submission, submitted, &pending);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a request until the judge wakes.
+    pub(super) fn wait_for_waking(
+        &self,
+        request: &JudgeRequest,
+        submission: Submission,
+        submitted: Instant,
+        pending: &Arc<Pending>,
+    ) -> Result<()> {
+        // What is wrong with it is found now, as far as that needs no model.
+        request.check(&self.config.limits)?;
+        let settings = self.settings(&request.options)?;
+        self.guidance(&settings)?;
+        let timeout = submission.within(submitted, settings.timeout());
+        let deadline = submitted + if submission.is_patient() { LONGEST_WAIT } else { timeout };
+        pending.set_deadline(deadline, timeout);
+        let (request, pending) = (request.clone(), pending.clone());
+        let held = Held { request, submission, submitted, deadline, timeout, pending };
+        if let Some(Held { request, submission, submitted, pending, .. }) = self.power.hold(held) {
+            self.enter_again(&request, submission, submitted, &pending);
+        }
+        Ok(())
+    }
+
+    /// Begins a judgment that has its place in the queue, or lets it wait.
+    pub(super) fn enter_again(
+        &self,
+        request: &JudgeRequest,
+        submission: Submission,
+        submitted: Instant,
+        pending: &Arc<Pending>,
+    ) {
+        let id = submission.id.clone();
+        let started = match self.power.admit() {
+            Ok(Admitted::Awake(loaded, working)) => {
+                pending.works(working);
+                self.begin(&loaded, request, submission, submitted, pending)
+            }
+            Ok(Admitted::Asleep) => self.wait_for_waking(request, submission, submitted, pending),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = started {
+            self.log.failure(id.as_deref(), &error);
+            pending.complete(Err(error));
+        }
+    }
+}
