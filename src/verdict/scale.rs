@@ -203,7 +203,7 @@ pub(super) fn named(text: &str) -> Option<Named> {
 /// Whether a sentence says that 1 is the best score, and not that response 1 is the best: `(1 is best)`, `where 1 is the best`.
 fn lowest_is_best(sentence: &str) -> bool {
     let starts = |at: usize| {
-        let before = sentence[..at].trim_end_matches(|c: char| c == ' ');
+        let before = sentence[..at].trim_end_matches(' ');
         let near = &before[chars::floor_boundary(before, before.len().saturating_sub(40))..];
         let word = before.rsplit(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
         let opens = before.is_empty() || before.ends_with(['"', '\'', '(', '[', ':', ',', '“']);
