@@ -18,7 +18,7 @@ pub enum Benchmark {
     JudgeBench,
     /// `prompt`, one or more `chosen`, one or more `rejected`: `RewardBench` 1 and 2, and preferences of your own.
     Preferences,
-    /// `prompt`, `responses` by name, and `ranking`, `best-to-worst` or `scores`: rankings as those of `RABench`.
+    /// `prompt`, `responses` by name, and `ranking`, `best-to-worst`, `scores` or `best` alone: rankings as those of `RABench`.
     Rankings,
 }
 
@@ -197,7 +197,14 @@ impl Fields {
             })?;
             responses.push(Response { name: name.clone(), text: text.into() });
         }
-        let relevance = if let Some(scores) = self.0.get("scores") {
+        let has = |key: &str| self.0.contains_key(key);
+        let relevance = if !has("scores") && !has("ranking") && !has("best-to-worst") && has("best") {
+            let best = self.text("best")?;
+            if !responses.iter().any(|response| response.name == best) {
+                return Err(invalid(format!("\"best\" is {best:?}, which is no response")));
+            }
+            responses.iter().map(|response| f64::from(u8::from(response.name == best))).collect()
+        } else if let Some(scores) = self.0.get("scores") {
             let score = |name: &str| {
                 scores[name].as_f64().ok_or_else(|| invalid(format!("\"scores\" has no number for response {name:?}")))
             };
@@ -208,7 +215,7 @@ impl Fields {
                 if self.0.contains_key(key) {
                     error
                 } else {
-                    invalid("the item has no \"ranking\", \"best-to-worst\" or \"scores\": the order of its responses is not known")
+                    invalid("the item has no \"ranking\", \"best-to-worst\", \"scores\" or \"best\": the order of its responses is not known")
                 }
             })?;
             let count = u32::try_from(ranked.len()).map_or(f64::INFINITY, f64::from);
@@ -254,6 +261,8 @@ mod tests {
         assert_eq!((ranking.request.prompt.as_str(), ranking.relevance), ("q", vec![1.0, 2.0]));
         let scored = read(r#"{"prompt":"q","responses":{"x":"1","y":"2"},"scores":{"x":3,"y":3}}"#).unwrap();
         assert_eq!(scored.relevance, [3.0, 3.0]);
+        let best = read(r#"{"prompt":"q","responses":{"x":"1","y":"2"},"best":"y"}"#).unwrap();
+        assert_eq!(best.relevance, [0.0, 1.0]);
     }
 
     #[test]
@@ -273,6 +282,7 @@ mod tests {
             (r#"{"prompt":"q","responses":{"x":"1","y":"2"},"ranking":["x"]}"#, "\"ranking\" has 1 names"),
             (r#"{"prompt":"q","responses":{"x":"1","y":"2"},"ranking":["x","z"]}"#, "\"ranking\" lacks response \"y\""),
             (r#"{"prompt":"q","responses":{"x":"1"},"scores":{"y":1}}"#, "no number for response \"x\""),
+            (r#"{"prompt":"q","responses":{"x":"1"},"best":"y"}"#, "\"best\" is \"y\", which is no response"),
             (r#"{"prompt":"q","responses":{"x":null},"scores":{"x":1}}"#, "response \"x\" is null"),
         ] {
             let error = read(json).expect_err(json);

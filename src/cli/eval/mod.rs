@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use self::summary::Summary;
 use super::options::JudgeArgs;
 use super::run::earlier::Retry;
-use super::run::lines::{Line, Numbered};
+use super::run::lines::{Line, Numbered, Place};
 use super::run::{self, Files, Plan, Work};
 use super::{Failure, Outcome, batch, input, principles, print};
 
@@ -30,7 +30,7 @@ Items are known by their fields, one JSON object a line:
   rm-bench     prompt, chosen: [3], rejected: [3], domain
   judge-bench  question, response_A, response_B, label: A>B or B>A
   preferences  prompt, chosen, rejected (one text or several): RewardBench 1 and 2, and preferences of your own
-  rankings     prompt, responses: {name: text}, and ranking: [best to worst] or scores: {name: number}
+  rankings     prompt, responses: {name: text}, and ranking: [best to worst], scores: {name: number} or best: name
 A field principle goes before --principle; id and domain, subset, source or family are kept.
 
 Run the same command again after an interruption: it goes on where it stopped.
@@ -211,6 +211,7 @@ impl Evaluation {
 /// What is kept of an item.
 struct Kept {
     number: u64,
+    place: Place,
     item: Option<Item>,
 }
 
@@ -222,15 +223,15 @@ impl Work for Evaluation {
         match self.read(line) {
             Ok(item) => {
                 let request = item.request.clone();
-                (Kept { number, item: Some(item) }, Ok(request))
+                (Kept { number, place, item: Some(item) }, Ok(request))
             }
-            Err(error) => (Kept { number, item: None }, Err(error.context(format_args!("{}: {place}", self.input)))),
+            Err(error) => (Kept { number, place, item: None }, Err(error)),
         }
     }
 
     fn line(&self, kept: Kept, outcome: dicast::Result<Verdict>) -> Result<String, Failure> {
         let mut line = Map::new();
-        let Kept { number, item } = kept;
+        let Kept { number, place, item } = kept;
         let id = item.as_ref().and_then(|item| item.id.clone()).unwrap_or_else(|| number.to_string());
         line.insert("id".into(), id.into());
         if let Some(item) = &item {
@@ -265,7 +266,14 @@ impl Work for Evaluation {
                 let spent = timing.prefill + timing.reasoning + timing.verdict;
                 line.insert("ms".into(), ((spent.as_secs_f64() * 1e6).round() / 1e3).into());
             }
-            Err(error) => line.extend(error.to_json().as_object().cloned().unwrap_or_default()),
+            Err(error) => line.extend(
+                error
+                    .context(format_args!("{}: {place}", self.input))
+                    .to_json()
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default(),
+            ),
         }
         Ok(format!("{}\n", Value::from(line)))
     }
