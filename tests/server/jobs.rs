@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{FAIL, Got, HANG, Running, configured, request, send, serve, until};
+use super::support::{FAIL, Got, HANG, Running, SLOW, configured, request, send, serve, until};
 
 const LINES: &[(&str, &str)] = &[("content-type", "application/x-ndjson")];
 
@@ -126,9 +126,12 @@ fn clients_see_their_own_jobs_alone() {
     let made = send(server.address, "POST", "/v1/jobs", &[LINES[0], a], lines(2).as_bytes()).json();
     let path = format!("/v1/jobs/{}", made["id"].as_str().unwrap());
     assert_eq!(send(server.address, "GET", &path, &[a], b"").status, 200);
-    for (method, path) in
-        [("GET", path.clone()), ("DELETE", path.clone()), ("GET", format!("{path}/results")), ("POST", format!("{path}/cancel"))]
-    {
+    for (method, path) in [
+        ("GET", path.clone()),
+        ("DELETE", path.clone()),
+        ("GET", format!("{path}/results")),
+        ("POST", format!("{path}/cancel")),
+    ] {
         assert_eq!(send(server.address, method, &path, &[b], b"").failed(404), "job_not_found");
     }
     assert!(send(server.address, "GET", "/v1/jobs", &[b], b"").good()["data"].as_array().unwrap().is_empty());
@@ -172,8 +175,12 @@ fn the_references_batches_keep_order_and_names_and_choose_no_server() {
 #[test]
 fn jobs_leave_room_for_who_waits() {
     let server = server();
-    let body: String = (0..50).map(|_| format!("{}\n", request(&[HANG]))).collect();
-    upload(&server, "/v1/jobs", &body);
+    // Slow ones: each takes 300 ms, eight at once.
+    let body: String = (0..80).map(|_| format!("{}\n", request(&[SLOW]))).collect();
+    let id = upload(&server, "/v1/jobs", &body).json()["id"].as_str().unwrap().to_owned();
     until(|| server.engine.most_running() >= 8);
     assert_eq!(server.post("/api/rewardanything", &request(&["score=4"])).good()["results"]["scores"]["r0"], 4);
+    let job = server.get(&format!("/v1/jobs/{id}")).good();
+    assert!(job["done"].as_u64().unwrap() < 40, "it did not wait for the job: {job}");
+    assert_eq!(finished(&server, &id)["failed"], 0);
 }

@@ -3,6 +3,7 @@
 mod chat;
 mod client;
 mod coalesce;
+mod jobs;
 mod judging;
 mod limits;
 mod schema;
