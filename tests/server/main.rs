@@ -3,7 +3,6 @@
 mod chat;
 mod client;
 mod coalesce;
-mod jobs;
 mod judging;
 mod limits;
 mod schema;
