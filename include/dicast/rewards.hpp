@@ -23,7 +23,8 @@ enum class Reward : std::uint32_t {
     expected_or_score = DICAST_REWARD_EXPECTED_OR_SCORE,
     /** How many standard deviations the (expected) score lies above the mean of its group; 0 where all are equal. */
     group = DICAST_REWARD_GROUP,
-    /** The mean probability that the score is above that of another response; Status::unsupported without distributions. */
+    /** The mean probability that the score is above that of another response; Status::unsupported without
+       distributions. */
     win = DICAST_REWARD_WIN,
 };
 

@@ -1,4 +1,5 @@
-/* Threads of the program with small stacks may call everything: what each call takes of its thread's stack is measured. */
+/* Threads of the program with small stacks may call everything: what each call takes of its thread's stack is measured.
+ */
 #define _GNU_SOURCE
 #include "check.h"
 
@@ -128,11 +129,22 @@ static void parse_this(const char *text) {
 }
 
 static void parsing(void) {
-    const char *openings[] = {"{\"a\": ", "[", "{\"a\": [{\"scores\": {\"model-1\": ", "<think>", "```", "\"", "| ",
-                              "model-1: 4\n", "[{\"type\": \"text\", \"text\": ", "> ", "{'", "\\\""};
+    const char *openings[] = {"{\"a\": ",
+                              "[",
+                              "{\"a\": [{\"scores\": {\"model-1\": ",
+                              "<think>",
+                              "```",
+                              "\"",
+                              "| ",
+                              "model-1: 4\n",
+                              "[{\"type\": \"text\", \"text\": ",
+                              "> ",
+                              "{'",
+                              "\\\""};
     size_t i;
     parse_this("{\"scores\": {\"model-1\": 4, \"model-2\": 2}, \"best-to-worst\": [\"model-1\", \"model-2\"]}");
-    parse_this("Sure! ```json\n{'scores': {model 1: 4, 'model 2': 2,}, 'best-to-worst': ['model 1', 'model 2']\n``` Done.");
+    parse_this(
+        "Sure! ```json\n{'scores': {model 1: 4, 'model 2': 2,}, 'best-to-worst': ['model 1', 'model 2']\n``` Done.");
     parse_this("model-1: 4/5\nmodel-2: **2**/5, since it is long.\n\nRanking: model-1 > model-2");
     parse_this("| response | score |\n|---|---|\n| model-1 | 4 |\n| model-2 | 2 |\n");
     parse_this("\"{\\\"scores\\\": \\\"{\\\\\\\"model-1\\\\\\\": 4, \\\\\\\"model-2\\\\\\\": 2}\\\"}\"");
