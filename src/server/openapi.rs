@@ -9,16 +9,17 @@ use crate::config::JudgeConfig;
 use crate::error::ErrorKind;
 
 use super::body::json as written;
+use super::jobs;
 
 pub(super) async fn document() -> Response {
     written(&build())
 }
 
-fn reference(schema: &str) -> Value {
+pub(super) fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
 }
 
-fn content(kind: &str, schema: Value) -> Value {
+pub(super) fn content(kind: &str, schema: Value) -> Value {
     json!({ kind: { "schema": schema } })
 }
 
@@ -32,7 +33,7 @@ fn get(summary: &str, tag: &str, answers: Value) -> Value {
 }
 
 /// One operation; every failure is a problem.
-fn call(summary: &str, tag: &str, parameters: &[Value], body: Option<Value>, mut answers: Value) -> Value {
+pub(super) fn call(summary: &str, tag: &str, parameters: &[Value], body: Option<Value>, mut answers: Value) -> Value {
     let problem = json!({ "$ref": "#/components/responses/Problem" });
     for status in ["4XX", "5XX"] {
         answers[status] = problem.clone();
@@ -47,11 +48,11 @@ fn call(summary: &str, tag: &str, parameters: &[Value], body: Option<Value>, mut
     call
 }
 
-fn ok(description: &str, content: Value) -> Value {
+pub(super) fn ok(description: &str, content: Value) -> Value {
     json!({ "200": { "description": description, "content": content } })
 }
 
-fn query(name: &str, schema: Value, description: &str) -> Value {
+pub(super) fn query(name: &str, schema: Value, description: &str) -> Value {
     json!({ "name": name, "in": "query", "required": false, "schema": schema, "description": description })
 }
 
@@ -133,6 +134,9 @@ pub(super) fn build() -> Value {
     let text = content("text/plain", json!({ "type": "string" }));
     add("/metrics", get("Figures for Prometheus", "operation", ok("The figures", text)));
     add("/openapi.json", get("This description", "operation", ok("The description", object())));
+    jobs::openapi::paths(&mut paths);
+    let mut schemas = schemas();
+    jobs::openapi::schemas(&mut schemas);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -165,12 +169,12 @@ pub(super) fn build() -> Value {
                     },
                 },
             },
-            "schemas": schemas(),
+            "schemas": schemas,
         },
     })
 }
 
-fn object(required: &[&str], properties: Value) -> Value {
+pub(super) fn object(required: &[&str], properties: Value) -> Value {
     json!({ "type": "object", "required": required, "properties": properties })
 }
 

@@ -12,6 +12,7 @@ mod fault;
 mod item;
 mod job;
 mod line;
+pub(super) mod openapi;
 mod reference;
 mod runner;
 mod schema;
