@@ -222,6 +222,9 @@ async fn nuisance(idle: usize) {
             Ok(stream) => open.push(stream),
             Err(error) => {
                 println!("      no more than {} connections here: {error}", open.len());
+                // Both ends of each are this process's: some files are needed for the request beside them.
+                open.truncate(open.len().saturating_sub(100));
+                tokio::time::sleep(Duration::from_millis(500)).await;
                 break;
             }
         }
