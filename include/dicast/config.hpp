@@ -27,6 +27,61 @@ enum class Mask : std::uint32_t {
     off = DICAST_MASK_OFF,
 };
 
+/** Which number of a verdict is the reward. */
+enum class Reward : std::uint32_t {
+    /** The expected score; Status::unsupported if the engine returns none. */
+    expected = DICAST_REWARD_EXPECTED,
+    /** The score as written. */
+    score = DICAST_REWARD_SCORE,
+    /** The place in the ranking, from 1 for the best to 0 for the worst in equal steps; 0.5 for a single response. */
+    rank = DICAST_REWARD_RANK,
+    /** The expected score if the engine returns it, else the score as written. */
+    expected_or_score = DICAST_REWARD_EXPECTED_OR_SCORE,
+    /** How many standard deviations the (expected) score lies above the mean of its group; 0 where all are equal. */
+    group = DICAST_REWARD_GROUP,
+    /** The mean probability that the score is above that of another response; Status::unsupported without
+       distributions. */
+    win = DICAST_REWARD_WIN,
+};
+
+/** How the rankings of the runs of an ensemble become one. */
+enum class RankRule {
+    /** The order with the fewest disagreements with the runs (Kendall's distance); exact up to 16 responses. */
+    kendall,
+    /** By the mean place in the runs (Borda's count). */
+    borda,
+};
+
+/** When an ensemble ends before all its runs have been made. */
+enum class StopEarly {
+    /** Never. */
+    never,
+    /** When the best response is settled. */
+    top,
+    /** When the whole order is settled. */
+    order,
+};
+
+/** How a rubric is judged. */
+enum class RubricMode {
+    /** Each criterion by itself, over all responses. */
+    separate,
+    /** All criteria in one principle. */
+    joint,
+};
+
+/** How the values of the criteria of a rubric, each from 0 to 1, become one. */
+enum class RubricMerge {
+    /** The weighted mean. */
+    mean,
+    /** The least one whose weight is not 0. */
+    min,
+    /** The weighted geometric mean. */
+    product,
+    /** 1 where every value with a weight reaches `rubric_pass`, else 0. */
+    all_pass,
+};
+
 /**
  * A time limit in whole milliseconds, made from any duration. It is rounded up; a negative one is 0, a
  * huge one the largest that fits. A value.
@@ -70,6 +125,24 @@ struct Options {
     std::optional<Mask> mask = std::nullopt;
     /** Seed of the shuffle. */
     std::optional<std::uint64_t> mask_seed = std::nullopt;
+    /** Judge in this many different orders of the responses and merge the verdicts, 1 to 64. */
+    std::optional<std::uint32_t> orders = std::nullopt;
+    /** Judge this many times in each order, 1 to 64. More than 1 needs a temperature above 0. */
+    std::optional<std::uint32_t> samples = std::nullopt;
+    /** How the rankings of several runs become one. */
+    std::optional<RankRule> rank_rule = std::nullopt;
+    /** End an ensemble when its best response, or its whole order, is settled (a t-test at 99 %). */
+    std::optional<StopEarly> stop_early = std::nullopt;
+    /** Runs of an ensemble that must give a verdict, 0 to 4096; the others may fail. 0: all of them must. */
+    std::optional<std::uint32_t> min_runs = std::nullopt;
+    /** Put this reward into the verdict's JSON, under `rewards`. */
+    std::optional<Reward> reward = std::nullopt;
+    /** How a rubric is judged. */
+    std::optional<RubricMode> rubric_mode = std::nullopt;
+    /** How the criteria of a rubric become one score. */
+    std::optional<RubricMerge> rubric_merge = std::nullopt;
+    /** What a criterion must reach to pass under RubricMerge::all_pass: above 0, at most 1. */
+    std::optional<double> rubric_pass = std::nullopt;
     /** The judgment fails with Status::timeout after this time, waiting included; in a batch, not. 1 ms to 1 day. */
     std::optional<Timeout> timeout = std::nullopt;
 
@@ -86,6 +159,12 @@ struct Options {
     std::string to_json() const { return json().text(); }
     detail::Json json() const {
         constexpr std::array<const char *, 3> masks = {"shuffle", "given", "off"};
+        constexpr std::array<const char *, 2> rules = {"kendall", "borda"};
+        constexpr std::array<const char *, 3> stops = {"never", "top", "order"};
+        constexpr std::array<const char *, 6> rewards = {"expected",          "score", "rank",
+                                                         "expected_or_score", "group", "win"};
+        constexpr std::array<const char *, 2> modes = {"separate", "joint"};
+        constexpr std::array<const char *, 4> merges = {"mean", "min", "product", "all_pass"};
         detail::Json json;
         json.add("temperature", temperature);
         json.add("top_p", top_p);
@@ -96,16 +175,33 @@ struct Options {
         json.add("max_verdict_tokens", max_verdict_tokens);
         json.add("guided", guided);
         json.add("consistent_ranking", consistent_ranking);
-        if (mask) {
-            const auto index = static_cast<std::size_t>(*mask);
-            json.add("mask", index < masks.size() ? masks[index] : "unknown");
-        }
+        json.add("mask", word(mask, masks));
         json.add("mask_seed", mask_seed);
+        json.add("orders", orders);
+        json.add("samples", samples);
+        json.add("rank_rule", word(rank_rule, rules));
+        json.add("stop_early", word(stop_early, stops));
+        json.add("min_runs", min_runs);
+        json.add("reward", word(reward, rewards));
+        json.add("rubric_mode", word(rubric_mode, modes));
+        json.add("rubric_merge", word(rubric_merge, merges));
+        json.add("rubric_pass", rubric_pass);
         if (timeout) {
             json.add("timeout_ms", timeout->count());
         }
         more.write(json);
         return json;
+    }
+
+private:
+    /** The word of a choice; one that does not exist is refused by the library. */
+    template <class Choice, std::size_t count>
+    static std::optional<std::string> word(std::optional<Choice> choice, const std::array<const char *, count> &words) {
+        if (!choice) {
+            return std::nullopt;
+        }
+        const auto index = static_cast<std::size_t>(*choice);
+        return std::string(index < count ? words[index] : "unknown");
     }
 };
 

@@ -11,23 +11,6 @@
 
 namespace dicast {
 
-/** Which number of a verdict is the reward. */
-enum class Reward : std::uint32_t {
-    /** The expected score; Status::unsupported if the engine returns none. */
-    expected = DICAST_REWARD_EXPECTED,
-    /** The score as written. */
-    score = DICAST_REWARD_SCORE,
-    /** The place in the ranking, from 1 for the best to 0 for the worst in equal steps; 0.5 for a single response. */
-    rank = DICAST_REWARD_RANK,
-    /** The expected score if the engine returns it, else the score as written. */
-    expected_or_score = DICAST_REWARD_EXPECTED_OR_SCORE,
-    /** How many standard deviations the (expected) score lies above the mean of its group; 0 where all are equal. */
-    group = DICAST_REWARD_GROUP,
-    /** The mean probability that the score is above that of another response; Status::unsupported without
-       distributions. */
-    win = DICAST_REWARD_WIN,
-};
-
 /** Which rewards a call returns. A value. */
 struct RewardOptions {
     Reward reward = Reward::expected;
