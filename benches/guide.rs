@@ -109,7 +109,7 @@ fn guide(criterion: &mut Criterion) {
                     matcher.consume_ff_tokens();
                     matcher
                 };
-                bench.iter_batched_ref(at_score, |matcher| matcher.compute_mask(), BatchSize::SmallInput);
+                bench.iter_batched_ref(at_score, Matcher::compute_mask, BatchSize::SmallInput);
             });
         }
         group.finish();

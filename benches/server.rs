@@ -170,9 +170,8 @@ async fn crowd(clients: usize) {
     for _ in 0..clients {
         let body = body.clone();
         tasks.spawn(async move {
-            let mut client = match Client::open(address).await {
-                Ok(client) => client,
-                Err(_) => return (0u16, Duration::ZERO),
+            let Ok(mut client) = Client::open(address).await else {
+                return (0u16, Duration::ZERO);
             };
             let began = Instant::now();
             (client.ask("/v1/judge", &body).await.unwrap_or(0), began.elapsed())

@@ -7,6 +7,8 @@
 //! cargo run --example position_bias --no-default-features --features testing
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use dicast::config::StopEarly;

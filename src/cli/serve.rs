@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// The file that jobs are kept in, or `none` to keep them in memory. Default: jobs-PORT.db in the folder of states: that of the
-    /// unit under systemd, else $XDG_STATE_HOME/dicast, else ~/.local/state/dicast.
+    /// unit under systemd, else `$XDG_STATE_HOME/dicast`, else `~/.local/state/dicast`.
     #[arg(long, value_name = "FILE")]
     jobs: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug.

@@ -1,9 +1,5 @@
 //! Jobs of a server that is killed again and again: none is lost, and no request has two results.
 
-#[path = "../remote/server.rs"]
-#[allow(dead_code, reason = "the tests of the engine use the rest")]
-mod server;
-
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -13,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::remote::server::{Act, Dialect, Server};
 use super::support::{Folder, dicast, text};
-use server::{Act, Dialect, Server};
 
 /// How often the server is killed.
 const KILLS: u32 = 20;

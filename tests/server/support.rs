@@ -156,7 +156,7 @@ impl Got {
 pub(crate) fn begin(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let own: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let own = headers.iter().fold(String::new(), |own, (name, value)| own + name + ": " + value + "\r\n");
     let host = if own.to_ascii_lowercase().contains("host:") { String::new() } else { format!("host: {address}\r\n") };
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {length}\r\n{own}\r\n");

@@ -119,12 +119,12 @@ fn read(path: &Path, limit: u64, what_to_do: &str) -> Result<Vec<u8>> {
     })
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+fn parse<T: DeserializeOwned + Send>(path: &Path, bytes: &[u8]) -> Result<T> {
     crate::json::read(bytes).map_err(|error| invalid(path, format!("is not what trtllm-build writes: {error}")))
 }
 
 /// Reads a JSON file that may be missing.
-fn optional<T: Default + DeserializeOwned>(path: &Path) -> Result<T> {
+fn optional<T: Default + DeserializeOwned + Send>(path: &Path) -> Result<T> {
     match read_bounded(path, MAX_JSON_BYTES) {
         Ok(bytes) => crate::json::read(&bytes).map_err(|error| invalid(path, format!("is not valid JSON: {error}"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
