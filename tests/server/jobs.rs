@@ -7,13 +7,11 @@ use super::support::{FAIL, Got, HANG, Running, SLOW, configured, request, send, 
 const LINES: &[(&str, &str)] = &[("content-type", "application/x-ndjson")];
 
 fn lines(count: usize) -> String {
-    (0..count)
-        .map(|index| {
-            let mut line = request(&[&format!("score={}", index % 5 + 1), "score=3"]);
-            line["id"] = format!("q{index}").into();
-            format!("{line}\n")
-        })
-        .collect()
+    (0..count).fold(String::new(), |lines, index| {
+        let mut line = request(&[&format!("score={}", index % 5 + 1), "score=3"]);
+        line["id"] = format!("q{index}").into();
+        lines + &line.to_string() + "\n"
+    })
 }
 
 fn upload(server: &Running, path: &str, body: &str) -> Got {
@@ -176,7 +174,7 @@ fn the_references_batches_keep_order_and_names_and_choose_no_server() {
 fn jobs_leave_room_for_who_waits() {
     let server = server();
     // Slow ones: each takes 300 ms, eight at once.
-    let body: String = (0..80).map(|_| format!("{}\n", request(&[SLOW]))).collect();
+    let body = format!("{}\n", request(&[SLOW])).repeat(80);
     let id = upload(&server, "/v1/jobs", &body).json()["id"].as_str().unwrap().to_owned();
     until(|| server.engine.most_running() >= 8);
     assert_eq!(server.post("/api/rewardanything", &request(&["score=4"])).good()["results"]["scores"]["r0"], 4);
