@@ -9,7 +9,8 @@ use crate::support::serve;
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
                       response_schema_conformance,unsupported_method";
-const BATCHES: [&str; 2] = ["/api/rewardanything_batch", "/v1/judge/batch"];
+const BATCHES: [&str; 5] =
+    ["/api/rewardanything_batch", "/v1/judge/batch", "/api/batch_request", "/v1/jobs", "/v1/jobs/{id}/requests"];
 
 fn check(filter: &str, checks: &str) {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fixtures/venv/bin/schemathesis");
