@@ -33,6 +33,7 @@ impl<T> Lines<T> {
         self.arrived += 1;
     }
 
+    #[cfg(any(feature = "local", test))]
     pub(super) fn len(&self) -> usize {
         self.waiting.iter().map(VecDeque::len).sum()
     }
@@ -77,6 +78,7 @@ impl<T> Lines<T> {
     }
 
     /// Takes out those that match.
+    #[cfg(any(feature = "local", test))]
     pub(super) fn extract(&mut self, matches: impl Fn(&T) -> bool) -> Vec<T> {
         let mut taken = Vec::new();
         for line in &mut self.waiting {
