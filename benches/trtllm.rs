@@ -126,6 +126,7 @@ impl Bench {
                     sampling: Sampling::GREEDY,
                     submitted: now,
                     deadline: now + Duration::from_secs(60),
+                    patience: None,
                     priority: Priority::default(),
                     listener: None,
                 };
