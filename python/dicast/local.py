@@ -209,9 +209,7 @@ class Judge:
         with self._handle as handle:
             return JudgeStats(**_struct("dicast_stats", lib.dicast_judge_stats, handle))
 
-    def sleep(
-        self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None
-    ) -> None:
+    def sleep(self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None) -> None:
         """Gives the memory of weights and KV cache back until :meth:`wake`, such as while a trainer needs it.
 
         Waits for the judgments that run, ``patience`` seconds at most, or cancels them. Those that come meanwhile wait,

@@ -88,13 +88,14 @@ def grouped(samples: Sequence[Tuple[str, str, str, Hashable]], consecutive: bool
 class Rewards:
     """How groups are judged and what of a verdict is the reward.
 
-    ``reward`` is ``expected`` (the mean of the score's distribution), ``score`` (as written), ``rank`` (from 1 for the
-    best of the group to 0), ``expected_or_score`` (the first where the engine gives it, else the second), ``group`` (how
-    many standard deviations the score lies above the mean of the group) or ``win`` (the probability that the score is above
-    that of another response of the group). With ``normalize``, scores are mapped from the judge's scale to 0 to 1; the
-    other rewards do not change. A judgment that fails in a way that may pass is
-    made ``attempts`` times, each with another seed. Groups of more than ``max_group`` responses, by default what the
-    judge takes at once, are judged in parts, but for ``rank``, ``group`` and ``win``. ``options`` are those of each judgment.
+    ``reward`` is ``expected`` (the mean of the score's distribution), ``score`` (as written), ``rank`` (from 1 for
+    the best of the group to 0), ``expected_or_score`` (the first where the engine gives it, else the second),
+    ``group`` (how many standard deviations the score lies above the mean of the group) or ``win`` (the probability
+    that the score is above that of another response of the group). With ``normalize``, scores are mapped from the
+    judge's scale to 0 to 1; the other rewards do not change. A judgment that fails in a way that may pass is made
+    ``attempts`` times, each with another seed. Groups of more than ``max_group`` responses, by default what the judge
+    takes at once, are judged in parts, but for ``rank``, ``group`` and ``win``. ``options`` are those of each
+    judgment.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Rewards:
         if self.reward in _OF_GROUP:
             values = (result.rewards or {}).get("values", {})
             if name not in values:
-                raise UnsupportedError(f"the judge gave no rewards of the kind {self.reward!r}: it needs a later version")
+                raise UnsupportedError(f"the judge gave no {self.reward!r} rewards: it needs a later version")
             return float(values[name])
         if self.reward == "rank":
             last = len(result.ranking) - 1
