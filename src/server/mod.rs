@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! Every API enters at [`Server::judge`]: the judge by its name, a turn in the fair queue, the judgment, its figures. Dropping
+//! Every API enters at `Server::judge`: the judge by its name, a turn in the fair queue, the judgment, its figures. Dropping
 //! that future cancels the judgment, which is what happens when a client goes away.
 
 mod admit;
