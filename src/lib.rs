@@ -51,12 +51,15 @@
 //! ```
 //!
 //! Data flows one way. Every front enters at [`Judge`]. [`capi`] is the front of C programs, `include/dicast.h`;
-//! `include/dicast.hpp` and the Python package in `python/` stand on it.
+//! `include/dicast.hpp` and the Python package in `python/` stand on it. `server/` is the front over HTTP, `cli/` the program
+//! `dicast`. Around them: [`config`] has every setting, [`principles`] the library of principles and rubrics, [`eval`] benchmarks
+//! and their metrics. A judgment of several runs, an ensemble or a rubric, is planned and merged in `judge/`.
 
 #[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
 pub mod capi;
 pub mod checksum;
 pub mod config;
+pub mod date;
 pub mod decode;
 pub mod engine;
 mod error;

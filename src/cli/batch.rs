@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::judge::verdict_value;
 use super::options::JudgeArgs;
 use super::run::earlier::Retry;
-use super::run::formats::{Format, RESULT_KEYS};
+use super::run::formats::{Format, is_of_result};
 use super::run::lines::{Line, Numbered, Place};
 use super::run::{self, Files, Plan, Work};
 use super::{Failure, Outcome, dry_run, input, model};
@@ -335,7 +335,7 @@ impl Work for Batch {
         fields.insert("provenance".into(), provenance.into());
 
         // The caller's fields come first, as they were written; those named like a part of the result under "input".
-        let (taken, own): (Vec<_>, Vec<_>) = kept.rest.iter().partition(|(key, _)| RESULT_KEYS.contains(&key.as_str()));
+        let (taken, own): (Vec<_>, Vec<_>) = kept.rest.iter().partition(|(key, _)| is_of_result(key));
         let written = |fields: &[&(String, Box<RawValue>)]| -> String {
             let fields: Vec<_> =
                 fields.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str()))).collect();

@@ -4,6 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
@@ -14,6 +17,14 @@ use super::config::{KeyConfig, Priority, ServerConfig};
 
 /// Bytes of the shortest key that is taken: shorter ones can be guessed.
 const SHORTEST: usize = 8;
+
+/// How clients write name and password; some leave the padding out.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// A client.
 pub(crate) struct Client {
@@ -161,39 +172,10 @@ pub(super) fn carried(headers: &HeaderMap) -> Option<String> {
         return Some(rest.trim().to_owned());
     }
     if scheme.eq_ignore_ascii_case("basic") {
-        let pair = String::from_utf8(base64(rest.trim())?).ok()?;
+        let pair = String::from_utf8(BASIC.decode(rest.trim()).ok()?).ok()?;
         return pair.split_once(':').map(|(_, password)| password.to_owned());
     }
     None
-}
-
-/// Decodes base64; `None` where it is none.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    for group in text.chunks(4) {
-        let mut bits: u32 = 0;
-        for byte in group {
-            let digit = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(digit);
-        }
-        bits <<= 6 * (4 - group.len());
-        let [_, a, b, c] = bits.to_be_bytes();
-        match group.len() {
-            4 => bytes.extend([a, b, c]),
-            3 => bytes.extend([a, b]),
-            2 => bytes.push(a),
-            _ => return None,
-        }
-    }
-    Some(bytes)
 }
 
 fn invalid(message: String) -> Error {

@@ -336,6 +336,8 @@ mod tests {
         };
         let json = serde_json::to_string(&merged).unwrap();
         assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), merged);
+        let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert!(keys.keys().eq(Verdict::KEYS));
         let short = json.replacen(r#""standard_errors":{"z":0.5,"":null}"#, r#""standard_errors":{"z":0.5}"#, 1);
         assert!(serde_json::from_str::<Verdict>(&short).unwrap_err().to_string().contains("a list has 1 name"));
     }

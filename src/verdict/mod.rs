@@ -139,6 +139,25 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The keys of its JSON form, in their order. The last but `raw` are left out where there is nothing to say.
+    pub const KEYS: [&'static str; 15] = [
+        "scores",
+        "expected_scores",
+        "ranking",
+        "reasoning",
+        "distributions",
+        "repairs",
+        "flags",
+        "aliases",
+        "usage",
+        "timing_ms",
+        "ensemble",
+        "rubric",
+        "rewards",
+        "weights",
+        "raw",
+    ];
+
     /// The score of a response by its name.
     pub fn score(&self, name: &str) -> Option<f64> {
         self.scores.iter().find(|scored| scored.name == name).map(|scored| scored.score)

@@ -52,18 +52,10 @@ impl Date {
         (parts.next().is_none() && known).then_some(date)
     }
 
-    /// The day that is this many days after 1 January 1970. Years are counted from March, so that a leap day ends one.
+    /// The day that is this many days after 1 January 1970.
     fn of_days(days: i64) -> Self {
-        let shifted = days + 719_468;
-        let era = shifted.div_euclid(146_097);
-        let of_era = shifted.rem_euclid(146_097);
-        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted_month = (5 * of_year + 2) / 153;
-        let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        Self { year, month: u8::try_from(month).unwrap_or(1), day: u8::try_from(day).unwrap_or(1) }
+        let (year, month, day) = crate::date::civil(days);
+        Self { year, month, day }
     }
 
     /// Days after 1 January 1970.

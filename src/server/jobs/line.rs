@@ -9,24 +9,10 @@ use crate::request::JudgeRequest;
 use crate::request::reading::{Keys, Reading};
 use crate::verdict::Verdict;
 
-/// Keys of a result; fields of the caller's of these names come back under `input`.
-const RESULT_KEYS: [&str; 15] = [
-    "index",
-    "scores",
-    "expected_scores",
-    "ranking",
-    "reasoning",
-    "distributions",
-    "repairs",
-    "flags",
-    "aliases",
-    "usage",
-    "timing_ms",
-    "raw",
-    "error",
-    "input",
-    "attempts",
-];
+/// Whether a key is one of a result; fields of the caller's of these names come back under `input`.
+fn is_of_result(key: &str) -> bool {
+    Verdict::KEYS.contains(&key) || ["index", "error", "input", "attempts"].contains(&key)
+}
 
 /// The fields of the caller's in one line, which come back with its result.
 pub(super) struct Own {
@@ -65,7 +51,7 @@ pub(super) fn write(place: i64, own: &Own, outcome: &Result<Verdict>, attempts: 
     if let (Some(fields), true) = (result.as_object_mut(), attempts > 1) {
         fields.insert("attempts".into(), attempts.into());
     }
-    let (taken, free): (Vec<_>, Vec<_>) = own.fields.iter().partition(|(key, _)| RESULT_KEYS.contains(&key.as_str()));
+    let (taken, free): (Vec<_>, Vec<_>) = own.fields.iter().partition(|(key, _)| is_of_result(key));
     let written = |fields: &[&(String, Box<RawValue>)]| {
         let fields: Vec<_> =
             fields.iter().map(|(key, value)| format!("{}:{value}", Value::from(key.as_str()))).collect();
@@ -98,14 +84,12 @@ pub(super) fn absent(place: u64, cancelled: bool) -> String {
     Value::from(fields).to_string()
 }
 
-/// A line of results in the reference's form: `{"thoughts", "results": {"scores", "best-to-worst"}}`, or a failed request with its
-/// error beside empty ones.
+/// A line of results in the reference's form: `{"thoughts", "results": {"scores", "best-to-worst"}}`, or a failed request
+/// with its error and no results.
 pub(super) fn reference(line: &str) -> Value {
     let mut line: Value = serde_json::from_str(line).unwrap_or_default();
     if line.get("error").is_some() {
-        return json!({
-            "thoughts": "", "results": { "scores": {}, "best-to-worst": [] }, "error": line["error"].take(),
-        });
+        return json!({ "error": line["error"].take(), "thoughts": "", "results": null });
     }
     json!({
         "thoughts": line["reasoning"].take(),
@@ -120,12 +104,12 @@ mod tests {
     #[test]
     fn own_fields_come_back_and_a_failure_is_an_error_of_its_line() {
         let line =
-            br#"{"id": 12345678901234567890123, "raw": 1, "principle": "p", "prompt": "q", "responses": {"a": "x"}}"#;
+            br#"{"id": 12345678901234567890123, "raw": 1, "rewards": [2], "principle": "p", "prompt": "q", "responses": {"a": "x"}}"#;
         let (own, request) = read(line, &Options { seed: Some(7), ..Options::default() });
         assert_eq!(request.unwrap().options.seed, Some(7));
         let failed = write(3, &own, &Err(Error::new(ErrorKind::Timeout, "late")), 2);
         assert!(
-            failed.starts_with(r#"{"index":3,"id":12345678901234567890123,"input":{"raw":1},"error":{"#),
+            failed.starts_with(r#"{"index":3,"id":12345678901234567890123,"input":{"raw":1,"rewards":[2]},"error":{"#),
             "{failed}"
         );
         let value: Value = serde_json::from_str(&failed).unwrap();
@@ -145,6 +129,6 @@ mod tests {
         assert_eq!(reference(verdict), wanted);
         let failed = reference(r#"{"index":0,"error":{"kind":"timeout","message":"late"}}"#);
         assert_eq!(failed["error"]["kind"], "timeout");
-        assert_eq!(failed["results"]["scores"], json!({}));
+        assert!(failed["results"].is_null() && failed["thoughts"] == "");
     }
 }

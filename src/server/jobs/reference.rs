@@ -18,6 +18,7 @@ use super::line;
 use super::runner::now_ms;
 use super::store::{NewJob, State as JobState};
 use crate::config::Options;
+use crate::date;
 use crate::server::{Answer, Caller, Input, Problem, Server, body, json as answer};
 
 /// Jobs made through this interface.
@@ -114,7 +115,7 @@ async fn create(State(server): State<Server>, caller: Caller, input: Input) -> A
     drop(input);
     let (job, _) = api::make(&server, new, Some(lines)).await?;
     let mut made = json!({
-        "batch_request_id": job.id, "requests": job.total, "start_time": time(job.started_ms.unwrap_or_else(now_ms)),
+        "batch_request_id": job.id, "requests": job.total, "start_time": date::iso(job.started_ms.unwrap_or_else(now_ms)),
     });
     if !warnings.is_empty() {
         made["warnings"] = warnings.into();
@@ -173,7 +174,7 @@ async fn list(State(server): State<Server>, caller: Caller) -> Answer {
         .map(|job| {
             let complete = !matches!(job.state, JobState::Open | JobState::Running);
             let task = json!({
-                "start_time": time(job.started_ms.unwrap_or(job.created_ms)),
+                "start_time": date::iso(job.started_ms.unwrap_or(job.created_ms)),
                 "complete": complete,
                 "has_error": job.state == JobState::Cancelled,
                 "num_requests": job.total,
@@ -185,37 +186,4 @@ async fn list(State(server): State<Server>, caller: Caller) -> Answer {
         })
         .collect();
     Ok(answer(&tasks).into_response())
-}
-
-/// A moment as the reference writes it, in UTC: `2026-01-31T12:34:56.789`.
-fn time(ms: u64) -> String {
-    let (seconds, ms) = (ms / 1000, ms % 1000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01 in eras of 400 years: the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}", second / 3600, second / 60 % 60, second % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_the_reference_does() {
-        for (ms, wanted) in [
-            (0, "1970-01-01T00:00:00.000"),
-            (951_782_400_000, "2000-02-29T00:00:00.000"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999"),
-            (1_767_225_600_001, "2026-01-01T00:00:00.001"),
-        ] {
-            assert_eq!(time(ms), wanted);
-        }
-    }
 }

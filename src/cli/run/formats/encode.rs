@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use dicast::ErrorKind;
+use dicast::{ErrorKind, Verdict};
 use serde_json::{Map, Value};
 
 use super::super::super::Failure;
@@ -31,27 +31,10 @@ pub(super) const COLUMNS: [(&str, bool); 18] = [
     ("rubric", false),
 ];
 
-/// Keys of a result that are no fields of the caller's.
-pub(crate) const RESULT_KEYS: [&str; 18] = [
-    "scores",
-    "expected_scores",
-    "ranking",
-    "reasoning",
-    "named_reasoning",
-    "distributions",
-    "repairs",
-    "flags",
-    "aliases",
-    "usage",
-    "timing_ms",
-    "ensemble",
-    "rubric",
-    "rewards",
-    "raw",
-    "error",
-    "provenance",
-    "input",
-];
+/// Whether a key of a result is no field of the caller's.
+pub(crate) fn is_of_result(key: &str) -> bool {
+    Verdict::KEYS.contains(&key) || ["named_reasoning", "error", "provenance", "input"].contains(&key)
+}
 
 /// One value of a table.
 #[derive(Debug, PartialEq, Eq)]
@@ -234,7 +217,7 @@ fn cells(number: i64, line: &str) -> Vec<Cell> {
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(key, _)| !RESULT_KEYS.contains(&key.as_str()) && *key != "id" && *key != "custom_id")
+        .filter(|(key, _)| !is_of_result(key) && *key != "id" && *key != "custom_id")
         .chain(result["input"].as_object().into_iter().flatten())
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();

@@ -16,7 +16,7 @@ use dicast::{ErrorKind, Keys};
 use super::super::Failure;
 use super::lines::{Line, Lines, Numbered};
 
-pub(crate) use self::encode::{Encoder, RESULT_KEYS};
+pub(crate) use self::encode::{Encoder, is_of_result};
 
 /// How records lie in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
