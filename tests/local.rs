@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -158,6 +159,28 @@ fn a_shared_prefix_is_computed_once() {
     );
     let again = JUDGE.judge(&request(2, "the second of two")).unwrap();
     assert_eq!(again.usage.reused_tokens, again.usage.prompt_tokens, "the whole prompt is there");
+}
+
+#[test]
+fn a_request_that_is_repeated_meets_its_prompt_on_a_busy_machine_too() {
+    // A small model has a lane for each core; each keeps its own prompts.
+    let judge = Judge::open(JudgeConfig::new(format!("{}/demo/dicast-demo.gguf", env!("CARGO_MANIFEST_DIR")))).unwrap();
+    let busy = AtomicBool::new(true);
+    let request = request(3, "this");
+    std::thread::scope(|threads| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            threads.spawn(|| {
+                while busy.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let reused: Vec<_> = (0..200).map(|_| judge.judge(&request).map(|verdict| verdict.usage)).collect();
+        busy.store(false, Ordering::Relaxed);
+        for usage in reused.into_iter().skip(1).map(Result::unwrap) {
+            assert!(usage.reused_tokens + 1 >= usage.prompt_tokens, "{usage:?}");
+        }
+    });
 }
 
 #[test]

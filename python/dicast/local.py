@@ -8,7 +8,6 @@ import itertools
 import json
 import logging
 import os
-import threading
 import warnings
 import weakref
 from pathlib import Path
@@ -16,14 +15,13 @@ from types import TracebackType
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from . import _library
+from ._handle import Handle, sleep_options, struct_of
 from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
 from ._options import generation_config as options_of_config
 from ._options import generation_options
 from .errors import (
     BatchError,
-    ClosedError,
     DicastError,
-    InvalidArgumentError,
     InvalidRequestError,
     OverloadedError,
 )
@@ -76,7 +74,7 @@ class Judge:
         self.model: str = config["model"]
         self._budget: Optional[int] = config.get("options", {}).get("max_reasoning_tokens")
         self._bound: Optional[int] = None
-        self._handle = _Handle(_open(_library.options_json(config, "the configuration")))
+        self._handle = Handle(_open(_library.options_json(config, "the configuration")))
         self._info: Optional[JudgeInfo] = None
         _judges.add(self)
 
@@ -181,7 +179,7 @@ class Judge:
         """What the judge is."""
         if self._info is None:
             with self._handle as handle:
-                values = _struct("dicast_info", lib.dicast_judge_info, handle)
+                values = struct_of("dicast_info", lib.dicast_judge_info, handle)
                 engine = text_of(lib.dicast_judge_engine(handle))
             values.update(guided=bool(values["guided"]), distributions=bool(values["distributions"]))
             self._info = JudgeInfo(engine=engine, **values)
@@ -207,7 +205,7 @@ class Judge:
     def stats(self) -> JudgeStats:
         """Counters of the judge."""
         with self._handle as handle:
-            return JudgeStats(**_struct("dicast_stats", lib.dicast_judge_stats, handle))
+            return JudgeStats(**struct_of("dicast_stats", lib.dicast_judge_stats, handle))
 
     def sleep(self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None) -> None:
         """Gives the memory of weights and KV cache back until :meth:`wake`, such as while a trainer needs it.
@@ -216,7 +214,7 @@ class Judge:
         or fail with :class:`AsleepError` (``arriving="fail"``). An :class:`UnsupportedError` where the engine cannot, a
         :class:`JudgmentTimeoutError` where judgments still ran: the judge goes on then.
         """
-        error, options = ffi.new("dicast_error **"), _sleep_options(arriving, cancel_running, patience)
+        error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
         with self._handle as handle:
             check(lib.dicast_judge_sleep(handle, options, error), error)
 
@@ -239,7 +237,7 @@ class Judge:
         The other arguments are those of :meth:`sleep`. ``RewardResult.weights`` says which weights judged. Where
         ``model`` is no model of this engine the judge goes on as before; where loading fails later it sleeps.
         """
-        error, options = ffi.new("dicast_error **"), _sleep_options(arriving, cancel_running, patience)
+        error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
         place = _library.view("" if model is None else os.fspath(model), "model")
         with self._handle as handle:
             check(lib.dicast_judge_reload(handle, place, options, error), error)
@@ -321,49 +319,6 @@ class Judge:
 RewardModel = Judge
 
 
-class _Handle:
-    """A judge of the library, and how many threads are using it."""
-
-    def __init__(self, pointer: Any) -> None:
-        self._pointer = pointer
-        self._users = 0
-        self._unused = threading.Condition()
-
-    @property
-    def closed(self) -> bool:
-        return self._pointer is None
-
-    def __enter__(self) -> Any:
-        with self._unused:
-            if self._pointer is None:
-                raise ClosedError("the judge was closed")
-            self._users += 1
-            return self._pointer
-
-    def __exit__(self, *_: Any) -> None:
-        with self._unused:
-            self._users -= 1
-            if not self._users:
-                self._unused.notify_all()
-
-    def close(self) -> None:
-        with self._unused:
-            pointer, self._pointer = self._pointer, None
-        if pointer is None:
-            return
-        # Ends the pending judgments, so that the threads that wait for them return soon.
-        lib.dicast_judge_close(pointer, NULL)
-        with self._unused:
-            self._unused.wait_for(lambda: not self._users)
-        # Returns when the last callback has: nothing of this judge calls Python any more.
-        ffi.release(pointer)
-
-    def forked(self) -> None:
-        """In a forked child: the threads that held the lock or used the judge do not exist here."""
-        self._users = 0
-        self._unused = threading.Condition()
-
-
 def _open(config: str) -> Any:
     out, error = ffi.new("dicast_judge **"), ffi.new("dicast_error **")
     options = ffi.new("dicast_open_options *")
@@ -375,28 +330,6 @@ def _open(config: str) -> Any:
     return owned("judge", out[0])
 
 
-def _sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]) -> Any:
-    """How to fall asleep, as the library takes it."""
-    kinds = {"wait": lib.DICAST_ARRIVING_WAIT, "fail": lib.DICAST_ARRIVING_FAIL}
-    if arriving not in kinds:
-        raise InvalidArgumentError(f'arriving is {arriving!r}: it must be "wait" or "fail"')
-    options = ffi.new("dicast_sleep_options *")
-    options.struct_size = ffi.sizeof("dicast_sleep_options")
-    options.arriving = kinds[arriving]
-    options.cancel_running = bool(cancel_running)
-    # 0 is no limit to the library: no patience at all is a millisecond.
-    options.patience_ms = 0 if patience is None else max(1, int(patience * 1000))
-    return options
-
-
-def _struct(name: str, function: Any, handle: Any) -> Dict[str, Any]:
-    """The fields of a struct that the library fills in."""
-    value, error = ffi.new(f"{name} *"), ffi.new("dicast_error **")
-    value.struct_size = ffi.sizeof(name)
-    check(function(handle, value, error), error)
-    return {field: getattr(value, field) for field, _ in ffi.typeof(name).fields if field != "struct_size"}
-
-
 def _batch(results: List[Any], return_exceptions: bool) -> List[Any]:
     if not return_exceptions and any(isinstance(result, DicastError) for result in results):
         raise BatchError.of(results)
@@ -406,14 +339,14 @@ def _batch(results: List[Any], return_exceptions: bool) -> List[Any]:
 # Waiting. Each wait is cut into slices, because the interpreter handles signals only between them.
 
 
-def _submit(judge: _Handle, request: Any) -> Any:
+def _submit(judge: Handle, request: Any) -> Any:
     ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
     with judge as handle:
         check(lib.dicast_judge_submit(handle, request, NULL, NULL, ticket, error), error)
     return owned("ticket", ticket[0])
 
 
-def _submit_when_free(judge: _Handle, request: Any) -> Any:
+def _submit_when_free(judge: Handle, request: Any) -> Any:
     while True:
         try:
             return _submit(judge, request)
@@ -421,7 +354,7 @@ def _submit_when_free(judge: _Handle, request: Any) -> Any:
             _wait_for_room(judge)
 
 
-def _wait_for_room(judge: _Handle) -> None:
+def _wait_for_room(judge: Handle) -> None:
     """Waits until there may be room in the queue, a slice at most."""
     error = ffi.new("dicast_error **")
     with judge as handle:
@@ -455,7 +388,7 @@ def _outcome(ticket: Any) -> Union[RewardResult, DicastError]:
 class _Call:
     """A judgment whose outcome an event loop waits for."""
 
-    def __init__(self, judge: _Handle, request: Any) -> None:
+    def __init__(self, judge: Handle, request: Any) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: "asyncio.Future[RewardResult]" = self.loop.create_future()
         self._ended = False
@@ -492,7 +425,7 @@ class _Call:
         lib.dicast_ticket_free(ticket)
 
 
-async def _call_when_free(judge: _Handle, request: Any, calls: Iterable[Union[_Call, DicastError]]) -> _Call:
+async def _call_when_free(judge: Handle, request: Any, calls: Iterable[Union[_Call, DicastError]]) -> _Call:
     while True:
         try:
             return _Call(judge, request)

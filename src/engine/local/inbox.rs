@@ -20,8 +20,7 @@ pub(super) struct Inbox {
 
 struct State {
     waiting: Lines<Box<Prepared>>,
-    /// Which lanes have nothing to do.
-    idle: Vec<bool>,
+    lanes: Vec<Lane>,
     /// For each lane, what was cancelled since it looked.
     cancelled: Vec<Vec<JobId>>,
     /// Nothing is taken in any more.
@@ -30,12 +29,23 @@ struct State {
     dead: bool,
 }
 
+/// What a lane is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// It has jobs.
+    Busy,
+    /// It has none: it sleeps, or is on its way to look.
+    Idle,
+    /// It had none, and is on its way to take one of those that wait.
+    Taking,
+}
+
 impl Inbox {
     /// For so many lanes.
     pub(super) fn new(lanes: usize) -> Self {
         let state = State {
             waiting: Lines::default(),
-            idle: vec![false; lanes],
+            lanes: vec![Lane::Busy; lanes],
             cancelled: vec![Vec::new(); lanes],
             shut: false,
             dead: false,
@@ -80,11 +90,20 @@ impl Inbox {
     /// prompts that it keeps, and come out the same.
     pub(super) fn look(&self, lane: usize, idle: bool) -> Option<Vec<JobId>> {
         let mut state = self.state();
-        state.idle[lane] = idle;
+        let before = std::mem::replace(&mut state.lanes[lane], if idle { Lane::Idle } else { Lane::Busy });
+        if before == Lane::Taking {
+            // Another lane, or a deadline, was faster. Whoever counted on this lane counts anew.
+            self.changed.notify_all();
+        }
         while idle && !state.shut && state.cancelled[lane].is_empty() {
-            let before = state.idle[..lane].iter().filter(|idle| **idle).count();
-            if state.waiting.len() > before {
-                state.idle[lane] = false;
+            let lanes = state.lanes.iter().enumerate();
+            let ahead = lanes.filter(|&(other, is)| match is {
+                Lane::Busy => false,
+                Lane::Idle => other < lane,
+                Lane::Taking => true,
+            });
+            if state.waiting.len() > ahead.count() {
+                state.lanes[lane] = Lane::Taking;
                 break;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -93,9 +112,19 @@ impl Inbox {
     }
 
     /// The waiting job whose turn it is, where `fits` takes it.
-    pub(super) fn pop(&self, fits: impl FnOnce(&Prepared) -> bool) -> Option<Box<Prepared>> {
+    pub(super) fn pop(&self, lane: usize, fits: impl FnOnce(&Prepared) -> bool) -> Option<Box<Prepared>> {
         let mut state = self.state();
-        if fits(state.waiting.first()?) { state.waiting.pop() } else { None }
+        let job = if fits(state.waiting.first()?) { state.waiting.pop() } else { None };
+        if job.is_some() {
+            state.lanes[lane] = Lane::Busy;
+        }
+        job
+    }
+
+    /// A lane has ended its last job. To be called before the caller hears of that end: the caller's next job is then for
+    /// this lane.
+    pub(super) fn rest(&self, lane: usize) {
+        self.state().lanes[lane] = Lane::Idle;
     }
 
     /// Takes out the waiting jobs whose time is over.

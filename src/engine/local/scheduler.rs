@@ -135,12 +135,15 @@ impl<'model> Scheduler<'model> {
     fn look(&mut self) -> bool {
         // Before that: what is asked for later stops the next step.
         self.context.stop_flag().clear();
-        let idle = self.slots.iter().all(|slot| slot.job.is_none());
-        let Some(cancelled) = self.inbox.look(self.lane, idle) else { return false };
+        let Some(cancelled) = self.inbox.look(self.lane, self.is_idle()) else { return false };
         if !cancelled.is_empty() {
             self.end_where(|job| cancelled.contains(&job.id), |_| Error::cancelled());
         }
         true
+    }
+
+    fn is_idle(&self) -> bool {
+        self.slots.iter().all(|slot| slot.job.is_none())
     }
 
     fn drop_expired(&mut self) {
@@ -182,8 +185,11 @@ impl<'model> Scheduler<'model> {
         {
             self.truncate(oldest, 0);
         }
-        // Before the caller hears of the end, so that the counters do not lag behind it.
+        // Before the caller hears of the end, so that neither the counters nor the lane's place lags behind it.
         self.publish_load();
+        if self.is_idle() {
+            self.inbox.rest(self.lane);
+        }
         Some(job)
     }
 
@@ -318,7 +324,7 @@ impl<'model> Scheduler<'model> {
             return None;
         }
         let (mut donor, mut computed) = (0, 0);
-        let job = self.inbox.pop(|job| {
+        let job = self.inbox.pop(self.lane, |job| {
             if reserved + job.need > self.bounds.pool_tokens {
                 return false;
             }
@@ -398,9 +404,11 @@ impl<'model> Scheduler<'model> {
             slot.computed = 0;
             slot.logits = None;
             slot.in_batch = 0;
-            if let Some(job) = slot.job.take() {
-                job.fail(failed(fault));
-            }
+        }
+        let jobs: Vec<_> = self.slots.iter_mut().filter_map(|slot| slot.job.take()).collect();
+        self.inbox.rest(self.lane);
+        for job in jobs {
+            job.fail(failed(fault));
         }
     }
 
