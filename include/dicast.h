@@ -1012,6 +1012,14 @@ uint32_t dicast_abi_version(void);
 struct dicast_str dicast_version(void);
 
 /**
+ * What the loaded library was built with, names parted by commas: the engines `local`, `remote`, `trtllm`, and the GPUs of the
+ * embedded engine, `cuda`, `metal`, `vulkan`. Empty where it has no engine. New names may appear.
+ *
+ * Any thread, at any time. The text lives as long as the library is loaded.
+ */
+struct dicast_str dicast_features(void);
+
+/**
  * The text of a C string, without its zero byte; `{NULL, 0}` for NULL. It lives as long as the C string.
  */
 struct dicast_str dicast_str_cstr(const char *text);

@@ -10,8 +10,9 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
+from ._requests import Answer
 from .errors import (
     DicastError,
     InvalidConfigError,
@@ -23,7 +24,13 @@ from .errors import (
     retryable_of,
 )
 
-__all__ = ["Refused", "exchange"]
+__all__ = ["Limits", "Refused", "Timeout", "exchange"]
+
+#: A limit of one attempt, in seconds: of the whole, or of connecting and of the answer. None waits without limit.
+Timeout = Union[None, float, Tuple[Optional[float], Optional[float]]]
+
+#: Longest limit that is passed on, three years: beyond it the system's clocks overflow.
+_LONGEST = 1e8
 
 #: Most bytes of an answer.
 _MAX_BYTES = 256 << 20
@@ -43,18 +50,88 @@ _STATUSES: Dict[int, Tuple[str, bool]] = {
 class Refused(Exception):
     """An attempt that failed, and how long the server asks to wait before another, in seconds."""
 
-    def __init__(self, error: DicastError, again: bool, wait: Optional[float] = None) -> None:
+    def __init__(
+        self,
+        error: DicastError,
+        again: bool,
+        wait: Optional[float] = None,
+        *,
+        form: str = "",
+        answer: Optional[Answer] = None,
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         #: Whether another attempt makes sense: the server did not take the request, or failed at it.
         self.again = again
         self.wait = wait
+        #: What `requests` calls it: see :mod:`dicast._requests`.
+        self.form = form
+        self.answer = answer
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether other requests to this server would fail in the same way."""
+        if self.answer is not None:
+            return self.answer.status in (401, 403, 404, 405)
+        return self.form in ("connection", "connect_timeout")
+
+
+class Limits(NamedTuple):
+    """Limits of one attempt, in seconds; None is no limit."""
+
+    #: Of connecting.
+    connect: Optional[float]
+    #: Of the answer, from the moment when the connection is there.
+    answer: Optional[float]
+    #: Of the whole.
+    whole: Optional[float]
+
+    @classmethod
+    def of(cls, timeout: Timeout) -> Limits:
+        """Reads a timeout in the forms that `requests` takes."""
+        if isinstance(timeout, (tuple, list)):
+            if len(timeout) != 2:
+                raise InvalidConfigError(f"timeout is {timeout!r}: a pair is (connect, read), both in seconds")
+            return cls(_seconds(timeout[0]), _seconds(timeout[1]), None)
+        seconds = _seconds(timeout)
+        return cls(seconds, seconds, seconds)
+
+    def times(self, count: int) -> Limits:
+        """The limits of an attempt that carries `count` requests: connecting takes no longer for it."""
+        connect, answer, whole = self
+        grown = None if whole is None else whole * count
+        return Limits(connect, None if answer is None else answer * count, grown)
+
+    def until(self, deadline: Optional[float]) -> Limits:
+        """The limits of an attempt that ends at a time of the monotonic clock at the latest."""
+        if deadline is None:
+            return self
+        left = max(deadline - time.monotonic(), 0.001)
+        connect, answer = (left if limit is None else min(limit, left) for limit in self[:2])
+        return Limits(connect, answer, left if self.whole is None else min(self.whole, left))
+
+    @property
+    def longest(self) -> Optional[float]:
+        """The most that an attempt takes."""
+        if self.whole is not None:
+            return self.whole
+        return None if self.connect is None or self.answer is None else self.connect + self.answer
+
+
+def _seconds(value: Any) -> Optional[float]:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InvalidConfigError(
+            f"timeout is {value!r}: it must be seconds above 0, a pair (connect, read), or None for no limit"
+        )
+    return min(float(value), _LONGEST)
 
 
 class _Reader(io.RawIOBase):
     """Reads from a socket until a deadline."""
 
-    def __init__(self, raw: socket.SocketIO, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, raw: socket.SocketIO, sock: socket.socket, deadline: Optional[float]) -> None:
         super().__init__()
         self._raw, self._sock, self._deadline = raw, sock, deadline
 
@@ -62,10 +139,11 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> Optional[int]:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline passed")
-        self._sock.settimeout(left)
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline passed")
+            self._sock.settimeout(left)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -76,22 +154,37 @@ class _Reader(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        deadline = time.monotonic() + (sock.gettimeout() or 0.0)
+        left = sock.gettimeout()
+        deadline = None if left is None else time.monotonic() + left
         stream: Any = self.fp
         self.fp = io.BufferedReader(_Reader(stream.detach(), sock, deadline))
 
 
+class _NotConnected(Exception):
+    """Connecting took too long: the server has not seen the request."""
+
+
 class _Deadline(http.client.HTTPConnection):
-    """A connection whose timeout is that of the whole exchange, connecting and sending included."""
+    """A connection with limits for connecting and for the answer, sending included."""
 
     response_class = _Response
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._deadline = time.monotonic() + float(self.timeout or 0.0)
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "timeout": limits.connect})
+        self._limits = limits
+        self._deadline = None if limits.whole is None else time.monotonic() + limits.whole
 
     def connect(self) -> None:
-        super().connect()
+        try:
+            super().connect()
+        except (TimeoutError, socket.timeout) as error:
+            raise _NotConnected from error
+        if self._deadline is None:
+            if self._limits.answer is None:
+                # A server that is gone without a word is noticed by the system.
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            else:
+                self._deadline = time.monotonic() + self._limits.answer
         self._limit()
 
     def getresponse(self) -> http.client.HTTPResponse:
@@ -100,7 +193,8 @@ class _Deadline(http.client.HTTPConnection):
 
     def _limit(self) -> None:
         # Zero would mean not to wait at all, which reads as another error.
-        self.sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.001)
+        self.sock.settimeout(left)
 
 
 class _SecureConnection(_Deadline, http.client.HTTPSConnection):
@@ -108,13 +202,22 @@ class _SecureConnection(_Deadline, http.client.HTTPSConnection):
 
 
 class _Http(urllib.request.HTTPHandler):
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Deadline, req)
+        return self.do_open(_Deadline, req, limits=self._limits)  # type: ignore[arg-type]
 
 
 class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
+        context = ssl.create_default_context()
+        return self.do_open(_SecureConnection, req, context=context, limits=self._limits)  # type: ignore[arg-type]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -124,48 +227,56 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def exchange(method: str, url: str, body: Optional[Any], headers: Mapping[str, str], timeout: float) -> Any:
+def exchange(method: str, url: str, body: Optional[Any], headers: Mapping[str, str], limits: Limits) -> Any:
     """Sends one request and reads the answer as JSON. Raises :class:`Refused`."""
     if not url.startswith(("http://", "https://")):
         raise InvalidConfigError(f"the URL of a server begins with http:// or https://, not as {url!r}")
     data = None if body is None else json.dumps(body).encode("utf-8")
     request = urllib.request.Request(url, data=data, headers=dict(headers), method=method)  # noqa: S310
-    opener = urllib.request.build_opener(_Http, _Https, _NoRedirect)
+    opener = urllib.request.build_opener(_Http(limits), _Https(limits), _NoRedirect)
     try:
-        with opener.open(request, timeout=timeout) as response:
+        with opener.open(request) as response:
             text = _read(response, url)
+            answer = Answer(response.status, response.reason or "", url, dict(response.headers), text)
     except urllib.error.HTTPError as error:
         with error:
             raise _refused(error, url) from None
+    except _NotConnected as error:
+        late = JudgmentTimeoutError(f"{url}: could not connect within {limits.connect:g} s")
+        raise Refused(late, again=True, form="connect_timeout") from error.__cause__
     except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(error, url, timeout) from error
+        raise _unreachable(error, url, limits) from error
     try:
         return json.loads(text)
     except ValueError as error:
         wrong = InvalidVerdictError(f"{url}: the answer is not JSON: {error}")
-        raise Refused(wrong, again=False) from None
+        raise Refused(wrong, again=False, form="json", answer=answer) from None
 
 
 def _read(response: Any, url: str) -> bytes:
     text: bytes = response.read(_MAX_BYTES + 1)
     if len(text) > _MAX_BYTES:
-        raise Refused(NetworkError(f"{url}: the answer has more than {_MAX_BYTES} bytes", retryable=False), again=False)
+        large = NetworkError(f"{url}: the answer has more than {_MAX_BYTES} bytes", retryable=False)
+        raise Refused(large, again=False, form="content")
     return text
 
 
-def _unreachable(error: Exception, url: str, timeout: float) -> Refused:
+def _unreachable(error: Exception, url: str, limits: Limits) -> Refused:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError) or isinstance(cause, socket.timeout):
         # The server may be at work on it: another attempt would only add to that.
-        return Refused(JudgmentTimeoutError(f"{url}: no answer within {timeout:g} s"), again=False)
-    return Refused(NetworkError(f"{url}: {cause or type(cause).__name__}"), again=True)
+        limit = limits.answer if limits.whole is None else limits.whole
+        late = JudgmentTimeoutError(f"{url}: no answer within {limit or 0.0:g} s")
+        return Refused(late, again=False, form="read_timeout")
+    return Refused(NetworkError(f"{url}: {cause or type(cause).__name__}"), again=True, form="connection")
 
 
 def _refused(error: urllib.error.HTTPError, url: str) -> Refused:
     kind, again = _STATUSES.get(error.code, ("engine" if error.code >= 500 else "network", error.code >= 500))
-    message, partial = "", None
+    message, partial, text = "", None, b""
     try:
-        said = json.loads(_read(error, url))
+        text = _read(error, url)
+        said = json.loads(text)
         fault = said.get("error", said) if isinstance(said, dict) else {}
         if isinstance(fault, dict):
             kind = str(fault.get("kind") or kind)
@@ -176,7 +287,10 @@ def _refused(error: urllib.error.HTTPError, url: str) -> Refused:
             again = again if said_retryable is None else said_retryable
     except (OSError, ValueError, http.client.HTTPException):
         pass  # The status has to do.
-    text = f"{url}: status {error.code} {error.reason}" + (f": {message}" if message else "")
-    wait = error.headers.get("Retry-After", "") if error.headers else ""
+    what = f"{url}: status {error.code} {error.reason}" + (f": {message}" if message else "")
+    fields = dict(error.headers or {})
+    wait = next((value for name, value in fields.items() if name.lower() == "retry-after"), "")
     seconds = float(wait) if wait.isdigit() else None
-    return Refused(error_of(kind, text, retryable=again, partial=partial), again, seconds)
+    answer = Answer(error.code, str(error.reason or ""), url, fields, text)
+    failure = error_of(kind, what, retryable=again, partial=partial)
+    return Refused(failure, again, seconds, form="status", answer=answer)

@@ -9,19 +9,24 @@ import time
 import urllib.parse
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
-from ._http import Refused, exchange
+from ._http import Limits, Refused, Timeout, exchange
+from ._options import generation_options
+from ._parallel import Stop, each
+from ._requests import dressed
 from .errors import (
     BatchError,
     DicastError,
     InvalidConfigError,
     InvalidRequestError,
     InvalidVerdictError,
+    JudgmentCancelledError,
+    JudgmentTimeoutError,
     PartialVerdict,
     error_of,
     partial_of,
     retryable_of,
 )
-from .models import RewardRequest, RewardResult
+from .models import RewardRequest, RewardResult, as_bool
 
 __all__ = ["Client"]
 
@@ -30,37 +35,52 @@ _LOGGER = logging.getLogger("dicast")
 #: Longest wait before another attempt, in seconds.
 _LONGEST_WAIT = 30.0
 
+#: Arguments of the reference's `judge_batch` in a process, which say nothing about a judgment.
+_WITHOUT_EFFECT = ("batch_size",)
+
 
 class Client:
     """A judge behind the HTTP interface of the reference system.
 
-    ``timeout``, in seconds, bounds each attempt as a whole; ``max_retries`` is the number of further attempts where the
-    server could not be reached, was overloaded or failed. A request that ran into its timeout is not sent again: the
-    server may still be working on it. Proxies are taken from the environment; redirects are not followed. Any number of
-    threads may use one client at once.
+    ``timeout``, in seconds, bounds each attempt as a whole. A pair ``(connect, read)`` bounds connecting and the answer
+    each by itself; None waits for as long as the connection lives. ``max_retries`` is the number of further attempts
+    where the server could not be reached, was overloaded or failed. A request that ran into its timeout is not sent
+    again: the server may still be working on it. ``parallel`` is the number of requests of a batch that are under way
+    at once where each is sent by itself. Proxies are taken from the environment; redirects are not followed. Any number
+    of threads may use one client at once.
+
+    In a program that uses the package ``requests``, the errors of the exchange are also its exceptions: a timeout is a
+    ``requests.exceptions.Timeout``, a status a ``requests.exceptions.HTTPError`` with its ``response``.
     """
 
     def __init__(
         self,
         base_url: str,
         api_key: Optional[str] = None,
-        timeout: float = 30.0,
+        timeout: Timeout = 30.0,
         max_retries: int = 3,
         headers: Optional[Mapping[str, str]] = None,
+        *,
+        parallel: int = 16,
         **kwargs: Any,
     ) -> None:
         if urllib.parse.urlsplit(base_url).scheme not in ("http", "https"):
             raise InvalidConfigError(f"the URL of a server begins with http:// or https://, not as {base_url!r}")
+        if isinstance(parallel, bool) or not isinstance(parallel, int) or not 1 <= parallel <= 1024:
+            raise InvalidConfigError(f"parallel is {parallel!r}: it must be from 1 to 1024")
+        Limits.of(timeout)
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
         self.timeout = timeout
         self.max_retries = max_retries
+        self.parallel = parallel
         self.headers: Dict[str, str] = {"Content-Type": "application/json", "User-Agent": "dicast-python"}
         if api_key:
             self.headers["Authorization"] = f"Bearer {api_key}"
         self.headers.update(headers or {})
         #: Further settings. They are kept, and have no effect.
         self.config: Dict[str, Any] = kwargs
+        self._is_dicast: Optional[bool] = None
 
     def judge(
         self,
@@ -68,44 +88,54 @@ class Client:
         prompt: str,
         responses: Mapping[str, str],
         mask_responses: bool = True,
-        timeout: Optional[float] = None,
+        timeout: Timeout = None,
         **kwargs: Any,
     ) -> RewardResult:
-        """Judges responses to one prompt. ``kwargs`` are added to the request unchanged.
+        """Judges responses to one prompt. ``timeout`` goes before that of the client.
 
-        An answer that is not a complete verdict is an :class:`InvalidVerdictError`, also where the server calls it a
-        success.
+        A Dicast server gets ``kwargs`` as the options of the request (``temperature``, ``seed``, …); any other server
+        gets them as further fields of the request, unchanged. An answer that is not a complete verdict is an
+        :class:`InvalidVerdictError`, also where the server calls it a success.
         """
-        body = {**_body(principle, prompt, responses, mask_responses), **kwargs}
-        answer = self._post("/api/rewardanything", body, timeout or self.timeout)
+        body = _body(principle, prompt, responses, mask_responses)
+        if kwargs:
+            body = _with(body, kwargs, self._asks_dicast())
+        answer = self._post("/api/rewardanything", body, Limits.of(timeout or self.timeout))
         return _result(answer, body["responses"])
 
     def judge_batch(
         self,
         requests: Sequence[Union[Mapping[str, Any], RewardRequest]],
-        timeout: Optional[float] = None,
+        timeout: Timeout = None,
         *,
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> List[RewardResult]:
-        """Judges many requests at once, by default with a timeout that grows with their number.
+        """Judges many requests at once. The results are in the order of the requests.
 
-        Where some fail, a :class:`BatchError` has the results of the others, or, with ``return_exceptions``, their
-        errors stand in the list. ``kwargs`` are taken for the sake of programs that set them.
+        ``timeout`` bounds the batch as a whole; by default that grows with the number of requests. A Dicast server gets
+        the batch in one request. Any other server gets each request by itself, ``parallel`` at once, because the batch
+        route of the reference's server answers in the order in which judgments end. Where some fail, a
+        :class:`BatchError` has the results of the others, or, with ``return_exceptions``, their errors stand in the
+        list. ``kwargs`` count for each request, as in :meth:`judge`; ``batch_size`` has no effect.
         """
+        return self._batch(requests, timeout, return_exceptions, kwargs, Stop())
+
+    def _batch(
+        self, requests: Sequence[Any], timeout: Timeout, return_exceptions: bool, kwargs: Mapping[str, Any], stop: Stop
+    ) -> List[RewardResult]:
+        extra = {name: value for name, value in kwargs.items() if name not in _WITHOUT_EFFECT}
         bodies = [_body_of(request) for request in requests]
         if not bodies:
             return []
-        answer = self._post("/api/rewardanything_batch", bodies, timeout or self.timeout * len(bodies))
-        if not isinstance(answer, list) or len(answer) != len(bodies):
-            count = f"{len(answer)} results" if isinstance(answer, list) else "no list"
-            raise InvalidVerdictError(f"the server answered {len(bodies)} requests with {count}")
-        results: List[Any] = []
-        for item, body in zip(answer, bodies):
-            try:
-                results.append(_result(item, body["responses"]))
-            except DicastError as error:
-                results.append(error)
+        limits = Limits.of(timeout) if timeout else Limits.of(self.timeout).times(len(bodies))
+        dicast = self._asks_dicast()
+        if extra:
+            bodies = [_with(body, extra, dicast) for body in bodies]
+        if dicast:
+            results = self._together(bodies, limits)
+        else:
+            results = self._singly(bodies, limits, stop)
         if not return_exceptions and any(isinstance(result, DicastError) for result in results):
             raise BatchError.of(results)
         return results
@@ -116,7 +146,7 @@ class Client:
         prompt: str,
         responses: Mapping[str, str],
         mask_responses: bool = True,
-        timeout: Optional[float] = None,
+        timeout: Timeout = None,
         **kwargs: Any,
     ) -> RewardResult:
         """As :meth:`judge`, in a thread of asyncio's pool."""
@@ -125,38 +155,114 @@ class Client:
     async def ajudge_batch(
         self,
         requests: Sequence[Union[Mapping[str, Any], RewardRequest]],
-        timeout: Optional[float] = None,
+        timeout: Timeout = None,
         *,
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> List[RewardResult]:
-        """As :meth:`judge_batch`, in a thread of asyncio's pool."""
-        return await asyncio.to_thread(
-            self.judge_batch, requests, timeout, return_exceptions=return_exceptions, **kwargs
-        )
+        """As :meth:`judge_batch`, in a thread of asyncio's pool. Cancelled, it sends no further requests."""
+        stop = Stop()
+        try:
+            return await asyncio.to_thread(self._batch, requests, timeout, return_exceptions, kwargs, stop)
+        except asyncio.CancelledError:
+            stop(JudgmentCancelledError("the batch was cancelled"))
+            raise
 
     def health_check(self) -> bool:
         """Whether the server answers and calls itself healthy, within five seconds."""
+        limits = Limits.of(self.timeout).until(time.monotonic() + 5.0)
         try:
-            exchange("GET", f"{self.base_url}/health", None, self.headers, min(self.timeout, 5.0))
+            said = exchange("GET", f"{self.base_url}/health", None, self.headers, limits)
         except (Refused, DicastError):
             return False
+        self._is_dicast = isinstance(said, dict) and said.get("service") == "Dicast"
         return True
 
-    def _post(self, route: str, body: Any, timeout: float) -> Any:
-        for attempt in range(self.max_retries + 1):
+    def _asks_dicast(self) -> bool:
+        """Whether the server is one of Dicast, which keeps batches in order and refuses unknown fields."""
+        if self._is_dicast is None:
+            self.health_check()
+        # A server that does not answer may be on its way up: it is asked again the next time.
+        return bool(self._is_dicast)
+
+    def _together(self, bodies: Sequence[Mapping[str, Any]], limits: Limits) -> List[Any]:
+        """A batch in one request."""
+        answer = self._post("/api/rewardanything_batch", bodies, limits)
+        if not isinstance(answer, list) or len(answer) != len(bodies):
+            count = f"{len(answer)} results" if isinstance(answer, list) else "no list"
+            raise InvalidVerdictError(f"the server answered {len(bodies)} requests with {count}")
+        results: List[Any] = []
+        for item, body in zip(answer, bodies):
             try:
-                return exchange("POST", self.base_url + route, body, self.headers, timeout)
+                results.append(_result(item, body["responses"]))
+            except DicastError as error:
+                results.append(error)
+        return results
+
+    def _singly(self, bodies: Sequence[Mapping[str, Any]], limits: Limits, stop: Stop) -> List[Any]:
+        """A batch as requests of their own."""
+        deadline = None if limits.longest is None else time.monotonic() + limits.longest
+
+        def one(body: Mapping[str, Any]) -> RewardResult:
+            try:
+                answer = self._attempts("/api/rewardanything", body, limits, deadline)
             except Refused as refused:
-                if not refused.again or attempt == self.max_retries:
-                    raise refused.error from refused.__cause__
+                error = _error(refused)
+                if refused.hopeless:
+                    stop(error)  # The others would meet the same, after as many attempts each.
+                raise error from refused.__cause__
+            return _result(answer, body["responses"])
+
+        results = each(one, bodies, self.parallel, stop)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, DicastError):
+                raise result
+        return results
+
+    def _post(self, route: str, body: Any, limits: Limits) -> Any:
+        try:
+            return self._attempts(route, body, limits, None)
+        except Refused as refused:
+            raise _error(refused) from refused.__cause__
+
+    def _attempts(self, route: str, body: Any, limits: Limits, deadline: Optional[float]) -> Any:
+        """Sends a request as often as it makes sense, before `deadline`. Raises :class:`Refused`."""
+        if self.max_retries < 0:
+            raise InvalidConfigError(f"max_retries is {self.max_retries}: it must be 0 or more")
+        if deadline is not None and time.monotonic() >= deadline:
+            late = JudgmentTimeoutError(f"{self.base_url}: the time of the batch was over before this request was sent")
+            raise Refused(late, again=False, form="read_timeout")
+        attempt = 0
+        while True:
+            try:
+                return exchange("POST", self.base_url + route, body, self.headers, limits.until(deadline))
+            except Refused as refused:
                 wait = min(2.0**attempt if refused.wait is None else refused.wait, _LONGEST_WAIT)
+                over = deadline is not None and time.monotonic() + wait >= deadline
+                if not refused.again or attempt >= self.max_retries or over:
+                    raise
                 _LOGGER.warning("%s; attempt %d follows in %g s", refused.error, attempt + 2, wait)
-                time.sleep(wait)
-        raise InvalidConfigError(f"max_retries is {self.max_retries}: it must be 0 or more")
+            attempt += 1
+            time.sleep(wait)
 
     def __repr__(self) -> str:
         return f"<dicast.Client {self.base_url!r}>"
+
+
+def _error(refused: Refused) -> DicastError:
+    return dressed(refused.error, refused.form, refused.answer)
+
+
+def _with(body: Dict[str, Any], kwargs: Mapping[str, Any], dicast: bool) -> Dict[str, Any]:
+    """A request with further fields, or options."""
+    if not dicast:
+        return {**body, **kwargs}
+    given = dict(kwargs)
+    own = given.pop("options", None) or {}
+    options, bound = generation_options(given)
+    if bound is not None:
+        options.setdefault("max_reasoning_tokens", bound)
+    return {**body, "options": {**own, **options}}
 
 
 def _body(principle: str, prompt: str, responses: Mapping[str, str], mask_responses: bool) -> Dict[str, Any]:
@@ -166,7 +272,7 @@ def _body(principle: str, prompt: str, responses: Mapping[str, str], mask_respon
         "principle": principle,
         "prompt": prompt,
         "responses": dict(responses),
-        "mask_responses": mask_responses,
+        "mask_responses": as_bool(mask_responses, "mask_responses"),
     }
 
 

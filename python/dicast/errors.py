@@ -7,6 +7,7 @@ release: they are plain :class:`DicastError`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
@@ -223,7 +224,8 @@ class InvalidArgumentError(DicastError, ValueError):
 class BatchError(DicastError):
     """Some judgments of a batch failed. None of the others is lost: they are in ``results``.
 
-    ``kind``, ``retryable`` and ``partial`` are those of the first that failed.
+    ``kind``, ``retryable`` and ``partial`` are those of the first that failed, and so is the class: a batch whose first
+    error is an :class:`OverloadedError` is caught as one.
     """
 
     def __init__(
@@ -245,7 +247,12 @@ class BatchError(DicastError):
         failed = [(index, result) for index, result in enumerate(results) if isinstance(result, DicastError)]
         index, first = failed[0]
         message = f"{len(failed)} of {len(results)} judgments failed; the first, at index {index}: {first}"
-        error = cls(message, kind=first.kind, retryable=first.retryable, partial=first.partial, results=results)
+        made = _batch_class(cls, type(first))  # type: ignore[arg-type]
+        error = made(message, kind=first.kind, retryable=first.retryable, partial=first.partial, results=results)
+        # What programs read off the exceptions of `requests`.
+        for name in ("request", "response"):
+            if hasattr(first, name):
+                setattr(error, name, getattr(first, name))
         error.__cause__ = first
         return error
 
@@ -256,7 +263,18 @@ class BatchError(DicastError):
 def _restore_batch(
     message: str, kind: str, retryable: bool, partial: Optional[PartialVerdict], results: List[Any]
 ) -> BatchError:
+    if any(isinstance(result, DicastError) for result in results):
+        return BatchError.of(results)
     return BatchError(message, kind=kind, retryable=retryable, partial=partial, results=results)
+
+
+@functools.lru_cache(maxsize=None)
+def _batch_class(batch: Type[BatchError], first: Type[DicastError]) -> Type[BatchError]:
+    """A class of batches that is caught as `first`, too."""
+    if issubclass(batch, first) or issubclass(first, batch):
+        return batch
+    names = {"__module__": batch.__module__, "__qualname__": batch.__qualname__, "__doc__": batch.__doc__}
+    return type(batch.__name__, (batch, first), {**names, "__reduce__": batch.__reduce__})
 
 
 _CLASSES: Dict[str, Type[DicastError]] = {

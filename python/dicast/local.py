@@ -8,7 +8,6 @@ import itertools
 import json
 import logging
 import os
-import warnings
 import weakref
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 from . import _library
 from ._handle import Handle, sleep_options, struct_of
 from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
+from ._loading import Loading
 from ._options import generation_config as options_of_config
 from ._options import generation_options
 from .errors import (
@@ -25,7 +25,7 @@ from .errors import (
     InvalidRequestError,
     OverloadedError,
 )
-from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResult
+from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResult, as_bool
 
 __all__ = ["Judge", "RewardModel", "from_pretrained"]
 
@@ -312,7 +312,9 @@ class Judge:
         else:
             raise InvalidRequestError(f"a request is {type(request).__name__}: it must be a mapping or a RewardRequest")
         principle, prompt, responses, mask_responses = parts
-        return _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
+        return _library.request_new(
+            principle, prompt, responses, self._options(as_bool(mask_responses, "mask_responses"), generation)
+        )
 
 
 #: The name of the class in the reference system.
@@ -512,25 +514,22 @@ def from_pretrained(
     """Opens a judge.
 
     ``model_name_or_path`` is the path of a GGUF file, a name on the Hugging Face hub (``revision``, ``cache_dir`` and
-    ``token`` count there), or the URL of a server. ``device`` "cpu" keeps the model off a GPU; anything else uses the
-    GPU that this build of Dicast has, if it has one. ``generation_config``, a mapping or Transformers' object, sets
-    options of every request.
-    ``profile``, ``options``, ``verdict``, ``limits``, ``local``, ``trtllm`` and ``remote`` are those of :class:`Judge`.
+    ``token`` count there), or the URL of a server. With ``device`` (or ``device_map``) "cpu" the model is kept off a
+    GPU; "cuda", "mps" and "vulkan" are an :class:`UnsupportedError` where this build of Dicast has no such GPU; without
+    it, or with "auto", the GPU that this build has is used, if it has one. ``generation_config``, a mapping or
+    Transformers' object, sets options of every request. ``profile``, ``options``, ``verdict``, ``limits``, ``local``,
+    ``trtllm`` and ``remote`` are those of :class:`Judge`.
 
     The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
-    ``trust_remote_code`` have no effect. Nor have further arguments for Transformers' loading; a warning names them.
+    ``trust_remote_code`` have no effect. Nor have further arguments for Transformers' loading; a warning names them. An
+    argument that Transformers does not know either is a TypeError.
     """
-    hub: Dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "cache_dir", "token") if name in kwargs}
-    if torch_dtype not in (None, "auto"):
-        warnings.warn(f"torch_dtype={torch_dtype!r} has no effect: a GGUF file has types of its own", stacklevel=2)
-    if kwargs:
-        warnings.warn(f"without effect on a GGUF model: {', '.join(sorted(kwargs))}", stacklevel=2)
-    settings = dict(local or {})
-    if device is not None and str(device) == "cpu":
-        settings.setdefault("gpu_layers", 0)
+    loading = Loading(device, torch_dtype, kwargs)
+    place = _located(model_name_or_path, loading.hub)
+    settings = loading.local(place, dict(local or {}))
     defaults, bound = options_of_config(generation_config)
     judge = Judge(
-        _located(model_name_or_path, hub),
+        place,
         profile=profile,
         options={**defaults, **(options or {})},
         verdict=verdict,

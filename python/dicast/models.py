@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, TypeVar, Union
 
+from ._model import Model, PairsModel, as_bool
 from .errors import InvalidRequestError
 
-__all__ = ["JudgeInfo", "JudgeStats", "RewardRequest", "RewardResponse", "RewardResult", "Timing", "Usage"]
+__all__ = ["JudgeInfo", "JudgeStats", "RewardRequest", "RewardResponse", "RewardResult", "Timing", "Usage", "as_bool"]
 
 
 class Usage(NamedTuple):
@@ -40,8 +40,13 @@ class Timing(NamedTuple):
 
 
 @dataclass
-class RewardResult:
-    """A complete verdict: a score and a place in the ranking for every response of the request, by their names."""
+class RewardResult(Model):
+    """A complete verdict: a score and a place in the ranking for every response of the request, by their names.
+
+    Results are equal where the judge said the same: reasoning, scores, ranking and output. What else is known of a
+    judgment (expected scores, aliases, tokens, times) does not count. It has the methods of pydantic's models that
+    :class:`RewardRequest` has.
+    """
 
     #: The judge's reasoning, without its tags; empty where it did not think.
     reasoning: str
@@ -52,15 +57,15 @@ class RewardResult:
     #: The judge's whole output as it came.
     raw_output: Optional[str] = None
     #: The mean of each score's distribution, a finer reward than the digit; None where the engine gives none.
-    expected_scores: Dict[str, Optional[float]] = field(default_factory=dict)
+    expected_scores: Dict[str, Optional[float]] = field(default_factory=dict, compare=False)
     #: The probability of each score of the scale, the worst first; None where the engine gives none.
-    distributions: Dict[str, Optional[List[float]]] = field(default_factory=dict)
+    distributions: Dict[str, Optional[List[float]]] = field(default_factory=dict, compare=False)
     #: What had to be repaired to read the verdict: names of repairs, or ``{name: what it quotes}``.
-    repairs: List[Union[str, Dict[str, str]]] = field(default_factory=list)
+    repairs: List[Union[str, Dict[str, str]]] = field(default_factory=list, compare=False)
     #: What a reader should know, such as ``inconsistent_ranking``, in the same form.
-    flags: List[Union[str, Dict[str, str]]] = field(default_factory=list)
+    flags: List[Union[str, Dict[str, str]]] = field(default_factory=list, compare=False)
     #: The response's name by the name that the judge saw, in the order it saw them.
-    aliases: Dict[str, str] = field(default_factory=dict)
+    aliases: Dict[str, str] = field(default_factory=dict, compare=False)
     #: Which weights judged: 0 those that the judge was opened with, then one more with each reload.
     weights: int = field(default=0, compare=False)
     #: Tokens of the judgment.
@@ -68,11 +73,11 @@ class RewardResult:
     #: Times of the judgment.
     timing: Timing = field(default=Timing(), compare=False)
     #: The runs of an ensemble, their standard errors, agreement and what each place did; None for a single run.
-    ensemble: Optional[Dict[str, Any]] = None
+    ensemble: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: What each criterion of a rubric gave: ``merge`` and ``criteria``; None without a rubric.
-    rubric: Optional[Dict[str, Any]] = None
+    rubric: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: The rewards that the request asked for (``reward``): ``kind``, and by name ``values`` and ``spreads``.
-    rewards: Optional[Dict[str, Any]] = None
+    rewards: Optional[Dict[str, Any]] = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"RewardResult(scores={self.scores}, ranking={self.ranking})"
@@ -111,38 +116,15 @@ def _known(cls: Type[_Counts], values: Optional[Mapping[str, Any]]) -> _Counts:
     return cls(**{name: values[name] for name in cls._fields if name in values})
 
 
-_Model = TypeVar("_Model", bound="_Model_")
+@dataclass(init=False)
+class RewardRequest(PairsModel):
+    """What is to be judged. ``judge_batch`` takes these as well as dictionaries.
 
-
-class _Model_:
-    """The methods of pydantic models that programs call on requests and responses."""
-
-    @classmethod
-    def model_validate(cls: Type[_Model], value: Mapping[str, Any]) -> _Model:
-        """Makes one of a mapping; what it does not know is ignored."""
-        if not isinstance(value, Mapping):
-            raise InvalidRequestError(f"a {cls.__name__} is made of a mapping, not of {type(value).__name__}")
-        names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-        try:
-            return cls(**{name: item for name, item in value.items() if name in names})
-        except TypeError as error:
-            raise InvalidRequestError(str(error)) from None
-
-    def model_dump(self) -> Dict[str, Any]:
-        """As a dictionary."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    def model_dump_json(self) -> str:
-        """As JSON."""
-        return json.dumps(self.model_dump(), ensure_ascii=False)
-
-    dict = model_dump
-    json = model_dump_json
-
-
-@dataclass
-class RewardRequest(_Model_):
-    """What is to be judged. ``judge_batch`` takes these as well as dictionaries."""
+    Made as a model of pydantic is: fields that it does not know, such as further columns of a data set, are ignored,
+    and ``mask_responses`` may be a word (``"false"``, ``"yes"``) or 0 or 1. The methods are those of pydantic's models
+    that programs call: ``model_dump``, ``model_dump_json``, ``model_validate``, ``model_validate_json``,
+    ``model_copy``, ``copy``, ``dict``, ``json`` and ``parse_obj``.
+    """
 
     #: The principle to judge by, in plain language.
     principle: str
@@ -153,22 +135,40 @@ class RewardRequest(_Model_):
     #: Whether the names are hidden from the judge.
     mask_responses: bool = True
 
-    def __post_init__(self) -> None:
-        for name in ("principle", "prompt"):
-            if not isinstance(getattr(self, name), str):
-                raise InvalidRequestError(f"{name} is {type(getattr(self, name)).__name__}: it must be str")
-        if not isinstance(self.responses, Mapping):
-            raise InvalidRequestError(f"responses is {type(self.responses).__name__}: it must map names to texts")
+    def __init__(
+        self, principle: str, prompt: str, responses: Mapping[str, str], mask_responses: Any = True, **_: Any
+    ) -> None:
+        for name, value in (("principle", principle), ("prompt", prompt)):
+            if not isinstance(value, str):
+                raise InvalidRequestError(f"{name} is {type(value).__name__}: it must be str")
+        if not isinstance(responses, Mapping):
+            raise InvalidRequestError(f"responses is {type(responses).__name__}: it must map names to texts")
+        for name, text in responses.items():
+            if not isinstance(name, str) or not isinstance(text, str):
+                kinds = f"{type(name).__name__} to {type(text).__name__}"
+                raise InvalidRequestError(f"responses maps {kinds} at {name!r}: names and texts must be str")
+        self.principle = principle
+        self.prompt = prompt
+        self.responses = dict(responses)
+        self.mask_responses = as_bool(mask_responses, "mask_responses")
 
 
-@dataclass
-class RewardResponse(_Model_):
-    """What a server answers."""
+@dataclass(init=False)
+class RewardResponse(PairsModel):
+    """What a server answers. It has the methods of pydantic's models that :class:`RewardRequest` has."""
 
     #: The judge's reasoning.
     thoughts: str
     #: ``{"scores": {name: score}, "best-to-worst": [name]}``.
     results: Dict[str, Any]
+
+    def __init__(self, thoughts: str, results: Mapping[str, Any], **_: Any) -> None:
+        if not isinstance(thoughts, str):
+            raise InvalidRequestError(f"thoughts is {type(thoughts).__name__}: it must be str")
+        if not isinstance(results, Mapping):
+            raise InvalidRequestError(f"results is {type(results).__name__}: it must be a mapping")
+        self.thoughts = thoughts
+        self.results = dict(results)
 
 
 @dataclass(frozen=True)

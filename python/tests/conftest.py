@@ -36,8 +36,8 @@ class Anything:
 
 @pytest.fixture(scope="session")
 def reference() -> Any:
-    """The modules `processing` and `models` of the real reference, without its __init__, which imports torch."""
-    stand_ins = {"numpy": (), "scipy": (), "scipy.stats": ("kendalltau", "spearmanr"), "pydantic": ("BaseModel",)}
+    """Modules of the real reference, without its __init__, which imports torch."""
+    stand_ins = {"numpy": (), "scipy": (), "scipy.stats": ("kendalltau", "spearmanr")}
     before = dict(sys.modules)
     for name, attributes in stand_ins.items():
         module = types.ModuleType(name)
@@ -48,9 +48,11 @@ def reference() -> Any:
     place = importlib.metadata.distribution("rewardanything").locate_file("rewardanything")
     package.__path__ = [str(place)]
     sys.modules["rewardanything"] = package
-    names = ("processing", "models")
-    modules = {name: importlib.import_module(f"rewardanything.{name}") for name in names}
-    for name in set(sys.modules) - set(before):
-        if name.partition(".")[0] in ("numpy", "scipy", "pydantic", "rewardanything"):
-            del sys.modules[name]
+    names = ("processing", "models", "client")
+    try:
+        modules = {name: importlib.import_module(f"rewardanything.{name}") for name in names}
+    finally:
+        for name in set(sys.modules) - set(before):
+            if name.partition(".")[0] in ("numpy", "scipy", "rewardanything"):
+                del sys.modules[name]
     return modules.__getitem__

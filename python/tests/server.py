@@ -22,11 +22,23 @@ class Served:
         self.requests: List[Tuple[str, Any, Dict[str, str]]] = []
 
 
+def of_dicast(answer: Answer) -> Answer:
+    """The same answers, by a server that says it is one of Dicast."""
+
+    def answered(route: str, body: Any) -> Optional[Tuple[int, Any, Dict[str, str]]]:
+        if route == "/health":
+            return 200, {"status": "healthy", "service": "Dicast", "version": "0"}, {}
+        return answer(route, body)
+
+    return answered
+
+
 def judged(judge: dicast.Judge) -> Answer:
     """The answers of the reference's server."""
 
     def one(body: Any) -> Any:
-        result = judge.judge(**body)
+        request = {name: value for name, value in body.items() if name != "options"}
+        result = judge.judge(**request, **body.get("options", {}))
         return {"thoughts": result.reasoning, "results": {"scores": result.scores, "best-to-worst": result.ranking}}
 
     def answer(route: str, body: Any) -> Optional[Tuple[int, Any, Dict[str, str]]]:

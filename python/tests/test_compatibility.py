@@ -18,8 +18,11 @@ import pytest
 
 import dicast
 import dicast.processing
+from dicast._library import lib, text_of
 from server import judged, serving
 from support import MODEL
+
+FEATURES = text_of(lib.dicast_features()).split(",")
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 
@@ -45,7 +48,9 @@ def test_a_program_that_judges_behind_http(tmp_path: pathlib.Path, judge: dicast
     with serving(judged(judge)) as served:
         assert run("remote", tmp_path, served.url).endswith("done\n")
     routes = [route for route, _, _ in served.requests]
-    assert routes == ["/health", "/api/rewardanything", "/api/rewardanything_batch"]
+    assert routes == ["/health"] + ["/api/rewardanything"] * 4, (
+        "its batches are sent one by one: their order is not kept"
+    )
 
 
 def test_a_program_with_an_engine_of_its_own(tmp_path: pathlib.Path) -> None:
@@ -200,11 +205,94 @@ def test_results_compare_and_print_as_those_of_the_reference(reference: Any) -> 
     assert ours == dicast.RewardResult(reasoning="r", scores={"a": 5}, ranking=["a"], raw_output="raw")
 
 
-def test_requests_are_models() -> None:
-    request = dicast.RewardRequest.model_validate({"principle": "p", "prompt": "q", "responses": {"a": "b"}, "id": 7})
-    assert request == dicast.RewardRequest("p", "q", {"a": "b"}, True)
-    assert json.loads(request.model_dump_json()) == request.dict() == request.model_dump()
-    with pytest.raises(ValueError):
-        dicast.RewardRequest(1, "q", {})
-    with pytest.raises(ValueError):
-        dicast.RewardRequest.model_validate({"principle": "p"})
+ROW = {"principle": "p", "prompt": "q", "responses": {"a": "é", "b": "y"}}
+
+
+def test_requests_are_made_as_those_of_the_reference(reference: Any) -> None:
+    theirs, ours = reference("models").RewardRequest, dicast.RewardRequest
+    row = {**ROW, "id": 7, "label": None, "mask_responses": "no"}
+    assert ours(**row).dict() == theirs(**row).model_dump()
+    assert ours.model_validate(row) == ours("p", "q", {"a": "é", "b": "y"}, False)
+    words = (True, False, 1, 0, 1.0, "true", "TRUE", "False", "yes", "n", "on", "off", "t", "F", "1", "0", b"no")
+    for word in words:
+        expected = theirs(**ROW, mask_responses=word).mask_responses
+        assert ours(**ROW, mask_responses=word).mask_responses is expected, word
+    wrong: List[Dict[str, Any]] = [{**ROW, "mask_responses": word} for word in ("maybe", "", 2, None, "true ")]
+    wrong += [{**ROW, "principle": 1}, {**ROW, "responses": {"a": 1}}, {**ROW, "responses": {1: "a"}}]
+    wrong += [{**ROW, "responses": ["a"]}, {"principle": "p", "prompt": "q"}]
+    for row in wrong:
+        for made in (theirs.model_validate, ours.model_validate):
+            with pytest.raises(ValueError):
+                made(row)
+    with pytest.raises(dicast.InvalidRequestError, match="needs prompt, responses"):
+        ours.model_validate({"principle": "p"})
+    with pytest.raises(dicast.InvalidRequestError):
+        ours.model_validate_json("{")
+
+
+def test_the_methods_of_models_are_those_of_the_reference(reference: Any) -> None:
+    theirs, ours = reference("models").RewardRequest(**ROW), dicast.RewardRequest(**ROW)
+    for keywords in (
+        {},
+        {"exclude": {"responses"}},
+        {"exclude": {"responses": {"a"}}},
+        {"exclude": {"responses": True, "prompt": ...}},
+        {"include": {"prompt", "principle"}},
+        {"include": {"responses": {"b"}}},
+        {"exclude_defaults": True},
+        {"exclude_none": True},
+        {"by_alias": True},
+    ):
+        assert ours.model_dump(**keywords) == theirs.model_dump(**keywords), keywords
+        assert ours.model_dump_json(**keywords) == theirs.model_dump_json(**keywords), keywords
+        assert ours.model_dump_json(indent=2, **keywords) == theirs.model_dump_json(indent=2, **keywords)
+    assert dict(ours) == dict(theirs) and ours.model_dump(mode="json") == theirs.model_dump(mode="json")
+    again = type(ours).model_validate_json(ours.model_dump_json())
+    assert again == ours and type(theirs).model_validate_json(ours.model_dump_json()) == theirs
+    changed = ours.model_copy(update={"prompt": "r"})
+    assert changed.prompt == "r" and ours.prompt == "q" and changed.responses is ours.responses and changed != ours
+    assert theirs.model_copy(update={"prompt": "r"}).model_dump() == changed.model_dump()
+    assert ours.model_copy(deep=True).responses is not ours.responses and ours.copy() == ours
+    assert ours.copy(update={"prompt": "r"}) == changed
+    assert type(ours).model_construct(**ROW) == ours and type(ours).parse_obj(ROW) == ours
+    response = dicast.RewardResponse(thoughts="t", results={"scores": {"a": 1}}, id=3)
+    assert response.model_dump_json() == reference("models").RewardResponse(**response.dict()).model_dump_json()
+
+
+def test_results_are_models_and_equal_by_what_the_judge_said(judge: dicast.Judge, example: Dict[str, Any]) -> None:
+    result = judge.judge(**example)
+    said = dicast.RewardResult(result.reasoning, result.scores, result.ranking, result.raw_output)
+    assert result == said and result != dicast.RewardResult("another thought", result.scores, result.ranking)
+    again = dicast.RewardResult.model_validate_json(result.model_dump_json())
+    assert again == result and again.expected_scores == result.expected_scores
+    assert result.model_dump(include={"scores", "ranking"}) == {"scores": result.scores, "ranking": result.ranking}
+    assert result.model_copy(update={"scores": {}}).scores == {} and result.copy() == result
+    assert "raw_output" not in json.loads(result.model_dump_json(indent=1, exclude={"raw_output"}))
+
+
+def test_words_are_truth_values_in_a_judge_and_a_client_too(judge: dicast.Judge, example: Dict[str, Any]) -> None:
+    shown = judge.judge_batch([{**example, "mask_responses": "false"}, {**example, "mask_responses": False}])
+    assert shown[0] == shown[1] and list(shown[0].aliases) == list(example["responses"])
+    with pytest.raises(dicast.InvalidRequestError):
+        judge.judge_batch([{**example, "mask_responses": "maybe"}])
+    with serving(judged(judge)) as served:
+        dicast.Client(served.url).judge_batch([{**example, "mask_responses": "off"}])
+    assert served.requests[-1][1]["mask_responses"] is False
+
+
+def test_arguments_of_loading(judge: dicast.Judge) -> None:
+    with pytest.raises(TypeError, match="did you mean options"):
+        dicast.from_pretrained(MODEL, optoins={"temperature": 0.0})
+    with pytest.warns(UserWarning, match="attn_implementation"):
+        dicast.from_pretrained(MODEL, device="auto", attn_implementation="eager").close()
+    for device in ("tpu", "cuda0"):
+        with pytest.raises(dicast.InvalidConfigError):
+            dicast.from_pretrained(MODEL, device=device)
+    dicast.from_pretrained(MODEL, device_map={"": "cpu"}).close()
+
+
+@pytest.mark.skipif("cuda" in FEATURES, reason="this build has CUDA")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", 0, "vulkan"])
+def test_a_device_that_the_build_does_not_have_is_an_error(device: Any) -> None:
+    with pytest.raises(dicast.UnsupportedError, match="build"):
+        dicast.from_pretrained(MODEL, device=device)

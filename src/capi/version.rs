@@ -1,6 +1,7 @@
 //! Versions.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
 
 use super::text::dicast_str;
 
@@ -27,4 +28,30 @@ pub extern "C" fn dicast_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_version() -> dicast_str {
     dicast_str::of(VERSION)
+}
+
+/// What the loaded library was built with, names parted by commas: the engines `local`, `remote`, `trtllm`, and the GPUs of the
+/// embedded engine, `cuda`, `metal`, `vulkan`. Empty where it has no engine. New names may appear.
+///
+/// Any thread, at any time. The text lives as long as the library is loaded.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_features() -> dicast_str {
+    dicast_str::of(features())
+}
+
+/// The features of this build, written once.
+fn features() -> &'static CStr {
+    static FEATURES: OnceLock<CString> = OnceLock::new();
+    FEATURES.get_or_init(|| {
+        let built = [
+            ("local", cfg!(feature = "local")),
+            ("remote", cfg!(feature = "remote")),
+            ("trtllm", cfg!(feature = "trtllm")),
+            ("cuda", cfg!(feature = "cuda")),
+            ("metal", cfg!(feature = "metal")),
+            ("vulkan", cfg!(feature = "vulkan")),
+        ];
+        let names: Vec<_> = built.iter().filter(|(_, here)| *here).map(|(name, _)| *name).collect();
+        CString::new(names.join(",")).unwrap_or_default()
+    })
 }

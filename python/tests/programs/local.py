@@ -8,7 +8,7 @@ from rewardanything.local import RewardModel
 
 reward_model = rewardanything.from_pretrained(
     sys.argv[1],
-    device="cuda",
+    device="cpu",
     torch_dtype="auto",
     trust_remote_code=True,
     generation_config={"max_new_tokens": 4096, "temperature": 0.1, "do_sample": True, "top_p": 0.9},
