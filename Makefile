@@ -121,8 +121,12 @@ trtllm-releases: trtllm-standin ## test the TensorRT-LLM engine against the stan
 
 .PHONY: sanitize-trtllm
 sanitize-trtllm: ## run the TensorRT-LLM engine's tests under AddressSanitizer and ThreadSanitizer (nightly Rust)
-	@scripts/sanitize_trtllm.sh address
-	@scripts/sanitize_trtllm.sh thread
+	@scripts/sanitize.sh trtllm address
+	@scripts/sanitize.sh trtllm thread
+
+.PHONY: sanitize-local
+sanitize-local: ## open and judge with damaged models under AddressSanitizer, llama.cpp included (nightly Rust; DICAST_MUTANTS=300)
+	@scripts/sanitize.sh local address
 
 .PHONY: bench-trtllm
 bench-trtllm: trtllm-standin ## measure what the bridge to TensorRT-LLM costs on the host

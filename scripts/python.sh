@@ -26,9 +26,9 @@ if [ ! "$venv/done" -nt python/requirements-test.txt ]; then
 fi
 
 rm -rf "$dist"
-# With the default features (`cli` adds nothing to the library) cargo shares the build of llama.cpp and of all other
+# With the default features (`server` and `cli` add nothing to the library) cargo shares the build of llama.cpp and of all other
 # dependencies with `cargo build --release`: without `cli` the features of proc macros differ.
-export MATURIN_PEP517_ARGS=${MATURIN_PEP517_ARGS:---features local,cli}
+export MATURIN_PEP517_ARGS=${MATURIN_PEP517_ARGS:---features local,remote,server,cli}
 PATH=$venv/bin:$PATH "$venv/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$dist" ./python
 case ${1:-} in
 wheel)

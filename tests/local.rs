@@ -184,6 +184,35 @@ fn a_request_that_is_repeated_meets_its_prompt_on_a_busy_machine_too() {
 }
 
 #[test]
+fn a_deterministic_judge_gives_the_same_bits_whatever_it_judges_beside() {
+    let open = |threads| {
+        let model = format!("{}/demo/dicast-demo.gguf", env!("CARGO_MANIFEST_DIR"));
+        let mut config = JudgeConfig::new(model);
+        config.local.threads = threads;
+        config.local.deterministic = true;
+        Judge::open(config).unwrap()
+    };
+    let essence = |verdict: Result<Verdict>| {
+        let verdict = verdict.unwrap();
+        assert_eq!(verdict.usage.reused_tokens, 0);
+        let chances = verdict.scores.iter().flat_map(|scored| scored.distribution.iter().flatten());
+        (verdict.raw.clone(), chances.map(|chance| chance.to_bits()).collect::<Vec<_>>())
+    };
+    let requests: Vec<_> = (1..=6).map(|count| request(count, ["this", "that"][count % 2])).collect();
+    let alone: Vec<_> = requests.iter().map(|request| essence(open(1).judge(request))).collect();
+    for threads in [1, 2, 4] {
+        let judge = open(threads);
+        for shift in 0..3 {
+            let mut shifted = vec![requests.clone(); 4].concat();
+            shifted.rotate_left(shift);
+            let mut together: Vec<_> = judge.judge_batch(&shifted).into_iter().map(essence).collect();
+            together.rotate_right(shift);
+            assert!(together == vec![alone.clone(); 4].concat(), "{threads} threads");
+        }
+    }
+}
+
+#[test]
 fn the_reasoning_keeps_to_its_budget() {
     for budget in [0, 1, 7, 40] {
         let mut request = request(2, "budgets");

@@ -91,6 +91,37 @@ fn no_example_of_the_prompt_is_copied() {
 }
 
 #[test]
+fn a_deterministic_judge_gives_the_same_bits_alone_and_among_others() {
+    let open = |threads| {
+        let mut config = JudgeConfig::new(support::fixture("smollm2/smollm2.gguf").to_str().unwrap());
+        config.local.threads = threads;
+        config.local.deterministic = true;
+        config.local.context_tokens = 1024;
+        Judge::open(config).unwrap()
+    };
+    let essence = |verdict: Result<Verdict>| {
+        let verdict = verdict.unwrap();
+        assert_eq!(verdict.usage.reused_tokens, 0);
+        let bits: Vec<u64> = verdict
+            .scores
+            .iter()
+            .flat_map(|scored| scored.distribution.iter().flatten())
+            .map(|p| p.to_bits())
+            .collect();
+        (verdict.raw, bits)
+    };
+    let mut requests = ["In the sea.", "Eat it."]
+        .map(|text| request(&[("a", text), ("b", "In a paper bag, in a cool, dry cupboard.")]));
+    requests[1].options.temperature = Some(0.8);
+    requests[1].options.seed = Some(5);
+    let alone = [0, 1].map(|index| essence(open(1).judge(&requests[index])));
+    // Two threads, and other prompts before and after.
+    let [first, second] = requests;
+    let outcomes: Vec<_> = open(2).judge_batch(&[second.clone(), first, second]).into_iter().map(essence).collect();
+    assert!(outcomes == [alone[1].clone(), alone[0].clone(), alone[1].clone()]);
+}
+
+#[test]
 fn a_text_that_the_vocabulary_cannot_write_fails_alone() {
     // Its first byte, 0xF1, is one of those.
     let lacking = request(&[("a", "a rare sign: \u{40000}"), ("b", "none")]);

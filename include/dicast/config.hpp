@@ -277,6 +277,8 @@ struct LocalConfig {
     std::optional<std::uint32_t> gpu_layers = std::nullopt;
     /** Whether the weights are mapped from the file. False: read into memory, and the file may change. */
     std::optional<bool> mmap = std::nullopt;
+    /** Whether a request gives the same bits whatever was judged before it or beside it. Costs time. */
+    std::optional<bool> deterministic = std::nullopt;
     /** Where the engine runs. */
     std::optional<Isolation> isolation = std::nullopt;
     /** The `dicast` program that runs as worker process, of the same version as the library. */
@@ -294,6 +296,7 @@ struct LocalConfig {
         json.add("threads", threads);
         json.add("gpu_layers", gpu_layers);
         json.add("mmap", mmap);
+        json.add("deterministic", deterministic);
         if (isolation) {
             json.add("isolation", *isolation == Isolation::process ? "process" : "none");
         }

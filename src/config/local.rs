@@ -39,6 +39,9 @@ settings! {
         /// Whether the weights are computed on where the file lies, mapped into memory. false: they are read into memory of
         /// the process, and the file may change.
         mmap: bool = true, Kind::Switch;
+        /// Whether a request gives the same bits whatever was judged before it or beside it. Costs time: a lane computes one
+        /// judgment at a time, and each computes its whole prompt.
+        deterministic: bool = false, Kind::Switch;
         /// Where the engine runs: in this process, or in a worker process whose death ends only the judgments in it. Not
         /// set: in this process; the program `dicast` sets `process` for its own judgments.
         isolation: Option<Isolation> = None, Kind::Choice(Isolation::WORDS);

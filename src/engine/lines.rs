@@ -70,6 +70,7 @@ impl<T> Lines<T> {
     }
 
     /// Takes out the one that matches.
+    #[cfg(any(feature = "local", feature = "trtllm", test))]
     pub(super) fn remove(&mut self, matches: impl Fn(&T) -> bool) -> Option<T> {
         self.waiting.iter_mut().find_map(|line| {
             let place = line.iter().position(|(_, item)| matches(item))?;

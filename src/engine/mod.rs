@@ -20,7 +20,7 @@ mod exit;
 pub mod isolated;
 #[cfg(any(feature = "local", feature = "trtllm", test))]
 mod isolation;
-#[cfg(any(feature = "local", all(unix, any(feature = "trtllm", test))))]
+#[cfg(any(feature = "local", feature = "remote", all(unix, any(feature = "trtllm", test))))]
 mod lines;
 #[cfg(feature = "local")]
 pub mod local;

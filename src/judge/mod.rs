@@ -22,7 +22,7 @@ mod tests;
 mod ticket;
 mod worker;
 
-use crate::sync::Arc;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::config::JudgeConfig;
@@ -33,6 +33,7 @@ use crate::prompt::Prompt;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 use crate::request::JudgeRequest;
+use crate::sync::Arc;
 use crate::verdict::{Flag, Verdict};
 use ensemble::Course;
 use power::{Loaded, Power};
@@ -69,6 +70,13 @@ pub struct Judge {
     // Dropped after the engine is, whose last completions they still deliver, in this order.
     readers: Worker,
     callbacks: Worker,
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Capabilities { engine, .. } = &self.capabilities;
+        f.debug_struct("Judge").field("model", &self.config.model).field("engine", engine).finish_non_exhaustive()
+    }
 }
 
 impl Judge {

@@ -1,5 +1,6 @@
 //! Tickets: one pending judgment each.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -280,6 +281,12 @@ impl Drop for Completer {
 /// outcome was taken stays pending for ever when it is polled again.
 #[must_use = "dropping a ticket cancels its judgment"]
 pub struct Ticket(Option<Arc<Pending>>);
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
 
 impl Ticket {
     pub(super) fn of(pending: &Arc<Pending>) -> Self {

@@ -8,6 +8,12 @@ mod header;
 #[cfg(feature = "local")]
 mod judged;
 mod refused;
+#[cfg(feature = "remote")]
+mod served;
+#[cfg(feature = "remote")]
+#[path = "../remote/server.rs"]
+#[expect(dead_code, reason = "the tests of the remote engine use all of it")]
+mod server;
 mod support;
 
 use support::{Library, Program, compile_with, generated, run};

@@ -1,8 +1,11 @@
 //! Cancelling, deadlines, closing, and servers that come and go.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dicast::{ErrorKind, Judge};
+use dicast::engine::Priority;
+use dicast::{ErrorKind, Judge, Submission};
 
 use super::server::{Act, Dialect, Server};
 use super::{assert_verdict, config, open, request};
@@ -32,6 +35,83 @@ fn a_cancelled_judgment_ends_at_once_and_its_server_stops() {
         eventually(|| server.abandoned() == 1);
         assert_eq!(judge.stats().running, 0);
     }
+}
+
+#[test]
+fn a_connection_that_breaks_while_a_judge_is_opened_is_made_anew() {
+    for (dialect, paths) in [
+        (Dialect::Vllm, &["/v1/models", "/version", "/tokenize"][..]),
+        (Dialect::Llama, &["/v1/models", "/props", "/tokenize"]),
+    ] {
+        let server = Server::new(dialect);
+        server.break_first(paths);
+        let judge = open(&server.url);
+        assert_eq!(server.unbroken(), [""; 0]);
+        assert_verdict(1, &judge.judge(&request(1)).unwrap());
+    }
+}
+
+#[test]
+fn in_a_batch_the_time_of_a_judgment_begins_with_its_place_at_a_server() {
+    for dialect in [Dialect::Vllm, Dialect::Llama, Dialect::Other] {
+        let server = Server::scripted(dialect, |_, _| Act::Late(Duration::from_millis(200)));
+        let mut config = config(&server.url);
+        config.remote.num_workers = 1;
+        config.options.timeout_ms = Some(1500);
+        let judge = Judge::open(config).unwrap();
+        let begun = Instant::now();
+        let requests: Vec<_> = (0..10).map(request).collect();
+        for (number, outcome) in judge.judge_batch(&requests).into_iter().enumerate() {
+            assert_verdict(number, &outcome.unwrap());
+        }
+        assert!(begun.elapsed() > Duration::from_millis(1500), "the last one waited longer than one may take");
+    }
+    // What a server does not answer is ended all the same, and in that time.
+    let server = Server::scripted(Dialect::Vllm, |_, _| Act::Stall);
+    let mut config = config(&server.url);
+    config.options.timeout_ms = Some(300);
+    let judge = Judge::open(config).unwrap();
+    for outcome in judge.judge_batch(&[request(0), request(1)]) {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.message().contains("0.3 s"), "{error}");
+    }
+}
+
+#[test]
+fn urgent_judgments_go_first_and_what_has_begun_before_them() {
+    // Every judgment takes two requests, reasoning and verdict; the server takes one at a time.
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (noted, held) = (order.clone(), Arc::new(AtomicBool::new(false)));
+    let open = held.clone();
+    let server = Server::scripted(Dialect::Vllm, move |_, body| {
+        let ids = body["prompt"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap());
+        let text: String = ids.filter_map(|id| u8::try_from(id).ok()).map(char::from).collect();
+        let number = text.split("score=").nth(1).unwrap()[5..].split('"').next().unwrap().to_owned();
+        noted.lock().unwrap().push(number);
+        // The first one is held until all of them wait.
+        while !open.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Act::Answer
+    });
+    let mut config = config(&server.url);
+    config.remote.num_workers = 1;
+    let judge = Judge::open(config).unwrap();
+    let submit = |number, priority| {
+        let mut submission = Submission::default();
+        submission.priority = priority;
+        judge.submit_with(&request(number), submission)
+    };
+    let first = submit(0, Priority::Low);
+    eventually(|| server.generations() == 1);
+    let tickets = [first, submit(1, Priority::Low), submit(2, Priority::Normal), submit(3, Priority::High)];
+    std::thread::sleep(Duration::from_millis(300));
+    held.store(true, Ordering::Relaxed);
+    for (number, ticket) in tickets.into_iter().enumerate() {
+        assert_verdict(number, &ticket.wait().unwrap());
+    }
+    assert_eq!(*order.lock().unwrap(), ["0", "0", "3", "3", "2", "2", "1", "1"]);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod faults;
 mod judging;
 mod life;
 mod server;
+#[cfg(feature = "server")]
+mod transport;
 
 use dicast::{Judge, JudgeConfig, JudgeRequest, Verdict};
 

@@ -62,6 +62,8 @@ pub(crate) enum Act {
 type Script = Box<dyn Fn(usize, &Value) -> Act + Send + Sync>;
 
 pub(crate) struct Seen {
+    /// As it was asked for: a whole URL by a client that takes this server for a proxy.
+    pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
 }
 
@@ -74,6 +76,8 @@ struct State {
     stop: AtomicBool,
     seen: Mutex<Vec<Seen>>,
     keep: AtomicBool,
+    /// Questions about the server whose first asking breaks the connection; those asked before are gone from it.
+    breaks: Mutex<Vec<&'static str>>,
 }
 
 pub(crate) struct Server {
@@ -98,6 +102,7 @@ impl Server {
             stop: AtomicBool::new(false),
             seen: Mutex::default(),
             keep: AtomicBool::new(true),
+            breaks: Mutex::default(),
         });
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -110,6 +115,16 @@ impl Server {
             }
         });
         Self { url, state }
+    }
+
+    /// Breaks the connection where one of these paths is asked for the first time.
+    pub(crate) fn break_first(&self, paths: &[&'static str]) {
+        *self.state.breaks.lock().unwrap() = paths.to_vec();
+    }
+
+    /// Paths of [`Self::break_first`] that nobody has asked for.
+    pub(crate) fn unbroken(&self) -> Vec<&'static str> {
+        self.state.breaks.lock().unwrap().clone()
     }
 
     pub(crate) fn generations(&self) -> usize {
@@ -212,7 +227,7 @@ impl State {
             if self.keep.load(Ordering::Relaxed) {
                 let mut seen = self.seen.lock().unwrap();
                 if seen.len() < 10_000 {
-                    seen.push(Seen { headers });
+                    seen.push(Seen { path: path.clone(), headers });
                 }
             }
             if !self.respond(stream, &method, &path, &body)? {
@@ -225,6 +240,16 @@ impl State {
     fn respond(&self, mut stream: &TcpStream, method: &str, path: &str, body: &Value) -> io::Result<bool> {
         let is_vllm = matches!(self.dialect, Dialect::Vllm | Dialect::GatedVllm);
         let is_llama = self.dialect == Dialect::Llama;
+        let path = match path.strip_prefix("http://") {
+            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => path,
+        };
+        let mut breaks = self.breaks.lock().unwrap();
+        if let Some(at) = breaks.iter().position(|broken| *broken == path) {
+            breaks.remove(at);
+            return Ok(false);
+        }
+        drop(breaks);
         let json = match (method, path) {
             ("GET", "/v1/models") => {
                 let owner = if is_vllm {

@@ -247,6 +247,24 @@ fn what_the_constructor_throws_says_what_to_do() {
 }
 
 #[test]
+fn in_a_batch_the_time_of_a_judgment_begins_with_its_turn() {
+    let folder = Folder::new(&format!("step_us 20000\nrule\n{}", answer(&[4, 2], &[0, 1])));
+    let mut config = folder.config();
+    config.trtllm.max_batch_size = 1;
+    config.options.timeout_ms = Some(4000);
+    let judge = Judge::open(config).unwrap();
+    let begun = Instant::now();
+    judge.judge(&request(2, "alone")).unwrap();
+    let one = begun.elapsed();
+    let count = 4000 / u32::try_from(one.as_millis()).unwrap() + 4;
+    let requests: Vec<JudgeRequest> = (0..count).map(|index| request(2, &format!("in turn {index}"))).collect();
+    for outcome in judge.judge_batch(&requests) {
+        outcome.unwrap();
+    }
+    assert!(begun.elapsed() > Duration::from_secs(4), "the last one waited longer than one may take");
+}
+
+#[test]
 fn a_full_queue_is_overload() {
     let folder = Folder::new("step_us 1000\nrule\ntext Hm\nno_end\n");
     let mut config = folder.config();

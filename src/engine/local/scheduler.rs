@@ -39,6 +39,8 @@ pub(super) struct Bounds {
     pub(super) chunk_tokens: usize,
     /// Tokens that the pool of keys and values holds.
     pub(super) pool_tokens: usize,
+    /// Whether prompts of finished jobs are kept, and a job takes over what it shares with another.
+    pub(super) shares_prompts: bool,
 }
 
 /// A sequence of the context: what it holds, and the job that works on it.
@@ -171,7 +173,7 @@ impl<'model> Scheduler<'model> {
     fn vacate(&mut self, index: usize) -> Option<Box<Prepared>> {
         let slot = &mut self.slots[index];
         let job = slot.job.take()?;
-        let kept = job.prompt_tokens.min(slot.computed);
+        let kept = if self.bounds.shares_prompts { job.prompt_tokens.min(slot.computed) } else { 0 };
         self.truncate(index, kept);
         // A prompt that another sequence holds as well is not kept twice.
         let tokens = &self.slots[index].tokens;
@@ -327,6 +329,9 @@ impl<'model> Scheduler<'model> {
         let job = self.inbox.pop(self.lane, |job| {
             if reserved + job.need > self.bounds.pool_tokens {
                 return false;
+            }
+            if !self.bounds.shares_prompts {
+                return true;
             }
             // The last token is always computed again: its logits are needed.
             let coming;

@@ -128,7 +128,9 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
     // As many lanes as fit, then as large a pool as fits.
     let mut smallest = None;
     for count in (1..=most_lanes).rev() {
-        let together = if weights <= IN_CACHE && !machine.gpu { 1 } else { config.max_sequences.div_ceil(count) };
+        // A batch of several would be summed in another order than a judgment alone.
+        let alone = config.deterministic || (weights <= IN_CACHE && !machine.gpu);
+        let together = if alone { 1 } else { config.max_sequences.div_ceil(count) };
         // A lane of few judgments at once needs no more than they do, and one for the prompts that are kept.
         let contexts = if together == 1 { 1 } else { DEFAULT_CONTEXTS.min(together.saturating_add(1)) };
         let most = if pool == 0 { contexts } else { 1 };
@@ -141,6 +143,7 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
                 batch_tokens: (config.batch_tokens as usize).min(tokens),
                 chunk_tokens: config.prefill_chunk_tokens as usize,
                 pool_tokens: tokens,
+                shares_prompts: !config.deterministic,
             };
             let lanes = Lanes { count: count as usize, threads: each, bounds };
             let need = lanes.memory(header);

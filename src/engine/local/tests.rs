@@ -35,7 +35,8 @@ fn logits_and_tokens_equal_the_training_frameworks() {
     let path = folder.join("dicast-demo.gguf");
     let model = Model::load(&path, Header::read(&path).unwrap(), &LocalConfig::default()).unwrap();
     let tokenizer = model.tokenizer().unwrap();
-    let bounds = Bounds { max_sequences: 1, batch_tokens: 512, chunk_tokens: 512, pool_tokens: 2048 };
+    let bounds =
+        Bounds { max_sequences: 1, batch_tokens: 512, chunk_tokens: 512, pool_tokens: 2048, shares_prompts: true };
     let mut context = model.context(bounds, 1, 1).unwrap();
     assert!(!reference.cases.is_empty());
     for case in reference.cases {

@@ -19,6 +19,7 @@ use crate::prompt::template::{ChatTemplate, Segment};
 use crate::prompt::tokenize::Tokenizer;
 
 use super::body::{Chat, Guide, messages};
+use super::clock::Clock;
 use super::facts::{Facts, Kind, Way};
 use super::fault::{Fault, Tried};
 use super::http::Http;
@@ -73,8 +74,8 @@ impl Server<'_> {
 
 impl Shared {
     /// The whole of a judgment.
-    pub(super) async fn judge(&self, job: Job) -> Result<Generation> {
-        let Job { input, plan, sampling, submitted, deadline, listener, .. } = job;
+    pub(super) async fn judge(&self, job: Job, clock: &Clock) -> Result<Generation> {
+        let Job { input, plan, sampling, submitted, listener, .. } = job;
         // Of two servers that write the same answer nobody could tell the pieces apart.
         let listener = listener.filter(|_| self.config.hedge_ms == 0);
         let generation = match (input, self.way) {
@@ -82,20 +83,20 @@ impl Shared {
                 let affinity = affinity_of(&ids, shared_prefix);
                 let (most, reasoning) = self.measured(&plan)?;
                 let start = self.start(ids, plan, reasoning, sampling, submitted, most);
-                self.write(start, affinity, deadline, listener.as_ref()).await?
+                self.write(start, affinity, clock, listener.as_ref()).await?
             }
             (Input::Messages(messages), Way::Chat) => {
                 self.check_text(&messages)?;
-                self.chat(&messages, &plan, sampling, (submitted, deadline), listener.as_ref()).await?
+                self.chat(&messages, &plan, sampling, (submitted, clock), listener.as_ref()).await?
             }
             (Input::Messages(messages), way) => {
                 if !way.keeps_text() {
                     self.check_text(&messages)?;
                 }
                 let affinity = affinity_of_text(&messages);
-                let (ids, plan, reasoning, most) = self.prepare(&messages, plan, affinity, deadline).await?;
+                let (ids, plan, reasoning, most) = self.prepare(&messages, plan, affinity, clock).await?;
                 let start = self.start(ids, plan, reasoning, sampling, submitted, most);
-                self.write(start, affinity, deadline, listener.as_ref()).await?
+                self.write(start, affinity, clock, listener.as_ref()).await?
             }
         };
         let usage = &generation.usage;
@@ -175,7 +176,7 @@ impl Shared {
         messages: &[Message],
         mut plan: Plan,
         affinity: u64,
-        deadline: Instant,
+        clock: &Clock,
     ) -> Result<(Vec<u32>, Plan, Option<ReasoningTokens>, usize)> {
         let example = match &plan.verdict {
             VerdictPlan::Guided { grammar, .. } => Some(grammar.example()),
@@ -183,7 +184,7 @@ impl Shared {
         };
         let reasons = plan.reasoning.is_some();
         let (ids, most, tags) = self
-            .try_servers(affinity, deadline, async |server: &Server<'_>| {
+            .try_servers(affinity, clock, async |server: &Server<'_>| {
                 let ids = self.tokens(server, messages, reasons).await?;
                 let most = match &example {
                     Some(example) => self.length(server, example).await?,
@@ -266,16 +267,14 @@ impl Shared {
         &self,
         start: Start,
         affinity: u64,
-        deadline: Instant,
+        clock: &Clock,
         listener: Option<&Listener>,
     ) -> Result<Generation> {
         let mut writer = Writer::new(start)?;
         loop {
             let this = &writer;
             let written = self
-                .try_servers(affinity, deadline, async |server: &Server<'_>| {
-                    self.generate(server, this, listener).await
-                })
+                .try_servers(affinity, clock, async |server: &Server<'_>| self.generate(server, this, listener).await)
                 .await?;
             writer.start(written.begun);
             if !writer.advance(&written)? {
@@ -324,7 +323,7 @@ impl Shared {
         list: &[Message],
         plan: &Plan,
         sampling: Sampling,
-        (submitted, deadline): (Instant, Instant),
+        (submitted, clock): (Instant, &Clock),
         listener: Option<&Listener>,
     ) -> Result<Generation> {
         let budget = plan.reasoning.as_ref().map_or(0, |plan| plan.budget as usize);
@@ -372,7 +371,7 @@ impl Shared {
             }
             Ok((begun, first, pieces, finish))
         };
-        let (begun, first, pieces, finish) = self.try_servers(affinity, deadline, work).await?;
+        let (begun, first, pieces, finish) = self.try_servers(affinity, clock, work).await?;
         let mut watch = Stopwatch::new(submitted);
         watch.start_at(begun);
         if let Some(first) = first {
@@ -408,13 +407,14 @@ impl Shared {
     async fn try_servers<T>(
         &self,
         affinity: u64,
-        deadline: Instant,
+        clock: &Clock,
         work: impl AsyncFn(&Server<'_>) -> Tried<T>,
     ) -> Result<T> {
         let mut failed: Vec<String> = Vec::new();
         let mut tries = 0;
         loop {
-            let lease = self.pool.lease(affinity, &failed).await?;
+            let lease = self.pool.lease(clock.turn(), affinity, &failed).await?;
+            clock.begin();
             let root = lease.endpoint.root.clone();
             tries += 1;
             let fault = match self.race(lease, affinity, &work).await {
@@ -431,7 +431,7 @@ impl Shared {
             if let Some(asked) = fault.retry_after().filter(|_| !elsewhere) {
                 wait = wait.max(asked);
             }
-            if Instant::now() + wait >= deadline {
+            if !clock.has(wait) {
                 return Err(fault.into_error(&root, tries));
             }
             if !failed.contains(&root) {

@@ -121,11 +121,18 @@ impl Http {
     /// Asks for JSON that is no generation.
     pub(super) async fn ask(&self, url: &str, key: Option<&HeaderValue>, body: Option<&Value>) -> Tried<Value> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
-        let work = async {
-            let response =
-                self.send(method, url, key, body.map(|body| body.to_string().into_bytes()), self.idle).await?;
+        let body = body.map(|body| body.to_string().into_bytes());
+        let once = async || {
+            let response = self.send(method.clone(), url, key, body.clone(), self.idle).await?;
             let body = self.body(response, MAX_FACTS_BYTES).await?;
             serde_json::from_slice(&body).map_err(|error| Fault::Garbage(format!("no JSON: {error}")))
+        };
+        let work = async {
+            match once().await {
+                // A server may close a connection that was kept just when it is used again.
+                Err(Fault::Broken(_)) => once().await,
+                outcome => outcome,
+            }
         };
         tokio::time::timeout(FACTS_TIMEOUT, work).await.unwrap_or(Err(Fault::Silent(FACTS_TIMEOUT)))
     }
@@ -221,6 +228,19 @@ impl Answer<'_> {
 
 /// An error with what caused it. reqwest's own message names the URL, which the caller does already.
 fn chain(error: &reqwest::Error) -> String {
+    let text = causes(error);
+    // The usual certificate that a server signs for itself: `openssl req -x509` makes it one of an authority.
+    if text.contains("CaUsedAsEndEntity") {
+        return format!(
+            "the server shows the certificate of an authority as its own: make one for it with openssl's \
+             -addext basicConstraints=critical,CA:FALSE, and name that in remote.ca_file; {}",
+            shortened(&text)
+        );
+    }
+    shortened(&text)
+}
+
+fn causes(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -233,7 +253,7 @@ fn chain(error: &reqwest::Error) -> String {
         }
         cause = error.source();
     }
-    if text.is_empty() { shortened(&error.to_string()) } else { shortened(&text) }
+    if text.is_empty() { error.to_string() } else { text }
 }
 
 fn headers(lines: &[String]) -> Result<HeaderMap> {

@@ -11,6 +11,7 @@
 //! server: that is how a judgment is cancelled and how it times out.
 
 mod body;
+mod clock;
 mod drive;
 mod endpoints;
 mod events;
@@ -44,6 +45,7 @@ use crate::thread::{JoinHandle, current};
 use super::{
     Capabilities, Completion, Engine, EngineKind, Guidance, Job, JobId, Opened, Stats, TextModel, text_folder,
 };
+use clock::Clock;
 use drive::Shared;
 use facts::{Facts, Kind, Logprobs, Way};
 use fault::Tried;
@@ -348,13 +350,12 @@ async fn run(model: &str, shared: Arc<Shared>, mut orders: UnboundedReceiver<Ord
                 list.lock().unwrap_or_else(PoisonError::into_inner).insert(id, cancel);
                 let (shared, mut stopped) = (shared.clone(), stop.subscribe());
                 tasks.spawn_local(async move {
-                    let (submitted, deadline) = (job.submitted, job.deadline);
+                    let mut job = *job;
+                    let clock = Clock::of(&mut job);
                     let outcome = tokio::select! {
-                        outcome = shared.judge(*job) => outcome,
+                        outcome = shared.judge(job, &clock) => outcome,
                         Ok(()) = cancelled => Err(Error::cancelled()),
-                        () = tokio::time::sleep_until(deadline.into()) => {
-                            Err(Error::timed_out(deadline.saturating_duration_since(submitted)))
-                        }
+                        late = clock.over() => Err(late),
                         _ = stopped.wait_for(|stopped| *stopped) => Err(Error::shut_down()),
                     };
                     list.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -448,11 +449,7 @@ impl Engine for Remote {
         &self.capabilities
     }
 
-    fn submit(&self, mut job: Job, done: Completion) -> JobId {
-        // A server does not say when it begins.
-        if let Some(patience) = job.patience.take() {
-            job.deadline = patience.begin();
-        }
+    fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
         self.pending.fetch_add(1, Ordering::Relaxed);
         let done = Done { call: Some(done), pending: self.pending.clone() };

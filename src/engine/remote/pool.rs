@@ -12,6 +12,8 @@ use reqwest::header::HeaderValue;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config::RemoteConfig;
+use crate::engine::Priority;
+use crate::engine::lines::Lines;
 use crate::error::{Error, ErrorKind};
 
 use super::facts::Facts;
@@ -105,10 +107,43 @@ struct Waiter {
     give: oneshot::Sender<Result<Lease, Error>>,
 }
 
+/// When a request gets its place, beside others that wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Turn {
+    /// Its judgment has begun: before those that have not, so that judgments end, and find their prompts in the caches.
+    Begun,
+    /// The first request of a judgment.
+    New(Priority),
+}
+
+/// The requests that wait for a place.
+#[derive(Default)]
+struct Waiters {
+    begun: VecDeque<Waiter>,
+    new: Lines<Waiter>,
+}
+
+impl Waiters {
+    fn push(&mut self, turn: Turn, waiter: Waiter) {
+        match turn {
+            Turn::Begun => self.begun.push_back(waiter),
+            Turn::New(priority) => self.new.push(priority, waiter),
+        }
+    }
+
+    fn first(&self) -> Option<&Waiter> {
+        self.begun.front().or_else(|| self.new.first())
+    }
+
+    fn pop(&mut self) -> Option<Waiter> {
+        self.begun.pop_front().or_else(|| self.new.pop())
+    }
+}
+
 /// All servers.
 pub(super) struct Pool {
     endpoints: Mutex<Vec<Arc<Endpoint>>>,
-    waiters: Mutex<VecDeque<Waiter>>,
+    waiters: Mutex<Waiters>,
     /// Since when no server is up.
     down_since: Mutex<Option<Instant>>,
     changed: Arc<Notify>,
@@ -186,7 +221,7 @@ impl Pool {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn waiters(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -212,9 +247,9 @@ impl Pool {
     }
 
     /// Waits for a place at a server; `affinity` is the same for requests that begin alike.
-    pub(super) async fn lease(&self, affinity: u64, avoid: &[String]) -> Result<Lease, Error> {
+    pub(super) async fn lease(&self, turn: Turn, affinity: u64, avoid: &[String]) -> Result<Lease, Error> {
         let (give, taken) = oneshot::channel();
-        self.waiters().push_back(Waiter { affinity, avoid: avoid.to_vec(), give });
+        self.waiters().push(turn, Waiter { affinity, avoid: avoid.to_vec(), give });
         self.changed.notify_one();
         taken.await.unwrap_or_else(|_| Err(Error::shut_down()))
     }
@@ -247,26 +282,28 @@ impl Pool {
         self.note_outage(&endpoints, now);
         let mut wake = None;
         let mut waiters = self.waiters();
-        while let Some(waiter) = waiters.pop_front() {
-            if waiter.give.is_closed() {
-                continue;
-            }
-            match self.choose(&endpoints, waiter.affinity, &waiter.avoid, now) {
-                // Nobody waits any more: the lease gives its place back.
-                Ok(lease) => drop(waiter.give.send(Ok(lease))),
-                Err(next) => {
-                    if let Some(error) = self.outage(&endpoints, now) {
-                        drop(waiter.give.send(Err(error)));
-                        continue;
-                    }
-                    wake = next;
-                    waiters.push_front(waiter);
-                    break;
+        while let Some(waiter) = waiters.first() {
+            let outcome = if waiter.give.is_closed() {
+                None
+            } else {
+                match self.choose(&endpoints, waiter.affinity, &waiter.avoid, now) {
+                    Ok(lease) => Some(Ok(lease)),
+                    Err(next) => match self.outage(&endpoints, now) {
+                        Some(error) => Some(Err(error)),
+                        None => {
+                            wake = next;
+                            break;
+                        }
+                    },
                 }
+            };
+            if let (Some(waiter), Some(outcome)) = (waiters.pop(), outcome) {
+                // Nobody waits any more: the lease gives its place back.
+                drop(waiter.give.send(outcome));
             }
         }
         let down = *self.down_since.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = down.filter(|_| !waiters.is_empty()).map(|since| since + PATIENCE);
+        let patience = down.filter(|_| waiters.first().is_some()).map(|since| since + PATIENCE);
         [wake, patience].into_iter().flatten().min()
     }
 

@@ -4,13 +4,13 @@
 //! library's own wait while something is. It also keeps the deadlines, so that a job ends in time even where the library
 //! does not answer any more, and watches the library's pulse.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cxx::{SharedPtr, UniquePtr};
 
-use crate::engine::{Completion, Generation, JobId, Stats};
+use crate::engine::{Completion, Generation, JobId, Patience, Stats};
 use crate::error::{Error, Result};
 
 use super::bridge::Receiver;
@@ -32,6 +32,8 @@ pub(super) struct Executor {
     statistics: Mutex<Statistics>,
     statistics_every: Duration,
     tokens_per_block: usize,
+    /// Requests that the library computes at once.
+    most_at_once: usize,
 }
 
 struct State {
@@ -39,6 +41,10 @@ struct State {
     /// The job of each request that the library works on, and its place among the requests of that job.
     requests: HashMap<u64, (JobId, usize)>,
     deadlines: BTreeSet<(Instant, JobId)>,
+    /// Patient jobs that wait for their turn, in the order of their requests; some may have ended.
+    waiting: VecDeque<JobId>,
+    /// How many of them have not ended.
+    patient: usize,
     /// Requests whose jobs have ended, until the library has answered them too, or for as long as a pulse may take.
     abandoned: HashMap<u64, Instant>,
     /// Answers to requests that the submitting thread has not entered yet, and how many such there may be.
@@ -60,8 +66,19 @@ struct InFlight {
     /// Taken out while a thread works on it.
     work: Option<Work>,
     submitted: Instant,
+    /// When its time began.
+    begun: Instant,
     deadline: Instant,
+    /// Of a patient job whose time has not begun.
+    patience: Option<Patience>,
     done: Completion,
+}
+
+/// The time of a job: as that of [`Job`](crate::engine::Job).
+pub(super) struct Time {
+    pub(super) submitted: Instant,
+    pub(super) deadline: Instant,
+    pub(super) patience: Option<Patience>,
 }
 
 /// What a job is working on.
@@ -77,12 +94,11 @@ struct Answered {
     /// In the order of the requests.
     replies: Vec<Option<UniquePtr<Reply>>>,
     submitted: Instant,
-    deadline: Instant,
 }
 
 impl InFlight {
     fn timed_out(&self) -> Error {
-        Error::timed_out(self.deadline.duration_since(self.submitted))
+        Error::timed_out(self.deadline.saturating_duration_since(self.begun))
     }
 }
 
@@ -92,6 +108,8 @@ impl State {
             jobs: HashMap::new(),
             requests: HashMap::new(),
             deadlines: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            patient: 0,
             abandoned: HashMap::new(),
             early: HashMap::new(),
             entering: 0,
@@ -104,6 +122,7 @@ impl State {
     fn remove(&mut self, id: JobId) -> Option<InFlight> {
         let job = self.jobs.remove(&id)?;
         self.deadlines.remove(&(job.deadline, id));
+        self.patient -= usize::from(job.patience.is_some());
         for request in &job.requests {
             self.requests.remove(request);
             self.abandoned.insert(*request, Instant::now());
@@ -137,7 +156,7 @@ impl State {
         let mut answers = std::mem::take(&mut job.answers);
         answers.sort_by_key(|(place, _)| *place);
         let replies = answers.into_iter().map(|(_, reply)| reply).collect();
-        Some(Answered { id, work, replies, submitted: job.submitted, deadline: job.deadline })
+        Some(Answered { id, work, replies, submitted: job.submitted })
     }
 
     /// The error of a job that comes too late, where it does.
@@ -150,7 +169,7 @@ impl State {
 }
 
 impl Executor {
-    pub(super) fn new(session: UniquePtr<Session>, pulse: Pulse, tokens_per_block: usize) -> Self {
+    pub(super) fn new(session: UniquePtr<Session>, pulse: Pulse, tokens_per_block: usize, most_at_once: usize) -> Self {
         let statistics_every = STATISTICS_EVERY.min(pulse.limit() / 4);
         Self {
             session,
@@ -159,6 +178,7 @@ impl Executor {
             statistics: Mutex::default(),
             statistics_every,
             tokens_per_block,
+            most_at_once,
         }
     }
 
@@ -167,14 +187,8 @@ impl Executor {
     }
 
     /// Takes a job on. `done` is called once, whatever comes.
-    pub(super) fn submit(
-        &self,
-        id: JobId,
-        mut writer: Box<JobWriter>,
-        submitted: Instant,
-        deadline: Instant,
-        done: Completion,
-    ) {
+    pub(super) fn submit(&self, id: JobId, mut writer: Box<JobWriter>, time: Time, done: Completion) {
+        let Time { submitted, deadline, patience } = time;
         {
             let mut state = self.state();
             if let Some(error) = state.refusal() {
@@ -183,12 +197,53 @@ impl Executor {
                 return;
             }
             let (requests, answers) = (Vec::new(), Vec::new());
-            state.jobs.insert(id, InFlight { requests, answers, awaited: 0, work: None, submitted, deadline, done });
+            if patience.is_some() {
+                state.waiting.push_back(id);
+                state.patient += 1;
+            }
+            let job = InFlight {
+                requests,
+                answers,
+                awaited: 0,
+                work: None,
+                submitted,
+                begun: submitted,
+                deadline,
+                patience,
+                done,
+            };
+            state.jobs.insert(id, job);
             state.deadlines.insert((deadline, id));
         }
         self.changed.notify_one();
+        self.begin_waiting();
         let request = writer.request();
-        self.send(id, writer, vec![request], deadline);
+        self.send(id, writer, vec![request]);
+    }
+
+    /// Begins the time of the patient jobs whose turn it is. The library does not say when it begins with a request; but it
+    /// takes them in their order, and computes so many at once.
+    fn begin_waiting(&self) {
+        let mut begun = Vec::new();
+        let mut state = self.state();
+        while let Some(&id) = state.waiting.front()
+            && (!state.jobs.contains_key(&id) || state.jobs.len() - state.patient < self.most_at_once)
+        {
+            state.waiting.pop_front();
+            let Some(job) = state.jobs.get_mut(&id) else { continue };
+            let Some(patience) = job.patience.take() else { continue };
+            let (before, deadline) = (job.deadline, patience.deadline());
+            job.deadline = deadline;
+            job.begun = deadline.checked_sub(patience.timeout()).unwrap_or(job.begun);
+            state.patient -= 1;
+            state.deadlines.remove(&(before, id));
+            state.deadlines.insert((deadline, id));
+            begun.push(patience);
+        }
+        drop(state);
+        for patience in begun {
+            patience.begin();
+        }
     }
 
     /// Ends a job as cancelled.
@@ -215,11 +270,13 @@ impl Executor {
     }
 
     /// Makes requests for a job, all at once.
-    fn send(&self, id: JobId, writer: Box<JobWriter>, next: Vec<EngineRequest>, deadline: Instant) {
+    fn send(&self, id: JobId, writer: Box<JobWriter>, next: Vec<EngineRequest>) {
         let may_fail = writer.is_contesting();
         let mut probe = SharedPtr::null();
+        let mut deadline = Instant::now();
         if let Some(job) = self.state().jobs.get_mut(&id) {
             job.awaited = next.len();
+            deadline = job.deadline;
         }
         for (place, EngineRequest { mut submission, probe: plan }) in next.into_iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis();
@@ -316,7 +373,7 @@ impl Executor {
 
     /// Works on the answers to a job's requests.
     fn advance(&self, answered: Answered) {
-        let Answered { id, work: Work { mut writer, probe }, replies, submitted, deadline } = answered;
+        let Answered { id, work: Work { mut writer, probe }, replies, submitted } = answered;
         let next = if writer.is_contesting() {
             let taken: Vec<_> = replies.into_iter().map(|reply| reply.filter(|reply| !reply.failed())).collect();
             Ok(writer.contested(&taken))
@@ -331,7 +388,7 @@ impl Executor {
         };
         match next {
             Ok(next) if next.is_empty() => self.finish(id, Ok(writer.finish())),
-            Ok(next) => self.send(id, writer, next, deadline),
+            Ok(next) => self.send(id, writer, next),
             Err(error) => self.finish(id, Err(error)),
         }
     }
@@ -433,6 +490,7 @@ impl Executor {
 
     /// Ends the jobs whose time is over, and looks whether the library is alive.
     fn expire(&self) {
+        self.begin_waiting();
         let now = Instant::now();
         let mut expired = Vec::new();
         let (stopped, limit) = {

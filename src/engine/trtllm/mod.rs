@@ -38,11 +38,9 @@ use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 
 use super::isolation::TextParts;
-use super::{
-    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Patience, Stats, TextModel,
-};
+use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Stats, TextModel};
 use bridge::ffi::{self, Code, Policy, Session, Settings, Status};
-use executor::Executor;
+use executor::{Executor, Time};
 use folder::EngineFolder;
 use job::{JobWriter, Terms};
 use pulse::Pulse;
@@ -208,7 +206,7 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
         contests,
     };
     let pulse = Pulse::new(unresponsive, trtllm.mode == TrtllmMode::Leader);
-    let executor = Arc::new(Executor::new(session, pulse, folder.tokens_per_block));
+    let executor = Arc::new(Executor::new(session, pulse, folder.tokens_per_block, capabilities.max_sequences));
     let waiting = executor.clone();
     let thread = crate::thread::spawn("dicast-trtllm", move || waiting.run())
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the waiting thread cannot be started: {error}")))?;
@@ -319,12 +317,10 @@ impl Engine for Trtllm {
     fn submit(&self, job: Job, done: Completion) -> JobId {
         let id = JobId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let Job { input, plan, sampling, submitted, deadline, patience, listener, .. } = job;
-        // The executor does not say when it begins with a request.
-        let deadline = patience.map_or(deadline, Patience::begin);
         match self.prepare(input, plan, sampling) {
             Ok(mut writer) => {
                 writer.listen(listener);
-                self.executor.submit(id, Box::new(writer), submitted, deadline, done);
+                self.executor.submit(id, Box::new(writer), Time { submitted, deadline, patience }, done);
             }
             Err(error) => done(Err(error)),
         }
