@@ -283,22 +283,22 @@ impl Pool {
         let mut wake = None;
         let mut waiters = self.waiters();
         while let Some(waiter) = waiters.first() {
-            let outcome = if waiter.give.is_closed() {
-                None
-            } else {
-                match self.choose(&endpoints, waiter.affinity, &waiter.avoid, now) {
-                    Ok(lease) => Some(Ok(lease)),
-                    Err(next) => match self.outage(&endpoints, now) {
-                        Some(error) => Some(Err(error)),
-                        None => {
-                            wake = next;
-                            break;
-                        }
-                    },
+            if waiter.give.is_closed() {
+                waiters.pop();
+                continue;
+            }
+            let outcome = match self.choose(&endpoints, waiter.affinity, &waiter.avoid, now) {
+                Ok(lease) => Ok(lease),
+                Err(next) => {
+                    let Some(error) = self.outage(&endpoints, now) else {
+                        wake = next;
+                        break;
+                    };
+                    Err(error)
                 }
             };
-            if let (Some(waiter), Some(outcome)) = (waiters.pop(), outcome) {
-                // Nobody waits any more: the lease gives its place back.
+            if let Some(waiter) = waiters.pop() {
+                // Where nobody waits any more the lease gives its place back.
                 drop(waiter.give.send(outcome));
             }
         }
