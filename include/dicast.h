@@ -188,6 +188,31 @@
 #define DICAST_LOG_DEBUG 4
 
 /**
+ * From the submission of a judgment to its verdict.
+ */
+#define DICAST_PHASE_TOTAL 0
+
+/**
+ * From the submission of a judgment to its first computation.
+ */
+#define DICAST_PHASE_QUEUE 1
+
+/**
+ * Computing the prompt.
+ */
+#define DICAST_PHASE_PREFILL 2
+
+/**
+ * Writing the reasoning.
+ */
+#define DICAST_PHASE_REASONING 3
+
+/**
+ * Writing the verdict.
+ */
+#define DICAST_PHASE_VERDICT 4
+
+/**
  * Requests that come while the judge sleeps wait until it wakes; their deadlines count on.
  */
 #define DICAST_ARRIVING_WAIT 0
@@ -311,6 +336,13 @@
 typedef struct dicast_aliases dicast_aliases;
 
 /**
+ * Many groups that are judged under one handle.
+ *
+ * Any number of threads may use one at once. You own it, until dicast_batch_free. It may outlive its judge.
+ */
+typedef struct dicast_batch dicast_batch;
+
+/**
  * What went wrong: a code, a message for people, and the parts of an incomplete verdict that could be read.
  *
  * The receiver owns it, until dicast_error_free. It never changes: any number of threads may read it at once. Its texts
@@ -343,6 +375,14 @@ typedef struct dicast_job dicast_job;
 typedef struct dicast_judge dicast_judge;
 
 /**
+ * What a judge has done since it was opened, as it was at one moment: outcomes, times in histograms, tokens, rates.
+ *
+ * You own it, until dicast_metrics_free; its texts and arrays live as long as it does. It never changes: any number of
+ * threads may read it at once.
+ */
+typedef struct dicast_metrics dicast_metrics;
+
+/**
  * How one judge model must be prompted and read: system prompt, message layout, score scale, form of the verdict.
  *
  * You own it, until dicast_profile_free. It never changes: any number of threads may use it at once.
@@ -364,6 +404,17 @@ typedef struct dicast_prompt dicast_prompt;
  * free it as soon as a call returns. Any number of threads may use one request at once while none changes it.
  */
 typedef struct dicast_request dicast_request;
+
+/**
+ * A configuration or the options of a request, setting by setting. Its JSON is what the other calls take.
+ *
+ * Settings are named as in the documentation: `local.threads`, `options.temperature`, `profile`; those of options without the
+ * section: `temperature`. Name, type and range of each are checked when it is set. One that is set again gets the new value.
+ * Numbers are written the same in every locale.
+ *
+ * You own it, until dicast_settings_free. Any number of threads may read one at once while none changes it.
+ */
+typedef struct dicast_settings dicast_settings;
 
 /**
  * A judgment that was submitted.
@@ -412,6 +463,15 @@ typedef struct dicast_str {
 typedef void (*dicast_log_callback)(void *user_data, uint32_t level, struct dicast_str line);
 
 /**
+ * Hears how far loading a model is: `part` is from 0 to 1 and rises. Returns true to go on; false ends the loading, and the
+ * call that loads returns DICAST_CANCELLED.
+ *
+ * Called by the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it all the time,
+ * others at the beginning and at the end. It must not throw or longjmp, nor use this judge.
+ */
+typedef bool (*dicast_progress_callback)(void *user_data, double part);
+
+/**
  * Options of dicast_judge_open besides the configuration. Zero everything, then set `struct_size`.
  */
 typedef struct dicast_open_options {
@@ -435,6 +495,14 @@ typedef struct dicast_open_options {
      * Must be 0.
      */
     uint32_t reserved;
+    /**
+     * Hears how far loading is, and may end it; NULL for no one. Must live as long as the judge.
+     */
+    dicast_progress_callback progress;
+    /**
+     * Passed to `progress` unchanged.
+     */
+    void *progress_user_data;
 } dicast_open_options;
 
 /**
@@ -564,6 +632,65 @@ typedef struct dicast_stats {
      */
     uint64_t grammars_last_hour;
 } dicast_stats;
+
+/**
+ * The numbers of a dashboard. Set `struct_size` before the call, which writes the other fields. Judgments and tokens count
+ * from when the judge was opened. `recent_` ones are rates over the last minute, or since the judge was opened.
+ */
+typedef struct dicast_figures {
+    /**
+     * sizeof(dicast_figures).
+     */
+    size_t struct_size;
+    /**
+     * Microseconds since the judge was opened.
+     */
+    uint64_t elapsed_us;
+    /**
+     * Judgments with a verdict.
+     */
+    uint64_t judged;
+    /**
+     * Judgments that failed or were refused; see dicast_metrics_ended.
+     */
+    uint64_t failed;
+    /**
+     * Judgments that wait or run.
+     */
+    uint64_t pending;
+    /**
+     * Tokens of the prompts of judgments with a verdict.
+     */
+    uint64_t prompt_tokens;
+    /**
+     * Of these, tokens that were reused from earlier judgments.
+     */
+    uint64_t reused_tokens;
+    /**
+     * Tokens of the reasonings of judgments with a verdict.
+     */
+    uint64_t reasoning_tokens;
+    /**
+     * Tokens of the verdicts.
+     */
+    uint64_t verdict_tokens;
+    /**
+     * The part of the prompts' tokens that was reused, from 0 to 1.
+     */
+    double reused_share;
+    /**
+     * Judgments with a verdict, per second.
+     */
+    double recent_judgments;
+    /**
+     * Tokens of the prompts of these, per second.
+     */
+    double recent_prompt_tokens;
+    /**
+     * Tokens that these wrote, reasonings and verdicts together, per second.
+     */
+    double recent_written_tokens;
+} dicast_figures;
 
 /**
  * How a judge falls asleep. Zero the struct, then set `struct_size`.
@@ -706,6 +833,19 @@ typedef struct dicast_reward_options {
      * Options of the judgments as JSON, as for dicast_request_set_options; empty for none.
      */
     struct dicast_str options_json;
+    /**
+     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH.
+     */
+    int32_t priority;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The whole call ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
+     * judgment has its `timeout_ms` alone.
+     */
+    uint64_t deadline_ms;
 } dicast_reward_options;
 
 /**
@@ -732,7 +872,96 @@ typedef struct dicast_group {
      * Their number.
      */
     size_t response_count;
+    /**
+     * Options of this group as JSON, which go before those of the whole call; empty for none.
+     */
+    struct dicast_str options_json;
+    /**
+     * Your name for the judgment, which the lines of the log have; empty for none.
+     */
+    struct dicast_str id;
+    /**
+     * DICAST_PRIORITY_LOW or _HIGH; 0: that of the whole call.
+     */
+    int32_t priority;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The judgment ends so many milliseconds after the call began at the latest; 0: as the whole call says.
+     */
+    uint64_t deadline_ms;
 } dicast_group;
+
+/**
+ * How groups are judged. Zero the struct, then set `struct_size`.
+ */
+typedef struct dicast_batch_options {
+    /**
+     * sizeof(dicast_batch_options).
+     */
+    size_t struct_size;
+    /**
+     * Options of the judgments as JSON, as for dicast_request_set_options; empty for none. Those of a group go before them.
+     */
+    struct dicast_str options_json;
+    /**
+     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH, for groups that do not say.
+     */
+    int32_t priority;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * The batch ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
+     * judgment has its `timeout_ms` alone.
+     */
+    uint64_t deadline_ms;
+} dicast_batch_options;
+
+/**
+ * How many tokens a request takes. Set `struct_size` before the call, which writes the other fields.
+ */
+typedef struct dicast_count {
+    /**
+     * sizeof(dicast_count).
+     */
+    size_t struct_size;
+    /**
+     * Tokens of the prompt; of the longest one, if the judgment has several runs.
+     */
+    uint64_t prompt_tokens;
+    /**
+     * Tokens of the prompts of all runs.
+     */
+    uint64_t all_prompt_tokens;
+    /**
+     * Of each prompt, the tokens that every prompt of this judge begins with.
+     */
+    uint64_t shared_tokens;
+    /**
+     * Most tokens that a run may write, reasoning and verdict together.
+     */
+    uint64_t output_tokens;
+    /**
+     * Tokens of prompt and output together that the context holds; 0 where the engine does not tell.
+     */
+    uint64_t context_tokens;
+    /**
+     * Generations of the judgment: 1, more for an ensemble or a rubric.
+     */
+    uint64_t runs;
+    /**
+     * 1 if prompt and output fit the context, or if it is not known; 0: judging it is DICAST_CONTEXT_OVERFLOW.
+     */
+    uint32_t fits;
+    /**
+     * 1 if the engine itself said how much may be written; 0 if that is an estimate.
+     */
+    uint32_t exact;
+} dicast_count;
 
 /**
  * A token that could stand at one place of the output.
@@ -1110,6 +1339,14 @@ struct dicast_str dicast_error_partial_raw(const struct dicast_error *error);
 struct dicast_str dicast_error_json(const struct dicast_error *error);
 
 /**
+ * Logs lines up to this level from now on: DICAST_LOG_ERROR to DICAST_LOG_DEBUG; 0 means DICAST_LOG_INFO. Nothing changes where the
+ * judge was opened without a log. Any thread, at any time.
+ */
+int32_t dicast_judge_set_log_level(const struct dicast_judge *judge,
+                                   uint32_t log_level,
+                                   struct dicast_error **error);
+
+/**
  * The configuration of dicast_judge_open as JSON Schema: each setting with its type, range, default and meaning. Its
  * `properties.options` describes the options of a request.
  *
@@ -1118,13 +1355,96 @@ struct dicast_str dicast_error_json(const struct dicast_error *error);
 struct dicast_str dicast_config_schema(void);
 
 /**
+ * Begins a configuration for a model, for dicast_judge_open.
+ *
+ * On success you own `*settings`. DICAST_INVALID_CONFIG if the text is not UTF-8.
+ */
+int32_t dicast_settings_new(struct dicast_str model,
+                            struct dicast_settings **settings,
+                            struct dicast_error **error);
+
+/**
+ * Begins the options of a request, for dicast_request_set_options and wherever else there is an `options_json`.
+ *
+ * On success you own `*settings`.
+ */
+int32_t dicast_settings_new_options(struct dicast_settings **settings,
+                                    struct dicast_error **error);
+
+/**
+ * Frees settings. NULL does nothing.
+ */
+void dicast_settings_free(struct dicast_settings *settings);
+
+/**
+ * Sets a whole number, or a number: `local.threads`, `options.temperature`. DICAST_INVALID_CONFIG names the setting and what it must
+ * be; nothing is changed then.
+ */
+int32_t dicast_settings_set_int(struct dicast_settings *settings,
+                                struct dicast_str name,
+                                int64_t value,
+                                struct dicast_error **error);
+
+/**
+ * Sets a number: `options.temperature`. As dicast_settings_set_int; NaN and infinity are no numbers.
+ */
+int32_t dicast_settings_set_number(struct dicast_settings *settings,
+                                   struct dicast_str name,
+                                   double value,
+                                   struct dicast_error **error);
+
+/**
+ * Sets a switch: `options.guided`. As dicast_settings_set_int.
+ */
+int32_t dicast_settings_set_bool(struct dicast_settings *settings,
+                                 struct dicast_str name,
+                                 bool value,
+                                 struct dicast_error **error);
+
+/**
+ * Sets a text, a path or a word: `profile`, `options.mask`. As dicast_settings_set_int. It is quoted as JSON needs it.
+ */
+int32_t dicast_settings_set_text(struct dicast_settings *settings,
+                                 struct dicast_str name,
+                                 struct dicast_str value,
+                                 struct dicast_error **error);
+
+/**
+ * Sets any value, given as JSON: lists such as `remote.api_keys`, objects such as `template_variables`, `null` for "not set". As
+ * dicast_settings_set_int.
+ */
+int32_t dicast_settings_set_json(struct dicast_settings *settings,
+                                 struct dicast_str name,
+                                 struct dicast_str json,
+                                 struct dicast_error **error);
+
+/**
+ * The settings as JSON. Lives until the settings are changed or freed.
+ */
+struct dicast_str dicast_settings_json(const struct dicast_settings *settings);
+
+/**
+ * Writes a text as JSON has it, with its quotation marks, and a zero byte at the end, into `buffer`, which has `size` bytes. `*len`
+ * becomes the number of bytes without the zero byte. With a `size` of 0, `buffer` may be NULL: only `*len` is written.
+ *
+ * DICAST_TOO_LARGE if it does not fit: nothing is written then. DICAST_INVALID_ARGUMENT if the text is not UTF-8. Any thread, at
+ * any time.
+ */
+int32_t dicast_json_quote(struct dicast_str text,
+                          char *buffer,
+                          size_t size,
+                          size_t *len,
+                          struct dicast_error **error);
+
+/**
  * Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.
  *
  * `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings of the
  * command line's `--config`; an unknown key is an error. `options` may be NULL.
  *
  * On success you own `*judge`. On failure nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
- * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO.
+ * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO; DICAST_CANCELLED if
+ * `options->progress` ended it.
  */
 int32_t dicast_judge_open(struct dicast_str config_json,
                           const struct dicast_open_options *options,
@@ -1218,6 +1538,79 @@ struct dicast_str dicast_judge_engine(const struct dicast_judge *judge);
  * The profile of the judge, as JSON that dicast_profile_from_json reads. Lives as long as the judge.
  */
 struct dicast_str dicast_judge_profile_json(const struct dicast_judge *judge);
+
+/**
+ * Takes a snapshot of what the judge has done since it was opened. Also of a judge that is closed.
+ *
+ * `labels` is put into every line of dicast_metrics_prometheus, such as `judge="a",node="7"`; empty for none. Values may hold
+ * `\\`, `\"` and `\n`.
+ *
+ * On success you own `*metrics`. DICAST_INVALID_ARGUMENT if `labels` are no labels.
+ */
+int32_t dicast_judge_metrics(const struct dicast_judge *judge,
+                             struct dicast_str labels,
+                             struct dicast_metrics **metrics,
+                             struct dicast_error **error);
+
+/**
+ * Frees a snapshot. NULL does nothing.
+ */
+void dicast_metrics_free(struct dicast_metrics *metrics);
+
+/**
+ * All of it in the text format of Prometheus, version 0.0.4: what a program answers on /metrics. Made on the first call.
+ */
+struct dicast_str dicast_metrics_prometheus(const struct dicast_metrics *metrics);
+
+/**
+ * All of it as JSON: `elapsed_seconds`, `judged`, `failed` by the names of statuses, `pending`, `times` by phase, each with
+ * `count`, `sum_seconds`, `p50`, `p95`, `p99` and `buckets`; `tokens`, `reused_share`, `recent`, `engine`, `weights`,
+ * `asleep`. Made on the first call.
+ */
+struct dicast_str dicast_metrics_json(const struct dicast_metrics *metrics);
+
+/**
+ * The numbers. Set `figures->struct_size` before the call.
+ */
+int32_t dicast_metrics_figures(const struct dicast_metrics *metrics,
+                               struct dicast_figures *figures,
+                               struct dicast_error **error);
+
+/**
+ * How many judgments ended with `status`: DICAST_OK those with a verdict, any other those that failed or were refused with it.
+ * 0 for NULL.
+ */
+uint64_t dicast_metrics_ended(const struct dicast_metrics *metrics,
+                              int32_t status);
+
+/**
+ * The upper bounds of the buckets of every histogram, in seconds and rising. If `len` is not NULL, `*len` becomes their number.
+ * NULL and 0 for NULL.
+ */
+const double *dicast_metrics_bounds(const struct dicast_metrics *metrics,
+                                    size_t *len);
+
+/**
+ * How the times of a phase, DICAST_PHASE_…, of judgments with a verdict are spread: the number in each bucket, each judgment in
+ * one of them, and at the end that above all bounds. If `len` is not NULL, `*len` becomes their number, one more than there
+ * are bounds. NULL and 0 for NULL and an unknown phase.
+ */
+const uint64_t *dicast_metrics_times(const struct dicast_metrics *metrics,
+                                     uint32_t phase,
+                                     size_t *len);
+
+/**
+ * The sum of the times of a phase in seconds; NaN for NULL and an unknown phase.
+ */
+double dicast_metrics_time_sum(const struct dicast_metrics *metrics, uint32_t phase);
+
+/**
+ * The time in seconds that a share `q` of the judgments took at most in a phase, such as 0.95: an estimate within a bucket. NaN
+ * where there were none, and where `q` is not from 0 to 1.
+ */
+double dicast_metrics_quantile(const struct dicast_metrics *metrics,
+                               uint32_t phase,
+                               double q);
 
 /**
  * Gives the memory of weights and KV cache back until dicast_judge_wake, such as while a trainer on the same GPU needs it.
@@ -1590,6 +1983,88 @@ int32_t dicast_judge_rewards_groups(const struct dicast_judge *judge,
                                     size_t total,
                                     struct dicast_error **errors,
                                     struct dicast_error **error);
+
+/**
+ * Judges many groups, each as one listwise judgment, and returns at once; a thread submits them as the queue has room. `groups`
+ * has `group_count` entries, which are copied, with their texts. `options` may be NULL.
+ *
+ * On success you own `*batch`. A group that is wrong ends with a status of its own.
+ */
+int32_t dicast_judge_submit_groups(const struct dicast_judge *judge,
+                                   const struct dicast_group *groups,
+                                   size_t group_count,
+                                   const struct dicast_batch_options *options,
+                                   struct dicast_batch **batch,
+                                   struct dicast_error **error);
+
+/**
+ * Waits until all groups have ended, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where some have not by then.
+ */
+int32_t dicast_batch_wait(const struct dicast_batch *batch,
+                          uint64_t timeout_ms,
+                          struct dicast_error **error);
+
+/**
+ * Cancels all groups that have not ended; they end as DICAST_CANCELLED. Cancelling again, or too late, does nothing.
+ */
+int32_t dicast_batch_cancel(const struct dicast_batch *batch,
+                            struct dicast_error **error);
+
+/**
+ * Number of groups. 0 for NULL.
+ */
+size_t dicast_batch_count(const struct dicast_batch *batch);
+
+/**
+ * Number of groups that have ended. 0 for NULL.
+ */
+size_t dicast_batch_ended(const struct dicast_batch *batch);
+
+/**
+ * How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING not yet, else why not. DICAST_INVALID_ARGUMENT out of
+ * range and for NULL.
+ */
+int32_t dicast_batch_status(const struct dicast_batch *batch,
+                            size_t index);
+
+/**
+ * Takes the outcome of the group at `index`: the whole verdict, with flags, usage and reasoning. On DICAST_OK you own `*verdict`.
+ * DICAST_PENDING if it has not ended; any other status is its failure. An outcome can be taken once: later calls are
+ * DICAST_INVALID_ARGUMENT. dicast_batch_status stays.
+ */
+int32_t dicast_batch_take(const struct dicast_batch *batch,
+                          size_t index,
+                          struct dicast_verdict **verdict,
+                          struct dicast_error **error);
+
+/**
+ * The rewards of all groups, as dicast_judge_rewards_groups gives them: `rewards` and `statuses` have `total` entries, group after
+ * group. Where a group has not ended its statuses are DICAST_PENDING; where its verdict was taken, DICAST_INVALID_ARGUMENT. Of
+ * `options`, which may be NULL, `reward` and `normalize` count; options of the judgments must be empty.
+ */
+int32_t dicast_batch_rewards(const struct dicast_batch *batch,
+                             const struct dicast_reward_options *options,
+                             double *rewards,
+                             int32_t *statuses,
+                             size_t total,
+                             struct dicast_error **error);
+
+/**
+ * Cancels what has not ended and frees the batch. NULL does nothing. Requires that no other thread is using it.
+ */
+void dicast_batch_free(struct dicast_batch *batch);
+
+/**
+ * Counts the tokens of a request and says whether it fits, without judging it. Set `tokens->struct_size` before the call. Takes as
+ * long as making the prompt: some ten microseconds for a kilobyte of text.
+ *
+ * DICAST_UNSUPPORTED where the engine makes the tokens itself, as most servers do. The errors of the request;
+ * DICAST_CONTEXT_OVERFLOW where its text is so long that it cannot fit however it is tokenized. DICAST_ASLEEP, DICAST_CLOSED.
+ */
+int32_t dicast_judge_count(const struct dicast_judge *judge,
+                           const struct dicast_request *request,
+                           struct dicast_count *tokens,
+                           struct dicast_error **error);
 
 /**
  * The profile of a general instruction-following model. On success you own `*profile`.

@@ -26,11 +26,13 @@
 #ifndef DICAST_HPP
 #define DICAST_HPP
 
+#include "dicast/batch.hpp"
 #include "dicast/config.hpp"
 #include "dicast/engine.hpp"
 #include "dicast/events.hpp"
 #include "dicast/info.hpp"
 #include "dicast/judge.hpp"
+#include "dicast/metrics.hpp"
 #include "dicast/prompt.hpp"
 #include "dicast/request.hpp"
 #include "dicast/result.hpp"

@@ -141,11 +141,11 @@ address() {
     done
     finds heap-use-after-free "$place/use_after_free"
     finds "detected memory leaks" "$place/leak"
-    for name in alone judging rewards async threads quiet; do
+    for name in alone judging rewards async threads quiet metrics groups settings asking events own_engine sleeping; do
         program $name "${flags[@]}"
         clean "AddressSanitizer and UBSan" $name
     done
-    for name in alone judging rewards asynchronous threads; do
+    for name in alone judging rewards asynchronous threads own_engine; do
         cpp_program $name "${flags[@]}"
         clean "AddressSanitizer and UBSan" cpp-$name
     done
@@ -170,13 +170,15 @@ valgrind_() {
         --errors-for-leak-kinds=definite,indirect) name
     "$cargo" build --release --quiet --lib
     shared_library "$target/release/libdicast.so"
-    for name in use_after_free leak alone; do
+    for name in use_after_free leak alone metrics groups settings events own_engine; do
         program $name
     done
     finds "Invalid read" "${check[@]}" "$place/use_after_free"
     finds "definitely lost" "${check[@]}" "$place/leak"
-    "${check[@]}" "$place/alone" || fail "alone fails under valgrind"
-    echo "clean under valgrind: alone"
+    for name in alone metrics groups settings events own_engine; do
+        "${check[@]}" "$place/$name" || fail "$name fails under valgrind"
+        echo "clean under valgrind: $name"
+    done
 }
 
 thread() {

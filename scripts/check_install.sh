@@ -48,7 +48,7 @@ build() {
     done
 }
 
-build c blocking async events engine
+build c blocking async events engine dashboard groups
 build cpp trainer sleeping
 
 # The installed library finds the installed program, its worker process.

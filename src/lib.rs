@@ -81,8 +81,8 @@ mod warm;
 
 pub use config::{JudgeConfig, Options};
 pub use error::{Error, ErrorKind, PartialVerdict, Result};
-pub use judge::{Arriving, Canceller, Judge, Sleep, Submission, Ticket};
-pub use judge::{BOUNDS as TIME_BOUNDS, Histogram, Metrics, Phase};
+pub use judge::{Arriving, Canceller, Judge, Sleep, Submission, Ticket, TokenCount};
+pub use judge::{BOUNDS as TIME_BOUNDS, Histogram, Metrics, Phase, Recent};
 pub use log::{Level, Log};
 pub use prompt::profile::Profile;
 pub use request::reading::{Keys, Reading};

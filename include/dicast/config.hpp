@@ -558,6 +558,12 @@ enum class LogLevel : std::uint32_t {
     debug = DICAST_LOG_DEBUG,
 };
 
+/**
+ * Hears how far loading a model is, from 0 to 1 and rising, also when the judge wakes. False ends the loading:
+ * Status::cancelled. What it throws ends it too. It must not use the judge.
+ */
+using Progress = std::function<bool(double part)>;
+
 /** Where the log of a judge goes. The library itself never prints. */
 struct Log {
     /**

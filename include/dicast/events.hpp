@@ -85,11 +85,7 @@ inline dicast_submit_options submit_options(const SubmitOptions &options) noexce
     auto made = sized<dicast_submit_options>();
     made.id = str(options.id);
     made.priority = static_cast<std::int32_t>(options.priority);
-    // 0 means no deadline to the library.
-    made.deadline_ms = options.deadline ? milliseconds(*options.deadline) : 0;
-    if (options.deadline && made.deadline_ms == 0) {
-        made.deadline_ms = 1;
-    }
+    made.deadline_ms = deadline_ms(options.deadline);
     return made;
 }
 

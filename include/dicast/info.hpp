@@ -43,6 +43,26 @@ struct MemoryNeed {
     std::uint64_t available;
 };
 
+/** How many tokens a request takes. */
+struct TokenCount {
+    /** Tokens of the prompt; of the longest one, if the judgment has several runs. */
+    std::uint64_t prompt_tokens;
+    /** Tokens of the prompts of all runs. */
+    std::uint64_t all_prompt_tokens;
+    /** Of each prompt, the tokens that every prompt of this judge begins with. */
+    std::uint64_t shared_tokens;
+    /** Most tokens that a run may write, reasoning and verdict together. */
+    std::uint64_t output_tokens;
+    /** Tokens of prompt and output together that the context holds; 0 where the engine does not tell. */
+    std::uint64_t context_tokens;
+    /** Generations of the judgment: 1, more for an ensemble or a rubric. */
+    std::uint64_t runs;
+    /** Whether prompt and output fit the context, or it is not known. */
+    bool fits;
+    /** Whether the engine itself said how much may be written. */
+    bool exact;
+};
+
 /** Counters of a judge. All but `pending` are 0 once it is closed. */
 struct Stats {
     /** Judgments that were submitted and have not ended. */

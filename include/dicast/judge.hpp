@@ -14,10 +14,12 @@
 #include <utility>
 #include <vector>
 
+#include "batch.hpp"
 #include "config.hpp"
 #include "engine.hpp"
 #include "events.hpp"
 #include "info.hpp"
+#include "metrics.hpp"
 #include "request.hpp"
 #include "result.hpp"
 #include "rewards.hpp"
@@ -41,10 +43,12 @@ public:
     using Object = dicast_judge;
 
 #if DICAST_HAS_EXCEPTIONS
-    static Judge open(std::string_view config_json, Log log = {}) {
-        return try_open(config_json, std::move(log)).value();
+    static Judge open(std::string_view config_json, Log log = {}, Progress progress = {}) {
+        return try_open(config_json, std::move(log), std::move(progress)).value();
     }
-    static Judge open(const Config &config, Log log = {}) { return try_open(config, std::move(log)).value(); }
+    static Judge open(const Config &config, Log log = {}, Progress progress = {}) {
+        return try_open(config, std::move(log), std::move(progress)).value();
+    }
     static MemoryNeed memory_need(std::string_view config_json) { return try_memory_need(config_json).value(); }
     static MemoryNeed memory_need(const Config &config) { return try_memory_need(config).value(); }
     static Judge open_engine(const Config &config, std::shared_ptr<OwnEngine> engine, const EngineOptions &options = {},
@@ -76,8 +80,14 @@ public:
     void reload(std::string_view model = {}, const SleepOptions &options = {}) const {
         try_reload(model, options).value();
     }
+    Batch submit_groups(const std::vector<Group> &groups, const BatchOptions &options = {}) const {
+        return try_submit_groups(groups, options).value();
+    }
+    TokenCount count(const Request &request) const { return try_count(request).value(); }
+    void set_log_level(LogLevel level) const { try_set_log_level(level).value(); }
     Info info() const { return try_info().value(); }
     Stats stats() const { return try_stats().value(); }
+    Metrics metrics(std::string_view labels = {}) const { return try_metrics(labels).value(); }
 
     /**
      * Judges in the background. get() of the future returns the verdict or throws the Error, also if the request was
@@ -102,15 +112,17 @@ public:
      * Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.
      *
      * `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings
-     * of the command line's `--config`; an unknown key is an error. On failure nothing is left open.
+     * of the command line's `--config`; an unknown key is an error. On failure nothing is left open. `progress` hears
+     * how far loading is, and may end it: Status::cancelled.
      */
-    static Result<Judge> try_open(std::string_view config_json, Log log = {}) {
+    static Result<Judge> try_open(std::string_view config_json, Log log = {}, Progress progress = {}) {
         if (dicast_abi_version() < DICAST_ABI_VERSION) {
             return Error(Status::unsupported,
                          "the dicast library is older than the header that this was compiled with");
         }
         auto opened = std::make_unique<Opened>();
         opened->log = std::move(log);
+        opened->progress = std::move(progress);
         const auto options = opened->options();
         if (auto done = detail::done([&](auto **error) {
                 return dicast_judge_open(detail::str(config_json), &options, &opened->judge, error);
@@ -120,8 +132,8 @@ public:
         }
         return Judge(std::move(opened));
     }
-    static Result<Judge> try_open(const Config &config, Log log = {}) {
-        return try_open(config.to_json(), std::move(log));
+    static Result<Judge> try_open(const Config &config, Log log = {}, Progress progress = {}) {
+        return try_open(config.to_json(), std::move(log), std::move(progress));
     }
 
     /**
@@ -362,14 +374,14 @@ public:
     Rewards rewards(std::string_view principle, std::string_view prompt, Texts &&responses,
                     const RewardOptions &options = {}) const {
         const detail::Texts texts(responses);
-        const WantedRewards wanted(options);
+        const detail::WantedRewards wanted(options);
         std::vector<double> values(texts.size());
         std::vector<std::int32_t> statuses(texts.size());
         auto done = detail::done([&](auto **error) {
             return dicast_judge_rewards(get(), detail::str(principle), detail::str(prompt), texts.data(), texts.size(),
                                         &wanted.options, values.data(), statuses.data(), error);
         });
-        return rewards_of(values.data(), statuses.data(), texts.size(), done ? nullptr : &done.error());
+        return detail::rewards_of(values.data(), statuses.data(), texts.size(), done ? nullptr : &done.error());
     }
 
     /**
@@ -377,30 +389,14 @@ public:
      * that do not fit the queue wait for room. A judgment that fails does not throw: its Rewards have the error.
      */
     std::vector<Rewards> rewards(const std::vector<Group> &groups, const RewardOptions &options = {}) const {
-        std::vector<std::vector<dicast_str>> texts;
-        std::vector<dicast_group> lent;
-        std::size_t total = 0;
-        texts.reserve(groups.size());
-        for (const Group &group : groups) {
-            auto &lent_texts = texts.emplace_back();
-            lent_texts.reserve(group.responses.size());
-            for (const std::string &response : group.responses) {
-                lent_texts.push_back(detail::str(response));
-            }
-            auto &made = lent.emplace_back(detail::sized<dicast_group>());
-            made.principle = detail::str(group.principle);
-            made.prompt = detail::str(group.prompt);
-            made.responses = lent_texts.data();
-            made.response_count = lent_texts.size();
-            total += made.response_count;
-        }
-        const WantedRewards wanted(options);
-        std::vector<double> values(total);
-        std::vector<std::int32_t> statuses(total);
+        const detail::Groups lent(groups);
+        const detail::WantedRewards wanted(options);
+        std::vector<double> values(lent.total());
+        std::vector<std::int32_t> statuses(lent.total());
         std::vector<dicast_error *> errors(groups.size());
         auto done = detail::done([&](auto **error) {
             return dicast_judge_rewards_groups(get(), lent.data(), lent.size(), &wanted.options, values.data(),
-                                               statuses.data(), total, errors.data(), error);
+                                               statuses.data(), lent.total(), errors.data(), error);
         });
         std::vector<Rewards> made;
         made.reserve(groups.size());
@@ -412,11 +408,33 @@ public:
             } else if (errors[index] != nullptr) {
                 failed = Error::adopt(dicast_error_code(errors[index]), errors[index]);
             }
-            const std::size_t count = lent[index].response_count;
-            made.push_back(rewards_of(values.data() + at, statuses.data() + at, count, failed ? &*failed : nullptr));
+            const std::size_t count = lent.responses(index);
+            made.push_back(
+                detail::rewards_of(values.data() + at, statuses.data() + at, count, failed ? &*failed : nullptr));
             at += count;
         }
         return made;
+    }
+
+    /**
+     * Judges many groups under one handle and returns at once; a thread submits them as the queue has room. A group
+     * that is wrong ends with a status of its own.
+     */
+    Result<Batch> try_submit_groups(const std::vector<Group> &groups, const BatchOptions &options = {}) const {
+        const detail::Groups lent(groups);
+        const std::string json = options.options.to_json();
+        auto made = detail::sized<dicast_batch_options>();
+        made.options_json = detail::str(json);
+        made.priority = static_cast<std::int32_t>(options.priority);
+        made.deadline_ms = detail::deadline_ms(options.deadline);
+        dicast_batch *batch = nullptr;
+        if (auto done = detail::done([&](auto **error) {
+                return dicast_judge_submit_groups(get(), lent.data(), lent.size(), &made, &batch, error);
+            });
+            !done) {
+            return done.error();
+        }
+        return Batch(batch, lent);
     }
 
     Result<Info> try_info() const {
@@ -437,6 +455,32 @@ public:
                      stats.kv_block_tokens,  stats.kv_blocks,         stats.kv_blocks_used,
                      stats.kv_blocks_reused, stats.grammars_last_hour};
     }
+    /**
+     * Takes a snapshot of what the judge has done since it was opened. `labels` is put into every line of
+     * Metrics::prometheus, such as `judge="a",node="7"`.
+     */
+    Result<Metrics> try_metrics(std::string_view labels = {}) const {
+        return detail::made<Metrics>([&](auto **object, auto **error) {
+            return dicast_judge_metrics(get(), detail::str(labels), object, error);
+        });
+    }
+    /** Counts the tokens of a request and says whether it fits, without judging it. */
+    Result<TokenCount> try_count(const Request &request) const {
+        auto count = detail::sized<dicast_count>();
+        if (auto done =
+                detail::done([&](auto **error) { return dicast_judge_count(get(), request.get(), &count, error); });
+            !done) {
+            return done.error();
+        }
+        return TokenCount{count.prompt_tokens, count.all_prompt_tokens, count.shared_tokens,
+                          count.output_tokens, count.context_tokens,    count.runs,
+                          count.fits != 0,     count.exact != 0};
+    }
+    /** Logs lines up to this level from now on. Nothing changes where the judge was opened without a log. */
+    Result<void> try_set_log_level(LogLevel level) const {
+        return detail::done(
+            [&](auto **error) { return dicast_judge_set_log_level(get(), static_cast<std::uint32_t>(level), error); });
+    }
     /** The name of the judge's engine, such as `local`. */
     std::string_view engine() const & noexcept DICAST_LIFETIMEBOUND { return detail::view(dicast_judge_engine(get())); }
     std::string_view engine() const && = delete;
@@ -453,6 +497,7 @@ private:
     /** A judge, its log and its engine, which must outlive it at an address that does not change. */
     struct Opened {
         Log log;
+        Progress progress;
         std::shared_ptr<OwnEngine> engine;
         dicast_judge *judge = nullptr;
 
@@ -466,22 +511,10 @@ private:
             made.log = log.sink ? write_log : nullptr;
             made.log_user_data = &log;
             made.log_level = static_cast<std::uint32_t>(log.level);
+            made.progress = progress ? say_progress : nullptr;
+            made.progress_user_data = &progress;
             return made;
         }
-    };
-
-    /** RewardOptions as dicast.h has them, with the text that they lend. */
-    struct WantedRewards {
-        std::string json;
-        dicast_reward_options options = detail::sized<dicast_reward_options>();
-
-        explicit WantedRewards(const RewardOptions &wanted) : json(wanted.options.to_json()) {
-            options.reward = static_cast<std::uint32_t>(wanted.reward);
-            options.normalize = wanted.normalize ? 1 : 0;
-            options.options_json = detail::str(json);
-        }
-        WantedRewards(const WantedRewards &) = delete;
-        WantedRewards &operator=(const WantedRewards &) = delete;
     };
 
     explicit Judge(std::unique_ptr<Opened> opened) noexcept : opened_(std::move(opened)) {}
@@ -498,18 +531,17 @@ private:
 #endif
     }
 
-    static Rewards rewards_of(const double *values, const std::int32_t *statuses, std::size_t count,
-                              const Error *error) {
-        Rewards made;
-        made.values.assign(values, values + count);
-        made.statuses.reserve(count);
-        for (std::size_t index = 0; index < count; ++index) {
-            made.statuses.push_back(static_cast<Status>(statuses[index]));
+    static bool say_progress(void *data, double part) noexcept {
+        const auto &progress = *static_cast<const Progress *>(data);
+#if DICAST_HAS_EXCEPTIONS
+        try {
+            return progress(part);
+        } catch (...) {
+            return false;
         }
-        if (error != nullptr) {
-            made.error = *error;
-        }
-        return made;
+#else
+        return progress(part);
+#endif
     }
 
     /** Hands a callback to the library, which owns it only on success. */

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <ratio>
 #include <string_view>
 
@@ -107,6 +108,15 @@ std::uint64_t milliseconds(std::chrono::duration<Rep, Period> time) noexcept {
     }
     const auto whole = static_cast<std::uint64_t>(count);
     return static_cast<long double>(whole) < count ? whole + 1 : whole;
+}
+
+/** A deadline as dicast.h takes it, where 0 is none. */
+inline std::uint64_t deadline_ms(const std::optional<std::chrono::milliseconds> &deadline) noexcept {
+    if (!deadline) {
+        return 0;
+    }
+    const std::uint64_t made = milliseconds(*deadline);
+    return made == 0 ? 1 : made;
 }
 
 }  // namespace detail

@@ -15,9 +15,11 @@ A verdict is complete, with a score and a place for every response, or it is a :
 trainers call.
 """
 
+from ._asking import MemoryNeed, TokenCount, memory_need
 from ._library import config_schema
 from ._library import lib as _lib
 from ._library import text_of as _text_of
+from ._submitting import Event, Events, Ticket
 from .client import Client
 from .errors import (
     AsleepError,
@@ -60,6 +62,8 @@ __all__ = [
     "DicastError",
     "EngineDeadError",
     "EngineError",
+    "Event",
+    "Events",
     "FileError",
     "InternalError",
     "InvalidArgumentError",
@@ -73,6 +77,7 @@ __all__ = [
     "JudgeStats",
     "JudgmentCancelledError",
     "JudgmentTimeoutError",
+    "MemoryNeed",
     "ModelNotFoundError",
     "NetworkError",
     "OverloadedError",
@@ -81,12 +86,15 @@ __all__ = [
     "RewardRequest",
     "RewardResponse",
     "RewardResult",
+    "Ticket",
     "Timing",
+    "TokenCount",
     "TooLargeError",
     "UnsupportedError",
     "Usage",
     "config_schema",
     "from_pretrained",
+    "memory_need",
     "parse_rewardanything_output",
     "prepare_chat_messages",
 ]

@@ -35,7 +35,7 @@ NULL: Any = ffi.NULL
 
 _free = {
     kind: getattr(lib, f"dicast_{kind}_free")
-    for kind in ("aliases", "error", "judge", "profile", "prompt", "request", "ticket", "verdict")
+    for kind in ("aliases", "error", "judge", "metrics", "profile", "prompt", "request", "ticket", "verdict")
 }
 
 

@@ -14,11 +14,13 @@ from types import TracebackType
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from . import _library
+from ._asking import Asking
 from ._handle import Handle, sleep_options, struct_of
 from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
 from ._loading import Loading
 from ._options import generation_config as options_of_config
 from ._options import generation_options
+from ._submitting import Submitting
 from .errors import (
     BatchError,
     DicastError,
@@ -40,7 +42,7 @@ _SLICE_MS = 250
 Request = Union[Mapping[str, Any], RewardRequest]
 
 
-class Judge:
+class Judge(Asking, Submitting):
     """An opened model. Any number of threads, coroutines and event loops may use one at once.
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which

@@ -1,13 +1,14 @@
 //! `dicast_judge`: an opened model.
 
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::boundary::{Status, array, array_mut, given};
 use super::error::dicast_error;
 use super::layout;
-use super::log::{dicast_open_options, log_of};
+use super::log::{dicast_open_options, log_of, progress_of};
 use super::request::dicast_request;
 use super::stats::{count, dicast_info, dicast_memory, dicast_stats};
 use super::status::{DICAST_OK, DICAST_PENDING};
@@ -18,6 +19,7 @@ use crate::engine::Guidance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::judge::{Judge, Ticket};
 use crate::prompt::profile::Scale;
+use crate::thread::JoinHandle;
 
 /// An opened model with its profile.
 ///
@@ -25,7 +27,9 @@ use crate::prompt::profile::Scale;
 /// dicast_judge_free. A judge belongs to the process that opened it. After fork, in the child, every call with it or with
 /// its tickets is DICAST_CLOSED; freeing it there is safe and releases nothing.
 pub struct dicast_judge {
-    judge: ManuallyDrop<Judge>,
+    judge: ManuallyDrop<Arc<Judge>>,
+    /// What submits batches.
+    batches: ManuallyDrop<Mutex<Vec<Submitter>>>,
     process: Process,
     id: u64,
     engine: Text,
@@ -56,13 +60,17 @@ impl Process {
     }
 }
 
+/// A thread that submits a batch, and whether it is over.
+type Submitter = (Arc<AtomicBool>, JoinHandle<()>);
+
 impl dicast_judge {
     /// Hands a judge to C code, which frees it by `dicast_judge_free`.
     pub fn new(judge: Judge) -> Box<Self> {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let (engine, profile) = (Text::new(judge.capabilities().engine.name()), Text::new(&judge.profile().to_json()));
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Box::new(Self { judge: ManuallyDrop::new(judge), process: Process::current(), id, engine, profile })
+        let (judge, batches) = (ManuallyDrop::new(Arc::new(judge)), ManuallyDrop::default());
+        Box::new(Self { judge, batches, process: Process::current(), id, engine, profile })
     }
 
     /// The judge, in the process that opened it. Checked before the judge is touched: in a child process its locks may be
@@ -70,6 +78,19 @@ impl dicast_judge {
     pub(super) fn get(&self) -> Result<&Judge> {
         self.process.check()?;
         Ok(&self.judge)
+    }
+
+    /// The judge, for a thread that ends soon after it is closed, and that [`Self::keep`] gets.
+    pub(super) fn shared(&self) -> Result<Arc<Judge>> {
+        self.process.check()?;
+        Ok(Arc::clone(&self.judge))
+    }
+
+    /// Keeps a thread until it is over, or the judge is freed.
+    pub(super) fn keep(&self, over: Arc<AtomicBool>, thread: JoinHandle<()>) {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.retain(|(over, _)| !over.load(Ordering::Relaxed));
+        batches.push((over, thread));
     }
 
     pub(super) fn process(&self) -> Process {
@@ -88,9 +109,19 @@ impl dicast_judge {
 
 impl Drop for dicast_judge {
     fn drop(&mut self) {
-        if self.process.is_current() {
-            // SAFETY: it is dropped here alone, and not used afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.judge) };
+        if !self.process.is_current() {
+            return;
+        }
+        // Threads of batches end once it is closed. They never free it, but may still hold it.
+        self.judge.close();
+        let threads = std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner));
+        for (_, thread) in threads {
+            let _ = thread.join();
+        }
+        // SAFETY: they are dropped here alone, and not used afterwards.
+        unsafe {
+            ManuallyDrop::drop(&mut self.batches);
+            ManuallyDrop::drop(&mut self.judge);
         }
     }
 }
@@ -101,7 +132,8 @@ impl Drop for dicast_judge {
 /// command line's `--config`; an unknown key is an error. `options` may be NULL.
 ///
 /// On success you own `*judge`. On failure nothing is left open: DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE,
-/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO.
+/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_ENGINE, DICAST_IO; DICAST_CANCELLED if
+/// `options->progress` ended it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_open(
     config_json: dicast_str,
@@ -112,8 +144,10 @@ pub unsafe extern "C" fn dicast_judge_open(
     boundary!(error; {
         let out = given(judge, "judge")?;
         // SAFETY: the text lives during the call, and the options announce their size.
-        let (config, log) = unsafe { (config_json.text("config_json", ErrorKind::InvalidConfig)?, log_of(options)?) };
-        let opened = Judge::open_logged(JudgeConfig::from_json(config)?, log)?;
+        let (config, log, progress) = unsafe {
+            (config_json.text("config_json", ErrorKind::InvalidConfig)?, log_of(options)?, progress_of(options)?)
+        };
+        let opened = Judge::open_watched(JudgeConfig::from_json(config)?, log, progress)?;
         out.write(Box::into_raw(dicast_judge::new(opened)));
         Ok(())
     })

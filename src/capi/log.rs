@@ -1,10 +1,14 @@
-//! The log of one judge, and the options of opening one.
+//! The log of one judge, the progress of loading, and the options of opening one.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 
-use super::boundary::misuse;
+use super::boundary::{given, misuse};
+use super::error::dicast_error;
+use super::judge::dicast_judge;
 use super::layout::{self, Layout};
 use super::text::{Text, dicast_str};
+use crate::engine::Progress;
 use crate::error::Result;
 use crate::log::{Level, Log};
 
@@ -23,6 +27,13 @@ pub const DICAST_LOG_DEBUG: u32 = 4;
 /// It must return quickly. It must not call a function with this judge or its tickets, and must not throw or longjmp.
 pub type dicast_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, line: dicast_str)>;
 
+/// Hears how far loading a model is: `part` is from 0 to 1 and rises. Returns true to go on; false ends the loading, and the
+/// call that loads returns DICAST_CANCELLED.
+///
+/// Called by the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it all the time,
+/// others at the beginning and at the end. It must not throw or longjmp, nor use this judge.
+pub type dicast_progress_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, part: f64) -> bool>;
+
 /// Options of dicast_judge_open besides the configuration. Zero everything, then set `struct_size`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -37,6 +48,10 @@ pub struct dicast_open_options {
     pub log_level: u32,
     /// Must be 0.
     pub reserved: u32,
+    /// Hears how far loading is, and may end it; NULL for no one. Must live as long as the judge.
+    pub progress: dicast_progress_callback,
+    /// Passed to `progress` unchanged.
+    pub progress_user_data: *mut c_void,
 }
 
 // SAFETY: `repr(C)`, words and a pair of halves; zero is no callback, and any other pattern is the program's word for one.
@@ -71,13 +86,7 @@ pub(super) unsafe fn log_of(options: *const dicast_open_options) -> Result<Log> 
     }
     // SAFETY: passed on.
     let options = unsafe { layout::read(options)? };
-    let level = match options.log_level {
-        DICAST_LOG_ERROR => Level::Error,
-        DICAST_LOG_WARN => Level::Warn,
-        0 | DICAST_LOG_INFO => Level::Info,
-        DICAST_LOG_DEBUG => Level::Debug,
-        other => return Err(misuse(format!("log_level is {other}: it must be from 0 to {DICAST_LOG_DEBUG}"))),
-    };
+    let level = level_of(options.log_level)?;
     if options.reserved != 0 {
         return Err(misuse("reserved of dicast_open_options is not 0"));
     }
@@ -88,4 +97,47 @@ pub(super) unsafe fn log_of(options: *const dicast_open_options) -> Result<Log> 
         // SAFETY: the program has promised that it can be called with its data from any thread.
         unsafe { callback(user_data.get(), level as u32, line.view()) };
     }))
+}
+
+/// The level of a number; 0 is that of nothing said.
+fn level_of(number: u32) -> Result<Level> {
+    match number {
+        DICAST_LOG_ERROR => Ok(Level::Error),
+        DICAST_LOG_WARN => Ok(Level::Warn),
+        0 | DICAST_LOG_INFO => Ok(Level::Info),
+        DICAST_LOG_DEBUG => Ok(Level::Debug),
+        other => Err(misuse(format!("log_level is {other}: it must be from 0 to {DICAST_LOG_DEBUG}"))),
+    }
+}
+
+/// Who watches the loading; nobody for null.
+///
+/// # Safety
+/// As [`log_of`].
+pub(super) unsafe fn progress_of(options: *const dicast_open_options) -> Result<Progress> {
+    if options.is_null() {
+        return Ok(Progress::default());
+    }
+    // SAFETY: passed on.
+    let options = unsafe { layout::read(options)? };
+    let Some(callback) = options.progress else { return Ok(Progress::default()) };
+    let user_data = UserData(options.progress_user_data);
+    Ok(Progress::new(move |part| {
+        // SAFETY: the program has promised that it can be called with its data as long as the judge lives.
+        unsafe { callback(user_data.get(), part.into()) }
+    }))
+}
+
+/// Logs lines up to this level from now on: DICAST_LOG_ERROR to DICAST_LOG_DEBUG; 0 means DICAST_LOG_INFO. Nothing changes where the
+/// judge was opened without a log. Any thread, at any time.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_judge_set_log_level(
+    judge: Option<&dicast_judge>,
+    log_level: u32,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        given(judge, "judge")?.get()?.set_log_level(level_of(log_level)?);
+        Ok(())
+    })
 }

@@ -16,6 +16,8 @@ mod layout;
 mod text;
 
 mod aliases;
+mod ask;
+mod batch;
 mod config;
 mod engine;
 mod error;
@@ -23,11 +25,13 @@ mod events;
 mod job;
 mod judge;
 mod log;
+mod metrics;
 mod parse;
 mod profile;
 mod prompt;
 mod request;
 mod rewards;
+mod settings;
 mod sleep;
 mod stats;
 mod status;
@@ -46,6 +50,8 @@ pub(crate) fn warm() {
 }
 
 pub use aliases::*;
+pub use ask::*;
+pub use batch::*;
 pub use config::*;
 pub use engine::*;
 pub use error::*;
@@ -53,11 +59,13 @@ pub use events::*;
 pub use job::*;
 pub use judge::*;
 pub use log::*;
+pub use metrics::*;
 pub use parse::*;
 pub use profile::*;
 pub use prompt::*;
 pub use request::*;
 pub use rewards::*;
+pub use settings::*;
 pub use sleep::*;
 pub use stats::*;
 pub use status::*;

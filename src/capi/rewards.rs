@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::boundary::{array, array_mut, check_count, given, misuse};
 use super::error::dicast_error;
+use super::job::priority_of;
 use super::judge::dicast_judge;
 use super::layout::{self, Layout};
 use super::request::options;
 use super::status::{DICAST_INTERNAL, DICAST_OK};
 use super::text::dicast_str;
 use crate::config::{Options, Reward};
+use crate::engine::Priority;
 use crate::error::{ErrorKind, Result};
-use crate::judge::{Judge, Waited};
+use crate::judge::{Judge, Submission, Waited};
 use crate::prompt::profile::Scale;
 use crate::request::{JudgeRequest, Response};
 use crate::verdict::Verdict;
@@ -47,9 +49,16 @@ pub struct dicast_reward_options {
     pub normalize: u32,
     /// Options of the judgments as JSON, as for dicast_request_set_options; empty for none.
     pub options_json: dicast_str,
+    /// DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH.
+    pub priority: i32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// The whole call ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
+    /// judgment has its `timeout_ms` alone.
+    pub deadline_ms: u64,
 }
 
-// SAFETY: `repr(C)`, a word, a pair of halves, and a text of two words.
+// SAFETY: `repr(C)`, words, pairs of halves, and a text of two words.
 unsafe impl Layout for dicast_reward_options {
     const FIRST_SIZE: usize = 32;
     const NAME: &'static str = "dicast_reward_options";
@@ -69,9 +78,19 @@ pub struct dicast_group {
     pub responses: *const dicast_str,
     /// Their number.
     pub response_count: usize,
+    /// Options of this group as JSON, which go before those of the whole call; empty for none.
+    pub options_json: dicast_str,
+    /// Your name for the judgment, which the lines of the log have; empty for none.
+    pub id: dicast_str,
+    /// DICAST_PRIORITY_LOW or _HIGH; 0: that of the whole call.
+    pub priority: i32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// The judgment ends so many milliseconds after the call began at the latest; 0: as the whole call says.
+    pub deadline_ms: u64,
 }
 
-// SAFETY: `repr(C)`, words.
+// SAFETY: `repr(C)`, words, texts of two words, and a pair of halves.
 unsafe impl Layout for dicast_group {
     const FIRST_SIZE: usize = 56;
     const NAME: &'static str = "dicast_group";
@@ -107,7 +126,7 @@ pub unsafe extern "C" fn dicast_judge_rewards(
                 let request = request(principle, prompt, array(responses, count, "responses")?, &wanted.options)?;
                 (wanted, request)
             };
-            let verdict = opened.judge(&request)?;
+            let verdict = opened.judge_with(&request, wanted.terms.submission())?;
             wanted.write(&verdict, opened.profile().scale, &mut results)
         })();
         results.fail_where_missing(&outcome);
@@ -168,7 +187,7 @@ pub unsafe extern "C" fn dicast_judge_rewards_groups(
 ///
 /// # Safety
 /// `groups` has `count` entries, all of the size that the first announces.
-unsafe fn read_groups(groups: *const dicast_group, count: usize) -> Result<Vec<dicast_group>> {
+pub(super) unsafe fn read_groups(groups: *const dicast_group, count: usize) -> Result<Vec<dicast_group>> {
     // SAFETY: passed on; the check of the array is also that of its bounds.
     if unsafe { array(groups, count, "groups")? }.is_empty() {
         return Ok(Vec::new());
@@ -211,11 +230,10 @@ unsafe fn judge_groups(
     let mut pending = VecDeque::new();
     for group in groups {
         // SAFETY: passed on.
-        let request = unsafe {
-            array(group.responses, group.response_count, "responses")
-                .and_then(|responses| request(group.principle, group.prompt, responses, &wanted.options))
-        };
-        pending.push_back((group.response_count, request.map(|request| judge.submit_when_free(&request))));
+        let request = unsafe { group_request(group, &wanted.options, &wanted.terms) };
+        // The deadline covers the wait for room too.
+        let submit = |(request, terms): (JudgeRequest, Submission)| judge.submit_unless(&request, terms, &|| false);
+        pending.push_back((group.response_count, request.map(submit)));
         // What has ended is turned into numbers at once, instead of being held until the last group is submitted.
         while let Some((count, submitted)) = pending.pop_front() {
             match submitted {
@@ -233,6 +251,61 @@ unsafe fn judge_groups(
     for (count, submitted) in pending {
         finish(count, submitted.and_then(crate::Ticket::wait));
     }
+}
+
+/// How the judgments of a call are submitted.
+pub(super) struct Terms {
+    began: Instant,
+    priority: Priority,
+    /// When all of it is out of time.
+    deadline: Option<Instant>,
+}
+
+impl Terms {
+    /// `deadline_ms` is 0 for none.
+    pub(super) fn new(priority: i32, deadline_ms: u64) -> Result<Self> {
+        let began = Instant::now();
+        Ok(Self { began, priority: priority_of(priority)?, deadline: Self::after(began, deadline_ms) })
+    }
+
+    fn after(began: Instant, milliseconds: u64) -> Option<Instant> {
+        if milliseconds == 0 { None } else { began.checked_add(Duration::from_millis(milliseconds)) }
+    }
+
+    fn submission(&self) -> Submission {
+        let submission = Submission::default().priority(self.priority);
+        self.deadline.map_or(submission.clone(), |deadline| submission.deadline(deadline))
+    }
+}
+
+/// The request of a group, with what is said of its submission.
+///
+/// # Safety
+/// The texts of the group live during the call.
+pub(super) unsafe fn group_request(
+    group: &dicast_group,
+    shared: &Options,
+    terms: &Terms,
+) -> Result<(JudgeRequest, Submission)> {
+    if group.reserved != 0 {
+        return Err(misuse("reserved of dicast_group is not 0"));
+    }
+    // SAFETY: passed on.
+    let (request, id) = unsafe {
+        let own = options(group.options_json)?.or(shared);
+        let responses = array(group.responses, group.response_count, "responses")?;
+        (request(group.principle, group.prompt, responses, &own)?, group.id.text("id", ErrorKind::InvalidArgument)?)
+    };
+    let mut submission = terms.submission();
+    if group.priority != 0 {
+        submission.priority = priority_of(group.priority)?;
+    }
+    if !id.is_empty() {
+        submission = submission.id(id);
+    }
+    let own = Terms::after(terms.began, group.deadline_ms);
+    submission.deadline = [own, submission.deadline].into_iter().flatten().min();
+    Ok((request, submission))
 }
 
 /// The request of a group, whose responses are called by their numbers.
@@ -260,7 +333,7 @@ unsafe fn request(
 }
 
 /// The caller's arrays. Every reward is NaN until it is written.
-struct Results<'a> {
+pub(super) struct Results<'a> {
     rewards: &'a mut [MaybeUninit<f64>],
     statuses: &'a mut [MaybeUninit<i32>],
 }
@@ -268,7 +341,7 @@ struct Results<'a> {
 impl<'a> Results<'a> {
     /// # Safety
     /// Each array is null or has `count` entries that are the caller's.
-    unsafe fn new(rewards: *mut f64, statuses: *mut i32, count: usize) -> Result<Self> {
+    pub(super) unsafe fn new(rewards: *mut f64, statuses: *mut i32, count: usize) -> Result<Self> {
         // Where the count itself is wrong, nothing is written: the arrays cannot be that long.
         check_count(count, "rewards")?;
         // SAFETY: passed on.
@@ -286,7 +359,7 @@ impl<'a> Results<'a> {
     }
 
     /// The first `count` of what is left.
-    fn take(&mut self, count: usize) -> Results<'a> {
+    pub(super) fn take(&mut self, count: usize) -> Results<'a> {
         let (rewards, rest) = std::mem::take(&mut self.rewards).split_at_mut(count);
         self.rewards = rest;
         let (statuses, rest) = std::mem::take(&mut self.statuses).split_at_mut(count);
@@ -299,28 +372,35 @@ impl<'a> Results<'a> {
         self.statuses[index].write(DICAST_OK);
     }
 
+    /// There are no rewards, for this reason.
+    pub(super) fn fail(&mut self, status: i32) {
+        self.rewards.fill(MaybeUninit::new(f64::NAN));
+        self.statuses.fill(MaybeUninit::new(status));
+    }
+
     /// On a failure no reward stands, whatever was written.
-    fn fail_where_missing(&mut self, outcome: &Result<()>) {
+    pub(super) fn fail_where_missing(&mut self, outcome: &Result<()>) {
         if let Err(error) = outcome {
-            self.rewards.fill(MaybeUninit::new(f64::NAN));
-            self.statuses.fill(MaybeUninit::new(error.kind().c_status()));
+            self.fail(error.kind().c_status());
         }
     }
 }
 
 /// Which rewards are wanted.
-struct Wanted {
+pub(super) struct Wanted {
     reward: Reward,
     normalize: bool,
     options: Options,
+    terms: Terms,
 }
 
 impl Wanted {
     /// # Safety
     /// `wanted` is null or points to a struct of the size that it announces, whose text lives during the call.
-    unsafe fn read(wanted: *const dicast_reward_options) -> Result<Self> {
+    pub(super) unsafe fn read(wanted: *const dicast_reward_options) -> Result<Self> {
         if wanted.is_null() {
-            return Ok(Self { reward: Reward::Expected, normalize: false, options: Options::default() });
+            let (options, terms) = (Options::default(), Terms::new(0, 0)?);
+            return Ok(Self { reward: Reward::Expected, normalize: false, options, terms });
         }
         // SAFETY: passed on.
         let wanted = unsafe { layout::read(wanted)? };
@@ -332,10 +412,20 @@ impl Wanted {
         }
         // SAFETY: passed on.
         let options = unsafe { options(wanted.options_json)? };
-        Ok(Self { reward, normalize: wanted.normalize == 1, options })
+        if wanted.reserved != 0 {
+            return Err(misuse("reserved of dicast_reward_options is not 0"));
+        }
+        let terms = Terms::new(wanted.priority, wanted.deadline_ms)?;
+        Ok(Self { reward, normalize: wanted.normalize == 1, options, terms })
     }
 
-    fn write(&self, verdict: &Verdict, scale: Scale, results: &mut Results<'_>) -> Result<()> {
+    /// Whether nothing is said of how to judge.
+    pub(super) fn is_of_verdicts_alone(&self) -> bool {
+        let Terms { priority, deadline, .. } = self.terms;
+        self.options == Options::default() && priority == Priority::default() && deadline.is_none()
+    }
+
+    pub(super) fn write(&self, verdict: &Verdict, scale: Scale, results: &mut Results<'_>) -> Result<()> {
         // Only scores lie on the scale.
         let on_scale = matches!(self.reward, Reward::Expected | Reward::Score | Reward::ExpectedOrScore);
         let (worst, best) = (f64::from(scale.min), f64::from(scale.max));

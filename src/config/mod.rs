@@ -110,6 +110,28 @@ impl JudgeConfig {
         })
     }
 
+    /// Checks one setting, named as `options.temperature` or `profile`: that there is one of this name, and that the value is one
+    /// of its own. Gives its section, if it has one, and its key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] naming the setting and what it must be.
+    pub(crate) fn check_setting(name: &str, value: &Value) -> Result<(Option<&'static str>, &'static str)> {
+        let invalid = |message: String| Error::new(ErrorKind::InvalidConfig, message);
+        let unknown = || invalid(format!("there is no setting {name:?}: they are named as local.threads or profile"));
+        let Some((section, key)) = name.split_once('.') else {
+            let (key, kind, _) = PLACES.iter().find(|(key, ..)| *key == name).ok_or_else(unknown)?;
+            let fits = if *kind == "text" { value.is_string() } else { value.is_object() };
+            if !fits && !value.is_null() {
+                return Err(invalid(format!("{name} is {}: must be {kind}", shown(value))));
+            }
+            return Ok((None, key));
+        };
+        let (section, rows) = Self::TABLES.into_iter().find(|(known, _)| *known == section).ok_or_else(unknown)?;
+        let row = rows.iter().find(|row| row.name == key).ok_or_else(unknown)?;
+        row.check_json(value).map_err(|wrong| invalid(format!("{name} {wrong}")))?;
+        Ok((Some(section), row.name))
+    }
+
     /// The default configuration for a model.
     pub fn new(model: impl Into<String>) -> Self {
         Self { model: model.into(), ..Self::default() }

@@ -105,6 +105,19 @@ impl Kind {
         if self.takes(&value) { Ok(value) } else { Err(self.range()) }
     }
 
+    /// Whether a value has the right type.
+    fn is_of_type(&self, value: &Value) -> bool {
+        let all = |holds: fn(&Value) -> bool| value.as_array().is_some_and(|items| items.iter().all(holds));
+        match self {
+            Self::Number { .. } => value.is_number(),
+            Self::Whole { .. } => value.is_u64(),
+            Self::Switch => value.is_boolean(),
+            Self::Choice(_) | Self::Path | Self::Text => value.is_string(),
+            Self::Texts | Self::Secrets => all(Value::is_string),
+            Self::Wholes(_) => all(Value::is_u64),
+        }
+    }
+
     /// Whether a value of the right type is in the range.
     fn takes(&self, value: &Value) -> bool {
         match (*self, value) {
@@ -191,10 +204,25 @@ impl Row {
 
     /// Reads the value that a JSON object has under this key.
     pub(super) fn read<T: Setting>(&self, value: &Value) -> std::result::Result<T, String> {
-        T::from_json(value).ok_or_else(|| match self.kind {
+        T::from_json(value).ok_or_else(|| self.wrong(value))
+    }
+
+    /// Checks a value of JSON, type and range; null is "not set".
+    ///
+    /// # Errors
+    /// What it is and what it must be.
+    pub(super) fn check_json(&self, value: &Value) -> std::result::Result<(), String> {
+        if value.is_null() || (self.kind.is_of_type(value) && self.kind.takes(value)) {
+            return Ok(());
+        }
+        Err(self.wrong(value))
+    }
+
+    fn wrong(&self, value: &Value) -> String {
+        match self.kind {
             Kind::Secrets => format!("must be {}", self.kind),
             _ => format!("is {}: must be {}", shown(value), self.kind),
-        })
+        }
     }
 
     /// Checks that a value is in its range.

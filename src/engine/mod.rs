@@ -201,6 +201,8 @@ pub struct Job {
 #[derive(Clone)]
 pub struct Patience {
     timeout: Duration,
+    /// When the job is out of time, whenever the engine begins.
+    until: Option<Instant>,
     deadline: Arc<OnceLock<Instant>>,
     begun: Arc<dyn Fn(Instant) + Send + Sync>,
 }
@@ -209,7 +211,13 @@ impl Patience {
     /// The job may take `timeout` once the engine has begun. `begun` gets the deadline then, from each clone; it must return
     /// quickly.
     pub fn new(timeout: Duration, begun: impl Fn(Instant) + Send + Sync + 'static) -> Self {
-        Self { timeout, deadline: Arc::default(), begun: Arc::new(begun) }
+        Self { timeout, until: None, deadline: Arc::default(), begun: Arc::new(begun) }
+    }
+
+    /// The job is out of time at this moment at the latest, whenever the engine begins.
+    #[must_use]
+    pub fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
     }
 
     /// How long the job may take once the engine has begun.
@@ -226,7 +234,10 @@ impl Patience {
 
     /// The deadline, from now on where no job has begun. Tells nobody: [`Self::begin`] does.
     pub(crate) fn deadline(&self) -> Instant {
-        *self.deadline.get_or_init(|| Instant::now() + self.timeout)
+        *self.deadline.get_or_init(|| {
+            let own = Instant::now() + self.timeout;
+            self.until.map_or(own, |until| until.min(own))
+        })
     }
 }
 
@@ -320,6 +331,15 @@ pub trait Engine: Send + Sync {
     /// Counters since the engine was opened.
     fn stats(&self) -> Stats;
 
+    /// Most tokens that a job of this plan may take of the context beside its prompt; `None` where the engine does not tell.
+    ///
+    /// # Errors
+    /// Those that the job would end with.
+    fn output_tokens(&self, plan: &Plan) -> Result<Option<usize>> {
+        let _ = plan;
+        Ok(None)
+    }
+
     /// Ends all jobs as closed, stops the engine's threads, and waits for them. Jobs submitted later end as closed.
     ///
     /// The judge calls it when it is closed, whoever else still holds the engine; no `done` is called after it has
@@ -382,6 +402,42 @@ pub(crate) fn give_back_memory() {
     // SAFETY: takes a number; any thread may call it at any time.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// Hears how far loading a model is, and may end it. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<dyn Fn(f32) -> bool + Send + Sync>>);
+
+impl Progress {
+    /// `goes_on` gets the part that is loaded, from 0 to 1 and rising, from the thread that opens the model; false ends the
+    /// loading as [`ErrorKind::Cancelled`]. The embedded engine says it all the time, others at the beginning and at the end.
+    pub fn new(goes_on: impl Fn(f32) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(goes_on)))
+    }
+
+    /// Says how far loading is. False where it is to end.
+    pub fn say(&self, part: f32) -> bool {
+        self.0.as_ref().is_none_or(|goes_on| goes_on(part))
+    }
+
+    /// As [`Self::say`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] where loading is to end.
+    pub(crate) fn check(&self, part: f32) -> Result<()> {
+        if self.say(part) { Ok(()) } else { Err(Self::ended()) }
+    }
+
+    /// The error of a loading that was ended.
+    pub(crate) fn ended() -> Error {
+        Error::new(ErrorKind::Cancelled, "loading the model was cancelled")
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Progress")
     }
 }
 

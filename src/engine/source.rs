@@ -14,7 +14,7 @@ use crate::checksum::Checksum;
 use crate::config::{JudgeConfig, is_url};
 #[cfg(any(feature = "local", feature = "trtllm"))]
 use crate::engine::isolation::{Model, Table};
-use crate::engine::{EngineKind, Opened, exit};
+use crate::engine::{EngineKind, Opened, Progress, exit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::{Profile, read_bounded};
 use crate::warm;
@@ -178,15 +178,29 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where this build has no engine for it, naming the feature; else the engine's own.
     pub fn open(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
+        self.open_watched(config, profile, &Progress::default())
+    }
+
+    /// As [`Self::open`], for somebody who watches.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`]; [`ErrorKind::Cancelled`] where `progress` ends it.
+    pub fn open_watched(self, config: &JudgeConfig, profile: &Profile, progress: &Progress) -> Result<Opened> {
         warm::warm();
+        progress.check(0.0)?;
         let _busy = exit::Busy::begin().ok_or_else(Error::closed)?;
         exit::register();
-        let opened = self.load(config, profile)?;
+        let opened = self.load(config, profile, progress)?;
         exit::watch(Arc::downgrade(&opened.engine))?;
+        progress.check(1.0).inspect_err(|_| opened.engine.close())?;
         Ok(opened)
     }
 
-    fn load(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
+    #[cfg_attr(
+        not(feature = "local"),
+        expect(unused_variables, reason = "only the embedded engine says how far it is")
+    )]
+    fn load(self, config: &JudgeConfig, profile: &Profile, progress: &Progress) -> Result<Opened> {
         match self.place {
             #[cfg(feature = "local")]
             Place::File { ref path, ref header } if config.local.is_isolated() => {
@@ -197,7 +211,7 @@ impl Source {
                 super::isolated::open(model, text)
             }
             #[cfg(feature = "local")]
-            Place::File { path, header } => super::local::open(&path, header, config, profile),
+            Place::File { path, header } => super::local::open(&path, header, config, profile, progress),
             #[cfg(not(feature = "local"))]
             Place::File { path } => {
                 let _ = (config, profile);

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::engine::Stats;
 use crate::error::{Error, ErrorKind};
@@ -57,6 +60,63 @@ impl Histogram {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// The time, in seconds, that a share `q` of them took at most, from 0 to 1: an estimate within a bucket, as
+    /// Prometheus makes it. `None` where there were none, or where `q` is no share.
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 || !(0.0..=1.0).contains(&q) {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let (number, share) = (|count: u64| count as f64, q * count as f64);
+        let mut below = 0;
+        for (bucket, &there) in self.counts.iter().enumerate() {
+            if there > 0 && number(below + there) >= share {
+                let lower = if bucket == 0 { 0.0 } else { BOUNDS[bucket - 1] };
+                // Above the last bound nothing more is known.
+                let upper = BOUNDS.get(bucket).copied().unwrap_or(lower);
+                return Some(lower + (upper - lower) * ((share - number(below)) / number(there)).clamp(0.0, 1.0));
+            }
+            below += there;
+        }
+        BOUNDS.last().copied()
+    }
+
+    fn json(&self) -> Value {
+        let counts = BOUNDS.iter().map(|bound| json!(bound)).chain([Value::Null]).zip(&self.counts);
+        json!({
+            "count": self.count(),
+            "sum_seconds": Duration::from_micros(self.sum_us).as_secs_f64(),
+            "p50": self.quantile(0.5),
+            "p95": self.quantile(0.95),
+            "p99": self.quantile(0.99),
+            "buckets": counts.map(|(up_to, count)| json!({ "up_to": up_to, "count": count })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What ended with a verdict lately, for rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recent {
+    /// How far back it looks: a minute, less where the judge was opened later.
+    pub window: Duration,
+    /// Judgments.
+    pub judged: u64,
+    /// Tokens of their prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of their reasonings and verdicts.
+    pub written_tokens: u64,
+}
+
+impl Recent {
+    /// So many in the window, as a rate.
+    pub fn per_second(&self, count: u64) -> f64 {
+        let seconds = self.window.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    }
 }
 
 /// What a judge has done since it was opened, at one moment.
@@ -79,9 +139,59 @@ pub struct Metrics {
     pub weights: u64,
     /// Whether the judge sleeps.
     pub asleep: bool,
+    /// Since when it counts: since the judge was opened.
+    pub elapsed: Duration,
+    /// What ended lately.
+    pub recent: Recent,
 }
 
 impl Metrics {
+    /// The part of the prompts' tokens that was reused; 0 where there were none.
+    pub fn reused_share(&self) -> f64 {
+        let [prompt, reused, ..] = self.tokens;
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        if prompt > 0 { reused as f64 / prompt as f64 } else { 0.0 }
+    }
+
+    /// All of it as JSON, for programs.
+    pub fn to_json(&self) -> Value {
+        let failed: serde_json::Map<_, _> =
+            self.failed.iter().map(|(kind, count)| (kind.name().to_owned(), (*count).into())).collect();
+        let times: serde_json::Map<_, _> =
+            Phase::ALL.iter().map(|phase| (phase.name().to_owned(), self.time(*phase).json())).collect();
+        let [prompt, reused, reasoning, verdict] = self.tokens;
+        let (recent, engine) = (&self.recent, &self.engine);
+        json!({
+            "elapsed_seconds": self.elapsed.as_secs_f64(),
+            "judged": self.judged,
+            "failed": failed,
+            "pending": self.pending,
+            "times": times,
+            "tokens": { "prompt": prompt, "reused": reused, "reasoning": reasoning, "verdict": verdict },
+            "reused_share": self.reused_share(),
+            "recent": {
+                "seconds": recent.window.as_secs_f64(),
+                "judgments_per_second": recent.per_second(recent.judged),
+                "prompt_tokens_per_second": recent.per_second(recent.prompt_tokens),
+                "written_tokens_per_second": recent.per_second(recent.written_tokens),
+            },
+            "engine": {
+                "waiting": engine.waiting,
+                "running": engine.running,
+                "reused_tokens": engine.reused_tokens,
+                "computed_tokens": engine.computed_tokens,
+                "steps": engine.steps,
+                "kv_block_tokens": engine.kv_block_tokens,
+                "kv_blocks": engine.kv_blocks,
+                "kv_blocks_used": engine.kv_blocks_used,
+                "kv_blocks_reused": engine.kv_blocks_reused,
+                "grammars_last_hour": engine.grammars_last_hour,
+            },
+            "weights": self.weights,
+            "asleep": self.asleep,
+        })
+    }
+
     /// The times of a phase.
     pub fn time(&self, phase: Phase) -> &Histogram {
         &self.times[phase as usize]
@@ -92,7 +202,8 @@ impl Metrics {
         self.failed.iter().find(|(other, _)| *other == kind).map_or(0, |(_, count)| *count)
     }
 
-    /// In the text format of Prometheus. `labels` is put into every line, such as `judge="a"`; empty for none.
+    /// In the text format of Prometheus. `labels` is put into every line, such as `judge="a"`; empty for none. It must be what
+    /// that format takes.
     pub fn prometheus(&self, labels: &str) -> String {
         let mut text = String::new();
         let join = |own: &str| [labels, own].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",");
@@ -150,18 +261,88 @@ impl Metrics {
         }
         head(&mut text, "asleep", "gauge", "1 while the judge sleeps.");
         line(&mut text, "asleep", "", &u64::from(self.asleep));
+        let recent = &self.recent;
+        head(&mut text, "recent_judgments_per_second", "gauge", "Judgments with a verdict, over the last minute.");
+        line(&mut text, "recent_judgments_per_second", "", &recent.per_second(recent.judged));
+        head(
+            &mut text,
+            "recent_tokens_per_second",
+            "gauge",
+            "Tokens of judgments with a verdict, over the last minute.",
+        );
+        for (kind, count) in [("prompt", recent.prompt_tokens), ("written", recent.written_tokens)] {
+            line(&mut text, "recent_tokens_per_second", &format!("kind=\"{kind}\""), &recent.per_second(count));
+        }
         text
     }
 }
 
+/// Whether labels are as the text format of Prometheus has them between its braces: names with quoted values, such as
+/// `judge="a",node="7"`; nothing is fine too.
+pub(crate) fn are_labels(labels: &str) -> bool {
+    let mut rest = labels;
+    while !rest.is_empty() {
+        let Some((name, value)) = rest.split_once("=\"") else { return false };
+        let begins = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if !begins || !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+            return false;
+        }
+        let mut letters = value.char_indices();
+        let end = loop {
+            match letters.next() {
+                Some((_, '\\')) => {
+                    if !matches!(letters.next(), Some((_, '\\' | '"' | 'n'))) {
+                        return false;
+                    }
+                }
+                Some((end, '"')) => break end,
+                Some((_, '\n')) | None => return false,
+                Some(_) => {}
+            }
+        };
+        rest = &value[end + 1..];
+        match rest.strip_prefix(',') {
+            Some("") => return false,
+            Some(next) => rest = next,
+            None if rest.is_empty() => {}
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Seconds that are looked back on.
+const WINDOW: u32 = 60;
+
+/// What ended in each of the last seconds, each at the place of its second.
+#[derive(Clone, Copy, Default)]
+struct Second {
+    number: u64,
+    counts: [u64; 3],
+}
+
 /// Counts what ends.
-#[derive(Default)]
 pub(super) struct Meter {
+    begun: Instant,
     judged: AtomicU64,
     /// By the place of the kind in the table of errors.
     failed: [AtomicU64; 32],
     times: [Times; Phase::ALL.len()],
     tokens: [AtomicU64; 4],
+    recent: Mutex<[Second; WINDOW as usize]>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            judged: AtomicU64::default(),
+            failed: Default::default(),
+            times: Default::default(),
+            tokens: Default::default(),
+            recent: Mutex::new([Second::default(); WINDOW as usize]),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -201,6 +382,8 @@ impl Meter {
                 for (kept, count) in self.tokens.iter().zip(tokens) {
                     add(kept, count as u64);
                 }
+                let written = (usage.reasoning_tokens + usage.verdict_tokens) as u64;
+                self.lately(self.begun.elapsed().as_secs(), [1, usage.prompt_tokens as u64, written]);
             }
             Err(error) => self.failed(error),
         }
@@ -214,15 +397,45 @@ impl Meter {
         }
     }
 
+    /// Adds to what ended in a second, counted from the beginning.
+    fn lately(&self, number: u64, counts: [u64; 3]) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &mut recent[usize::try_from(number % u64::from(WINDOW)).unwrap_or(0)];
+        if place.number != number {
+            *place = Second { number, ..Second::default() };
+        }
+        for (kept, count) in place.counts.iter_mut().zip(counts) {
+            *kept += count;
+        }
+    }
+
+    /// What ended in the last seconds of `elapsed`.
+    fn recent(&self, elapsed: Duration) -> Recent {
+        let now = elapsed.as_secs();
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = [0; 3];
+        for second in recent.iter().filter(|second| second.number + u64::from(WINDOW) > now) {
+            for (sum, count) in sum.iter_mut().zip(second.counts) {
+                *sum += count;
+            }
+        }
+        // The oldest second that still counts began so long ago.
+        let whole = Duration::from_secs((now + 1).saturating_sub(WINDOW.into()));
+        let [judged, prompt_tokens, written_tokens] = sum;
+        Recent { window: elapsed.saturating_sub(whole), judged, prompt_tokens, written_tokens }
+    }
+
     /// What was counted so far.
     pub(super) fn read(&self) -> Metrics {
+        let elapsed = self.begun.elapsed();
         let failed = ErrorKind::all().zip(self.failed.iter().map(get)).filter(|(_, count)| *count > 0).collect();
         let times = std::array::from_fn(|phase| Histogram {
             counts: std::array::from_fn(|bucket| get(&self.times[phase].counts[bucket])),
             sum_us: get(&self.times[phase].sum_us),
         });
         let tokens = std::array::from_fn(|kind| get(&self.tokens[kind]));
-        Metrics { judged: get(&self.judged), failed, times, tokens, ..Metrics::default() }
+        let recent = self.recent(elapsed);
+        Metrics { judged: get(&self.judged), failed, times, tokens, elapsed, recent, ..Metrics::default() }
     }
 }
 
@@ -254,5 +467,58 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }
         assert!(metrics.prometheus("").contains("\ndicast_weights 0\n"));
+        let json = metrics.to_json();
+        assert_eq!(json["failed"], json!({ "cancelled": 2 }));
+        assert_eq!(json["times"]["total"]["count"], 2);
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        histogram.counts[1] = 8;
+        histogram.counts[9] = 1;
+        histogram.counts[BOUNDS.len()] = 1;
+        assert_eq!(histogram.quantile(0.0), Some(0.001));
+        assert!((histogram.quantile(0.4).unwrap() - 0.00175).abs() < 1e-9);
+        assert_eq!((histogram.quantile(0.9), histogram.quantile(1.0)), (Some(1.0), Some(600.0)));
+        assert_eq!((histogram.quantile(1.5), histogram.quantile(f64::NAN)), (None, None));
+    }
+
+    #[test]
+    fn rates_look_back_a_minute() {
+        let meter = Meter::default();
+        for second in 0..100 {
+            meter.lately(second, [1, 10, 3]);
+        }
+        let recent = meter.recent(Duration::from_millis(99_500));
+        assert_eq!((recent.judged, recent.prompt_tokens, recent.written_tokens), (60, 600, 180));
+        assert_eq!(recent.window, Duration::from_millis(59_500));
+        assert_eq!(meter.recent(Duration::from_secs(300)).judged, 0);
+        let young = Meter::default();
+        young.lately(0, [1, 10, 3]);
+        let recent = young.recent(Duration::from_millis(500));
+        assert!((recent.per_second(recent.prompt_tokens) - 20.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn labels_are_those_of_prometheus() {
+        for good in ["", r#"a="b""#, r#"a="",_b1="x\"y\\ \n,=""#] {
+            assert!(are_labels(good), "{good}");
+        }
+        for bad in [
+            "a",
+            "a=b",
+            r#"a="b"#,
+            r#"a="b","#,
+            r#"a="b"c="d""#,
+            r#"1a="b""#,
+            r#"a b="c""#,
+            "a=\"\n\"",
+            r#"a="\x""#,
+            r#"="b""#,
+        ] {
+            assert!(!are_labels(bad), "{bad}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The judge: opens a model, takes requests, hands out verdicts.
 
 mod consensus;
+mod count;
 mod ensemble;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod ensemble_tests;
@@ -26,7 +27,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::config::JudgeConfig;
-use crate::engine::{Capabilities, Generation, Listener, Opened, Patience, Stats};
+use crate::engine::{Capabilities, Generation, Listener, Opened, Patience, Progress, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::Prompt;
@@ -47,7 +48,9 @@ use worker::Worker;
 /// How long a judgment of a batch may wait for its turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-pub use meter::{BOUNDS, Histogram, Metrics, Phase};
+pub use count::TokenCount;
+pub(crate) use meter::are_labels;
+pub use meter::{BOUNDS, Histogram, Metrics, Phase, Recent};
 pub use power::{Arriving, Sleep};
 pub use submission::Submission;
 pub(crate) use ticket::Waited;
@@ -93,9 +96,18 @@ impl Judge {
     /// # Errors
     /// Those of [`Judge::open`].
     pub fn open_logged(config: JudgeConfig, log: Log) -> Result<Self> {
+        Self::open_watched(config, log, Progress::default())
+    }
+
+    /// As [`Judge::open_logged`], for a program that watches the loading, and may end it; also when the judge wakes or takes
+    /// other weights.
+    ///
+    /// # Errors
+    /// Those of [`Judge::open`]; [`ErrorKind::Cancelled`] where `progress` ends it.
+    pub fn open_watched(config: JudgeConfig, log: Log, progress: Progress) -> Result<Self> {
         crate::warm::warm();
         config.check()?;
-        let (profile, opened, origin) = Origin::open(&config)?;
+        let (profile, opened, origin) = Origin::open(&config, progress)?;
         let notes = profile.notes(&config);
         Self::assemble(config, profile, opened, origin, notes, log)
     }
@@ -310,6 +322,31 @@ impl Judge {
         }
     }
 
+    /// As [`Judge::submit_when_free_with`]; where `stop` says true before there is room, the judgment ends as cancelled.
+    /// [`Judge::nudger`] makes those who wait ask it again.
+    pub(crate) fn submit_unless(
+        &self,
+        request: &JudgeRequest,
+        submission: Submission,
+        stop: &dyn Fn() -> bool,
+    ) -> Ticket {
+        let until = submission.deadline;
+        match self.queue.enter_unless(until, stop) {
+            Entered::In(permit) => self.enter(request, submission.patient(), Instant::now(), permit),
+            Entered::Closed => self.failed(Error::closed()),
+            Entered::Full if stop() => self.failed(Error::cancelled()),
+            Entered::Full => {
+                self.failed(Error::new(ErrorKind::Timeout, "the deadline passed before there was room in the queue"))
+            }
+        }
+    }
+
+    /// See [`Judge::submit_unless`].
+    pub(crate) fn nudger(&self) -> impl Fn() + Send + Sync + 'static {
+        let queue = self.queue.clone();
+        move || queue.nudge()
+    }
+
     /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
     /// may take the room first.
     ///
@@ -338,19 +375,19 @@ impl Judge {
         pending: &Arc<Pending>,
     ) -> Result<()> {
         let id = submission.id.clone();
-        let patient = submission.is_patient();
+        let (patient, until) = (submission.is_patient(), submission.deadline);
         let Prepared { mut runs, course, timeout } = self.runs(loaded, request, submission, submitted)?;
         let mut deadline = submitted + timeout;
         if patient {
-            deadline = submitted + LONGEST_WAIT;
+            deadline = runs.first().map_or(deadline, |run| run.job.deadline);
             let waiting = Arc::downgrade(pending);
             let patience = Patience::new(timeout, move |deadline| {
                 if let Some(pending) = waiting.upgrade() {
                     pending.set_deadline(deadline, timeout);
                 }
             });
+            let patience = patience.until(until);
             for Run { job, .. } in &mut runs {
-                job.deadline = deadline;
                 job.patience = Some(patience.clone());
             }
         }

@@ -150,7 +150,7 @@ impl Judge {
         let course = Course::new(&settings, scale, orders.len(), reduced, rubric);
         let timeout = submission.within(submitted, settings.timeout());
         for run in &mut runs {
-            (run.job.priority, run.job.deadline) = (submission.priority, submitted + timeout);
+            (run.job.priority, run.job.deadline) = (submission.priority, submission.latest(submitted, timeout));
         }
         // The reasoning of a judgment is that of its first run.
         if let Some(first) = runs.first_mut() {

@@ -1,7 +1,7 @@
 //! The queue's bound, how many judgments may be pending at once, and which ones are.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::meter::Meter;
 use super::ticket::Pending;
@@ -89,6 +89,34 @@ impl Queue {
         }
         state.free -= 1;
         Some(Permit(self.clone()))
+    }
+
+    /// As [`Self::enter`], until a moment, and as long as `stop` says false, which is looked at again after [`Self::nudge`].
+    pub(super) fn enter_unless(self: &Arc<Self>, until: Option<Instant>, stop: &dyn Fn() -> bool) -> Entered {
+        let mut state = self.state();
+        loop {
+            if state.closed {
+                return Entered::Closed;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if stop() || left.is_some_and(|left| left.is_zero()) {
+                return Entered::Full;
+            }
+            if state.free > 0 {
+                state.free -= 1;
+                return Entered::In(Permit(self.clone()));
+            }
+            state = match left {
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Whoever waits looks again at what it waits for.
+    pub(super) fn nudge(&self) {
+        drop(self.state());
+        self.changed.notify_all();
     }
 
     /// Waits for a place without taking it. True also where the queue is closed: nothing is left to wait for.

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::Judge;
 use super::power::{Admitted, Held, Loaded, Sleep};
 use super::submission::Submission;
 use super::ticket::Pending;
-use super::{Judge, LONGEST_WAIT};
 use crate::config::JudgeConfig;
 use crate::engine::source::Source;
-use crate::engine::{EngineKind, Opened, Stats};
+use crate::engine::{EngineKind, Opened, Progress, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Level;
 use crate::prompt::profile::Profile;
@@ -18,7 +18,12 @@ use crate::request::JudgeRequest;
 use crate::sync::{Arc, Mutex, PoisonError};
 
 /// Where the engine comes from: what opens it again.
-pub(super) struct Origin(Option<Mutex<Model>>);
+pub(super) struct Origin {
+    /// `None`: an engine of the caller's own, or a server, which can only be asked.
+    model: Option<Mutex<Model>>,
+    /// Who watches while a model is loaded.
+    progress: Progress,
+}
 
 /// A model that can be opened again.
 #[derive(Clone)]
@@ -31,32 +36,32 @@ struct Model {
 impl Origin {
     /// An engine of the caller's own, or a server: it can only be asked.
     pub(super) fn given() -> Self {
-        Self(None)
+        Self { model: None, progress: Progress::default() }
     }
 
     /// Opens the model of a configuration.
     ///
     /// # Errors
     /// Those of [`source::open`](crate::engine::source::open).
-    pub(super) fn open(config: &JudgeConfig) -> Result<(Profile, Opened, Self)> {
+    pub(super) fn open(config: &JudgeConfig, progress: Progress) -> Result<(Profile, Opened, Self)> {
         let source = Source::find(&config.model)?;
         let profile = source.profile_for(config)?;
-        let origin = if matches!(source.engine(), EngineKind::Local | EngineKind::Trtllm) {
+        let model = if matches!(source.engine(), EngineKind::Local | EngineKind::Trtllm) {
             // Before it is loaded: what is loaded later may be another file, which the engine finds.
             let stamp = source.stamp()?;
-            Self(Some(Mutex::new(Model { name: config.model.clone(), stamp })))
+            Some(Mutex::new(Model { name: config.model.clone(), stamp }))
         } else {
-            Self::given()
+            None
         };
-        Ok((profile.clone(), source.open(config, &profile)?, origin))
+        Ok((profile.clone(), source.open_watched(config, &profile, &progress)?, Self { model, progress }))
     }
 
     fn model(&self) -> Option<Model> {
-        self.0.as_ref().map(|model| model.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.model.as_ref().map(|model| model.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     fn set(&self, model: Model) {
-        if let Some(kept) = &self.0 {
+        if let Some(kept) = &self.model {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = model;
         }
     }
@@ -203,7 +208,7 @@ impl Judge {
 
     /// Lets what runs end, and gives the memory back. False where the judge sleeps already.
     fn fall_asleep(&self, how: &Sleep) -> Result<bool> {
-        let can_reopen = self.origin.0.is_some();
+        let can_reopen = self.origin.model.is_some();
         let Some(loaded) = self.power.doze(how.arriving)? else { return Ok(false) };
         let outcome = self.quiet(how).and_then(|()| if can_reopen { Ok(()) } else { loaded.engine.sleep() });
         if let Err(error) = outcome {
@@ -227,7 +232,7 @@ impl Judge {
     /// Opens a model with the profile of the judge.
     fn load(&self, name: &str, weights: u64) -> Result<Loaded> {
         let config = JudgeConfig { model: name.to_owned(), ..self.config.clone() };
-        let opened = Source::find(name)?.open(&config, self.profile())?;
+        let opened = Source::find(name)?.open_watched(&config, self.profile(), &self.origin.progress)?;
         let engine = opened.engine.clone();
         let (now, before) = (engine.capabilities(), &self.capabilities);
         if now != before {
@@ -272,7 +277,7 @@ impl Judge {
         let settings = self.settings(&request.options)?;
         self.guidance(&settings)?;
         let timeout = submission.within(submitted, settings.timeout());
-        let deadline = submitted + if submission.is_patient() { LONGEST_WAIT } else { timeout };
+        let deadline = submission.latest(submitted, timeout);
         pending.set_deadline(deadline, timeout);
         let (request, pending) = (request.clone(), pending.clone());
         let held = Held { request, submission, submitted, deadline, timeout, pending };

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::LONGEST_WAIT;
 use crate::engine::{Listener, Priority};
 
 /// How a request is submitted, besides what is judged. The default is that of [`Judge::submit`](crate::Judge::submit).
@@ -21,17 +22,28 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Of a batch: its time counts from when the engine begins with it, unless it has a deadline of its own.
+    /// Of a batch: its time counts from when the engine begins with it. A deadline of its own holds all the same.
     pub(super) fn patient(self) -> Self {
-        Self { patient: self.deadline.is_none(), ..self }
+        Self { patient: true, ..self }
     }
 
     pub(super) fn is_patient(&self) -> bool {
         self.patient
     }
 
+    /// When a judgment submitted then has to end that may take `timeout`: for a patient one, unless the engine begins with it.
+    pub(super) fn latest(&self, submitted: Instant, timeout: Duration) -> Instant {
+        if !self.patient {
+            return submitted + timeout;
+        }
+        self.deadline.map_or(submitted + LONGEST_WAIT, |deadline| deadline.min(submitted + LONGEST_WAIT))
+    }
+
     /// How long a judgment submitted then may take, of which its settings allow `timeout`.
     pub(super) fn within(&self, submitted: Instant, timeout: Duration) -> Duration {
+        if self.patient {
+            return timeout;
+        }
         self.deadline.map_or(timeout, |deadline| timeout.min(deadline.saturating_duration_since(submitted)))
     }
 

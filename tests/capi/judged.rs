@@ -32,6 +32,11 @@ fn memory() {
 }
 
 #[test]
+fn asking_before_submitting() {
+    judge("asking", Library::Shared);
+}
+
+#[test]
 fn stack() {
     judge("stack", Library::Shared);
 }

@@ -39,6 +39,21 @@ fn events_and_reasoning() {
 }
 
 #[test]
+fn figures_for_a_dashboard() {
+    run(&compile_with(Program::new("metrics", Library::Shared), &[]), &[]);
+}
+
+#[test]
+fn groups_under_one_handle() {
+    run(&compile_with(Program::new("groups", Library::Shared), &[]), &[]);
+}
+
+#[test]
+fn settings_without_json() {
+    run(&compile_with(Program::new("settings", Library::Shared), &[]), &[]);
+}
+
+#[test]
 fn parsing_and_masking_stand_alone() {
     for library in [Library::Shared, Library::Static] {
         run(&compile_with(Program::new("alone", library), &[]), &[]);

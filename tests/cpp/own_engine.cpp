@@ -94,6 +94,45 @@ int main() {
         CHECK(judge.try_reload("c").status() == Status::io && judge.is_asleep());
         judge.wake();
 
+        const auto before = judge.metrics("judge=\"toy\"");
+        const auto figures = before.figures();
+        CHECK(figures.judged == 5 && figures.failed == 1 && figures.verdict_tokens == 45 &&
+              figures.elapsed.count() > 0);
+        CHECK(before.ended(Status::ok) == 5 && before.ended(Status::asleep) == 1);
+        CHECK(before.times(dicast::Phase::total).size() == before.bounds().size() + 1);
+        CHECK(before.time_sum(dicast::Phase::total).count() > 0 && figures.recent_judgments > 0);
+        CHECK(before.quantile(dicast::Phase::total, 0.5) <= before.quantile(dicast::Phase::total, 1));
+        CHECK(std::isnan(before.quantile(dicast::Phase::total, 2).count()));
+        CHECK(before.prometheus().find("dicast_weights{judge=\"toy\"} 1\n") != std::string_view::npos);
+        CHECK(before.json().find("\"judged\":5") != std::string_view::npos);
+        THROWS(Status::invalid_argument, judge.metrics("judge"));
+
+        std::vector<dicast::Group> groups(3, {"Be short.", "How?", {"So."}});
+        groups[1].responses.clear();
+        groups[2].id = "the third";
+        groups[2].priority = dicast::Priority::high;
+        groups[2].deadline = std::chrono::minutes(1);
+        groups[2].options.seed = 7;
+        dicast::BatchOptions together;
+        together.priority = dicast::Priority::low;
+        together.deadline = std::chrono::minutes(2);
+        const auto batch = judge.submit_groups(groups, together);
+        CHECK(batch.wait_for(std::chrono::minutes(1)) && batch.size() == 3 && batch.ended() == 3);
+        CHECK(batch.status(0) == Status::ok && batch.status(1) == Status::invalid_request);
+        const auto rewards = batch.rewards({dicast::Reward::score});
+        CHECK(rewards.size() == 3 && rewards[0].values == std::vector<double>{4} && !rewards[1].ok());
+        const auto third = batch.take(2);
+        CHECK(third.reasoning() == "Short wins.");
+        CHECK(batch.try_take(1)->status() == Status::invalid_request);
+        CHECK(batch.try_take(2)->status() == Status::invalid_argument);
+        CHECK(batch.rewards()[2].statuses[0] == Status::invalid_argument && batch.rewards()[0].ok());
+        batch.cancel();
+        dicast::RewardOptions late;
+        late.deadline = std::chrono::minutes(1);
+        CHECK(judge.rewards(groups, late)[0].ok());
+        CHECK(judge.try_count(request).status() == Status::unsupported);
+        judge.set_log_level(dicast::LogLevel::debug);
+
         toy->throws = true;
         CHECK(judge.try_judge(request).status() == Status::engine);
     }

@@ -36,8 +36,8 @@ use crate::prompt::profile::{Profile, ReasoningForm};
 
 use super::exit;
 use super::{
-    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Listener, Opened, Sampling, Stats,
-    TextModel,
+    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Listener, Opened, Progress, Sampling,
+    Stats, TextModel,
 };
 use inbox::Inbox;
 use job::{Guided, Prepared, TokenWriter, VerdictWriter};
@@ -79,7 +79,13 @@ struct Lane {
 ///
 /// # Errors
 /// Each thing that can be wrong with the file, the settings or the machine has its own message.
-pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
+pub(super) fn open(
+    path: &Path,
+    header: Header,
+    config: &JudgeConfig,
+    profile: &Profile,
+    progress: &Progress,
+) -> Result<Opened> {
     let options = config.options.or(&profile.decoding);
     let (reasoning_is_off, is_guided) = (options.reasoning == Some(false), options.guided != Some(false));
     let config = &config.local;
@@ -90,7 +96,7 @@ pub(super) fn open(path: &Path, header: Header, config: &JudgeConfig, profile: &
     let mut warnings = header.warnings();
     // Weights in memory have nothing to do with the file any more.
     let files = Files::of(if config.mmap { header.files() } else { &[] })?;
-    let model = Arc::new(Model::load(path, header, config)?);
+    let model = Arc::new(Model::load(path, header, config, progress)?);
     files.check()?;
     warnings.extend(model.warnings().iter().cloned());
     let tokenizer = Arc::new(model.tokenizer()?);
@@ -205,6 +211,20 @@ fn start(
     Ok((thread, stop))
 }
 
+/// Most tokens of what a job writes.
+struct Output {
+    /// What is fed to open the reasoning.
+    opening: usize,
+    reasoning: usize,
+    verdict: usize,
+}
+
+impl Output {
+    fn sum(&self) -> usize {
+        self.opening + self.reasoning + self.verdict
+    }
+}
+
 impl Local {
     /// Starts the lanes, one after the other: llama.cpp makes the contexts of a model one at a time.
     fn start(&mut self, model: &Arc<Model>, lanes: Lanes) -> Result<()> {
@@ -222,6 +242,28 @@ impl Local {
         for lane in &self.lanes {
             lane.stop.set();
         }
+    }
+
+    /// What carries a plan out, and the tokens that it may take.
+    fn phases(&self, plan: Plan) -> Result<(Option<ReasoningTokens>, VerdictWriter, Output)> {
+        let vocabulary = &self.vocabulary;
+        let Plan { reasoning, verdict } = plan;
+        let reasoning = reasoning.map(|plan| ReasoningTokens::new(&plan, vocabulary.tokenizer())).transpose()?;
+        let (writer, verdict) = match verdict {
+            VerdictPlan::Guided { grammar, consistent } => {
+                let (guide, most) = vocabulary.guides().guide(&grammar.whole().lark(), &grammar.example())?;
+                (VerdictWriter::Guided(Box::new(Guided { guide, grammar, consistent })), most)
+            }
+            VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens }, max_tokens as usize),
+        };
+        let output = Output {
+            opening: reasoning.as_ref().map_or(0, |tokens| tokens.opening.len()),
+            reasoning: reasoning
+                .as_ref()
+                .map_or(0, |tokens| tokens.budget as usize + CHARACTER_GRACE as usize + tokens.forced_most()),
+            verdict,
+        };
+        Ok((reasoning, writer, output))
     }
 
     /// Turns a job into the tokens to feed, the context it needs and a writer, on the calling thread.
@@ -243,20 +285,9 @@ impl Local {
                 format!("the tokenizer gave token {token}, which the model lacks"),
             ));
         }
-        let Plan { reasoning, verdict } = plan;
-        let reasoning = reasoning.map(|plan| ReasoningTokens::new(&plan, vocabulary.tokenizer())).transpose()?;
-        let (verdict, verdict_tokens) = match verdict {
-            VerdictPlan::Guided { grammar, consistent } => {
-                let (guide, most) = vocabulary.guides().guide(&grammar.whole().lark(), &grammar.example())?;
-                (VerdictWriter::Guided(Box::new(Guided { guide, grammar, consistent })), most)
-            }
-            VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens }, max_tokens as usize),
-        };
-        let opening = reasoning.as_ref().map_or(0, |tokens| tokens.opening.len());
-        let reasoning_tokens = reasoning
-            .as_ref()
-            .map_or(0, |tokens| tokens.budget as usize + CHARACTER_GRACE as usize + tokens.forced_most());
-        let output = opening + reasoning_tokens + verdict_tokens;
+        let (reasoning, verdict, most) = self.phases(plan)?;
+        let Output { reasoning: reasoning_tokens, verdict: verdict_tokens, .. } = most;
+        let output = most.sum();
         let need = prompt.len() + output;
         let context = self.context_tokens;
         if need > context {
@@ -299,6 +330,11 @@ impl Engine for Local {
             Err(error) => done(Err(error)),
         }
         id
+    }
+
+    fn output_tokens(&self, plan: &Plan) -> Result<Option<usize>> {
+        let (_, _, most) = self.phases(plan.clone())?;
+        Ok(Some(most.sum()))
     }
 
     fn cancel(&self, id: JobId) {

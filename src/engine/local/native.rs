@@ -1,14 +1,16 @@
 //! The model as llama.cpp holds it: loading, its context, what its file says.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 
 use crate::config::LocalConfig;
+use crate::engine::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
@@ -72,9 +74,23 @@ unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text
     });
 }
 
-/// Whether loading goes on: until the process ends.
-unsafe extern "C" fn goes_on(_: f32, _: *mut c_void) -> bool {
-    !exit::is_exiting()
+/// Whether loading goes on: until the process ends, or whoever watches ends it.
+unsafe extern "C" fn goes_on(part: f32, watching: *mut c_void) -> bool {
+    // SAFETY: it is what `load` handed over: alive while it loads, and used by this thread alone.
+    let watching = unsafe { &*watching.cast::<Watching<'_>>() };
+    if exit::is_exiting() || watching.ended.get() {
+        return false;
+    }
+    // Nothing may unwind into C.
+    let goes_on = catch_unwind(AssertUnwindSafe(|| watching.progress.say(part))).unwrap_or(false);
+    watching.ended.set(!goes_on);
+    goes_on
+}
+
+/// Who watches a loading, and whether it was ended.
+struct Watching<'a> {
+    progress: &'a Progress,
+    ended: Cell<bool>,
 }
 
 /// Runs `f` and gives what llama.cpp complained of meanwhile, in one line.
@@ -106,7 +122,7 @@ fn take_warnings() -> Vec<String> {
 
 impl Model {
     /// Loads a file whose header was read and checked.
-    pub(super) fn load(path: &Path, header: Header, config: &LocalConfig) -> Result<Self> {
+    pub(super) fn load(path: &Path, header: Header, config: &LocalConfig, progress: &Progress) -> Result<Self> {
         let place = path.display().to_string();
         let invalid = |message: &str| Error::new(ErrorKind::InvalidModel, format!("{place}: {message}"));
         if path.to_str().is_none() {
@@ -120,12 +136,17 @@ impl Model {
             if config.mmap { llama_cpp_sys_2::LLAMA_LOAD_MODE_AUTO } else { llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE };
         // The end of the process waits for a load that is under way.
         parameters.progress_callback = Some(goes_on);
+        let watching = Watching { progress, ended: Cell::new(false) };
+        parameters.progress_callback_user_data = (&raw const watching).cast_mut().cast();
         let (loaded, complaints) = with_complaints(|| shield::Model::load(path, &parameters));
         let warnings = take_warnings();
         let architecture = header.architecture();
         let llama = loaded.map_err(|fault| {
             if exit::is_exiting() {
                 return Error::closed();
+            }
+            if watching.ended.get() {
+                return Progress::ended();
             }
             let reason = if complaints.is_empty() { fault.message } else { complaints };
             invalid(&format!("llama.cpp cannot load this {architecture:?} model: {reason}"))

@@ -1,0 +1,142 @@
+"""What a judge is asked besides judgments: figures for a dashboard, tokens before a request is submitted, memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Union
+
+from . import _library
+from ._handle import Handle, struct_of
+from ._library import check, ffi, lib, owned, text_of
+from .errors import InvalidArgumentError
+
+__all__ = ["Asking", "MemoryNeed", "TokenCount", "memory_need"]
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """How many tokens a request takes."""
+
+    #: Tokens of the prompt; of the longest one, if the judgment has several runs.
+    prompt_tokens: int
+    #: Tokens of the prompts of all runs.
+    all_prompt_tokens: int
+    #: Of each prompt, the tokens that every prompt of this judge begins with.
+    shared_tokens: int
+    #: Most tokens that a run may write, reasoning and verdict together.
+    output_tokens: int
+    #: Tokens of prompt and output together that the context holds; 0 where the engine does not tell.
+    context_tokens: int
+    #: Generations of the judgment: 1, more for an ensemble or a rubric.
+    runs: int
+    #: Whether prompt and output fit the context, or it is not known.
+    fits: bool
+    #: Whether the engine itself said how much may be written.
+    exact: bool
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured."""
+
+    #: The weights. With ``local.mmap``, the default, the system can take this memory back.
+    weights: int
+    #: Keys and values of all judgments together.
+    kv_cache: int
+    #: What a step is computed in, and what the rest takes.
+    compute: int
+    #: Tokens that the keys and values are for.
+    kv_tokens: int
+    #: What this process can still take; 0 where the system does not say.
+    available: int
+
+
+def memory_need(model: Union[str, "os.PathLike[str]"], **sections: Optional[Mapping[str, Any]]) -> MemoryNeed:
+    """What opening a judge takes, by the header of its model file alone: nothing is loaded.
+
+    ``sections`` are those of :class:`Judge`, such as ``local={"context_tokens": 4096}``. It is for the embedded engine;
+    other models are an :class:`UnsupportedError`.
+    """
+    config: Dict[str, Any] = {"model": os.fspath(model)}
+    config.update((name, dict(part)) for name, part in sections.items() if part is not None)
+    view = _library.view(_library.options_json(config, "the configuration"), "the configuration")
+    need = struct_of("dicast_memory", lambda _, need, error: lib.dicast_memory_need(view, need, error), None)
+    return MemoryNeed(**need)
+
+
+class Asking:
+    """The part of a judge that answers questions."""
+
+    _handle: Handle
+
+    def metrics(self) -> Dict[str, Any]:
+        """What the judge has done since it was opened: outcomes, times by phase in histograms, tokens, rates, reuse."""
+        metrics: Dict[str, Any] = json.loads(text_of(lib.dicast_metrics_json(self._metrics(""))))
+        return metrics
+
+    def prometheus(self, labels: Optional[Mapping[str, str]] = None) -> str:
+        """The same in the text format of Prometheus: what a program answers on /metrics. Every line has the labels."""
+        return text_of(lib.dicast_metrics_prometheus(self._metrics(_labels(labels or {}))))
+
+    def count(
+        self,
+        principle: str,
+        prompt: str,
+        responses: Mapping[str, str],
+        mask_responses: bool = True,
+        **generation: Any,
+    ) -> TokenCount:
+        """Counts the tokens of a request and says whether it fits, without judging it.
+
+        An :class:`UnsupportedError` where the engine makes the tokens itself, as most servers do.
+        """
+        options = self._options(mask_responses, generation)
+        request = _library.request_new(principle, prompt, responses, options)
+        with self._handle as handle:
+            found = struct_of(
+                "dicast_count", lambda judge, count, error: lib.dicast_judge_count(judge, request, count, error), handle
+            )
+        found.update(fits=bool(found["fits"]), exact=bool(found["exact"]))
+        return TokenCount(**found)
+
+    def set_log_level(self, level: Union[int, str]) -> None:
+        """Logs lines up to this level from now on: one of :mod:`logging`, such as ``logging.DEBUG`` or "debug".
+
+        A judge is opened with the level that the logger ``dicast`` has then.
+        """
+        if isinstance(level, str):
+            number = getattr(logging, level.upper(), None)
+        else:
+            number = level
+        if not isinstance(number, int):
+            raise InvalidArgumentError(f"level is {level!r}: it must be one of logging, such as logging.DEBUG")
+        wanted = lib.DICAST_LOG_ERROR
+        for least, kind in (
+            (logging.WARNING, lib.DICAST_LOG_WARN),
+            (logging.INFO, lib.DICAST_LOG_INFO),
+            (logging.DEBUG, lib.DICAST_LOG_DEBUG),
+        ):
+            if number <= least:
+                wanted = kind
+        error = ffi.new("dicast_error **")
+        with self._handle as handle:
+            check(lib.dicast_judge_set_log_level(handle, wanted, error), error)
+
+    def _metrics(self, labels: str) -> Any:
+        out, error = ffi.new("dicast_metrics **"), ffi.new("dicast_error **")
+        with self._handle as handle:
+            check(lib.dicast_judge_metrics(handle, _library.view(labels, "labels"), out, error), error)
+        return owned("metrics", out[0])
+
+    def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
+        raise NotImplementedError
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    def quoted(value: str) -> str:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+    return ",".join(f'{name}="{quoted(value)}"' for name, value in labels.items())

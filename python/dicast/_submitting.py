@@ -1,0 +1,237 @@
+"""Judgments under way: tickets and events, with priorities, deadlines, names, and the reasoning while it is written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+from . import _library
+from ._handle import Handle
+from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
+from .errors import DicastError, InvalidArgumentError
+from .models import RewardResult
+
+__all__ = ["Event", "Events", "Submitting", "Ticket"]
+
+#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits.
+_SLICE_MS = 250
+
+_PRIORITIES = {
+    "low": lib.DICAST_PRIORITY_LOW,
+    "normal": lib.DICAST_PRIORITY_NORMAL,
+    "high": lib.DICAST_PRIORITY_HIGH,
+}
+
+#: Who hears the reasoning of a judgment, by the number that the library hands back; and whether it has failed.
+_hearing: Dict[int, Callable[[str], None]] = {}
+_numbers = itertools.count(1)
+
+
+def _hear(user_data: Any, piece: Any) -> None:
+    hear = _hearing.get(int(ffi.cast("uintptr_t", user_data)))
+    if hear is not None:
+        hear(text_of(piece))
+
+
+def _hear_failed(_kind: Any, _error: Any, _traceback: Any) -> None:
+    """What a listener raises must not reach the library; the judgment goes on."""
+
+
+_on_reasoning = ffi.callback("dicast_reasoning_callback", _hear, onerror=_hear_failed)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What has become of one judgment."""
+
+    #: The tag that it was submitted with.
+    tag: int
+    #: The verdict, or None.
+    result: Optional[RewardResult]
+    #: Why there is no verdict, or None.
+    error: Optional[DicastError]
+
+
+class Events:
+    """Outcomes for an event loop: :meth:`fileno` can be read while there are any, for :mod:`selectors` and the like.
+
+    ``limit`` is for judgments that are pending and outcomes that nobody took together; past it, a submission is an
+    :class:`OverloadedError`. Any number of threads and judges may use one at once.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        out, error = ffi.new("dicast_events **"), ffi.new("dicast_error **")
+        check(lib.dicast_events_new(limit, out, error), error)
+        self._pointer = ffi.gc(out[0], lib.dicast_events_free)
+
+    def fileno(self) -> int:
+        """The descriptor. Only poll it: do not read, write or close it."""
+        return int(lib.dicast_events_fd(self._pointer))
+
+    def next(self, timeout: Optional[float] = 0.0) -> Optional[Event]:
+        """Takes the next outcome. Waits ``timeout`` seconds at most, without end for None; None if there is none then."""
+        event, error = ffi.new("dicast_event *"), ffi.new("dicast_error **")
+        event.struct_size = ffi.sizeof("dicast_event")
+        for wait in _slices(timeout):
+            status = lib.dicast_events_next(self._pointer, wait, event, error)
+            if status == lib.DICAST_PENDING:
+                continue
+            check(status, error)
+            if event.error:
+                return Event(event.tag, None, error_taken(event.error))
+            return Event(event.tag, RewardResult.from_verdict(_library.verdict_json(owned("verdict", event.verdict))), None)
+        return None
+
+
+class Ticket:
+    """A judgment that was submitted. Dropping it cancels the judgment. Any number of threads may use one."""
+
+    def __init__(self, pointer: Any, heard: Optional[int]) -> None:
+        self._pointer = owned("ticket", pointer)
+        self._heard = heard
+        self._outcome: Any = None
+
+    def result(self, timeout: Optional[float] = None) -> RewardResult:
+        """Waits for the verdict, ``timeout`` seconds at most; raises what the judgment failed with.
+
+        A :class:`TimeoutError` where it has not ended by then: wait again, or cancel. The outcome stays.
+        """
+        for wait in _slices(timeout):
+            if self._take(wait):
+                if isinstance(self._outcome, DicastError):
+                    raise self._outcome
+                outcome: RewardResult = self._outcome
+                return outcome
+        raise TimeoutError("the judgment has not ended yet")
+
+    def done(self) -> bool:
+        """Whether the judgment has ended."""
+        return self._take(0)
+
+    def cancel(self) -> None:
+        """Cancels the judgment at any stage; its outcome is then a :class:`JudgmentCancelledError`."""
+        lib.dicast_ticket_cancel(self._pointer, NULL)
+
+    def _take(self, wait: int) -> bool:
+        if self._outcome is not None:
+            return True
+        verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
+        status = lib.dicast_ticket_wait(self._pointer, wait, verdict, error)
+        if status == lib.DICAST_PENDING:
+            return False
+        if status == lib.DICAST_OK:
+            self._outcome = RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
+        else:
+            failure = error_taken(error[0])
+            if status == lib.DICAST_INVALID_ARGUMENT:
+                # Another thread has taken it, and is about to keep it.
+                return self._outcome is not None
+            self._outcome = failure
+        return True
+
+    def __del__(self) -> None:
+        if self._heard is not None:
+            _hearing.pop(self._heard, None)
+
+
+class Submitting:
+    """The part of a judge that submits and does not wait."""
+
+    _handle: Handle
+
+    def submit(
+        self,
+        principle: str,
+        prompt: str,
+        responses: Mapping[str, str],
+        mask_responses: bool = True,
+        *,
+        id: str = "",  # noqa: A002 - the word of the library
+        priority: str = "normal",
+        deadline: Optional[float] = None,
+        on_reasoning: Optional[Callable[[str], None]] = None,
+        **generation: Any,
+    ) -> Ticket:
+        """Submits a request and returns at once; :meth:`Ticket.result` waits for the verdict.
+
+        ``id`` is a name that the lines of the log have. ``priority`` is "low", "normal" or "high": who goes first where
+        several wait for the embedded engine. The judgment ends ``deadline`` seconds after its submission at the latest.
+        ``on_reasoning`` gets the reasoning piece by piece while it is written, from a thread of the library; what it
+        raises is dropped. An :class:`OverloadedError` where the queue is full.
+        """
+        options, keep = _submission(id, priority, deadline)
+        request = _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
+        heard = None
+        if on_reasoning is not None:
+            heard = next(_numbers)
+            _hearing[heard] = on_reasoning
+            options.on_reasoning = _on_reasoning
+            options.reasoning_user_data = ffi.cast("void *", heard)
+        ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
+        try:
+            with self._handle as handle:
+                check(lib.dicast_judge_submit_with(handle, request, options, ticket, error), error)
+        except BaseException:
+            _hearing.pop(heard or 0, None)
+            raise
+        del keep  # The texts live until here.
+        return Ticket(ticket[0], heard)
+
+    def submit_event(
+        self,
+        events: Events,
+        tag: int,
+        principle: str,
+        prompt: str,
+        responses: Mapping[str, str],
+        mask_responses: bool = True,
+        *,
+        id: str = "",  # noqa: A002 - the word of the library
+        priority: str = "normal",
+        deadline: Optional[float] = None,
+        **generation: Any,
+    ) -> None:
+        """As :meth:`submit`; the outcome becomes an event of ``events``, which has the ``tag``."""
+        options, keep = _submission(id, priority, deadline)
+        request = _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
+        options.events = events._pointer
+        options.tag = tag
+        error = ffi.new("dicast_error **")
+        with self._handle as handle:
+            check(lib.dicast_judge_submit_with(handle, request, options, NULL, error), error)
+        del keep  # The texts live until here.
+
+    def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
+        raise NotImplementedError
+
+
+def _submission(name: str, priority: str, deadline: Optional[float]) -> Tuple[Any, Any]:
+    """How a request is submitted, and what must live as long as that is used."""
+    if priority not in _PRIORITIES:
+        raise InvalidArgumentError(f'priority is {priority!r}: it must be "low", "normal" or "high"')
+    if deadline is not None and not (deadline >= 0 and math.isfinite(deadline)):
+        raise InvalidArgumentError(f"deadline is {deadline!r}: it must be a number of seconds, 0 or more")
+    options = ffi.new("dicast_submit_options *")
+    options.struct_size = ffi.sizeof("dicast_submit_options")
+    keep = _library.view(name, "id")
+    options.id = keep
+    options.priority = _PRIORITIES[priority]
+    # 0 is no deadline to the library.
+    options.deadline_ms = 0 if deadline is None else max(1, math.ceil(deadline * 1000))
+    return options, keep
+
+
+def _slices(timeout: Optional[float]) -> Any:
+    """Waits in milliseconds that are `timeout` seconds together; without end for None."""
+    if timeout is None:
+        yield from itertools.repeat(_SLICE_MS)
+    else:
+        end = time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            yield max(0, min(_SLICE_MS, math.ceil(left * 1000)))
+            if left <= 0:
+                return

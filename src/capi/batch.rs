@@ -1,0 +1,418 @@
+//! `dicast_batch`: many groups under one handle.
+
+use std::future::Future as _;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use super::boundary::{Status, given, misuse};
+use super::error::dicast_error;
+use super::judge::{Process, dicast_judge};
+use super::layout::{self, Layout};
+use super::request::options;
+use super::rewards::{Results, Terms, Wanted, dicast_group, dicast_reward_options, group_request, read_groups};
+use super::status::{DICAST_INVALID_ARGUMENT, DICAST_OK, DICAST_PENDING};
+use super::text::dicast_str;
+use super::verdict::dicast_verdict;
+use crate::config::Options;
+use crate::error::{Error, ErrorKind, Result};
+use crate::judge::{Canceller, Judge, Submission, Ticket};
+use crate::prompt::profile::Scale;
+use crate::request::JudgeRequest;
+use crate::verdict::Verdict;
+
+/// Many groups that are judged under one handle.
+///
+/// Any number of threads may use one at once. You own it, until dicast_batch_free. It may outlive its judge.
+pub struct dicast_batch {
+    batch: Arc<Batch>,
+    process: Process,
+}
+
+impl dicast_batch {
+    fn get(&self) -> Result<&Arc<Batch>> {
+        self.process.check()?;
+        Ok(&self.batch)
+    }
+}
+
+/// How groups are judged. Zero the struct, then set `struct_size`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dicast_batch_options {
+    /// sizeof(dicast_batch_options).
+    pub struct_size: usize,
+    /// Options of the judgments as JSON, as for dicast_request_set_options; empty for none. Those of a group go before them.
+    pub options_json: dicast_str,
+    /// DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH, for groups that do not say.
+    pub priority: i32,
+    /// Must be 0.
+    pub reserved: u32,
+    /// The batch ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
+    /// judgment has its `timeout_ms` alone.
+    pub deadline_ms: u64,
+}
+
+// SAFETY: `repr(C)`, words, a text of two words, and a pair of halves.
+unsafe impl Layout for dicast_batch_options {
+    const FIRST_SIZE: usize = 40;
+    const NAME: &'static str = "dicast_batch_options";
+}
+
+/// What has become of a group.
+enum Slot {
+    Pending,
+    Ended(Box<Result<Verdict>>),
+    Taken(i32),
+}
+
+impl Slot {
+    fn status(&self) -> i32 {
+        match self {
+            Self::Pending => DICAST_PENDING,
+            Self::Ended(outcome) => {
+                outcome.as_ref().as_ref().map_or_else(|error| error.kind().c_status(), |_| DICAST_OK)
+            }
+            Self::Taken(status) => *status,
+        }
+    }
+}
+
+struct Batch {
+    state: Mutex<State>,
+    /// A judgment can be looked at: for the thread that submits.
+    ready: Condvar,
+    /// The last one has ended.
+    done: Condvar,
+    /// Read under the queue's lock, and so apart from the state.
+    cancelled: AtomicBool,
+    /// Makes the thread that waits for room in the queue look whether it is cancelled.
+    nudge: Box<dyn Fn() + Send + Sync>,
+    /// Responses of each group.
+    counts: Vec<usize>,
+    scale: Scale,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    cancellers: Vec<Option<Canceller>>,
+    ended: usize,
+    ready: Vec<usize>,
+}
+
+impl Batch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let cancellers: Vec<_> = self.state().cancellers.iter().flatten().cloned().collect();
+        (self.nudge)();
+        for canceller in cancellers {
+            canceller.cancel();
+        }
+    }
+
+    fn end(&self, index: usize, outcome: Result<Verdict>) {
+        let mut state = self.state();
+        state.cancellers[index] = None;
+        if matches!(state.slots[index], Slot::Pending) {
+            state.slots[index] = Slot::Ended(Box::new(outcome));
+            state.ended += 1;
+        }
+        if state.ended == state.slots.len() {
+            drop(state);
+            self.done.notify_all();
+        }
+    }
+
+    /// What submits the groups and takes their outcomes. On a thread of its own: groups wait for room in the queue.
+    fn run(self: &Arc<Self>, judge: Arc<Judge>, work: Vec<Result<(JudgeRequest, Submission)>>) {
+        let mut tickets: Vec<Option<Ticket>> = work.iter().map(|_| None).collect();
+        for (index, work) in work.into_iter().enumerate() {
+            let ticket = match work {
+                Ok(_) if self.is_cancelled() => Err(Error::cancelled()),
+                Ok((request, terms)) => Ok(judge.submit_unless(&request, terms, &|| self.is_cancelled())),
+                Err(error) => Err(error),
+            };
+            match ticket {
+                Ok(ticket) => {
+                    let canceller = ticket.canceller();
+                    self.state().cancellers[index] = Some(canceller.clone());
+                    if self.is_cancelled() {
+                        canceller.cancel();
+                    }
+                    tickets[index] = Some(ticket);
+                    self.look(index, &mut tickets[index]);
+                }
+                Err(error) => self.end(index, Err(error)),
+            }
+            let ready = std::mem::take(&mut self.state().ready);
+            for index in ready {
+                self.look(index, &mut tickets[index]);
+            }
+        }
+        drop(judge);
+        while tickets.iter().any(Option::is_some) {
+            let mut state = self.ready.wait_while(self.state(), |state| state.ready.is_empty());
+            let ready = match &mut state {
+                Ok(state) => std::mem::take(&mut state.ready),
+                Err(poisoned) => std::mem::take(&mut poisoned.get_mut().ready),
+            };
+            drop(state);
+            for index in ready {
+                self.look(index, &mut tickets[index]);
+            }
+        }
+    }
+
+    /// Takes the outcome of a group where it is there; else it is looked at again when it is.
+    fn look(self: &Arc<Self>, index: usize, ticket: &mut Option<Ticket>) {
+        let Some(pending) = ticket else { return };
+        let waker = Waker::from(Arc::new(Ready { batch: self.clone(), index }));
+        if let Poll::Ready(outcome) = Pin::new(pending).poll(&mut Context::from_waker(&waker)) {
+            *ticket = None;
+            self.end(index, outcome);
+        }
+    }
+}
+
+/// Says that the judgment of a group has ended.
+struct Ready {
+    batch: Arc<Batch>,
+    index: usize,
+}
+
+impl Wake for Ready {
+    fn wake(self: Arc<Self>) {
+        self.batch.state().ready.push(self.index);
+        self.batch.ready.notify_one();
+    }
+}
+
+/// Ends what is pending where the thread that submits ends, also by a defect.
+struct Finish(Arc<Batch>, Arc<AtomicBool>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        for index in 0..self.0.counts.len() {
+            self.0.end(index, Err(Error::shut_down()));
+        }
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Judges many groups, each as one listwise judgment, and returns at once; a thread submits them as the queue has room. `groups`
+/// has `group_count` entries, which are copied, with their texts. `options` may be NULL.
+///
+/// On success you own `*batch`. A group that is wrong ends with a status of its own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_judge_submit_groups(
+    judge: Option<&dicast_judge>,
+    groups: *const dicast_group,
+    group_count: usize,
+    options: *const dicast_batch_options,
+    batch: Option<&mut MaybeUninit<*mut dicast_batch>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let handle = given(judge, "judge")?;
+        let (judge, out) = (handle.shared()?, given(batch, "batch")?);
+        // SAFETY: the array has as many entries as is said, whose texts live during the call; the options announce their size.
+        let (groups, (shared, terms)) = unsafe { (read_groups(groups, group_count)?, read(options)?) };
+        // SAFETY: as above.
+        let work = groups.iter().map(|group| unsafe { group_request(group, &shared, &terms) }).collect();
+        let state = State {
+            slots: groups.iter().map(|_| Slot::Pending).collect(),
+            cancellers: groups.iter().map(|_| None).collect(),
+            ended: 0,
+            ready: Vec::new(),
+        };
+        let made = Arc::new(Batch {
+            state: Mutex::new(state),
+            ready: Condvar::new(),
+            done: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+            nudge: Box::new(judge.nudger()),
+            counts: groups.iter().map(|group| group.response_count).collect(),
+            scale: handle.scale(),
+        });
+        let over = Arc::new(AtomicBool::new(false));
+        let (running, finish) = (made.clone(), Finish(made.clone(), over.clone()));
+        let thread = crate::thread::spawn("dicast-batch", move || {
+            let _finish = finish;
+            running.run(judge, work);
+        })
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("the thread of a batch cannot be started: {error}")))?;
+        handle.keep(over, thread);
+        let made = dicast_batch { batch: made, process: handle.process() };
+        out.write(Box::into_raw(Box::new(made)));
+        Ok(())
+    })
+}
+
+/// # Safety
+/// `wanted` is null or points to a struct of the size that it announces, whose text lives during the call.
+unsafe fn read(wanted: *const dicast_batch_options) -> Result<(Options, Terms)> {
+    if wanted.is_null() {
+        return Ok((Options::default(), Terms::new(0, 0)?));
+    }
+    // SAFETY: passed on.
+    let (wanted, options) = unsafe {
+        let wanted = layout::read(wanted)?;
+        (wanted, options(wanted.options_json)?)
+    };
+    if wanted.reserved != 0 {
+        return Err(misuse("reserved of dicast_batch_options is not 0"));
+    }
+    Ok((options, Terms::new(wanted.priority, wanted.deadline_ms)?))
+}
+
+/// Waits until all groups have ended, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where some have not by then.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_wait(
+    batch: Option<&dicast_batch>,
+    timeout_ms: u64,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let batch = given(batch, "batch")?.get()?;
+        let until = Instant::now().checked_add(Duration::from_millis(timeout_ms));
+        let mut state = batch.state();
+        while state.ended < state.slots.len() {
+            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(Status(DICAST_PENDING));
+            }
+            state = batch.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(Status(DICAST_OK))
+    })
+}
+
+/// Cancels all groups that have not ended; they end as DICAST_CANCELLED. Cancelling again, or too late, does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_cancel(
+    batch: Option<&dicast_batch>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        given(batch, "batch")?.get()?.cancel();
+        Ok(())
+    })
+}
+
+/// Number of groups. 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_count(batch: Option<&dicast_batch>) -> usize {
+    boundary!(else 0; { Some(batch?.batch.counts.len()) })
+}
+
+/// Number of groups that have ended. 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_ended(batch: Option<&dicast_batch>) -> usize {
+    boundary!(else 0; { Some(batch?.get().ok()?.state().ended) })
+}
+
+/// How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING not yet, else why not. DICAST_INVALID_ARGUMENT out of
+/// range and for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_status(batch: Option<&dicast_batch>, index: usize) -> i32 {
+    boundary!(else DICAST_INVALID_ARGUMENT; { batch?.get().ok()?.state().slots.get(index).map(Slot::status) })
+}
+
+/// Takes the outcome of the group at `index`: the whole verdict, with flags, usage and reasoning. On DICAST_OK you own `*verdict`.
+/// DICAST_PENDING if it has not ended; any other status is its failure. An outcome can be taken once: later calls are
+/// DICAST_INVALID_ARGUMENT. dicast_batch_status stays.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_take(
+    batch: Option<&dicast_batch>,
+    index: usize,
+    verdict: Option<&mut MaybeUninit<*mut dicast_verdict>>,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let (batch, out) = (given(batch, "batch")?.get()?, given(verdict, "verdict")?);
+        let mut state = batch.state();
+        let slot = state.slots.get_mut(index).ok_or_else(|| misuse(format!("there is no group {index}")))?;
+        if matches!(slot, Slot::Pending) {
+            return Ok(Status(DICAST_PENDING));
+        }
+        let taken = Slot::Taken(slot.status());
+        let Slot::Ended(outcome) = std::mem::replace(slot, taken) else {
+            return Err(misuse(format!("the outcome of group {index} was taken already")));
+        };
+        drop(state);
+        out.write(dicast_verdict::give((*outcome)?, batch.scale));
+        Ok(Status(DICAST_OK))
+    })
+}
+
+/// The rewards of all groups, as dicast_judge_rewards_groups gives them: `rewards` and `statuses` have `total` entries, group after
+/// group. Where a group has not ended its statuses are DICAST_PENDING; where its verdict was taken, DICAST_INVALID_ARGUMENT. Of
+/// `options`, which may be NULL, `reward` and `normalize` count; options of the judgments must be empty.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_batch_rewards(
+    batch: Option<&dicast_batch>,
+    options: *const dicast_reward_options,
+    rewards: *mut f64,
+    statuses: *mut i32,
+    total: usize,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        // SAFETY: the arrays have `total` entries, which are the caller's.
+        let mut results = unsafe { Results::new(rewards, statuses, total)? };
+        let outcome = (|| {
+            let batch = given(batch, "batch")?.get()?;
+            // SAFETY: the options announce their size, and their text lives during the call.
+            let wanted = unsafe { Wanted::read(options)? };
+            if !wanted.is_of_verdicts_alone() {
+                return Err(misuse("options_json, priority and deadline_ms come too late: the batch was submitted"));
+            }
+            let announced = batch.counts.iter().try_fold(0_usize, |sum, count| sum.checked_add(*count));
+            if announced != Some(total) {
+                return Err(misuse(format!("total is {total}, but the groups do not have as many responses")));
+            }
+            let state = batch.state();
+            for (slot, count) in state.slots.iter().zip(&batch.counts) {
+                let mut group = results.take(*count);
+                match slot {
+                    Slot::Ended(outcome) if outcome.is_ok() => {
+                        let written = outcome.as_ref().as_ref().map_or(Ok(()), |verdict| {
+                            wanted.write(verdict, batch.scale, &mut group)
+                        });
+                        group.fail_where_missing(&written);
+                    }
+                    // The numbers are gone with the verdict.
+                    Slot::Taken(DICAST_OK) => group.fail(DICAST_INVALID_ARGUMENT),
+                    other => group.fail(other.status()),
+                }
+            }
+            Ok(())
+        })();
+        results.fail_where_missing(&outcome);
+        outcome
+    })
+}
+
+/// Cancels what has not ended and frees the batch. NULL does nothing. Requires that no other thread is using it.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_batch_free(batch: Option<Box<dicast_batch>>) {
+    boundary!(else (); {
+        if let Some(batch) = batch
+            && let Ok(pending) = batch.get()
+        {
+            pending.cancel();
+        }
+        Some(())
+    });
+}

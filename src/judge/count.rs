@@ -1,0 +1,92 @@
+//! How many tokens a request takes, before it is submitted.
+
+use std::time::Instant;
+
+use super::Judge;
+use super::prepare::Prepared;
+use super::submission::Submission;
+use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
+use crate::decode::reasoning::ReasoningTokens;
+use crate::engine::Input;
+use crate::error::{Error, ErrorKind, Result};
+use crate::prompt::tokenize::Tokenizer;
+use crate::request::JudgeRequest;
+
+/// How many tokens a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenCount {
+    /// Generations of the judgment: 1, more for an ensemble or a rubric.
+    pub runs: usize,
+    /// Tokens of the longest prompt among its runs.
+    pub prompt_tokens: usize,
+    /// Tokens of the prompts of all its runs.
+    pub all_prompt_tokens: usize,
+    /// Of each prompt, the tokens that every prompt of this judge begins with.
+    pub shared_tokens: usize,
+    /// Most tokens that a run may write, reasoning and verdict together.
+    pub output_tokens: usize,
+    /// Whether the engine itself said how many it may write; else it is an estimate.
+    pub is_exact: bool,
+    /// Tokens of prompt and output together that the context holds; `None` where the engine does not tell.
+    pub context_tokens: Option<usize>,
+}
+
+impl TokenCount {
+    /// Whether prompt and output fit the context. A request that does not fit is refused.
+    pub fn fits(&self) -> bool {
+        self.context_tokens.is_none_or(|context| self.prompt_tokens + self.output_tokens <= context)
+    }
+}
+
+impl Judge {
+    /// Counts the tokens of a request without judging it.
+    ///
+    /// # Errors
+    /// Those of the request; [`ErrorKind::ContextOverflow`] where its text cannot fit the context however it is tokenized;
+    /// [`ErrorKind::Unsupported`] where the engine makes the tokens itself; [`ErrorKind::Asleep`].
+    pub fn count(&self, request: &JudgeRequest) -> Result<TokenCount> {
+        let loaded = self.power.awake()?;
+        let Some(tokenizer) = loaded.prompter.tokenizer() else {
+            return Err(Error::new(ErrorKind::Unsupported, "this engine makes the tokens of a prompt itself"));
+        };
+        let Prepared { runs, .. } = self.runs(&loaded, request, Submission::default(), Instant::now())?;
+        let context_tokens = self.capabilities.context_tokens;
+        let mut count = TokenCount {
+            runs: runs.len(),
+            prompt_tokens: 0,
+            all_prompt_tokens: 0,
+            shared_tokens: 0,
+            output_tokens: 0,
+            is_exact: true,
+            context_tokens,
+        };
+        for run in runs {
+            let Input::Tokens { ids, shared_prefix } = run.job.input else { continue };
+            count.prompt_tokens = count.prompt_tokens.max(ids.len());
+            count.all_prompt_tokens += ids.len();
+            count.shared_tokens = shared_prefix;
+            let output = if let Some(output) = loaded.engine.output_tokens(&run.job.plan)? {
+                output
+            } else {
+                count.is_exact = false;
+                estimate(&run.job.plan, tokenizer)?
+            };
+            count.output_tokens = count.output_tokens.max(output);
+        }
+        Ok(count)
+    }
+}
+
+/// About as many tokens as a plan may take beside its prompt.
+fn estimate(plan: &Plan, tokenizer: &Tokenizer) -> Result<usize> {
+    let reasoning = plan.reasoning.as_ref().map(|plan| ReasoningTokens::new(plan, tokenizer)).transpose()?;
+    let reasoning = reasoning.map_or(0, |tokens| {
+        tokens.opening.len() + tokens.budget as usize + CHARACTER_GRACE as usize + tokens.forced_most()
+    });
+    let verdict = match &plan.verdict {
+        VerdictPlan::Guided { grammar, .. } => tokenizer.encode_text(&grammar.example())?.len() + 1,
+        VerdictPlan::Free { max_tokens } => *max_tokens as usize,
+    };
+    Ok(reasoning + verdict)
+}
