@@ -15,6 +15,7 @@ A verdict is complete, with a score and a place for every response, or it is a :
 trainers call.
 """
 
+from . import engine
 from ._asking import MemoryNeed, TokenCount, memory_need
 from ._library import config_schema
 from ._library import lib as _lib
@@ -93,6 +94,7 @@ __all__ = [
     "UnsupportedError",
     "Usage",
     "config_schema",
+    "engine",
     "from_pretrained",
     "memory_need",
     "parse_rewardanything_output",

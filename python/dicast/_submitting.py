@@ -72,7 +72,7 @@ class Events:
         return int(lib.dicast_events_fd(self._pointer))
 
     def next(self, timeout: Optional[float] = 0.0) -> Optional[Event]:
-        """Takes the next outcome. Waits ``timeout`` seconds at most, without end for None; None if there is none then."""
+        """Takes the next outcome; None if there is none. Waits ``timeout`` seconds at most, without end for None."""
         event, error = ffi.new("dicast_event *"), ffi.new("dicast_error **")
         event.struct_size = ffi.sizeof("dicast_event")
         for wait in _slices(timeout):
@@ -82,7 +82,8 @@ class Events:
             check(status, error)
             if event.error:
                 return Event(event.tag, None, error_taken(event.error))
-            return Event(event.tag, RewardResult.from_verdict(_library.verdict_json(owned("verdict", event.verdict))), None)
+            verdict = _library.verdict_json(owned("verdict", event.verdict))
+            return Event(event.tag, RewardResult.from_verdict(verdict), None)
         return None
 
 
@@ -149,7 +150,7 @@ class Submitting:
         responses: Mapping[str, str],
         mask_responses: bool = True,
         *,
-        id: str = "",  # noqa: A002 - the word of the library
+        id: str = "",
         priority: str = "normal",
         deadline: Optional[float] = None,
         on_reasoning: Optional[Callable[[str], None]] = None,
@@ -189,7 +190,7 @@ class Submitting:
         responses: Mapping[str, str],
         mask_responses: bool = True,
         *,
-        id: str = "",  # noqa: A002 - the word of the library
+        id: str = "",
         priority: str = "normal",
         deadline: Optional[float] = None,
         **generation: Any,

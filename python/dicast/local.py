@@ -73,12 +73,22 @@ class Judge(Asking, Submitting):
         parts = {"options": options, "verdict": verdict, "limits": limits, "local": local, "trtllm": trtllm}
         parts["remote"] = remote
         config.update((name, dict(part)) for name, part in parts.items() if part is not None)
+        self._take(_open(_library.options_json(config, "the configuration")), config)
+
+    def _take(self, pointer: Any, config: Mapping[str, Any]) -> None:
         self.model: str = config["model"]
         self._budget: Optional[int] = config.get("options", {}).get("max_reasoning_tokens")
         self._bound: Optional[int] = None
-        self._handle = Handle(_open(_library.options_json(config, "the configuration")))
+        self._handle = Handle(pointer)
         self._info: Optional[JudgeInfo] = None
         _judges.add(self)
+
+    @classmethod
+    def _of(cls, pointer: Any, config: Mapping[str, Any]) -> Judge:
+        """A judge that was opened."""
+        judge = cls.__new__(cls)
+        judge._take(pointer, config)
+        return judge
 
     def judge(
         self,
@@ -325,13 +335,18 @@ RewardModel = Judge
 
 def _open(config: str) -> Any:
     out, error = ffi.new("dicast_judge **"), ffi.new("dicast_error **")
+    check(lib.dicast_judge_open(_library.view(config, "the configuration"), open_options(), out, error), error)
+    return owned("judge", out[0])
+
+
+def open_options() -> Any:
+    """How a judge is opened: its log goes to the logger, at the level that this has now."""
     options = ffi.new("dicast_open_options *")
     options.struct_size = ffi.sizeof("dicast_open_options")
     options.log = _on_log
     wanted = (level for level, number in _LEVELS.items() if _LOGGER.isEnabledFor(number))
     options.log_level = max(wanted, default=lib.DICAST_LOG_ERROR)
-    check(lib.dicast_judge_open(_library.view(config, "the configuration"), options, out, error), error)
-    return owned("judge", out[0])
+    return options
 
 
 def _batch(results: List[Any], return_exceptions: bool) -> List[Any]:
