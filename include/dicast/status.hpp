@@ -135,6 +135,9 @@ inline bool is_retryable(Status status) noexcept {
 /** The release of the loaded library, such as `0.1.0`. */
 inline std::string_view version() noexcept { return detail::view(dicast_version()); }
 
+/** What the loaded library was built with, such as `local,remote`. */
+inline std::string_view features() noexcept { return detail::view(dicast_features()); }
+
 /** The interface of the loaded library. It must be at least DICAST_ABI_VERSION; Judge::open checks this. */
 inline std::uint32_t abi_version() noexcept { return dicast_abi_version(); }
 
