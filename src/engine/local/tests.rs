@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::config::LocalConfig;
+use crate::engine::Progress;
 use crate::prompt::template::Segment;
 
 use super::gguf::Header;
@@ -33,7 +34,8 @@ fn logits_and_tokens_equal_the_training_frameworks() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
     let reference: Reference = serde_json::from_slice(&std::fs::read(folder.join("logits.json")).unwrap()).unwrap();
     let path = folder.join("dicast-demo.gguf");
-    let model = Model::load(&path, Header::read(&path).unwrap(), &LocalConfig::default()).unwrap();
+    let model =
+        Model::load(&path, Header::read(&path).unwrap(), &LocalConfig::default(), &Progress::default()).unwrap();
     let tokenizer = model.tokenizer().unwrap();
     let bounds =
         Bounds { max_sequences: 1, batch_tokens: 512, chunk_tokens: 512, pool_tokens: 2048, shares_prompts: true };
