@@ -193,18 +193,22 @@ def test_trl_reward_functions_can_be_partial(counted: Counted) -> None:
 
 
 def test_trl_rank_judge(counted: Counted) -> None:
-    ranks = trl.RankJudge(counted, CONCISE)
+    ranks = trl.RankJudge(counted, CONCISE, on_error="minus_one")
     prompts, completions = ["How do I learn Python?", "x " * 3000], [TEXTS, ["a", "b"]]
+    with pytest.raises(dicast.ContextOverflowError):
+        trl.RankJudge(counted, CONCISE).judge(prompts, completions)
+    counted.options.clear()
     assert ranks.judge(prompts, completions) == [ranking(counted.judge, prompts[0], TEXTS), [-1, -1]]
     in_order = ranks.judge(prompts=prompts, completions=completions, shuffle_order=False)
     assert sorted(in_order[0]) == [0, 1, 2] and in_order[1] == [-1, -1]
     assert [options.get("mask") for options in counted.options] == [None, "given"]
     many = [[f"{'x ' * number}" for number in range(33)]]
-    assert ranks.judge(["q"], many) == [[-1] * 33], "places in parts of a group would say nothing"
+    with pytest.raises(dicast.TooLargeError, match="33 responses in one group, but at most 32"):
+        ranks.judge(["q"], many)  # Places in parts of a group would say nothing.
 
 
 def test_trl_pairwise_judge(counted: Counted) -> None:
-    pairs = trl.PairwiseJudge(counted, CONCISE)
+    pairs = trl.PairwiseJudge(counted, CONCISE, on_error="minus_one")
     prompts = ["How do I learn Python?", "How do I learn Rust?", "x " * 3000]
     completions = [(LONG, SHORT), (SHORT, LONG), ("a", "b")]
     better = [ranking(counted.judge, prompt, texts)[0] for prompt, texts in zip(prompts[:2], completions)]
@@ -213,6 +217,12 @@ def test_trl_pairwise_judge(counted: Counted) -> None:
     assert set(in_order[:2]) <= {0, 1} and in_order[2] == -1
     scores = pairs.judge(prompts, completions, True, return_scores=True)
     assert all(0 <= score <= 1 for score in scores[:2]) and math.isnan(scores[2])
+    # A trainer reads -1 as "the second is better", so an error is the default.
+    for return_scores in (False, True):
+        with pytest.raises(dicast.ContextOverflowError):
+            trl.PairwiseJudge(counted, CONCISE).judge(prompts, completions, return_scores=return_scores)
+    with pytest.raises(dicast.InvalidRequestError, match="on_error"):
+        trl.PairwiseJudge(counted, CONCISE, on_error="none")
 
 
 # Rewards
@@ -238,7 +248,8 @@ def test_rewards_are_of_the_kind_asked_for(judge: dicast.Judge) -> None:
 def test_rewards_that_the_server_cannot_give_are_missing(judge: dicast.Judge) -> None:
     with serving(judged(judge)) as served:
         client = dicast.Client(served.url)
-        assert trl.reward_func(client, CONCISE, reward="expected")(["q"] * 2, ["a", "b"]) == [None, None]
+        with pytest.raises(dicast.UnsupportedError, match="expected"):
+            trl.reward_func(client, CONCISE, reward="expected")(["q"] * 2, ["a", "b"])
         written = trl.reward_func(client, CONCISE)(["How do I learn Python?"] * 3, TEXTS)
         assert ordered(written) and all(reward in (1, 2, 3, 4, 5) for reward in written)
 
@@ -349,8 +360,8 @@ def test_a_trainer_without_a_word_for_failure_is_told_by_an_error(counted: Count
         with pytest.raises(dicast.ContextOverflowError):
             verl.batch(settings)(**lists)
     chosen = Settings(counted, CONCISE, on_error=-1.0)
-    assert verl.single(chosen)(**sample) == {"score": -1.0, "judged": 0.0}
-    assert verl.batch(chosen)(**lists) == [{"score": -1.0, "judged": 0.0}]
+    assert verl.single(chosen)(**sample) == {"score": -1.0, "judged": 0.0, "group": 0.0}
+    assert verl.batch(chosen)(**lists) == [{"score": -1.0, "judged": 0.0, "group": 0.0}]
 
 
 # OpenRLHF
@@ -371,12 +382,15 @@ def test_openrlhf_batch(counted: Counted) -> None:
     reward_func = openrlhf.make_reward_func(Settings(counted, CONCISE))
     prompts = [CHAT] * 3 + ["Plain prompt: "]
     result = reward_func([query(prompt, text) for prompt, text in zip(prompts, [*TEXTS, "Hi."])], prompts, [None] * 4)
-    assert counted.sizes() == [3, 1] and ordered(result["rewards"]) and result["scores"] == result["rewards"]
-    assert result["extra_logs"] == {"dicast_judged": [1.0] * 4}
+    assert counted.sizes() == [3, 1] and ordered(result["rewards"])
+    # OpenRLHF filters groups by scores between 0 and 1.
+    assert result["scores"] == pytest.approx([(reward - 1) / 4 for reward in result["rewards"]])
+    assert result["extra_logs"] == {"dicast_judged": [1.0] * 4, "dicast_group": [3.0, 3.0, 3.0, 1.0]}
     assert counted.requests[0]["prompt"] == "How do I learn Python?"
     assert list(counted.requests[0]["responses"].values()) == TEXTS, "what ends a sequence is no part of the response"
     assert counted.requests[1]["prompt"] == "Plain prompt: "
-    assert reward_func([], [], []) == {"rewards": [], "scores": [], "extra_logs": {"dicast_judged": []}}
+    empty = {"rewards": [], "scores": [], "extra_logs": {"dicast_judged": [], "dicast_group": []}}
+    assert reward_func([], [], []) == empty
     json.dumps(result)
 
 

@@ -1,117 +1,212 @@
-"""Single samples, held back until those of their prompt are there, so that they can be judged together.
+"""Single samples, held back until those of their group are there, so that they can be judged together.
 
-A group is judged when it is complete, or when its first sample has waited for the window.
+A group is judged when it is complete, or when its first sample has waited for the window. What became of the groups is
+counted, and an incomplete one is logged: its samples are compared with fewer others than the trainer compares them
+with.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from concurrent.futures import Future
-from typing import Dict, Hashable, List, Optional, Set
+from dataclasses import dataclass
+from typing import Any, Awaitable, Callable, Coroutine, Dict, Hashable, List, Optional, Sequence, Set, Tuple
 
-from ._groups import Group, Judged
-from ._settings import Settings
+from ..errors import DicastError
+from ._groups import Judged, Sample, raised
+from ._lazy import PerProcess
 
-__all__ = ["LoopCoalescer", "ThreadCoalescer"]
+__all__ = ["Gathering", "GroupCounts", "LoopCoalescer", "ThreadCoalescer"]
 
+_LOGGER = logging.getLogger("dicast")
 
-class _Waiting:
-    """A group that waits for more, of threads."""
+#: A share of incomplete groups above which there is a warning, and the number of groups that it takes to speak of one.
+_SHARE, _ENOUGH = 0.05, 20
+#: Seconds between two looks at whether waiting still makes sense.
+_LOOK = 0.5
 
-    def __init__(self, principle: str, prompt: str) -> None:
-        self.group = Group(principle, prompt)
-        self.complete = threading.Event()
-        self.outcome: "Future[List[Judged]]" = Future()
-
-
-class ThreadCoalescer:
-    """Judges together what threads bring. The thread of the first sample does it; the others wait for that."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._open: Dict[Hashable, _Waiting] = {}
-
-    def reward(self, principle: str, prompt: str, text: str, key: Hashable = None) -> Judged:
-        """Judges one sample. `key` parts groups of one prompt."""
-        where = (principle, prompt, key)
-        with self._lock:
-            waiting = self._open.setdefault(where, _Waiting(principle, prompt))
-            place = len(waiting.group.texts)
-            waiting.group.add(text, place)
-            if place + 1 >= self._settings.group_size:
-                self._end(where, waiting)
-        if place == 0:
-            waiting.complete.wait(self._settings.window)
-            with self._lock:
-                self._end(where, waiting)
-            try:
-                waiting.outcome.set_result(self._settings.made.of([waiting.group]))
-            except BaseException as error:
-                waiting.outcome.set_exception(error)
-        return waiting.outcome.result()[place]
-
-    def _end(self, where: Hashable, waiting: _Waiting) -> None:
-        """Lets a group wait no more."""
-        if self._open.get(where) is waiting:
-            del self._open[where]
-        waiting.complete.set()
+#: Judges samples: one entry a sample, in their order.
+JudgeSamples = Callable[[Sequence[Sample]], Awaitable[List[Judged]]]
 
 
-class _Gathering:
-    """A group that waits for more, of coroutines."""
+@dataclass
+class GroupCounts:
+    """How many groups were judged whole, and how many with members missing."""
 
-    def __init__(self, principle: str, prompt: str) -> None:
-        self.group = Group(principle, prompt)
-        self.futures: List["asyncio.Future[Judged]"] = []
-        self.timer: Optional[asyncio.TimerHandle] = None
+    #: Groups with all their members.
+    full: int = 0
+    #: Groups whose time was up before all members came.
+    incomplete: int = 0
+    #: Of these, groups with a single member.
+    lone: int = 0
+    _warned_at: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share of incomplete groups."""
+        return self.incomplete / max(1, self.full + self.incomplete)
+
+    def count(self, members: int, expected: int, why: str) -> None:
+        """Counts a group; logs an incomplete one."""
+        if members >= expected:
+            self.full += 1
+            return
+        self.incomplete += 1
+        self.lone += members == 1
+        _LOGGER.info("a group is judged with %d of %d samples: %s", members, expected, why)
+        groups = self.full + self.incomplete
+        # Once, and again whenever twice as many groups have gone by.
+        if self.share > _SHARE and groups >= max(_ENOUGH, 2 * self._warned_at):
+            self._warned_at = groups
+            _LOGGER.warning(
+                "%d of %d groups were judged without all of their samples (%d with one alone): their rewards are less "
+                "sure. Is group_size the number of samples a prompt, and the window longer than a roll-out?",
+                self.incomplete,
+                groups,
+                self.lone,
+            )
+
+
+class Gathering:
+    """A group that waits for its members, which coroutines of one event loop bring. A member has one sample or more."""
+
+    def __init__(self, owner: LoopCoalescer, expected: int) -> None:
+        self._owner = owner
+        self._expected = expected
+        self._samples: List[Sample] = []
+        self._members: List[Tuple[int, int, "asyncio.Future[List[Judged]]"]] = []
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._ended = False
+        self._done: Callable[[], None] = lambda: None
+
+    def expect(self) -> None:
+        """One member more will come."""
+        self._expected += 1
+
+    def drop(self) -> None:
+        """One member less will come."""
+        self._expected -= 1
+        self.look()
+
+    def look(self) -> None:
+        """Ends the waiting if everybody is there."""
+        if self._members and len(self._members) >= self._expected:
+            self.end("")
+
+    def add(self, samples: Sequence[Sample]) -> "asyncio.Future[List[Judged]]":
+        """Adds a member, and gives what will hold its rewards."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            window = self._owner.window
+            self._timer = loop.call_later(window, self.end, f"the window of {window:g} s is over")
+        future: "asyncio.Future[List[Judged]]" = loop.create_future()
+        start = len(self._samples)
+        self._samples.extend(samples)
+        self._members.append((start, len(self._samples), future))
+        self.look()
+        return future
+
+    def end(self, why: str) -> None:
+        """Lets the group wait no more, and judges it."""
+        if self._ended:
+            return
+        self._ended = True
+        self._done()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._owner.counts.count(len(self._members), self._expected, why)
+        # Not a part of whoever came first: it may be cancelled, and the others still wait.
+        self._owner.start(self._run())
+
+    async def _run(self) -> None:
+        try:
+            judged = await self._owner.judge(self._samples)
+            for start, end, future in self._members:
+                if not future.done():
+                    future.set_result(judged[start:end])
+        except BaseException as error:
+            for _, _, future in self._members:
+                if not future.done():
+                    future.set_exception(raised(error) if isinstance(error, DicastError) else error)
+            if not isinstance(error, Exception):
+                raise
 
 
 class LoopCoalescer:
-    """Judges together what coroutines bring, in the event loop that they are in."""
+    """Judges together what coroutines bring, in the event loop that they are in.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._open: Dict[Hashable, _Gathering] = {}
+    ``hopeless`` says whether waiting makes no sense any more, as when a trainer has stopped generating: all groups are
+    judged as they are then.
+    """
+
+    def __init__(self, judge: JudgeSamples, window: float, hopeless: Optional[Callable[[], bool]] = None) -> None:
+        self.judge = judge
+        self.window = window
+        self.counts = GroupCounts()
+        self._hopeless = hopeless
+        self._open: Dict[Hashable, Gathering] = {}
         self._tasks: Set["asyncio.Task[None]"] = set()
 
-    async def reward(
-        self, principle: str, prompt: str, text: str, key: Hashable = None, size: Optional[int] = None
-    ) -> Judged:
-        """Judges one sample. `key` parts groups of one prompt; `size` is that of this group, where it is known."""
-        loop = asyncio.get_running_loop()
-        where = (loop, principle, prompt, key)
+    def new(self, expected: int = 0) -> Gathering:
+        """A group that only those who hold it can join."""
+        return Gathering(self, expected)
+
+    async def rewards(self, key: Hashable, samples: Sequence[Sample], size: int) -> List[Judged]:
+        """Judges the samples of one member together with those of its group, which has `size` members."""
+        where = (asyncio.get_running_loop(), key)
         gathering = self._open.get(where)
         if gathering is None:
-            gathering = self._open[where] = _Gathering(principle, prompt)
-            gathering.timer = loop.call_later(self._settings.window, self._end, where, gathering)
-        place = len(gathering.group.texts)
-        gathering.group.add(text, place)
-        future: "asyncio.Future[Judged]" = loop.create_future()
-        gathering.futures.append(future)
-        if place + 1 >= (size or self._settings.group_size):
-            self._end(where, gathering)
-        return await future
+            gathering = self._open[where] = Gathering(self, size)
+            gathering._done = lambda: self._forget(where, gathering)
+            if self._hopeless is not None and size > 1:
+                self._look_later(where)
+        return await gathering.add(samples)
 
-    def _end(self, where: Hashable, gathering: _Gathering) -> None:
-        """Lets a group wait no more, and judges it."""
-        del self._open[where]
-        if gathering.timer is not None:
-            gathering.timer.cancel()
-        # Not a part of whoever came first: it may be cancelled, and the others still wait.
-        task: "asyncio.Task[None]" = asyncio.ensure_future(self._run(gathering))
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does work that belongs to nobody who waits."""
+        task: "asyncio.Task[None]" = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, gathering: _Gathering) -> None:
-        try:
-            for future, judged in zip(gathering.futures, await self._settings.made.aof([gathering.group])):
-                if not future.done():
-                    future.set_result(judged)
-        except BaseException as error:
-            for future in gathering.futures:
-                if not future.done():
-                    future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
+    def _forget(self, where: Hashable, gathering: Optional[Gathering]) -> None:
+        if self._open.get(where) is gathering:
+            del self._open[where]
+
+    def _look_later(self, where: Tuple[asyncio.AbstractEventLoop, Hashable]) -> None:
+        where[0].call_later(_LOOK, self._look, where)
+
+    def _look(self, where: Tuple[asyncio.AbstractEventLoop, Hashable]) -> None:
+        gathering = self._open.get(where)
+        if gathering is None:
+            return
+        if self._hopeless is not None and self._hopeless():
+            gathering.end("the trainer has stopped generating")
+        else:
+            self._look_later(where)
+
+
+def _started() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="dicast-groups", daemon=True).start()
+    return loop
+
+
+#: The event loop that waits and judges for threads.
+_background: "PerProcess[asyncio.AbstractEventLoop]" = PerProcess(_started)
+
+
+class ThreadCoalescer:
+    """Judges together what threads bring. An event loop in a thread of its own does the waiting and the judging."""
+
+    def __init__(self, judge: JudgeSamples, window: float) -> None:
+        self._inner = LoopCoalescer(judge, window)
+
+    @property
+    def counts(self) -> GroupCounts:
+        """What became of the groups."""
+        return self._inner.counts
+
+    def rewards(self, key: Hashable, samples: Sequence[Sample], size: int) -> List[Judged]:
+        """As :meth:`LoopCoalescer.rewards`; the calling thread waits."""
+        return asyncio.run_coroutine_threadsafe(self._inner.rewards(key, samples, size), _background()).result()

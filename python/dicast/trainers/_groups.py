@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, Hashable, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple, Union
 
-from ..errors import DicastError, InvalidRequestError, InvalidVerdictError, UnsupportedError
+from ..errors import DicastError, InvalidRequestError, InvalidVerdictError, TooLargeError, UnsupportedError
 from ..models import RewardResult
+from ._facts import Facts
+from ._lazy import LazyJudge
 
-__all__ = ["Group", "Judged", "JudgeLike", "Principle", "Rewards", "grouped", "principle_of", "text_of_completion"]
-__all__ += ["text_of_prompt"]
+__all__ = ["Group", "Judged", "JudgeLike", "Principle", "Rewards", "Sample", "grouped", "principle_of", "raised"]
 
 #: A principle, or what makes one of the fields of a sample.
 Principle = Union[str, Callable[[Mapping[str, Any]], str]]
@@ -18,6 +21,28 @@ Principle = Union[str, Callable[[Mapping[str, Any]], str]]
 
 #: Rewards that the judge computes of a whole group.
 _OF_GROUP = ("group", "win")
+
+#: Kinds of errors that no sample is the cause of, and no other try, sample or step will go without.
+_LASTING = (
+    "closed",
+    "engine_dead",
+    "invalid_argument",
+    "invalid_config",
+    "invalid_model",
+    "invalid_profile",
+    "invalid_request",
+    "io",
+    "model_not_found",
+    "unsupported",
+)
+
+
+class Sample(NamedTuple):
+    """What a trainer wants a reward for."""
+
+    principle: str
+    prompt: str
+    text: str
 
 
 class JudgeLike(Protocol):
@@ -64,6 +89,20 @@ class Judged:
     error: Optional[DicastError] = None
     result: Optional[RewardResult] = None
     name: str = ""
+    #: How many samples were judged together.
+    group: int = 0
+
+    def light(self) -> Judged:
+        """Without the verdict, to be sent to another process."""
+        return replace(self, result=None)
+
+
+def raised(error: DicastError) -> DicastError:
+    """An error to be raised: its own copy, since the same one may be raised in many places at once."""
+    restore, arguments = error.__reduce__()[:2]
+    again: DicastError = restore(*arguments)
+    again.__cause__ = error.__cause__
+    return again
 
 
 def grouped(samples: Sequence[Tuple[str, str, str, Hashable]], consecutive: bool) -> List[Group]:
@@ -94,18 +133,26 @@ class Rewards:
     that the score is above that of another response of the group). With ``normalize``, scores are mapped from the
     judge's scale to 0 to 1; the other rewards do not change. A judgment that fails in a way that may pass is made
     ``attempts`` times, each with another seed. Groups of more than ``max_group`` responses, by default what the judge
-    takes at once, are judged in parts, but for ``rank``, ``group`` and ``win``. ``options`` are those of each
-    judgment.
+    takes at once, are judged in parts, but for ``rank``, ``group`` and ``win``: too large a group is an error there.
+    A group is rewarded whole or not at all. ``scale`` is that of the judge, the worst and the best score, where the
+    judge does not say it. ``options`` are those of each judgment.
+
+    ``judge`` may be the path or the name of a model: the hook can be pickled then, and opens the judge when it is first
+    used (:class:`dicast.trainers.LazyJudge`).
+
+    An error that has nothing to do with the samples and that would come again is raised: a closed judge, an option that
+    is out of its range, expected scores of an engine that gives none. What only one group fails at stays its own.
     """
 
     def __init__(
         self,
-        judge: JudgeLike,
+        judge: Union[JudgeLike, str, "os.PathLike[str]"],
         *,
         reward: str = "expected_or_score",
         normalize: bool = False,
         attempts: int = 2,
         max_group: Optional[int] = None,
+        scale: Optional[Tuple[float, float]] = None,
         options: Optional[Mapping[str, Any]] = None,
     ) -> None:
         if reward not in ("expected", "score", "rank", "expected_or_score", *_OF_GROUP):
@@ -114,7 +161,10 @@ class Rewards:
             )
         if attempts < 1 or (max_group is not None and max_group < 1):
             raise InvalidRequestError("attempts and max_group must be 1 or more")
-        self.judge = judge
+        if scale is not None and not scale[0] < scale[1]:
+            raise InvalidRequestError("scale is the worst and the best score, the worst first")
+        self.judge: JudgeLike = LazyJudge(judge) if isinstance(judge, (str, os.PathLike)) else judge
+        self._facts = Facts(self.judge, scale)
         self.reward = reward
         self.normalize = normalize
         self.attempts = attempts
@@ -126,14 +176,26 @@ class Rewards:
         work = _Work(self, groups)
         while work.open:
             work.take(self.judge.judge_batch(work.requests(), return_exceptions=True, **work.options()))
-        return work.judged
+        return work.finished()
 
     async def aof(self, groups: Sequence[Group]) -> List[Judged]:
         """As :meth:`of`, without blocking the event loop."""
+        if self._facts.blocking:
+            await asyncio.get_running_loop().run_in_executor(None, self._facts.ask)
         work = _Work(self, groups)
         while work.open:
             work.take(await self.judge.ajudge_batch(work.requests(), return_exceptions=True, **work.options()))
-        return work.judged
+        return work.finished()
+
+    async def asamples(self, samples: Sequence[Sample]) -> List[Judged]:
+        """Judges samples, those of one principle and prompt together."""
+        return await self.aof(grouped([(*sample, None) for sample in samples], consecutive=False))
+
+    def in_order(self) -> Rewards:
+        """The same, with the responses shown to the judge in the order given."""
+        made = Rewards.__new__(Rewards)
+        made.__dict__.update(self.__dict__, options={**self.options, "mask": "given"})
+        return made
 
     def value(self, result: RewardResult, name: str) -> float:
         """The reward of one response."""
@@ -141,7 +203,7 @@ class Rewards:
             values = (result.rewards or {}).get("values", {})
             if name not in values:
                 raise UnsupportedError(f"the judge gave no {self.reward!r} rewards: it needs a later version")
-            return float(values[name])
+            return _finite(float(values[name]), name)
         if self.reward == "rank":
             last = len(result.ranking) - 1
             return 1.0 - result.ranking.index(name) / last if last else 0.5
@@ -149,12 +211,26 @@ class Rewards:
         if expected is None and self.reward == "expected":
             raise UnsupportedError("the engine gives no expected scores: take expected_or_score, score or rank")
         value = float(result.scores[name] if expected is None else expected)
-        if self.normalize:
-            worst, best = getattr(self.judge, "scale", (1, 5))
-            value = (value - worst) / (best - worst)
-        if not math.isfinite(value):
-            raise InvalidVerdictError(f"the score {value} of {name} is no number")
-        return value
+        return _finite(self._unit(value) if self.normalize else value, name)
+
+    def unit(self, result: RewardResult, name: str) -> float:
+        """The score of one response from 0 to 1, whatever the reward is."""
+        expected = result.expected_scores.get(name)
+        return _finite(self._unit(float(result.scores[name] if expected is None else expected)), name)
+
+    def _unit(self, value: float) -> float:
+        worst, best = self._facts.scale
+        return (value - worst) / (best - worst)
+
+    def most(self) -> Optional[int]:
+        """Most responses of one judgment; None where that is not known."""
+        return self.max_group or self._facts.max_responses
+
+
+def _finite(value: float, name: str) -> float:
+    if not math.isfinite(value):
+        raise InvalidVerdictError(f"the score {value} of {name} is no number")
+    return value
 
 
 class _Work:
@@ -163,12 +239,23 @@ class _Work:
     def __init__(self, rewards: Rewards, groups: Sequence[Group]) -> None:
         self._rewards = rewards
         self._attempt = 0
-        most = rewards.max_group or getattr(rewards.judge, "max_responses", None)
-        # Places in the ranking of a part say nothing about the group.
-        whole = most is None or rewards.reward == "rank" or rewards.reward in _OF_GROUP
-        self.open = [part for group in groups for part in ([group] if whole else group.parts(int(most or 1)))]
-        unjudged = Judged(None)
-        self.judged = [unjudged] * sum(len(group.texts) for group in groups)
+        self._groups = groups
+        self._judged = [Judged(None)] * sum(len(group.texts) for group in groups)
+        whole = rewards.reward == "rank" or rewards.reward in _OF_GROUP
+        most = rewards.most() if groups else None
+        for group in groups:
+            # Places in the ranking of a part say nothing about the group.
+            if whole and most is not None and len(group.texts) > most:
+                many = f"{len(group.texts)} responses in one group, but at most {most} are judged together"
+                raise TooLargeError(f"{many}: the reward {rewards.reward!r} needs the whole group")
+        parts = [part for group in groups for part in ([group] if whole or most is None else group.parts(most))]
+        self.open = []
+        for part in parts:
+            error = _not_text(part)
+            if error is None:
+                self.open.append(part)
+            else:
+                self._put(part, error)
 
     def requests(self) -> List[Dict[str, Any]]:
         """The requests of the groups that are open."""
@@ -196,20 +283,52 @@ class _Work:
         again = self._attempt < self._rewards.attempts
         still_open = []
         for group, result in zip(self.open, results):
+            if isinstance(result, DicastError) and _lasts(result):
+                raise raised(result)
             if isinstance(result, DicastError) and result.retryable and again:
                 still_open.append(group)
-                continue
-            for number, place in enumerate(group.places, 1):
-                self.judged[place] = self._judged(result, str(number))
+            else:
+                self._put(group, result)
         self.open = still_open
 
-    def _judged(self, result: Any, name: str) -> Judged:
+    def _put(self, group: Group, result: Any) -> None:
+        for number, place in enumerate(group.places, 1):
+            self._judged[place] = self._one(result, str(number), len(group.texts))
+
+    def _one(self, result: Any, name: str, size: int) -> Judged:
         if isinstance(result, DicastError):
             return Judged(None, result)
         try:
-            return Judged(self._rewards.value(result, name), None, result, name)
+            reward = self._rewards.value(result, name)
+        except UnsupportedError:
+            raise
         except DicastError as error:
             return Judged(None, error, result, name)
+        return Judged(reward, None, result, name, size)
+
+    def finished(self) -> List[Judged]:
+        """One entry a sample. A group of which a part failed has failed: a trainer compares within it."""
+        for group in self._groups:
+            errors = [self._judged[place].error for place in group.places]
+            failure = next((error for error in errors if error is not None), None)
+            for place in group.places if failure is not None else ():
+                if self._judged[place].error is None:
+                    self._judged[place] = replace(self._judged[place], reward=None, error=failure)
+        return self._judged
+
+
+def _lasts(error: DicastError) -> bool:
+    return not error.retryable and (error.kind in _LASTING or error.kind == "network")
+
+
+def _not_text(group: Group) -> Optional[DicastError]:
+    """The error of a group with a text that the judge cannot be given."""
+    for text in (group.principle, group.prompt, *group.texts):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            return InvalidRequestError(f"a text holds a lone surrogate at index {error.start}: it cannot be judged")
+    return None
 
 
 def principle_of(principle: Optional[Principle], sample: Mapping[str, Any]) -> str:
@@ -222,33 +341,3 @@ def principle_of(principle: Optional[Principle], sample: Mapping[str, Any]) -> s
     if principle:
         return principle
     raise InvalidRequestError("no principle: give one, or a column `principle` in the data set")
-
-
-def _content(message: Any) -> str:
-    """The text of a message, whose content may come in parts."""
-    content = message.get("content") if isinstance(message, Mapping) else message
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    parts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
-    return "".join(part for part in parts if isinstance(part, str))
-
-
-def text_of_prompt(prompt: Any) -> str:
-    """A prompt as one text: of a conversation with one message its content, else every message under its role."""
-    if isinstance(prompt, str):
-        return prompt
-    messages = list(prompt)
-    if len(messages) == 1:
-        return _content(messages[0])
-    return "\n\n".join(f"{message.get('role', 'user')}: {_content(message)}" for message in messages)
-
-
-def text_of_completion(completion: Any) -> str:
-    """A completion as one text: of a conversation what the assistant says."""
-    if isinstance(completion, str):
-        return completion
-    messages = list(completion)
-    said = [message for message in messages if not isinstance(message, Mapping) or message.get("role") == "assistant"]
-    return "\n\n".join(_content(message) for message in said or messages)

@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..client import Client
 from ..errors import FileError, InvalidConfigError
-from ..local import Judge, from_pretrained
-from ._groups import Judged, JudgeLike, Principle, Rewards
+from ._groups import Judged, JudgeLike, Principle, Rewards, Sample, raised
+from ._lazy import LazyJudge, PerProcess
+from ._route import Route
 
-__all__ = ["Settings"]
+__all__ = ["Default", "Settings"]
+
+_LOGGER = logging.getLogger("dicast")
 
 
 @dataclass
 class Settings:
     """How a hook judges.
 
-    The hooks that trainers find by a path read them from the environment, once: :meth:`from_env`.
+    The hooks that trainers find by a path read them from the environment, once: :meth:`from_env`. Settings can be
+    pickled unless ``judge`` is a judge that is open already.
     """
 
-    #: What judges.
-    judge: JudgeLike
+    #: What judges: a judge, a client, or the path or name of a model, which is opened when it is first used.
+    judge: Union[JudgeLike, str, "os.PathLike[str]"]
     #: The principle, or what makes one of a sample; a sample's own ``principle`` goes before it.
     principle: Optional[Principle] = None
     #: Number of samples of one prompt that a single-sample hook waits for. 1: each is judged alone.
     group_size: int = 1
-    #: How long it waits for them, in seconds.
-    window: float = 1.0
+    #: How long it waits for them after the first has come, in seconds, from 0 to 86400. It should be longer than the
+    #: time between the first and the last sample of a prompt.
+    window: float = 600.0
     #: The reward of a judgment that failed; None raises its error.
     on_error: Optional[float] = None
     #: Settings of :class:`dicast.trainers.Rewards`.
     rewards: Mapping[str, Any] = field(default_factory=dict)
+    #: The path of a route of protocol ``slime`` with ``coalesce`` on a Dicast server. Single-sample hooks send each
+    #: sample there, and the server forms the groups; its principle and its kind of reward count. ``judge`` is a client.
+    route: Optional[str] = None
 
     def __post_init__(self) -> None:
-        if self.group_size < 1 or not 0 <= self.window <= 3600:
-            raise InvalidConfigError("group_size must be 1 or more, window from 0 to 3600 seconds")
+        if self.group_size < 1 or not 0 <= self.window <= 86400:
+            raise InvalidConfigError("group_size must be 1 or more, window from 0 to 86400 seconds")
         self.made = Rewards(self.judge, **self.rewards)
+        self.served: Optional[Route] = None
+        if self.route is not None:
+            if not isinstance(self.judge, Client):
+                raise InvalidConfigError("route is set: judge must be a client of the server that has it")
+            self.served = Route(self.judge, self.route, self.window)
+
+    @property
+    def asamples(self) -> Callable[[Sequence[Sample]], Any]:
+        """Judges samples, those of one principle and prompt together."""
+        return self.made.asamples
 
     def number(self, judged: Judged) -> float:
         """The reward of a sample for a trainer that takes nothing but numbers."""
@@ -48,12 +67,27 @@ class Settings:
             return judged.reward
         if self.on_error is None:
             assert judged.error is not None
-            raise judged.error
+            raise raised(judged.error)
         return self.on_error
 
-    def numbers(self, judged: Sequence[Judged]) -> list[float]:
+    def numbers(self, judged: Sequence[Judged]) -> List[float]:
         """The rewards of many samples."""
         return [self.number(one) for one in judged]
+
+    def unit(self, judged: Judged) -> float:
+        """The score of a sample from 0 to 1; where it has none, what takes its place, held to that range."""
+        if judged.reward is None or judged.result is None:
+            return min(1.0, max(0.0, self.number(judged)))
+        return self.made.unit(judged.result, judged.name)
+
+    def alone(self) -> None:
+        """Says, once in a process, that samples are judged alone."""
+        if not _alone_said():
+            _alone_said().append(True)
+            _LOGGER.warning(
+                "samples are judged one by one: a listwise judge gives lone samples much the same score. Set "
+                "group_size (DICAST_GROUP_SIZE) to the number of samples that the trainer makes of a prompt"
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -69,7 +103,9 @@ class Settings:
         ``DICAST_REWARD``
             JSON of settings of :class:`dicast.trainers.Rewards`, such as ``{"reward": "rank"}``
         ``DICAST_GROUP_SIZE``, ``DICAST_GROUP_WINDOW``
-            of hooks that get single samples: how many to wait for, and how many seconds
+            of hooks that get single samples: how many to wait for, and how many seconds (600)
+        ``DICAST_ROUTE``
+            of these hooks too: the path of a route of protocol ``slime`` on the server, which then forms the groups
         ``DICAST_ON_ERROR``
             a number that takes the place of rewards that failed; without it, their errors are raised
         """
@@ -81,20 +117,24 @@ class Settings:
             timeout = _number(env, "DICAST_TIMEOUT", 600.0)
             judge = Client(model, api_key=env.get("DICAST_API_KEY"), timeout=timeout)
         else:
-            judge = _local(model, env)
+            judge = LazyJudge(model, **_json(env, "DICAST_CONFIG"))
         on_error = env.get("DICAST_ON_ERROR")
+        size = _number(env, "DICAST_GROUP_SIZE", 1)
+        if size != int(size):
+            raise InvalidConfigError(f"DICAST_GROUP_SIZE is {size}: it must be a whole number")
         return cls(
             judge=judge,
             principle=_principle(env),
-            group_size=int(_number(env, "DICAST_GROUP_SIZE", 1)),
-            window=_number(env, "DICAST_GROUP_WINDOW", 1.0),
+            group_size=int(size),
+            window=_number(env, "DICAST_GROUP_WINDOW", 600.0),
             on_error=None if on_error is None else _number(env, "DICAST_ON_ERROR", 0.0),
             rewards=_json(env, "DICAST_REWARD"),
+            route=env.get("DICAST_ROUTE") or None,
         )
 
 
-def _local(model: str, env: Mapping[str, str]) -> Judge:
-    return from_pretrained(model, **_json(env, "DICAST_CONFIG"))
+#: What a process has said once.
+_alone_said: "PerProcess[List[bool]]" = PerProcess(list)
 
 
 def _principle(env: Mapping[str, str]) -> Optional[str]:
@@ -124,19 +164,12 @@ def _json(env: Mapping[str, str], name: str) -> Dict[str, Any]:
     return value
 
 
-class Default:
+class Default(PerProcess[Any]):
     """The hook made of the environment, when it is first called in a process."""
 
-    def __init__(self, make: Any) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: Any = None
-        self._process: Optional[int] = None
+    def __init__(self, make: Callable[[Settings], Any]) -> None:
+        super().__init__(functools.partial(_made, make))
 
-    def __call__(self) -> Any:
-        # A judge is of no use in a process that was forked from the one that opened it.
-        with self._lock:
-            if self._process != os.getpid():
-                self._made = self._make(Settings.from_env())
-                self._process = os.getpid()
-            return self._made
+
+def _made(make: Callable[[Settings], Any]) -> Any:
+    return make(Settings.from_env())

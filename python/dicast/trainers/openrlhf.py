@@ -1,43 +1,70 @@
-"""OpenRLHF: the file form of the remote reward model, which has a function ``reward_func``.
+"""OpenRLHF: an executor that judges whole groups, and the file form of the remote reward model.
+
+The executor is the form for a listwise judge (OpenRLHF 0.11)::
+
+    --train.agent_func_path $(python -c "import dicast.trainers.openrlhf_executor as m; print(m.__file__)")
+
+It generates as OpenRLHF's own single-turn executor does. The samples of one prompt start together, so it knows how many
+there are, in training and in evaluation, and judges them when the last one has ended. See
+:mod:`dicast.trainers.openrlhf_executor`.
+
+The file form has a function ``reward_func``::
 
     --reward.remote_url $(python -c "import dicast.trainers.openrlhf as m; print(m.__file__)")
 
-The ``reward_func`` of this file takes its settings from the environment (:class:`dicast.trainers.Settings`); a file of
-your own makes one of settings: ``reward_func = make_reward_func(settings)``.
+OpenRLHF 0.11 calls it with one sample, in threads of a small pool: with ``DICAST_GROUP_SIZE`` a sample waits for the
+others of its prompt, but those may get no thread meanwhile. Take the executor, or the route ``openrlhf`` of a Dicast
+server. Older versions call it with a batch: the samples of one prompt are judged together.
 
-OpenRLHF 0.11 calls it with one sample, in several threads at once: set ``DICAST_GROUP_SIZE`` to the number of samples a
-prompt, and a sample waits for the others of its prompt, ``DICAST_GROUP_WINDOW`` seconds at most; else each is judged
-alone. Older versions call it with a batch: the samples of one prompt are judged together.
+Both take their settings from the environment (:class:`dicast.trainers.Settings`); a file of your own makes them of
+settings: ``reward_func = make_reward_func(settings)``.
+
+``rewards`` are as the settings say; ``scores``, which OpenRLHF filters groups by, are always from 0 to 1. OpenRLHF
+notes errors of a file's function as mere information and goes on without the reward: they are in the log of ``dicast``,
+at ERROR.
 """
 
 from __future__ import annotations
 
-import re
+import functools
+import logging
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 # OpenRLHF loads this file by its path: it has no package around it then.
-from dicast.errors import InvalidRequestError
+from dicast.errors import DicastError, InvalidConfigError, InvalidRequestError
 from dicast.trainers._coalesce import ThreadCoalescer
-from dicast.trainers._groups import Judged, grouped, principle_of
+from dicast.trainers._groups import Judged, Sample, grouped, principle_of
+from dicast.trainers._hook import Hook
+from dicast.trainers._lazy import PerProcess
 from dicast.trainers._settings import Default, Settings
+from dicast.trainers._texts import END_TOKENS, clean_response, ends_of, said_in
 
-__all__ = ["END_TOKENS", "make_reward_func", "reward_func"]
+__all__ = ["END_TOKENS", "Reading", "make_reward_func", "reward_func"]
 
-#: Tokens that end a response or fill it up, which OpenRLHF leaves in the text.
-END_TOKENS = (
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<eos>",
-    "<pad>",
-    "</s>",
-    "<|end▁of▁sentence|>",
-)
+_LOGGER = logging.getLogger("dicast")
 
-_CHATML = re.compile(r"<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
+
+class Reading:
+    """How OpenRLHF's texts are read: the settings of :func:`make_reward_func`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        prompt_of: Optional[Callable[[str, Any], str]] = None,
+        end_tokens: Sequence[str] = END_TOKENS,
+    ) -> None:
+        if settings.route is not None:
+            raise InvalidConfigError("OpenRLHF calls a route of the server itself: set --reward.remote_url to its URL")
+        self.settings = settings
+        self._prompt_of = prompt_of
+        self._end_tokens = tuple(end_tokens)
+
+    def sample(self, query: str, prompt: str, label: Any) -> Sample:
+        """What is judged of a sample: `query` is the prompt and the response after it."""
+        text = query[len(prompt) :] if query.startswith(prompt) else query
+        shown = said_in(prompt) if self._prompt_of is None else self._prompt_of(prompt, label)
+        principle = principle_of(self.settings.principle, {"prompt": prompt, "label": label})
+        return Sample(principle, shown, clean_response(text, ends_of(self._end_tokens)))
 
 
 def make_reward_func(
@@ -49,43 +76,54 @@ def make_reward_func(
     """A ``reward_func``.
 
     ``prompt_of(prompt, label)`` makes the prompt that the judge reads of OpenRLHF's, which has the chat template in it;
-    by default it is the last thing that the user says, where the template is ChatML, else the text as it is.
+    by default it is what is said in it, where the template is of a known family, else the text as it is.
     ``end_tokens`` are cut off the end of responses. A ``principle`` that is a function gets ``prompt`` and ``label``.
     """
-    coalescer = ThreadCoalescer(settings)
-    ends = re.compile(rf"(?:(?:{'|'.join(map(re.escape, end_tokens))})\s*)+\Z") if end_tokens else None
+    return _RewardFunc(Reading(settings, prompt_of, end_tokens))
 
-    def reward_func(
-        queries: Sequence[str], prompts: Sequence[str], labels: Optional[Sequence[Any]] = None, **_: Any
+
+class _RewardFunc(Hook):
+    def __init__(self, reading: Reading) -> None:
+        super().__init__("reward_func")
+        self._reading = reading
+        settings = reading.settings
+        make = functools.partial(ThreadCoalescer, settings.asamples, settings.window)
+        self.coalescer: "PerProcess[ThreadCoalescer]" = PerProcess(make)
+
+    def __call__(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Optional[Sequence[Any]] = None, **_: Any
     ) -> Dict[str, Any]:
-        labels = [None] * len(queries) if labels is None else labels
+        try:
+            return self._answer(queries, prompts, [None] * len(queries) if labels is None else labels)
+        except Exception as error:
+            # OpenRLHF goes on without the reward.
+            _LOGGER.error("no reward for %d samples: %s", len(queries), error)
+            raise
+
+    def _answer(self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]) -> Dict[str, Any]:
+        settings = self._reading.settings
         if not len(queries) == len(prompts) == len(labels):
             raise InvalidRequestError("OpenRLHF's lists differ in length")
-        samples = []
-        for query, prompt, label in zip(queries, prompts, labels):
-            text = query[len(prompt) :] if query.startswith(prompt) else query
-            text = ends.sub("", text) if ends else text
-            shown = (prompt_of or _said)(prompt, label)
-            principle = principle_of(settings.principle, {"prompt": prompt, "label": label})
-            samples.append((principle, shown, text, None))
-        if len(samples) == 1 and settings.group_size > 1:
-            return _answer(settings, [coalescer.reward(*samples[0][:3])])
-        return _answer(settings, settings.made.of(grouped(samples, consecutive=False)))
-
-    return reward_func
+        samples = [self._reading.sample(*parts) for parts in zip(queries, prompts, labels)]
+        if len(samples) != 1:
+            judged = settings.made.of(grouped([(*sample, None) for sample in samples], consecutive=False))
+        else:
+            if settings.group_size == 1:
+                settings.alone()
+            judged = self.coalescer().rewards(samples[0][:2], samples, settings.group_size)
+        return answer_of(settings, judged)
 
 
-def _said(prompt: str, _label: Any) -> str:
-    said = _CHATML.findall(prompt)
-    return str(said[-1]) if said else prompt
-
-
-def _answer(settings: Settings, judged: Sequence[Judged]) -> Dict[str, Any]:
+def answer_of(settings: Settings, judged: Sequence[Judged]) -> Dict[str, Any]:
+    """Rewards as OpenRLHF reads them."""
     rewards: List[float] = settings.numbers(judged)
     return {
         "rewards": rewards,
-        "scores": list(rewards),
-        "extra_logs": {"dicast_judged": [float(one.reward is not None) for one in judged]},
+        "scores": [settings.unit(one) for one in judged],
+        "extra_logs": {
+            "dicast_judged": [float(one.reward is not None) for one in judged],
+            "dicast_group": [float(one.group) for one in judged],
+        },
     }
 
 
@@ -96,5 +134,10 @@ def reward_func(
     queries: Sequence[str], prompts: Sequence[str], labels: Optional[Sequence[Any]] = None, **kwargs: Any
 ) -> Dict[str, Any]:
     """The function that OpenRLHF looks for, with settings from the environment."""
-    result: Dict[str, Any] = _default()(queries, prompts, labels, **kwargs)
+    try:
+        hook = _default()
+    except DicastError as error:
+        _LOGGER.error("no reward: %s", error)
+        raise
+    result: Dict[str, Any] = hook(queries, prompts, labels, **kwargs)
     return result

@@ -1,57 +1,112 @@
-"""slime: ``--custom-rm-path``.
+"""slime, and miles, which calls the same: ``--custom-rm-path``.
 
     --custom-rm-path dicast.trainers.slime.group_rewards --group-rm
     --custom-rm-path dicast.trainers.slime.reward
 
 These take their settings from the environment (:class:`dicast.trainers.Settings`); a module of your own makes them of
-settings with :func:`make_group_rewards` and :func:`make_reward`. With ``--group-rm``, the natural form for a listwise
-judge, the samples of one prompt are judged together. Without it slime asks for one sample at a time: it waits for the
-others of its group (``group_size`` of the settings, or if that is 1 ``args.n_samples_per_prompt``), ``window`` at most.
-The principle is that of the sample's ``metadata``, where there is one, before that of the settings.
+settings with :func:`make_group_rewards` and :func:`make_reward`.
+
+With ``--group-rm``, the natural form for a listwise judge, the samples of one prompt are judged together. Without it
+slime asks for one sample at a time: it waits for the others of its group (``group_size`` of the settings, or if that is
+1 ``args.n_samples_per_prompt``), ``window`` seconds at most, and no longer once slime has stopped generating. A
+generate function that makes several samples of one hands them over as a list: they are one member of their group, and
+get a reward each. (slime does not join these with ``--group-rm``.)
+
+The principle is that of the sample's ``metadata``, where there is one, before that of the settings. The markup of a
+chat template in prompts, and the tokens that end a response, are not shown to the judge.
 """
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Dict, Hashable, List, Sequence, Tuple
+import asyncio
+import functools
+import sys
+from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple, Union
 
 from ._coalesce import LoopCoalescer
-from ._groups import grouped, principle_of, text_of_prompt
+from ._groups import Judged, Sample, grouped, principle_of
+from ._hook import AsyncHook
+from ._lazy import PerProcess
 from ._settings import Default, Settings
+from ._texts import clean_response, said_in, text_of_prompt
 
 __all__ = ["group_rewards", "make_group_rewards", "make_reward", "reward"]
 
 
-def make_group_rewards(settings: Settings) -> Callable[..., Awaitable[List[float]]]:
+def make_group_rewards(settings: Settings) -> Callable[..., Any]:
     """The function for ``--group-rm``: samples in, rewards out, in their order."""
+    return _GroupRewards(settings)
 
-    async def group_rewards(args: Any, samples: Sequence[Any], **_: Any) -> List[float]:
+
+def make_reward(settings: Settings) -> Callable[..., Any]:
+    """The function for single samples, or lists of them; they are judged with those of their group that come within the
+    window."""
+    return _Reward(settings)
+
+
+class _GroupRewards(AsyncHook):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("group_rewards")
+        self._settings = settings
+
+    async def __call__(self, args: Any, samples: Sequence[Any], **_: Any) -> List[float]:
+        described = [_described(self._settings, sample) for sample in samples]
+        groups = grouped([(*sample, key) for sample, key in described], consecutive=False)
+        return self._settings.numbers(await self._settings.made.aof(groups))
+
+
+class _Reward(AsyncHook):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("reward")
+        self._settings = settings
+        make = functools.partial(LoopCoalescer, settings.asamples, settings.window, _has_stopped)
+        self.coalescer: "PerProcess[LoopCoalescer]" = PerProcess(make)
+
+    async def __call__(self, args: Any, sample: Any, **_: Any) -> Union[float, List[float]]:
+        settings = self._settings
+        if isinstance(sample, (list, tuple)):
+            return settings.numbers(await self._judged(args, sample)) if sample else []
+        return settings.number((await self._judged(args, [sample]))[0])
+
+    async def _judged(self, args: Any, samples: Sequence[Any]) -> List[Judged]:
+        settings = self._settings
+        if settings.served is not None:
+            asked = [
+                settings.served.areward(
+                    said_in(text_of_prompt(sample.prompt)), clean_response(sample.response), sample.label
+                )
+                for sample in samples
+            ]
+            return list(await asyncio.gather(*asked))
         described = [_described(settings, sample) for sample in samples]
-        return settings.numbers(await settings.made.aof(grouped(described, consecutive=False)))
-
-    return group_rewards
-
-
-def make_reward(settings: Settings) -> Callable[..., Awaitable[float]]:
-    """The function for single samples, which are judged with those of their group that come within the window."""
-    coalescer = LoopCoalescer(settings)
-
-    async def reward(args: Any, sample: Any, **_: Any) -> float:
-        principle, prompt, text, key = _described(settings, sample)
+        key = described[0][1]
         # A sample of no group, as in an evaluation, has nobody to wait for.
         size = 1 if key is None else settings.group_size
         if key is not None and size == 1:
             size = int(getattr(args, "n_samples_per_prompt", None) or 1)
-        return settings.number(await coalescer.reward(principle, prompt, text, key, size))
+            if size == 1:
+                settings.alone()
+        # Members of one group may differ in their prompts, where a conversation was cut into samples.
+        where = (key, None) if key is not None else (None, described[0][0])
+        return await self.coalescer().rewards(where, [one for one, _ in described], size)
 
-    return reward
+
+def _has_stopped() -> bool:
+    """Whether slime has stopped generating: the samples that it cut off ask for no reward, and their groups would wait
+    for them in vain."""
+    rollout = sys.modules.get("slime.rollout.sglang_rollout")
+    state = getattr(rollout, "GenerateState", None)
+    made = getattr(type(state), "_instances", {}).get(state)
+    return bool(getattr(made, "aborted", False))
 
 
-def _described(settings: Settings, sample: Any) -> Tuple[str, str, str, Hashable]:
+def _described(settings: Settings, sample: Any) -> Tuple[Sample, Hashable]:
     metadata = getattr(sample, "metadata", None)
     fields: Dict[str, Any] = dict(metadata) if isinstance(metadata, dict) else {}
     fields.update(prompt=sample.prompt, label=getattr(sample, "label", None))
-    key: Hashable = getattr(sample, "group_index", None)
-    return principle_of(settings.principle, fields), text_of_prompt(sample.prompt), sample.response, key
+    prompt = sample.prompt if isinstance(sample.prompt, str) else text_of_prompt(sample.prompt)
+    principle = principle_of(settings.principle, fields)
+    return Sample(principle, said_in(prompt), clean_response(sample.response)), getattr(sample, "group_index", None)
 
 
 _group = Default(make_group_rewards)
@@ -64,7 +119,6 @@ async def group_rewards(args: Any, samples: Sequence[Any], **kwargs: Any) -> Lis
     return result
 
 
-async def reward(args: Any, sample: Any, **kwargs: Any) -> float:
+async def reward(args: Any, sample: Any, **kwargs: Any) -> Any:
     """:func:`make_reward`, with settings from the environment."""
-    result: float = await _single()(args, sample, **kwargs)
-    return result
+    return await _single()(args, sample, **kwargs)

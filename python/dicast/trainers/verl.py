@@ -1,23 +1,41 @@
-"""veRL: ``custom_reward_function``, which is given a file and the name of a function in it.
+"""veRL: ``custom_reward_function``, and the reward manager that judges whole groups.
 
-    custom_reward_function.path=$(python -c "import dicast.trainers.verl as m; print(m.__file__)")
-    custom_reward_function.name=compute_score
+The reward manager (:mod:`dicast.trainers.verl_manager`) is the form for a listwise judge. veRL sends each sample to one
+of several worker processes, at random: the manager puts the groups together in one Ray actor, which holds the judge.
+::
+
+    reward.reward_manager.source=importlib
+    reward.reward_manager.name=RewardManager
+    reward.reward_manager.module.path=pkg://dicast.trainers.verl_manager
+
+A custom reward function is called for each sample by itself, in any of these processes::
+
+    reward.custom_reward_function.path=pkg://dicast.trainers.verl
+    reward.custom_reward_function.name=compute_score_async
+
+Its groups form only with ``reward.num_workers=1``, or against a Dicast server with a route (``DICAST_ROUTE``). Take
+``compute_score_async``: ``compute_score`` holds a thread of a small pool while it waits. ``compute_scores`` is for the
+batch manager of older versions.
 
 The functions of this file take their settings from the environment (:class:`dicast.trainers.Settings`); a file of your
-own makes them of settings with :func:`single`, :func:`asynchronous` and :func:`batch`. veRL hands over no prompt: it is
-looked for in ``extra_info`` under ``prompt``, ``raw_prompt``, ``question`` or ``problem``, or ``prompt_of`` makes it.
-The principle is that of ``extra_info``, where there is one, before that of the settings.
+own makes them of settings with :func:`single`, :func:`asynchronous` and :func:`batch`. The prompt is looked for in
+``extra_info`` under ``prompt``, ``raw_prompt``, ``question`` or ``problem``, and in a keyword ``raw_prompt``, or
+``prompt_of`` makes it. The principle is that of ``extra_info``, where there is one, before that of the settings.
 """
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence
+import functools
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 # veRL loads this file by its path: it has no package around it then.
 from dicast.errors import InvalidRequestError
 from dicast.trainers._coalesce import LoopCoalescer, ThreadCoalescer
-from dicast.trainers._groups import Judged, grouped, principle_of, text_of_prompt
+from dicast.trainers._groups import Judged, Sample, grouped, principle_of
+from dicast.trainers._hook import AsyncHook, Hook
+from dicast.trainers._lazy import PerProcess
 from dicast.trainers._settings import Default, Settings
+from dicast.trainers._texts import text_of_prompt
 
 __all__ = ["asynchronous", "batch", "compute_score", "compute_score_async", "compute_scores", "single"]
 
@@ -31,74 +49,145 @@ def single(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable
     """``compute_score`` for one sample a call.
 
     Each is judged alone, unless ``group_size`` is above 1: then it waits for those of its prompt that other threads
-    bring, ``window`` at most. veRL calls it in as many threads as there are samples at work.
+    bring, ``window`` seconds at most.
     """
-    coalescer = ThreadCoalescer(settings)
-
-    def compute_score(
-        data_source: Any = None, solution_str: str = "", ground_truth: Any = None, extra_info: Any = None, **_: Any
-    ) -> Dict[str, float]:
-        sample = _sample(data_source, ground_truth, extra_info)
-        principle, prompt = principle_of(settings.principle, sample), _prompt(sample, prompt_of)
-        return _score(settings, coalescer.reward(principle, prompt, solution_str))
-
-    return compute_score
+    return _Single(settings, prompt_of)
 
 
-def asynchronous(
-    settings: Settings, prompt_of: Optional[PromptOf] = None
-) -> Callable[..., Awaitable[Dict[str, float]]]:
+def asynchronous(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable[..., Any]:
     """As :func:`single`, for veRL to await: no thread is held while a sample waits."""
-    coalescer = LoopCoalescer(settings)
-
-    async def compute_score(
-        data_source: Any = None, solution_str: str = "", ground_truth: Any = None, extra_info: Any = None, **_: Any
-    ) -> Dict[str, float]:
-        sample = _sample(data_source, ground_truth, extra_info)
-        principle, prompt = principle_of(settings.principle, sample), _prompt(sample, prompt_of)
-        return _score(settings, await coalescer.reward(principle, prompt, solution_str))
-
-    return compute_score
+    return _Asynchronous(settings, prompt_of)
 
 
 def batch(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable[..., List[Dict[str, float]]]:
     """``compute_score`` for a batch, as veRL's batch reward manager calls it: the samples of one prompt are judged
     together, wherever they stand in the batch."""
+    return _Batch(settings, prompt_of)
 
-    def compute_score(
-        data_sources: Sequence[Any] = (),
-        solution_strs: Sequence[str] = (),
-        ground_truths: Sequence[Any] = (),
-        extra_infos: Sequence[Any] = (),
-        **_: Any,
+
+class _Single(Hook):
+    def __init__(self, settings: Settings, prompt_of: Optional[PromptOf]) -> None:
+        super().__init__("compute_score")
+        self._settings = settings
+        self._prompt_of = prompt_of
+        make = functools.partial(ThreadCoalescer, settings.asamples, settings.window)
+        self.coalescer: "PerProcess[ThreadCoalescer]" = PerProcess(make)
+
+    def __call__(
+        self,
+        data_source: Any = None,
+        solution_str: Any = None,
+        ground_truth: Any = None,
+        extra_info: Any = None,
+        **more: Any,
+    ) -> Dict[str, float]:
+        settings = self._settings
+        fields = fields_of(data_source, solution_str, ground_truth, extra_info, more)
+        if settings.served is not None:
+            prompt = _prompt(fields, self._prompt_of)
+            return score(settings, settings.served.reward(prompt, solution_str, fields["ground_truth"]))
+        sample = sample_of(settings, fields, solution_str, self._prompt_of)
+        if settings.group_size == 1:
+            settings.alone()
+        return score(settings, self.coalescer().rewards(sample[:2], [sample], settings.group_size)[0])
+
+
+class _Asynchronous(AsyncHook):
+    def __init__(self, settings: Settings, prompt_of: Optional[PromptOf]) -> None:
+        super().__init__("compute_score")
+        self._settings = settings
+        self._prompt_of = prompt_of
+        make = functools.partial(LoopCoalescer, settings.asamples, settings.window)
+        self.coalescer: "PerProcess[LoopCoalescer]" = PerProcess(make)
+
+    async def __call__(
+        self,
+        data_source: Any = None,
+        solution_str: Any = None,
+        ground_truth: Any = None,
+        extra_info: Any = None,
+        **more: Any,
+    ) -> Dict[str, float]:
+        settings = self._settings
+        fields = fields_of(data_source, solution_str, ground_truth, extra_info, more)
+        if settings.served is not None:
+            prompt = _prompt(fields, self._prompt_of)
+            judged = await settings.served.areward(prompt, solution_str, fields["ground_truth"])
+            return score(settings, judged)
+        sample = sample_of(settings, fields, solution_str, self._prompt_of)
+        if settings.group_size == 1:
+            settings.alone()
+        return score(settings, (await self.coalescer().rewards(sample[:2], [sample], settings.group_size))[0])
+
+
+class _Batch(Hook):
+    def __init__(self, settings: Settings, prompt_of: Optional[PromptOf]) -> None:
+        super().__init__("compute_scores")
+        self._settings = settings
+        self._prompt_of = prompt_of
+
+    def __call__(
+        self,
+        data_sources: Optional[Sequence[Any]] = None,
+        solution_strs: Optional[Sequence[str]] = None,
+        ground_truths: Optional[Sequence[Any]] = None,
+        extra_infos: Optional[Sequence[Any]] = None,
+        **more: Any,
     ) -> List[Dict[str, float]]:
-        samples = []
-        for text, source, truth, info in zip(solution_strs, data_sources, ground_truths, extra_infos):
-            sample = _sample(source, truth, info)
-            samples.append((principle_of(settings.principle, sample), _prompt(sample, prompt_of), str(text), None))
-        if len(samples) != len(solution_strs):
+        lists = (data_sources, solution_strs, ground_truths, extra_infos)
+        if any(one is None for one in lists):
+            raise _wrong_call("compute_scores", "data_sources, solution_strs, ground_truths, extra_infos", more)
+        sources, texts, truths, infos = (list(one or []) for one in lists)
+        if not len(sources) == len(texts) == len(truths) == len(infos):
             raise InvalidRequestError("veRL's lists differ in length")
-        return [_score(settings, judged) for judged in settings.made.of(grouped(samples, consecutive=False))]
-
-    return compute_score
-
-
-def _sample(data_source: Any, ground_truth: Any, extra_info: Any) -> Dict[str, Any]:
-    info = dict(extra_info) if isinstance(extra_info, Mapping) else {}
-    return {**info, "data_source": data_source, "ground_truth": ground_truth}
+        samples = []
+        for text, source, truth, info in zip(texts, sources, truths, infos):
+            fields = fields_of(source, text, truth, info, {})
+            samples.append(sample_of(self._settings, fields, text, self._prompt_of))
+        groups = grouped([(*sample, None) for sample in samples], consecutive=False)
+        return [score(self._settings, judged) for judged in self._settings.made.of(groups)]
 
 
-def _prompt(sample: Mapping[str, Any], prompt_of: Optional[PromptOf]) -> str:
+def _wrong_call(name: str, wanted: str, given: Mapping[str, Any]) -> InvalidRequestError:
+    got = f" It got {', '.join(sorted(given))}." if given else ""
+    return InvalidRequestError(
+        f"{name} is called with {wanted}, by keyword.{got} For one sample a call take compute_score or "
+        "compute_score_async, for a batch compute_scores"
+    )
+
+
+def fields_of(source: Any, text: Any, truth: Any, info: Any, more: Mapping[str, Any]) -> Dict[str, Any]:
+    """What veRL gives with a sample, as a principle or a ``prompt_of`` sees it."""
+    if not isinstance(text, str):
+        raise _wrong_call("compute_score", "data_source, solution_str, ground_truth, extra_info", more)
+    fields = dict(info) if isinstance(info, Mapping) else {}
+    if fields.get("raw_prompt") is None and more.get("raw_prompt") is not None:
+        fields["raw_prompt"] = more["raw_prompt"]
+    return {**fields, "data_source": source, "ground_truth": truth}
+
+
+def sample_of(settings: Settings, fields: Mapping[str, Any], text: str, prompt_of: Optional[PromptOf]) -> Sample:
+    """What is judged of a sample."""
+    return Sample(principle_of(settings.principle, fields), _prompt(fields, prompt_of), text)
+
+
+def _prompt(fields: Mapping[str, Any], prompt_of: Optional[PromptOf]) -> str:
     if prompt_of is not None:
-        return text_of_prompt(prompt_of(sample))
+        return text_of_prompt(prompt_of(fields))
     for place in _PLACES:
-        if sample.get(place) is not None:
-            return text_of_prompt(sample[place])
-    raise InvalidRequestError(f"extra_info has no prompt: put it under {' or '.join(_PLACES)}, or give prompt_of")
+        if fields.get(place) is not None:
+            return text_of_prompt(fields[place])
+    raise InvalidRequestError(
+        f"extra_info has no prompt: put it under {' or '.join(_PLACES)}, give prompt_of, or take a reward manager that "
+        "passes raw_prompt on (RewardManager of dicast.trainers.verl_manager, or veRL's naive)"
+    )
 
 
-def _score(settings: Settings, judged: Judged) -> Dict[str, float]:
-    return {"score": settings.number(judged), "judged": float(judged.reward is not None)}
+def score(settings: Settings, judged: Judged) -> Dict[str, float]:
+    """A reward as veRL reads it, with what it logs beside."""
+    # The same keys for all samples: veRL makes columns of them.
+    judged_one = float(judged.reward is not None)
+    return {"score": settings.number(judged), "judged": judged_one, "group": float(judged.group)}
 
 
 _single = Default(single)

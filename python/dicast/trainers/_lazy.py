@@ -1,0 +1,101 @@
+"""Judges that open when they are first used, in every process for itself.
+
+Trainers send hooks to other processes: to a spawned worker, to Ray, to a process pool. A model cannot go with them;
+what it takes to open it can. All hooks of one process that name the same model share one judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from typing import Any, Callable, Dict, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
+
+from ..local import Judge, from_pretrained
+
+__all__ = ["LazyJudge", "PerProcess"]
+
+_Made = TypeVar("_Made")
+
+
+#: Held while something is made. One for all, since what is made may need other things of this kind.
+_lock = threading.RLock()
+#: The judges of this process, by what they were opened with.
+_opened: Dict[str, Judge] = {}
+
+
+def _forked() -> None:
+    """In a forked child: judges belong to the parent, and the lock may be held by a thread that does not exist here."""
+    global _lock
+    _lock = threading.RLock()
+    _opened.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+class PerProcess(Generic[_Made]):
+    """What `make` makes when it is first asked for in a process. It can be pickled if `make` can."""
+
+    def __init__(self, make: Callable[[], _Made]) -> None:
+        self._make = make
+        self._made: Optional[Tuple[int, _Made]] = None
+
+    def __call__(self) -> _Made:
+        with _lock:
+            if self._made is None or self._made[0] != os.getpid():
+                self._made = os.getpid(), self._make()
+            return self._made[1]
+
+    def __reduce__(self) -> Any:
+        return PerProcess, (self._make,)
+
+
+class LazyJudge:
+    """A judge by what it takes to open it: ``model`` and the arguments of :func:`dicast.from_pretrained`.
+
+    It opens when it is first used. It can be pickled: in another process it opens there. All that are made of the same
+    arguments share one judge in a process.
+    """
+
+    def __init__(self, model: Union[str, "os.PathLike[str]"], **config: Any) -> None:
+        self.model = os.fspath(model)
+        self.config = config
+        self._key = json.dumps([self.model, config], sort_keys=True, default=repr)
+
+    @property
+    def opened(self) -> Judge:
+        """The judge of this process; opens it if need be. A judge that was closed is opened again."""
+        with _lock:
+            judge = _opened.get(self._key)
+            if judge is None or judge.closed:
+                judge = _opened[self._key] = from_pretrained(self.model, **self.config)
+            return judge
+
+    @property
+    def scale(self) -> Tuple[int, int]:
+        """The worst and the best score."""
+        return self.opened.scale
+
+    @property
+    def max_responses(self) -> int:
+        """Most responses in one request."""
+        return self.opened.max_responses
+
+    def judge_batch(self, requests: Sequence[Any], *, return_exceptions: bool = False, **options: Any) -> List[Any]:
+        """As :meth:`dicast.Judge.judge_batch`."""
+        return self.opened.judge_batch(requests, return_exceptions=return_exceptions, **options)
+
+    async def ajudge_batch(
+        self, requests: Sequence[Any], *, return_exceptions: bool = False, **options: Any
+    ) -> List[Any]:
+        """As :meth:`dicast.Judge.ajudge_batch`. The model is opened in a thread."""
+        judge = _opened.get(self._key)
+        if judge is None or judge.closed:
+            judge = await asyncio.get_running_loop().run_in_executor(None, lambda: self.opened)
+        return await judge.ajudge_batch(requests, return_exceptions=return_exceptions, **options)
+
+    def __repr__(self) -> str:
+        return f"<dicast.trainers.LazyJudge {self.model!r}>"

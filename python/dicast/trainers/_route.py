@@ -1,0 +1,73 @@
+"""Samples sent one by one to a Dicast server, which puts those of a prompt together itself."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .._http import Refused, exchange
+from ..client import Client
+from ..errors import DicastError, InvalidVerdictError
+from ._groups import Judged
+from ._lazy import PerProcess
+
+__all__ = ["Route"]
+
+#: Most samples of one process that wait for a server at once. More would wait here, outside their groups.
+_MOST = 2048
+_TRIES = 5
+
+
+def _threads() -> ThreadPoolExecutor:
+    # Threads of our own: a trainer's pool has so few that samples of one group would wait for each other's end.
+    return ThreadPoolExecutor(_MOST, thread_name_prefix="dicast-route")
+
+
+_pool: "PerProcess[ThreadPoolExecutor]" = PerProcess(_threads)
+
+
+class Route:
+    """A route of protocol ``slime`` on a Dicast server, whose ``coalesce`` forms the groups.
+
+    The server waits for a group up to its own ``coalesce.window_ms``. An answer is waited for as long as the client's
+    timeout and ``window``, seconds, together.
+    """
+
+    def __init__(self, client: Client, path: str, window: float) -> None:
+        self._client = client
+        self._url = f"{client.base_url}/{path.lstrip('/')}"
+        self._timeout = window + float(client.timeout or 600.0)
+
+    def reward(self, prompt: str, text: str, label: Any = None) -> Judged:
+        """The reward of one sample. A failure is the error of that sample."""
+        body = {"prompt": prompt, "response": text, "label": None if label is None else str(label)}
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return _judged(exchange("POST", self._url, body, self._client.headers, self._timeout))
+            except Refused as refused:
+                if not refused.again or attempt == _TRIES:
+                    return Judged(None, refused.error)
+                time.sleep(min(2.0**attempt if refused.wait is None else refused.wait, 30.0))
+            except DicastError as error:
+                return Judged(None, error)
+        raise AssertionError("not reached")
+
+    async def areward(self, prompt: str, text: str, label: Any = None) -> Judged:
+        """As :meth:`reward`, without blocking the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(_pool(), self.reward, prompt, text, label)
+
+
+def _judged(answer: Any) -> Judged:
+    """Reads an answer: a number, or an object with it, where the route has a ``reward_key``."""
+    group = 0
+    value: Any = answer
+    if isinstance(answer, dict):
+        group = int(answer.get("group") or 0)
+        rewards = [item for key, item in answer.items() if key not in ("score", "group")]
+        value = rewards[0] if len(rewards) == 1 else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidVerdictError(f"the server answered with {str(answer)[:200]}, which is no reward")
+    return Judged(float(value), None, None, "", group)
