@@ -290,7 +290,10 @@ class Judge(Asking, Submitting):
         return f"<dicast.Judge {self.model!r}{' closed' if self.closed else ''}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a judge cannot be pickled: it is a model in this process. Open one where it is needed")
+        raise TypeError(
+            "a judge cannot be pickled: it is a model in this process. Open one where it is needed; the hooks of "
+            "dicast.trainers do so where they are given the path of the model"
+        )
 
     def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
         """The options of a request as JSON; None where nothing is set."""

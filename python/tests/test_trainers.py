@@ -235,7 +235,8 @@ def test_rewards_are_of_the_kind_asked_for(judge: dicast.Judge) -> None:
     assert all(reward in (1, 2, 3, 4, 5) for reward in rewards(reward="score"))
     order = ranking(judge, "How do I learn Python?", TEXTS)
     assert rewards(reward="rank") == [1.0 - order.index(place) / 2 for place in range(3)]
-    assert rewards(reward="expected") == rewards()
+    # Alike but for what the engine's batches do to the last digits.
+    assert rewards(reward="expected") == pytest.approx(rewards(), abs=1e-4)
     assert any(reward != round(reward or 0) for reward in rewards(reward="expected"))
     assert all(0 <= (reward or 0) <= 1 for reward in rewards(normalize=True)) and ordered(rewards(normalize=True))
     assert trl.reward_func(judge, CONCISE, reward="rank")(["q"], ["a"]) == [0.5]

@@ -38,6 +38,7 @@ import pickle
 from typing import Any, ClassVar, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple
 
 import ray
+from omegaconf import OmegaConf
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
 from dicast.errors import EngineError, InvalidConfigError
@@ -94,7 +95,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         super().__init__(config, tokenizer, compute_score)
         own = _own(config)
         self._settings = self.settings or Settings.from_env(_environment(own))
-        self._options = {**self.actor_options, **dict(own.get("actor") or {})}
+        self._options = {**self.actor_options, **(own.get("actor") or {})}
         self._validation = {name.strip() for name in str(own.get("validation") or "").split(",") if name.strip()}
         rollout = config.actor_rollout_ref.rollout
         self._size = int(rollout.n) if self._settings.group_size == 1 else self._settings.group_size
@@ -166,11 +167,15 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
 
 def _own(config: Any) -> Dict[str, Any]:
     """What the configuration says under ``reward.reward_kwargs.dicast``."""
-    given = config.reward.get("reward_kwargs") or {}
-    own = given.get("dicast") or {}
-    if hasattr(own, "items"):
-        return {str(key): value for key, value in own.items()}
+    own = _plain((config.reward.get("reward_kwargs") or {}).get("dicast") or {})
+    if isinstance(own, dict):
+        return own
     raise InvalidConfigError("reward.reward_kwargs.dicast must hold settings by name")
+
+
+def _plain(value: Any) -> Any:
+    """A part of veRL's configuration as plain dictionaries and lists."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def _environment(own: Mapping[str, Any]) -> Dict[str, str]:
@@ -179,6 +184,5 @@ def _environment(own: Mapping[str, Any]) -> Dict[str, str]:
     for name, value in own.items():
         if name in ("actor", "validation") or value is None:
             continue
-        plain = dict(value) if hasattr(value, "items") else value
-        env[f"DICAST_{name.upper()}"] = json.dumps(plain) if isinstance(plain, dict) else str(plain)
+        env[f"DICAST_{name.upper()}"] = json.dumps(value) if isinstance(value, dict) else str(value)
     return env
