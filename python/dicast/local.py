@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import itertools
+import functools
 import json
 import logging
 import os
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from . import _library
 from ._asking import Asking
+from ._calls import (
+    AT_ONCE,
+    Call,
+    Inbox,
+    call_when_free,
+    calls_open,
+    end_all,
+    outcome_of,
+    submit,
+    submit_when_free,
+    wait,
+)
 from ._handle import Handle, sleep_options, struct_of
-from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
+from ._library import check, ffi, lib, owned, text_of
 from ._loading import Loading
 from ._options import generation_config as options_of_config
 from ._options import generation_options
@@ -25,7 +37,6 @@ from .errors import (
     BatchError,
     DicastError,
     InvalidRequestError,
-    OverloadedError,
 )
 from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResult, as_bool
 
@@ -34,9 +45,6 @@ __all__ = ["Judge", "RewardModel", "from_pretrained"]
 _LOGGER = logging.getLogger("dicast")
 # Without it, logging itself would print what no program asked for.
 _LOGGER.addHandler(logging.NullHandler())
-
-#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits.
-_SLICE_MS = 250
 
 #: The forms of a request.
 Request = Union[Mapping[str, Any], RewardRequest]
@@ -106,9 +114,9 @@ class Judge(Asking, Submitting):
         :class:`DicastError`: a verdict is complete or it is an error.
         """
         options = self._options(mask_responses, generation)
-        ticket = _submit(self._handle, _library.request_new(principle, prompt, responses, options))
+        ticket = submit(self._handle, _library.request_new(principle, prompt, responses, options))
         try:
-            return _wait(ticket)
+            return wait(ticket)
         finally:
             # Cancels the judgment where the wait was cut short, as by Ctrl-C.
             ffi.release(ticket)
@@ -132,14 +140,12 @@ class Judge(Asking, Submitting):
         try:
             for request in requests:
                 try:
-                    tickets.append(_submit_when_free(self._handle, self._built(request, generation)))
+                    tickets.append(submit_when_free(self._handle, self._built(request, generation)))
                 except DicastError as error:
                     tickets.append(error)
-            results = [_outcome(ticket) for ticket in tickets]
+            results = [outcome_of(ticket) for ticket in tickets]
         finally:
-            for ticket in tickets:
-                if not isinstance(ticket, DicastError):
-                    ffi.release(ticket)
+            end_all([functools.partial(ffi.release, one) for one in tickets if not isinstance(one, DicastError)])
         return _batch(results, return_exceptions)
 
     async def ajudge(
@@ -152,11 +158,11 @@ class Judge(Asking, Submitting):
     ) -> RewardResult:
         """As :meth:`judge`, without blocking the event loop or a thread. Cancelled, it cancels the judgment."""
         options = self._options(mask_responses, generation)
-        call = _Call(self._handle, _library.request_new(principle, prompt, responses, options))
+        call = Call(self._handle, _library.request_new(principle, prompt, responses, options), Inbox())
         try:
             return await call.future
         finally:
-            call.end()
+            call.ended()()
 
     async def ajudge_batch(
         self,
@@ -167,23 +173,24 @@ class Judge(Asking, Submitting):
         **generation: Any,
     ) -> List[RewardResult]:
         """As :meth:`judge_batch`, without blocking the event loop. Cancelling it cancels the judgments."""
-        calls: List[Union[_Call, DicastError]] = []
+        calls: List[Union[Call, DicastError]] = []
+        inbox = Inbox()
         try:
-            for request in requests:
+            for number, request in enumerate(requests, 1):
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)  # Or nothing else would run, a cancellation included.
                 try:
-                    calls.append(await _call_when_free(self._handle, self._built(request, generation), calls))
+                    calls.append(await call_when_free(self._handle, self._built(request, generation), inbox))
                 except DicastError as error:
                     calls.append(error)
             results: List[Any] = []
             for call in calls:
                 try:
-                    results.append(await call.future if isinstance(call, _Call) else call)
+                    results.append(await call.future if isinstance(call, Call) else call)
                 except DicastError as error:
                     results.append(error)
         finally:
-            for call in calls:
-                if isinstance(call, _Call):
-                    call.end()
+            end_all([call.ended() for call in calls if isinstance(call, Call)])
         return _batch(results, return_exceptions)
 
     @property
@@ -358,128 +365,6 @@ def _batch(results: List[Any], return_exceptions: bool) -> List[Any]:
     return results
 
 
-# Waiting. Each wait is cut into slices, because the interpreter handles signals only between them.
-
-
-def _submit(judge: Handle, request: Any) -> Any:
-    ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
-    with judge as handle:
-        check(lib.dicast_judge_submit(handle, request, NULL, NULL, ticket, error), error)
-    return owned("ticket", ticket[0])
-
-
-def _submit_when_free(judge: Handle, request: Any) -> Any:
-    while True:
-        try:
-            return _submit(judge, request)
-        except OverloadedError:
-            _wait_for_room(judge)
-
-
-def _wait_for_room(judge: Handle) -> None:
-    """Waits until there may be room in the queue, a slice at most."""
-    error = ffi.new("dicast_error **")
-    with judge as handle:
-        status = lib.dicast_judge_wait_for_room(handle, _SLICE_MS, error)
-    if status != lib.DICAST_PENDING:
-        check(status, error)
-
-
-def _wait(ticket: Any) -> RewardResult:
-    verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
-    pending, wait = lib.DICAST_PENDING, lib.dicast_ticket_wait
-    while True:
-        status = wait(ticket, _SLICE_MS, verdict, error)
-        if status != pending:
-            check(status, error)
-            return RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
-
-
-def _outcome(ticket: Any) -> Union[RewardResult, DicastError]:
-    if isinstance(ticket, DicastError):
-        return ticket
-    try:
-        return _wait(ticket)
-    except DicastError as error:
-        return error
-
-
-# Coroutines. The library calls back from a thread of its own; the event loop does the rest.
-
-
-class _Call:
-    """A judgment whose outcome an event loop waits for."""
-
-    def __init__(self, judge: Handle, request: Any) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: "asyncio.Future[RewardResult]" = self.loop.create_future()
-        self._ended = False
-        number = next(_numbers)
-        ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
-        _calls[number] = self
-        try:
-            with judge as handle:
-                data = ffi.cast("void *", number)
-                check(lib.dicast_judge_submit(handle, request, _on_outcome, data, ticket, error), error)
-        except BaseException:
-            del _calls[number]
-            raise
-        # Freed by `end` alone: the garbage collector might free it before the coroutine ends.
-        self._ticket: Any = ticket[0]
-
-    def deliver(self, verdict: Any, error: Any) -> None:
-        """Takes the outcome, in the thread of the event loop."""
-        if self._ended or self.future.done():
-            return
-        if error is None:
-            self.future.set_result(RewardResult.from_verdict(_library.verdict_json(verdict)))
-        else:
-            self.future.set_exception(error)
-
-    def end(self) -> None:
-        """Cancels the judgment if it has not ended, and frees the ticket."""
-        self._ended = True
-        ticket, self._ticket = self._ticket, NULL
-        if not self.future.done() or self.future.cancelled():
-            lib.dicast_ticket_cancel(ticket, NULL)
-        else:
-            self.future.exception()  # Seen, or it would be logged as never retrieved.
-        lib.dicast_ticket_free(ticket)
-
-
-async def _call_when_free(judge: Handle, request: Any, calls: Iterable[Union[_Call, DicastError]]) -> _Call:
-    while True:
-        try:
-            return _Call(judge, request)
-        except OverloadedError:
-            pending = [call.future for call in calls if isinstance(call, _Call) and not call.future.done()]
-        if pending:
-            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        else:
-            # Others filled the queue; this loop is not told when their judgments end.
-            await asyncio.get_running_loop().run_in_executor(None, _wait_for_room, judge)
-
-
-#: The calls whose outcome has not come, by the number that the library hands back.
-_calls: Dict[int, _Call] = {}
-_numbers = itertools.count(1)
-
-
-def _take_outcome(user_data: Any, _status: int, verdict: Any, error: Any) -> None:
-    outcome = owned("verdict", verdict) if verdict else None
-    failure = error_taken(error) if error else None
-    call = _calls.pop(int(ffi.cast("uintptr_t", user_data)), None)
-    if call is not None:
-        try:
-            call.loop.call_soon_threadsafe(call.deliver, outcome, failure)
-        except RuntimeError:
-            pass  # The loop was closed: nobody waits.
-
-
-#: What the library calls. Never freed: it serves all judges for as long as the program runs.
-_on_outcome = ffi.callback("dicast_callback", _take_outcome)
-
-
 _LEVELS = {
     lib.DICAST_LOG_ERROR: logging.ERROR,
     lib.DICAST_LOG_WARN: logging.WARNING,
@@ -506,7 +391,7 @@ def _close_all() -> None:
 
 
 def _forked() -> None:
-    _calls.clear()  # Their outcomes go to the parent.
+    calls_open.clear()  # Their outcomes go to the parent.
     for judge in list(_judges):
         judge._handle.forked()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional, Tuple
 
-from .._http import Refused, exchange
+from .._http import Limits, Refused, exchange
 from ..client import Client
 from ..errors import UnsupportedError
 
@@ -67,7 +67,7 @@ class Facts:
 def _served(client: Client) -> Dict[str, Any]:
     """What a server says of its default judge; nothing where it is not a server of Dicast."""
     try:
-        said = exchange("GET", f"{client.base_url}/v1/models", None, client.headers, 30.0)
+        said = exchange("GET", f"{client.base_url}/v1/models", None, client.headers, Limits.of(30.0))
     except Refused as refused:
         if "status 404" in str(refused.error):
             return {}

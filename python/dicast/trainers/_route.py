@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .._http import Refused, exchange
+from .._http import Limits, Refused, exchange
 from ..client import Client
 from ..errors import DicastError, InvalidVerdictError
 from ._groups import Judged
@@ -39,14 +39,17 @@ class Route:
     def __init__(self, client: Client, path: str, window: float) -> None:
         self._client = client
         self._url = f"{client.base_url}/{path.lstrip('/')}"
-        self._timeout = window + float(client.timeout or 600.0)
+        # The answer comes when the group is judged: the client's limits, and the window on top.
+        connect, answer, whole = Limits.of(client.timeout)
+        more = [None if one is None else one + window for one in (answer, whole)]
+        self._limits = Limits(connect, *more)
 
     def reward(self, prompt: str, text: str, label: Any = None) -> Judged:
         """The reward of one sample. A failure is the error of that sample."""
         body = {"prompt": prompt, "response": text, "label": None if label is None else str(label)}
         for attempt in range(1, _TRIES + 1):
             try:
-                return _judged(exchange("POST", self._url, body, self._client.headers, self._timeout))
+                return _judged(exchange("POST", self._url, body, self._client.headers, self._limits))
             except Refused as refused:
                 if not refused.again or attempt == _TRIES:
                     return Judged(None, refused.error)
