@@ -90,6 +90,11 @@ python-test: ## test the Python package
 	@scripts/install_deps.sh --python
 	@scripts/python.sh test
 
+.PHONY: test-trainers
+test-trainers: ## test the hooks in TRL, veRL and OpenRLHF, which it installs (3 GB to download; ten minutes, five once installed)
+	@scripts/install_deps.sh --python
+	@scripts/test_trainers.sh $(TESTS)
+
 .PHONY: install
 install: ## install the C library and the program: headers, libraries, pkg-config and CMake files (PREFIX, DESTDIR, LIBDIR, CARGO_FLAGS)
 	@scripts/install_deps.sh

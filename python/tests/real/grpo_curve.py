@@ -38,7 +38,7 @@ PROMPTS = [f"How do I learn {thing} ?" for thing in ("Python", "Rust", "Go", "co
 def rewards_of_run(seed: int, steps: int = STEPS) -> List[float]:
     """The mean reward of each step, from 0 to 1."""
     tokenizer = policy.tokenizer_of(list(dict.fromkeys(WORDS.split())), split=False)
-    judge = LazyJudge(MODEL, options={"max_reasoning_tokens": 32})
+    judge = LazyJudge(MODEL, options={"max_reasoning_tokens": 32}, local={"threads": 1})
     with tempfile.TemporaryDirectory() as out:
         trainer: Any = GRPOTrainer(
             model=policy.model_of(tokenizer, width=64),

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs the Python package in real trainers: TRL, veRL with Ray, OpenRLHF.
+#
+#   scripts/test_trainers.sh [PYTEST ARGUMENTS]
+#
+# Installs them into target/python/trainers, once: about 3 GB to download, 7 GB on disk, five minutes or so. The wheel is
+# built by scripts/python.sh. DICAST_TRAINERS names an environment that has everything instead.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/python"
+target=$(cd "$target" && pwd)
+export CARGO_TARGET_DIR=$target PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+venv=${DICAST_TRAINERS:-$target/python/trainers}
+
+if [ -z "${DICAST_TRAINERS:-}" ] && [ ! "$venv/done" -nt python/requirements-trainers.txt ]; then
+    rm -rf "$venv"
+    "${PYTHON:-python3}" -m venv "$venv"
+    "$venv/bin/pip" install --quiet -r python/requirements-trainers.txt
+    # Without what they ask for: vLLM, flash-attn and DeepSpeed need a GPU, and none of it is used here.
+    "$venv/bin/pip" install --quiet --no-deps trl==1.16.0 verl==0.9.1 openrlhf==0.11.2
+    touch "$venv/done"
+fi
+
+scripts/python.sh wheel >/dev/null
+"$venv/bin/pip" install --quiet --no-deps --force-reinstall "$target"/python/dist/*.whl
+cd python
+# Many threads of torch and of the judge on few cores only get in each other's way.
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$venv/bin/python" -m pytest -p no:cacheprovider -W default --durations=10 "${@:-tests/real}"
