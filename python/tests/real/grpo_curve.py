@@ -1,6 +1,6 @@
 """Trains a tiny random policy with TRL's GRPO and the demonstration judge, and draws how its reward changes.
 
-    python tests/real/grpo_curve.py docs/grpo.svg [RUNS]
+    PYTHONPATH=tests python tests/real/grpo_curve.py ../docs/grpo.svg [RUNS]
 
 The policy is a Llama of two layers over some forty words, with random weights: at first it writes words at random until
 it happens to end. The judge judges by "I prefer clear, concise and helpful responses over long and detailed ones."
@@ -19,11 +19,15 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from datasets import Dataset
-from real import policy
 from trl import GRPOConfig, GRPOTrainer
 
 from dicast.trainers import LazyJudge
 from dicast.trainers.trl import reward_func
+
+if __package__:
+    from . import policy
+else:
+    import policy  # Run as a program, from its folder.
 from support import CONCISE, MODEL
 
 STEPS = 30
@@ -49,7 +53,7 @@ def rewards_of_run(seed: int, steps: int = STEPS) -> List[float]:
                 num_generations=8,
                 max_completion_length=32,
                 max_steps=steps,
-                learning_rate=3e-3,
+                learning_rate=1e-3,
                 lr_scheduler_type="constant",
                 logging_steps=1,
                 save_strategy="no",
@@ -105,7 +109,7 @@ def svg(runs: Sequence[Sequence[float]]) -> str:
 
 
 def main() -> None:
-    runs = [rewards_of_run(seed) for seed in range(int(sys.argv[2]) if len(sys.argv) > 2 else 3)]
+    runs = [rewards_of_run(seed) for seed in range(int(sys.argv[2]) if len(sys.argv) > 2 else 2)]
     for seed, run in enumerate(runs):
         first, last = statistics.fmean(run[:5]), statistics.fmean(run[-5:])
         print(f"seed {seed}: mean reward of the first five steps {first:.3f}, of the last five {last:.3f}")

@@ -161,6 +161,17 @@ def test_a_hook_goes_to_a_spawned_process(tmp_path: Path) -> None:
     assert len(rewards) == 2 and all(1 <= one <= 5 for one in rewards)
 
 
+def test_grpo_raises_the_reward_of_a_tiny_policy() -> None:
+    from statistics import fmean
+
+    from . import grpo_curve
+
+    rewards = grpo_curve.rewards_of_run(0)
+    first, last = fmean(rewards[:5]), fmean(rewards[-5:])
+    print(f"TRL GRPO: mean reward of the first five steps {first:.3f}, of the last five {last:.3f}")
+    assert len(rewards) == grpo_curve.STEPS and last > first + 0.05
+
+
 def test_trl_takes_the_hooks_for_what_they_are() -> None:
     from trl.trainer import utils
 
