@@ -53,7 +53,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def cluster() -> Iterator[None]:
     paths = os.pathsep.join([path for path in sys.path if path])
     env = {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    ray.init(num_cpus=16, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": env})
+    # A cluster of its own, whatever else runs on this machine.
+    settings = {"include_dashboard": False, "log_to_driver": False, "runtime_env": {"env_vars": env}}
+    ray.init(address="local", num_cpus=16, **settings)
     yield
     ray.shutdown()
 
