@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Builds or tests the Python package.
 #
-#   scripts/python.sh wheel    builds a wheel in target/python/dist
-#   scripts/python.sh test     builds it, installs it into its own environment, and runs tests, lints and type checks
+#   scripts/python.sh wheel      builds a wheel in target/python/dist
+#   scripts/python.sh sdist      builds a source distribution there
+#   scripts/python.sh manylinux  builds a wheel there for any Linux with glibc 2.28 or newer: zig links it against that version of
+#                                glibc, auditwheel checks the result. It compiles everything anew, llama.cpp included
+#   scripts/python.sh test       builds a wheel, installs it into its own environment, and runs tests, lints and type checks
 #
 # PYTHON names the interpreter, 3.9 or newer; the wheel works with every CPython from 3.9.
 set -euo pipefail
@@ -26,6 +29,26 @@ if [ ! "$venv/done" -nt python/requirements-test.txt ]; then
 fi
 
 rm -rf "$dist"
+case ${1:-} in
+sdist)
+    mkdir -p "$dist"
+    PYTHONPATH=python/build_backend "$venv/bin/python" -c 'import dicast_build, sys; dicast_build.build_sdist(sys.argv[1])' "$dist"
+    ls "$dist"/*.tar.gz
+    exit
+    ;;
+manylinux)
+    "$venv/bin/pip" install --quiet ziglang==0.17.1 auditwheel==6.8.2
+    PYTHONPATH=python/build_backend "$venv/bin/python" -c 'import dicast_build; dicast_build.write_header()'
+    (cd python && PATH=$venv/bin:$PATH maturin build --release --locked --zig --compatibility manylinux_2_28 \
+        --features local,remote,server,cli --out "$dist")
+    # It says which glibc the wheel really needs, and fails where that is newer than its name says.
+    for wheel in "$dist"/*.whl; do
+        "$venv/bin/auditwheel" show "$wheel" | tee "$target/python/auditwheel.txt"
+        grep -q 'manylinux_2_28_\|manylinux_2_2[0-7]_\|manylinux_2_1[0-9]_' "$target/python/auditwheel.txt"
+    done
+    exit
+    ;;
+esac
 # With the default features (`server` and `cli` add nothing to the library) cargo shares the build of llama.cpp and of all other
 # dependencies with `cargo build --release`: without `cli` the features of proc macros differ.
 export MATURIN_PEP517_ARGS=${MATURIN_PEP517_ARGS:---features local,remote,server,cli}
@@ -46,7 +69,7 @@ test)
     done
     ;;
 *)
-    echo "usage: scripts/python.sh wheel|test" >&2
+    echo "usage: scripts/python.sh wheel|sdist|manylinux|test" >&2
     exit 2
     ;;
 esac

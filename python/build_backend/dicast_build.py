@@ -5,11 +5,15 @@ its own over the crate. The first is given here, from `include/dicast.h`: what P
 header that C programs get.
 """
 
+import gzip
+import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import tarfile
 from typing import Any, List
 
 import cffi
@@ -71,5 +75,76 @@ def build_editable(wheel_directory: str, config_settings: Any = None, metadata_d
     return str(maturin.build_editable(wheel_directory, config_settings, metadata_directory))
 
 
+def version() -> str:
+    """The version of the crate, which is that of the package."""
+    with open(ROOT / "Cargo.toml", encoding="utf-8") as file:
+        found = re.search(r'^version = "([^"]+)"$', file.read(), re.MULTILINE)
+    if found is None:
+        sys.exit("Cargo.toml names no version")
+    return found.group(1)
+
+
+def sources() -> List[str]:
+    """What a source distribution holds: the files of the crate as cargo would publish them, and so this package."""
+    command = [os.environ.get("CARGO", "cargo"), "package", "--list", "--allow-dirty", "--quiet"]
+    command += ["--manifest-path", str(ROOT / "Cargo.toml")]
+    listed = subprocess.check_output(command, text=True).splitlines()
+    built = ("python/dicast/_native/", "target/")
+    # Files of its own that cargo adds are not there; git's are of no use here.
+    return [name for name in listed if (ROOT / name).is_file() and not name.startswith(built)]
+
+
+def at_the_root(pyproject: str) -> str:
+    """The pyproject.toml of a source distribution: at its root, where builders look for it, with paths from there."""
+    changes = {
+        'readme = "README.md"': 'readme = "python/README.md"',
+        'backend-path = ["build_backend"]': 'backend-path = ["python/build_backend"]',
+        'manifest-path = "../Cargo.toml"': 'manifest-path = "Cargo.toml"',
+        'python-source = "."': 'python-source = "python"',
+    }
+    for old, new in changes.items():
+        if pyproject.count(old) != 1:
+            sys.exit(f"pyproject.toml has not one line {old}")
+        pyproject = pyproject.replace(old, new)
+    return pyproject
+
+
+def metadata() -> str:
+    """The PKG-INFO of a source distribution."""
+    text = (ROOT / "python" / "pyproject.toml").read_text(encoding="utf-8")
+    said = {}
+    for name, pattern in (
+        ("Summary", "description"),
+        ("Requires-Python", "requires-python"),
+        ("License-Expression", "license"),
+    ):
+        found = re.search(rf'^{pattern} = "([^"]+)"$', text, re.MULTILINE)
+        if found is None:
+            sys.exit(f"pyproject.toml has no {pattern}")
+        said[name] = found.group(1)
+    lines = ["Metadata-Version: 2.4", "Name: dicast", f"Version: {version()}"]
+    lines += [f"{name}: {value}" for name, value in said.items()]
+    # What depends on where it is built is not fixed here.
+    lines += ["Dynamic: Requires-Dist", "Dynamic: Provides-Extra", "Description-Content-Type: text/markdown"]
+    return "\n".join(lines) + "\n\n" + (ROOT / "python" / "README.md").read_text(encoding="utf-8")
+
+
 def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
-    sys.exit("dicast is built from its repository: there is no source distribution")
+    """Packs the sources, the same bytes for the same tree."""
+    name = f"dicast-{version()}"
+    pyproject = (ROOT / "python" / "pyproject.toml").read_text(encoding="utf-8")
+    # In a source distribution that is built again it is at the root, as it should be, already.
+    root = pyproject if (ROOT / "PKG-INFO").exists() else at_the_root(pyproject)
+    made = {"pyproject.toml": root.encode(), "PKG-INFO": metadata().encode()}
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted({*sources(), *made}):
+            data = made[path] if path in made else (ROOT / path).read_bytes()
+            entry = tarfile.TarInfo(f"{name}/{path}")
+            entry.size = len(data)
+            entry.mode = 0o755 if (ROOT / path).is_file() and os.access(ROOT / path, os.X_OK) else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    target = pathlib.Path(sdist_directory) / f"{name}.tar.gz"
+    with open(target, "wb") as file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+        packed.write(raw.getvalue())
+    return target.name

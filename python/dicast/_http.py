@@ -227,8 +227,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def exchange(method: str, url: str, body: Optional[Any], headers: Mapping[str, str], limits: Limits) -> Any:
+def exchange(
+    method: str, url: str, body: Optional[Any], headers: Mapping[str, str], timeout: Union[Limits, Timeout]
+) -> Any:
     """Sends one request and reads the answer as JSON. Raises :class:`Refused`."""
+    limits = timeout if isinstance(timeout, Limits) else Limits.of(timeout)
     if not url.startswith(("http://", "https://")):
         raise InvalidConfigError(f"the URL of a server begins with http:// or https://, not as {url!r}")
     data = None if body is None else json.dumps(body).encode("utf-8")

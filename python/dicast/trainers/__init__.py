@@ -1,4 +1,5 @@
-"""What trainers call: TRL, veRL, OpenRLHF and slime, each in a module of its name.
+"""What trainers call, each in a module of its name: TRL, veRL, OpenRLHF, slime, verifiers and prime-rl, ms-swift,
+Tinker cookbook, NeMo RL, OpenPipe ART, Tunix, AReaL and SkyRL.
 
 A listwise judge is better, and cheaper, on all responses to one prompt than on each alone. Where a trainer hands over a
 batch, the responses of one prompt are judged together. Where it hands over single samples, they are held back until

@@ -1,0 +1,124 @@
+"""NeMo RL: an environment, a Ray actor, whose rewards are the judge's.
+
+    from dicast.trainers import nemo_rl
+    nemo_rl.register()          # in the script that starts the training
+
+and in its configuration::
+
+    env:
+      dicast: {model: judge.gguf, principle: "Prefer short answers that are right.", group_size: 8}
+    data:
+      env_name: dicast
+
+The keys are those of :class:`dicast.trainers.Settings`, ``model`` (a path, a name or a URL) in the place of ``judge``;
+without ``model`` the settings come from the environment's variables. Rollouts in batches hand over whole groups;
+asynchronous ones hand over one sample, which waits for the others of its prompt. A judgment that failed raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..client import Client
+from ..errors import InvalidConfigError
+from ._coalesce import LoopCoalescer
+from ._conversations import needs, prompt_and_last
+from ._groups import Sample, principle_of
+from ._lazy import LazyJudge
+from ._settings import Settings
+
+__all__ = ["register", "settings_of"]
+
+_NAME = "dicast.trainers.nemo_rl.DicastEnvironment"
+
+_SETTINGS = ("principle", "group_size", "window", "on_error", "rewards", "route")
+
+
+def register(name: str = "dicast", *, python: Optional[str] = None) -> None:
+    """Makes the environment known to NeMo RL under a name. ``python`` runs its actor: by default the system's."""
+    registry = needs("nemo_rl.distributed.ray_actor_environment_registry", "nemo-rl", "dicast.trainers.nemo_rl")
+    environments = needs("nemo_rl.environments.utils", "nemo-rl", "dicast.trainers.nemo_rl")
+    if python is None:
+        python = needs("nemo_rl.distributed.virtual_cluster", "nemo-rl", _NAME).PY_EXECUTABLES.SYSTEM
+    registry.ACTOR_ENVIRONMENT_REGISTRY[_NAME] = python
+    if name not in environments.ENV_REGISTRY:
+        environments.register_env(name, _NAME)
+
+
+def settings_of(config: Optional[Mapping[str, Any]]) -> Settings:
+    """Reads the settings of an environment's configuration."""
+    config = dict(config or {})
+    model = config.pop("model", None)
+    if model is None:
+        return Settings.from_env()
+    chosen = {name: config.pop(name) for name in _SETTINGS if name in config}
+    judge: Any
+    if str(model).startswith(("http://", "https://")):
+        judge = Client(str(model), api_key=config.pop("api_key", None), timeout=config.pop("timeout", 600.0))
+    else:
+        judge = LazyJudge(str(model), **config.pop("config", {}))
+    if config:
+        known = ", ".join(("model", "api_key", "timeout", "config", *_SETTINGS))
+        raise InvalidConfigError(f"the environment has no setting {', '.join(sorted(config))}; it has {known}")
+    return Settings(judge, **chosen)
+
+
+class _Environment:
+    """What the actor does, without Ray."""
+
+    def __init__(self, config: Optional[Mapping[str, Any]] = None) -> None:
+        self._settings = settings_of(config)
+        self._coalescer = LoopCoalescer(self._settings.asamples, self._settings.window)
+
+    async def step(self, message_log_batch: Sequence[Any], metadata: Sequence[Any]) -> Any:
+        """Judges the last message of each conversation; every episode ends."""
+        torch = needs("torch", "torch", _NAME)
+        interfaces = needs("nemo_rl.environments.interfaces", "nemo-rl", _NAME)
+        samples = [self._sample(messages, known) for messages, known in zip(message_log_batch, metadata)]
+        settings = self._settings
+        if len(samples) == 1 and settings.group_size > 1:
+            one = samples[0]
+            judged = await self._coalescer.rewards((one.principle, one.prompt), samples, settings.group_size)
+        else:
+            judged = await settings.asamples(samples)
+        rewards = settings.numbers(judged)
+        said = [f"Environment: judged {reward:g}" for reward in rewards]
+        return interfaces.EnvironmentReturn(
+            observations=[{"role": "environment", "content": text} for text in said],
+            metadata=list(metadata),
+            next_stop_strings=[None] * len(samples),
+            rewards=torch.tensor(rewards, dtype=torch.float32),
+            terminateds=torch.ones(len(samples), dtype=torch.bool),
+            answers=[sample.text for sample in samples],
+        )
+
+    def _sample(self, messages: Sequence[Any], metadata: Any) -> Sample:
+        prompt, text = prompt_and_last(messages)
+        fields: Dict[str, Any] = dict(metadata) if isinstance(metadata, Mapping) else {}
+        return Sample(principle_of(self._settings.principle, {**fields, "prompt": prompt}), prompt, text)
+
+    def global_post_process_and_metrics(self, batch: Any) -> Tuple[Any, Dict[str, float]]:
+        """The batch as it is, and what the rewards were."""
+        counts = self._coalescer.counts
+        metrics = {"dicast/groups_incomplete": float(counts.incomplete), "dicast/groups_full": float(counts.full)}
+        rewards = batch.get("total_reward", batch.get("rewards"))
+        if rewards is not None and len(rewards):
+            metrics["dicast/mean_reward"] = float(rewards.float().mean())
+        return batch, metrics
+
+    def shutdown(self) -> bool:
+        """Nothing to do: the judge ends with the actor."""
+        return True
+
+
+_made: List[Any] = []
+
+
+def __getattr__(name: str) -> Any:
+    # NeMo RL looks the actor's class up by its name. It needs Ray, which importing this module does not.
+    if name != "DicastEnvironment":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if not _made:
+        ray = needs("ray", "ray", _NAME)
+        _made.append(ray.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=4096)(_Environment))
+    return _made[0]
