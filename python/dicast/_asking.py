@@ -74,12 +74,15 @@ class Asking:
 
     def metrics(self) -> Dict[str, Any]:
         """What the judge has done since it was opened: outcomes, times by phase in histograms, tokens, rates, reuse."""
-        metrics: Dict[str, Any] = json.loads(text_of(lib.dicast_metrics_json(self._metrics(""))))
+        # The text lives as long as the snapshot, which is kept until it was read.
+        snapshot = self._metrics("")
+        metrics: Dict[str, Any] = json.loads(text_of(lib.dicast_metrics_json(snapshot)))
         return metrics
 
     def prometheus(self, labels: Optional[Mapping[str, str]] = None) -> str:
         """The same in the text format of Prometheus: what a program answers on /metrics. Every line has the labels."""
-        return text_of(lib.dicast_metrics_prometheus(self._metrics(_labels(labels or {}))))
+        snapshot = self._metrics(_labels(labels or {}))
+        return text_of(lib.dicast_metrics_prometheus(snapshot))
 
     def count(
         self,
