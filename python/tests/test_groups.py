@@ -24,7 +24,7 @@ from dicast.trainers._groups import Group, Judged, Sample
 from dicast.trainers._texts import clean_response, said_in, text_of_prompt, without_roles
 from server import judged as answers_of
 from server import serving
-from support import CONCISE, MODEL
+from support import CONCISE, MODEL, called_here
 
 LONG = "First of all one should consider that learning is a long journey with a great many stages of all kinds. " * 4
 SHORT = "Build small projects."
@@ -436,14 +436,10 @@ def test_hooks_are_pickled_without_their_judge() -> None:
         pickle.dumps(trl.reward_func(opened, CONCISE))
 
 
-def rewarded_here(hook: Any) -> Any:
-    return os.getpid(), hook(["q"] * 2, [LONG, SHORT])
-
-
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_a_hook_works_in_a_process_pool(method: str) -> None:
     hook = trl.reward_func(LazyJudge(MODEL, **QUICK), CONCISE)
     here = hook(["q"] * 2, [LONG, SHORT])
     with multiprocessing.get_context(method).Pool(1) as pool:
-        process, there = pool.apply_async(rewarded_here, (hook,)).get(120)
+        process, there = pool.apply_async(called_here, (hook, ["q"] * 2, [LONG, SHORT])).get(120)
     assert process != os.getpid() and there == pytest.approx(here, abs=1e-3)

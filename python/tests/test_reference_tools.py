@@ -33,12 +33,12 @@ def test_the_command_becomes_the_server(monkeypatch: pytest.MonkeyPatch, tmp_pat
     begin = [sys.executable, "-c", "import sys, dicast.cli; sys.exit(dicast.cli.main())", "serve"]
     arguments = ["-c", "config.json", "--port", "9", "--base-output-path", str(tmp_path / "out"), "--anonymous"]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(pathlib.Path(dicast.__file__).parents[1])}
-    done = subprocess.run(begin + arguments, env=environment, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(begin + arguments, env=environment, cwd=tmp_path, timeout=60, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
     expected = ["serve", "--config", "config.json", "--port", "9", "--host", "127.0.0.1"]
     assert said.read_text().splitlines() == [*expected, "--jobs", str(tmp_path / "out" / "jobs.db"), "--anonymous"]
     environment["PATH"] = "/nonexistent"
-    done = subprocess.run(begin + arguments, env=environment, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(begin + arguments, env=environment, cwd=tmp_path, timeout=60, capture_output=True, text=True)
     assert done.returncode == 2 and "cargo install dicast" in done.stderr
 
 

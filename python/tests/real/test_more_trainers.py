@@ -77,9 +77,9 @@ def package(name: str) -> Any:
 
 
 def test_swift_scores_its_samples(counted: Counted) -> None:
+    algorithm, data = package("swift.rl_core.grpo_algorithm"), package("swift.rl_core.data")
     import torch
 
-    algorithm, data = package("swift.rl_core.grpo_algorithm"), package("swift.rl_core.data")
     from dicast.trainers import swift
 
     importlib.reload(swift)
