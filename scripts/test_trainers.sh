@@ -26,4 +26,5 @@ scripts/python.sh wheel >/dev/null
 "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$target"/python/dist/*.whl
 cd python
 # Many threads of torch and of the judge on few cores only get in each other's way.
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$venv/bin/python" -m pytest -p no:cacheprovider -W default --durations=10 "${@:-tests/real}"
+# Not `python -m pytest`: that would take the sources here for the package, which have no library.
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$venv/bin/pytest" -p no:cacheprovider -W default --durations=10 "${@:-tests/real}"

@@ -114,7 +114,7 @@ fn settings_that_cannot_work() {
     let with = |change: &dyn Fn(&mut JudgeConfig)| {
         let mut config = JudgeConfig::new(model.clone());
         change(&mut config);
-        Judge::open(config).err().expect("such settings must not open")
+        Judge::open(config).expect_err("such settings must not open")
     };
     expect(&with(&|c| c.local.context_tokens = 900_000), ErrorKind::InvalidConfig, &["context_tokens", "8192"]);
     expect(&with(&|c| c.local.kv_cache_tokens = 100), ErrorKind::InvalidConfig, &["kv_cache_tokens"]);
