@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dicast::config::Limits;
-use dicast::{ErrorKind, JudgeRequest, Keys, Reading, Verdict};
+use dicast::{ErrorKind, JudgeConfig, JudgeRequest, Keys, Reading, Verdict};
 use serde_json::Value;
 
 use super::aliases::named_reasoning;
@@ -55,6 +55,16 @@ pub(crate) struct Args {
     judge: JudgeArgs,
 }
 
+/// How often the judge generates for these requests. Orders and samples of a profile are not counted: their runs wait.
+fn runs(config: &JudgeConfig, requests: &[JudgeRequest]) -> u32 {
+    let of = |request: &JudgeRequest| {
+        let options = request.options.or(&config.options);
+        let criteria = u32::try_from(request.rubric.len().max(1)).unwrap_or(u32::MAX);
+        options.orders.unwrap_or(1).saturating_mul(options.samples.unwrap_or(1)).saturating_mul(criteria)
+    };
+    requests.iter().map(of).fold(0, u32::saturating_add).max(1)
+}
+
 pub(crate) fn run(args: &Args) -> Outcome {
     let outcome = judge(args);
     if let (true, Err(failure)) = (args.json, &outcome) {
@@ -69,11 +79,13 @@ fn judge(args: &Args) -> Outcome {
         let message = "there is nothing to judge: give a request file, or --principle, --prompt and --response";
         return Err(Failure::new(ErrorKind::InvalidConfig, message));
     }
-    let config = args.judge.config()?;
+    let mut config = args.judge.config()?;
     let requests = args.read(&config.limits)?;
     for request in &requests {
         request.check(&config.limits)?;
     }
+    // No more keys and values than these requests can use.
+    config.local.max_sequences = config.local.max_sequences.min(runs(&config, &requests));
     let judge = model::open(config)?;
     let results = judge.judge_batch(&requests);
     let code = results.iter().filter_map(|result| result.as_ref().err()).map(|error| error.kind().exit_code()).max();
