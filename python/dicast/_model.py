@@ -16,7 +16,7 @@ _FALSE = frozenset(("0", "off", "f", "false", "n", "no"))
 
 _Model = TypeVar("_Model", bound="Model")
 
-#: Which fields: names, or a mapping from names to True or to what is meant inside of that field.
+#: Which fields: a collection of names, or a mapping from each name to True or to a choice of the field's own fields.
 Selection = Any
 
 

@@ -159,7 +159,8 @@ class Submitting:
         """Submits a request and returns at once; :meth:`Ticket.result` waits for the verdict.
 
         ``id`` is a name that the lines of the log have. ``priority`` is "low", "normal" or "high": who goes first where
-        several wait for the embedded engine. The judgment ends ``deadline`` seconds after its submission at the latest.
+        several wait for the embedded engine or for a place at a server. The judgment ends ``deadline`` seconds after its
+        submission at the latest.
         ``on_reasoning`` gets the reasoning piece by piece while it is written, from a thread of the library; what it
         raises is dropped. An :class:`OverloadedError` where the queue is full.
         """

@@ -91,7 +91,7 @@ class Client:
         timeout: Timeout = None,
         **kwargs: Any,
     ) -> RewardResult:
-        """Judges responses to one prompt. ``timeout`` goes before that of the client.
+        """Judges responses to one prompt. ``timeout`` overrides that of the client.
 
         A Dicast server gets ``kwargs`` as the options of the request (``temperature``, ``seed``, …); any other server
         gets them as further fields of the request, unchanged. An answer that is not a complete verdict is an

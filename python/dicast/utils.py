@@ -78,7 +78,7 @@ class OpenAIClient:
     async def query(self, request: Any, num_retries: int = 3) -> str:
         """The text that the model writes for a request: a mapping, or an object, with ``messages`` and ``uuid``.
 
-        The request's own ``generation_config`` goes before that of the client. What fails in a way that may pass is
+        The request's own ``generation_config`` overrides that of the client. What fails in a way that may pass is
         sent again, ``api_max_retries`` times or ``num_retries``, whichever is more.
         """
         fields = dict(request) if isinstance(request, Mapping) else dict(vars(request))

@@ -186,3 +186,32 @@ fn a_score_below_the_threshold_is_an_exit_code_and_orders_are_reported() {
         ran.stdout
     );
 }
+
+/// The words of a table: without numbers that a processor may round otherwise, their bars, and times.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().filter(|word| !word.contains('.') && !word.starts_with('█')).collect()
+}
+
+#[test]
+fn the_readme_shows_what_the_demonstration_prints() {
+    let readme = include_str!("../../README.md");
+    let block = |after: &str| {
+        let (_, rest) = readme.split_once(after).unwrap();
+        let (_, rest) = rest.split_once("```text\n").unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let model = ["judge", "--model", "demo/dicast-demo.gguf"];
+    let judge = |arguments: &[&str]| {
+        let mut command = dicast(model.iter().chain(arguments));
+        let ran: Ran = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap().into();
+        ran.succeeds().stdout
+    };
+    let demonstrated = judge(&["examples/requests/concise.json", "examples/requests/detailed.json"]);
+    assert_eq!(words(&demonstrated), words(block("<!-- demo -->")));
+    let polite = "Please turn left at the bridge; you are welcome to ask again.";
+    assert!(readme.contains(polite));
+    let station = ["--principle", "Be polite.", "--prompt", "Where is the station?"];
+    let responses = [format!("a={polite}"), "b=Can't you read a map?".to_owned()];
+    let by_hand = judge(&[&station[..], &["--response", &responses[0], "--response", &responses[1]]].concat());
+    assert_eq!(words(&by_hand), words(block("target/release/dicast judge --model demo/dicast-demo.gguf")));
+}

@@ -31,7 +31,7 @@ class Settings:
 
     #: What judges: a judge, a client, or the path or name of a model, which is opened when it is first used.
     judge: Union[JudgeLike, str, "os.PathLike[str]"]
-    #: The principle, or what makes one of a sample; a sample's own ``principle`` goes before it.
+    #: The principle, or what makes one of a sample; a sample's own ``principle`` overrides it.
     principle: Optional[Principle] = None
     #: Number of samples of one prompt that a single-sample hook waits for. 1: each is judged alone.
     group_size: int = 1

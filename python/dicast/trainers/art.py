@@ -28,7 +28,7 @@ async def score_group(
 ) -> Any:
     """A new group with the judge's rewards, as ``ruler_score_group`` gives one.
 
-    ``rubric`` goes before the principle of the settings, and a ``principle`` in the group's ``metadata`` before both.
+    ``rubric`` overrides the principle of the settings, and a ``principle`` in the group's ``metadata`` overrides both.
     The reward that a trajectory had is kept in its ``metrics["independent_reward"]``; the judge's is there as
     ``dicast_score`` and its reasoning in ``logs``. A judgment that failed is raised; with ``swallow_exceptions`` it is
     logged and the result is None, which ART leaves out.

@@ -4,7 +4,7 @@
     skyrl_gym.register(id="dicast", entry_point="dicast.trainers.skyrl:DicastEnv")
 
 and ``env_class: dicast`` in the data set or in ``environment``. The settings come from the environment's variables
-(:class:`dicast.trainers.Settings`); ``settings=`` of :class:`DicastEnv` goes before them. SkyRL steps each sample's
+(:class:`dicast.trainers.Settings`); ``settings=`` of :class:`DicastEnv` overrides them. SkyRL steps each sample's
 environment in a thread of its own, ``max_env_workers`` at once: a sample waits there for the others of its prompt,
 ``DICAST_GROUP_SIZE`` of them and ``DICAST_GROUP_WINDOW`` seconds at most. ``max_env_workers`` must be at least the
 number of samples of a step, else groups starve. The principle is that of the sample's ``extras``, where there is one,

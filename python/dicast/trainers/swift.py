@@ -6,7 +6,7 @@
 The function takes its settings from the environment (:class:`dicast.trainers.Settings`). A plugin of your own registers
 one of its settings: ``orms["dicast"] = reward_class(Settings(…))``. The samples of one prompt that come in a call are
 judged together: with several devices, set ``per_device_train_batch_size`` to a multiple of ``num_generations``. What
-cannot be judged is None, which swift leaves out. A column ``principle`` of the data set goes before the settings'.
+cannot be judged is None, which swift leaves out. A column ``principle`` of the data set overrides that of the settings.
 """
 
 from __future__ import annotations

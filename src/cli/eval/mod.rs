@@ -31,7 +31,7 @@ Items are known by their fields, one JSON object a line:
   judge-bench  question, response_A, response_B, label: A>B or B>A
   preferences  prompt, chosen, rejected (one text or several): RewardBench 1 and 2, and preferences of your own
   rankings     prompt, responses: {name: text}, and ranking: [best to worst], scores: {name: number} or best: name
-A field principle goes before --principle; id and domain, subset, source or family are kept.
+A field principle overrides --principle; id and domain, subset, source or family are kept.
 
 Run the same command again after an interruption: it goes on where it stopped.
 

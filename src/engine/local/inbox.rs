@@ -92,7 +92,7 @@ impl Inbox {
         let mut state = self.state();
         let before = std::mem::replace(&mut state.lanes[lane], if idle { Lane::Idle } else { Lane::Busy });
         if before == Lane::Taking {
-            // Another lane, or a deadline, was faster. Whoever counted on this lane counts anew.
+            // The job was taken by another lane, or its deadline passed. Lanes that left it to this one must look again.
             self.changed.notify_all();
         }
         while idle && !state.shut && state.cancelled[lane].is_empty() {

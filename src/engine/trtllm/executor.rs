@@ -418,6 +418,8 @@ impl Executor {
             state.abandoned.clear();
             state.early.clear();
             state.deadlines.clear();
+            state.waiting.clear();
+            state.patient = 0;
             state.jobs.drain().collect()
         };
         for (_, job) in jobs {
