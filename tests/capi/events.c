@@ -1,24 +1,8 @@
 /* Outcomes as events, the reasoning while it is written, priorities and deadlines, on an engine of the program's own.
  */
-#include "check.h"
+#include "holding.h"
 
 #include <poll.h>
-
-enum { MOST = 64 };
-
-struct engine {
-    pthread_mutex_t lock;
-    dicast_job *jobs[MOST];
-    size_t count;
-};
-
-static void generate(void *user_data, dicast_job *job) {
-    struct engine *engine = user_data;
-    pthread_mutex_lock(&engine->lock);
-    CHECK(engine->count < MOST);
-    engine->jobs[engine->count++] = job;
-    pthread_mutex_unlock(&engine->lock);
-}
 
 static void finish(dicast_job *job) {
     dicast_error *error = NULL;
@@ -70,16 +54,10 @@ int main(int argc, char **argv) {
     dicast_request *request = make_request(SHORTER);
     dicast_ticket *ticket = NULL;
     dicast_plan plan = {0};
-    dicast_engine table;
     size_t i;
     begin(argc);
     UNUSED(argv);
-    memset(&table, 0, sizeof table);
-    table.struct_size = sizeof table;
-    table.user_data = &engine;
-    table.generate = generate;
-    OK(error, dicast_judge_open_engine(S("{\"model\": \"toy\", \"options\": {\"mask\": \"given\"}}"), NULL, &table,
-                                       NULL, &judge, &error));
+    judge = open_on(&engine, "{\"model\": \"toy\", \"options\": {\"mask\": \"given\"}}");
     OK(error, dicast_events_new(3, &events, &error));
     CHECK(!readable(events));
     event.struct_size = sizeof event;
@@ -182,7 +160,7 @@ int main(int argc, char **argv) {
     dicast_error_free(event.error);
     dicast_job_finish(engine.jobs[0], 0);
     engine.count = 0;
-    OK(error, dicast_judge_open_engine(S("{\"model\": \"toy\"}"), NULL, &table, NULL, &judge, &error));
+    judge = open_on(&engine, "{\"model\": \"toy\"}");
     OK(error, dicast_judge_submit_with(judge, request, &options, NULL, &error));
     dicast_events_free(events);
     finish(engine.jobs[0]);

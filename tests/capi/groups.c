@@ -1,21 +1,5 @@
 /* Groups under one handle: whole verdicts, priorities, deadlines, one cancel; on an engine of the program's own. */
-#include "check.h"
-
-enum { MOST = 64 };
-
-struct engine {
-    pthread_mutex_t lock;
-    dicast_job *jobs[MOST];
-    size_t count;
-};
-
-static void generate(void *user_data, dicast_job *job) {
-    struct engine *engine = user_data;
-    pthread_mutex_lock(&engine->lock);
-    CHECK(engine->count < MOST);
-    engine->jobs[engine->count++] = job;
-    pthread_mutex_unlock(&engine->lock);
-}
+#include "holding.h"
 
 /* Waits until the engine was given so many jobs. */
 static void await_jobs(struct engine *engine, size_t count) {
@@ -65,17 +49,11 @@ int main(int argc, char **argv) {
     double rewards[16];
     int32_t statuses[16];
     dicast_plan plan = {0};
-    dicast_engine table;
     size_t i;
     begin(argc);
     UNUSED(argv);
-    memset(&table, 0, sizeof table);
-    table.struct_size = sizeof table;
-    table.user_data = &engine;
-    table.generate = generate;
-    OK(error, dicast_judge_open_engine(
-                  S("{\"model\": \"toy\", \"options\": {\"mask\": \"given\"}, \"limits\": {\"max_queue\": 3}}"), NULL,
-                  &table, NULL, &judge, &error));
+    judge =
+        open_on(&engine, "{\"model\": \"toy\", \"options\": {\"mask\": \"given\"}, \"limits\": {\"max_queue\": 3}}");
     texts[0] = S("short");
     texts[1] = S("a much longer text");
     memset(groups, 0, sizeof groups);
