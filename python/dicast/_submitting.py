@@ -159,23 +159,22 @@ class Submitting:
         """Submits a request and returns at once; :meth:`Ticket.result` waits for the verdict.
 
         ``id`` is a name that the lines of the log have. ``priority`` is "low", "normal" or "high": who goes first where
-        several wait for the embedded engine or for a place at a server. The judgment ends ``deadline`` seconds after its
-        submission at the latest.
+        several wait for the embedded engine or for a place at a server. The judgment ends ``deadline`` seconds after
+        its submission at the latest.
         ``on_reasoning`` gets the reasoning piece by piece while it is written, from a thread of the library; what it
         raises is dropped. An :class:`OverloadedError` where the queue is full.
         """
-        options, keep = _submission(id, priority, deadline)
         request = _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
+        options, keep = _submission(id, priority, deadline)
         heard = None
         if on_reasoning is not None:
             heard = next(_numbers)
             _hearing[heard] = on_reasoning
             options.on_reasoning = _on_reasoning
             options.reasoning_user_data = ffi.cast("void *", heard)
-        ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
+        ticket = ffi.new("dicast_ticket **")
         try:
-            with self._handle as handle:
-                check(lib.dicast_judge_submit_with(handle, request, options, ticket, error), error)
+            self._submit_with(request, options, ticket)
         except BaseException:
             _hearing.pop(heard or 0, None)
             raise
@@ -197,14 +196,17 @@ class Submitting:
         **generation: Any,
     ) -> None:
         """As :meth:`submit`; the outcome becomes an event of ``events``, which has the ``tag``."""
-        options, keep = _submission(id, priority, deadline)
         request = _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
+        options, keep = _submission(id, priority, deadline)
         options.events = events._pointer
         options.tag = tag
+        self._submit_with(request, options, NULL)
+        del keep  # The texts live until here.
+
+    def _submit_with(self, request: Any, options: Any, ticket: Any) -> None:
         error = ffi.new("dicast_error **")
         with self._handle as handle:
-            check(lib.dicast_judge_submit_with(handle, request, options, NULL, error), error)
-        del keep  # The texts live until here.
+            check(lib.dicast_judge_submit_with(handle, request, options, ticket, error), error)
 
     def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
         raise NotImplementedError

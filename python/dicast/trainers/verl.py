@@ -65,6 +65,14 @@ def batch(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable[
     return _Batch(settings, prompt_of)
 
 
+def _one(settings: Settings, fields: Mapping[str, Any], solution: Any, prompt_of: Optional[PromptOf]) -> Sample:
+    """A sample that waits for its group; a warning where it has none."""
+    sample = sample_of(settings, fields, solution, prompt_of)
+    if settings.group_size == 1:
+        settings.alone()
+    return sample
+
+
 class _Single(Hook):
     def __init__(self, settings: Settings, prompt_of: Optional[PromptOf]) -> None:
         super().__init__("compute_score")
@@ -86,9 +94,7 @@ class _Single(Hook):
         if settings.served is not None:
             prompt = _prompt(fields, self._prompt_of)
             return score(settings, settings.served.reward(prompt, solution_str, fields["ground_truth"]))
-        sample = sample_of(settings, fields, solution_str, self._prompt_of)
-        if settings.group_size == 1:
-            settings.alone()
+        sample = _one(settings, fields, solution_str, self._prompt_of)
         return score(settings, self.coalescer().rewards(sample[:2], [sample], settings.group_size)[0])
 
 
@@ -114,9 +120,7 @@ class _Asynchronous(AsyncHook):
             prompt = _prompt(fields, self._prompt_of)
             judged = await settings.served.areward(prompt, solution_str, fields["ground_truth"])
             return score(settings, judged)
-        sample = sample_of(settings, fields, solution_str, self._prompt_of)
-        if settings.group_size == 1:
-            settings.alone()
+        sample = _one(settings, fields, solution_str, self._prompt_of)
         return score(settings, (await self.coalescer().rewards(sample[:2], [sample], settings.group_size))[0])
 
 
