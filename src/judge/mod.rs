@@ -308,8 +308,8 @@ impl Judge {
 
     /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending. The
     /// request's own deadline (`timeout_ms`) counts from when the engine begins with it: in a batch what comes last would
-    /// have no time left otherwise. Servers and TensorRT-LLM do not say when they begin; there it counts from when the request
-    /// is in the queue.
+    /// have no time left otherwise. Over servers it counts from its first place at one; over TensorRT-LLM, which does not say
+    /// when it begins, from when fewer judgments are before it than the library computes at once.
     pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
         self.submit_when_free_with(request, Submission::default())
     }

@@ -149,9 +149,9 @@ impl Inbox {
         self.shut()
     }
 
-    /// What the jobs of a lane end as, once this is shut.
+    /// What jobs end as, once this is shut: those of a lane, and those that come too late.
     pub(super) fn error(&self) -> Error {
-        if self.state().dead { Error::engine_dead("another of its threads panicked") } else { Error::shut_down() }
+        if self.state().dead { Error::engine_dead("one of its threads panicked") } else { Error::shut_down() }
     }
 
     /// Ends the engine: every lane ends before its next step, and what waits is given.

@@ -324,7 +324,7 @@ impl Engine for Local {
                 let prepared =
                     Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, patience, priority, done };
                 if let Err(unsent) = self.inbox.push(Box::new(prepared)) {
-                    unsent.fail(Error::engine_dead("its thread has ended"));
+                    unsent.fail(self.inbox.error());
                 }
             }
             Err(error) => done(Err(error)),

@@ -1,11 +1,16 @@
-//! The embedded engine against the framework that the demonstration judge was trained in.
+//! The embedded engine against the framework that the demonstration judge was trained in, and at its end.
 
 use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::config::LocalConfig;
-use crate::engine::Progress;
+use crate::config::{JudgeConfig, LocalConfig};
+use crate::decode::plan::{Plan, VerdictPlan};
+use crate::engine::{Input, Job, Priority, Progress, Sampling};
+use crate::error::ErrorKind;
+use crate::prompt::profile::Profile;
 use crate::prompt::template::Segment;
 
 use super::gguf::Header;
@@ -61,4 +66,27 @@ fn logits_and_tokens_equal_the_training_frameworks() {
             assert!((got - wanted).abs() <= reference.tolerance, "token {id}: {got} here, {wanted} in training");
         }
     }
+}
+
+/// Between the judge's look at what is open and the engine's inbox another thread may close.
+#[test]
+fn a_job_that_comes_after_the_end_is_closed_not_dead() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf");
+    let config = JudgeConfig::new(path.display().to_string());
+    let header = Header::read(&path).unwrap();
+    let opened = super::open(&path, header, &config, &Profile::builtin(), &Progress::default()).unwrap();
+    opened.engine.close();
+    let (done, outcome) = channel();
+    let job = Job {
+        input: Input::Tokens { ids: vec![1], shared_prefix: 0 },
+        plan: Plan { reasoning: None, verdict: VerdictPlan::Free { max_tokens: 1 } },
+        sampling: Sampling::GREEDY,
+        submitted: Instant::now(),
+        deadline: Instant::now() + Duration::from_secs(60),
+        patience: None,
+        priority: Priority::default(),
+        listener: None,
+    };
+    opened.engine.submit(job, Box::new(move |result| drop(done.send(result))));
+    assert_eq!(outcome.recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
 }
