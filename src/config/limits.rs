@@ -7,7 +7,7 @@ use crate::error::Result;
 pub const MAX_RESPONSES: usize = 64;
 
 settings! {
-    /// Bounds on what one judge takes in.
+    /// Limits on the requests of one judge.
     #[derive(Eq)]
     pub struct Limits in "limits" {
         /// Most responses in one request.

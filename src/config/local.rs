@@ -23,29 +23,29 @@ settings! {
         /// Most tokens of one judgment, prompt and output together. 0: 8192, or what the model was trained for if that is
         /// less.
         context_tokens: u32 = 0, zero_or(64, 1 << 20);
-        /// Judgments that are decoded at once, at most. More wait in the queue.
+        /// Most judgments that are decoded at once. More wait in the queue.
         max_sequences: u32 = 8, whole(1, 64);
-        /// Tokens of keys and values held for all judgments together. 0: four contexts, one a lane for a small model.
+        /// Tokens of keys and values held for all judgments together. 0: four contexts, or one for each lane of a small model.
         kv_cache_tokens: u32 = 0, zero_or(64, 1 << 24);
         /// Most prompt tokens computed in one step.
         batch_tokens: u32 = 512, whole(32, 8192);
         /// Most prompt tokens computed in one step while other judgments are decoding.
         prefill_chunk_tokens: u32 = 128, whole(16, 8192);
-        /// Threads of the computation. 0: one for each physical core. A model of less than 32 MiB a thread is computed in
-        /// lanes, several judgments side by side.
+        /// Number of compute threads. 0: one for each physical core. A model with less than 32 MiB per thread splits them into
+        /// lanes, which compute several judgments side by side.
         threads: u32 = 0, whole(0, 512);
-        /// Layers put on the GPU, where this build has one. The default is all.
+        /// Number of layers on the GPU, if this build supports one. The default is all.
         gpu_layers: u32 = 10_000, whole(0, 4_294_967_295);
-        /// Whether the weights are computed on where the file lies, mapped into memory. false: they are read into memory of
-        /// the process, and the file may change.
+        /// Map the weights from the file instead of copying them. false: they are read into the memory of the process, and
+        /// the file may change afterwards.
         mmap: bool = true, Kind::Switch;
-        /// Whether a request gives the same bits whatever was judged before it or beside it. Costs time: a lane computes one
+        /// A request gives the same bits whatever is judged before it or at the same time. Costs time: a lane computes one
         /// judgment at a time, and each computes its whole prompt.
         deterministic: bool = false, Kind::Switch;
         /// Where the engine runs: in this process, or in a worker process whose death ends only the judgments in it. Not
-        /// set: in this process; the program `dicast` sets `process` for its own judgments.
+        /// set: in this process, but the program `dicast` uses `process` for its own judgments.
         isolation: Option<Isolation> = None, Kind::Choice(Isolation::WORDS);
-        /// The program that runs as worker process, a `dicast` of the same version. Not set: `dicast` beside the library or
+        /// The program that runs as the worker process, a `dicast` of the same version. Not set: `dicast` beside the library or
         /// the program, in the `bin` folder next to that, or on the `PATH`.
         worker_path: Option<PathBuf> = None, Kind::Path;
         /// Milliseconds after which a worker process that does not answer is ended and started again.

@@ -1,8 +1,8 @@
 //! Every setting of a judge, read from one JSON form and checked once.
 //!
-//! One file for each part of the configuration, which is one table: a row has a setting's name, type, default, range
+//! Each part of the configuration has its own file with one table. A row has a setting's name, type, default, range
 //! and documentation. To add a setting, add its row and its line in `docs/settings.md`; a test compares the two. The
-//! command line, the C and Python interfaces and the JSON schema go by the tables.
+//! command line, the C and Python interfaces and the JSON schema are made from the tables.
 
 mod limits;
 mod local;
@@ -43,16 +43,16 @@ const PLACES: [(&str, &str, &str); 4] = [
         "chat_template",
         "text",
         "A file with the chat template to use, in Jinja, or a JSON file that holds one under \"chat_template\", such as \
-         tokenizer_config.json. Not set: the profile's, else the model's own.",
+         tokenizer_config.json. Not set: that of the profile, else the model's own.",
     ),
     (
         "template_variables",
         "object",
-        "Variables for the chat template, such as {\"reasoning_effort\": \"low\"}; they win over those of the profile.",
+        "Variables for the chat template, such as {\"reasoning_effort\": \"low\"}; they override those of the profile.",
     ),
 ];
 
-/// Everything that opens a judge.
+/// Everything that is needed to open a judge.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -65,14 +65,14 @@ pub struct JudgeConfig {
     /// holds one under `chat_template`, such as `tokenizer_config.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<PathBuf>,
-    /// Variables for the chat template, such as `{"reasoning_effort": "low"}`. They win over those of the profile.
+    /// Variables for the chat template, such as `{"reasoning_effort": "low"}`. They override those of the profile.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub template_variables: Map<String, Value>,
     /// Options for every request of this judge.
     pub options: Options,
     /// How answers are read.
     pub verdict: VerdictPolicy,
-    /// Bounds on requests.
+    /// Limits on requests.
     pub limits: Limits,
     /// Settings of the embedded engine.
     pub local: LocalConfig,
@@ -110,14 +110,14 @@ impl JudgeConfig {
         })
     }
 
-    /// Checks one setting, named as `options.temperature` or `profile`: that there is one of this name, and that the value is one
-    /// of its own. Gives its section, if it has one, and its key.
+    /// Checks one setting, named as in `options.temperature` or `profile`: that the setting exists, and that it can have this
+    /// value. Returns its section, if it has one, and its key.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] naming the setting and what it must be.
     pub(crate) fn check_setting(name: &str, value: &Value) -> Result<(Option<&'static str>, &'static str)> {
         let invalid = |message: String| Error::new(ErrorKind::InvalidConfig, message);
-        let unknown = || invalid(format!("there is no setting {name:?}: they are named as local.threads or profile"));
+        let unknown = || invalid(format!("there is no setting {name:?}: names look like local.threads or profile"));
         let Some((section, key)) = name.split_once('.') else {
             let (key, kind, _) = PLACES.iter().find(|(key, ..)| *key == name).ok_or_else(unknown)?;
             let fits = if *kind == "text" { value.is_string() } else { value.is_object() };
@@ -147,8 +147,8 @@ impl JudgeConfig {
         Ok(config)
     }
 
-    /// Reads a configuration that may still lack its model, and does not check it as a whole. One of the reference system
-    /// (`{"api_base", "api_model", …}`) is read as it is.
+    /// Reads a configuration that may still lack its model, and does not check it as a whole. A configuration of the reference
+    /// system (`{"api_base", "api_model", …}`) is read too.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] naming the key, or the line and column.

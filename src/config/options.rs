@@ -25,7 +25,7 @@ words! {
     /// How the rankings of several runs become one.
     pub enum RankRule {
         /// The order with the fewest disagreements with the runs over pairs of responses (Kendall's distance). Exact up to
-        /// 16 responses; beyond, the order of the mean places is improved by moving one response at a time.
+        /// 16 responses; for more, the order of the mean places is improved by moving one response at a time.
         #[default]
         Kendall = "kendall",
         /// By the mean place in the runs (Borda's count).
@@ -34,7 +34,7 @@ words! {
 }
 
 words! {
-    /// When an ensemble ends before all its runs have been made.
+    /// When an ensemble ends before all its runs are complete.
     pub enum StopEarly {
         /// Never.
         #[default]
@@ -47,18 +47,18 @@ words! {
 }
 
 words! {
-    /// What of a verdict is the reward.
+    /// Which value of a verdict is the reward.
     pub enum Reward {
         /// The mean of the score's distribution.
         #[default]
         Expected = "expected",
         /// The score as written.
         Score = "score",
-        /// The expected score where the engine gives distributions, else the score as written.
+        /// The expected score if the engine gives distributions, else the score as written.
         ExpectedOrScore = "expected_or_score",
         /// The place in the ranking: from 1 for the best to 0 for the worst in equal steps; 0.5 for a single response.
         Rank = "rank",
-        /// How many standard deviations the (expected) score lies above the mean of the group; 0 where all are equal.
+        /// How many standard deviations the (expected) score lies above the mean of the group; 0 if all are equal.
         Group = "group",
         /// The probability that the score is above that of another response of the group, from the distributions; a tie
         /// counts half. 0.5 for a single response.
@@ -83,11 +83,11 @@ words! {
         /// The weighted mean.
         #[default]
         Mean = "mean",
-        /// The least one whose weight is not 0.
+        /// The least value whose weight is not 0.
         Min = "min",
         /// The product, each value to the power of its share of the weights: the weighted geometric mean.
         Product = "product",
-        /// 1 where every value with a weight reaches `rubric_pass`, else 0.
+        /// 1 if every value with a weight reaches `rubric_pass`, else 0.
         AllPass = "all_pass",
     }
 }
@@ -97,7 +97,7 @@ const MAX_TOKENS: u64 = 131_072;
 /// The longest deadline: one day.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;
 
-/// The type of a setting once all is decided: that of the row, or an `Option` of it where the row has no default.
+/// The type of a resolved setting: that of the row, or an `Option` of it if the row has no default.
 macro_rules! settled {
     (type $type:ty) => { Option<$type> };
     (type $type:ty, $default:expr) => { $type };
@@ -110,11 +110,12 @@ macro_rules! settled {
     }};
 }
 
-/// Makes [`Options`] and [`Settings`]. Each row is `name: type = default, kind;`. A row without a default stays open: the
-/// judge decides it.
+/// Makes [`Options`] and [`Settings`]. Each row is `name: type = default, kind;`. If a row has no default, the judge decides
+/// the value.
 macro_rules! options {
     ($($(#[doc = $doc:literal])+ $field:ident: $type:ty $(= $default:expr)?, $kind:expr;)+) => {
-        /// What may be set by the profile, then by the configuration, then by the request: the later one wins, key by key.
+        /// Options that the profile, the configuration and the request may set. Precedence, key by key: request >
+        /// configuration > profile.
         #[derive(Clone, Debug, Default, PartialEq, Serialize)]
         pub struct Options {
             $(
@@ -144,13 +145,13 @@ macro_rules! options {
                 default: || settled!(json $type $(, $default)?),
             }),+];
 
-            /// These options, with what they leave open taken from `lower`.
+            /// These options; those that are not set are taken from `lower`.
             #[must_use]
             pub fn or(&self, lower: &Self) -> Self {
                 Self { $($field: self.$field.or(lower.$field)),+ }
             }
 
-            /// Decides what is still open and checks every value.
+            /// Fills in the defaults and checks every value.
             ///
             /// # Errors
             /// [`ErrorKind::InvalidConfig`] naming the key, the value and the range.
@@ -190,23 +191,23 @@ options! {
     top_k: u32 = 0, whole(0, 4_294_967_295);
     /// Seed of the sampling. The same model, request, options and seed give the same verdict.
     seed: u64 = 0, whole(0, u64::MAX);
-    /// Reason before the verdict. A profile without a form for reasoning has none.
+    /// Reason before the verdict, if the profile has a form for reasoning.
     reasoning: bool = true, Kind::Switch;
     /// End the reasoning after this many tokens, and flag the verdict.
     max_reasoning_tokens: u32 = 2048, whole(0, MAX_TOKENS);
     /// Most tokens of a verdict without a grammar.
     max_verdict_tokens: u32 = 1024, whole(1, MAX_TOKENS);
-    /// Hold the verdict to a grammar, so that it is always complete. Not set: the best that the engine has. `true` refuses an
-    /// engine without grammars.
+    /// Constrain the verdict by a grammar, so that it is always complete. Not set: use the best that the engine supports.
+    /// `true` refuses an engine without grammars.
     guided: bool, Kind::Switch;
-    /// Hold the ranking to the order of the scores. Otherwise a contradiction is flagged. Needs a grammar.
+    /// Force the ranking to follow the scores. Otherwise a contradiction is only flagged. Needs a grammar.
     consistent_ranking: bool = false, Kind::Switch;
     /// How the names of the responses are hidden from the judge.
     mask: Mask = Mask::Shuffle, Kind::Choice(Mask::WORDS);
     /// Seed of the shuffle of the names. The default is that of the reference system.
     mask_seed: u64 = 42, whole(0, u64::MAX);
-    /// Judge in this many different orders of the responses and merge the verdicts. Where fewer orders exist, all of them
-    /// are judged, and the verdict is flagged.
+    /// Judge in this many different orders of the responses and merge the verdicts. If fewer orders exist, all of them are
+    /// judged, and the verdict is flagged.
     orders: u32 = 1, whole(1, 64);
     /// Judge this many times in each order and merge the verdicts. Needs a temperature above 0.
     samples: u32 = 1, whole(1, 64);
@@ -214,7 +215,7 @@ options! {
     rank_rule: RankRule = RankRule::Kendall, Kind::Choice(RankRule::WORDS);
     /// End an ensemble when its best response, or its whole order, is settled (a t-test at 99 %).
     stop_early: StopEarly = StopEarly::Never, Kind::Choice(StopEarly::WORDS);
-    /// Runs of an ensemble that must give a verdict; the others may fail. 0: all of them must.
+    /// How many runs of an ensemble must give a verdict; the others may fail. 0: all of them must.
     min_runs: u32 = 0, whole(0, 4096);
     /// Put this reward into the verdict, under `rewards`. Not set: none.
     reward: Reward, Kind::Choice(Reward::WORDS);
@@ -222,9 +223,9 @@ options! {
     rubric_mode: RubricMode = RubricMode::Separate, Kind::Choice(RubricMode::WORDS);
     /// How the criteria of a rubric become one score.
     rubric_merge: RubricMerge = RubricMerge::Mean, Kind::Choice(RubricMerge::WORDS);
-    /// What a criterion must reach, from 0 for the worst score to 1 for the best, to pass under `all_pass`.
+    /// The value that a criterion must reach to pass under `all_pass`, from 0 for the worst score to 1 for the best.
     rubric_pass: f32 = 0.5, above(0.0, 1.0);
-    /// Give up on a request after this many milliseconds, waiting included; in a batch, not.
+    /// Give up on a request after this many milliseconds. Waiting counts too, except in a batch.
     timeout_ms: u64 = 600_000, whole(1, MAX_TIMEOUT_MS);
 }
 

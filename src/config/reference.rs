@@ -1,5 +1,5 @@
-//! The configuration of the reference system (`rewardanything serve -c config.json`), read as one of ours. Each key of it is
-//! honoured, or refused by its name.
+//! The configuration of the reference system (`rewardanything serve -c config.json`), read as one of ours. Each of its keys
+//! takes effect or is refused by name.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::JudgeConfig;
 use super::table::shown;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Seconds that the reference gives a request, and its other defaults.
+/// The reference's default timeout of a request in seconds, and its other defaults.
 const TIMEOUT: f64 = 120.0;
 
 /// Whether a configuration is one of the reference system.
@@ -44,7 +44,7 @@ pub(super) fn read(config: &Map<String, Value>) -> Result<JudgeConfig> {
     ours["model"] = first.as_str().into();
     if bases.len() > 1 && keys.len() != bases.len() {
         return Err(refused(&format!(
-            "api_base has {} URLs, but api_key {} keys: they go in pairs",
+            "api_base has {} URLs, but api_key has {} keys: they go in pairs",
             bases.len(),
             keys.len()
         )));
@@ -57,7 +57,7 @@ pub(super) fn read(config: &Map<String, Value>) -> Result<JudgeConfig> {
         [proxy, rest @ ..] if rest.iter().all(|other| other == proxy) => {
             ours["remote"]["proxy"] = proxy.as_str().into();
         }
-        _ => return Err(refused("api_proxy names several proxies: one for all servers can be used")),
+        _ => return Err(refused("api_proxy names several proxies: only one proxy for all servers is supported")),
     }
     for (key, value) in config {
         if value.is_null() {
@@ -66,7 +66,7 @@ pub(super) fn read(config: &Map<String, Value>) -> Result<JudgeConfig> {
         let copied =
             |wanted: bool, what: &str| if wanted { Ok(value.clone()) } else { Err(wrong(key, Some(value), what)) };
         match key.as_str() {
-            // Read above, or without meaning here.
+            // Read above, or without effect here.
             "api_base" | "api_key" | "api_proxy" | "api_timeout" | "name" => {}
             "api_model" => ours["remote"]["model"] = copied(value.is_string(), "a text")?,
             "api_max_retries" => ours["remote"]["max_retries"] = copied(value.is_u64(), "a whole number")?,
@@ -81,12 +81,12 @@ pub(super) fn read(config: &Map<String, Value>) -> Result<JudgeConfig> {
                 let sampling = value.as_object().ok_or_else(|| wrong(key, Some(value), "an object"))?;
                 generation(sampling, &mut ours)?;
             }
-            // It says whether each answer becomes a file; the verdict holds the raw answer.
+            // It says whether each answer is written to a file. Here the verdict holds the raw answer.
             "dump_individual_rsp" if value.is_boolean() => {
                 if value == true {
                     return Err(refused(
-                        "dump_individual_rsp is true: no file is written for each answer; set it to false, every verdict has \
-                         its \"raw\"",
+                        "dump_individual_rsp is true, but no file is written for each answer: set it to false; every verdict \
+                         has the raw answer under \"raw\"",
                     ));
                 }
             }
@@ -99,12 +99,12 @@ pub(super) fn read(config: &Map<String, Value>) -> Result<JudgeConfig> {
     Ok(config)
 }
 
-/// The fields of `OpenAI`'s interface.
+/// The fields of `OpenAI`'s API.
 fn generation(sampling: &Map<String, Value>, ours: &mut Value) -> Result<()> {
     for (key, value) in sampling {
         match key.as_str() {
             "temperature" | "top_p" | "top_k" | "seed" => ours["options"][key.as_str()] = value.clone(),
-            // The verdict has room of its own beside it.
+            // The verdict has its own budget.
             "max_tokens" | "max_completion_tokens" | "max_new_tokens" => {
                 ours["options"]["max_reasoning_tokens"] = value.clone();
             }
@@ -112,7 +112,7 @@ fn generation(sampling: &Map<String, Value>, ours: &mut Value) -> Result<()> {
             "stream" => {}
             other => {
                 return Err(refused(&format!(
-                    "generation_config.{other} cannot be honoured: temperature, top_p, top_k, seed, max_tokens and n = 1 can"
+                    "generation_config.{other} is not supported: only temperature, top_p, top_k, seed, max_tokens and n = 1 are"
                 )));
             }
         }

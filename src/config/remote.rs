@@ -11,9 +11,9 @@ use super::table::{Setting, settings, whole, words, zero_or};
 use crate::error::{Error, ErrorKind, Result};
 
 words! {
-    /// What a server of the remote engine is sent.
+    /// What is sent to a server of the remote engine.
     pub enum RemoteInput {
-        /// Tokens where `remote.tokenizer` is set, or the server is a llama-server; else messages.
+        /// Tokens if `remote.tokenizer` is set or the server is a llama-server; else messages.
         #[default]
         Auto = "auto",
         /// Token ids: the judge's own template and tokenizer.
@@ -24,12 +24,12 @@ words! {
 }
 
 words! {
-    /// What is done with text that reads like a control token, where a server tokenizes messages itself.
+    /// What to do with text that looks like a control token if a server tokenizes messages itself.
     pub enum ControlTokens {
         /// The request is refused.
         #[default]
         Refuse = "refuse",
-        /// It is sent: the server may take it for a control token.
+        /// It is sent, although the server may take it for a control token.
         Pass = "pass",
     }
 }
@@ -61,7 +61,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// A configuration that is written is a configuration that can be read: it holds its secrets.
+/// Serialized with the secrets, so that a configuration that was written can be read again.
 impl Serialize for Secrets {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
@@ -119,58 +119,58 @@ impl Setting for Secret {
 settings! {
     /// Settings of the remote engine.
     pub struct RemoteConfig in "remote" {
-        /// URLs of further servers of the same model, beside the one that `model` names.
+        /// URLs of further servers of the same model, besides the one that `model` names.
         endpoints: Vec<String> = Vec::new(), Kind::Texts;
-        /// A file with the URLs of servers, one on a line. It is read again when it changes: servers that are new get work,
-        /// those that are gone finish theirs.
+        /// A file with the URLs of servers, one on a line. It is read again when it changes: new servers get work, and removed
+        /// ones finish the work that they have.
         endpoints_file: Option<PathBuf> = None, Kind::Path;
-        /// The name of the model at the servers. Default: the first one that a server lists.
+        /// The name of the model on the servers. Not set: the first one that a server lists.
         model: Option<String> = None, Kind::Text;
-        /// Keys for the servers, taken in turn.
+        /// Keys for the servers, used in turn.
         api_keys: Secrets = Secrets::default(), Kind::Secrets;
-        /// Each server has a key of its own: the first one is for `model`, the next ones for `remote.endpoints`. Otherwise every
-        /// server gets to see every key.
+        /// Each server has its own key: the first one is for `model`, the next ones for `remote.endpoints`. Otherwise every
+        /// server sees every key.
         key_per_endpoint: bool = false, Kind::Switch;
         /// A file with keys, one on a line, so that the configuration holds none.
         api_keys_file: Option<PathBuf> = None, Kind::Path;
         /// Further headers of every request, each as `Name: value`.
         headers: Secrets = Secrets::default(), Kind::Secrets;
-        /// A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: what `HTTPS_PROXY` and its like say.
+        /// A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: as `HTTPS_PROXY` and similar variables say.
         proxy: Option<Secret> = None, Kind::Text;
-        /// A file with certificates (PEM) that are trusted beside the usual ones.
+        /// A file with certificates (PEM) that are trusted besides the usual ones.
         ca_file: Option<PathBuf> = None, Kind::Path;
-        /// Speak HTTP/2 also over plain http, without asking.
+        /// Use HTTP/2 over plain http too, without negotiation.
         http2: bool = false, Kind::Switch;
-        /// What a server is sent: token ids or messages.
+        /// What is sent to a server: token ids or messages.
         input: RemoteInput = RemoteInput::Auto, Kind::Choice(RemoteInput::WORDS);
-        /// The folder with the model's `tokenizer.json` and `tokenizer_config.json`: prompts are then made here.
+        /// The folder with the model's `tokenizer.json` and `tokenizer_config.json`. Prompts are then made by Dicast.
         tokenizer: Option<PathBuf> = None, Kind::Path;
-        /// Have answers streamed: a server that falls silent is then noticed by `remote.idle_timeout_ms`. Without, a busy vLLM
-        /// answers more requests. llama-server always streams.
+        /// Ask for streamed answers, so that `remote.idle_timeout_ms` notices a server that falls silent. With false, a busy
+        /// vLLM answers more requests. llama-server always streams.
         stream: bool = true, Kind::Switch;
-        /// What is done with text that reads like a control token, where the server tokenizes messages itself.
+        /// What to do with text that looks like a control token if the server tokenizes messages itself.
         control_tokens: ControlTokens = ControlTokens::Refuse, Kind::Choice(ControlTokens::WORDS);
-        /// Alternatives whose probability a server is asked for at each token of a verdict. 0: no distributions.
+        /// How many alternatives with their probabilities to ask a server for at each token of a verdict. 0: no distributions.
         top_logprobs: u32 = 20, whole(0, 1000);
-        /// Requests that one server has at once.
+        /// Most requests that one server has at once.
         num_workers: u32 = 64, whole(1, 16384);
-        /// Most requests that are begun at one server within `remote.request_limit_period_ms`. 0: no limit.
+        /// Most requests that are started at one server within `remote.request_limit_period_ms`. 0: no limit.
         request_limit: u32 = 0, whole(0, 1_000_000);
-        /// Milliseconds of the period of `remote.request_limit`.
+        /// The period of `remote.request_limit`, in milliseconds.
         request_limit_period_ms: u64 = 60_000, whole(1, 86_400_000);
-        /// Times that a failed request is sent again, within its deadline.
+        /// How often a failed request is sent again, within its deadline.
         max_retries: u32 = 3, whole(0, 100);
-        /// Milliseconds before the first retry; each further one waits twice as long, up to a minute, less a random part.
+        /// Milliseconds before the first retry; each further retry waits twice as long, up to a minute, less a random part.
         retry_delay_ms: u64 = 250, whole(1, 60_000);
         /// Failures in a row after which a server gets no work for a while.
         max_failures: u32 = 5, whole(1, 1000);
         /// Milliseconds between two checks of a server's health. 0: none.
         health_period_ms: u64 = 10_000, zero_or(100, 3_600_000);
-        /// Milliseconds after which a request that has no answer yet is sent to a second server as well. 0: never.
+        /// Milliseconds after which a request without an answer is also sent to a second server. 0: never.
         hedge_ms: u64 = 0, zero_or(1, 3_600_000);
-        /// Milliseconds in which a connection must be made.
+        /// Milliseconds within which a connection must be made.
         connect_timeout_ms: u64 = 10_000, whole(1, 600_000);
-        /// Milliseconds after which a server that has sent nothing is given up. The first token counts too.
+        /// Milliseconds after which a server that has sent nothing is given up. The wait for the first token counts too.
         idle_timeout_ms: u64 = 120_000, whole(1, 86_400_000);
         /// Most bytes of one answer.
         max_answer_bytes: u64 = 64 << 20, whole(1 << 16, 1 << 32);
@@ -217,7 +217,7 @@ pub(crate) fn is_url(name: &str) -> bool {
     name.starts_with("http://") || name.starts_with("https://")
 }
 
-/// Whether a URL says who asks, before an `@`.
+/// Whether a URL holds a user name or password, before an `@`.
 fn names_user(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default().contains('@')

@@ -1,6 +1,6 @@
-//! The tables of settings. A row has a name, a type, a default, a range and its documentation; the macros `settings!`
-//! and `options!` make the structs, their JSON form, their defaults and their checks of it. The command line, the JSON
-//! schema and the check of `docs/settings.md` read the rows.
+//! The tables of settings. A row has a name, a type, a default, a range and its documentation. The macros `settings!`
+//! and `options!` make structs from the rows, with their JSON form, their defaults and their checks. The command line, the
+//! JSON schema and the check of `docs/settings.md` read the rows.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A number from `min` to `max`; `min` itself is left out where `above` is set.
+    /// A number from `min` to `max`; if `above` is set, `min` itself is excluded.
     Number {
         /// Whether the value must be greater than `min`.
         above: bool,
@@ -23,9 +23,9 @@ pub enum Kind {
         /// The greatest value.
         max: f64,
     },
-    /// A whole number from `min` to `max`, or 0 where `or_zero` is set.
+    /// A whole number from `min` to `max`, or also 0 if `or_zero` is set.
     Whole {
-        /// Whether 0, which is below `min`, is a value too.
+        /// Whether 0, which is below `min`, is allowed too.
         or_zero: bool,
         /// The least value.
         min: u64,
@@ -72,7 +72,7 @@ impl Kind {
             Self::Number { above: false, min, max } => format!("from {min} to {max}"),
             Self::Whole { or_zero, min, max } => {
                 let zero = if or_zero { "0, or " } else { "" };
-                // The greatest number of all would be a long word for "no limit".
+                // The greatest possible number only means "no limit".
                 if max == u64::MAX { format!("{zero}{min} or more") } else { format!("{zero}from {min} to {max}") }
             }
             Self::Switch => "true or false".to_owned(),
@@ -93,7 +93,7 @@ impl Kind {
     /// What the value must be, such as `a number from 0 to 2`.
     pub fn parse(&self, text: &str) -> std::result::Result<Value, String> {
         let value = match self {
-            // JSON has no NaN and no infinity; neither has a range that a setting may have.
+            // JSON has no NaN and no infinity, and no setting allows them.
             Self::Number { .. } => text.parse::<f64>().ok().map(Value::from).filter(Value::is_number),
             Self::Whole { .. } => text.parse::<u64>().ok().map(Value::from),
             Self::Switch => text.parse::<bool>().ok().map(Value::from),
@@ -131,7 +131,7 @@ impl Kind {
         }
     }
 
-    /// Whether a number is in the range. NaN, which compares with nothing, is not.
+    /// Whether a number is in the range. NaN is not, because every comparison with it is false.
     fn has(&self, number: f64) -> bool {
         match *self {
             Self::Number { above, min, max } => number <= max && if above { number > min } else { number >= min },
@@ -197,7 +197,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The value where nothing is set; `None` where that depends on other things, which [`Self::doc`] names.
+    /// The default value; `None` if it depends on other things, which [`Self::doc`] names.
     pub fn default(&self) -> Option<Value> {
         (self.default)()
     }
@@ -253,7 +253,7 @@ pub(super) fn schema(rows: &[Row]) -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
-/// A JSON value for a message, cut where it is long.
+/// A JSON value for a message, cut if it is long.
 pub(crate) fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
@@ -265,7 +265,7 @@ pub(crate) fn shown(value: &Value) -> String {
 
 /// The type of a setting.
 pub(super) trait Setting: Sized {
-    /// Reads it, whatever its range; `None` where the JSON is of another type.
+    /// Reads it without checking its range; `None` if the JSON has another type.
     fn from_json(value: &Value) -> Option<Self>;
 
     /// Its JSON form.

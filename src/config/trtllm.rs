@@ -12,8 +12,8 @@ words! {
         /// A judgment starts once its whole output has room, and then runs to its end.
         #[default]
         GuaranteedNoEvict = "guaranteed_no_evict",
-        /// As many as fit now; one may be paused and computed again. Only without grammars (`options.guided` false): the
-        /// library starts a grammar again where it continues a paused judgment.
+        /// As many as fit now; a judgment may be paused and computed again. Only without grammars (`options.guided` false),
+        /// because the library restarts the grammar when it continues a paused judgment.
         MaxUtilization = "max_utilization",
     }
 }
@@ -33,7 +33,7 @@ words! {
 settings! {
     /// Settings of the TensorRT-LLM engine.
     pub struct TrtllmConfig in "trtllm" {
-        /// Share of the GPU memory that is free once the engine is loaded, which the KV cache takes.
+        /// The share that the KV cache takes of the GPU memory that is free after loading.
         kv_memory_fraction: f32 = 0.9, above(0.0, 0.99);
         /// Most tokens of the KV cache. 0: as many as fit its share of the memory.
         kv_cache_tokens: u32 = 0, zero_or(64, 1 << 28);
@@ -41,11 +41,11 @@ settings! {
         host_cache_bytes: u64 = 0, whole(0, 16 << 40);
         /// Share blocks between judgments whose prompts begin alike, so that the system prompt is computed once.
         block_reuse: bool = true, Kind::Switch;
-        /// Judgments computed in one batch. 0: what the engine was built for, which is the most.
+        /// Most judgments computed in one batch. 0: the number that the engine was built for, which cannot be exceeded.
         max_batch_size: u32 = 0, whole(0, 1 << 16);
-        /// Tokens computed in one step. 0: what the engine was built for, which is the most.
+        /// Most tokens computed in one step. 0: the number that the engine was built for, which cannot be exceeded.
         max_batch_tokens: u32 = 0, whole(0, 1 << 20);
-        /// Requests that wait inside the executor before it refuses more. 0: no limit but `limits.max_queue`.
+        /// Most requests that wait inside the executor; more are refused. 0: only `limits.max_queue` limits them.
         max_queue: u32 = 0, whole(0, 1_000_000);
         /// Which judgments run when not all of them fit.
         scheduler: TrtllmScheduler = TrtllmScheduler::GuaranteedNoEvict, Kind::Choice(TrtllmScheduler::WORDS);
@@ -53,15 +53,15 @@ settings! {
         chunked_context: bool = true, Kind::Switch;
         /// How several GPUs are driven.
         mode: TrtllmMode = TrtllmMode::Leader, Kind::Choice(TrtllmMode::WORDS);
-        /// The vendor's `executorWorker` program: in orchestrator mode, and only there.
+        /// The vendor's `executorWorker` program. Required in orchestrator mode, refused in leader mode.
         worker_path: Option<PathBuf> = None, Kind::Path;
         /// The GPUs to use, one for each rank, by their CUDA ids. Default: the first ones.
         device_ids: Vec<u32> = Vec::new(), Kind::Wholes(1023);
-        /// Milliseconds after which an executor that computes no step, with work to do, is given up as dead.
+        /// Milliseconds after which an executor that has work but computes no step counts as dead.
         unresponsive_ms: u64 = 30_000, whole(100, 3_600_000);
         /// Where the engine runs: in this process, or in a worker process whose death ends only the judgments in it.
         isolation: Isolation = Isolation::None, Kind::Choice(Isolation::WORDS);
-        /// The program that runs as worker process of an isolated engine, a `dicast` of the same version that was built with
+        /// The program that runs as the worker process of an isolated engine, a `dicast` of the same version that was built with
         /// TensorRT-LLM. Not set: `dicast` beside the library or the program, in the `bin` folder next to that, or on the
         /// `PATH`.
         program_path: Option<PathBuf> = None, Kind::Path;

@@ -5,7 +5,7 @@ use super::table::{settings, words};
 use crate::error::Result;
 
 words! {
-    /// What is done with an answer that is not a complete verdict.
+    /// What to do with an answer that is not a complete verdict.
     pub enum Incomplete {
         /// It is an error that carries what could be read.
         #[default]
@@ -20,13 +20,13 @@ settings! {
     /// How strictly an answer is read. Whatever these allow is listed among the repairs of the verdict.
     #[derive(Eq)]
     pub struct VerdictPolicy in "verdict" {
-        /// What an incomplete verdict is: an error, or, where only the ranking is missing, one whose ranking is derived from
-        /// the scores.
+        /// What to do with an incomplete verdict: return an error, or, if only the ranking is missing, derive it from the
+        /// scores.
         incomplete: Incomplete = Incomplete::Error, Kind::Choice(Incomplete::WORDS);
-        /// Move a score off the scale to the nearest end of it. Otherwise it is an error.
+        /// Move a score that is off the scale to the nearest end of the scale. Otherwise it is an error.
         clamp: bool = false, Kind::Switch;
-        /// Map scores on another scale that the text names (`8/10`, `"scores (0-10)"`) to the profile's. Otherwise they are an
-        /// error.
+        /// If the text names another scale (`8/10`, `"scores (0-10)"`), map its scores to the profile's scale. Otherwise they
+        /// are an error.
         rescale: bool = false, Kind::Switch;
     }
 }
