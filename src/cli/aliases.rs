@@ -1,4 +1,4 @@
-//! The judge's words with the names that the user knows: it knew the responses by their aliases only.
+//! The judge's words with the real names instead of the aliases that the judge saw.
 
 use dicast::Verdict;
 

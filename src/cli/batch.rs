@@ -1,4 +1,4 @@
-//! `dicast batch`: a file of requests in, one result each in the same order, continued after any kill.
+//! `dicast batch`: judges a file of requests, writes one result for each in the same order, and continues after any kill.
 
 use std::path::{Path, PathBuf};
 
@@ -21,14 +21,14 @@ use super::{Failure, Outcome, dry_run, input, model};
 #[command(after_help = "\
 Each record of input is a request; each record of output is its result, or {\"error\": {\"kind\", \"message\", \"retryable\"}},
 in the same order. Other fields of a record (id, custom_id, metadata, ...) come back with its result. Blank lines at the end
-are not records; others are errors.
+are ignored; other blank lines are errors.
 
-JSON Lines, JSON arrays, CSV and Parquet are known by the ending of the name, .gz and .zst too; docs/batch.md describes them.
+The ending of a file's name gives its format: JSON Lines, a JSON array, CSV or Parquet, and .gz or .zst. See docs/batch.md.
 
-Run the same command again after an interruption: it goes on where it stopped. OUT.state beside the output says what
-the output was made from; delete it when you are done. What judges (model, profile, options) must stay the same, the input
-may grow at its end, and deadlines, \"limits\" and \"local\" of the configuration may change. A record that has changed and
-whose result was an error is judged again.")]
+Run the same command again after an interruption: it continues where it stopped. The file OUT.state beside the output records
+what the output was made from; delete it when you are done. Model, profile and options must stay the same. The input may
+grow at its end, and deadlines, \"limits\" and \"local\" of the configuration may change. A record whose result was an error is
+judged again if you change it.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
     /// Requests; - is standard input.
@@ -37,19 +37,19 @@ pub(crate) struct Args {
     /// Results; - is standard output, which cannot be continued.
     #[arg(long, short, value_name = "OUT.jsonl", required_unless_present = "dry_run")]
     output: Option<PathBuf>,
-    /// Format of the input, where its name does not say it.
+    /// Format of the input. Default: by the ending of its name.
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Format of the output, where its name does not say it.
+    /// Format of the output. Default: by the ending of its name.
     #[arg(long, value_enum)]
     output_format: Option<Format>,
-    /// The principle of all records, whatever they say; @FILE reads it from a file.
+    /// The principle of all records, instead of their own; @FILE reads it from a file.
     #[arg(long, value_name = "TEXT")]
     principle: Option<String>,
     /// The field that holds the prompt.
     #[arg(long, value_name = "KEY", default_value = "prompt")]
     prompt_key: String,
-    /// The field that holds all responses, or one field for each, which is then its name (chosen,rejected).
+    /// The field that holds all responses, or a list of fields with one response each, named as the field (chosen,rejected).
     #[arg(long, value_name = "KEY[,KEY...]", value_delimiter = ',', default_value = "responses")]
     responses_key: Vec<String>,
     /// Refuse records with fields other than those of a request, `id`, `custom_id` and `metadata`.
@@ -64,7 +64,7 @@ pub(crate) struct Args {
     /// Judge failed records of an earlier run again: those that may succeed, or all.
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "retryable", require_equals = true)]
     retry_failed: Option<Retry>,
-    /// Replace an output that is there, instead of continuing it. It stays until the new one is complete.
+    /// Replace an existing output instead of continuing it. The old one stays until the new one is complete.
     #[arg(long, conflicts_with = "retry_failed")]
     overwrite: bool,
     /// Check the records and count their tokens; judge nothing.
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if args.dry_run {
         return dry_run::run(&form, &files, args.limit, config);
     }
-    // Found before the model: a name that is wrong costs no download.
+    // Checked before the model is fetched, so that a wrong name costs no download.
     drop(if args.input == Path::new("-") { None } else { Some(files.open()?) });
     config.model = model::locate(&config.model)?;
     let plan = Plan {
@@ -263,7 +263,7 @@ impl Default for Batch {
     }
 }
 
-/// Takes the raw outputs and the distributions out of what was merged.
+/// Removes the raw outputs and the distributions of merged verdicts.
 fn shorten(merged: &mut Value) {
     match merged {
         Value::Object(fields) => {
@@ -282,7 +282,7 @@ fn shorten(merged: &mut Value) {
     }
 }
 
-/// Provenance as far as it goes without a model.
+/// The part of the provenance that needs no model.
 fn version() -> Map<String, Value> {
     let mut provenance = Map::new();
     provenance.insert("dicast".into(), env!("CARGO_PKG_VERSION").into());
@@ -318,7 +318,7 @@ impl Work for Batch {
         let mut provenance = self.provenance.clone();
         provenance.insert("options".into(), serde_json::to_value(kept.options.or(&self.options)).map_err(cannot)?);
         let Some(fields) = result.as_object_mut() else {
-            return Err(Failure::new(ErrorKind::Internal, "a result is no JSON object"));
+            return Err(Failure::new(ErrorKind::Internal, "a result is not a JSON object"));
         };
         if self.compact {
             fields.shift_remove("raw");

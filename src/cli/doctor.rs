@@ -1,4 +1,4 @@
-//! `dicast doctor`: what this build and this machine can run, and why not.
+//! `dicast doctor`: what this build and this machine can run, and why the rest cannot.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::options::JudgeArgs;
 use super::{Failure, Outcome, model, print, probe, table};
 
-/// Say what this build and this machine can run, and why not.
+/// Show what this build and this machine can run, and why the rest cannot.
 #[derive(clap::Args)]
 #[command(
     after_help = "With a model (an argument, --model, --config or $DICAST_MODEL) that model is opened too, and judges a few pairs whose \
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
 }
 
-/// The engines, each with what it is for and whether it is here.
+/// The engines, each with its purpose and whether it is available.
 fn engines() -> Value {
     let local = cfg!(feature = "local");
     let backend = |built: bool, feature: &str| json!({ "name": feature, "built": built });
@@ -145,7 +145,7 @@ fn instructions() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// A row of the kernel's table of memory, in bytes; none on systems without that table.
+/// A row of the kernel's memory table, in bytes; none on systems without that table.
 fn memory(row: &str) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kib: u64 = table.lines().find_map(|line| line.strip_prefix(row))?.split_whitespace().next()?.parse().ok()?;
@@ -206,7 +206,7 @@ fn check_model(config: JudgeConfig, probe_seconds: u32) -> Result<Value, Failure
         && cfg!(not(any(feature = "cuda", feature = "metal", feature = "vulkan")))
     {
         super::note(&format!(
-            "note: the model has {}, and {} of memory are free: it will be slow, or not run at all\n",
+            "note: the model has {}, but only {} of memory are free: it will be slow, or not run at all\n",
             size(bytes),
             size(available)
         ));
@@ -233,7 +233,7 @@ fn check_model(config: JudgeConfig, probe_seconds: u32) -> Result<Value, Failure
     }))
 }
 
-/// The most memory that this process and those that it has started have held; none on systems that do not tell.
+/// The peak memory of this process and of those that it has started; none on systems that do not report it.
 fn resident() -> Option<u64> {
     let most = |process: &str| -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -246,7 +246,7 @@ fn resident() -> Option<u64> {
     Some(most("self")? + children)
 }
 
-/// What opening the model takes, by its header; `null` where that does not tell.
+/// How much memory opening the model takes, by its header; `null` if the header does not show it.
 #[cfg(feature = "local")]
 fn memory_need(config: &JudgeConfig) -> Value {
     let located = model::locate(&config.model).map(|model| {
@@ -337,7 +337,7 @@ fn in_words(report: &Value) -> String {
             ));
         }
         if let Some(bytes) = model["resident_bytes"].as_u64() {
-            lines.push(format!("  has held {} at most", size(bytes)));
+            lines.push(format!("  peak memory {}", size(bytes)));
         }
         if !model["probe"].is_null() {
             lines.extend(probe::in_words(&model["probe"]));

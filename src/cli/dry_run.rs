@@ -11,9 +11,9 @@ use super::run::Files;
 use super::run::formats::Records as _;
 use super::{FAILED, Outcome, model, print, table};
 
-/// So many wrong records are named.
+/// Most wrong records that are named.
 const NAMED: usize = 20;
-/// Tokens that a verdict is never longer than: for each response, and besides.
+/// The most tokens that a verdict can have: for each response, and for the rest.
 const VERDICT_TOKENS: (usize, usize) = (64, 64);
 
 /// Checks the records and counts their tokens.
@@ -55,7 +55,7 @@ pub(crate) fn run(form: &Form, files: &Files<'_>, limit: Option<u64>, config: Ju
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Within this time an engine refuses what does not fit, also on a busy machine.
+/// Within this time an engine refuses what does not fit, even on a busy machine.
 const REFUSAL: Duration = Duration::from_secs(2);
 
 /// The tokens of a prompt that fits with the longest answer.
@@ -75,8 +75,8 @@ fn fits(judge: &Judge, request: &JudgeRequest) -> dicast::Result<usize> {
         return Err(Error::new(ErrorKind::ContextOverflow, message));
     }
     if prompt + reasoning + verdict > context {
-        // Near the limit only the engine knows: it refuses what does not fit before it computes anything. What it begins to
-        // compute fits, and is cancelled.
+        // Near the limit only the engine knows: it refuses what does not fit before it computes anything. If it begins to
+        // compute, the request fits; it is cancelled then.
         if let Ok(Err(error)) = judge.submit_when_free(request).wait_timeout(REFUSAL)
             && error.kind() == ErrorKind::ContextOverflow
         {

@@ -20,25 +20,25 @@ const RECORD_BYTES: usize = 256 << 20;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Each line is {\"prompt\", \"chosen\", \"rejected\", \"margin\", \"chosen_name\", \"rejected_name\"}: TRL's standard preference format, with
-the difference of the rewards. A reward is the expected score, where there is one, else the score. Where the prompt of a
-request is a conversation, all three are conversations. Equal rewards make no pair; failed records are passed over.")]
+the difference of the rewards. The reward is the expected score if there is one, else the score. If the prompt of a request
+is a conversation, all three are conversations. Equal rewards make no pair; failed records are skipped.")]
 pub(crate) struct Args {
     /// Results of `dicast batch`.
     #[arg(value_name = "RESULTS.jsonl")]
     results: PathBuf,
-    /// The requests that they answer, in the same order.
+    /// The requests of these results, in the same order.
     #[arg(long, value_name = "IN.jsonl")]
     requests: PathBuf,
-    /// Which pairs of each request.
+    /// Which pairs of each request to write.
     #[arg(long, value_enum, value_name = "WHICH", required = true, num_args = 0..=1, default_missing_value = "best-worst", require_equals = true)]
     pairs: Pairs,
-    /// Only pairs whose rewards differ by at least this.
+    /// Write only pairs whose rewards differ by at least this.
     #[arg(long, value_name = "M", default_value_t = 0.0)]
     min_margin: f64,
     /// Where to write. Default: standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Format of the requests, where the name does not say it.
+    /// Format of the requests. Default: by the ending of the name.
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// The field of a request that holds the prompt.
@@ -66,9 +66,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     while let Some(result) = results.next_record()? {
         let place = format!("{}, {}", args.results.display(), result.place);
         let wrong = |what: String| Failure::new(ErrorKind::InvalidRequest, format!("{place}: {what}"));
-        let Line::Whole(json) = result.line else { return Err(wrong("it is no result".into())) };
+        let Line::Whole(json) = result.line else { return Err(wrong("it is not a result".into())) };
         let result: Value =
-            serde_json::from_slice(&json).map_err(|error| wrong(format!("it is no result: {error}")))?;
+            serde_json::from_slice(&json).map_err(|error| wrong(format!("it is not a result: {error}")))?;
         let request = requests
             .next_record()?
             .ok_or_else(|| wrong(format!("{} has no request for it", args.requests.display())))?;
@@ -103,7 +103,7 @@ pub(crate) fn write(output: Option<&Path>, text: &str) -> Result<(), Failure> {
     written.map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error))
 }
 
-/// The prompt of a request as it was written; `read` where JSON alone cannot hold it, as with half a surrogate pair.
+/// The prompt of a request as it was written; `read` if JSON cannot hold it, as with half a surrogate pair.
 fn prompt_of(json: &[u8], key: &str, read: &str) -> Value {
     let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(json).unwrap_or_default();
     let written = fields.get(key).and_then(|prompt| serde_json::from_str(prompt.get()).ok());
@@ -120,7 +120,7 @@ fn of_request(result: &Value, prompt: &Value, responses: &[Response], args: &Arg
     };
     let scores = result["scores"].as_object().map_or(0, serde_json::Map::len);
     if scores != responses.len() {
-        return Err(format!("it has {scores} scores, its request {} responses", responses.len()));
+        return Err(format!("it has {scores} scores, but its request has {} responses", responses.len()));
     }
     let mut rewards =
         responses.iter().map(|response| Ok((reward(&response.name)?, response))).collect::<Result<Vec<_>, String>>()?;

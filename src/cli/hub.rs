@@ -1,7 +1,7 @@
-//! Models of the Hugging Face hub: `hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION]`, fetched into the hub's own cache.
+//! Models from the Hugging Face hub: `hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION]`, fetched into the hub's own cache.
 //!
 //! `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_CACHE` and `HF_HUB_OFFLINE` mean what they mean to the hub's other clients.
-//! A cut download goes on where it stopped; without a network, what is in the cache serves.
+//! An interrupted download continues where it stopped; without a network, files in the cache are used.
 
 mod choose;
 
@@ -18,10 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, note};
 
-/// Tries of one file in a row that bring nothing; one that brings something is followed by as many again.
+/// How many tries of one file in a row may bring no data; after a try that brings some, the count starts again.
 const TRIES: u32 = 5;
 
-/// The longest that a hub which is busy is waited for, each time and in all.
+/// The longest wait for a busy hub, each time and in all.
 const MOST_WAIT: Duration = Duration::from_secs(120);
 const MOST_WAIT_IN_ALL: Duration = Duration::from_secs(300);
 
@@ -32,7 +32,7 @@ pub(crate) struct Reference {
     repo: String,
     /// Branch, tag or commit.
     revision: String,
-    /// A file name or a quantization, where given.
+    /// A file name or a quantization, if given.
     selector: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl FromStr for Reference {
     }
 }
 
-/// Fetches a model, all its parts, and the profile beside it, where there is one. Gives the path of its first part.
+/// Fetches a model with all its parts, and the profile beside it if there is one. Returns the path of its first part.
 pub(crate) fn fetch(reference: &Reference) -> Result<PathBuf, Failure> {
     let hub = Hub::open(reference)?;
     let files = hub.list()?;
@@ -93,14 +93,14 @@ struct Hub<'a> {
     offline: bool,
     /// Bytes fetched so far.
     received: Rc<Cell<usize>>,
-    /// How long a busy hub was waited for so far.
+    /// How long we have waited for a busy hub so far.
     waited: Cell<Duration>,
 }
 
 impl<'a> Hub<'a> {
     fn open(reference: &'a Reference) -> Result<Self, Failure> {
         let cache = Cache::new(cache_dir()?);
-        // hf-hub itself knows the token's file only.
+        // hf-hub itself reads only the token's file.
         let token = variable("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(|| cache.token());
         let mut builder = ApiBuilder::from_cache(cache.clone()).with_token(token.clone());
         if let Some(endpoint) = variable("HF_ENDPOINT") {
@@ -112,7 +112,7 @@ impl<'a> Hub<'a> {
         Ok(Self { reference, api, remote, cache, token, offline: is_offline(), received, waited })
     }
 
-    /// The files of the repository: as the hub lists them, or without a network those in the cache.
+    /// The files of the repository: as the hub lists them, or, without a network, those in the cache.
     fn list(&self) -> Result<Vec<String>, Failure> {
         if self.offline {
             let cached = self.cached();
@@ -134,7 +134,7 @@ impl<'a> Hub<'a> {
         if cached.is_empty() {
             return Err(self.explain(&error, None));
         }
-        note("note: the hub cannot be reached; what is in the cache is used\n");
+        note("note: the hub cannot be reached; files in the cache are used\n");
         Ok(cached)
     }
 
@@ -143,7 +143,7 @@ impl<'a> Hub<'a> {
         format!("{}/api/{}", endpoint.trim_end_matches('/'), self.reference.to_repo().api_url())
     }
 
-    /// Waits as long as a hub that is busy asks, or a little longer each time where it does not say; not without bound.
+    /// Waits as long as a busy hub asks, or, if it does not say, a little longer each time; the total wait is bounded.
     fn wait(&self, error: &ApiError, tries: u32, url: &str) -> Result<(), Failure> {
         let wait = self.retry_after(url).unwrap_or(Duration::from_millis(250 << tries));
         let waited = self.waited.get() + wait;
@@ -160,7 +160,7 @@ impl<'a> Hub<'a> {
         Ok(())
     }
 
-    /// How long the hub asks to wait: the error of a request does not say it, so it is asked once more.
+    /// How long the hub asks to wait. The error of a request does not hold this, so another request is made to learn it.
     fn retry_after(&self, url: &str) -> Option<Duration> {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -179,7 +179,7 @@ impl<'a> Hub<'a> {
         Some(Duration::from_secs(seconds))
     }
 
-    /// The failure of what is not in the cache while no request may be made.
+    /// The failure if something is not in the cache while no request may be made.
     fn not_cached(&self, file: Option<&str>) -> Failure {
         let Reference { repo, revision, .. } = self.reference;
         let what = file.map_or_else(|| format!("hf:{repo}@{revision}"), |file| format!("hf:{repo}@{revision}:{file}"));
@@ -195,7 +195,7 @@ impl<'a> Hub<'a> {
         files
     }
 
-    /// The commit that the revision is in the cache; a revision may be a commit itself.
+    /// The commit of the revision, by the cache; a revision may be a commit itself.
     fn commit(&self) -> String {
         let folder = self.cache.path().join(self.reference.to_repo().folder_name());
         let commit = std::fs::read_to_string(folder.join("refs").join(&self.reference.revision));
@@ -218,7 +218,7 @@ impl<'a> Hub<'a> {
                 Ok(path) => return Ok(path),
                 Err(error) if tries < TRIES && is_busy(&error) => self.wait(&error, tries, &self.remote.url(name))?,
                 Err(error) if tries < TRIES && is_passing(&error) => {
-                    note(&format!("note: fetching {name} was cut ({error}); going on\n"));
+                    note(&format!("note: the download of {name} was interrupted ({error}); continuing\n"));
                     std::thread::sleep(Duration::from_millis(250 << tries));
                 }
                 Err(error) => {
@@ -241,7 +241,7 @@ impl<'a> Hub<'a> {
         if is_whole(&pointer) {
             return Ok(pointer);
         }
-        // What stands there by that name is cut or was replaced: hf-hub would take it as it is.
+        // The file of that name in the cache is cut or was replaced, but hf-hub would use it as it is.
         if pointer.symlink_metadata().is_ok() {
             std::fs::remove_file(&pointer)?;
         }
@@ -255,7 +255,7 @@ impl<'a> Hub<'a> {
         trim_part(&blob, size)?;
         let path = self.remote.download_with_progress(name, Bar::new(self.received.clone()))?;
         if !is_whole(&path) {
-            // A server that ignores ranges answers a resumption with the whole file, which then stands behind the part.
+            // A server that ignores ranges answers with the whole file, which is then appended to the part.
             std::fs::remove_file(&path)?;
             std::fs::remove_file(&blob)?;
             return Err(ApiError::InvalidResume);
@@ -263,7 +263,7 @@ impl<'a> Hub<'a> {
         Ok(path)
     }
 
-    /// What the hub's answer means to the user.
+    /// The hub's answer as an error for the user.
     fn explain(&self, error: &ApiError, file: Option<&str>) -> Failure {
         let Reference { repo, revision, .. } = self.reference;
         let what = file.map_or_else(|| format!("hf:{repo}@{revision}"), |file| format!("hf:{repo}@{revision}:{file}"));
@@ -279,7 +279,7 @@ impl<'a> Hub<'a> {
                     "check the name; for a private or gated model set HF_TOKEN"
                 })
             }
-            (Some(404), _) => Failure::new(ErrorKind::ModelNotFound, format!("{what}: the hub has no such thing"))
+            (Some(404), _) => Failure::new(ErrorKind::ModelNotFound, format!("{what}: not found on the hub"))
                 .hint("check owner, repository, revision and file"),
             (_, ApiError::LockAcquisition(path)) => Failure::new(
                 ErrorKind::Io,
@@ -290,7 +290,7 @@ impl<'a> Hub<'a> {
                 Failure::io(format_args!("{what}: cannot fetch it"), io)
             }
             _ => Failure::new(ErrorKind::Network, format!("{what}: cannot fetch it: {error}"))
-                .hint("run the same command again: a cut download goes on where it stopped"),
+                .hint("run the same command again: an interrupted download continues where it stopped"),
         }
     }
 }
@@ -301,7 +301,7 @@ impl Reference {
     }
 }
 
-/// Readies the part of a cut download: hf-hub asks for what lies after it, and a server has no answer to "nothing".
+/// Prepares the part of an interrupted download: hf-hub asks for the bytes after it, and a server fails if there are none.
 fn trim_part(blob: &Path, size: u64) -> std::io::Result<()> {
     let part = blob.with_extension("part");
     match std::fs::metadata(&part) {
@@ -340,7 +340,7 @@ fn is_inside(name: &str) -> bool {
     !name.is_empty() && !name.contains('\\') && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// The status that the hub answered with, where that is what went wrong.
+/// The status that the hub answered with, if that is what went wrong.
 fn status(error: &ApiError) -> Option<u16> {
     match error {
         ApiError::RequestError(request) => match request.as_ref() {
@@ -356,7 +356,7 @@ fn is_unreachable(error: &ApiError) -> bool {
     matches!(error, ApiError::RequestError(_)) && status(error).is_none()
 }
 
-/// Whether no request may be made, as the hub's own clients read the variable.
+/// Whether no request may be made; the variable is read as by the hub's own clients.
 fn is_offline() -> bool {
     variable("HF_HUB_OFFLINE")
         .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.trim().to_ascii_lowercase().as_str()))
@@ -372,7 +372,7 @@ fn is_passing(error: &ApiError) -> bool {
     use std::io::ErrorKind as Io;
     match error {
         ApiError::RequestError(_) => status(error).is_some_and(|code| code == 429 || code >= 500),
-        // The body of a response comes through as I/O, like the file it is written to.
+        // Errors of the response body are reported as I/O errors, like those of the file that it is written to.
         ApiError::IoError(io) => {
             matches!(
                 io.kind(),
@@ -402,7 +402,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) {
 struct Bar {
     shown: Option<ProgressBar>,
     received: Rc<Cell<usize>>,
-    /// Whether the next count is of what was there before.
+    /// Whether the next count is that of bytes from an earlier try.
     resuming: bool,
 }
 
@@ -413,7 +413,7 @@ impl Bar {
 }
 
 impl hf_hub::api::Progress for Bar {
-    /// Called again on each connection, before what is there already is counted.
+    /// Called again on each connection, before the bytes that are there already are counted.
     fn init(&mut self, size: usize, filename: &str) {
         self.resuming = true;
         let bar = self.shown.get_or_insert_with(|| {

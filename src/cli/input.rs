@@ -23,7 +23,7 @@ pub(crate) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     read_all(file, limit, &path.display().to_string())
 }
 
-/// Reads a file, or standard input where it is named `-`.
+/// Reads a file, or standard input if the name is `-`.
 pub(crate) fn read_file_or_stdin(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     if path == Path::new("-") { read_stdin(limit) } else { read_file(path, limit) }
 }
@@ -33,7 +33,7 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Vec<u8>, Failure> {
     read_all(std::io::stdin().lock(), limit, "standard input")
 }
 
-/// Reads a text file that stands for a value.
+/// Reads a text file that is given in place of a value.
 pub(crate) fn read_text(path: &Path, limit: usize) -> Result<String, Failure> {
     String::from_utf8(read_file(path, limit)?).map_err(|error| {
         Failure::new(
@@ -54,7 +54,7 @@ pub(crate) fn text_or_file(text: &str, limit: usize) -> Result<String, Failure> 
 
 fn read_all(from: impl Read, limit: usize, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    // One byte more than the limit tells a file that ends there from one that goes on.
+    // One byte more than the limit shows whether the file is longer.
     from.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::io(format_args!("cannot read {name}"), &error))?;

@@ -12,16 +12,16 @@ use super::options::JudgeArgs;
 use super::table::{self, Surface};
 use super::{Failure, Outcome, input, model, note, print};
 
-/// A table narrower than this is not put beside another.
+/// The narrowest table that is put beside another.
 const TABLE_COLUMNS: usize = 56;
-/// Exit code where all was judged, and a response scores below `--min-score`.
+/// Exit code if all was judged, but a response scores below `--min-score`.
 const BELOW: u8 = 3;
 
 /// Judge the responses of one request, or of several.
 #[derive(clap::Args)]
 #[command(after_help = "\
 A request is {\"principle\", \"prompt\", \"responses\": {name: text}, \"rubric\"?, \"mask_responses\"?, \"options\"?}.
-Several requests are judged at once; their tables stand side by side where they fit.
+Several requests are judged at once; their tables are shown side by side if they fit.
 Values of --principle, --prompt and --response may be @FILE; a leading @@ stands for a plain @.")]
 pub(crate) struct Args {
     /// Request files; - is standard input.
@@ -30,32 +30,32 @@ pub(crate) struct Args {
     /// The principle to judge by.
     #[arg(long, value_name = "TEXT", requires_all = ["prompt", "response"], conflicts_with = "named_principle")]
     principle: Option<String>,
-    /// A principle of the library, by its name (`dicast principles` lists them).
+    /// A principle from the library, by its name (`dicast principles` lists the names).
     #[arg(long, value_name = "NAME", requires_all = ["prompt", "response"])]
     named_principle: Option<String>,
     /// Judge by a rubric: a JSON file, a list of `{"criterion", "weight", "kind", "name"}`, or the name of one in the library.
     #[arg(long, value_name = "FILE.json or NAME", requires_all = ["prompt", "response"])]
     rubric: Option<String>,
-    /// What the responses respond to.
+    /// The prompt that the responses answer.
     #[arg(long, value_name = "TEXT", requires = "response")]
     prompt: Option<String>,
-    /// A response; give one option each.
+    /// A response; repeat the option for each one.
     #[arg(long, value_name = "NAME=TEXT", requires = "prompt")]
     response: Vec<String>,
-    /// Print one line of JSON a request.
+    /// Print one line of JSON for each request.
     #[arg(long)]
     json: bool,
-    /// End with exit code 3 where a response scores below this: its expected score, or its score where there is none.
+    /// Exit with code 3 if a response scores below this, by its expected score, or by its score if there is no expected one.
     #[arg(long, value_name = "NUMBER")]
     min_score: Option<f64>,
-    /// Show all of the reasoning.
+    /// Show the whole reasoning.
     #[arg(long, conflicts_with = "json")]
     full: bool,
     #[command(flatten)]
     judge: JudgeArgs,
 }
 
-/// How often the judge generates for these requests. Orders and samples of a profile are not counted: their runs wait.
+/// How many generations these requests need. Orders and samples that the profile sets are not counted; those runs wait.
 fn runs(config: &JudgeConfig, requests: &[JudgeRequest]) -> u32 {
     let of = |request: &JudgeRequest| {
         let options = request.options.or(&config.options);
@@ -84,7 +84,7 @@ fn judge(args: &Args) -> Outcome {
     for request in &requests {
         request.check(&config.limits)?;
     }
-    // No more keys and values than these requests can use.
+    // Do not allocate more keys and values than these requests can use.
     config.local.max_sequences = config.local.max_sequences.min(runs(&config, &requests));
     let judge = model::open(config)?;
     let results = judge.judge_batch(&requests);
@@ -112,12 +112,12 @@ fn judge(args: &Args) -> Outcome {
     Ok(code.map_or(passed, ExitCode::from))
 }
 
-/// Notes each response that scores below a threshold; gives their number.
+/// Prints a note for each response that scores below a threshold; returns their number.
 fn below<'a>(least: f64, verdicts: impl Iterator<Item = &'a Verdict>) -> usize {
     let mut count = 0;
     for scored in verdicts.flat_map(|verdict| &verdict.scores) {
         let value = scored.expected.unwrap_or(scored.score);
-        // A threshold that is no number is reached by nothing.
+        // No score reaches a threshold that is NaN.
         if value.partial_cmp(&least).is_none_or(std::cmp::Ordering::is_lt) {
             let name = table::printable(&scored.name, false);
             note(&format!("note: {name} scores {value:.2}, which is below {least} (--min-score)\n"));
@@ -137,7 +137,7 @@ pub(crate) fn result_line(result: &dicast::Result<Verdict>) -> Result<String, Fa
     Ok(line)
 }
 
-/// A verdict as JSON, the reasoning also with the names in the place of the aliases.
+/// A verdict as JSON, with the reasoning also in a form that has the names instead of the aliases.
 pub(crate) fn verdict_value(verdict: &Verdict) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(verdict)
         .map_err(|error| Failure::new(ErrorKind::Internal, format!("cannot write a verdict as JSON: {error}")))?;

@@ -1,4 +1,4 @@
-//! What a verdict says besides scores and ranking, for people: rewards, and how the runs of an ensemble agree.
+//! The rest of a verdict besides scores and ranking, for people: rewards, and how the runs of an ensemble agree.
 
 use std::fmt::Write as _;
 
@@ -68,7 +68,7 @@ fn name(verdict: &Verdict, index: usize) -> String {
     table::clip(&table::printable(&verdict.scores[index].name, false), NAME)
 }
 
-/// A value of each response, best first.
+/// A value for each response, best first.
 fn listed(verdict: &Verdict, value: impl Fn(usize) -> String) -> String {
     let each: Vec<_> =
         verdict.ranking.iter().map(|&index| format!("{} {}", name(verdict, index), value(index))).collect();
@@ -103,7 +103,7 @@ fn ensemble_lines(ensemble: &Ensemble, verdict: &Verdict) -> Vec<String> {
     lines.push(agreement);
     let effects: Vec<_> = ensemble.places.iter().map(|place| format!("{:+.2}", place.score)).collect();
     if effects.len() > 1 {
-        lines.push(format!("what the places did to the score, the first place first: {}", effects.join(" ")));
+        lines.push(format!("effect of each place on the score, in the order of the places: {}", effects.join(" ")));
     }
     lines
 }
@@ -155,7 +155,7 @@ mod tests {
                 "3 runs: 2 orders with 2 samples each; 1 failed (run 2: engine: broken)",
                 "standard errors: b 0.00, a 0.25",
                 "b is first in 67 % of the runs; agreement of the rankings (Kendall's W) 0.75",
-                "what the places did to the score, the first place first: +0.50 -0.50",
+                "effect of each place on the score, in the order of the places: +0.50 -0.50",
             ]
         );
     }

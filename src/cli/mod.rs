@@ -69,7 +69,7 @@ enum Verb {
     EngineWorker,
 }
 
-/// An error on its way to the user: the library's, and where it helps, what to do next.
+/// An error on its way to the user: the library's, with a hint what to do next if that helps.
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: Error,
@@ -98,13 +98,13 @@ impl From<Error> for Failure {
     }
 }
 
-/// How a verb ends: its exit code, or the failure that decides it.
+/// How a verb ends: with an exit code, or with a failure that determines the exit code.
 type Outcome = Result<ExitCode, Failure>;
 
-/// Exit code of a verb that ran, where some judgments failed.
+/// Exit code of a verb that ran but some of whose judgments failed.
 const FAILED: u8 = 1;
 
-/// Parses the arguments, runs the verb, says what went wrong.
+/// Parses the arguments, runs the verb, and reports what went wrong.
 pub(crate) fn main() -> ExitCode {
     // Usage errors end here with code 2, `--help` and `--version` with 0.
     let cli = Cli::parse();
@@ -145,12 +145,12 @@ fn complain(failure: &Failure) {
     note(&message);
 }
 
-/// Writes text for people to standard error, and nothing where that is closed.
+/// Writes text for people to standard error; does nothing if that is closed.
 fn note(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes a result to standard output. A reader that went away is no error: it has seen what it wanted.
+/// Writes a result to standard output. If the reader has closed it, that is not an error: it has seen what it wanted.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

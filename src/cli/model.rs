@@ -11,15 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Failure, hub};
 
-/// Loading is not worth a word before this.
+/// Loading is mentioned only if it takes longer than this.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What a model is, found before it is opened, and fetched where it lies on the hub.
+/// What kind of model it is, found before it is opened; a model on the hub is fetched.
 pub(crate) fn find(model: &str) -> Result<Source, Failure> {
     Ok(Source::find(&locate(model)?)?)
 }
 
-/// The model as the library names it, fetched where it lies on the hub.
+/// The model as the library names it; a model on the hub is fetched.
 pub(crate) fn locate(model: &str) -> Result<String, Failure> {
     if let Some(reference) = model.strip_prefix("hf:") {
         let path = hub::fetch(&reference.parse()?)?;
@@ -45,7 +45,7 @@ fn is_repository(name: &str) -> bool {
     !gguf && name.split_once('/').is_some_and(|(owner, repository)| word(owner) && word(repository))
 }
 
-/// Opens a judge, its model fetched where need be; says so on a terminal where loading takes a while.
+/// Opens a judge and fetches its model if needed; on a terminal it says so if loading takes a while.
 pub(crate) fn open(mut config: JudgeConfig) -> Result<Judge, Failure> {
     config.model = locate(&config.model)?;
     if !io::stderr().is_terminal() {
@@ -69,7 +69,7 @@ pub(crate) fn open(mut config: JudgeConfig) -> Result<Judge, Failure> {
     })
 }
 
-/// The commands that make a GGUF file of a folder of weights.
+/// The commands that make a GGUF file from a folder of weights.
 pub(super) fn how_to_convert(folder: &str) -> String {
     format!(
         "llama.cpp converts it and makes it smaller:\n  python3 convert_hf_to_gguf.py {folder} --outfile model-bf16.gguf\n  \

@@ -10,28 +10,28 @@ use serde_json::{Map, Value};
 
 use super::{Failure, input, worker};
 
-/// Names the model where no option and no configuration does.
+/// Names the model if neither an option nor the configuration does.
 const MODEL_VARIABLE: &str = "DICAST_MODEL";
 
-/// The heading of the options that the tables of settings give.
+/// The heading of the options that come from the tables of settings.
 const HEADING: &str = "Judging (a request's own \"options\" override these; these override the configuration and the \
                        judge's profile)";
 
 /// Which judge, and how it judges.
 #[derive(clap::Args)]
 pub(crate) struct JudgeArgs {
-    // Not through clap: the environment comes after the configuration.
+    // Not through clap, because the configuration has precedence over the environment.
     #[arg(
         long,
         short,
         help = "Model: a .gguf file, a folder with a TensorRT-LLM engine, the URL of a server, or \
-                hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION] to fetch one. Default: the configuration's [env: DICAST_MODEL]"
+                hf:OWNER/REPO[@REVISION][:FILE or QUANTIZATION] to fetch one. Default: that of the configuration [env: DICAST_MODEL]"
     )]
     model: Option<String>,
     /// Judge profile, a JSON file. Default: the one beside the model, else the built-in one.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// Chat template in Jinja, or a JSON file that holds one (`tokenizer_config.json`). Default: the profile's, else the
+    /// Chat template in Jinja, or a JSON file that holds one (`tokenizer_config.json`). Default: that of the profile, else the
     /// model's own.
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
@@ -48,19 +48,19 @@ pub(crate) struct JudgeArgs {
     derive_ranking: bool,
 }
 
-/// What the options of a table give: rows of the tables of settings, with the text typed for each.
+/// The values of the options that come from the tables: rows, with the text typed for each.
 #[derive(Default)]
 struct Given(Vec<(&'static str, &'static Row, String)>);
 
 impl JudgeArgs {
-    /// Whether a model is named in any of the places where one can be.
+    /// Whether a model is named in any of the possible places.
     pub(crate) fn names_model(&self) -> Result<bool, Failure> {
         Ok(self.model.is_some()
             || std::env::var(MODEL_VARIABLE).is_ok_and(|model| !model.is_empty())
             || self.config.as_deref().map(read_config).transpose()?.is_some_and(|config| !config.model.is_empty()))
     }
 
-    /// The whole configuration, checked; its model is still as it was named, and opened by [`super::model::open`].
+    /// The whole configuration, checked. Its model is still the name that was given; [`super::model::open`] opens it.
     pub(crate) fn config(&self) -> Result<JudgeConfig, Failure> {
         self.config_for(None)
     }
@@ -90,7 +90,7 @@ impl JudgeArgs {
         self.over(config)
     }
 
-    /// A configuration with the settings that were given as options over it, checked.
+    /// A configuration, overridden by the settings that were given as options, and checked.
     pub(crate) fn over(&self, mut config: JudgeConfig) -> Result<JudgeConfig, Failure> {
         self.given.apply(&mut config)?;
         if self.derive_ranking {
@@ -101,14 +101,14 @@ impl JudgeArgs {
         Ok(config)
     }
 
-    /// The file of the configuration, where one is named.
+    /// The file of the configuration, if one is named.
     #[cfg(feature = "server")]
     pub(crate) fn config_file(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 }
 
-/// The settings that have an option, and the section of each: all options of a request, and what a newcomer needs of the rest.
+/// The settings that have an option, and the section of each: all options of a request, and the most useful ones of the rest.
 fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
     const OTHERS: [(&str, &[&str]); 2] =
         [("verdict", &["clamp", "rescale"]), ("local", &["threads", "context_tokens", "isolation"])];
@@ -124,7 +124,7 @@ fn long(row: &Row) -> String {
     row.name.replace('_', "-")
 }
 
-/// The id and the name of the option that switches a setting off.
+/// The id and the name of the option that turns a setting off.
 fn off(row: &Row) -> (String, String) {
     (format!("no_{}", row.name), format!("no-{}", long(row)))
 }
@@ -135,7 +135,7 @@ fn arguments(row: &'static Row) -> Vec<Arg> {
     let default = row.default();
     let range = match row.kind {
         Kind::Number { .. } => format!(" [{}]", row.kind.range()),
-        // "Up to 4294967295" helps nobody.
+        // A range such as "up to 4294967295" does not help.
         Kind::Whole { max, .. } if max < u32::MAX.into() => format!(" [{}]", row.kind.range()),
         _ => String::new(),
     };
@@ -202,7 +202,7 @@ impl FromArgMatches for Given {
 }
 
 impl Given {
-    /// Puts what was given over a configuration.
+    /// Overrides a configuration with the given options.
     fn apply(&self, config: &mut JudgeConfig) -> Result<(), Failure> {
         let broken = |error: serde_json::Error| Failure::new(ErrorKind::Internal, error.to_string());
         let mut whole = serde_json::to_value(&*config).map_err(broken)?;
@@ -222,7 +222,7 @@ pub(crate) fn variables(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("must be a JSON object, such as '{{\"name\": true}}': {error}"))
 }
 
-/// Reads a configuration that may leave the model to an option. What it says of a server is for `dicast serve`.
+/// Reads a configuration that may leave the model to an option. Its settings of a server are for `dicast serve`.
 fn read_config(path: &Path) -> Result<JudgeConfig, Failure> {
     let mut json = input::read_file(path, input::SMALL_FILE_BYTES)?;
     if let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(&json)

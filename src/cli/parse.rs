@@ -1,4 +1,4 @@
-//! `dicast parse`: read a verdict out of text that is there already.
+//! `dicast parse`: reads a verdict from existing text.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use super::run::formats::{self, Format, Records as _};
 use super::run::lines::Line;
 use super::{FAILED, Failure, Outcome, input, print, table};
 
-/// Most bytes of text that a verdict is looked for in.
+/// Most bytes of a text to read.
 const TEXT_BYTES: usize = 64 << 20;
 
-/// Read a verdict out of a judge's raw output.
+/// Read a verdict from a judge's raw output.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The text comes on standard input. With --json the result is {\"scores\", \"ranking\", \"reasoning\", \"repairs\",
-\"flags\"}, or {\"error\": {\"kind\", \"message\", \"partial\"}} and exit code 1, where the text holds no complete verdict.
+The text is read from standard input. With --json the result is {\"scores\", \"ranking\", \"reasoning\", \"repairs\",
+\"flags\"}, or {\"error\": {\"kind\", \"message\", \"partial\"}} and exit code 1 if the text holds no complete verdict.
 
-With --jsonl each line of standard input is {\"raw\": text, \"aliases\": {...} or \"names\": [...]}; a line without names takes those of
+With --jsonl each line of standard input is {\"raw\": text, \"aliases\": {...} or \"names\": [...]}; a line without names uses those of
 --aliases or --names. Each line of output is its result, with the other fields of the line.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
@@ -35,22 +35,22 @@ pub(crate) struct Args {
     /// Read JSON Lines, many texts at once.
     #[arg(long)]
     jsonl: bool,
-    /// The names as the judge saw them and as they are, in the order shown: a JSON file {"model-1": "real name", …}.
+    /// The aliases and the real names, in the order shown: a JSON file {"model-1": "real name", …}.
     #[arg(long, value_name = "FILE.json", required_unless_present_any = ["names", "jsonl"], conflicts_with = "names")]
     aliases: Option<PathBuf>,
-    /// The names where none were hidden: a JSON list.
+    /// The names, if they were not hidden: a JSON list.
     #[arg(long, value_name = "JSON")]
     names: Option<String>,
-    /// Judge profile that the text was made by. Default: the built-in one.
+    /// Judge profile that the text was made with. Default: the built-in one.
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Derive a missing ranking from complete scores.
     #[arg(long)]
     derive_ranking: bool,
-    /// Move a score off the scale to the nearest end of it.
+    /// Move a score that is off the scale to the nearest end of the scale.
     #[arg(long)]
     clamp: bool,
-    /// Map scores on another scale that the text names, such as 8/10, to the profile's.
+    /// If the text names another scale, such as 8/10, map its scores to the profile's scale.
     #[arg(long)]
     rescale: bool,
 }
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let names = args.alias_map()?;
     let bytes = input::read_stdin(TEXT_BYTES)?;
-    // As with an engine's output: a character that was cut is no reason not to read the rest.
+    // As with an engine's output: a cut character does not prevent reading the rest.
     let text = String::from_utf8_lossy(&bytes);
     if args.json {
         let (result, complete) = parse_to_json(&text, &names, &profile, &policy);
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a verdict out of each line.
+/// Reads a verdict from each line.
 fn lines(args: &Args, profile: &Profile, policy: &VerdictPolicy) -> Outcome {
     let given = if args.aliases.is_some() || args.names.is_some() { Some(args.alias_map()?) } else { None };
     let mut records = formats::open(Path::new("-"), Some(Format::Jsonl), &Keys::default(), TEXT_BYTES)?;
@@ -101,7 +101,7 @@ fn lines(args: &Args, profile: &Profile, policy: &VerdictPolicy) -> Outcome {
 /// The fields of a line that are not read here, as they were written.
 type Rest = Vec<(String, Box<RawValue>)>;
 
-/// Reads a verdict out of one line: its other fields, and its result and whether that is a verdict.
+/// Reads a verdict from one line. Returns its other fields, the result, and whether that is a verdict.
 fn line(
     line: Line,
     given: Option<&AliasMap>,
@@ -117,7 +117,7 @@ fn line(
     };
     let fields: Entries<Box<RawValue>> = match serde_json::from_slice(&json) {
         Ok(fields) => fields,
-        Err(error) => return (Rest::new(), Err(format!("it is no object {{\"raw\", \"aliases\"}}: {error}"))),
+        Err(error) => return (Rest::new(), Err(format!("it is not an object {{\"raw\", \"aliases\"}}: {error}"))),
     };
     let is_read = |key: &str| matches!(key, "raw" | "aliases" | "names");
     let (read, rest): (Rest, Rest) = fields.0.into_iter().partition(|(key, _)| is_read(key));
@@ -146,7 +146,7 @@ fn line(
     (rest, parsed)
 }
 
-/// Names as the judge saw them and as they are.
+/// Aliases and real names.
 fn alias_map(pairs: Vec<(String, String)>) -> Result<AliasMap, String> {
     let (shown, names): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     for list in [&shown, &names] {
@@ -172,7 +172,7 @@ impl Args {
     }
 }
 
-/// The entries of an object in order, also those whose key is given twice.
+/// The entries of an object in order, including those whose key is given twice.
 struct Entries<T>(Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {

@@ -14,7 +14,7 @@ use super::{Failure, Outcome, input, print};
 #[command(after_help = "\
 Use them as \"principle\": {\"named\": NAME} and \"rubric\": NAME in a request, or with --named-principle and --rubric.")]
 pub(crate) struct Args {
-    /// The principle or rubric to print. Without it: the names of all.
+    /// The principle or rubric to print. Default: the names of all.
     name: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -95,7 +95,7 @@ pub(crate) fn principle(named: &str) -> Result<&'static str, Failure> {
     principles::principle(named).map_err(|error| usage("--named-principle", &error))
 }
 
-/// A name that was typed wrongly is a matter of usage, not of a request.
+/// A name that was typed wrongly is an error of usage, not of a request.
 fn usage(option: &str, error: &dicast::Error) -> Failure {
     Failure::new(ErrorKind::InvalidConfig, format!("{option}: {}", error.message()))
 }

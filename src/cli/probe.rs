@@ -1,8 +1,8 @@
-//! The probe of `dicast doctor`: does a model judge by what it reads?
+//! The probe of `dicast doctor`: does a model judge by the content of the responses?
 //!
-//! A few pairs of responses differ in one thing each. Every pair is judged by a principle and by its opposite, and in both
-//! orders. A judge that reads prefers one response under the principle and the other under its opposite, whichever stands
-//! first; one that follows places, names or an example of its prompt does not.
+//! There are a few pairs of responses that differ in one thing each. Every pair is judged by a principle and by its opposite,
+//! and in both orders. A judge that reads prefers one response under the principle and the other under its opposite, whichever
+//! stands first; a judge that follows places, names or an example in its prompt does not.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use dicast::{Error, ErrorKind, Judge, JudgeRequest, Options, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-/// Most tokens of reasoning: the contrasts are plain.
+/// Most tokens of reasoning; the contrasts are simple.
 const REASONING: u32 = 192;
-/// Of all judgments, the share that must go by the principle for "by content"; below the second it is as good as a coin.
+/// The share of all judgments that must follow the principle for "by content"; below the second value it is as good as chance.
 const SURE: f64 = 0.85;
 const DOUBTFUL: f64 = 0.7;
 
 /// Two responses that differ in one thing.
 struct Contrast {
-    /// What it is.
+    /// What differs.
     what: &'static str,
     prompt: &'static str,
     /// Which the principle prefers, and which its opposite.
@@ -100,7 +100,7 @@ impl Place {
     }
 }
 
-/// Which response a verdict prefers, 0 or 1; `None` where it prefers none.
+/// Which response a verdict prefers, 0 or 1; `None` if it prefers none.
 fn preferred(verdict: &Verdict) -> Option<usize> {
     let reward = |name: &str| {
         let scored = verdict.scores.iter().find(|scored| scored.name == name);
@@ -113,7 +113,7 @@ fn preferred(verdict: &Verdict) -> Option<usize> {
     }
 }
 
-/// Runs the probe, for so long at most.
+/// Runs the probe, for at most this long.
 pub(super) fn run(judge: &Judge, most: Duration) -> Value {
     let started = Instant::now();
     let places: Vec<Place> = Place::all().collect();
@@ -121,7 +121,7 @@ pub(super) fn run(judge: &Judge, most: Duration) -> Value {
     let budget = defaults.max_reasoning_tokens.unwrap_or(REASONING).min(REASONING);
     let bar = progress(places.len());
     let mut outcomes: Vec<(Place, dicast::Result<Verdict>)> = Vec::with_capacity(places.len());
-    // One contrast after the other: of a slow judge, some are whole when the time is over.
+    // One contrast after the other, so that some are complete when the time of a slow judge is over.
     for contrast in places.chunks(places.len() / CONTRASTS.len()) {
         let left = most.saturating_sub(started.elapsed()).as_millis().max(1);
         let options = Options {
@@ -152,7 +152,7 @@ fn progress(count: usize) -> ProgressBar {
     bar
 }
 
-/// What the judgments say of the judge.
+/// What the judgments show about the judge.
 fn summary(outcomes: &[(Place, dicast::Result<Verdict>)], elapsed: Duration) -> Value {
     let choice = |contrast: usize, principle: usize, order: usize| {
         let matches =
@@ -160,7 +160,7 @@ fn summary(outcomes: &[(Place, dicast::Result<Verdict>)], elapsed: Duration) -> 
         let found = outcomes.iter().find(|(place, _)| matches(place))?;
         Some(preferred(found.1.as_ref().ok()?))
     };
-    // Pairs of judgments that differ in the order alone, or in the principle alone.
+    // Pairs of judgments that differ only in the order, or only in the principle.
     let (mut orders, mut stable, mut opposites, mut turned) = (0, 0, 0, 0);
     let (mut judged, mut right) = (0, 0);
     let mut by_contrast = serde_json::Map::new();
@@ -222,7 +222,7 @@ fn rate(tokens: usize, seconds: f64) -> f64 {
     (tokens as f64 / seconds * 10.0).round() / 10.0
 }
 
-/// The finding; `None` where too little was judged.
+/// The finding; `None` if too little was judged.
 #[expect(clippy::cast_precision_loss, reason = "counts of some dozens")]
 fn by_content(judged: usize, right: usize) -> Option<&'static str> {
     if judged < 2 * CONTRASTS.len() {
@@ -239,7 +239,7 @@ fn by_content(judged: usize, right: usize) -> Option<&'static str> {
 pub(super) fn in_words(probe: &Value) -> Vec<String> {
     let count = |pointer: &str| probe.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let mut lines = vec![format!(
-        "  probe: {} judgments in {} s, {} tokens/s, of them {} written",
+        "  probe: {} judgments in {} s, {} tokens/s, of which {} written",
         count("/judgments"),
         probe["seconds"],
         probe["tokens_per_second"],
@@ -256,7 +256,7 @@ pub(super) fn in_words(probe: &Value) -> Vec<String> {
     }
     if count("/judgments") > 0 {
         lines.push(format!(
-            "    goes by the principle in {} of {}; same preference in both orders: {} of {}; turned by the opposite principle: \
+            "    follows the principle in {} of {}; same preference in both orders: {} of {}; reversed by the opposite principle: \
              {} of {}",
             count("/as_expected"),
             count("/judgments"),
@@ -270,7 +270,7 @@ pub(super) fn in_words(probe: &Value) -> Vec<String> {
         match probe["by_content"].as_str() {
             Some("yes") => "    it judges by content",
             Some("partly") => {
-                "    warning: it judges by content in part only: order and names have a say in its scores"
+                "    warning: it judges by content only in part: order and names influence its scores"
             }
             Some(_) => {
                 "    warning: it does not judge by content: its scores say nothing about the responses. Take another model, or \
@@ -287,7 +287,7 @@ pub(super) fn in_words(probe: &Value) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// What the probe finds of a judge that prefers a response by `choose`: the place in the prompt of the one it prefers.
+    /// What the probe finds for a judge that prefers a response by `choose`, which returns the place of that response.
     fn found(choose: impl Fn(Place) -> Option<usize>) -> Value {
         let outcomes: Vec<_> = Place::all()
             .map(|place| {

@@ -1,4 +1,4 @@
-//! `dicast profile`: make a judge profile from the reference package, look at one, check one.
+//! `dicast profile`: makes a judge profile from the reference package, shows one, checks one.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use dicast::{ErrorKind, Profile};
 
 use super::{Failure, Outcome, model, note, print};
 
-/// Judge profiles: what a judge model needs to be told.
+/// Judge profiles: import, show and check them.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -18,19 +18,19 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Make a profile with the system prompt in the `rewardanything` wheel or a Python file, which is not run.
+    /// Make a profile with the system prompt from the `rewardanything` wheel or a Python file; no code of it is run.
     Import {
         /// The wheel, as `pip download --no-deps rewardanything==1.0.1` fetches it, or a .py file.
         #[arg(value_name = "WHEEL or FILE.py")]
         source: PathBuf,
-        /// Where to write the profile: MODEL.profile.json beside MODEL.gguf is found by itself. Default: standard output.
+        /// Where to write the profile; MODEL.profile.json beside MODEL.gguf is found automatically. Default: standard output.
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Replace a file that is there.
+        /// Replace an existing file.
         #[arg(long)]
         overwrite: bool,
     },
-    /// Print the profile that a model goes by, or the built-in one.
+    /// Print the profile that a model uses, or the built-in one.
     Show {
         /// The model, as for `dicast judge`. Without it: the built-in profile.
         #[arg(long, short)]

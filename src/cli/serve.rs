@@ -15,22 +15,22 @@ use super::{Failure, Outcome, input, model};
 #[derive(clap::Args)]
 #[command(after_help = "\
 The configuration is that of a judge, or of the reference system, with two more keys: \"server\" (settings of the server) and
-\"judges\" ({name: configuration}, for several). See docs/server-api.md for what is served and every setting.
-Ends on SIGTERM or Ctrl-C once the requests under way have ended, at the latest after server.drain_ms.")]
+\"judges\" ({name: configuration}, for several). docs/server-api.md describes all routes and settings.
+On SIGTERM or Ctrl-C the server ends once all running requests have ended, at the latest after server.drain_ms.")]
 pub(crate) struct Args {
-    /// Address to listen on. Other machines reach the server at any but loopback: it then asks for keys.
+    /// Address to listen on. With any but a loopback address other machines can reach the server, and it needs keys.
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
     /// Port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 8001)]
     port: u16,
-    /// The name of the judge, where the configuration names none. Default: that of its file.
+    /// The name of the judge, if the configuration does not name it. Default: that of its file.
     #[arg(long)]
     name: Option<String>,
-    /// A file with API keys, one a line: `name:key`.
+    /// A file with API keys, one on each line: `name:key`.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Ask for no key, even where other machines reach the server.
+    /// Need no key, even if other machines can reach the server.
     #[arg(long)]
     anonymous: bool,
     /// Certificate for https, in PEM.
@@ -39,8 +39,8 @@ pub(crate) struct Args {
     /// Private key of the certificate, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// The file that jobs are kept in, or `none` to keep them in memory. Default: jobs-PORT.db in the folder of states: that of the
-    /// unit under systemd, else `$XDG_STATE_HOME/dicast`, else `~/.local/state/dicast`.
+    /// The file that holds the jobs, or `none` to keep them in memory. Default: jobs-PORT.db in the state folder, which is
+    /// `$STATE_DIRECTORY` (set by systemd), else `$XDG_STATE_HOME/dicast`, else `~/.local/state/dicast`.
     #[arg(long, value_name = "FILE")]
     jobs: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug.
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if let Some(why) = unkept {
         tracing::warn!("jobs are kept in memory and end with the server ({why}): --jobs names a file for them");
     }
-    // Every connection and every worker process takes some.
+    // Every connection and every worker process needs some.
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     })
 }
 
-/// Decides the file of the jobs. Where there can be none without having been asked for: why.
+/// Decides the file of the jobs. If jobs must be kept in memory although nobody asked for that, returns why.
 fn jobs_file(args: &Args, file: &mut Option<PathBuf>) -> Option<String> {
     match &args.jobs {
         Some(named) if named.as_os_str() == "none" => *file = None,
@@ -105,7 +105,7 @@ fn jobs_file(args: &Args, file: &mut Option<PathBuf>) -> Option<String> {
         None if file.is_some() => {}
         None => {
             let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-            // systemd names several folders with colons between.
+            // systemd separates several folders by colons.
             let unit = variable("STATE_DIRECTORY").filter(|folder| folder.is_absolute());
             let own = || variable("XDG_STATE_HOME").map(|folder| folder.join("dicast"));
             let home = || variable("HOME").map(|folder| folder.join(".local/state/dicast"));
@@ -113,7 +113,7 @@ fn jobs_file(args: &Args, file: &mut Option<PathBuf>) -> Option<String> {
                 return Some("there is no home folder".to_owned());
             };
             if args.port == 0 {
-                return Some("the port is another one each time".to_owned());
+                return Some("the port changes each time".to_owned());
             }
             let path = folder.join(format!("jobs-{}.db", args.port));
             let writable = std::fs::create_dir_all(&folder).and_then(|()| {
@@ -128,7 +128,7 @@ fn jobs_file(args: &Args, file: &mut Option<PathBuf>) -> Option<String> {
     None
 }
 
-/// The judges by name: those of the configuration, or the one that the options name.
+/// The judges by name: those of the configuration, or the one given by the options.
 fn judges(args: &Args, named: Vec<(String, JudgeConfig)>) -> Result<Vec<(String, JudgeSource)>, Failure> {
     let source = |mut config: JudgeConfig| {
         config.model = model::locate(&config.model)?;
@@ -142,7 +142,7 @@ fn judges(args: &Args, named: Vec<(String, JudgeConfig)>) -> Result<Vec<(String,
     named.into_iter().map(|(name, config)| Ok((name, source(args.judge.over(config)?)?))).collect()
 }
 
-/// What a judge is called that nobody has named: as its file, or as the model at the server.
+/// The default name of a judge: that of its file, or of the model on the server.
 fn name_of(config: &JudgeConfig) -> String {
     let stem = || {
         let model = config.model.trim_end_matches('/');
@@ -169,7 +169,7 @@ fn log(level: &str, json: bool) {
     let level: tracing_subscriber::filter::LevelFilter =
         level.parse().unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
     let base = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
-    // Fails only where the process has a log already.
+    // Fails only if the process has a log already.
     let _ = if json {
         base.json().flatten_event(true).with_current_span(false).try_init()
     } else {

@@ -21,20 +21,20 @@ pub(crate) struct CompletionsArgs {
 pub(crate) struct ManArgs {}
 
 pub(crate) fn completions(args: &CompletionsArgs) -> Outcome {
-    // Into memory first: the generator panics where its writer fails, as a closed pipe would.
+    // Into memory first: the generator panics if its writer fails, for example on a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "dicast", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// One page for the command, followed by what each verb takes.
+/// One page for the command, followed by the arguments of each verb.
 pub(crate) fn man(_: &ManArgs) -> Outcome {
     let mut page = Vec::new();
     let mut command = Cli::command();
     command.build();
     render(&command, &mut page).map_err(|error| Failure::io("cannot write the man page", &error))?;
-    // Older readers take bytes for characters: others than ASCII are written as escapes.
+    // Older readers take bytes for characters, so characters other than ASCII are written as escapes.
     let page = String::from_utf8_lossy(&page);
     let ascii: String =
         page.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\[u{:04X}]", u32::from(c)) }).collect();
@@ -42,33 +42,33 @@ pub(crate) fn man(_: &ManArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Defines the apostrophe; the generator writes it before each section.
+/// Defines the apostrophe; the generator writes this before each section.
 const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
-/// What no option says.
+/// Sections that do not come from the options.
 const SECTIONS: &str = r#".SH EXAMPLES
 .TP
 Judge one request, and show a table:
 .B dicast judge \-\-model judge.gguf request.json
 .TP
-The same as one line of JSON, with a model of the hub:
+The same as one line of JSON, with a model from the hub:
 .B dicast judge \-\-json \-\-model hf:OWNER/REPO:Q8_0 request.json
 .TP
 Without a file:
 .B dicast judge \-\-model judge.gguf \-\-principle "Be kind." \-\-prompt "Hi" \-\-response a="Hello!" \-\-response b=@b.txt
 .TP
-A file of requests; run again, it goes on where it stopped:
+Judge a file of requests; run it again to continue after an interruption:
 .B dicast batch requests.jsonl \-o results.jsonl \-\-model judge.gguf
 .TP
 A table of pairs, one principle for all, results as a table:
 .B dicast batch pairs.csv \-o results.csv \-\-principle @principle.txt \-\-responses\-key chosen,rejected
 .TP
-Judge those again that failed for a passing reason, then look at the results:
+Judge failed records again that may succeed now, then summarize the results:
 .B dicast batch requests.jsonl \-o results.jsonl \-\-retry\-failed && dicast report results.jsonl
 .SH ENVIRONMENT
 .TP
 .B DICAST_MODEL
-The model, where neither an option nor the configuration names one.
+The model, if neither an option nor the configuration names one.
 .TP
 .B HF_HOME, HF_HUB_CACHE
 Where models from the Hugging Face hub are kept. Default: ~/.cache/huggingface.
@@ -90,10 +90,10 @@ Set to anything: no colours.
 The judge profile beside the model.
 .TP
 .I OUT.state
-Beside the output of a batch: what it was made from. Delete it when you are done.
+Beside the output of a batch; records what it was made from. Delete it when you are done.
 .TP
 .I OUT.new
-Results that are to replace those in OUT when they are complete.
+New results, which replace those in OUT when they are complete.
 .TP
 .I OUT.results.jsonl
 Results of a batch whose output is of another format.
@@ -122,7 +122,7 @@ fn plain(section: &[u8]) -> String {
     String::from_utf8_lossy(section).replace(PREAMBLE, "")
 }
 
-/// The verbs of a command, those of a verb behind it. Its own renderer would refer to a page for each.
+/// The verbs of a command, each followed by its own verbs. clap's renderer would refer to a separate page for each.
 fn render_verbs(command: &clap::Command, above: &str, page: &mut Vec<u8>) -> std::io::Result<()> {
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
         let title = format!("{above} {}", verb.get_name().to_uppercase());

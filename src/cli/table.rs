@@ -1,4 +1,4 @@
-//! A verdict for people: a table with bars, the reasoning, and what should be known about it.
+//! A verdict for people: a table with bars, the reasoning, and notes.
 
 use console::{measure_text_width, truncate_str};
 use dicast::prompt::profile::Scale;
@@ -13,7 +13,7 @@ const REASONING_LINES: usize = 6;
 /// Between two tables side by side.
 const GAP: usize = 4;
 
-/// What there is to write on.
+/// The properties of the output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surface {
     /// Columns.
@@ -25,7 +25,7 @@ pub(crate) struct Surface {
 }
 
 impl Surface {
-    /// Standard output as it is: colours only on a terminal and without `NO_COLOR`.
+    /// The properties of standard output: colours only on a terminal and without `NO_COLOR`.
     pub(crate) fn stdout(full: bool) -> Self {
         let term = console::Term::stdout();
         let width = term.size_checked().map_or(100, |(_, columns)| usize::from(columns)).max(40);
@@ -55,7 +55,7 @@ pub(crate) fn verdict(request: &JudgeRequest, verdict: &Verdict, scale: Scale, s
     lines
 }
 
-/// The lines of a verdict of which only the text is known.
+/// The lines of a verdict if only its text is known.
 pub(crate) fn parsed(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<String> {
     let mut lines = rows(verdict, scale, surface);
     lines.extend(super::merged::lines(verdict, surface));
@@ -71,7 +71,7 @@ pub(crate) fn parsed(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<S
     lines
 }
 
-/// One row a response, best first.
+/// One row for each response, best first.
 fn rows(verdict: &Verdict, scale: Scale, surface: Surface) -> Vec<String> {
     let names: Vec<String> =
         verdict.ranking.iter().map(|&index| clip(&printable(&verdict.scores[index].name, false), NAME)).collect();
@@ -149,7 +149,7 @@ fn flag_text(flag: &Flag) -> String {
         Flag::ReasoningClosed => {
             "the chat template closed the reasoning: the judge did not reason (see --template-variables)".into()
         }
-        Flag::OrdersReduced => "there are fewer orders of these responses than --orders: each was judged".into(),
+        Flag::OrdersReduced => "these responses have fewer orders than --orders: each order was judged".into(),
         Flag::DroppedName(name) => {
             format!("the judge also named {:?}, which was not asked for", printable(name, false))
         }
@@ -171,7 +171,7 @@ fn in_words(value: &impl serde::Serialize) -> String {
     }
 }
 
-/// Puts tables side by side where they fit, else below each other.
+/// Puts tables side by side if they fit, else below each other.
 pub(crate) fn arrange(blocks: &[Vec<String>], columns: usize, width: usize) -> String {
     let mut text = String::new();
     for group in blocks.chunks(columns.max(1)) {
@@ -207,7 +207,7 @@ fn bar_of(share: f64, width: usize) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
-/// Text that is safe on a terminal: control characters and what turns the direction of writing are shown as escapes.
+/// Text that is safe on a terminal: control characters and marks that change the direction of writing become escapes.
 pub(crate) fn printable(text: &str, keep_lines: bool) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -239,7 +239,7 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
 }
 
-/// Breaks a line at spaces; a word longer than the width is cut where it must be.
+/// Breaks a line at spaces; a word longer than the width is cut.
 pub(crate) fn wrap(line: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;

@@ -20,7 +20,7 @@ pub(crate) fn run() -> Outcome {
     Err(Failure::new(ErrorKind::Unsupported, "this build has no engine that runs in a worker process"))
 }
 
-/// Isolates the engine, where there are worker processes, unless it is said otherwise, with this program as worker.
+/// Isolates the engine by default if the platform has worker processes, with this program as the worker.
 pub(crate) fn isolate(config: &mut JudgeConfig) -> Result<(), Failure> {
     let usual = if cfg!(unix) { Isolation::Process } else { Isolation::None };
     let isolation = config.local.isolation.get_or_insert(usual);
@@ -33,7 +33,7 @@ pub(crate) fn isolate(config: &mut JudgeConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-/// This program, also where its file was replaced while it runs.
+/// This program, even if its file was replaced while it runs.
 fn this_program() -> Result<PathBuf, Failure> {
     let running = PathBuf::from("/proc/self/exe");
     if cfg!(target_os = "linux") && running.exists() {

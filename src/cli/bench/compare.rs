@@ -1,9 +1,9 @@
 //! Two runs side by side: ratios with 95 % intervals, and which of them are worse than allowed.
 //!
-//! The interval of a ratio comes from drawing both runs again, many times. A quantile is drawn from the distribution of the
-//! order statistic that it is (what resampling all latencies would give, at a fraction of the cost), a mean from the normal
-//! distribution of means, a rate by resampling the slices of the time. All that treats judgments, or slices, as independent:
-//! what differs from one start of a server to the next is not in it.
+//! The interval of a ratio comes from drawing both runs again, many times. A quantile is drawn from the distribution of its
+//! order statistic (as if all latencies were resampled, but at a fraction of the cost), a mean from the normal
+//! distribution of means, a rate by resampling the time slices. All this treats judgments, or slices, as independent:
+//! differences from one start of a server to the next are not covered.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(super) struct Ratio {
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) ratios: Vec<Ratio>,
-    /// What makes the two hard to compare, and failures that are new.
+    /// What makes the two runs hard to compare, and new failures.
     pub(super) notes: Vec<String>,
     /// Loads at which judgments fail that did not before.
     failing: Vec<String>,
@@ -52,13 +52,13 @@ pub(super) fn read(path: &Path) -> Result<Report, Failure> {
     match value["dicast_bench"].as_u64() {
         Some(format) if format == u64::from(FORMAT) => {}
         Some(format) => return Err(wrong(format!("a report of form {format}, which this program does not know"))),
-        None => return Err(wrong("this is no report of `dicast bench --json`".into())),
+        None => return Err(wrong("this is not a report of `dicast bench --json`".into())),
     }
     serde_json::from_value(value).map_err(|error| wrong(format!("a damaged report: {error}")))
 }
 
 impl Ratio {
-    /// By how much the new run is worse: 0.1 is a tenth; less than 0 where it is better.
+    /// By how much the new run is worse: 0.1 is a tenth; below 0 if it is better.
     fn worse(&self) -> f64 {
         if self.more_is_better { 1.0 / self.value - 1.0 } else { self.value - 1.0 }
     }
@@ -86,7 +86,7 @@ impl Ratio {
 /// Compares the loads that both runs have.
 ///
 /// # Errors
-/// Where they have none in common.
+/// If they have none in common.
 pub(super) fn compare(old: &Report, new: &Report) -> Result<Comparison, Failure> {
     let mut comparison = Comparison::default();
     for (what, before, after) in [
@@ -176,7 +176,7 @@ impl Comparison {
             process.and_then(|process| process.cpu_seconds_per_judgment).map(|seconds| seconds * 1e3)
         };
         if let Some(values) = cpu(old).zip(cpu(new)) {
-            // One figure of a whole run says nothing of its own spread.
+            // A single figure for a whole run does not show its spread.
             add("CPU a judgment", values, time, false, &mut || f64::NAN);
         }
     }
@@ -234,7 +234,7 @@ impl Comparison {
 
 /// The latencies of a run, to be drawn again.
 struct Spread {
-    /// Values, and how many are at most so large.
+    /// Values, and for each how many are at most as large.
     steps: Vec<(f64, u64)>,
     count: u64,
     mean: f64,

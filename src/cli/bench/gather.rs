@@ -1,4 +1,4 @@
-//! What became of the judgments of one load: histograms, counts, and the figures made of them.
+//! The outcomes of the judgments of one load: histograms, counts, and the figures made from them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use super::point::{Batch, Failures, Point, Process, Quantiles, Reached, Shape, T
 use super::target::{HOST, Measured, PHASES, Trouble};
 use super::watch::Watched;
 
-/// Slices of a load's time whose judgments are counted apart, to see how its rate varies.
+/// Number of time slices of a load whose judgments are counted separately, to see how the rate varies.
 const SLICES: usize = 20;
 
-/// One judgment that was measured. Times count from the first measured one's.
+/// One measured judgment. All times count from the first measured one.
 pub(super) struct Sample {
     pub(super) number: u64,
     /// Which request of the file it was.
@@ -34,7 +34,7 @@ impl Sample {
         self.ended.saturating_sub(self.due)
     }
 
-    /// The phases of its time, the host's share among them where the others are known.
+    /// The phases of its time, with the host's share if the others are known.
     pub(super) fn phases(&self) -> [Option<Duration>; PHASES.len()] {
         let Ok(measured) = &self.outcome else { return [None; PHASES.len()] };
         let mut phases = measured.phases;
@@ -52,13 +52,13 @@ pub(super) struct Times(Histogram<u64>);
 
 impl Times {
     pub(super) fn new() -> Self {
-        let mut times = Histogram::new(3).expect("three digits are a precision that there is");
+        let mut times = Histogram::new(3).expect("three digits are a valid precision");
         times.auto(true);
         Self(times)
     }
 
     pub(super) fn add(&mut self, time: Duration) {
-        // It grows as need be; no judgment takes more than a day.
+        // It grows as needed; no judgment takes more than a day.
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(1 << 40);
         self.0.record(micros).expect("it grows to any value of 40 bits");
     }
@@ -67,7 +67,7 @@ impl Times {
         self.0.len()
     }
 
-    /// A quantile in milliseconds, where there are enough times to tell it from the maximum.
+    /// A quantile in milliseconds, if there are enough times to tell it from the maximum.
     #[expect(clippy::cast_precision_loss, reason = "counts and microseconds")]
     pub(super) fn quantile(&self, share: f64) -> Option<f64> {
         let beyond = self.0.len() as f64 * (1.0 - share);
@@ -95,7 +95,7 @@ impl Times {
     }
 }
 
-/// What was gathered of a load.
+/// What was measured during a load.
 pub(super) struct Gathered {
     pub(super) load: Load,
     pub(super) latency: Times,
@@ -195,7 +195,7 @@ impl Gathered {
         self.ended.iter().map(|&(_, latency)| latency)
     }
 
-    /// Takes over the judgments of another load of the same kind.
+    /// Adds the judgments of another load of the same kind.
     pub(super) fn pool(&mut self, other: &Self) {
         let shift = self.window;
         self.ended.extend(other.ended.iter().map(|&(ended, latency)| (ended + shift, latency)));
@@ -204,7 +204,7 @@ impl Gathered {
             of_kind.or_insert_with(|| Failures { count: 0, first: failures.first.clone() }).count += failures.count;
         }
         let add = |times: &mut Times, other: &Times| {
-            // Both grow as need be.
+            // Both grow as needed.
             let _ = times.0.add(&other.0);
         };
         add(&mut self.latency, &other.latency);
@@ -223,8 +223,8 @@ impl Gathered {
         self.last_due += other.last_due;
     }
 
-    /// The load is over, and what was measured beside it is added. `timed` is the time in which judgments were sent, where
-    /// that ended the sending: what ends later does not belong to the rate.
+    /// The load is over; adds what was measured of the processes and the engine meanwhile. `timed` is the time in which
+    /// judgments were sent, if a time limit ended the sending: judgments that end later do not count for the rate.
     pub(super) fn finish(&mut self, begin: Option<Instant>, end: Instant, timed: Option<Duration>, watched: &Watched) {
         let Some(begin) = begin else { return };
         self.window = match timed {

@@ -1,4 +1,4 @@
-//! A report as one HTML page: its plots are SVG within it, and it loads nothing.
+//! A report as one HTML page with its plots as inline SVG; it loads nothing.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::output::{described, size, sweep};
 use super::plot::{Axis, Frame, Line, legend};
 use super::point::{Point, Report, figure, time};
 
-/// Loads that the plots of single loads show; more lines cannot be told apart.
+/// Most loads in the plots with a line for each load; more lines cannot be told apart.
 const SHOWN: usize = 6;
 
 const STYLE: &str = "
@@ -30,7 +30,7 @@ svg{display:block;width:100%;height:auto}svg text{font:12px system-ui,sans-serif
 svg .value{fill:var(--ink)}svg .grid{stroke:var(--grid)}svg .base{stroke:var(--base)}
 ";
 
-/// The page; `old` is an earlier run that is drawn beside it.
+/// The page; `old` is an earlier run that is drawn for comparison.
 pub(super) fn page(report: &Report, old: Option<&Report>) -> String {
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
@@ -70,17 +70,17 @@ fn tiles(page: &mut String, report: &Report) {
         tiles.push((time(median), format!("median latency ({})", light.load)));
     }
     if let Some((rate, sure)) = report.sweep.as_ref().and_then(|swept| swept.held) {
-        let sure = if sure { "" } else { ", not sure" };
+        let sure = if sure { "" } else { ", not certain" };
         tiles.push((figure(rate), format!("judgments/s held under the objective{sure}")));
     }
     let cpu = done.iter().filter_map(|point| point.server.or(point.process)?.cpu_seconds_per_judgment);
     if let Some(least) = cpu.min_by(f64::total_cmp) {
-        tiles.push((time(least * 1e3), "processor time a judgment, at least".into()));
+        tiles.push((time(least * 1e3), "least processor time per judgment".into()));
     }
     let memory =
         done.iter().filter_map(|point| point.server.or(point.process)).map(|process| process.peak_resident_bytes);
     if let Some(most) = memory.max() {
-        tiles.push((size(most), "resident memory at most".into()));
+        tiles.push((size(most), "peak resident memory".into()));
     }
     let failed: u64 = report.points.iter().map(|point| point.failed).sum();
     tiles.push((failed.to_string(), if failed == 1 { "judgment failed" } else { "judgments failed" }.into()));
@@ -103,7 +103,7 @@ fn curves(page: &mut String, report: &Report, old: Option<&Report>) {
         ("p99", |point| point.latency_ms.p99.or(Some(point.latency_ms.max))),
     ];
     let line = |report: &Report, pick: Pick| {
-        // In the order of the loads: past its best, a judge does less under more.
+        // In the order of the loads: above its best load, a judge does less when it gets more.
         report
             .points
             .iter()
@@ -129,7 +129,7 @@ fn curves(page: &mut String, report: &Report, old: Option<&Report>) {
     }
     let names: Vec<(String, usize)> =
         quantiles.iter().enumerate().map(|(place, (name, _))| ((*name).into(), place + 1)).collect();
-    page.push_str("<section>\n<h2>Latency over throughput</h2>\n<p>Each mark is one load. Where there are too few judgments for p99, the longest stands for it.</p>\n");
+    page.push_str("<section>\n<h2>Latency over throughput</h2>\n<p>Each mark is one load. If there are too few judgments for p99, the longest latency is shown instead.</p>\n");
     legend(page, &names, old.is_some());
     let every = || lines.iter().flat_map(|line| &line.points);
     let frame = Frame {
@@ -160,7 +160,7 @@ fn phases(page: &mut String, points: &[Point]) {
     if names.is_empty() || most <= 0.0 {
         return;
     }
-    // A colour stays with its phase whatever others there are.
+    // Each phase keeps its colour, whatever other phases there are.
     let colour =
         |name: &str| super::target::PHASES.iter().position(|phase| *phase == name).map_or(6, |place| place + 1);
     names.sort_by_key(|name| colour(name));
@@ -183,7 +183,7 @@ fn phases(page: &mut String, points: &[Point]) {
         let mut left = LEFT;
         for (name, times) in point.phases() {
             let wide = times.mean / most * WIDE;
-            // Two pixels of the page part two phases.
+            // Two pixels of background separate two phases.
             let _ = writeln!(
                 page,
                 "<rect x=\"{left:.1}\" y=\"{top}\" width=\"{:.1}\" height=\"24\" rx=\"2\" fill=\"var(--s{})\"><title>{}: {} {}</title></rect>",
@@ -205,7 +205,7 @@ fn phases(page: &mut String, points: &[Point]) {
 #[expect(clippy::cast_precision_loss, reason = "counts of judgments")]
 fn distribution(page: &mut String, points: &[Point]) {
     let done: Vec<&Point> = points.iter().filter(|point| point.succeeded > 1).collect();
-    // Of many loads, some of all sizes.
+    // If there are many loads, some of all sizes.
     let step = done.len().div_ceil(SHOWN).max(1);
     let lines: Vec<Line> = done
         .iter()
@@ -224,7 +224,7 @@ fn distribution(page: &mut String, points: &[Point]) {
                     format!("{}, {:.2} %", point.load, share * 100.0),
                 ));
             }
-            // A pixel needs no more than this.
+            // More points than pixels are not needed.
             let thin = line.len().div_ceil(200).max(1);
             let last = line.len() - 1;
             let line = line.into_iter().enumerate().filter(|(at, _)| at % thin == 0 || *at == last);
@@ -239,7 +239,7 @@ fn distribution(page: &mut String, points: &[Point]) {
     if lines.is_empty() {
         return;
     }
-    page.push_str("<section>\n<h2>How latencies are spread</h2>\n<p>The share of judgments on the horizontal axis took less than the time on the vertical one.</p>\n");
+    page.push_str("<section>\n<h2>How latencies are spread</h2>\n<p>Horizontal axis: share of the judgments. Vertical axis: the time that this share did not exceed.</p>\n");
     let names: Vec<_> = lines.iter().map(|line| (line.name.clone(), line.colour)).collect();
     legend(page, &names, false);
     let most = lines.iter().flat_map(|line| &line.points).map(|point| point.0).fold(1.0, f64::max);
@@ -311,7 +311,7 @@ fn figures(page: &mut String, report: &Report) {
         if goodput {
             cells.push(dash(point.goodput_per_s.map(figure)));
             let (held, sure) = point.held();
-            cells.push(format!("{}{}", if held { "held" } else { "missed" }, if sure { "" } else { ", not sure" }));
+            cells.push(format!("{}{}", if held { "held" } else { "missed" }, if sure { "" } else { ", not certain" }));
         }
         page.push_str("<tr>");
         for cell in cells {

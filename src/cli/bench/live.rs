@@ -10,7 +10,7 @@ use super::super::note;
 use super::load::Progress;
 use super::point::{Shape, figure, time};
 
-/// Where nobody watches, a line comes so often.
+/// How often a line is printed if there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The view.

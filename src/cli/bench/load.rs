@@ -1,9 +1,9 @@
-//! Puts a load on a target and gathers what becomes of it.
+//! Puts a load on a target and gathers the outcomes.
 //!
 //! One thread sends and gathers. In a closed loop the next judgment is sent when one has ended. In an open loop judgments are
-//! sent when they are due, whatever became of those before; a judgment that is sent late, because the sender was busy or too
-//! many were in flight, has its latency counted from when it was due. Otherwise a stall of the server would hide the
-//! judgments that it held up (coordinated omission).
+//! sent when they are due, whatever happened to earlier ones. If a judgment is sent late, because the sender was busy or too
+//! many were in flight, its latency still counts from when it was due. Otherwise the figures would hide the waits that a stall
+//! of the server causes (coordinated omission).
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -17,7 +17,7 @@ use super::watch::{self, Watched};
 
 /// How often the live view is brought up to date.
 const LIVE_EVERY: Duration = Duration::from_millis(200);
-/// So many failures without one success end a load: nothing will come of it.
+/// This many failures without one success end a load: it would never succeed.
 const HOPELESS: u64 = 20;
 /// Time in which cancelled judgments must end.
 const CANCELLED: Duration = Duration::from_secs(10);
@@ -27,9 +27,9 @@ pub(super) const MAX_REQUESTS: u64 = 10_000_000;
 /// How judgments are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Load {
-    /// So many in flight all the time.
+    /// This many in flight all the time.
     Closed { concurrency: usize },
-    /// So many a second.
+    /// This many per second.
     Open { rate: f64, arrivals: Arrivals, burst: u32 },
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Extent {
     pub(super) warmup: u64,
     /// Most in flight of an open loop; what is due beyond that waits, and its latency counts the wait.
     pub(super) max_in_flight: usize,
-    /// How long after the last sending is waited for answers.
+    /// How long to wait for answers after the last request was sent.
     pub(super) drain: Duration,
     /// Seed of the arrivals.
     pub(super) seed: u64,
@@ -58,7 +58,7 @@ pub(super) enum Event {
     Interrupted,
 }
 
-/// What a load is put on, and who watches.
+/// What a load is put on, and who observes it.
 pub(super) struct Bench<'a> {
     pub(super) target: &'a dyn Target,
     pub(super) mix: &'a Mix,
@@ -81,7 +81,7 @@ pub(super) struct Progress<'a> {
     pub(super) elapsed: Option<Duration>,
 }
 
-/// When a judgment that is to be sent was due.
+/// When the next judgment to send was due.
 #[derive(Clone, Copy)]
 enum Due {
     /// Of a closed loop.
@@ -125,7 +125,7 @@ impl Bench<'_> {
                 Ok(Event::Done { load, number, at, outcome }) if load == index => {
                     self.end(&mut run, number, at, *outcome);
                 }
-                // Of an earlier load, whose wait for it was over.
+                // It belongs to an earlier load, which no longer waited for it.
                 Ok(Event::Done { .. }) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::Interrupted) => {
                     run.gathered.interrupted = true;
@@ -187,7 +187,7 @@ impl Bench<'_> {
         (self.each)(&run.load, &sample);
     }
 
-    /// Ends what is still in flight. Of an interrupted load it is not counted; else it has failed.
+    /// Ends what is still in flight. It counts as failed, unless the load was interrupted.
     fn cancel(&mut self, run: &mut Run) {
         let unfinished: Vec<u64> = run.flights.keys().copied().collect();
         run.gathered.in_flight_at_end = unfinished.len() as u64;
@@ -201,7 +201,8 @@ impl Bench<'_> {
             (flight.cancel)();
             if let Some(begin) = run.begin.filter(|_| number >= run.extent.warmup && !run.gathered.interrupted) {
                 let since = |at: Instant| at.saturating_duration_since(begin);
-                let message = format!("no answer within {:?} after the last sending (--drain)", run.extent.drain);
+                let message =
+                    format!("no answer within {:?} after the last request was sent (--drain)", run.extent.drain);
                 let sample = Sample {
                     number: number - run.extent.warmup,
                     item: flight.item,
@@ -324,7 +325,7 @@ impl Run {
         }
     }
 
-    /// Whether nothing is sent any more, and nothing waited for.
+    /// Whether nothing more is to be sent or waited for.
     fn is_over(&mut self) -> bool {
         let now = Instant::now();
         let due = self.planned().unwrap_or(now);
@@ -334,7 +335,7 @@ impl Run {
         self.flights.is_empty() || now >= self.last_sent + self.extent.drain
     }
 
-    /// When to look again though nothing happens.
+    /// When to look again if nothing happens before.
     fn wake(&mut self, show: Instant) -> Instant {
         let room = self.flights.len() < self.extent.max_in_flight;
         match self.planned().filter(|&due| room && self.has_more(due)) {

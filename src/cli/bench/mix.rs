@@ -1,7 +1,7 @@
 //! The requests of a load: those of a file, one after the other and again from its start, or generated ones.
 //!
-//! A generated request follows from the seed, its load and its number alone, so that two runs judge the same whatever the
-//! order in which answers come.
+//! A generated request depends only on the seed, its load and its number, so that two runs judge the same requests in
+//! whatever order the answers come.
 
 use std::path::{Path, PathBuf};
 
@@ -21,32 +21,32 @@ const MAX_ITEMS: u64 = 1_000_000;
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Requests")]
 pub(super) struct MixArgs {
-    /// Requests, in any form that `dicast batch` reads. They are sent in order, and again from the start.
+    /// Requests, in any form that `dicast batch` reads. They are sent in order, then again from the start.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Only the first N requests of the file.
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Put a number before each prompt when requests of the file come again, so that no cache knows them.
+    /// Put a number before each prompt when the requests of the file are sent again, so that no cache has them.
     #[arg(long, requires = "input")]
     fresh: bool,
-    /// Generated requests: responses of each, such as 4 or 2-8.
+    /// Generated requests: responses per request, such as 4 or 2-8.
     #[arg(long, value_name = "N[-N]", default_value = "4", value_parser = span)]
     responses: Span,
-    /// Generated requests: words of a response.
+    /// Generated requests: words per response.
     #[arg(long, value_name = "N[-N]", default_value = "20-80", value_parser = span)]
     response_words: Span,
-    /// Generated requests: words of a prompt.
+    /// Generated requests: words per prompt.
     #[arg(long, value_name = "N[-N]", default_value = "8-24", value_parser = span)]
     prompt_words: Span,
-    /// Generated requests: so many different principles.
+    /// Generated requests: number of different principles.
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     principles: u32,
-    /// Generated requests: so many different prompts; 0 makes each prompt new.
+    /// Generated requests: number of different prompts; 0 makes each prompt new.
     #[arg(long, value_name = "N", default_value = "0")]
     prompts: u32,
-    /// Generated requests: so many in a row share principle and prompt and differ in their responses, as the samples of one
-    /// prompt do in reinforcement learning.
+    /// Generated requests: how many in a row share principle and prompt and differ only in their responses, like the samples of
+    /// one prompt in reinforcement learning.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     group: u32,
     /// Seed of generated requests and of the arrivals.
@@ -54,7 +54,7 @@ pub(super) struct MixArgs {
     pub(super) mix_seed: u64,
 }
 
-/// A range of counts, both ends within.
+/// A range of counts, both ends included.
 type Span = (u32, u32);
 
 fn span(text: &str) -> Result<Span, String> {
@@ -156,7 +156,7 @@ fn between(random: &mut Random, (low, high): Span) -> usize {
     low as usize + random.below((high - low) as usize + 1)
 }
 
-/// A principle by its number: every number another one.
+/// A principle by its number: every number gives a different one.
 fn principle(number: usize) -> String {
     const QUALITIES: [&str; 8] = [
         "short and to the point",

@@ -1,7 +1,7 @@
 //! `dicast bench`: how fast a judge or a running server judges, under which load.
 //!
-//! `mix` makes the requests, `schedule` the times, `load` sends and gathers, `gather` makes figures of what came back,
-//! `sweep` searches, `compare` sets two runs side by side, `output` and `html` show them.
+//! `mix` makes the requests, `schedule` the times, `load` sends and gathers, `gather` turns the outcomes into figures,
+//! `sweep` searches, `compare` compares two runs, `output` and `html` show them.
 
 mod compare;
 mod gather;
@@ -41,7 +41,7 @@ use super::export::write;
 use super::options::JudgeArgs;
 use super::{FAILED, Failure, Outcome, model, print};
 
-/// How often a rate of a sweep is measured again where it is not sure whether it holds.
+/// How often a rate of a sweep is measured again if it is not certain whether it holds.
 const AGAIN: usize = 2;
 /// Most sequences that the embedded engine can decode at once.
 const MAX_LOCAL_SEQUENCES: u32 = 64;
@@ -51,8 +51,8 @@ const MAX_LOCAL_SEQUENCES: u32 = 64;
 #[command(after_help = "\
 Without --concurrency and --rate it measures one judgment at a time, and as many as the engine decodes at once.
 
-A closed loop (--concurrency) sends the next judgment when one has ended: what a batch meets. An open loop (--rate) sends at its
-own times: what users meet; latency counts from when a judgment was due, so that a stall shows in all that it held up.
+A closed loop (--concurrency) sends the next judgment when one has ended, as a batch does. An open loop (--rate) sends at times that
+do not depend on the answers, as users do; latency counts from when a judgment was due, so that every wait in a stall is seen.
 
 Examples:
   dicast bench --model judge.gguf
@@ -64,46 +64,46 @@ Examples:
   dicast bench --model judge.gguf --baseline before.json --fail-above 10%
   dicast bench --compare before.json after.json
 
-Exit codes: 0 measured; 1 a judgment failed, worse than --fail-above, or interrupted (what was measured is printed);
-2 usage or set-up. docs/performance.md says what each figure means.")]
+Exit codes: 0 measured; 1 a judgment failed, a measure is worse than --fail-above allows, or interrupted (what was measured is
+printed); 2 usage or set-up. docs/performance.md says what each figure means.")]
 pub(crate) struct Args {
-    /// Closed loop: judgments in flight; several are measured one after the other.
+    /// Closed loop: number of judgments in flight; several values are measured one after the other.
     #[arg(long, value_name = "N[,N...]", value_delimiter = ',', conflicts_with = "rate",
         value_parser = clap::value_parser!(u32).range(1..=65_536))]
     concurrency: Vec<u32>,
-    /// Open loop: judgments a second; several are measured one after the other.
+    /// Open loop: judgments per second; several values are measured one after the other.
     #[arg(long, value_name = "R[,R...]", value_delimiter = ',', value_parser = rate)]
     rate: Vec<f64>,
     /// How judgments of an open loop arrive.
     #[arg(long, value_enum, default_value = "poisson")]
     arrivals: Arrivals,
-    /// Judgments of a burst.
+    /// Number of judgments in a burst.
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     burst: u32,
-    /// Measure so many judgments of each load.
+    /// Measure this many judgments of each load.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_REQUESTS))]
     requests: Option<u64>,
-    /// Send judgments of each load for so long, such as 30s or 5m. Default: 30s, unless --requests is given.
+    /// Send judgments of each load for this long, such as 30s or 5m. Default: 30s, unless --requests is given.
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
-    /// Judgments of each load that are not measured, before the others. Default: those in flight, at least 4.
+    /// Judgments of each load that are sent first and not measured. Default: as many as are in flight, at least 4.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MAX_REQUESTS))]
     warmup: Option<u64>,
-    /// Open loop: most in flight. What is due beyond that is sent later, and its latency counts the wait.
+    /// Open loop: most judgments in flight. If more are due, they are sent later, and the wait counts as latency.
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_in_flight: u32,
-    /// How long after the last sending to wait for answers; those that come later have failed (unfinished). Default: until
-    /// each has ended by its deadline (--timeout-ms); in a sweep five times the objective's limit, at least 5s.
+    /// How long to wait for answers after the last request was sent; answers that come later count as failed (unfinished).
+    /// Default: until the deadline of each (--timeout-ms); in a sweep five times the objective's limit, at least 5s.
     #[arg(long, value_name = "TIME", value_parser = time)]
     drain: Option<Duration>,
-    /// A limit that each load should hold: p99=2s, p50=300ms, mean=1s, max=10s. A failed judgment is past every limit. Goodput
+    /// A limit that each load should hold: p99=2s, p50=300ms, mean=1s, max=10s. A failed judgment counts as too late. Goodput
     /// is the rate of judgments within the limit.
     #[arg(long, value_name = "MEASURE=TIME")]
     objective: Vec<Objective>,
     /// Find the highest rate that holds the objectives.
     #[arg(long, requires = "objective", conflicts_with_all = ["rate", "concurrency"])]
     sweep: bool,
-    /// A sweep ends when the rates held and missed differ by less than this.
+    /// A sweep ends when the highest rate held and the lowest rate missed differ by less than this.
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = percent)]
     tolerance: f64,
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Results")]
 struct Output {
-    /// Write the whole report as JSON; - is standard output, in the place of the tables.
+    /// Write the whole report as JSON; - is standard output, instead of the tables.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write one row for each load.
@@ -142,7 +142,7 @@ struct Output {
     #[arg(long, num_args = 2, value_names = ["OLD.json", "NEW.json"],
         conflicts_with_all = ["baseline", "model", "url", "rate", "concurrency", "sweep", "input"])]
     compare: Vec<PathBuf>,
-    /// End with 1 where a measure of a comparison is worse by more than this, and its interval does not hold 1.
+    /// Exit with 1 if a measure of a comparison is worse by more than this, and its interval does not contain 1.
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     fail_above: Option<f64>,
     /// No progress.
@@ -152,7 +152,7 @@ struct Output {
 
 impl Args {
     fn drain(&self) -> Duration {
-        // What comes later in a sweep has missed the objective long since.
+        // In a sweep, an answer that comes later has missed the objective anyway.
         let limit = self.objective.iter().map(|objective| objective.limit).max().filter(|_| self.sweep);
         let sweeping = limit.map(|limit| (limit * 5).max(Duration::from_secs(5)));
         // No deadline is later than a day.
@@ -190,7 +190,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if output.fail_above.is_some() && output.baseline.is_none() {
         return Err(Failure::new(ErrorKind::InvalidConfig, "--fail-above needs --baseline or --compare"));
     }
-    // What is wrong with a file is found before anything is measured.
+    // Errors in a file are found before anything is measured.
     let baseline = output.baseline.as_deref().map(compare::read).transpose()?;
     let mut samples = output.trace.as_deref().map(Samples::create).transpose()?;
     let mut config = match &args.server.url {
@@ -232,7 +232,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let interrupted = session.all(&mut report)?;
     session.live.finish();
-    // Cancels what still runs and waits for the engine's thread: a process that exits under it may crash.
+    // Cancels what still runs and waits for the engine's thread: if the process exits while it runs, it may crash.
     drop(target);
     if let Some(samples) = samples {
         samples.finish()?;
@@ -244,7 +244,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     if interrupted {
         return Err(
-            Failure::new(ErrorKind::Cancelled, "interrupted").hint("the figures are of what was measured until then")
+            Failure::new(ErrorKind::Cancelled, "interrupted").hint("the figures cover what was measured until then")
         );
     }
     Ok(code)
@@ -270,12 +270,12 @@ fn show(args: &Args, report: &Report, baseline: Option<&Report>) -> Outcome {
         print(&output::text(report))?;
     }
     let nothing = report.points.iter().all(|point| point.succeeded == 0);
-    // Past its capacity a target may fail: that is what a sweep looks for.
+    // Above its capacity a target may fail: a sweep looks for that.
     let failed = report.sweep.is_none() && report.points.iter().any(|point| point.failed > 0);
     Ok(if nothing || failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// Shows a comparison, and decides by it.
+/// Shows a comparison, and decides the exit code from it.
 fn compared(args: &Args, old: &Report, new: &Report) -> Outcome {
     let comparison = compare::compare(old, new)?;
     let text = comparison.text();
@@ -304,7 +304,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Measures all that was asked for; true where the user ended it.
+    /// Measures all that was asked for; true if the user ended it.
     fn all(&mut self, report: &mut Report) -> Result<bool, Failure> {
         if self.args.sweep {
             return self.sweep(report);
@@ -382,7 +382,7 @@ impl Session<'_> {
     /// Finds the highest rate held.
     fn sweep(&mut self, report: &mut Report) -> Result<bool, Failure> {
         let args = self.args;
-        // At its best with twice as many in flight as it decodes: there is always one to take up.
+        // The rate is highest with twice as many in flight as it decodes: there is always a next one ready.
         let concurrency = self.target.wanted() * 2;
         let full = self.measure(Load::Closed { concurrency })?.point(&args.objective);
         let (capacity, ended) = (full.judgments_per_s, full.interrupted || full.succeeded == 0);
@@ -390,7 +390,7 @@ impl Session<'_> {
         if ended || capacity <= 0.0 {
             return Ok(report.points[0].interrupted);
         }
-        self.live.say(&format!("{concurrency} in flight: {} judgments/s at most", figure(capacity)));
+        self.live.say(&format!("{concurrency} in flight: at most {} judgments/s", figure(capacity)));
         let mut failure = None;
         let points = &mut report.points;
         let search = Search { capacity, tolerance: args.tolerance.max(0.001), trials: 32 };
@@ -416,7 +416,7 @@ impl Session<'_> {
         Ok(interrupted)
     }
 
-    /// Measures a rate of a sweep, and again where it is not sure whether it holds.
+    /// Measures a rate of a sweep, and measures again if it is not certain whether it holds.
     fn attempt(&mut self, rate: f64) -> Result<Point, Failure> {
         let load = self.open(rate);
         let mut gathered = self.measure(load)?;

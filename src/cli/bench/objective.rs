@@ -1,10 +1,10 @@
-//! What a load must hold: a limit on a quantile or on the mean of the latency, and how sure it is that it holds.
+//! What a load must hold: a limit on a quantile or on the mean of the latency, and whether it is certain that it holds.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The value of the normal distribution that 95 % lie within.
+/// 95 % of the normal distribution lie within this many standard deviations.
 const Z95: f64 = 1.959_964;
 
 /// What is limited.
@@ -15,7 +15,7 @@ pub(super) enum Measure {
     Quantile(f64),
 }
 
-/// `p99=2s`: the limit of one measure of the latency. A judgment that failed is past every limit.
+/// `p99=2s`: the limit of one measure of the latency. A judgment that failed counts as too late.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Objective {
     pub(super) measure: Measure,
@@ -57,7 +57,7 @@ impl FromStr for Objective {
     }
 }
 
-/// Reads `2s`, `1.5s`, `300ms`, `250us`, `2m` or `1h`; seconds where there is no unit.
+/// Reads `2s`, `1.5s`, `300ms`, `250us`, `2m` or `1h`; without a unit it is seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -69,7 +69,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let number: f64 = digits.parse().ok()?;
-    // A day is past every wait of a judgment.
+    // No judgment waits longer than a day.
     Duration::try_from_secs_f64(number * unit).ok().filter(|duration| duration.as_secs() <= 86_400)
 }
 
@@ -78,7 +78,7 @@ impl fmt::Display for Measure {
         match self {
             Self::Mean => f.write_str("mean"),
             Self::Quantile(1.0) => f.write_str("max"),
-            // Twelve digits hide how a percentage lies in binary.
+            // Twelve digits hide the binary rounding of a percentage.
             Self::Quantile(share) => write!(f, "p{}", (share * 1e14).round() / 1e12),
         }
     }
@@ -90,7 +90,7 @@ impl fmt::Display for Objective {
     }
 }
 
-/// The interval that holds a share with 95 %, where `part` of `whole` were seen (Wilson).
+/// The 95 % interval of a share when `part` of `whole` were seen (Wilson).
 #[expect(clippy::cast_precision_loss, reason = "counts of judgments")]
 pub(super) fn interval(part: u64, whole: u64) -> (f64, f64) {
     if whole == 0 {
@@ -114,7 +114,7 @@ impl Objective {
         let (low, high) = interval(good, all);
         let within = (if all == 0 { 0.0 } else { good as f64 / all as f64 }, low, high);
         match self.measure {
-            // No sample shows that nothing ever is slower.
+            // No sample can show that nothing is ever slower.
             Measure::Quantile(1.0) => Standing { held: all > 0 && good == all, sure: good < all, within },
             Measure::Quantile(share) => {
                 let held = all > 0 && within.0 >= share;
@@ -132,7 +132,7 @@ impl Objective {
         }
     }
 
-    /// How many judgments, none of them past the limit, would make it sure that the objective holds.
+    /// How many judgments, none of them too late, would make it certain that the objective holds.
     pub(super) fn enough(&self) -> Option<u64> {
         match self.measure {
             Measure::Quantile(share) if share < 1.0 => {

@@ -9,7 +9,7 @@ use super::super::{Failure, table};
 use super::objective::Objective;
 use super::point::{Point, Process, Quantiles, Report, Swept, figure, time};
 
-/// Rows under headings: the first column to the left, the others to the right.
+/// Rows under headings: the first column is aligned left, the others right.
 fn grid(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -248,14 +248,14 @@ fn objectives(text: &mut String, points: &[Point]) {
         .flat_map(|point| &point.objectives)
         .filter_map(|reached| reached.objective.parse::<Objective>().ok().and_then(|objective| objective.enough()));
     if let (true, Some(enough)) = (unsure, enough.max()) {
-        let _ = writeln!(text, "To be sure of it takes {enough} judgments or more (--requests {enough}).");
+        let _ = writeln!(text, "To be certain takes at least {enough} judgments (--requests {enough}).");
     }
 }
 
 /// What a sweep found, in sentences.
 pub(super) fn sweep(swept: &Swept) -> String {
     let under = swept.objectives.join(" and ");
-    let sure = |sure: bool| if sure { "surely" } else { "but not surely: give each rate more judgments" };
+    let sure = |sure: bool| if sure { "certain" } else { "but not certain: give each rate more judgments" };
     let mut text = match swept.held {
         Some((rate, is_sure)) => {
             format!("Highest rate held under {under}: {} judgments/s, {}.", figure(rate), sure(is_sure))
@@ -271,7 +271,7 @@ pub(super) fn sweep(swept: &Swept) -> String {
     text
 }
 
-/// One row a load.
+/// One row for each load.
 pub(super) fn csv(report: &Report) -> Result<String, Failure> {
     let broken =
         |error: &dyn std::fmt::Display| Failure::new(ErrorKind::Internal, format!("cannot write CSV: {error}"));
@@ -378,7 +378,7 @@ mod tests {
             interrupted: false,
         };
         let text = sweep(&swept);
-        assert!(text.contains("12.5 judgments/s, surely. Missed at 13.0 judgments/s, but not surely"), "{text}");
+        assert!(text.contains("12.5 judgments/s, certain. Missed at 13.0 judgments/s, but not certain"), "{text}");
         (swept.held, swept.interrupted, swept.trials) = (None, true, 1);
         assert!(sweep(&swept).ends_with("1 rate tried; interrupted before the search was done.\n"));
     }

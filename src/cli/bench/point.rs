@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::load::Load;
 use super::target::PHASES;
 
-/// The number of this form. A reader refuses others.
+/// The version of this format. Reports with another version are refused.
 pub(super) const FORMAT: u32 = 1;
 
 /// A whole run.
@@ -31,12 +31,12 @@ pub(super) struct Report {
     pub(super) sweep: Option<Swept>,
 }
 
-/// How judgments were sent: one of `concurrency` and `rate` is there.
+/// How judgments were sent: either `concurrency` or `rate` is present.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shape {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) concurrency: Option<usize>,
-    /// Judgments a second.
+    /// Judgments per second.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -92,11 +92,11 @@ pub(super) struct Quantiles {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failures {
     pub(super) count: u64,
-    /// What the first one said.
+    /// The message of the first one.
     pub(super) first: String,
 }
 
-/// How an objective fared.
+/// Whether an objective was held.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Reached {
     pub(super) objective: String,
@@ -120,7 +120,7 @@ pub(super) struct Tokens {
     pub(super) computed_per_s: f64,
 }
 
-/// What the engine had in its hands.
+/// What the engine was working on.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Batch {
     pub(super) running_mean: f64,
@@ -165,7 +165,7 @@ pub(super) struct Point {
     /// This process, with the engine's worker process.
     pub(super) process: Option<Process>,
     pub(super) server: Option<Process>,
-    /// Latencies in microseconds, with how many there were of each.
+    /// Latencies in microseconds, each with its count.
     pub(super) latency_histogram_us: Vec<(u64, u64)>,
     /// Judgments that ended in each of equal slices of the time.
     pub(super) ended_in_slices: Vec<u64>,
@@ -177,7 +177,7 @@ impl Point {
         PHASES.iter().filter_map(|&name| Some((name, self.phases_ms.get(name)?)))
     }
 
-    /// Whether every objective was held, and surely.
+    /// Whether every objective was held, and whether that is certain.
     pub(super) fn held(&self) -> (bool, bool) {
         let held = self.objectives.iter().all(|reached| reached.held);
         let sure = if held {
@@ -193,13 +193,13 @@ impl Point {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Swept {
     pub(super) objectives: Vec<String>,
-    /// The highest rate that was held, and whether that is sure.
+    /// The highest rate that was held, and whether that is certain.
     pub(super) held: Option<(f64, bool)>,
-    /// The lowest rate that was not held, and whether that is sure.
+    /// The lowest rate that was not held, and whether that is certain.
     pub(super) missed: Option<(f64, bool)>,
     /// Rates that were tried.
     pub(super) trials: usize,
-    /// Whether it was ended before it was done.
+    /// Whether it was interrupted before it was done.
     pub(super) interrupted: bool,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Used {
 /// Hundredths of a second: the unit of `/proc`, whatever the kernel's own.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Process `root` and its descendants; `None` where the system does not tell, or there is no such process.
+/// Process `root` and its descendants; `None` if the system does not report it, or there is no such process.
 pub(super) fn used(root: u32) -> Option<Used> {
     let of_root = stat(&root.to_string())?;
     let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();
@@ -45,7 +45,7 @@ struct Stat {
 
 fn stat(id: &str) -> Option<Stat> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The command stands in brackets and may hold blanks and brackets itself; the state follows it.
+    // The command is in brackets and may contain blanks and brackets itself; the state follows it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok());
     // User and system time, its own and that of children which have ended and were waited for.

@@ -61,9 +61,9 @@ impl Random {
 /// How judgments of an open loop arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Arrivals {
-    /// Independent of each other, as from many users.
+    /// Independent of each other, like those of many users.
     Poisson,
-    /// Several at the same moment (--burst), the bursts independent of each other.
+    /// Several at the same moment (--burst); the bursts are independent of each other.
     Bursty,
     /// At equal distances.
     Even,
@@ -87,13 +87,13 @@ pub(super) struct Schedule {
     /// Seconds from one judgment to the next, on average.
     distance: f64,
     burst: u32,
-    /// Judgments of the present burst that are still to come.
+    /// Judgments of the current burst that are still to come.
     left: u32,
     at: f64,
 }
 
 impl Schedule {
-    /// `rate` judgments a second on average; `burst` of them at once where arrivals are bursty.
+    /// `rate` judgments per second on average; `burst` of them at once if arrivals are bursty.
     pub(super) fn new(arrivals: Arrivals, rate: f64, burst: u32, seed: u64) -> Self {
         let burst = if arrivals == Arrivals::Bursty { burst.max(1) } else { 1 };
         Self { random: Random::new(seed, 1), arrivals, distance: 1.0 / rate, burst, left: 0, at: 0.0 }

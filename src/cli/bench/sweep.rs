@@ -2,11 +2,11 @@
 
 use super::point::Swept;
 
-/// What trying a rate gave.
+/// The result of trying a rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tried {
     pub(super) held: bool,
-    /// Whether more judgments would hardly say otherwise.
+    /// Whether the result is certain: more judgments would hardly change it.
     pub(super) sure: bool,
     /// Ended by the user.
     pub(super) interrupted: bool,
@@ -15,7 +15,7 @@ pub(super) struct Tried {
 /// How the search begins, and when it ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
-    /// Judgments a second that the target did at its best.
+    /// The most judgments per second that the target has done.
     pub(super) capacity: f64,
     /// It ends when the rates that were held and missed differ by less than this share.
     pub(super) tolerance: f64,
@@ -26,7 +26,7 @@ pub(super) struct Search {
 /// The lowest rate that is tried, as a share of the capacity.
 const LOWEST: f64 = 1.0 / 64.0;
 
-/// Searches. `attempt` puts a rate on the target and says what came of it.
+/// Searches. `attempt` puts a rate on the target and returns the result.
 pub(super) fn search(search: Search, mut attempt: impl FnMut(f64) -> Tried) -> Swept {
     let Search { capacity, tolerance, trials } = search;
     let mut found = Swept { objectives: Vec::new(), held: None, missed: None, trials: 0, interrupted: false };

@@ -1,4 +1,4 @@
-//! What is seen beside a load while it runs: the engine's counters, and the processes.
+//! What is observed while a load runs: the engine's counters, and the processes.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use super::target::Target;
 
 /// How often the engine is looked at.
 const EVERY: Duration = Duration::from_millis(100);
-/// The processes are looked at so many times more rarely: that takes milliseconds.
+/// The processes are looked at this many times less often, because that takes milliseconds.
 const PROCESS_EVERY: u32 = 5;
 
 type Both = (Option<Used>, Option<Used>);
@@ -68,8 +68,8 @@ impl Watched {
         }
     }
 
-    /// What was seen from `begin` to `end`, in which so many judgments succeeded: the engine's batches, this process, and the
-    /// server's.
+    /// What was seen from `begin` to `end`, when this many judgments succeeded: the engine's batches, this process, and the
+    /// server's process.
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     pub(super) fn between(
         &self,
@@ -108,7 +108,7 @@ impl Watched {
     }
 }
 
-/// Processor time at a moment, in seconds; between two looks it is taken to run evenly.
+/// Processor time at a moment, in seconds; between two samples it is assumed to grow evenly.
 fn cpu_at(series: &[(Instant, Used)], at: Instant) -> f64 {
     let after = series.partition_point(|(seen, _)| *seen <= at);
     let seconds = |place: usize| series[place].1.cpu.as_secs_f64();

@@ -17,10 +17,10 @@ pub(super) struct Pair {
     pub(super) names: [String; 2],
     /// Items that both judged.
     pub(super) items: usize,
-    /// The mean of the second one's accuracy less the first one's, and its interval.
+    /// The mean difference in accuracy (second minus first), and its interval.
     pub(super) difference: f64,
     pub(super) interval: (f64, f64),
-    /// The p-value of a permutation test, and adjusted by Holm's method for the number of pairs.
+    /// The p-value of a permutation test, as it is and adjusted by Holm's method for the number of pairs.
     pub(super) p: f64,
     pub(super) adjusted: f64,
     /// Cohen's kappa over which response of each pair is better.
@@ -63,7 +63,7 @@ impl Comparison {
     }
 
     pub(super) fn to_text(&self) -> String {
-        let mut text = String::from("Accuracy of the second less that of the first, on the items of both:\n");
+        let mut text = String::from("Accuracy of the second minus that of the first, on the items of both:\n");
         for pair in &self.pairs {
             let name = |name: &String| table::printable(name, false);
             let _ = writeln!(text, "\n{} -> {}", name(&pair.names[0]), name(&pair.names[1]));
@@ -124,7 +124,7 @@ impl Pair {
     }
 }
 
-/// Of each pair of responses which one has the higher value, or that they are equal.
+/// For each pair of responses, which one has the higher value, or that they are equal.
 fn choices(row: &Row) -> Vec<i8> {
     let count = row.values.len();
     let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));

@@ -1,4 +1,4 @@
-//! `dicast eval`: judge a benchmark, say how right the judge is, and compare judges.
+//! `dicast eval`: judges a benchmark, reports how often the judge is right, and compares judges.
 
 mod compare;
 mod page;
@@ -20,20 +20,20 @@ use super::run::lines::{Line, Numbered, Place};
 use super::run::{self, Files, Plan, Work};
 use super::{Failure, Outcome, batch, input, principles, print};
 
-/// How much of a text a result keeps, in characters: enough to know the item again.
+/// How much of a text a result keeps, in characters: enough to recognize the item.
 const EXCERPT: usize = 600;
 
 /// Evaluate a judge on a benchmark, or compare the results of several judges.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Items are known by their fields, one JSON object a line:
+Each line is a JSON object; its fields decide what kind of item it is:
   rm-bench     prompt, chosen: [3], rejected: [3], domain
   judge-bench  question, response_A, response_B, label: A>B or B>A
-  preferences  prompt, chosen, rejected (one text or several): RewardBench 1 and 2, and preferences of your own
+  preferences  prompt, chosen, rejected (one text or several): RewardBench 1 and 2, and your own preferences
   rankings     prompt, responses: {name: text}, and ranking: [best to worst], scores: {name: number} or best: name
 A field principle overrides --principle; id and domain, subset, source or family are kept.
 
-Run the same command again after an interruption: it goes on where it stopped.
+Run the same command again after an interruption: it continues where it stopped.
 
 Examples:
   dicast eval rm-bench.jsonl -o results.jsonl --model judge.gguf --html report.html
@@ -44,23 +44,23 @@ pub(crate) struct Args {
     /// The items; - is standard input.
     #[arg(value_name = "ITEMS.jsonl", required_unless_present = "report", conflicts_with = "report")]
     items: Option<PathBuf>,
-    /// Results, one line an item; needed again to continue.
+    /// Results, one line for each item. Keep the file to continue after an interruption.
     #[arg(long, short, value_name = "RESULTS.jsonl", required_unless_present = "report")]
     output: Option<PathBuf>,
-    /// Report on results that are there, without judging. Several of the same items are compared: paired differences,
+    /// Report on existing results, without judging. Several results of the same items are compared: paired differences,
     /// their significance, and how far the judges agree.
     #[arg(long, value_name = "RESULTS.jsonl", visible_alias = "compare", value_delimiter = ',')]
     report: Vec<PathBuf>,
-    /// What the items are, where their fields do not say it.
+    /// What the items are. Default: by their fields.
     #[arg(long, value_parser = PossibleValuesParser::new(Benchmark::ALL.map(Benchmark::name)))]
     benchmark: Option<String>,
-    /// The principle of items that have none; @FILE reads it from a file. Default: "helpful" of the library.
+    /// The principle of items that have none; @FILE reads it from a file. Default: "helpful" from the library.
     #[arg(long, value_name = "TEXT", conflicts_with = "named_principle")]
     principle: Option<String>,
     /// The principle of items that have none, by its name in the library.
     #[arg(long, value_name = "NAME")]
     named_principle: Option<String>,
-    /// The number that responses are compared by.
+    /// The value by which responses are compared.
     #[arg(long, value_parser = PossibleValuesParser::new(Reward::WORDS.iter().copied()), default_value = "expected_or_score")]
     by: String,
     /// Also write the report as one HTML page, with plots and the worst disagreements.
@@ -78,7 +78,7 @@ pub(crate) struct Args {
     /// Judge failed items of an earlier run again: those that may succeed, or all.
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "retryable", require_equals = true)]
     retry_failed: Option<Retry>,
-    /// Replace results that are there, instead of continuing them.
+    /// Replace existing results instead of continuing them.
     #[arg(long, conflicts_with = "retry_failed")]
     overwrite: bool,
     /// No progress.
@@ -163,7 +163,7 @@ fn report(args: &Args, summaries: &[Summary]) -> Result<(), Failure> {
     print(&text)
 }
 
-/// Records that are items, results that are what the judge gave and what is known.
+/// Records are items; results hold the judge's values and the known order.
 struct Evaluation {
     input: String,
     benchmark: Option<Benchmark>,

@@ -1,4 +1,4 @@
-//! An evaluation as one HTML page: its plots are SVG within it, and it loads nothing.
+//! An evaluation as one HTML page with its plots as inline SVG; it loads nothing.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::super::report::page::{STYLE, escape};
 use super::compare::{Comparison, number};
 use super::summary::{Estimate, METRICS, Row, Summary};
 
-/// Disagreements that are shown of each file.
+/// Number of disagreements that are shown for each file.
 const WORST: usize = 20;
 /// Further rules of style.
 const MORE: &str = "pre{white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid #8888;padding-left:.7rem;margin:.3rem 0}\
@@ -140,7 +140,7 @@ fn worst(page: &mut String, rows: &[Row]) {
     }
 }
 
-/// One plot as a file of its own: the accuracy of each of several results with its interval, and the tokens that it cost.
+/// One plot as a separate file: the accuracy of each of several results with its interval, and the tokens that it cost.
 pub(super) fn figure(summaries: &[Summary]) -> String {
     let bars: Vec<(String, Estimate)> = summaries
         .iter()
@@ -154,7 +154,7 @@ pub(super) fn figure(summaries: &[Summary]) -> String {
     let mut figure = String::new();
     plot(&mut figure, "Accuracy on pairs", &bars);
     let start = figure.find("<svg").unwrap_or(0);
-    // A picture has no page that gives it colours.
+    // A separate picture has no page whose colours it could use.
     figure.split_off(start).replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" color=\"#555\" ", 1).replacen(
         '>',
         "><style>text{font:12px system-ui,sans-serif;fill:currentColor}rect{fill:#5b8fc7}line{stroke:currentColor;\
@@ -181,7 +181,7 @@ fn plot(page: &mut String, title: &str, bars: &[(String, Estimate)]) {
         let top = index * ROW;
         let x = |share: f64| LEFT + share.clamp(0.0, 1.0) * WIDE;
         let count = label.chars().count();
-        // The end of a path says more than its beginning.
+        // The end of a path is more useful than its beginning.
         let short: String = label.chars().skip(count.saturating_sub(30)).collect();
         let _ = writeln!(
             page,

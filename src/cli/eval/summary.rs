@@ -16,7 +16,7 @@ use super::Failure;
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) group: String,
-    /// `None` where the item was not judged.
+    /// `None` if the item was not judged.
     pub(super) scores: Option<ItemScores>,
     /// Names of the responses in their order, their values, and how good they are known to be.
     pub(super) names: Vec<String>,
@@ -29,7 +29,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The share of its pairs that are right; 0 where it was not judged.
+    /// The share of its pairs that are right; 0 if it was not judged.
     pub(super) fn accuracy(&self) -> Option<f64> {
         match &self.scores {
             None => Some(0.0),
@@ -44,13 +44,13 @@ fn share(part: usize, whole: usize) -> f64 {
     exact(part) / exact(whole)
 }
 
-/// A metric: its name, what it says, and its value on one item.
+/// A metric: its name, its meaning, and its value on one item.
 pub(super) struct Metric {
     pub(super) name: &'static str,
     value: fn(&Row) -> Option<f64>,
 }
 
-/// What is reported, in this order. What no item has is left out.
+/// The metrics in the order of the report. A metric that no item has is left out.
 pub(super) const METRICS: [Metric; 11] = [
     Metric { name: "accuracy (pairs)", value: Row::accuracy },
     Metric {
@@ -130,7 +130,7 @@ impl Summary {
         Estimate::of(&rows.filter_map(metric.value).collect::<Vec<_>>())
     }
 
-    /// The groups, where there are several.
+    /// The groups, if there are several.
     pub(super) fn groups(&self) -> Vec<&str> {
         let mut groups: Vec<&str> = self.rows.iter().map(|row| row.group.as_str()).collect();
         groups.sort_unstable();
@@ -138,8 +138,8 @@ impl Summary {
         if groups.len() > 1 { groups } else { Vec::new() }
     }
 
-    /// RM-Bench over domains: easy, normal, hard and their mean, each the mean over the domains, of which `safety-refuse` and
-    /// `safety-response` are one together.
+    /// RM-Bench over domains: easy, normal, hard and their mean, each as the mean over the domains; `safety-refuse` and
+    /// `safety-response` count as one domain.
     pub(super) fn by_domain(&self) -> Option<[f64; 4]> {
         let mut domains: BTreeMap<&str, BTreeMap<&str, Vec<[f64; 3]>>> = BTreeMap::new();
         for row in &self.rows {
@@ -224,7 +224,7 @@ impl Summary {
 /// Reads one result.
 fn row(line: &str) -> Result<Row, String> {
     let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let id = line["id"].as_str().ok_or("it has no \"id\": it is no result of an evaluation")?.to_owned();
+    let id = line["id"].as_str().ok_or("it has no \"id\": it is not a result of an evaluation")?.to_owned();
     let group = line["group"].as_str().unwrap_or_default().to_owned();
     let relevance = line["relevance"].as_object().cloned().unwrap_or_default();
     let names: Vec<String> = relevance.keys().cloned().collect();

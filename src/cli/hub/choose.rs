@@ -1,9 +1,9 @@
 //! Which files of a repository are the model, and which is its profile.
 
-/// Tried in this order where nothing is named: close to the full weights, then the usual small one.
+/// Tried in this order if no file is named: close to the full weights, then the usual small one.
 const PREFERRED: [&str; 2] = ["Q8_0", "Q4_K_M"];
 
-/// The parts of the one model that `selector` names, or of the preferred one. The first part comes first.
+/// The parts of the model that `selector` names, or of the preferred one. The first part comes first.
 pub(super) fn model<'a>(files: &'a [String], selector: Option<&str>) -> Result<Vec<&'a str>, String> {
     let models = models(files);
     if models.is_empty() {
@@ -50,7 +50,7 @@ fn models(files: &[String]) -> Vec<&str> {
         .map(String::as_str)
         .filter(|file| file.strip_suffix(".gguf").is_some())
         .filter(|file| split(file).is_none_or(|(_, part, _)| part == 1))
-        // What stands beside models by the same extension.
+        // Files beside models that have the same extension.
         .filter(|file| !["mmproj", "imatrix"].iter().any(|other| file.to_ascii_lowercase().contains(other)))
         .collect();
     models.sort_unstable();
@@ -95,7 +95,7 @@ fn parts<'a>(files: &'a [String], first: &'a str) -> Result<Vec<&'a str>, String
     if parts.len() as u64 == u64::from(count) {
         Ok(parts)
     } else {
-        Err(format!("{first} has {count} parts, but {} are there", parts.len()))
+        Err(format!("{first} has {count} parts, but the repository has {}", parts.len()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `dicast report`: what a file of results says, as text, CSV or a page with plots.
+//! `dicast report`: a summary of a file of results, as text, CSV or a page with plots.
 
 pub(crate) mod page;
 
@@ -23,8 +23,8 @@ const RECORD_BYTES: usize = 256 << 20;
 /// Summarize a file of results.
 #[derive(clap::Args)]
 #[command(after_help = "\
-For each name: how often it was judged, its mean score and mean expected score, its win rate (the share of the other responses
-beside it that had a lower score; equal scores count half) and how often it was ranked first.")]
+The report shows for each name: how often it was judged, its mean score and mean expected score, its win rate (the share of the
+responses that it was compared with that had a lower score; equal scores count half) and how often it was ranked first.")]
 pub(crate) struct Args {
     /// Results of `dicast batch`.
     #[arg(value_name = "RESULTS.jsonl")]
@@ -37,12 +37,12 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
-/// Forms of a report.
+/// Formats of a report.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum View {
     /// A table for people.
     Text,
-    /// One row a name.
+    /// One row for each name.
     Csv,
     /// One page with plots, which needs no other file.
     Html,
@@ -55,11 +55,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let wrong = |what: String| {
             Failure::new(ErrorKind::InvalidRequest, format!("{}, {}: {what}", args.results.display(), record.place))
         };
-        let Line::Whole(json) = record.line else { return Err(wrong("it is no result".into())) };
+        let Line::Whole(json) = record.line else { return Err(wrong("it is not a result".into())) };
         let result: Value =
-            serde_json::from_slice(&json).map_err(|error| wrong(format!("it is no result: {error}")))?;
+            serde_json::from_slice(&json).map_err(|error| wrong(format!("it is not a result: {error}")))?;
         if !totals.add(&result) {
-            return Err(wrong("it is no result: it has neither scores nor an error".into()));
+            return Err(wrong("it is not a result: it has neither scores nor an error".into()));
         }
     }
     let name = args.results.display().to_string();
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was said about one name.
+/// The totals of one name.
 #[derive(Default)]
 struct OfName {
     judged: u64,
@@ -84,7 +84,7 @@ struct OfName {
     first: u64,
 }
 
-/// What a file of results says.
+/// The totals of a file of results.
 #[derive(Default)]
 struct Totals {
     judged: u64,
@@ -98,8 +98,8 @@ struct Totals {
     written_tokens: u64,
     /// How often each score was given.
     scores: BTreeMap<i64, u64>,
-    /// What the places did in the ensembles, by the number of responses: ensembles, and for each place the sums of what it
-    /// did to the score and of the shares of runs ranked first.
+    /// The effects of the places in the ensembles, by the number of responses: number of ensembles, and for each place the sums
+    /// of its effect on the score and of the shares of runs ranked first.
     bias: BTreeMap<usize, (u64, Vec<(f64, f64)>)>,
     /// Names in the order in which they were first seen.
     names: Vec<(String, OfName)>,
@@ -126,7 +126,7 @@ impl OfName {
 }
 
 impl Totals {
-    /// Adds a result; false where it is none.
+    /// Adds a result; false if the value is not a result.
     fn add(&mut self, result: &Value) -> bool {
         if let Some(error) = result.get("error") {
             *self.failures.entry(error["kind"].as_str().unwrap_or("unknown").to_owned()).or_default() += 1;
@@ -182,7 +182,7 @@ impl Totals {
         true
     }
 
-    /// Adds what the places did in an ensemble.
+    /// Adds the effects of the places in an ensemble.
     fn add_places(&mut self, ensemble: &Value) {
         let Some(places) = ensemble["places"].as_array().filter(|places| places.len() > 1) else { return };
         let (count, sums) = self.bias.entry(places.len()).or_default();
@@ -212,7 +212,7 @@ impl Totals {
         self.failures.values().sum()
     }
 
-    /// What is said besides the names, a label and a value each.
+    /// The facts that do not belong to a name, each with a label and a value.
     fn facts(&self) -> Vec<(String, String)> {
         let mut facts = vec![
             ("results".to_owned(), (self.judged + self.failed()).to_string()),

@@ -1,10 +1,10 @@
-//! A report as one HTML page: its plots are SVG within it, and it loads nothing.
+//! A report as one HTML page with its plots as inline SVG; it loads nothing.
 
 use std::fmt::Write as _;
 
 use super::{Totals, number};
 
-/// So many names are shown; a file whose names differ from record to record may have thousands.
+/// Most names that are shown; a file whose names differ from record to record may have thousands.
 const NAMES: usize = 60;
 pub(in super::super) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}\
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:right}\

@@ -1,4 +1,4 @@
-//! Results of an earlier run that a new one takes over, record by record, so that only the others are judged again.
+//! Results of an earlier run that a new run keeps, record by record, so that only the others are judged again.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -11,7 +11,7 @@ use super::super::Failure;
 use super::Files;
 use super::lines::Numbered;
 
-/// Which failed results are judged again. Those whose record has changed always are.
+/// Which failed results are judged again. Results whose record has changed always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Retry {
     /// Those that may succeed the next time: timeouts, overload, a verdict that could not be read, the engine or network.
@@ -50,13 +50,13 @@ impl Head {
     }
 }
 
-/// A result that is taken over.
+/// A result that is kept.
 pub(super) struct Kept {
     pub(super) line: String,
     pub(super) failed: bool,
 }
 
-/// The results of an earlier run, in order; none where there was no such run.
+/// The results of an earlier run, in order; none if there was no such run.
 #[derive(Default)]
 pub(crate) struct Earlier {
     results: Option<BufReader<File>>,
@@ -72,7 +72,7 @@ impl Earlier {
         Ok(Self { results: Some(BufReader::new(file)), checksums: checksums.into_iter(), retry })
     }
 
-    /// Passes over the results of records that are done already.
+    /// Skips the results of records that are done already.
     pub(super) fn skip(&mut self, count: usize) -> Result<(), Failure> {
         let mut line = Vec::new();
         for _ in 0..count.min(self.checksums.len()) {
@@ -95,7 +95,7 @@ impl Earlier {
         Ok(())
     }
 
-    /// The earlier result of the next record, where it stands.
+    /// The earlier result of the next record, if it is kept.
     pub(super) fn take(&mut self, record: &Numbered, files: &Files<'_>) -> Result<Option<Kept>, Failure> {
         let Some(checksum) = self.checksums.next() else { return Ok(None) };
         let mut bytes = Vec::new();

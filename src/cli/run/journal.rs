@@ -1,13 +1,13 @@
-//! The output of a run and its journal: what makes the same command go on after any kill, nothing lost or doubled.
+//! The output of a run and its journal. With them the same command continues after any kill, and nothing is lost or doubled.
 //!
-//! Beside `out.jsonl` stands `out.jsonl.state`. Its first line says what made the output (model, profile, options); each
-//! further line is the checksum of one record of input, written before the result of that record is. So after a kill the
-//! journal is as long as the output or longer, and every result there can be held against the record that it belongs to:
-//! an output of other input or other settings is refused, not continued. The journal stays when the run is complete,
-//! so that the same command once more finds that nothing is left to do.
+//! The journal of `out.jsonl` is `out.jsonl.state`. Its first line says what made the output (model, profile, options); each
+//! further line is the checksum of one record of input, written before the result of that record. So after a kill the
+//! journal is at least as long as the output, and every result can be checked against the record that it belongs to: an output
+//! made from other input or other settings is refused, not continued. The journal stays when the run is complete, so that the
+//! same command finds that nothing is left to do.
 //!
-//! Where results are replaced, the new ones are written to `out.jsonl.new`, with a journal of their own, and take the
-//! place of the old ones when the last one is there.
+//! If results are to be replaced, the new ones are written to `out.jsonl.new`, with their own journal, and replace the old ones
+//! when all are there.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -35,9 +35,9 @@ pub(super) struct Journal {
     end: u64,
     /// Checksums of the records that are done already.
     checksums: Vec<u64>,
-    /// Which of these failed, counted from 0.
+    /// Which of these failed, by their index from 0.
     failed: HashSet<usize>,
-    /// The place that a replacement takes when it is complete.
+    /// The path that a replacement gets when it is complete.
     replaces: Option<PathBuf>,
 }
 
@@ -68,11 +68,11 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens what is to replace the output at `path`: new, or left unfinished by an earlier run with the same settings.
+    /// Opens the replacement of the output at `path`: a new one, or one that an earlier run with the same settings left unfinished.
     pub(super) fn replacing(path: &Path, settings: &Value, is_new: bool) -> Result<Self, Failure> {
         finish_replacement(path)?;
         let new = beside(path, ".new");
-        // Before its journal: a journal alone says that the results have taken their place.
+        // Before its journal: if only the journal is left, the results have already replaced the old ones.
         let created = OpenOptions::new().write(true).create(true).truncate(false).open(&new);
         created.map_err(|error| cannot_write(&new, &error))?;
         let mut journal = Self::lock(&new)?;
@@ -112,12 +112,12 @@ impl Journal {
         Ok(Self { path: path.into(), output, state, end: 0, checksums, failed, replaces: None })
     }
 
-    /// Checksums of the records whose results are there.
+    /// Checksums of the records that have results.
     pub(super) fn done(&self) -> &[u64] {
         &self.checksums
     }
 
-    /// How many of the results that are there are errors.
+    /// How many of the existing results are errors.
     pub(super) fn failed(&self) -> u64 {
         self.failed.len() as u64
     }
@@ -127,7 +127,7 @@ impl Journal {
         self.failed.contains(&index)
     }
 
-    /// Whether any of the results that are there is to be made again.
+    /// Whether any of the existing results is to be made again.
     pub(super) fn has_retried(&self, retry: Retry) -> Result<bool, Failure> {
         if self.failed.is_empty() || retry == Retry::All {
             return Ok(!self.failed.is_empty());
@@ -150,7 +150,7 @@ impl Journal {
         self.replaces.is_some()
     }
 
-    /// Lets complete results take the place of those that they replace.
+    /// Replaces the old results by the complete new ones.
     pub(super) fn commit(self) -> Result<(), Failure> {
         let Some(target) = &self.replaces else { return Ok(()) };
         let cannot_replace = |error: io::Error| cannot_write(target, &error);
@@ -159,7 +159,7 @@ impl Journal {
         std::fs::rename(beside(&self.path, ".state"), beside(target, ".state")).map_err(cannot_replace)
     }
 
-    /// Reads what is there, cuts both files to the last line that is whole in both, and stands at their ends.
+    /// Reads both files, cuts them to the last line that is whole in both, and seeks to their ends.
     fn resume(&mut self, settings: &Value) -> Result<(), Resume> {
         self.state.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.state);
@@ -213,7 +213,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Counts the results that are whole, as many as the journal knows of.
+    /// Counts the whole results, at most as many as the journal has.
     fn count_output(&mut self) -> Result<(), Resume> {
         self.output.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.output);
@@ -222,7 +222,7 @@ impl Journal {
         while lines < self.checksums.len() {
             line.clear();
             reader.read_until(b'\n', &mut line)?;
-            // A torn line is the last one. A machine that lost power may leave one that is no JSON.
+            // Only the last line can be torn. A machine that lost power may leave a line that is not JSON.
             let head = serde_json::from_slice::<Head>(&line).ok().filter(|_| line.last() == Some(&b'\n'));
             let Some(head) = head else { break };
             if head.error.is_some() {
@@ -241,7 +241,7 @@ impl Sink for Journal {
         let entry = format!("{checksum:016x}\n");
         let written = self.state.write_all(entry.as_bytes()).and_then(|()| self.output.write_all(result.as_bytes()));
         if let Err(error) = written {
-            // The torn line goes, so that the file holds whole results only; a later run would cut it too.
+            // Remove the torn line, so that the file holds only whole results; a later run would cut it too.
             let _ = self.output.set_len(self.end);
             return Err(Failure::io(format_args!("cannot write {}", self.path.display()), &error)
                 .hint("what is done is kept: run the same command again to continue")
@@ -281,7 +281,7 @@ impl From<io::Error> for Resume {
     }
 }
 
-/// Says what differs between the settings in a journal's header and those of now.
+/// Says what differs between the settings in a journal's header and the current ones.
 fn compare(header: &[u8], settings: &Value) -> Result<(), String> {
     let header: Value =
         serde_json::from_slice(header).map_err(|_| "by something else: its journal is damaged".to_owned())?;

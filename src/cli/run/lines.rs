@@ -1,4 +1,4 @@
-//! The lines of a JSON Lines file: any bytes, of any length, in bounded memory.
+//! The lines of a JSON Lines file, with any bytes and of any length, in bounded memory.
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -17,7 +17,7 @@ pub(crate) enum Line {
         /// How many there were.
         bytes: u64,
     },
-    /// A row of a table that is wrong by itself, with what is wrong.
+    /// A single wrong row of a table, and what is wrong with it.
     Wrong(String),
 }
 
@@ -41,28 +41,28 @@ impl fmt::Display for Place {
     }
 }
 
-/// One record with what tells it from another.
+/// One record with what distinguishes it from others.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Numbered {
     /// From 1 up.
     pub(crate) number: u64,
     /// Where it stands in the file.
     pub(crate) place: Place,
-    /// Checksum of all of its bytes, skipped ones too.
+    /// Checksum of all its bytes, including skipped ones.
     pub(crate) checksum: u64,
     /// What it holds.
     pub(crate) line: Line,
 }
 
-/// Reads lines. Blank ones at the end are not lines: an output has one line for each line of input up to the last that
-/// says anything.
+/// Reads lines. Blank lines at the end do not count: an output has one line for each line of input up to the last that is
+/// not blank.
 pub(crate) struct Lines<R> {
     from: R,
     limit: usize,
     number: u64,
-    /// Blank lines that are held back until one comes that is not.
+    /// Blank lines that are held back until a line comes that is not blank.
     blanks: u64,
-    /// That one.
+    /// That line.
     next: Option<(u64, Line)>,
 }
 
@@ -79,7 +79,7 @@ impl<R: BufRead> Lines<R> {
         self.number += 1;
         let (checksum, line) = if self.blanks > 0 {
             self.blanks -= 1;
-            // All blank lines are alike: white space may change without a change of meaning.
+            // All blank lines count as equal: changed white space does not change the meaning.
             (Checksum::default().value(), Line::Blank)
         } else {
             self.next.take().expect("there is more")
@@ -99,7 +99,7 @@ impl<R: BufRead> Lines<R> {
         Ok(true)
     }
 
-    /// Reads one line of whatever kind.
+    /// Reads one line of any kind.
     fn read(&mut self) -> io::Result<Option<(u64, Line)>> {
         let mut kept = Vec::new();
         let mut bytes = 0_u64;

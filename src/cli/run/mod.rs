@@ -1,5 +1,5 @@
-//! What verbs share that judge record after record: reading, a bounded number of judgments at once, results in order, and
-//! going on after any kill. A verb says what a record means by [`Work`].
+//! Shared by the verbs that judge record after record: reading, a bounded number of judgments at once, results in order, and
+//! continuing after any kill. A verb defines by [`Work`] what a record means.
 
 pub(crate) mod earlier;
 pub(crate) mod formats;
@@ -30,21 +30,21 @@ use self::sink::{Sink, Stop, Stream};
 use self::tally::Tally;
 use super::{FAILED, Failure, Outcome, model};
 
-/// What a verb makes of the records of its input.
+/// What a verb does with the records of its input.
 pub(crate) trait Work {
     /// What is kept of a record until its outcome is there.
     type Kept;
 
-    /// Reads a record: what is kept of it, and the request that it makes.
+    /// Reads a record: what is kept of it, and the request made from it.
     fn request(&self, record: Numbered) -> (Self::Kept, dicast::Result<JudgeRequest>);
 
     /// The result of a record, as one line of JSON with its line end.
     ///
     /// # Errors
-    /// Only what ends the whole run; the failure of a judgment is a result.
+    /// Only an error that ends the whole run; the failure of a judgment is a result.
     fn line(&self, kept: Self::Kept, outcome: dicast::Result<Verdict>) -> Result<String, Failure>;
 
-    /// What the results depend on beside the input. An output that was made with other settings is not continued.
+    /// What the results depend on besides the input. An output that was made with other settings is not continued.
     fn settings(&self) -> Value;
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Files<'a> {
     pub(crate) output: &'a Path,
     /// Its format, where the name does not say it.
     pub(crate) output_format: Option<Format>,
-    /// Where in a record the parts of a request are.
+    /// Which fields of a record hold the parts of a request.
     pub(crate) keys: &'a Keys,
     /// Most bytes of one record.
     pub(crate) record_bytes: usize,
@@ -67,13 +67,13 @@ pub(crate) struct Files<'a> {
 /// Which records are judged, and how many at once.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
-    /// Whether an output that is there is replaced.
+    /// Whether an existing output is replaced.
     pub(crate) overwrite: bool,
     /// Which failed results of an earlier run are made again.
     pub(crate) retry: Option<Retry>,
-    /// Only so many records from the start.
+    /// Only this many records from the start.
     pub(crate) limit: Option<u64>,
-    /// Most judgments at once, where fewer are wanted than the engine decodes.
+    /// Most judgments at once, if fewer are wanted than the engine decodes.
     pub(crate) concurrency: Option<u32>,
     /// Whether nothing is shown.
     pub(crate) quiet: bool,
@@ -114,7 +114,7 @@ impl Files<'_> {
         name.into()
     }
 
-    /// The failure of an output that belongs to other input.
+    /// The failure if an output belongs to other input.
     fn other_input(&self, what: impl std::fmt::Display) -> Failure {
         Failure::new(ErrorKind::InvalidConfig, format!("{} was made from other input: {what}", self.output.display()))
             .hint("name another output, or give --overwrite to replace it")
@@ -159,7 +159,7 @@ pub(crate) fn run(work: &impl Work, files: &Files<'_>, plan: Plan, config: Judge
         return Err(Failure::new(ErrorKind::InvalidConfig, "input and output are the same file"));
     }
     if let (Format::Parquet, compression) = files.encoding() {
-        // Found wrong before anything is judged, not when all is.
+        // Checked before anything is judged, not at the end.
         Encoder::new(std::io::sink(), files.output, Format::Parquet, compression)?;
     }
     let working = files.working();
@@ -184,7 +184,7 @@ pub(crate) fn run(work: &impl Work, files: &Files<'_>, plan: Plan, config: Judge
     conclude(ended, session.done, &tally)
 }
 
-/// Judges into a stream, which keeps nothing for a second run.
+/// Judges into a stream, which cannot be continued.
 fn run_stream(
     work: &impl Work,
     files: &Files<'_>,
@@ -239,7 +239,7 @@ struct Session {
 }
 
 impl Session {
-    /// Finds out what is done already, and what is to be done again.
+    /// Finds out what is done already, and what must be done again.
     fn open(
         work: &impl Work,
         files: &Files<'_>,
@@ -274,7 +274,7 @@ impl Session {
                     if files.input == Path::new("-") {
                         return Err(Failure::new(
                             ErrorKind::InvalidConfig,
-                            format!("a record has changed whose result in {} is an error", files.output.display()),
+                            format!("a record has changed, and its result in {} is an error", files.output.display()),
                         )
                         .hint("give --retry-failed to judge it again"));
                     }
@@ -288,7 +288,7 @@ impl Session {
         Self::replace(files, plan, records, working, &settings, journal, earlier)
     }
 
-    /// A run whose results take the place of those that are there.
+    /// A run whose results replace the existing ones.
     fn replace(
         files: &Files<'_>,
         plan: Plan,
@@ -300,7 +300,7 @@ impl Session {
     ) -> Result<Self, Failure> {
         let mut journal = Journal::replacing(working, settings, false)?;
         if !matches!(skip(&mut records, &journal, files), Ok(Skipped::All)) {
-            // Left by a run over other input.
+            // Left by a run with other input.
             if files.input == Path::new("-") {
                 return Err(files.other_input("standard input has changed since the run that was interrupted"));
             }
@@ -352,7 +352,7 @@ fn judge(
         pump(work, &judge, sink, files, earlier, in_flight, records, (events, incoming), done.lines + 1, |tally| {
             report.update(tally);
         });
-    // Cancels what still runs and waits for the engine's thread: a process that exits under it may crash.
+    // Cancels what still runs and waits for the engine's thread: if the process exits while it runs, it may crash.
     drop(judge);
     if !matches!(ended, Ended::ReaderGone) {
         report.finish(&tally);
@@ -360,8 +360,8 @@ fn judge(
     Ok((tally, ended))
 }
 
-/// How many judgments are submitted at once: what the engine decodes at once, and a few whose prompts wait ready for
-/// the next free place.
+/// How many judgments are submitted at once: as many as the engine decodes at once, and a few more whose prompts are ready
+/// for the next free place.
 fn in_flight(judge: &Judge, wanted: Option<u32>) -> Result<usize, Failure> {
     let capabilities = judge.capabilities();
     let wanted = wanted.map_or(usize::MAX, |wanted| wanted as usize);
@@ -396,7 +396,7 @@ fn pump(
     Pump { work, judge, sink, files, earlier, in_flight, permits, events, incoming }.run(first, progress)
 }
 
-/// The first interruption ends the run in good order, by the event that `interrupted` makes; a second one ends the process.
+/// The first interruption ends the run cleanly, through the event that `interrupted` makes; a second one ends the process.
 pub(crate) fn interruption<E: Send + 'static>(
     events: &mpsc::Sender<E>,
     interrupted: impl Fn() -> E + Send + 'static,
@@ -419,7 +419,7 @@ fn same_file(input: &Path, output: &Path) -> bool {
     }
 }
 
-/// Records of which the next one can be looked for without taking it.
+/// Records whose next one can be looked at without taking it.
 struct Peeked {
     records: Box<dyn Records>,
     next: Option<Numbered>,
@@ -463,14 +463,14 @@ impl Records for NoRecords {
     }
 }
 
-/// How far the records that are done are still those that were done.
+/// Whether the records that are done are still the same.
 enum Skipped {
     All,
-    /// One has changed whose result is an error.
+    /// A record has changed whose result is an error.
     UpToChanged,
 }
 
-/// Passes over the records that are done, and makes sure that they are the records that were done.
+/// Skips the records that are done, and makes sure that they have not changed.
 fn skip(records: &mut impl Records, journal: &Journal, files: &Files<'_>) -> Result<Skipped, Failure> {
     for (index, &checksum) in journal.done().iter().enumerate() {
         let Some(record) = records.next_record()? else {

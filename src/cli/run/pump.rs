@@ -1,8 +1,8 @@
 //! Keeps a bounded number of judgments running and writes their results in the order of the input.
 //!
-//! Three parties and one channel: a reader thread takes records when it is allowed to, the judge's threads hand over
-//! outcomes, and this thread submits and writes. Nothing polls, and nothing grows: what is read but not written yet is at
-//! most [`WINDOW`] records for each running judgment.
+//! Three parties share one channel: a reader thread reads records when it is allowed to, the judge's threads hand over
+//! outcomes, and this thread submits and writes. Nothing polls, and nothing grows without bound: at most [`WINDOW`] records for
+//! each running judgment are read but not written yet.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,16 +17,16 @@ use super::sink::{Sink, Stop};
 use super::tally::Tally;
 use super::{Files, Work};
 
-/// Records read ahead for each judgment that may run: results wait there for a slow one before them.
+/// Records read ahead for each judgment that may run, so that results can wait for a slow one before them.
 const WINDOW: usize = 16;
-/// So many records at the start of an input that are all no requests show that it is not what was meant.
+/// If this many records at the start are all not requests, the input is not the right file.
 const MALFORMED: usize = 20;
 
-/// How often a judgment is sent again when the engine has failed under it, such as by the death of its worker process. A
-/// judgment that is itself the cause is refused by the engine before that.
+/// How often a judgment is sent again after the engine failed during it, for example because its worker process died. If the
+/// judgment itself is the cause, the engine refuses it before that.
 const RETRIES: u32 = 10;
 
-/// What takes requests; a seam, so that the order of things can be tested without a model.
+/// What takes requests. A trait, so that the order of events can be tested without a model.
 pub(super) trait Judging {
     /// Starts a judgment; `done` is called once, from any thread.
     fn start(&self, request: JudgeRequest, done: Box<dyn FnOnce(dicast::Result<Verdict>) + Send>);
@@ -34,7 +34,7 @@ pub(super) trait Judging {
 
 impl Judging for Judge {
     fn start(&self, request: JudgeRequest, done: Box<dyn FnOnce(dicast::Result<Verdict>) + Send>) {
-        // There is room: no more run at once than the queue takes. The deadline counts from when the engine begins.
+        // There is room: no more run at once than the queue takes. The deadline starts when the engine begins.
         self.submit_when_free(&request).on_completion(done);
     }
 }
@@ -61,16 +61,16 @@ pub(super) enum Ended {
     Complete,
     /// By the user.
     Interrupted,
-    /// The reader of the output went away: it has seen what it wanted.
+    /// The reader of the output has closed it: it has seen what it wanted.
     ReaderGone,
-    /// By an error that is not a record's own.
+    /// By an error that is not the fault of a record.
     Broken(Failure),
 }
 
 /// Starts the thread that reads records: one for each permit, until the permits' sender is dropped.
 pub(super) fn read_ahead(mut records: impl Records + 'static, events: Sender<Event>) -> Sender<()> {
     let (permits, allowed) = mpsc::channel();
-    // Detached: it may sit in a read of standard input that never ends.
+    // Detached, because it may hang in a read of standard input that never ends.
     std::thread::spawn(move || {
         while allowed.recv().is_ok() {
             let record = records.next_record();
@@ -89,7 +89,7 @@ pub(super) struct Pump<'a, W, J, S> {
     pub(super) judge: &'a J,
     pub(super) sink: &'a mut S,
     pub(super) files: &'a Files<'a>,
-    /// Results of an earlier run that are taken over where their record is still the same.
+    /// Results of an earlier run that are kept if their record is still the same.
     pub(super) earlier: &'a mut Earlier,
     /// Most judgments running at once.
     pub(super) in_flight: usize,
@@ -105,9 +105,9 @@ struct Slot<K> {
     state: State<K>,
 }
 
-/// Where a record stands.
+/// The state of a record.
 enum State<K> {
-    /// Being judged, with what is kept of it, and the request to send it again.
+    /// Being judged; with what is kept of it, and the request, in case it must be sent again.
     Running { kept: K, request: Box<JudgeRequest>, tries: u32 },
     /// Its result waits to be written, as a line of the output.
     Ended(String),
@@ -115,7 +115,7 @@ enum State<K> {
     Taken,
 }
 
-/// Whether the engine failed under a judgment, through no fault of the judgment.
+/// Whether the engine failed during a judgment, through no fault of the judgment.
 fn failed_under_it(error: &Error) -> bool {
     error.kind() == ErrorKind::Engine && error.is_retryable()
 }
@@ -135,12 +135,12 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
     fn work(&mut self, first: u64, tally: &mut Tally, progress: &mut impl FnMut(&Tally)) -> Result<Ended, Stop> {
         let mut slots: VecDeque<Slot<W::Kept>> = VecDeque::new();
         let mut front = first;
-        // Records asked for, and judgments running. Together they stay under `in_flight`.
+        // Records asked for, and running judgments. Together they stay below `in_flight`.
         let (mut asked, mut running) = (0, 0);
         let mut at_end = false;
         // Room for as many records as must be seen before the first is written.
         let window = (WINDOW * self.in_flight).max(MALFORMED);
-        // Nothing is written until one record is a request, or the input is at its end.
+        // Nothing is written until one record is a request, or the input ends.
         let mut trusted = first > 1;
         loop {
             trusted |= at_end || running > 0 || tally.judged > 0 || tally.kept > 0;
@@ -159,7 +159,7 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
                 return Err(self.malformed(tally).into());
             }
             while !at_end && asked + running < self.in_flight && slots.len() + asked < window {
-                // A reader that is gone has sent its last word already.
+                // A reader that has ended has already sent its last event.
                 let _ = self.permits.send(());
                 asked += 1;
             }
@@ -183,7 +183,7 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
                     if let Err(error) = outcome.as_ref()
                         && matches!(error.kind(), ErrorKind::Closed | ErrorKind::EngineDead)
                     {
-                        // Every further record would end the same way: that is no result of theirs.
+                        // Every further record would fail in the same way, which is not a result of these records.
                         return Err(Failure::from(Error::new(error.kind(), error.message()))
                             .hint("what is done is kept: run the same command again to continue")
                             .into());
@@ -232,12 +232,12 @@ impl<W: Work, J: Judging, S: Sink> Pump<'_, W, J, S> {
         self.judge.start(request, Box::new(done));
     }
 
-    /// The failure of an input that is not what it should be.
+    /// The failure if the input is not a file of requests.
     fn malformed(&self, tally: &Tally) -> Failure {
         let first = tally.first_failure().unwrap_or_default();
         Failure::new(
             ErrorKind::InvalidConfig,
-            format!("the first {MALFORMED} records of {} are no requests: {first}", self.files.input_name()),
+            format!("none of the first {MALFORMED} records of {} is a request: {first}", self.files.input_name()),
         )
         .hint("nothing was judged; --prompt-key, --responses-key and --principle say where the parts of a request are")
     }

@@ -12,11 +12,11 @@ use super::formats::Format;
 use super::tally::Tally;
 use super::{Done, Files, Plan};
 
-/// Where nobody watches, a line of progress comes so often.
+/// How often a line of progress is printed if there is no terminal.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// A terminal of fewer columns gets no bar, only numbers.
+/// A terminal with fewer columns gets no bar, only numbers.
 const BAR_COLUMNS: u16 = 60;
-/// Longest quotation of a failure in the summary, in characters.
+/// Most characters of a failure that the summary quotes.
 const QUOTED: usize = 160;
 
 /// Progress while a run goes on, and a summary at its end.
@@ -140,7 +140,7 @@ fn left(count: u64, rate: f64) -> String {
     }
 }
 
-/// A bar with rate and time left where the number of records is known, else a counter.
+/// A bar with rate and time left if the number of records is known, else a counter.
 fn progress_bar(total: Option<u64>) -> ProgressBar {
     let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
         let _ = write!(out, "{:.1}/s", state.per_sec());

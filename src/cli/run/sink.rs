@@ -8,7 +8,7 @@ use super::formats::Encoder;
 /// Why writing stops.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// Whoever read the output went away.
+    /// The reader of the output has closed it.
     ReaderGone,
     /// Something failed.
     Failed(Failure),
@@ -29,7 +29,7 @@ pub(crate) trait Sink {
     fn append(&mut self, checksum: u64, result: &str) -> Result<(), Stop>;
 }
 
-/// Results into standard output or a device: no journal, no way to go on.
+/// Results into standard output or a device: there is no journal, and the output cannot be continued.
 pub(crate) struct Stream<W: Write + Send> {
     encoder: Encoder<W>,
     name: String,

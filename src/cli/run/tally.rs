@@ -13,7 +13,7 @@ pub(crate) struct Tally {
     pub(crate) written: u64,
     /// Judgments that gave a verdict.
     pub(crate) judged: u64,
-    /// Results taken over from an earlier run.
+    /// Results kept from an earlier run.
     pub(crate) kept: u64,
     /// How many of these are errors.
     pub(crate) kept_failed: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     pub(crate) failures: BTreeMap<&'static str, (u64, String)>,
     /// The kind of the very first failure.
     pub(super) first_kind: Option<&'static str>,
-    /// Tokens of prompts, of these taken over, and written.
+    /// Tokens of prompts, how many of these were reused, and tokens written.
     pub(crate) prompt_tokens: u64,
     pub(crate) reused_tokens: u64,
     pub(crate) written_tokens: u64,
@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// Counts a result that was taken over.
+    /// Counts a result that was kept.
     pub(super) fn keep(&mut self, failed: bool) {
         self.kept += 1;
         self.kept_failed += u64::from(failed);

@@ -13,13 +13,13 @@ use super::super::batch::Batch;
 use super::lines::Lines;
 use super::*;
 
-/// Answers each request on a thread of its own, later for some than for others, and counts what runs at once.
+/// Answers each request on its own thread, some later than others, and counts how many run at once.
 #[derive(Default)]
 struct Fake {
     running: std::sync::Arc<AtomicUsize>,
     most: std::sync::Arc<AtomicUsize>,
     closes_at: Option<usize>,
-    /// How often the engine fails under each judgment, and whether for good.
+    /// How often the engine fails during each judgment, and whether for good.
     engine_fails: Option<(u32, bool)>,
     failed: Mutex<std::collections::HashMap<String, u32>>,
     started: Mutex<usize>,
@@ -167,7 +167,7 @@ fn an_interruption_keeps_what_is_done() {
     assert_eq!(tally.written, 0);
 }
 
-/// A folder that goes when it is dropped.
+/// A folder that is deleted when it is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -202,7 +202,7 @@ fn a_batch_cut_anywhere_goes_on_to_the_same_output() {
     run();
     let (whole, whole_state) = (std::fs::read(&output).unwrap(), std::fs::read(&state).unwrap());
     assert_eq!(count_lines(&whole), 12);
-    // A kill leaves any prefix of the output, and a journal that knows of that many lines or one more, whole or torn.
+    // A kill leaves any prefix of the output, and a journal of that many lines or one more, whole or torn.
     for cut in (0..whole.len()).step_by(7) {
         let lines = count_lines(&whole[..cut]);
         let header = whole_state.iter().position(|&byte| byte == b'\n').unwrap() + 1;
@@ -299,7 +299,7 @@ fn results_are_taken_over_unless_they_failed_or_their_record_changed() {
     assert_eq!(text.lines().next().unwrap(), old[0]);
     assert_eq!(answered(&again(&input.concat(), Some(Retry::All)).2), [2, 3, 4, 5]);
 
-    // A changed record is judged again where its result is an error, and refused where it is a verdict.
+    // A changed record is judged again if its result is an error, and refused if it is a verdict.
     let mut changed = input.clone();
     changed[3] = request("new");
     assert_eq!(answered(&again(&changed.concat(), None).2), [4, 5]);
@@ -320,7 +320,7 @@ fn an_input_of_something_else_ends_the_run_before_anything_is_written() {
         assert!(failure.error.message().contains(word), "{}", failure.error.message());
     }
     assert_eq!((tally.written, sink.0.as_str()), (0, ""));
-    // Also where one judgment at a time is all there is room for.
+    // Also if there is room for only one judgment at a time.
     let keys = Keys::default();
     let (batch, fake, mut earlier) = (Batch::default(), Fake::default(), Earlier::default());
     let left = records(&input);

@@ -14,7 +14,7 @@ pub(super) const MAX_ANSWER: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     line: Vec<u8>,
-    /// Reasoning that came apart from the answer.
+    /// Reasoning that was sent separately from the answer.
     pub(super) reasoning: String,
     pub(super) content: String,
     pub(super) usage: Usage,
@@ -42,7 +42,7 @@ impl Answer {
     }
 
     fn line(&mut self, line: &[u8], now: Instant) -> Result<(), Trouble> {
-        // vLLM and llama-server write one line of data an event; other fields and comments mean nothing here.
+        // vLLM and llama-server write one data line for each event; other fields and comments are ignored.
         let data = match line.strip_prefix(b"data:").or_else(|| line.strip_prefix(b"error:")) {
             Some(data) => data.trim_ascii(),
             None => return Ok(()),
@@ -51,7 +51,7 @@ impl Answer {
             return Ok(());
         }
         let piece: Value = serde_json::from_slice(data)
-            .map_err(|error| Trouble::new("network", format!("an event of the answer is no JSON: {error}")))?;
+            .map_err(|error| Trouble::new("network", format!("an event of the answer is not JSON: {error}")))?;
         self.piece(&piece, "delta", now)
     }
 

@@ -1,4 +1,4 @@
-//! What a load is put on: a judge in this process, or a server that runs.
+//! What a load is put on: a judge in this process, or a running server.
 
 #[cfg(feature = "remote")]
 mod events;
@@ -24,12 +24,12 @@ pub(super) const HOST: usize = 5;
 /// One judgment that succeeded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Measured {
-    /// The phases, in the order of [`PHASES`], where they are known. `first_token` stands for queue and prefill where a server
-    /// does not tell them apart; `host` is what the others leave of the whole.
+    /// The phases that are known, in the order of [`PHASES`]. `first_token` replaces queue and prefill if a server does not
+    /// report these separately; `host` is the rest of the whole.
     pub(super) phases: [Option<Duration>; PHASES.len()],
     /// From the sending to the first token of the answer.
     pub(super) first_token: Option<Duration>,
-    /// Tokens; all 0 where they are not told.
+    /// Tokens; all 0 if they are not reported.
     pub(super) usage: Usage,
     /// The scores by name, in the order of the request.
     pub(super) scores: Vec<(String, f64)>,
@@ -37,7 +37,7 @@ pub(super) struct Measured {
     pub(super) ranking: Vec<String>,
 }
 
-/// Why a judgment failed: a kind to count by, and what was said.
+/// Why a judgment failed: a kind to count by, and the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) kind: String,
@@ -76,7 +76,7 @@ impl From<&Verdict> for Measured {
     }
 }
 
-/// Called once with what became of a judgment, from any thread.
+/// Called once with the outcome of a judgment, from any thread.
 pub(super) type Done = Box<dyn FnOnce(Result<Measured, Trouble>) + Send>;
 
 /// Ends a judgment that still runs; its [`Done`] is called then.
@@ -93,7 +93,7 @@ pub(super) trait Target: Send + Sync {
     /// What it is, for a report.
     fn describe(&self) -> Value;
 
-    /// How many judgments are worth having in flight where nobody says.
+    /// How many judgments to have in flight by default.
     fn wanted(&self) -> usize;
 }
 
@@ -139,7 +139,7 @@ pub(super) enum Api {
     Dicast,
     /// The reference's server: POST /api/rewardanything.
     Reference,
-    /// POST /v1/chat/completions: the prompt is made here, the verdict read here.
+    /// POST /v1/chat/completions: this program makes the prompt and reads the verdict.
     Openai,
 }
 
@@ -154,19 +154,19 @@ pub(super) struct ServerArgs {
         help = "Put the load on this server instead of a model, such as http://127.0.0.1:8000"
     )]
     pub(super) url: Option<String>,
-    /// The protocol that it speaks.
+    /// The protocol that the server speaks.
     #[arg(long, value_enum, default_value = "auto", requires = "url")]
     pub(super) api: Api,
-    /// The model's name at the server. Default: the first one that it lists.
+    /// The model's name on the server. Default: the first one that it lists.
     #[arg(long, value_name = "NAME", requires = "url")]
     pub(super) served_model: Option<String>,
-    /// Chat completions: leave the answer free instead of asking for a JSON schema.
+    /// Chat completions: do not ask for a JSON schema; the answer is free text.
     #[arg(long, requires = "url")]
     pub(super) no_schema: bool,
     #[arg(long, value_name = "JSON", requires = "url", value_parser = super::super::options::variables,
         help = "Further fields of every request, a JSON object: '{\"thinking_token_budget\": 64}'")]
     pub(super) body: Option<serde_json::Map<String, Value>>,
-    /// The process of the server, whose processor time and memory (with its children's) are measured as well.
+    /// The server's process: its processor time and memory, and those of its children, are measured too.
     #[arg(long, value_name = "PID")]
     pub(super) server_pid: Option<u32>,
 }
@@ -179,5 +179,5 @@ pub(super) fn connect(args: &ServerArgs, url: &str, config: &JudgeConfig) -> Res
 
 #[cfg(not(feature = "remote"))]
 pub(super) fn connect(_: &ServerArgs, _: &str, _: &JudgeConfig) -> Result<Box<dyn Target>, Failure> {
-    Err(Failure::new(dicast::ErrorKind::Unsupported, "this build cannot ask servers: it needs the feature `remote`"))
+    Err(Failure::new(dicast::ErrorKind::Unsupported, "this build cannot use servers: it needs the feature `remote`"))
 }

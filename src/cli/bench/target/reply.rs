@@ -20,7 +20,7 @@ pub(super) fn refused(status: u16, body: &[u8]) -> Trouble {
 }
 
 fn incomplete(what: impl std::fmt::Display) -> Trouble {
-    Trouble::new("invalid_verdict", format!("the answer is no complete verdict: {what}"))
+    Trouble::new("invalid_verdict", format!("the answer is not a complete verdict: {what}"))
 }
 
 /// A verdict as `dicast serve` and `dicast judge` write it.
@@ -49,7 +49,7 @@ pub(super) fn of_reference(body: &[u8], request: &JudgeRequest) -> Result<Measur
 
 fn parse(body: &[u8]) -> Result<Value, Trouble> {
     let json: Value = serde_json::from_slice(body)
-        .map_err(|error| Trouble::new("network", format!("the answer is no JSON: {error}")))?;
+        .map_err(|error| Trouble::new("network", format!("the answer is not JSON: {error}")))?;
     match json["error"]["kind"].as_str() {
         Some(kind) => Err(Trouble::new(kind, json["error"]["message"].as_str().unwrap_or_default())),
         None => Ok(json),
@@ -58,7 +58,7 @@ fn parse(body: &[u8]) -> Result<Value, Trouble> {
 
 type Complete = (Vec<(String, f64)>, Vec<String>);
 
-/// Scores and ranking, where every response of the request has one score and one place, and nothing else has.
+/// Scores and ranking, if every response of the request has one score and one place, and nothing else has any.
 fn complete(scores: &Value, ranking: &Value, request: &JudgeRequest) -> Result<Complete, Trouble> {
     let found = scores.as_object().ok_or_else(|| incomplete("it has no scores"))?;
     let mut read = Vec::with_capacity(request.responses.len());
@@ -68,7 +68,7 @@ fn complete(scores: &Value, ranking: &Value, request: &JudgeRequest) -> Result<C
         read.push((name.clone(), score.ok_or_else(|| incomplete(format_args!("no score for {name:?}")))?));
     }
     if found.len() != read.len() {
-        return Err(incomplete("it has scores for others"));
+        return Err(incomplete("it has scores for other names"));
     }
     let ranking: Vec<String> =
         ranking.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect();

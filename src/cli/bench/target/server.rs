@@ -20,7 +20,7 @@ use super::{Api, Cancel, Done, Measured, ServerArgs, Target, Trouble, reply};
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time for a question about the server.
 const FACTS: Duration = Duration::from_secs(30);
-/// Judgments in flight where nobody says.
+/// Judgments in flight by default.
 const WANTED: usize = 8;
 
 /// A server and the thread that asks it.
@@ -51,7 +51,7 @@ struct Exchange {
     aliases: Option<AliasMap>,
     timeout: Duration,
     sent: Instant,
-    /// Comes when nobody wants the answer any more.
+    /// Fires when the answer is not wanted any more.
     cancelled: oneshot::Receiver<()>,
     done: Done,
 }
@@ -103,7 +103,7 @@ impl Server {
         let shared = asked.clone();
         let work = move || {
             runtime.block_on(async move {
-                // Ends when the sender is dropped; what still runs is dropped with the runtime.
+                // Ends when the sender is dropped; running requests are dropped with the runtime.
                 while let Some(exchange) = incoming.recv().await {
                     let asked = shared.clone();
                     tokio::spawn(async move {
@@ -227,10 +227,9 @@ impl Asked {
         if models["data"].is_array() {
             return Ok(Api::Openai);
         }
-        let message =
-            format!("{base}: this is no judge's server that is known here (/v1/models gives status {status})");
+        let message = format!("{base}: this is not a known kind of judge server (/v1/models gives status {status})");
         Err(Failure::new(ErrorKind::Unsupported, message)
-            .hint("name its protocol with --api, and a key in the configuration"))
+            .hint("name its protocol with --api, and put a key into the configuration if the server needs one"))
     }
 
     async fn ask(&self, url: &str) -> Result<(StatusCode, Value), Failure> {
@@ -264,7 +263,7 @@ impl Asked {
                 "top_p": settings.top_p, "seed": settings.seed, "stream": true,
                 "stream_options": { "include_usage": true },
             });
-            // Servers fit a request without a limit into what their context leaves.
+            // Without a limit, a server generates as much as its context allows.
             if let Some(reasoning) = options.max_reasoning_tokens {
                 body["max_tokens"] = (u64::from(reasoning) + u64::from(settings.max_verdict_tokens)).into();
             }
@@ -292,7 +291,7 @@ impl Asked {
         Ok((body.to_string().into_bytes(), aliases, settings.timeout()))
     }
 
-    /// The verdict as JSON schema. That a ranking names nobody twice cannot be said in one that all servers know.
+    /// The verdict as JSON schema. No schema that all servers support can say that a ranking names nobody twice.
     fn schema_of(&self, aliases: &AliasMap) -> Value {
         let scale = self.profile.scale;
         let scores: Vec<u8> = (scale.min..=scale.max).collect();
@@ -343,9 +342,9 @@ impl Asked {
         let mut answer = Answer::default();
         if kind.is_some_and(|kind| kind.starts_with("application/json")) {
             let body: Value = serde_json::from_slice(&whole(response).await?)
-                .map_err(|error| Trouble::new("network", format!("the answer is no JSON: {error}")))?;
+                .map_err(|error| Trouble::new("network", format!("the answer is not JSON: {error}")))?;
             answer.piece(&body, "message", Instant::now())?;
-            // It came at once: when its parts began is not known.
+            // It came as a whole, so it is not known when its parts began.
             (answer.first, answer.first_of_content) = (None, None);
         } else {
             while let Some(bytes) = response.chunk().await.map_err(|error| Trouble::new("network", cause(&error)))? {
@@ -389,7 +388,7 @@ async fn whole(mut response: Response) -> Result<Vec<u8>, Trouble> {
     Ok(body)
 }
 
-/// What is at the bottom of an error: reqwest's own message only names the URL.
+/// The root cause of an error: reqwest's own message only names the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {

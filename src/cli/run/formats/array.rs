@@ -19,7 +19,7 @@ pub(super) struct Array<R> {
     at: At,
 }
 
-/// Where the reading stands.
+/// How far reading is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Start,
@@ -61,7 +61,7 @@ impl<R: BufRead> Array<R> {
         Ok(None)
     }
 
-    /// Takes one entry, up to the comma or bracket behind it.
+    /// Takes one entry, up to the comma or bracket after it.
     fn entry(&mut self) -> io::Result<Option<(u64, Line)>> {
         let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
         let (mut kept, mut bytes, mut checksum) = (Vec::new(), 0_u64, Checksum::default());
@@ -105,7 +105,7 @@ impl<R: BufRead> Array<R> {
         };
         match (self.at, mark) {
             (At::End, None) => return Ok(None),
-            (At::End, Some(_)) => return wrong("has something behind its end", self.line),
+            (At::End, Some(_)) => return wrong("has something after its end", self.line),
             (_, None) => return wrong("is not closed at the end of the file,", self.line),
             (At::Start, _) => {
                 self.take().map_err(cannot_read)?;

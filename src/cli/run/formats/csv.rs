@@ -46,7 +46,11 @@ impl<R: BufRead> Rows<R> {
             return Line::TooLong { bytes };
         }
         if record.len() != self.header.len() {
-            return Line::Wrong(format!("the row has {} cells, the header {}", record.len(), self.header.len()));
+            return Line::Wrong(format!(
+                "the row has {} cells, but the header has {}",
+                record.len(),
+                self.header.len()
+            ));
         }
         let mut row = Row::new();
         for (column, cell) in self.header.iter().zip(record) {
@@ -82,7 +86,7 @@ fn cannot_read(error: &csv::Error) -> Failure {
     Failure::new(ErrorKind::Io, format!("cannot read the CSV file: {error}"))
 }
 
-/// Ends a row that has no end: a quote that is never closed would take in the whole file.
+/// Limits the length of a row: a quote that is never closed would otherwise swallow the whole file.
 struct Bounded<R> {
     from: R,
     left: Arc<AtomicU64>,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::super::Failure;
 use super::{Compression, Format};
 
-/// The columns of a table of results, and whether each is a number. Those that hold several values hold them as JSON.
+/// The columns of a table of results, and whether each is a number. Columns with several values hold them as JSON.
 pub(super) const COLUMNS: [(&str, bool); 18] = [
     ("line", true),
     ("id", false),
@@ -31,7 +31,7 @@ pub(super) const COLUMNS: [(&str, bool); 18] = [
     ("rubric", false),
 ];
 
-/// Whether a key of a result is no field of the caller's.
+/// Whether a key of a result is not one of the caller's fields.
 pub(crate) fn is_of_result(key: &str) -> bool {
     Verdict::KEYS.contains(&key) || ["named_reasoning", "error", "provenance", "input"].contains(&key)
 }
@@ -122,12 +122,12 @@ enum Form<W: Write + Send> {
 }
 
 impl<W: Write + Send> Encoder<W> {
-    /// Starts a file. `path` is named where the format is not part of this build.
+    /// Starts a file. The error names `path` if the format is not part of this build.
     pub(crate) fn new(out: W, path: &Path, format: Format, compression: Compression) -> Result<Self, Failure> {
         if format == Format::Parquet && compression != Compression::None {
             return Err(Failure::new(
                 ErrorKind::InvalidConfig,
-                "a Parquet file is compressed inside: name it without .gz or .zst",
+                "a Parquet file is already compressed inside: name it without .gz or .zst",
             ));
         }
         let mut out = Out::new(out, compression).map_err(|error| cannot_write(&error))?;
@@ -152,16 +152,16 @@ impl<W: Write + Send> Encoder<W> {
         Ok(Self { form, lines: 0 })
     }
 
-    /// Writes a result, and makes sure that a reader sees it where the format allows.
+    /// Writes a result, and makes sure that a reader sees it if the format allows this.
     ///
     /// # Errors
-    /// The output cannot be written to; [`io::ErrorKind::BrokenPipe`] where its reader went away.
+    /// The output cannot be written to; [`io::ErrorKind::BrokenPipe`] if its reader has closed it.
     pub(crate) fn push(&mut self, line: &str) -> io::Result<()> {
         self.lines += 1;
         match &mut self.form {
             Form::Jsonl(out) => out.write_all(line.as_bytes()).and_then(|()| match out {
                 Out::Plain(out) => out.flush(),
-                // Each flush would cost compression.
+                // Each flush would make the compression worse.
                 Out::Gzip(_) | Out::Zstd(_) => Ok(()),
             }),
             Form::Json(out) => {

@@ -40,7 +40,7 @@ pub(crate) enum Compression {
 }
 
 impl Format {
-    /// Format and compression by the ending of a name; JSON Lines where it says nothing.
+    /// Format and compression by the ending of a name; JSON Lines if the ending is unknown.
     pub(crate) fn of(path: &Path) -> (Self, Compression) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let (stem, compression) = match name.rsplit_once('.') {
@@ -63,7 +63,7 @@ pub(crate) trait Records: Send {
     /// The next record; `None` at the end.
     ///
     /// # Errors
-    /// What makes the rest unreadable; a record that is wrong by itself is a record.
+    /// Only what makes the rest unreadable; a single wrong record is returned as a record.
     fn next_record(&mut self) -> Result<Option<Numbered>, Failure>;
 }
 
@@ -95,7 +95,7 @@ impl<R: Records> Records for First<R> {
     }
 }
 
-/// Records whose checksum does not depend on their deadline: it says how long to wait, not what to judge.
+/// Records whose checksum leaves out their deadline, which says how long to wait, not what to judge.
 struct Undated<R>(R);
 
 impl<R: Records> Records for Undated<R> {
@@ -121,10 +121,10 @@ impl<R: Records> Records for Undated<R> {
 /// The option that is a deadline.
 const DEADLINE: &str = "timeout_ms";
 
-/// Opens a file, or standard input where it is named `-`. A record may have `limit` bytes.
+/// Opens a file, or standard input if the name is `-`. A record may have `limit` bytes.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfig`] where there is no such file or its format is not one of these, [`ErrorKind::Io`] else.
+/// [`ErrorKind::InvalidConfig`] if there is no such file or its format is not one of these, else [`ErrorKind::Io`].
 pub(crate) fn open(
     path: &Path,
     format: Option<Format>,
@@ -156,7 +156,7 @@ fn open_dated(path: &Path, format: Option<Format>, keys: &Keys, limit: usize) ->
         }
         Box::new(BufReader::with_capacity(1 << 16, file))
     };
-    // By what the bytes say: standard input has no name, and names may be wrong.
+    // Decided by the bytes: standard input has no name, and names may be wrong.
     reader = match reader.fill_buf().map_err(cannot_read)? {
         [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(1 << 16, flate2::bufread::MultiGzDecoder::new(reader))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
@@ -175,7 +175,7 @@ fn open_dated(path: &Path, format: Option<Format>, keys: &Keys, limit: usize) ->
             "a Parquet file cannot be read from standard input or compressed as a whole: its table of contents is at its end",
         )
         .hint("name the plain file")),
-        // A line of JSON Lines is an object: what begins with a bracket is a list, whatever its name.
+        // Each line of JSON Lines is an object, so a file that begins with a bracket is a list, whatever its name is.
         _ if is_list => Ok(Box::new(array::Array::new(reader, limit))),
         _ => Ok(Box::new(Lines::new(reader, limit))),
     }
@@ -197,10 +197,10 @@ fn no_parquet(path: &Path) -> Failure {
         .hint("build with `--features parquet`, or convert the file to JSON Lines or CSV")
 }
 
-/// A row of a table as the JSON of a request. Cells that hold JSON by their meaning go in as they are.
+/// A row of a table as the JSON of a request. Cells of columns that hold JSON are copied unchanged.
 struct Row {
     json: Vec<u8>,
-    /// Responses that have a column each.
+    /// Responses that have their own columns.
     responses: Vec<(String, String)>,
     wrong: Option<String>,
 }

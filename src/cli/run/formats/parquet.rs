@@ -47,7 +47,7 @@ impl Rows {
         for (column, cell) in row.as_object().into_iter().flatten() {
             match cell {
                 Value::String(text) => json.text(column, text, &self.keys),
-                // In a table every row has all members of a struct; those that it was written without are null.
+                // In a table every row has all members of a struct; members that were not written are null.
                 Value::Object(members) if self.keys.responses == [column.as_str()] => {
                     let members: serde_json::Map<_, _> = members
                         .iter()

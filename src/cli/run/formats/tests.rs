@@ -1,4 +1,4 @@
-//! Every format in, every format out.
+//! Every input format, every output format.
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ fn rows_of_csv_are_requests() {
         rows[0],
         whole("line 2", r#"{"id":"1","principle":"p","prompt":"q\n\"x\"","responses":{"A":"one","B":""}}"#)
     );
-    assert_eq!(rows[1], ("line 4".into(), Line::Wrong("the row has 4 cells, the header 6".into())));
+    assert_eq!(rows[1], ("line 4".into(), Line::Wrong("the row has 4 cells, but the header has 6".into())));
     assert!(
         matches!(&rows[2].1, Line::Whole(json) if std::str::from_utf8(json).unwrap().contains(r#""options":{"seed":1}"#))
     );
