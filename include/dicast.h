@@ -57,7 +57,7 @@
 #define DICAST_OK 0
 
 /**
- * Not an error: the time to wait was over first. Wait again, or cancel.
+ * Not an error: the waiting time ended before there was an outcome. Wait again, or cancel.
  */
 #define DICAST_PENDING -1
 
@@ -121,13 +121,13 @@
 #define DICAST_CANCELLED 11
 
 /**
- * The answer of the judge is no complete verdict. The error has the whole output and the parts that could be read. If the
+ * The answer of the judge is not a complete verdict. The error has the whole output and the parts that could be read. If the
  * temperature is above 0, another seed may help.
  */
 #define DICAST_INVALID_VERDICT 12
 
 /**
- * The engine failed while it worked on the request. Others may have gone on.
+ * The engine failed while it worked on the request. Other requests may not be affected.
  */
 #define DICAST_ENGINE 13
 
@@ -142,7 +142,7 @@
 #define DICAST_IO 15
 
 /**
- * A remote service could not be reached, or it refused. It may work later.
+ * A remote service could not be reached, or refused the request. It may work later.
  */
 #define DICAST_NETWORK 16
 
@@ -162,8 +162,8 @@
 #define DICAST_ENGINE_DEAD 19
 
 /**
- * The judge sleeps, and dicast_judge_sleep said that no request waits meanwhile. Nothing was queued. Wake the judge, or send
- * the request again later.
+ * The judge sleeps, and dicast_judge_sleep was called so that requests do not wait. Nothing was queued. Wake the judge, or
+ * send the request again later.
  */
 #define DICAST_ASLEEP 20
 
@@ -213,12 +213,12 @@
 #define DICAST_PHASE_VERDICT 4
 
 /**
- * Requests that come while the judge sleeps wait until it wakes; their deadlines count on.
+ * Requests that arrive while the judge sleeps wait until it wakes; their deadlines keep running.
  */
 #define DICAST_ARRIVING_WAIT 0
 
 /**
- * Requests that come while the judge sleeps fail at once as DICAST_ASLEEP.
+ * Requests that arrive while the judge sleeps fail at once as DICAST_ASLEEP.
  */
 #define DICAST_ARRIVING_FAIL 1
 
@@ -234,7 +234,7 @@
 #define DICAST_REWARD_SCORE 1
 
 /**
- * The place in the ranking, from 1 for the best of the group to 0 for the worst in equal steps; 0.5 for a single response.
+ * The place in the ranking, from 1 for the best of the group to 0 for the worst, in equal steps; 0.5 for a single response.
  */
 #define DICAST_REWARD_RANK 2
 
@@ -244,8 +244,8 @@
 #define DICAST_REWARD_EXPECTED_OR_SCORE 3
 
 /**
- * How many standard deviations the expected score (the score as written if the engine returns no distribution) lies above
- * the mean of its group; 0 for all of a group whose scores are equal. `normalize` does not change it.
+ * How many standard deviations the expected score (or the score as written if the engine returns no distribution) lies above
+ * the mean of its group; 0 for all if the scores of a group are equal. `normalize` does not change it.
  */
 #define DICAST_REWARD_GROUP 4
 
@@ -287,12 +287,12 @@
 #define DICAST_NOTATION_LARK 2
 
 /**
- * Of dicast_job_finish: the budget ended the reasoning.
+ * For dicast_job_finish: the budget ended the reasoning.
  */
 #define DICAST_CUT_REASONING 1
 
 /**
- * Of dicast_job_finish: a limit of tokens ended the verdict.
+ * For dicast_job_finish: a token limit ended the verdict.
  */
 #define DICAST_CUT_VERDICT 2
 
@@ -302,7 +302,7 @@
 #define DICAST_PRIORITY_LOW -1
 
 /**
- * Jobs and requests of which nothing was said.
+ * Jobs and requests without another priority.
  */
 #define DICAST_PRIORITY_NORMAL 0
 
@@ -317,12 +317,12 @@
 #define DICAST_GUIDANCE_NONE 0
 
 /**
- * The engine holds verdicts to a JSON schema.
+ * The engine constrains verdicts by a JSON schema.
  */
 #define DICAST_GUIDANCE_SCHEMA 1
 
 /**
- * The engine holds verdicts to a grammar: every verdict is complete.
+ * The engine constrains verdicts by a grammar: every verdict is complete.
  */
 #define DICAST_GUIDANCE_GRAMMAR 2
 
@@ -351,17 +351,17 @@ typedef struct dicast_batch dicast_batch;
 typedef struct dicast_error dicast_error;
 
 /**
- * A list of outcomes, with a descriptor that can be read while there are any: for poll, epoll, libuv and the like.
+ * A list of outcomes with a file descriptor that is readable while the list is not empty: for poll, epoll, libuv and the like.
  *
  * Any number of threads, judges and submissions may use one at once. You own it, until dicast_events_free.
  */
 typedef struct dicast_events dicast_events;
 
 /**
- * One generation for an engine of the program's own.
+ * One generation for the program's own engine.
  *
- * The generate callback gets it and owns it, until dicast_job_finish or dicast_job_fail, of which one must be called. One
- * thread uses it at a time; which one may change. It may outlive its judge: what is given to it then is dropped.
+ * The generate callback gets it and owns it, until dicast_job_finish or dicast_job_fail; one of these must be called. Only one
+ * thread may use it at a time, not always the same one. It may outlive its judge: what is handed to it then is dropped.
  */
 typedef struct dicast_job dicast_job;
 
@@ -375,7 +375,7 @@ typedef struct dicast_job dicast_job;
 typedef struct dicast_judge dicast_judge;
 
 /**
- * What a judge has done since it was opened, as it was at one moment: outcomes, times in histograms, tokens, rates.
+ * A snapshot of what a judge has done since it was opened: outcomes, times in histograms, tokens, rates.
  *
  * You own it, until dicast_metrics_free; its texts and arrays live as long as it does. It never changes: any number of
  * threads may read it at once.
@@ -383,7 +383,8 @@ typedef struct dicast_judge dicast_judge;
 typedef struct dicast_metrics dicast_metrics;
 
 /**
- * How one judge model must be prompted and read: system prompt, message layout, score scale, form of the verdict.
+ * How one judge model must be prompted, and how its output is read: system prompt, message layout, score scale, form of the
+ * verdict.
  *
  * You own it, until dicast_profile_free. It never changes: any number of threads may use it at once.
  */
@@ -398,7 +399,7 @@ typedef struct dicast_profile dicast_profile;
 typedef struct dicast_prompt dicast_prompt;
 
 /**
- * What is to be judged: a principle, a prompt, responses in order, options.
+ * What to judge: a principle, a prompt, responses in order, options.
  *
  * You own it, until dicast_request_free. The library copies it and does not keep it: you may change it, use it again or
  * free it as soon as a call returns. Any number of threads may use one request at once while none changes it.
@@ -406,11 +407,11 @@ typedef struct dicast_prompt dicast_prompt;
 typedef struct dicast_request dicast_request;
 
 /**
- * A configuration or the options of a request, setting by setting. Its JSON is what the other calls take.
+ * A configuration or the options of a request, setting by setting. The other calls take its JSON.
  *
- * Settings are named as in the documentation: `local.threads`, `options.temperature`, `profile`; those of options without the
- * section: `temperature`. Name, type and range of each are checked when it is set. One that is set again gets the new value.
- * Numbers are written the same in every locale.
+ * Settings have the names of the documentation: `local.threads`, `options.temperature`, `profile`; in options of a request
+ * without the section: `temperature`. Name, type and range are checked when a setting is set. Setting it again replaces the
+ * value. Numbers are written the same in every locale.
  *
  * You own it, until dicast_settings_free. Any number of threads may read one at once while none changes it.
  */
@@ -427,7 +428,7 @@ typedef struct dicast_ticket dicast_ticket;
  * A complete verdict: every response has a score on the scale and a place in the ranking. An incomplete verdict is an
  * error instead.
  *
- * Responses are numbered from 0 in the order of the request. Places in the ranking are numbered from 0, the best. The
+ * Responses are numbered from 0 in the order of the request. Places in the ranking are numbered from 0, which is the best. The
  * receiver owns the verdict, until dicast_verdict_free; its texts and arrays live as long as it does. It never changes: any
  * number of threads may read it at once.
  */
@@ -463,11 +464,11 @@ typedef struct dicast_str {
 typedef void (*dicast_log_callback)(void *user_data, uint32_t level, struct dicast_str line);
 
 /**
- * Hears how far loading a model is: `part` is from 0 to 1 and rises. Returns true to go on; false ends the loading, and the
- * call that loads returns DICAST_CANCELLED.
+ * Gets the progress of loading a model: `part` is from 0 to 1 and rises. Returns true to continue; false ends the loading, and
+ * the call that loads returns DICAST_CANCELLED.
  *
- * Called by the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it all the time,
- * others at the beginning and at the end. It must not throw or longjmp, nor use this judge.
+ * Called on the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it many times,
+ * other engines only at the beginning and at the end. It must not throw or longjmp, nor use this judge.
  */
 typedef bool (*dicast_progress_callback)(void *user_data, double part);
 
@@ -496,7 +497,7 @@ typedef struct dicast_open_options {
      */
     uint32_t reserved;
     /**
-     * Hears how far loading is, and may end it; NULL for no one. Must live as long as the judge.
+     * Gets the progress of loading, and may end it; may be NULL. Must live as long as the judge.
      */
     dicast_progress_callback progress;
     /**
@@ -506,7 +507,7 @@ typedef struct dicast_open_options {
 } dicast_open_options;
 
 /**
- * What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. Set
+ * How much memory opening a model in the embedded engine takes, in bytes: estimates, a few percent above measured values. Set
  * `struct_size` before the call, which writes the other fields.
  */
 typedef struct dicast_memory {
@@ -523,15 +524,15 @@ typedef struct dicast_memory {
      */
     uint64_t kv_cache;
     /**
-     * What a step is computed in, and what the rest takes.
+     * Buffers for computing a step, and all the rest.
      */
     uint64_t compute;
     /**
-     * Tokens that the keys and values are for.
+     * Number of tokens that `kv_cache` holds.
      */
     uint64_t kv_tokens;
     /**
-     * What this process can still take, by the machine and by its control groups; 0 where the system does not say.
+     * Memory that this process can still take, limited by the machine and by its control groups; 0 if the system does not say.
      */
     uint64_t available;
 } dicast_memory;
@@ -545,7 +546,7 @@ typedef struct dicast_info {
      */
     size_t struct_size;
     /**
-     * Most tokens of one judgment, prompt and output together; 0 where the engine does not tell.
+     * Most tokens of one judgment, prompt and output together; 0 if the engine does not say.
      */
     uint64_t context_tokens;
     /**
@@ -628,14 +629,14 @@ typedef struct dicast_stats {
      */
     uint64_t kv_blocks_reused;
     /**
-     * Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step.
+     * Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step.
      */
     uint64_t grammars_last_hour;
 } dicast_stats;
 
 /**
- * The numbers of a dashboard. Set `struct_size` before the call, which writes the other fields. Judgments and tokens count
- * from when the judge was opened. `recent_` ones are rates over the last minute, or since the judge was opened.
+ * The numbers for a dashboard. Set `struct_size` before the call, which writes the other fields. Judgments and tokens count
+ * since the judge was opened. Fields with `recent_` are rates over the last minute, or since the judge was opened.
  */
 typedef struct dicast_figures {
     /**
@@ -701,15 +702,15 @@ typedef struct dicast_sleep_options {
      */
     size_t struct_size;
     /**
-     * DICAST_ARRIVING_WAIT (0) or DICAST_ARRIVING_FAIL: what becomes of requests that come while the judge sleeps.
+     * DICAST_ARRIVING_WAIT (0) or DICAST_ARRIVING_FAIL: what happens to requests that arrive while the judge sleeps.
      */
     uint32_t arriving;
     /**
-     * 0: the judgments that run are waited for. 1: they end as DICAST_CANCELLED.
+     * 0: wait for running judgments. 1: they end as DICAST_CANCELLED.
      */
     uint32_t cancel_running;
     /**
-     * How long to wait for the judgments that run, in milliseconds; 0: as long as their deadlines allow.
+     * How long to wait for running judgments, in milliseconds; 0: as long as their deadlines allow.
      */
     uint64_t patience_ms;
 } dicast_sleep_options;
@@ -719,7 +720,7 @@ typedef struct dicast_sleep_options {
  * NULL. Otherwise it owns `error`, and `verdict` is NULL.
  *
  * Each judge has one thread that only calls callbacks, one at a time. A callback may call any function: submit, cancel,
- * wait for other judgments, free its own ticket, free the judge. Later callbacks wait while it runs, computations do not.
+ * wait for other judgments, free its own ticket, free the judge. While it runs, later callbacks wait, but computations go on.
  * It must not throw or longjmp.
  */
 typedef void (*dicast_callback)(void *user_data,
@@ -784,7 +785,7 @@ typedef struct dicast_timing {
 } dicast_timing;
 
 /**
- * What has become of one judgment. Set `struct_size` before the call, which writes the other fields.
+ * The outcome of one judgment. Set `struct_size` before the call, which writes the other fields.
  */
 typedef struct dicast_event {
     /**
@@ -792,7 +793,7 @@ typedef struct dicast_event {
      */
     size_t struct_size;
     /**
-     * The tag that it was submitted with.
+     * The tag that the judgment was submitted with.
      */
     uint64_t tag;
     /**
@@ -804,11 +805,11 @@ typedef struct dicast_event {
      */
     uint32_t reserved;
     /**
-     * On DICAST_OK the verdict, which you own; else NULL.
+     * On DICAST_OK the verdict, which you own; otherwise NULL.
      */
     struct dicast_verdict *verdict;
     /**
-     * Otherwise the error, which you own; else NULL.
+     * On any other status the error, which you own; otherwise NULL.
      */
     struct dicast_error *error;
 } dicast_event;
@@ -822,7 +823,7 @@ typedef struct dicast_reward_options {
      */
     size_t struct_size;
     /**
-     * DICAST_REWARD_EXPECTED (0) or another of them.
+     * DICAST_REWARD_EXPECTED (0) or another DICAST_REWARD_….
      */
     uint32_t reward;
     /**
@@ -842,8 +843,8 @@ typedef struct dicast_reward_options {
      */
     uint32_t reserved;
     /**
-     * The whole call ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
-     * judgment has its `timeout_ms` alone.
+     * The whole call ends after this many milliseconds at the latest: groups not judged by then are DICAST_TIMEOUT. 0: only the
+     * `timeout_ms` of each judgment applies.
      */
     uint64_t deadline_ms;
 } dicast_reward_options;
@@ -861,7 +862,7 @@ typedef struct dicast_group {
      */
     struct dicast_str principle;
     /**
-     * What the responses respond to.
+     * The prompt that the responses answer.
      */
     struct dicast_str prompt;
     /**
@@ -873,11 +874,11 @@ typedef struct dicast_group {
      */
     size_t response_count;
     /**
-     * Options of this group as JSON, which go before those of the whole call; empty for none.
+     * Options of this group as JSON, which override those of the whole call; empty for none.
      */
     struct dicast_str options_json;
     /**
-     * Your name for the judgment, which the lines of the log have; empty for none.
+     * Your name for the judgment, which appears in log lines; empty for none.
      */
     struct dicast_str id;
     /**
@@ -889,7 +890,7 @@ typedef struct dicast_group {
      */
     uint32_t reserved;
     /**
-     * The judgment ends so many milliseconds after the call began at the latest; 0: as the whole call says.
+     * The judgment ends at most this many milliseconds after the start of the call; 0: as for the whole call.
      */
     uint64_t deadline_ms;
 } dicast_group;
@@ -903,11 +904,11 @@ typedef struct dicast_batch_options {
      */
     size_t struct_size;
     /**
-     * Options of the judgments as JSON, as for dicast_request_set_options; empty for none. Those of a group go before them.
+     * Options of the judgments as JSON, as for dicast_request_set_options; empty for none. A group's own options override them.
      */
     struct dicast_str options_json;
     /**
-     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH, for groups that do not say.
+     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH, for groups that do not set their own.
      */
     int32_t priority;
     /**
@@ -915,8 +916,8 @@ typedef struct dicast_batch_options {
      */
     uint32_t reserved;
     /**
-     * The batch ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
-     * judgment has its `timeout_ms` alone.
+     * The batch ends after this many milliseconds at the latest: groups not judged by then are DICAST_TIMEOUT. 0: only the
+     * `timeout_ms` of each judgment applies.
      */
     uint64_t deadline_ms;
 } dicast_batch_options;
@@ -938,7 +939,7 @@ typedef struct dicast_count {
      */
     uint64_t all_prompt_tokens;
     /**
-     * Of each prompt, the tokens that every prompt of this judge begins with.
+     * Tokens at the start of each prompt that all prompts of this judge have in common.
      */
     uint64_t shared_tokens;
     /**
@@ -946,19 +947,19 @@ typedef struct dicast_count {
      */
     uint64_t output_tokens;
     /**
-     * Tokens of prompt and output together that the context holds; 0 where the engine does not tell.
+     * Tokens of prompt and output together that the context holds; 0 if the engine does not say.
      */
     uint64_t context_tokens;
     /**
-     * Generations of the judgment: 1, more for an ensemble or a rubric.
+     * Number of generations for the judgment: 1, or more for an ensemble or a rubric.
      */
     uint64_t runs;
     /**
-     * 1 if prompt and output fit the context, or if it is not known; 0: judging it is DICAST_CONTEXT_OVERFLOW.
+     * 1 if prompt and output fit the context, or if that is not known. 0: judging the request gives DICAST_CONTEXT_OVERFLOW.
      */
     uint32_t fits;
     /**
-     * 1 if the engine itself said how much may be written; 0 if that is an estimate.
+     * 1 if the engine itself says how much may be written; 0 if that is an estimate.
      */
     uint32_t exact;
 } dicast_count;
@@ -978,7 +979,7 @@ typedef struct dicast_choice {
 } dicast_choice;
 
 /**
- * A token of the output, and what else could have stood in its place.
+ * A token of the output, and the other tokens that were possible at its place.
  */
 typedef struct dicast_token {
     /**
@@ -990,8 +991,8 @@ typedef struct dicast_token {
      */
     double logprob;
     /**
-     * The most probable tokens at this place, in any order; NULL if they are not known. Only those at the scores matter: the
-     * more of the scale they hold, the finer the expected score.
+     * The most probable tokens at this place, in any order; NULL if they are not known. They matter only at the scores: the more
+     * values of the scale they include, the finer the expected score.
      */
     const struct dicast_choice *choices;
     /**
@@ -1001,7 +1002,7 @@ typedef struct dicast_token {
 } dicast_token;
 
 /**
- * How a job is to be generated: a reasoning, if there is one, then the verdict. Set `struct_size` before the call, which
+ * How to generate a job: first the reasoning, if there is one, then the verdict. Set `struct_size` before the call, which
  * writes the other fields. Texts belong to the job.
  */
 typedef struct dicast_plan {
@@ -1026,7 +1027,7 @@ typedef struct dicast_plan {
      */
     uint64_t seed;
     /**
-     * Sample from so many most probable tokens; 0 is off.
+     * Sample from this many most probable tokens; 0 is off.
      */
     uint32_t top_k;
     /**
@@ -1034,7 +1035,7 @@ typedef struct dicast_plan {
      */
     int32_t priority;
     /**
-     * Milliseconds until the job is out of time; it is cancelled then.
+     * Milliseconds until the deadline of the job; it is cancelled then.
      */
     uint64_t time_left_ms;
     /**
@@ -1050,7 +1051,7 @@ typedef struct dicast_plan {
      */
     uint32_t consistent;
     /**
-     * 1 if somebody hears the reasoning while it is written: give it piece by piece.
+     * 1 if the caller wants the reasoning while it is written: hand it over piece by piece.
      */
     uint32_t heard;
     /**
@@ -1063,7 +1064,7 @@ typedef struct dicast_plan {
     uint64_t verdict_tokens;
     /**
      * What the engine feeds before the reasoning, such as `<think>` and a line end; empty if the prompt ends with it, or if there is no
-     * reasoning. An engine that renders a chat template which opens the reasoning leaves it out.
+     * reasoning. An engine whose chat template already opens the reasoning leaves it out.
      */
     struct dicast_str open;
     /**
@@ -1073,37 +1074,37 @@ typedef struct dicast_plan {
 } dicast_plan;
 
 /**
- * Takes a job, which the engine owns from now on: see dicast_job. Called by the thread that submits the request, by several
- * at once. It must return quickly: put the job into a queue of the engine's, or end it at once. It must not call a function
+ * Takes a job, which the engine then owns: see dicast_job. Called on the thread that submits the request, also by several
+ * threads at once. It must return quickly: put the job into the engine's queue, or end it at once. It must not call a function
  * with the judge, and must not throw or longjmp.
  */
 typedef void (*dicast_generate_callback)(void *user_data, struct dicast_job *job);
 
 /**
- * A job is not waited for any more; it was cancelled or is out of time. The engine stops working on it and ends it in its own
- * time; what it gives is dropped. Any thread; it must return quickly. It may name a job that has just ended.
+ * Nobody waits for this job any more: it was cancelled or its deadline has passed. The engine should stop working on it and
+ * end it when it can; its output is dropped. Called on any thread; it must return quickly. The job may have just ended.
  */
 typedef void (*dicast_cancel_callback)(void *user_data, uint64_t job);
 
 /**
- * The judge is closed: no callback comes after this one. The jobs that the engine has may be ended later, or never.
+ * The judge is closed: no callback is called after this one. The jobs that the engine has may be ended later, or never.
  */
 typedef void (*dicast_engine_close_callback)(void *user_data);
 
 /**
- * Gives memory back (sleep) or takes it again (wake), while no job runs. Returns DICAST_OK or a status that says why not. It
- * may take its time.
+ * Frees memory (sleep) or allocates it again (wake), while no job runs. Returns DICAST_OK or a status that says why not. It
+ * may take long.
  */
 typedef int32_t (*dicast_engine_power_callback)(void *user_data);
 
 /**
- * Takes the weights of `model`, while no job runs, also while the engine sleeps; afterwards it is awake. Returns DICAST_OK or
- * a status that says why not.
+ * Loads the weights of `model`. Called while no job runs, also while the engine sleeps; afterwards it is awake. Returns
+ * DICAST_OK or a status that says why not.
  */
 typedef int32_t (*dicast_engine_reload_callback)(void *user_data, struct dicast_str model);
 
 /**
- * An engine of the program's own. Zero the struct, then set `struct_size`, `generate` and what else there is.
+ * The program's own engine. Zero the struct, then set `struct_size`, `generate` and the other fields that you need.
  */
 typedef struct dicast_engine {
     /**
@@ -1120,11 +1121,11 @@ typedef struct dicast_engine {
      */
     struct dicast_str tokenizer;
     /**
-     * DICAST_GUIDANCE_NONE, _SCHEMA or _GRAMMAR: how far the engine holds verdicts.
+     * DICAST_GUIDANCE_NONE, _SCHEMA or _GRAMMAR: how strictly the engine constrains verdicts.
      */
     uint32_t guidance;
     /**
-     * 1 if the engine gives the choices at the scores (dicast_job_answer_tokens), else 0.
+     * 1 if the engine gives the possible tokens at the scores (dicast_job_answer_tokens), else 0.
      */
     uint32_t distributions;
     /**
@@ -1132,7 +1133,8 @@ typedef struct dicast_engine {
      */
     uint64_t context_tokens;
     /**
-     * Jobs that the engine works on at once, for dicast_info; 0 means 1. It is given more of them, up to `limits.max_queue`.
+     * Number of jobs that the engine works on at once, for dicast_info; 0 means 1. It gets more jobs than that, up to
+     * `limits.max_queue`.
      */
     uint64_t max_sequences;
     /**
@@ -1144,19 +1146,19 @@ typedef struct dicast_engine {
      */
     dicast_cancel_callback cancel;
     /**
-     * Hears that the judge is closed; may be NULL.
+     * Called when the judge is closed; may be NULL.
      */
     dicast_engine_close_callback close;
     /**
-     * Gives memory back; NULL: dicast_judge_sleep is DICAST_UNSUPPORTED.
+     * Frees memory. If NULL, dicast_judge_sleep returns DICAST_UNSUPPORTED.
      */
     dicast_engine_power_callback sleep;
     /**
-     * Takes memory again; NULL as `sleep` is.
+     * Allocates the memory again; must be NULL if `sleep` is NULL, and must not be otherwise.
      */
     dicast_engine_power_callback wake;
     /**
-     * Takes other weights; NULL: dicast_judge_reload is DICAST_UNSUPPORTED.
+     * Loads other weights. If NULL, dicast_judge_reload returns DICAST_UNSUPPORTED.
      */
     dicast_engine_reload_callback reload;
 } dicast_engine;
@@ -1164,9 +1166,9 @@ typedef struct dicast_engine {
 /**
  * Takes a piece of the reasoning while it is written: whole characters, in order. `piece` is valid only during the call.
  *
- * It is called by the thread that calls the other callbacks of the judge, one at a time; where it is slow, pieces come together.
- * All pieces come before the callback or the event of the judgment; dicast_ticket_wait may return before the last one. It
- * must not throw or longjmp.
+ * It is called on the thread that calls the other callbacks of the judge, one at a time. If it is slow, it gets several pieces
+ * as one. All pieces come before the callback or the event of the judgment; dicast_ticket_wait may return before the last
+ * one. It must not throw or longjmp.
  */
 typedef void (*dicast_reasoning_callback)(void *user_data, struct dicast_str piece);
 
@@ -1179,12 +1181,12 @@ typedef struct dicast_submit_options {
      */
     size_t struct_size;
     /**
-     * Your name for the judgment, which the lines of the log have; empty for none. Copied.
+     * Your name for the judgment, which appears in log lines; empty for none. Copied.
      */
     struct dicast_str id;
     /**
-     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH: who goes first where several wait for the engine. The highest goes first, but
-     * every fourth place goes to who has waited longest, so that nothing starves. The embedded engine keeps to it.
+     * DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH: which judgment goes first if several wait for the engine. The highest goes first,
+     * but every fourth place goes to the one that has waited longest, so that nothing starves. The embedded engine does this.
      */
     int32_t priority;
     /**
@@ -1192,11 +1194,11 @@ typedef struct dicast_submit_options {
      */
     uint32_t reserved;
     /**
-     * The judgment ends so many milliseconds after its submission at the latest; 0: as `timeout_ms` of its options says alone.
+     * The judgment ends at most this many milliseconds after its submission; 0: only the `timeout_ms` of its options applies.
      */
     uint64_t deadline_ms;
     /**
-     * Gets the reasoning while it is written; NULL for no one. An engine that gives it at the end only says it in one piece.
+     * Gets the reasoning while it is written; may be NULL. From an engine that gives the reasoning only at its end, it gets one piece.
      */
     dicast_reasoning_callback on_reasoning;
     /**
@@ -1216,7 +1218,7 @@ typedef struct dicast_submit_options {
      */
     const struct dicast_events *events;
     /**
-     * Comes back in the event.
+     * Returned in the event.
      */
     uint64_t tag;
 } dicast_submit_options;
@@ -1241,8 +1243,8 @@ uint32_t dicast_abi_version(void);
 struct dicast_str dicast_version(void);
 
 /**
- * What the loaded library was built with, names parted by commas: the engines `local`, `remote`, `trtllm`, and the GPUs of the
- * embedded engine, `cuda`, `metal`, `vulkan`. Empty where it has no engine. New names may appear.
+ * What the loaded library was built with, names separated by commas: the engines `local`, `remote`, `trtllm`, and the GPUs of the
+ * embedded engine, `cuda`, `metal`, `vulkan`. Empty if it has no engine. New names may appear.
  *
  * Any thread, at any time. The text lives as long as the library is loaded.
  */
@@ -1255,15 +1257,15 @@ struct dicast_str dicast_str_cstr(const char *text);
 
 /**
  * The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of an error in JSON. `data` is NULL for
- * a number that is no status in this release.
+ * a number that is not a status in this release.
  *
  * Any thread, at any time. The result is valid until the program ends.
  */
 struct dicast_str dicast_status_name(int32_t status);
 
 /**
- * Whether errors of this status may be gone when the same request is sent again. dicast_error_is_retryable answers for one
- * error.
+ * Whether the same request may succeed when it is sent again after an error of this status. dicast_error_is_retryable answers
+ * for one error.
  *
  * Any thread, at any time.
  */
@@ -1286,12 +1288,12 @@ struct dicast_str dicast_error_name(const struct dicast_error *error);
 
 /**
  * What went wrong, where, and what can be done. It is for people, not for programs: its wording may change in any release.
- * Empty text, which can be printed, for NULL.
+ * For NULL it is an empty text, which can be printed.
  */
 struct dicast_str dicast_error_message(const struct dicast_error *error);
 
 /**
- * Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
+ * Whether the same request may succeed when it is sent again; after a verdict that is not complete, with another seed.
  */
 bool dicast_error_is_retryable(const struct dicast_error *error);
 
@@ -1302,7 +1304,7 @@ bool dicast_error_has_partial(const struct dicast_error *error);
 
 /**
  * Number of scores that could be read: one for each response, or 0. One doubtful score discards all scores. These scores
- * are no verdict: the judge did not finish it.
+ * are not a verdict: the judge did not finish it.
  */
 size_t dicast_error_partial_count(const struct dicast_error *error);
 
@@ -1317,7 +1319,7 @@ struct dicast_str dicast_error_partial_name(const struct dicast_error *error, si
 double dicast_error_partial_score(const struct dicast_error *error, size_t index);
 
 /**
- * The name at `place` of the ranking, 0 the best, if only the ranking could be read; otherwise `data` is NULL.
+ * The name at `place` of the ranking (0 is the best), if only the ranking could be read; otherwise `data` is NULL.
  */
 struct dicast_str dicast_error_partial_ranked(const struct dicast_error *error,
                                               size_t place);
@@ -1339,7 +1341,7 @@ struct dicast_str dicast_error_partial_raw(const struct dicast_error *error);
 struct dicast_str dicast_error_json(const struct dicast_error *error);
 
 /**
- * Logs lines up to this level from now on: DICAST_LOG_ERROR to DICAST_LOG_DEBUG; 0 means DICAST_LOG_INFO. Nothing changes where the
+ * From now on, logs lines up to this level: DICAST_LOG_ERROR to DICAST_LOG_DEBUG; 0 means DICAST_LOG_INFO. Has no effect if the
  * judge was opened without a log. Any thread, at any time.
  */
 int32_t dicast_judge_set_log_level(const struct dicast_judge *judge,
@@ -1364,7 +1366,7 @@ int32_t dicast_settings_new(struct dicast_str model,
                             struct dicast_error **error);
 
 /**
- * Begins the options of a request, for dicast_request_set_options and wherever else there is an `options_json`.
+ * Begins the options of a request, for dicast_request_set_options and every `options_json`.
  *
  * On success you own `*settings`.
  */
@@ -1377,7 +1379,7 @@ int32_t dicast_settings_new_options(struct dicast_settings **settings,
 void dicast_settings_free(struct dicast_settings *settings);
 
 /**
- * Sets a whole number, or a number: `local.threads`, `options.temperature`. DICAST_INVALID_CONFIG names the setting and what it must
+ * Sets a whole number or a number: `local.threads`, `options.temperature`. DICAST_INVALID_CONFIG names the setting and what it must
  * be; nothing is changed then.
  */
 int32_t dicast_settings_set_int(struct dicast_settings *settings,
@@ -1386,7 +1388,7 @@ int32_t dicast_settings_set_int(struct dicast_settings *settings,
                                 struct dicast_error **error);
 
 /**
- * Sets a number: `options.temperature`. As dicast_settings_set_int; NaN and infinity are no numbers.
+ * Sets a number: `options.temperature`. As dicast_settings_set_int; NaN and infinity are refused.
  */
 int32_t dicast_settings_set_number(struct dicast_settings *settings,
                                    struct dicast_str name,
@@ -1402,7 +1404,7 @@ int32_t dicast_settings_set_bool(struct dicast_settings *settings,
                                  struct dicast_error **error);
 
 /**
- * Sets a text, a path or a word: `profile`, `options.mask`. As dicast_settings_set_int. It is quoted as JSON needs it.
+ * Sets a text, a path or a word: `profile`, `options.mask`. As dicast_settings_set_int. The text is escaped for JSON.
  */
 int32_t dicast_settings_set_text(struct dicast_settings *settings,
                                  struct dicast_str name,
@@ -1424,7 +1426,7 @@ int32_t dicast_settings_set_json(struct dicast_settings *settings,
 struct dicast_str dicast_settings_json(const struct dicast_settings *settings);
 
 /**
- * Writes a text as JSON has it, with its quotation marks, and a zero byte at the end, into `buffer`, which has `size` bytes. `*len`
+ * Writes a text as a JSON string, with quotation marks and a zero byte at the end, into `buffer`, which has `size` bytes. `*len`
  * becomes the number of bytes without the zero byte. With a `size` of 0, `buffer` may be NULL: only `*len` is written.
  *
  * DICAST_TOO_LARGE if it does not fit: nothing is written then. DICAST_INVALID_ARGUMENT if the text is not UTF-8. Any thread, at
@@ -1452,16 +1454,16 @@ int32_t dicast_judge_open(struct dicast_str config_json,
                           struct dicast_error **error);
 
 /**
- * What opening a judge of `config_json` takes, by the header of its model file alone: nothing is loaded. It is for the embedded
- * engine; other models are DICAST_UNSUPPORTED. On failure `*memory` is left as it was: DICAST_INVALID_CONFIG,
- * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_IO.
+ * How much memory opening a judge of `config_json` takes. Only the header of the model file is read; nothing is loaded. For
+ * the embedded engine only; with other models it is DICAST_UNSUPPORTED. On failure `*memory` is unchanged:
+ * DICAST_INVALID_CONFIG, DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_IO.
  */
 int32_t dicast_memory_need(struct dicast_str config_json,
                            struct dicast_memory *memory,
                            struct dicast_error **error);
 
 /**
- * Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls are DICAST_CLOSED too. Use it when
+ * Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls return DICAST_CLOSED too. Use it when
  * other threads may still use the judge: close it, join them, free it. Closing twice does no harm.
  *
  * Waits until the engine has finished its current step. Does not wait for callbacks.
@@ -1480,7 +1482,7 @@ int32_t dicast_judge_close(const struct dicast_judge *judge,
 void dicast_judge_free(struct dicast_judge *judge);
 
 /**
- * Judges one request and waits for the verdict. Where the queue is full it first waits for room; the deadline of the
+ * Judges one request and waits for the verdict. If the queue is full, it first waits for room; the deadline of the
  * request (`timeout_ms`) covers both waits.
  *
  * On success you own `*verdict`. A callback may call this too; later callbacks then wait for it.
@@ -1493,11 +1495,11 @@ int32_t dicast_judge_judge(const struct dicast_judge *judge,
 /**
  * Judges `count` requests at once and waits for all of them. Requests that do not fit the queue wait for room.
  *
- * The arrays have `count` entries, in one order. If request i was judged, `statuses[i]` is DICAST_OK, you own
+ * The arrays have `count` entries in the same order. If request i was judged, `statuses[i]` is DICAST_OK, you own
  * `verdicts[i]`, and `errors[i]` is NULL. If it failed, `statuses[i]` says why, `verdicts[i]` is NULL, and you own
  * `errors[i]`. `errors` may be NULL.
  *
- * DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status no array was written.
+ * DICAST_OK does not mean that every judgment worked: check `statuses`. On any other status no array was written.
  */
 int32_t dicast_judge_batch(const struct dicast_judge *judge,
                            const struct dicast_request *const *requests,
@@ -1508,8 +1510,8 @@ int32_t dicast_judge_batch(const struct dicast_judge *judge,
                            struct dicast_error **error);
 
 /**
- * Waits until the queue has room for a request, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there
- * is no room by then. Another thread may take the room first. DICAST_CLOSED where the judge is closed.
+ * Waits until the queue has room for a request, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING if there
+ * is no room by then. Another thread may take the room first. DICAST_CLOSED if the judge is closed.
  */
 int32_t dicast_judge_wait_for_room(const struct dicast_judge *judge,
                                    uint64_t timeout_ms,
@@ -1540,12 +1542,12 @@ struct dicast_str dicast_judge_engine(const struct dicast_judge *judge);
 struct dicast_str dicast_judge_profile_json(const struct dicast_judge *judge);
 
 /**
- * Takes a snapshot of what the judge has done since it was opened. Also of a judge that is closed.
+ * Takes a snapshot of what the judge has done since it was opened. Works on a closed judge too.
  *
  * `labels` is put into every line of dicast_metrics_prometheus, such as `judge="a",node="7"`; empty for none. Values may hold
  * `\\`, `\"` and `\n`.
  *
- * On success you own `*metrics`. DICAST_INVALID_ARGUMENT if `labels` are no labels.
+ * On success you own `*metrics`. DICAST_INVALID_ARGUMENT if `labels` is not a list of labels.
  */
 int32_t dicast_judge_metrics(const struct dicast_judge *judge,
                              struct dicast_str labels,
@@ -1558,7 +1560,7 @@ int32_t dicast_judge_metrics(const struct dicast_judge *judge,
 void dicast_metrics_free(struct dicast_metrics *metrics);
 
 /**
- * All of it in the text format of Prometheus, version 0.0.4: what a program answers on /metrics. Made on the first call.
+ * All of it in the text format of Prometheus, version 0.0.4, for a /metrics page. Made on the first call.
  */
 struct dicast_str dicast_metrics_prometheus(const struct dicast_metrics *metrics);
 
@@ -1577,8 +1579,8 @@ int32_t dicast_metrics_figures(const struct dicast_metrics *metrics,
                                struct dicast_error **error);
 
 /**
- * How many judgments ended with `status`: DICAST_OK those with a verdict, any other those that failed or were refused with it.
- * 0 for NULL.
+ * How many judgments ended with `status`: with a verdict for DICAST_OK, for any other status those that failed or were refused
+ * with it. 0 for NULL.
  */
 uint64_t dicast_metrics_ended(const struct dicast_metrics *metrics,
                               int32_t status);
@@ -1591,9 +1593,9 @@ const double *dicast_metrics_bounds(const struct dicast_metrics *metrics,
                                     size_t *len);
 
 /**
- * How the times of a phase, DICAST_PHASE_…, of judgments with a verdict are spread: the number in each bucket, each judgment in
- * one of them, and at the end that above all bounds. If `len` is not NULL, `*len` becomes their number, one more than there
- * are bounds. NULL and 0 for NULL and an unknown phase.
+ * The histogram of the times of a phase, DICAST_PHASE_…, of judgments with a verdict: the number of judgments in each bucket (each
+ * judgment is in exactly one), and at the end the number above all bounds. If `len` is not NULL, `*len` becomes the number of
+ * entries, one more than there are bounds. NULL and 0 for NULL and an unknown phase.
  */
 const uint64_t *dicast_metrics_times(const struct dicast_metrics *metrics,
                                      uint32_t phase,
@@ -1605,46 +1607,47 @@ const uint64_t *dicast_metrics_times(const struct dicast_metrics *metrics,
 double dicast_metrics_time_sum(const struct dicast_metrics *metrics, uint32_t phase);
 
 /**
- * The time in seconds that a share `q` of the judgments took at most in a phase, such as 0.95: an estimate within a bucket. NaN
- * where there were none, and where `q` is not from 0 to 1.
+ * The time in seconds that a share `q` of the judgments, such as 0.95, did not exceed in a phase: an estimate within a bucket. NaN
+ * if there were none, and if `q` is not from 0 to 1.
  */
 double dicast_metrics_quantile(const struct dicast_metrics *metrics,
                                uint32_t phase,
                                double q);
 
 /**
- * Gives the memory of weights and KV cache back until dicast_judge_wake, such as while a trainer on the same GPU needs it.
+ * Frees the memory of weights and KV cache until dicast_judge_wake, for example while a trainer on the same GPU needs it.
  *
- * Waits for the judgments that run, or cancels them, as `options` say; NULL: waits. Requests that come meanwhile wait or
- * fail. An embedded or TensorRT-LLM engine is closed; an isolated one ends its worker process. A judge that sleeps already
- * only takes over `arriving`. Any thread, also a callback of the judge.
+ * Waits for running judgments or cancels them, as `options` says; with NULL it waits. Requests that arrive meanwhile wait or
+ * fail. An embedded or TensorRT-LLM engine is closed; an isolated one ends its worker process. If the judge already sleeps,
+ * only `arriving` is changed. Any thread, also a callback of the judge.
  *
- * DICAST_UNSUPPORTED where the engine cannot (a server: its memory is not this process's); DICAST_TIMEOUT where judgments
- * still ran after `patience_ms`; DICAST_CLOSED. After a failure the judge goes on as before.
+ * DICAST_UNSUPPORTED if the engine cannot do this (the memory of a server is not in this process); DICAST_TIMEOUT if judgments
+ * still ran after `patience_ms`; DICAST_CLOSED. After a failure the judge works as before.
  */
 int32_t dicast_judge_sleep(const struct dicast_judge *judge,
                            const struct dicast_sleep_options *options,
                            struct dicast_error **error);
 
 /**
- * Takes the memory back and begins what waited. A judge that does not sleep stays as it is. Takes as long as loading the model.
+ * Loads the model again and starts the waiting requests. Does nothing if the judge does not sleep. Takes as long as loading
+ * the model.
  *
- * DICAST_INVALID_MODEL where the model's file has changed meanwhile (dicast_judge_reload takes it as it is now), any error of
- * dicast_judge_open, DICAST_CLOSED. After a failure the judge sleeps on: it may be woken again.
+ * DICAST_INVALID_MODEL if the model's file has changed meanwhile (dicast_judge_reload loads it as it is now), any error of
+ * dicast_judge_open, DICAST_CLOSED. After a failure the judge still sleeps: it may be woken again.
  */
 int32_t dicast_judge_wake(const struct dicast_judge *judge,
                           struct dicast_error **error);
 
 /**
- * Replaces the weights by those of `model`, a path; empty text: by what is now at the place of the weights before. One set
- * of weights is in memory at a time.
+ * Replaces the weights by those of `model`, a path; with an empty text, by those that are now at the path of the current
+ * weights. Only one set of weights is in memory at a time.
  *
- * The judgments that run end with the old weights or are cancelled, those that come meanwhile wait or fail, as `options` say.
- * A judge that sleeps wakes. The new model must have the same engine, context and places; the profile stays. Each verdict says
- * which weights judged: see dicast_verdict_weights.
+ * Running judgments end with the old weights or are cancelled; requests that arrive meanwhile wait or fail, as `options` says.
+ * A sleeping judge wakes. The new model must have the same engine, context and number of places; the profile stays the same.
+ * Each verdict says which weights judged: see dicast_verdict_weights.
  *
- * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_TIMEOUT, DICAST_CLOSED. Where `model` is no model at
- * all, or not of this engine, the judge goes on as before. Where loading fails later it sleeps: reload another model, or wake
+ * DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_TIMEOUT, DICAST_CLOSED. If `model` is not a model, or
+ * not one for this engine, the judge works as before. If loading fails later, the judge sleeps: reload another model, or wake
  * it with the old one.
  */
 int32_t dicast_judge_reload(const struct dicast_judge *judge,
@@ -1653,17 +1656,17 @@ int32_t dicast_judge_reload(const struct dicast_judge *judge,
                             struct dicast_error **error);
 
 /**
- * Whether the judge sleeps; false for NULL and where it is closed.
+ * Whether the judge sleeps; false for NULL and if it is closed.
  */
 bool dicast_judge_is_asleep(const struct dicast_judge *judge);
 
 /**
- * Which weights judge: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+ * Which weights judge: 0 is the set that the judge was opened with, and each dicast_judge_reload adds one. 0 for NULL.
  */
 uint64_t dicast_judge_weights(const struct dicast_judge *judge);
 
 /**
- * Makes a request without responses: the principle to judge by, in plain language, and what the responses respond to.
+ * Makes a request without responses: the principle to judge by, in plain language, and the prompt that the responses answer.
  *
  * On success you own `*request`. DICAST_INVALID_REQUEST if a text is not UTF-8.
  */
@@ -1695,7 +1698,7 @@ int32_t dicast_request_add(struct dicast_request *request,
 
 /**
  * Sets the options of this request, and drops those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
- * Options that are not set have the values of the judge's configuration. Empty text sets no option.
+ * Options that are not set have the values of the judge's configuration. An empty text sets no option.
  *
  * DICAST_INVALID_REQUEST for an unknown key; the request is then unchanged. Ranges are checked when it is judged.
  */
@@ -1711,11 +1714,11 @@ void dicast_request_free(struct dicast_request *request);
 /**
  * Submits a request and returns at once. `callback` gets the outcome. If it is NULL, dicast_ticket_wait gets it.
  *
- * On success you own `*ticket`. With a callback `ticket` may be NULL: the callback comes all the same. The callback
- * may come before this call has returned; `*ticket` is written before that.
+ * On success you own `*ticket`. With a callback `ticket` may be NULL; the callback is called anyway. The callback
+ * may be called before this call has returned; `*ticket` is written before that.
  *
- * On failure nothing was submitted, no ticket was made and the callback will not come. The request itself is wrong, or
- * DICAST_OVERLOADED, DICAST_CLOSED.
+ * On failure nothing was submitted, no ticket was made and the callback will not be called. Either the request itself is
+ * wrong, or the status is DICAST_OVERLOADED or DICAST_CLOSED.
  */
 int32_t dicast_judge_submit(const struct dicast_judge *judge,
                             const struct dicast_request *request,
@@ -1755,7 +1758,7 @@ int32_t dicast_ticket_cancel(const struct dicast_ticket *ticket,
 /**
  * Frees a ticket. NULL does nothing. Requires that no other thread is using the ticket.
  *
- * With a callback the judgment goes on, and the callback comes. Without one nobody can get the outcome any more: a pending
+ * With a callback the judgment goes on, and the callback is called. Without one nobody can get the outcome any more: a pending
  * judgment is cancelled, and an outcome that was not taken is freed.
  */
 void dicast_ticket_free(struct dicast_ticket *ticket);
@@ -1827,7 +1830,7 @@ uint32_t dicast_verdict_scale_min(const struct dicast_verdict *verdict);
 uint32_t dicast_verdict_scale_max(const struct dicast_verdict *verdict);
 
 /**
- * The place of the response at `index`, 0 the best; DICAST_NONE out of range.
+ * The place of the response at `index`; 0 is the best. DICAST_NONE out of range.
  */
 size_t dicast_verdict_rank(const struct dicast_verdict *verdict, size_t index);
 
@@ -1837,12 +1840,12 @@ size_t dicast_verdict_rank(const struct dicast_verdict *verdict, size_t index);
 size_t dicast_verdict_rank_of(const struct dicast_verdict *verdict, struct dicast_str name);
 
 /**
- * The index of the response at `place`, 0 the best; DICAST_NONE out of range.
+ * The index of the response at `place`; 0 is the best. DICAST_NONE out of range.
  */
 size_t dicast_verdict_ranked(const struct dicast_verdict *verdict, size_t place);
 
 /**
- * Which weights judged: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+ * Which weights judged: 0 is the set that the judge was opened with, and each dicast_judge_reload adds one. 0 for NULL.
  */
 uint64_t dicast_verdict_weights(const struct dicast_verdict *verdict);
 
@@ -1909,27 +1912,27 @@ int32_t dicast_verdict_timing(const struct dicast_verdict *verdict,
 struct dicast_str dicast_verdict_json(const struct dicast_verdict *verdict);
 
 /**
- * Makes a list for at most `limit` judgments, pending ones and those whose outcome was not taken together; a further submission
- * is DICAST_OVERLOADED. 0 means 65536.
+ * Makes a list for at most `limit` judgments. Pending ones count, and those whose outcome was not taken yet; a further
+ * submission returns DICAST_OVERLOADED. 0 means 65536.
  *
- * On success you own `*events`. DICAST_IO if the system gives no descriptor.
+ * On success you own `*events`. DICAST_IO if the system has no descriptor left.
  */
 int32_t dicast_events_new(size_t limit,
                           struct dicast_events **events,
                           struct dicast_error **error);
 
 /**
- * The descriptor: it can be read (POLLIN) while an outcome waits to be taken. Only poll it: do not read, write or close it. -1
- * for NULL and on systems without.
+ * The descriptor: it is readable (POLLIN) while there is an outcome to take. Only poll it: do not read, write or close it. -1
+ * for NULL and on systems without descriptors.
  */
 int32_t dicast_events_fd(const struct dicast_events *events);
 
 /**
  * Takes the next outcome, in the order in which the judgments ended. Waits at most `timeout_ms` milliseconds; 0 does not wait.
- * DICAST_OK: `*event` was written, and its verdict or error is yours. DICAST_PENDING: there is none by then; `*event` is as it
- * was. Set `event->struct_size` before the call.
+ * DICAST_OK: `*event` was written, and you own its verdict or error. DICAST_PENDING: there is no outcome by then; `*event` is
+ * unchanged. Set `event->struct_size` before the call.
  *
- * After the readable descriptor, call it until DICAST_PENDING.
+ * When the descriptor is readable, call it until it returns DICAST_PENDING.
  */
 int32_t dicast_events_next(const struct dicast_events *events,
                            uint64_t timeout_ms,
@@ -1938,7 +1941,7 @@ int32_t dicast_events_next(const struct dicast_events *events,
 
 /**
  * Frees a list and the outcomes that were not taken. NULL does nothing. Judgments go on; their outcomes are dropped. Requires
- * that no other thread is using the list, and that its descriptor is polled no more.
+ * that no other thread is using the list or polling its descriptor.
  */
 void dicast_events_free(struct dicast_events *events);
 
@@ -1947,7 +1950,7 @@ void dicast_events_free(struct dicast_events *events);
  *
  * `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
  * failure **every reward is NaN and every status is the one that the call returns**; each array that is not NULL is written.
- * `options` may be NULL: expected scores on the scale of the judge. If the queue is full, the call first waits for room.
+ * If `options` is NULL, the rewards are expected scores on the judge's scale. If the queue is full, the call first waits for room.
  *
  * A `count` above 16777216 is DICAST_INVALID_ARGUMENT, and nothing is written.
  */
@@ -1970,7 +1973,7 @@ int32_t dicast_judge_rewards(const struct dicast_judge *judge,
  * that fails has **NaN for every reward and a status that says why**; the other groups have their rewards. `errors` has
  * `group_count` entries, or is NULL. You own the error of each group that failed; the entry of any other group is NULL.
  *
- * DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status every reward is NaN, every
+ * DICAST_OK does not mean that every judgment worked: check `statuses`. On any other status every reward is NaN, every
  * status is the one that the call returns, and `errors` was not written. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
  * nothing is written.
  */
@@ -1988,7 +1991,7 @@ int32_t dicast_judge_rewards_groups(const struct dicast_judge *judge,
  * Judges many groups, each as one listwise judgment, and returns at once; a thread submits them as the queue has room. `groups`
  * has `group_count` entries, which are copied, with their texts. `options` may be NULL.
  *
- * On success you own `*batch`. A group that is wrong ends with a status of its own.
+ * On success you own `*batch`. An invalid group ends with its own status.
  */
 int32_t dicast_judge_submit_groups(const struct dicast_judge *judge,
                                    const struct dicast_group *groups,
@@ -1998,7 +2001,7 @@ int32_t dicast_judge_submit_groups(const struct dicast_judge *judge,
                                    struct dicast_error **error);
 
 /**
- * Waits until all groups have ended, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where some have not by then.
+ * Waits until all groups have ended, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING if some have not ended by then.
  */
 int32_t dicast_batch_wait(const struct dicast_batch *batch,
                           uint64_t timeout_ms,
@@ -2021,16 +2024,16 @@ size_t dicast_batch_count(const struct dicast_batch *batch);
 size_t dicast_batch_ended(const struct dicast_batch *batch);
 
 /**
- * How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING not yet, else why not. DICAST_INVALID_ARGUMENT out of
- * range and for NULL.
+ * How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING if it has not ended, else why it failed.
+ * DICAST_INVALID_ARGUMENT out of range and for NULL.
  */
 int32_t dicast_batch_status(const struct dicast_batch *batch,
                             size_t index);
 
 /**
  * Takes the outcome of the group at `index`: the whole verdict, with flags, usage and reasoning. On DICAST_OK you own `*verdict`.
- * DICAST_PENDING if it has not ended; any other status is its failure. An outcome can be taken once: later calls are
- * DICAST_INVALID_ARGUMENT. dicast_batch_status stays.
+ * DICAST_PENDING if it has not ended; any other status is its failure. An outcome can be taken once: later calls return
+ * DICAST_INVALID_ARGUMENT. dicast_batch_status does not change.
  */
 int32_t dicast_batch_take(const struct dicast_batch *batch,
                           size_t index,
@@ -2039,8 +2042,8 @@ int32_t dicast_batch_take(const struct dicast_batch *batch,
 
 /**
  * The rewards of all groups, as dicast_judge_rewards_groups gives them: `rewards` and `statuses` have `total` entries, group after
- * group. Where a group has not ended its statuses are DICAST_PENDING; where its verdict was taken, DICAST_INVALID_ARGUMENT. Of
- * `options`, which may be NULL, `reward` and `normalize` count; options of the judgments must be empty.
+ * group. The statuses of a group are DICAST_PENDING if it has not ended, and DICAST_INVALID_ARGUMENT if its verdict was taken.
+ * `options` may be NULL; only its `reward` and `normalize` are used, and its options of the judgments must be empty.
  */
 int32_t dicast_batch_rewards(const struct dicast_batch *batch,
                              const struct dicast_reward_options *options,
@@ -2050,16 +2053,16 @@ int32_t dicast_batch_rewards(const struct dicast_batch *batch,
                              struct dicast_error **error);
 
 /**
- * Cancels what has not ended and frees the batch. NULL does nothing. Requires that no other thread is using it.
+ * Cancels all groups that have not ended and frees the batch. NULL does nothing. Requires that no other thread is using it.
  */
 void dicast_batch_free(struct dicast_batch *batch);
 
 /**
  * Counts the tokens of a request and says whether it fits, without judging it. Set `tokens->struct_size` before the call. Takes as
- * long as making the prompt: some ten microseconds for a kilobyte of text.
+ * long as making the prompt: some tens of microseconds for a kilobyte of text.
  *
- * DICAST_UNSUPPORTED where the engine makes the tokens itself, as most servers do. The errors of the request;
- * DICAST_CONTEXT_OVERFLOW where its text is so long that it cannot fit however it is tokenized. DICAST_ASLEEP, DICAST_CLOSED.
+ * DICAST_UNSUPPORTED if the engine makes the tokens itself, as most servers do. The errors of the request;
+ * DICAST_CONTEXT_OVERFLOW if its text is too long to fit, however it is tokenized. DICAST_ASLEEP, DICAST_CLOSED.
  */
 int32_t dicast_judge_count(const struct dicast_judge *judge,
                            const struct dicast_request *request,
@@ -2087,7 +2090,7 @@ int32_t dicast_profile_load(struct dicast_str path,
 
 /**
  * Makes the profile of RewardAnything: reads the system prompt of its training from the Python package `rewardanything`, a
- * wheel or a `.py` file at `path`. No code of it is run. Save dicast_profile_json beside the model as
+ * wheel or a `.py` file at `path`. No code of it is run. Save the text of dicast_profile_json beside the model as
  * `<model without .gguf>.profile.json`; dicast_judge_open then uses it.
  *
  * On success you own `*profile`. DICAST_IO if the file cannot be read, DICAST_INVALID_PROFILE if it has no such
@@ -2123,7 +2126,7 @@ int32_t dicast_aliases_mask(const struct dicast_str *names,
                             struct dicast_error **error);
 
 /**
- * The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` the real name.
+ * The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` is the real name.
  * If no name was hidden, pass the same array twice.
  *
  * On success you own `*aliases`. DICAST_INVALID_REQUEST if there are no names or one is given twice.
@@ -2161,7 +2164,7 @@ void dicast_aliases_free(struct dicast_aliases *aliases);
 
 /**
  * Builds the messages of a request as a judge of `profile` was trained to read them. Of the options only `mask` and
- * `mask_seed` matter here; the request's go before the profile's.
+ * `mask_seed` matter here; those of the request override those of the profile.
  *
  * On success you own `*prompt`. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE (more than 64 responses, 1 GiB of text).
  */
@@ -2196,7 +2199,7 @@ const struct dicast_aliases *dicast_prompt_aliases(const struct dicast_prompt *p
 void dicast_prompt_free(struct dicast_prompt *prompt);
 
 /**
- * Reads a verdict from the whole output of a judge, for programs with an engine of their own.
+ * Reads a verdict from the whole output of a judge, for programs with their own engine.
  *
  * `aliases` lists the names that must be scored and ranked. If `profile` is NULL, the built-in one is used. `policy_json`
  * is the `verdict` part of a configuration, such as `{"incomplete": "derive_ranking", "clamp": true}`; empty text is the
@@ -2212,9 +2215,9 @@ int32_t dicast_parse(struct dicast_str text,
                      struct dicast_error **error);
 
 /**
- * As dicast_parse, from the tokens of the output: where those at the scores have their choices, the verdict has expected scores
- * and distributions. They are left out unless every score stands in JSON, in the order in which the judge saw the names, and
- * is the one that was read: a wrong number never takes a place.
+ * As dicast_parse, from the tokens of the output. If the tokens at the scores have their choices, the verdict has expected
+ * scores and distributions. These are left out unless all scores are in JSON, in the order in which the judge saw the names,
+ * and each equals the score that was read, so that a number never belongs to the wrong response.
  */
 int32_t dicast_parse_tokens(const struct dicast_token *tokens,
                             size_t count,
@@ -2225,7 +2228,7 @@ int32_t dicast_parse_tokens(const struct dicast_token *tokens,
                             struct dicast_error **error);
 
 /**
- * How the job is to be generated. Set `plan->struct_size` before the call.
+ * How to generate the job. Set `plan->struct_size` before the call.
  */
 int32_t dicast_job_plan(const struct dicast_job *job, struct dicast_plan *plan, struct dicast_error **error);
 
@@ -2240,8 +2243,8 @@ size_t dicast_job_message_count(const struct dicast_job *job);
 struct dicast_str dicast_job_message_role(const struct dicast_job *job, size_t index);
 
 /**
- * The text of the message at `index`; `data` is NULL out of range. It is text of people: the engine must not read control
- * tokens out of it.
+ * The text of the message at `index`; `data` is NULL out of range. It is text of users: the engine must not read control
+ * tokens in it.
  */
 struct dicast_str dicast_job_message_content(const struct dicast_job *job,
                                              size_t index);
@@ -2254,9 +2257,9 @@ const uint32_t *dicast_job_tokens(const struct dicast_job *job,
                                   size_t *len);
 
 /**
- * The grammar of what may come after `answered`, the verdict so far, empty at first; in one of the notations
- * DICAST_NOTATION_…. `*last` becomes 1 if the verdict is complete after it. Else, which long or consistent rankings need, call
- * again with all that was written of the verdict by then. `*grammar` belongs to the job.
+ * The grammar of the text that may follow `answered`, which is the verdict so far, empty at first. `notation` is one of
+ * DICAST_NOTATION_…. `*last` becomes 1 if the verdict is complete after this grammar. Otherwise, as for long or consistent
+ * rankings, call it again with the whole verdict written by then. `*grammar` belongs to the job.
  *
  * DICAST_UNSUPPORTED for a job that is not guided; DICAST_INVALID_VERDICT if `answered` is not in the grammar.
  */
@@ -2268,18 +2271,18 @@ int32_t dicast_job_grammar(struct dicast_job *job,
                            struct dicast_error **error);
 
 /**
- * The verdicts as JSON Schema; `data` is NULL for a job that is not guided, and if the profile's layout is no JSON.
+ * The verdicts as JSON Schema; `data` is NULL for a job that is not guided, and if the profile's layout is not JSON.
  */
 struct dicast_str dicast_job_schema(const struct dicast_job *job);
 
 /**
- * Whether anybody still waits for the job: false once it is cancelled, out of time, or the judge is closed. End it then.
+ * Whether anybody still waits for the job: false once it is cancelled, its deadline has passed, or the judge is closed. End it then.
  */
 bool dicast_job_is_wanted(const struct dicast_job *job);
 
 /**
- * Appends to the reasoning, without the texts that open and close it. Comes before the answer. An engine of
- * DICAST_GUIDANCE_NONE that cannot tell the two apart gives all of its output as the answer: the tags are found in it.
+ * Appends to the reasoning, without the texts that open and close it. Call it before the answer. An engine with
+ * DICAST_GUIDANCE_NONE that cannot separate the two hands over its whole output as the answer: the tags are found in it.
  *
  * DICAST_INVALID_ARGUMENT after the answer has begun, and for a job without a reasoning.
  */
@@ -2293,7 +2296,7 @@ int32_t dicast_job_reason(struct dicast_job *job,
 int32_t dicast_job_answer(struct dicast_job *job, struct dicast_str text, struct dicast_error **error);
 
 /**
- * Appends tokens to the answer. Those at the scores should have their choices: expected scores come from them.
+ * Appends tokens to the answer. The tokens at the scores should have `choices`, from which expected scores are computed.
  */
 int32_t dicast_job_answer_tokens(struct dicast_job *job,
                                  const struct dicast_token *tokens,
@@ -2301,15 +2304,15 @@ int32_t dicast_job_answer_tokens(struct dicast_job *job,
                                  struct dicast_error **error);
 
 /**
- * Sets the tokens of the job, for dicast_verdict_usage. Those that are not known are 0.
+ * Sets the token counts of the job, for dicast_verdict_usage. Unknown counts are 0.
  */
 int32_t dicast_job_usage(struct dicast_job *job,
                          const struct dicast_usage *usage,
                          struct dicast_error **error);
 
 /**
- * Ends a job with what was written, and frees it. `cut` is 0, or of DICAST_CUT_REASONING and DICAST_CUT_VERDICT. Any thread,
- * also within the generate callback. Nothing happens to a judgment that has ended already. NULL does nothing.
+ * Ends a job with what was written, and frees it. `cut` is 0, DICAST_CUT_REASONING, DICAST_CUT_VERDICT or both. Any thread,
+ * also within the generate callback. A judgment that has already ended does not change. NULL does nothing.
  */
 void dicast_job_finish(struct dicast_job *job,
                        uint32_t cut);
@@ -2323,13 +2326,13 @@ void dicast_job_fail(struct dicast_job *job,
                      struct dicast_str message);
 
 /**
- * Opens a judge on an engine of the program's own: its prompts, grammars and verdicts are Dicast's, its tokens the engine's.
+ * Opens a judge on the program's own engine: Dicast makes prompts and grammars and reads verdicts, and the engine generates.
  *
- * `config_json` is that of dicast_judge_open; its `model` is only a name. `profile` may be NULL: the one that the configuration
- * names, else the built-in one. `engine` and its text are copied. `options` may be NULL.
+ * `config_json` is as for dicast_judge_open; its `model` is only a name. If `profile` is NULL, the one that the configuration
+ * names is used, else the built-in one. `engine` and its text are copied. `options` may be NULL.
  *
- * On success you own `*judge`. DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE, DICAST_INVALID_MODEL for the tokenizer; then no
- * callback was called.
+ * On success you own `*judge`. DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE, DICAST_INVALID_MODEL for the tokenizer; in these
+ * cases no callback was called.
  */
 int32_t dicast_judge_open_engine(struct dicast_str config_json,
                                  const struct dicast_profile *profile,
@@ -2341,10 +2344,10 @@ int32_t dicast_judge_open_engine(struct dicast_str config_json,
 /**
  * As dicast_judge_submit, with `options`, which may be NULL.
  *
- * On success you own `*ticket`. With a callback or events `ticket` may be NULL: the outcome comes all the same.
+ * On success you own `*ticket`. With a callback or events `ticket` may be NULL; the outcome is delivered anyway.
  *
- * On failure nothing was submitted, no ticket was made, and no callback and no event will come. The request itself is wrong;
- * DICAST_OVERLOADED where the queue or `events` is full; DICAST_CLOSED, DICAST_ASLEEP.
+ * On failure nothing was submitted, no ticket was made, and there will be no callback and no event. Either the request itself
+ * is wrong, or the status is DICAST_OVERLOADED (the queue or `events` is full), DICAST_CLOSED or DICAST_ASLEEP.
  */
 int32_t dicast_judge_submit_with(const struct dicast_judge *judge,
                                  const struct dicast_request *request,

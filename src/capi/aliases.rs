@@ -1,4 +1,4 @@
-//! `dicast_aliases`: who hides behind which name.
+//! `dicast_aliases`: which response has which alias.
 
 use std::mem::MaybeUninit;
 
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn dicast_aliases_mask(
     })
 }
 
-/// The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` the real name.
+/// The aliases of a judgment made elsewhere: `shown[i]` is the name that the judge saw at place i, `names[i]` is the real name.
 /// If no name was hidden, pass the same array twice.
 ///
 /// On success you own `*aliases`. DICAST_INVALID_REQUEST if there are no names or one is given twice.

@@ -1,4 +1,4 @@
-//! What can be asked before a request is submitted.
+//! Counting the tokens of a request before it is submitted.
 
 use std::mem::MaybeUninit;
 
@@ -19,17 +19,17 @@ pub struct dicast_count {
     pub prompt_tokens: u64,
     /// Tokens of the prompts of all runs.
     pub all_prompt_tokens: u64,
-    /// Of each prompt, the tokens that every prompt of this judge begins with.
+    /// Tokens at the start of each prompt that all prompts of this judge have in common.
     pub shared_tokens: u64,
     /// Most tokens that a run may write, reasoning and verdict together.
     pub output_tokens: u64,
-    /// Tokens of prompt and output together that the context holds; 0 where the engine does not tell.
+    /// Tokens of prompt and output together that the context holds; 0 if the engine does not say.
     pub context_tokens: u64,
-    /// Generations of the judgment: 1, more for an ensemble or a rubric.
+    /// Number of generations for the judgment: 1, or more for an ensemble or a rubric.
     pub runs: u64,
-    /// 1 if prompt and output fit the context, or if it is not known; 0: judging it is DICAST_CONTEXT_OVERFLOW.
+    /// 1 if prompt and output fit the context, or if that is not known. 0: judging the request gives DICAST_CONTEXT_OVERFLOW.
     pub fits: u32,
-    /// 1 if the engine itself said how much may be written; 0 if that is an estimate.
+    /// 1 if the engine itself says how much may be written; 0 if that is an estimate.
     pub exact: u32,
 }
 
@@ -40,10 +40,10 @@ unsafe impl Layout for dicast_count {
 }
 
 /// Counts the tokens of a request and says whether it fits, without judging it. Set `tokens->struct_size` before the call. Takes as
-/// long as making the prompt: some ten microseconds for a kilobyte of text.
+/// long as making the prompt: some tens of microseconds for a kilobyte of text.
 ///
-/// DICAST_UNSUPPORTED where the engine makes the tokens itself, as most servers do. The errors of the request;
-/// DICAST_CONTEXT_OVERFLOW where its text is so long that it cannot fit however it is tokenized. DICAST_ASLEEP, DICAST_CLOSED.
+/// DICAST_UNSUPPORTED if the engine makes the tokens itself, as most servers do. The errors of the request;
+/// DICAST_CONTEXT_OVERFLOW if its text is too long to fit, however it is tokenized. DICAST_ASLEEP, DICAST_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_count(
     judge: Option<&dicast_judge>,

@@ -45,14 +45,14 @@ impl dicast_batch {
 pub struct dicast_batch_options {
     /// sizeof(dicast_batch_options).
     pub struct_size: usize,
-    /// Options of the judgments as JSON, as for dicast_request_set_options; empty for none. Those of a group go before them.
+    /// Options of the judgments as JSON, as for dicast_request_set_options; empty for none. A group's own options override them.
     pub options_json: dicast_str,
-    /// DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH, for groups that do not say.
+    /// DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH, for groups that do not set their own.
     pub priority: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The batch ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
-    /// judgment has its `timeout_ms` alone.
+    /// The batch ends after this many milliseconds at the latest: groups not judged by then are DICAST_TIMEOUT. 0: only the
+    /// `timeout_ms` of each judgment applies.
     pub deadline_ms: u64,
 }
 
@@ -62,7 +62,7 @@ unsafe impl Layout for dicast_batch_options {
     const NAME: &'static str = "dicast_batch_options";
 }
 
-/// What has become of a group.
+/// The state of a group.
 enum Slot {
     Pending,
     Ended(Box<Result<Verdict>>),
@@ -83,13 +83,13 @@ impl Slot {
 
 struct Batch {
     state: Mutex<State>,
-    /// A judgment can be looked at: for the thread that submits.
+    /// Wakes the thread that submits: a judgment can be looked at.
     ready: Condvar,
     /// The last one has ended.
     done: Condvar,
     /// Read under the queue's lock, and so apart from the state.
     cancelled: AtomicBool,
-    /// Makes the thread that waits for room in the queue look whether it is cancelled.
+    /// Makes the thread that waits for room in the queue check whether the batch is cancelled.
     nudge: Box<dyn Fn() + Send + Sync>,
     /// Responses of each group.
     counts: Vec<usize>,
@@ -134,7 +134,7 @@ impl Batch {
         }
     }
 
-    /// What submits the groups and takes their outcomes. On a thread of its own: groups wait for room in the queue.
+    /// Submits the groups and takes their outcomes. It runs on its own thread, because groups wait for room in the queue.
     fn run(self: &Arc<Self>, judge: Arc<Judge>, work: Vec<Result<(JudgeRequest, Submission)>>) {
         let mut tickets: Vec<Option<Ticket>> = work.iter().map(|_| None).collect();
         for (index, work) in work.into_iter().enumerate() {
@@ -174,7 +174,7 @@ impl Batch {
         }
     }
 
-    /// Takes the outcome of a group where it is there; else it is looked at again when it is.
+    /// Takes the outcome of a group if it is there; otherwise the group is looked at again later.
     fn look(self: &Arc<Self>, index: usize, ticket: &mut Option<Ticket>) {
         let Some(pending) = ticket else { return };
         let waker = Waker::from(Arc::new(Ready { batch: self.clone(), index }));
@@ -185,7 +185,7 @@ impl Batch {
     }
 }
 
-/// Says that the judgment of a group has ended.
+/// Reports that the judgment of a group has ended.
 struct Ready {
     batch: Arc<Batch>,
     index: usize,
@@ -198,7 +198,7 @@ impl Wake for Ready {
     }
 }
 
-/// Ends what is pending where the thread that submits ends, also by a defect.
+/// Ends all pending groups when the thread that submits ends, even through a defect.
 struct Finish(Arc<Batch>, Arc<AtomicBool>);
 
 impl Drop for Finish {
@@ -213,7 +213,7 @@ impl Drop for Finish {
 /// Judges many groups, each as one listwise judgment, and returns at once; a thread submits them as the queue has room. `groups`
 /// has `group_count` entries, which are copied, with their texts. `options` may be NULL.
 ///
-/// On success you own `*batch`. A group that is wrong ends with a status of its own.
+/// On success you own `*batch`. An invalid group ends with its own status.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_submit_groups(
     judge: Option<&dicast_judge>,
@@ -276,7 +276,7 @@ unsafe fn read(wanted: *const dicast_batch_options) -> Result<(Options, Terms)> 
     Ok((options, Terms::new(wanted.priority, wanted.deadline_ms)?))
 }
 
-/// Waits until all groups have ended, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where some have not by then.
+/// Waits until all groups have ended, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING if some have not ended by then.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_batch_wait(
     batch: Option<&dicast_batch>,
@@ -322,16 +322,16 @@ pub extern "C" fn dicast_batch_ended(batch: Option<&dicast_batch>) -> usize {
     boundary!(else 0; { Some(batch?.get().ok()?.state().ended) })
 }
 
-/// How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING not yet, else why not. DICAST_INVALID_ARGUMENT out of
-/// range and for NULL.
+/// How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING if it has not ended, else why it failed.
+/// DICAST_INVALID_ARGUMENT out of range and for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_batch_status(batch: Option<&dicast_batch>, index: usize) -> i32 {
     boundary!(else DICAST_INVALID_ARGUMENT; { batch?.get().ok()?.state().slots.get(index).map(Slot::status) })
 }
 
 /// Takes the outcome of the group at `index`: the whole verdict, with flags, usage and reasoning. On DICAST_OK you own `*verdict`.
-/// DICAST_PENDING if it has not ended; any other status is its failure. An outcome can be taken once: later calls are
-/// DICAST_INVALID_ARGUMENT. dicast_batch_status stays.
+/// DICAST_PENDING if it has not ended; any other status is its failure. An outcome can be taken once: later calls return
+/// DICAST_INVALID_ARGUMENT. dicast_batch_status does not change.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_batch_take(
     batch: Option<&dicast_batch>,
@@ -357,8 +357,8 @@ pub extern "C" fn dicast_batch_take(
 }
 
 /// The rewards of all groups, as dicast_judge_rewards_groups gives them: `rewards` and `statuses` have `total` entries, group after
-/// group. Where a group has not ended its statuses are DICAST_PENDING; where its verdict was taken, DICAST_INVALID_ARGUMENT. Of
-/// `options`, which may be NULL, `reward` and `normalize` count; options of the judgments must be empty.
+/// group. The statuses of a group are DICAST_PENDING if it has not ended, and DICAST_INVALID_ARGUMENT if its verdict was taken.
+/// `options` may be NULL; only its `reward` and `normalize` are used, and its options of the judgments must be empty.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_batch_rewards(
     batch: Option<&dicast_batch>,
@@ -376,7 +376,7 @@ pub unsafe extern "C" fn dicast_batch_rewards(
             // SAFETY: the options announce their size, and their text lives during the call.
             let wanted = unsafe { Wanted::read(options)? };
             if !wanted.is_of_verdicts_alone() {
-                return Err(misuse("options_json, priority and deadline_ms come too late: the batch was submitted"));
+                return Err(misuse("options_json, priority and deadline_ms come too late: the batch was already submitted"));
             }
             let announced = batch.counts.iter().try_fold(0_usize, |sum, count| sum.checked_add(*count));
             if announced != Some(total) {
@@ -392,7 +392,7 @@ pub unsafe extern "C" fn dicast_batch_rewards(
                         });
                         group.fail_where_missing(&written);
                     }
-                    // The numbers are gone with the verdict.
+                    // The verdict was taken, and its numbers with it.
                     Slot::Taken(DICAST_OK) => group.fail(DICAST_INVALID_ARGUMENT),
                     other => group.fail(other.status()),
                 }
@@ -404,7 +404,7 @@ pub unsafe extern "C" fn dicast_batch_rewards(
     })
 }
 
-/// Cancels what has not ended and frees the batch. NULL does nothing. Requires that no other thread is using it.
+/// Cancels all groups that have not ended and frees the batch. NULL does nothing. Requires that no other thread is using it.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_batch_free(batch: Option<Box<dicast_batch>>) {
     boundary!(else (); {

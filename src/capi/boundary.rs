@@ -1,4 +1,4 @@
-//! The one way in and out: every export is a `boundary!`.
+//! The boundary to C: every exported function is a `boundary!`.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -10,7 +10,7 @@ use super::status::DICAST_OK;
 use crate::error::{Error, ErrorKind, Result};
 use crate::warm::Once;
 
-/// Where a C function gives a handle back.
+/// Where a C function writes a handle that it returns.
 pub(super) type Out<'a, T> = Option<&'a mut MaybeUninit<*mut T>>;
 
 /// The body of an export.
@@ -27,13 +27,13 @@ macro_rules! boundary {
 }
 
 thread_local! {
-    /// How many boundaries this thread is in.
+    /// How deep this thread is in boundaries.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Where the last panic on this thread happened.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Keeps Rust's own report of a panic off standard error where the panic is ours to report. Other panics, in a Rust program
+/// Keeps Rust's own report of a panic off standard error if the boundary reports it. Other panics, in a Rust program
 /// that shares this runtime, are reported as before.
 pub(crate) fn silence_own_panics() {
     static ONCE: Once = Once::new();
@@ -87,7 +87,7 @@ pub(super) fn value<T>(default: T, body: impl FnOnce() -> Option<T>) -> T {
     catch(|| Ok(body())).ok().flatten().unwrap_or(default)
 }
 
-/// The status of a call that worked: 0, or "pending" for a wait whose time was over.
+/// The status of a call that worked: 0, or "pending" for a wait that ran out of time.
 pub(super) struct Status(pub(super) i32);
 
 impl From<()> for Status {
@@ -101,7 +101,7 @@ pub(super) fn misuse(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }
 
-/// What must not be null.
+/// Refuses null.
 pub(super) fn given<T>(value: Option<T>, name: &str) -> Result<T> {
     value.ok_or_else(|| misuse(format!("{name} is null")))
 }
@@ -109,7 +109,7 @@ pub(super) fn given<T>(value: Option<T>, name: &str) -> Result<T> {
 /// An array of `count` entries; null and 0 are an empty one.
 ///
 /// # Safety
-/// Where it is not null, `data` points to `count` entries that live, and are not written to, as long as the result is used.
+/// If it is not null, `data` points to `count` entries that live, and are not written to, as long as the result is used.
 pub(super) unsafe fn array<'a, T>(data: *const T, count: usize, name: &str) -> Result<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
@@ -136,7 +136,7 @@ pub(super) unsafe fn bytes<'a>(data: *const u8, count: usize, name: &str) -> Res
 /// An array of `count` entries to be written.
 ///
 /// # Safety
-/// Where it is not null, `data` points to `count` entries that nobody else uses as long as the result is used.
+/// If it is not null, `data` points to `count` entries that nobody else uses as long as the result is used.
 pub(super) unsafe fn array_mut<'a, T>(data: *mut T, count: usize, name: &str) -> Result<&'a mut [MaybeUninit<T>]> {
     if count == 0 {
         return Ok(&mut []);
@@ -180,7 +180,7 @@ mod tests {
         let mut error = MaybeUninit::uninit();
         let status = boundary_that_panics(Some(&mut error));
         assert_eq!(status, ErrorKind::Internal.c_status());
-        // SAFETY: the boundary has written it, and gives it away.
+        // SAFETY: the boundary has written it and handed it over.
         let error = unsafe { Box::from_raw(error.assume_init()) };
         assert!(error.message().contains("three blind mice at src/capi/boundary.rs"), "{}", error.message());
         let fallback = boundary!(else 7; { panic!("{}", "formatted") });

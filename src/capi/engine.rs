@@ -1,4 +1,4 @@
-//! An engine of the program's own, as callbacks.
+//! The program's own engine, as callbacks.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -27,32 +27,32 @@ use crate::thread::{JoinHandle, current};
 
 /// The engine writes free text: verdicts are read by the tolerant reader, and may be incomplete.
 pub const DICAST_GUIDANCE_NONE: u32 = 0;
-/// The engine holds verdicts to a JSON schema.
+/// The engine constrains verdicts by a JSON schema.
 pub const DICAST_GUIDANCE_SCHEMA: u32 = 1;
-/// The engine holds verdicts to a grammar: every verdict is complete.
+/// The engine constrains verdicts by a grammar: every verdict is complete.
 pub const DICAST_GUIDANCE_GRAMMAR: u32 = 2;
 
-/// Takes a job, which the engine owns from now on: see dicast_job. Called by the thread that submits the request, by several
-/// at once. It must return quickly: put the job into a queue of the engine's, or end it at once. It must not call a function
+/// Takes a job, which the engine then owns: see dicast_job. Called on the thread that submits the request, also by several
+/// threads at once. It must return quickly: put the job into the engine's queue, or end it at once. It must not call a function
 /// with the judge, and must not throw or longjmp.
 pub type dicast_generate_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, job: *mut dicast_job)>;
 
-/// A job is not waited for any more; it was cancelled or is out of time. The engine stops working on it and ends it in its own
-/// time; what it gives is dropped. Any thread; it must return quickly. It may name a job that has just ended.
+/// Nobody waits for this job any more: it was cancelled or its deadline has passed. The engine should stop working on it and
+/// end it when it can; its output is dropped. Called on any thread; it must return quickly. The job may have just ended.
 pub type dicast_cancel_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, job: u64)>;
 
-/// The judge is closed: no callback comes after this one. The jobs that the engine has may be ended later, or never.
+/// The judge is closed: no callback is called after this one. The jobs that the engine has may be ended later, or never.
 pub type dicast_engine_close_callback = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// Gives memory back (sleep) or takes it again (wake), while no job runs. Returns DICAST_OK or a status that says why not. It
-/// may take its time.
+/// Frees memory (sleep) or allocates it again (wake), while no job runs. Returns DICAST_OK or a status that says why not. It
+/// may take long.
 pub type dicast_engine_power_callback = Option<unsafe extern "C" fn(user_data: *mut c_void) -> i32>;
 
-/// Takes the weights of `model`, while no job runs, also while the engine sleeps; afterwards it is awake. Returns DICAST_OK or
-/// a status that says why not.
+/// Loads the weights of `model`. Called while no job runs, also while the engine sleeps; afterwards it is awake. Returns
+/// DICAST_OK or a status that says why not.
 pub type dicast_engine_reload_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, model: dicast_str) -> i32>;
 
-/// An engine of the program's own. Zero the struct, then set `struct_size`, `generate` and what else there is.
+/// The program's own engine. Zero the struct, then set `struct_size`, `generate` and the other fields that you need.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dicast_engine {
@@ -63,25 +63,26 @@ pub struct dicast_engine {
     /// Empty: the engine takes messages and renders the chat template itself. Else a folder with the model's
     /// `tokenizer.json` and `tokenizer_config.json`, as on the Hugging Face hub: the engine takes token ids.
     pub tokenizer: dicast_str,
-    /// DICAST_GUIDANCE_NONE, _SCHEMA or _GRAMMAR: how far the engine holds verdicts.
+    /// DICAST_GUIDANCE_NONE, _SCHEMA or _GRAMMAR: how strictly the engine constrains verdicts.
     pub guidance: u32,
-    /// 1 if the engine gives the choices at the scores (dicast_job_answer_tokens), else 0.
+    /// 1 if the engine gives the possible tokens at the scores (dicast_job_answer_tokens), else 0.
     pub distributions: u32,
     /// Most tokens of prompt and output together; 0: not known. With a tokenizer, prompts that do not fit are refused.
     pub context_tokens: u64,
-    /// Jobs that the engine works on at once, for dicast_info; 0 means 1. It is given more of them, up to `limits.max_queue`.
+    /// Number of jobs that the engine works on at once, for dicast_info; 0 means 1. It gets more jobs than that, up to
+    /// `limits.max_queue`.
     pub max_sequences: u64,
     /// Takes a job. Must not be NULL.
     pub generate: dicast_generate_callback,
     /// Stops a job; may be NULL: see dicast_job_is_wanted.
     pub cancel: dicast_cancel_callback,
-    /// Hears that the judge is closed; may be NULL.
+    /// Called when the judge is closed; may be NULL.
     pub close: dicast_engine_close_callback,
-    /// Gives memory back; NULL: dicast_judge_sleep is DICAST_UNSUPPORTED.
+    /// Frees memory. If NULL, dicast_judge_sleep returns DICAST_UNSUPPORTED.
     pub sleep: dicast_engine_power_callback,
-    /// Takes memory again; NULL as `sleep` is.
+    /// Allocates the memory again; must be NULL if `sleep` is NULL, and must not be otherwise.
     pub wake: dicast_engine_power_callback,
-    /// Takes other weights; NULL: dicast_judge_reload is DICAST_UNSUPPORTED.
+    /// Loads other weights. If NULL, dicast_judge_reload returns DICAST_UNSUPPORTED.
     pub reload: dicast_engine_reload_callback,
 }
 
@@ -91,13 +92,13 @@ unsafe impl Layout for dicast_engine {
     const NAME: &'static str = "dicast_engine";
 }
 
-/// Opens a judge on an engine of the program's own: its prompts, grammars and verdicts are Dicast's, its tokens the engine's.
+/// Opens a judge on the program's own engine: Dicast makes prompts and grammars and reads verdicts, and the engine generates.
 ///
-/// `config_json` is that of dicast_judge_open; its `model` is only a name. `profile` may be NULL: the one that the configuration
-/// names, else the built-in one. `engine` and its text are copied. `options` may be NULL.
+/// `config_json` is as for dicast_judge_open; its `model` is only a name. If `profile` is NULL, the one that the configuration
+/// names is used, else the built-in one. `engine` and its text are copied. `options` may be NULL.
 ///
-/// On success you own `*judge`. DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE, DICAST_INVALID_MODEL for the tokenizer; then no
-/// callback was called.
+/// On success you own `*judge`. DICAST_INVALID_CONFIG, DICAST_INVALID_PROFILE, DICAST_INVALID_MODEL for the tokenizer; in these
+/// cases no callback was called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_open_engine(
     config_json: dicast_str,
@@ -146,7 +147,7 @@ struct Calls {
     reload: dicast_engine_reload_callback,
 }
 
-/// Checks what a program says of its engine, and starts the thread that keeps deadlines.
+/// Checks what a program says about its engine, and starts the thread that keeps deadlines.
 fn open(table: &dicast_engine, text: Option<TextModel>) -> Result<Opened> {
     let guidance = match table.guidance {
         DICAST_GUIDANCE_NONE => Guidance::None,
@@ -158,7 +159,7 @@ fn open(table: &dicast_engine, text: Option<TextModel>) -> Result<Opened> {
         return Err(misuse(format!("distributions is {}: it must be 0 or 1", table.distributions)));
     }
     if table.sleep.is_some() != table.wake.is_some() {
-        return Err(misuse("sleep and wake are both NULL or both not"));
+        return Err(misuse("sleep and wake must both be NULL or both be set"));
     }
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let capabilities = Capabilities {
@@ -189,7 +190,7 @@ fn open(table: &dicast_engine, text: Option<TextModel>) -> Result<Opened> {
 /// The jobs that the program's engine has.
 pub(super) struct Desk {
     state: Mutex<State>,
-    /// A job has come, or the end.
+    /// Signals a new job, or the end.
     changed: Condvar,
     calls: Calls,
 }
@@ -211,7 +212,7 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the completion of a job; `None` where it has ended.
+    /// Takes the completion of a job; `None` if it has ended.
     pub(super) fn take(&self, id: u64) -> Option<Completion> {
         self.state().jobs.remove(&id).map(|job| job.done)
     }
@@ -251,7 +252,7 @@ impl Desk {
     }
 }
 
-/// The engine, as the judge has it.
+/// The engine as the judge sees it.
 struct Own {
     capabilities: Capabilities,
     desk: Arc<Desk>,
@@ -267,7 +268,7 @@ impl Own {
     }
 }
 
-/// What a callback reports.
+/// The result of a callback.
 fn reported(status: i32, what: &str) -> Result<()> {
     if status == 0 {
         return Ok(());
@@ -290,7 +291,7 @@ impl Engine for Own {
             done(Err(Error::closed()));
             return JobId(id);
         }
-        // The keeper of deadlines sleeps until the first one.
+        // The thread that keeps deadlines sleeps until the first one.
         let is_first = state.jobs.values().all(|waiting| job.deadline < waiting.deadline);
         state.jobs.insert(id, Waiting { submitted: job.submitted, deadline: job.deadline, done });
         drop(state);
@@ -299,8 +300,8 @@ impl Engine for Own {
         }
         let job = Box::into_raw(dicast_job::new(self.desk.clone(), id, job));
         let Calls { user_data, generate, .. } = self.desk.calls;
-        // SAFETY: the program has promised that it can be called with its data from any thread until it is closed; the job is
-        // the program's from here on.
+        // SAFETY: the program has promised that it can be called with its data from any thread until it is closed; the job now
+        // belongs to the program.
         unsafe { generate(user_data.get(), job) };
         JobId(id)
     }

@@ -76,13 +76,13 @@ pub extern "C" fn dicast_error_name(error: Option<&dicast_error>) -> dicast_str 
 }
 
 /// What went wrong, where, and what can be done. It is for people, not for programs: its wording may change in any release.
-/// Empty text, which can be printed, for NULL.
+/// For NULL it is an empty text, which can be printed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_message(error: Option<&dicast_error>) -> dicast_str {
     boundary!(else dicast_str::of(c""); { Some(error?.message.view()) })
 }
 
-/// Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
+/// Whether the same request may succeed when it is sent again; after a verdict that is not complete, with another seed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_is_retryable(error: Option<&dicast_error>) -> bool {
     boundary!(else false; { Some(error?.error.is_retryable()) })
@@ -95,7 +95,7 @@ pub extern "C" fn dicast_error_has_partial(error: Option<&dicast_error>) -> bool
 }
 
 /// Number of scores that could be read: one for each response, or 0. One doubtful score discards all scores. These scores
-/// are no verdict: the judge did not finish it.
+/// are not a verdict: the judge did not finish it.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_count(error: Option<&dicast_error>) -> usize {
     boundary!(else 0; { Some(error?.partial_scores().len()) })
@@ -113,7 +113,7 @@ pub extern "C" fn dicast_error_partial_score(error: Option<&dicast_error>, index
     boundary!(else f64::NAN; { error?.partial_scores().get(index).map(|(_, score)| *score) })
 }
 
-/// The name at `place` of the ranking, 0 the best, if only the ranking could be read; otherwise `data` is NULL.
+/// The name at `place` of the ranking (0 is the best), if only the ranking could be read; otherwise `data` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_error_partial_ranked(error: Option<&dicast_error>, place: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(error?.partial.as_ref()?.ranking.get(place)?.view()) })

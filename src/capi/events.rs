@@ -14,26 +14,26 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Scale;
 use crate::verdict::Verdict;
 
-/// A list of outcomes, with a descriptor that can be read while there are any: for poll, epoll, libuv and the like.
+/// A list of outcomes with a file descriptor that is readable while the list is not empty: for poll, epoll, libuv and the like.
 ///
 /// Any number of threads, judges and submissions may use one at once. You own it, until dicast_events_free.
 pub struct dicast_events(Arc<Events>);
 
-/// What has become of one judgment. Set `struct_size` before the call, which writes the other fields.
+/// The outcome of one judgment. Set `struct_size` before the call, which writes the other fields.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dicast_event {
     /// sizeof(dicast_event).
     pub struct_size: usize,
-    /// The tag that it was submitted with.
+    /// The tag that the judgment was submitted with.
     pub tag: u64,
     /// DICAST_OK, or why there is no verdict.
     pub status: i32,
     /// 0.
     pub reserved: u32,
-    /// On DICAST_OK the verdict, which you own; else NULL.
+    /// On DICAST_OK the verdict, which you own; otherwise NULL.
     pub verdict: *mut dicast_verdict,
-    /// Otherwise the error, which you own; else NULL.
+    /// On any other status the error, which you own; otherwise NULL.
     pub error: *mut dicast_error,
 }
 
@@ -45,7 +45,7 @@ unsafe impl Layout for dicast_event {
 
 struct Events {
     state: Mutex<State>,
-    /// An outcome has come.
+    /// Signals an outcome.
     came: Condvar,
     bell: Bell,
     limit: usize,
@@ -73,17 +73,17 @@ pub(super) struct Awaited {
 }
 
 impl dicast_events {
-    /// Keeps a place for an outcome.
+    /// Reserves a place for an outcome.
     ///
     /// # Errors
-    /// [`ErrorKind::Overloaded`] where there is none.
+    /// [`ErrorKind::Overloaded`] if there is none.
     pub(super) fn expect(&self, tag: u64) -> Result<Awaited> {
         let mut state = self.0.state();
         if state.pending + state.ended.len() >= self.0.limit {
             return Err(Error::new(
                 ErrorKind::Overloaded,
                 format!(
-                    "{} judgments are pending or wait to be taken by dicast_events_next: take some first",
+                    "{} judgments are pending or wait for dicast_events_next: take some outcomes first",
                     self.0.limit
                 ),
             ));
@@ -101,7 +101,7 @@ impl Awaited {
         let was_empty = state.ended.is_empty();
         state.ended.push_back((self.tag, outcome, scale));
         if was_empty {
-            // Under the lock, so that the descriptor says what the list says.
+            // Under the lock, so that the descriptor agrees with the list.
             self.events.bell.ring();
         }
         drop(state);
@@ -117,10 +117,10 @@ impl Drop for Awaited {
     }
 }
 
-/// Makes a list for at most `limit` judgments, pending ones and those whose outcome was not taken together; a further submission
-/// is DICAST_OVERLOADED. 0 means 65536.
+/// Makes a list for at most `limit` judgments. Pending ones count, and those whose outcome was not taken yet; a further
+/// submission returns DICAST_OVERLOADED. 0 means 65536.
 ///
-/// On success you own `*events`. DICAST_IO if the system gives no descriptor.
+/// On success you own `*events`. DICAST_IO if the system has no descriptor left.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_events_new(
     limit: usize,
@@ -137,18 +137,18 @@ pub extern "C" fn dicast_events_new(
     })
 }
 
-/// The descriptor: it can be read (POLLIN) while an outcome waits to be taken. Only poll it: do not read, write or close it. -1
-/// for NULL and on systems without.
+/// The descriptor: it is readable (POLLIN) while there is an outcome to take. Only poll it: do not read, write or close it. -1
+/// for NULL and on systems without descriptors.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_events_fd(events: Option<&dicast_events>) -> i32 {
     boundary!(else -1; { Some(events?.0.bell.descriptor()) })
 }
 
 /// Takes the next outcome, in the order in which the judgments ended. Waits at most `timeout_ms` milliseconds; 0 does not wait.
-/// DICAST_OK: `*event` was written, and its verdict or error is yours. DICAST_PENDING: there is none by then; `*event` is as it
-/// was. Set `event->struct_size` before the call.
+/// DICAST_OK: `*event` was written, and you own its verdict or error. DICAST_PENDING: there is no outcome by then; `*event` is
+/// unchanged. Set `event->struct_size` before the call.
 ///
-/// After the readable descriptor, call it until DICAST_PENDING.
+/// When the descriptor is readable, call it until it returns DICAST_PENDING.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_events_next(
     events: Option<&dicast_events>,
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn dicast_events_next(
 ) -> i32 {
     boundary!(error; {
         let list = &given(events, "events")?.0;
-        // Before an outcome is taken: it must not get lost.
+        // Checked before an outcome is taken, so that none gets lost.
         // SAFETY: the struct announces its size.
         unsafe { layout::check(event)? };
         let until = Instant::now().checked_add(Duration::from_millis(timeout_ms));
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn dicast_events_next(
 }
 
 /// Frees a list and the outcomes that were not taken. NULL does nothing. Judgments go on; their outcomes are dropped. Requires
-/// that no other thread is using the list, and that its descriptor is polled no more.
+/// that no other thread is using the list or polling its descriptor.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_events_free(events: Option<Box<dicast_events>>) {
     boundary!(else (); {
@@ -202,14 +202,14 @@ pub extern "C" fn dicast_events_free(events: Option<Box<dicast_events>>) {
 #[cfg(unix)]
 use unix::Bell;
 
-/// A descriptor that can be read while it was rung.
+/// A descriptor that is readable after it was rung.
 #[cfg(unix)]
 mod unix {
     use std::io;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
     pub(super) struct Bell {
-        /// Both ends of a pipe; the same end of an eventfd, which has but one.
+        /// Both ends of a pipe; for an eventfd, which has only one end, the same one twice.
         read: OwnedFd,
         #[cfg(not(target_os = "linux"))]
         write: OwnedFd,
@@ -244,7 +244,7 @@ mod unix {
             self.read.as_raw_fd()
         }
 
-        /// It was silent: there is room for the eight bytes.
+        /// It was not rung, so there is room for the eight bytes.
         pub(super) fn ring(&self) {
             #[cfg(target_os = "linux")]
             let end = &self.read;

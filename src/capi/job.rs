@@ -1,4 +1,4 @@
-//! `dicast_job`: what an engine of the program's own is to generate.
+//! `dicast_job`: what the program's own engine must generate.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
@@ -24,19 +24,19 @@ pub const DICAST_NOTATION_EBNF: u32 = 1;
 /// A grammar in llguidance's Lark.
 pub const DICAST_NOTATION_LARK: u32 = 2;
 
-/// Of dicast_job_finish: the budget ended the reasoning.
+/// For dicast_job_finish: the budget ended the reasoning.
 pub const DICAST_CUT_REASONING: u32 = 1;
-/// Of dicast_job_finish: a limit of tokens ended the verdict.
+/// For dicast_job_finish: a token limit ended the verdict.
 pub const DICAST_CUT_VERDICT: u32 = 2;
 
 /// Jobs and requests that can wait, such as those of a batch.
 pub const DICAST_PRIORITY_LOW: i32 = -1;
-/// Jobs and requests of which nothing was said.
+/// Jobs and requests without another priority.
 pub const DICAST_PRIORITY_NORMAL: i32 = 0;
 /// Jobs and requests that somebody waits for.
 pub const DICAST_PRIORITY_HIGH: i32 = 1;
 
-/// How a job is to be generated: a reasoning, if there is one, then the verdict. Set `struct_size` before the call, which
+/// How to generate a job: first the reasoning, if there is one, then the verdict. Set `struct_size` before the call, which
 /// writes the other fields. Texts belong to the job.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -51,11 +51,11 @@ pub struct dicast_plan {
     pub top_p: f64,
     /// Seed of the sampling.
     pub seed: u64,
-    /// Sample from so many most probable tokens; 0 is off.
+    /// Sample from this many most probable tokens; 0 is off.
     pub top_k: u32,
     /// DICAST_PRIORITY_LOW, _NORMAL or _HIGH.
     pub priority: i32,
-    /// Milliseconds until the job is out of time; it is cancelled then.
+    /// Milliseconds until the deadline of the job; it is cancelled then.
     pub time_left_ms: u64,
     /// 1 if the verdict comes after a reasoning, else 0.
     pub reasons: u32,
@@ -63,14 +63,14 @@ pub struct dicast_plan {
     pub guided: u32,
     /// 1 if the ranking must agree with the scores: dicast_job_grammar then comes in several stages.
     pub consistent: u32,
-    /// 1 if somebody hears the reasoning while it is written: give it piece by piece.
+    /// 1 if the caller wants the reasoning while it is written: hand it over piece by piece.
     pub heard: u32,
     /// Most tokens of the reasoning; 0: close it at once.
     pub reasoning_tokens: u64,
     /// Most tokens of a free verdict; 0 for a guided one, which the grammar ends.
     pub verdict_tokens: u64,
     /// What the engine feeds before the reasoning, such as `<think>` and a line end; empty if the prompt ends with it, or if there is no
-    /// reasoning. An engine that renders a chat template which opens the reasoning leaves it out.
+    /// reasoning. An engine whose chat template already opens the reasoning leaves it out.
     pub open: dicast_str,
     /// The text that ends the reasoning, such as `</think>`: sampled, or fed once the budget is spent.
     pub close: dicast_str,
@@ -82,10 +82,10 @@ unsafe impl Layout for dicast_plan {
     const NAME: &'static str = "dicast_plan";
 }
 
-/// One generation for an engine of the program's own.
+/// One generation for the program's own engine.
 ///
-/// The generate callback gets it and owns it, until dicast_job_finish or dicast_job_fail, of which one must be called. One
-/// thread uses it at a time; which one may change. It may outlive its judge: what is given to it then is dropped.
+/// The generate callback gets it and owns it, until dicast_job_finish or dicast_job_fail; one of these must be called. Only one
+/// thread may use it at a time, not always the same one. It may outlive its judge: what is handed to it then is dropped.
 pub struct dicast_job {
     desk: Arc<Desk>,
     id: u64,
@@ -190,7 +190,7 @@ impl dicast_job {
     }
 }
 
-/// How the job is to be generated. Set `plan->struct_size` before the call.
+/// How to generate the job. Set `plan->struct_size` before the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_job_plan(
     job: Option<&dicast_job>,
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn dicast_job_plan(
     })
 }
 
-/// A priority as C has it.
+/// A priority as a C constant.
 pub(super) fn number_of(priority: Priority) -> i32 {
     match priority {
         Priority::Low => DICAST_PRIORITY_LOW,
@@ -236,7 +236,7 @@ pub(super) fn number_of(priority: Priority) -> i32 {
     }
 }
 
-/// A priority as C gives it.
+/// A priority from a C constant.
 pub(super) fn priority_of(number: i32) -> Result<Priority> {
     match number {
         DICAST_PRIORITY_LOW => Ok(Priority::Low),
@@ -258,8 +258,8 @@ pub extern "C" fn dicast_job_message_role(job: Option<&dicast_job>, index: usize
     boundary!(else dicast_str::NONE; { Some(job?.messages.get(index)?.0.view()) })
 }
 
-/// The text of the message at `index`; `data` is NULL out of range. It is text of people: the engine must not read control
-/// tokens out of it.
+/// The text of the message at `index`; `data` is NULL out of range. It is text of users: the engine must not read control
+/// tokens in it.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_job_message_content(job: Option<&dicast_job>, index: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(job?.messages.get(index)?.1.view()) })
@@ -278,9 +278,9 @@ pub extern "C" fn dicast_job_tokens(job: Option<&dicast_job>, len: Option<&mut M
     })
 }
 
-/// The grammar of what may come after `answered`, the verdict so far, empty at first; in one of the notations
-/// DICAST_NOTATION_…. `*last` becomes 1 if the verdict is complete after it. Else, which long or consistent rankings need, call
-/// again with all that was written of the verdict by then. `*grammar` belongs to the job.
+/// The grammar of the text that may follow `answered`, which is the verdict so far, empty at first. `notation` is one of
+/// DICAST_NOTATION_…. `*last` becomes 1 if the verdict is complete after this grammar. Otherwise, as for long or consistent
+/// rankings, call it again with the whole verdict written by then. `*grammar` belongs to the job.
 ///
 /// DICAST_UNSUPPORTED for a job that is not guided; DICAST_INVALID_VERDICT if `answered` is not in the grammar.
 #[unsafe(no_mangle)]
@@ -303,7 +303,7 @@ pub unsafe extern "C" fn dicast_job_grammar(
             grammar.stage(&crate::decode::grammar::Written::default(), *consistent)
         } else {
             let written = grammar.read(answered).ok_or_else(|| {
-                Error::new(ErrorKind::InvalidVerdict, format!("what was written is not in the grammar: {answered:?}"))
+                Error::new(ErrorKind::InvalidVerdict, format!("what was written does not follow the grammar: {answered:?}"))
             })?;
             grammar.stage(&written, *consistent)
         };
@@ -322,13 +322,13 @@ pub unsafe extern "C" fn dicast_job_grammar(
     })
 }
 
-/// The verdicts as JSON Schema; `data` is NULL for a job that is not guided, and if the profile's layout is no JSON.
+/// The verdicts as JSON Schema; `data` is NULL for a job that is not guided, and if the profile's layout is not JSON.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_job_schema(job: Option<&dicast_job>) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(job?.schema.as_ref()?.view()) })
 }
 
-/// Whether anybody still waits for the job: false once it is cancelled, out of time, or the judge is closed. End it then.
+/// Whether anybody still waits for the job: false once it is cancelled, its deadline has passed, or the judge is closed. End it then.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_job_is_wanted(job: Option<&dicast_job>) -> bool {
     boundary!(else false; {
@@ -337,8 +337,8 @@ pub extern "C" fn dicast_job_is_wanted(job: Option<&dicast_job>) -> bool {
     })
 }
 
-/// Appends to the reasoning, without the texts that open and close it. Comes before the answer. An engine of
-/// DICAST_GUIDANCE_NONE that cannot tell the two apart gives all of its output as the answer: the tags are found in it.
+/// Appends to the reasoning, without the texts that open and close it. Call it before the answer. An engine with
+/// DICAST_GUIDANCE_NONE that cannot separate the two hands over its whole output as the answer: the tags are found in it.
 ///
 /// DICAST_INVALID_ARGUMENT after the answer has begun, and for a job without a reasoning.
 #[unsafe(no_mangle)]
@@ -383,7 +383,7 @@ pub unsafe extern "C" fn dicast_job_answer(
     })
 }
 
-/// Appends tokens to the answer. Those at the scores should have their choices: expected scores come from them.
+/// Appends tokens to the answer. The tokens at the scores should have `choices`, from which expected scores are computed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_job_answer_tokens(
     job: Option<&mut dicast_job>,
@@ -400,7 +400,7 @@ pub unsafe extern "C" fn dicast_job_answer_tokens(
     })
 }
 
-/// Sets the tokens of the job, for dicast_verdict_usage. Those that are not known are 0.
+/// Sets the token counts of the job, for dicast_verdict_usage. Unknown counts are 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_job_usage(
     job: Option<&mut dicast_job>,
@@ -423,14 +423,14 @@ pub unsafe extern "C" fn dicast_job_usage(
     })
 }
 
-/// Ends a job with what was written, and frees it. `cut` is 0, or of DICAST_CUT_REASONING and DICAST_CUT_VERDICT. Any thread,
-/// also within the generate callback. Nothing happens to a judgment that has ended already. NULL does nothing.
+/// Ends a job with what was written, and frees it. `cut` is 0, DICAST_CUT_REASONING, DICAST_CUT_VERDICT or both. Any thread,
+/// also within the generate callback. A judgment that has already ended does not change. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_job_finish(job: Option<Box<dicast_job>>, cut: u32) {
     boundary!(else (); {
         let job = job?;
         let (desk, id) = (job.desk.clone(), job.id);
-        // Reading what was written may cost: only for one that is waited for.
+        // Reading what was written may be expensive, so only if somebody waits for it.
         if let Some(done) = desk.take(id) {
             done(Ok(job.generation(cut)));
         }
@@ -458,7 +458,7 @@ pub unsafe extern "C" fn dicast_job_fail(job: Option<Box<dicast_job>>, status: i
     });
 }
 
-/// The kind of an error that an engine reports.
+/// The error kind of a status that an engine reports.
 pub(super) fn kind_of(status: i32) -> ErrorKind {
     ErrorKind::all().find(|kind| kind.c_status() == status).unwrap_or(ErrorKind::Engine)
 }

@@ -28,7 +28,7 @@ use crate::thread::JoinHandle;
 /// its tickets is DICAST_CLOSED; freeing it there is safe and releases nothing.
 pub struct dicast_judge {
     judge: ManuallyDrop<Arc<Judge>>,
-    /// What submits batches.
+    /// The threads that submit batches.
     batches: ManuallyDrop<Mutex<Vec<Submitter>>>,
     process: Process,
     id: u64,
@@ -36,7 +36,7 @@ pub struct dicast_judge {
     profile: Text,
 }
 
-/// The process that something belongs to: its threads are in no other.
+/// The process that an object belongs to: its threads exist in no other.
 #[derive(Clone, Copy)]
 pub(super) struct Process(u32);
 
@@ -55,7 +55,7 @@ impl Process {
         }
         Err(Error::new(
             ErrorKind::Closed,
-            "the judge was opened by another process, whose threads did not come along through fork: open one here",
+            "the judge was opened by another process, and fork does not copy its threads: open a judge in this process",
         ))
     }
 }
@@ -73,8 +73,8 @@ impl dicast_judge {
         Box::new(Self { judge, batches, process: Process::current(), id, engine, profile })
     }
 
-    /// The judge, in the process that opened it. Checked before the judge is touched: in a child process its locks may be
-    /// held by threads that are not there.
+    /// The judge, in the process that opened it. Checked before the judge is used: in a child process its locks may be
+    /// held by threads that do not exist there.
     pub(super) fn get(&self) -> Result<&Judge> {
         self.process.check()?;
         Ok(&self.judge)
@@ -97,7 +97,7 @@ impl dicast_judge {
         self.process
     }
 
-    /// A number that no other judge of this process has.
+    /// A number that is unique among the judges of this process.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -112,7 +112,7 @@ impl Drop for dicast_judge {
         if !self.process.is_current() {
             return;
         }
-        // Threads of batches end once it is closed. They never free it, but may still hold it.
+        // Threads of batches end once the judge is closed. They never free it, but may still hold it.
         self.judge.close();
         let threads = std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner));
         for (_, thread) in threads {
@@ -153,9 +153,9 @@ pub unsafe extern "C" fn dicast_judge_open(
     })
 }
 
-/// What opening a judge of `config_json` takes, by the header of its model file alone: nothing is loaded. It is for the embedded
-/// engine; other models are DICAST_UNSUPPORTED. On failure `*memory` is left as it was: DICAST_INVALID_CONFIG,
-/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_IO.
+/// How much memory opening a judge of `config_json` takes. Only the header of the model file is read; nothing is loaded. For
+/// the embedded engine only; with other models it is DICAST_UNSUPPORTED. On failure `*memory` is unchanged:
+/// DICAST_INVALID_CONFIG, DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_memory_need(
     config_json: dicast_str,
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn dicast_memory_need(
     })
 }
 
-/// Weights, keys and values, computing, tokens; and what there is.
+/// Weights, keys and values, computing, tokens, and available memory.
 #[cfg(feature = "local")]
 fn memory_need(config: &JudgeConfig) -> Result<([u64; 4], Option<u64>)> {
     use crate::engine::{EngineKind, local, source::Source};
@@ -201,7 +201,7 @@ fn memory_need(_: &JudgeConfig) -> Result<([u64; 4], Option<u64>)> {
     Err(Error::new(ErrorKind::Unsupported, "this build lacks the embedded engine: build with the feature local"))
 }
 
-/// Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls are DICAST_CLOSED too. Use it when
+/// Ends all pending judgments with DICAST_CLOSED and unloads the model. All later calls return DICAST_CLOSED too. Use it when
 /// other threads may still use the judge: close it, join them, free it. Closing twice does no harm.
 ///
 /// Waits until the engine has finished its current step. Does not wait for callbacks.
@@ -230,7 +230,7 @@ pub extern "C" fn dicast_judge_free(judge: Option<Box<dicast_judge>>) {
     });
 }
 
-/// Judges one request and waits for the verdict. Where the queue is full it first waits for room; the deadline of the
+/// Judges one request and waits for the verdict. If the queue is full, it first waits for room; the deadline of the
 /// request (`timeout_ms`) covers both waits.
 ///
 /// On success you own `*verdict`. A callback may call this too; later callbacks then wait for it.
@@ -252,11 +252,11 @@ pub extern "C" fn dicast_judge_judge(
 
 /// Judges `count` requests at once and waits for all of them. Requests that do not fit the queue wait for room.
 ///
-/// The arrays have `count` entries, in one order. If request i was judged, `statuses[i]` is DICAST_OK, you own
+/// The arrays have `count` entries in the same order. If request i was judged, `statuses[i]` is DICAST_OK, you own
 /// `verdicts[i]`, and `errors[i]` is NULL. If it failed, `statuses[i]` says why, `verdicts[i]` is NULL, and you own
 /// `errors[i]`. `errors` may be NULL.
 ///
-/// DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status no array was written.
+/// DICAST_OK does not mean that every judgment worked: check `statuses`. On any other status no array was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_batch(
     judge: Option<&dicast_judge>,
@@ -308,8 +308,8 @@ pub unsafe extern "C" fn dicast_judge_batch(
     })
 }
 
-/// Waits until the queue has room for a request, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING where there
-/// is no room by then. Another thread may take the room first. DICAST_CLOSED where the judge is closed.
+/// Waits until the queue has room for a request, at most `timeout_ms` milliseconds: DICAST_OK, or DICAST_PENDING if there
+/// is no room by then. Another thread may take the room first. DICAST_CLOSED if the judge is closed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_wait_for_room(
     judge: Option<&dicast_judge>,

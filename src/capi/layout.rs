@@ -11,7 +11,7 @@ const ABSURD: usize = 4096;
 /// # Safety
 /// `repr(C)`, a `usize` first, no padding, and every pattern of bits is a value.
 pub(super) unsafe trait Layout: Copy {
-    /// Its size in the release that brought it.
+    /// Its size in the first release that had it.
     const FIRST_SIZE: usize;
     /// Its name in C.
     const NAME: &'static str;
@@ -19,14 +19,14 @@ pub(super) unsafe trait Layout: Copy {
 
 fn check_size<T: Layout>(size: usize) -> Result<()> {
     const { assert!(T::FIRST_SIZE <= size_of::<T>(), "a struct only grows") };
-    // Of no release is it a size that ends within a field: half a pointer would be read.
+    // In no release does a size end within a field: half a pointer would be read.
     if (T::FIRST_SIZE..=ABSURD).contains(&size) && size.is_multiple_of(align_of::<T>()) {
         return Ok(());
     }
     Err(misuse(format!("struct_size of {} is {size}: set it to sizeof({})", T::NAME, T::NAME)))
 }
 
-/// The size that a struct says of itself.
+/// The size that a struct announces.
 ///
 /// # Safety
 /// `data` is null or points to a struct that begins with its size.
@@ -40,7 +40,7 @@ unsafe fn announced<T: Layout>(data: *const T) -> Result<usize> {
     Ok(size)
 }
 
-/// Checks what a struct says of its size, before something is done that could not be undone.
+/// Checks the size that a struct announces, before anything is done that cannot be undone.
 ///
 /// # Safety
 /// `data` is null or points to a struct that begins with its size.
@@ -49,8 +49,8 @@ pub(super) unsafe fn check<T: Layout>(data: *const T) -> Result<()> {
     unsafe { announced(data) }.map(drop)
 }
 
-/// Reads a struct of any release: what an older program did not know is zero, and what a newer one sets that this library
-/// does not know is an error.
+/// Reads a struct of any release. Fields that an older program does not have are zero; a field that a newer program sets and
+/// this library does not have is an error.
 ///
 /// # Safety
 /// `data` is null or points to as many bytes as the struct announces.
@@ -65,12 +65,12 @@ pub(super) unsafe fn read<T: Layout>(data: *const T) -> Result<T> {
         (value, std::slice::from_raw_parts(data.cast::<u8>().add(known), size - known))
     };
     if rest.iter().any(|&byte| byte != 0) {
-        return Err(misuse(format!("{} sets a field that this release of Dicast does not know", T::NAME)));
+        return Err(misuse(format!("{} sets a field that this release of Dicast does not have", T::NAME)));
     }
     Ok(value)
 }
 
-/// Writes a struct of any release: the fields that the program knows. Fields that only the program knows become zero.
+/// Writes a struct of any release: the fields that the program has. Fields that only the program has become zero.
 ///
 /// # Safety
 /// `data` is null or points to as many bytes as the struct announces, which nobody else uses.

@@ -27,11 +27,11 @@ pub const DICAST_LOG_DEBUG: u32 = 4;
 /// It must return quickly. It must not call a function with this judge or its tickets, and must not throw or longjmp.
 pub type dicast_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, line: dicast_str)>;
 
-/// Hears how far loading a model is: `part` is from 0 to 1 and rises. Returns true to go on; false ends the loading, and the
-/// call that loads returns DICAST_CANCELLED.
+/// Gets the progress of loading a model: `part` is from 0 to 1 and rises. Returns true to continue; false ends the loading, and
+/// the call that loads returns DICAST_CANCELLED.
 ///
-/// Called by the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it all the time,
-/// others at the beginning and at the end. It must not throw or longjmp, nor use this judge.
+/// Called on the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it many times,
+/// other engines only at the beginning and at the end. It must not throw or longjmp, nor use this judge.
 pub type dicast_progress_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, part: f64) -> bool>;
 
 /// Options of dicast_judge_open besides the configuration. Zero everything, then set `struct_size`.
@@ -48,7 +48,7 @@ pub struct dicast_open_options {
     pub log_level: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// Hears how far loading is, and may end it; NULL for no one. Must live as long as the judge.
+    /// Gets the progress of loading, and may end it; may be NULL. Must live as long as the judge.
     pub progress: dicast_progress_callback,
     /// Passed to `progress` unchanged.
     pub progress_user_data: *mut c_void,
@@ -60,7 +60,7 @@ unsafe impl Layout for dicast_open_options {
     const NAME: &'static str = "dicast_open_options";
 }
 
-/// A pointer of the program's that is only handed back to it.
+/// A pointer of the program that is only handed back to it.
 #[derive(Clone, Copy)]
 pub(super) struct UserData(pub(super) *mut c_void);
 
@@ -99,7 +99,7 @@ pub(super) unsafe fn log_of(options: *const dicast_open_options) -> Result<Log> 
     }))
 }
 
-/// The level of a number; 0 is that of nothing said.
+/// The level of a number; 0 is the default level.
 fn level_of(number: u32) -> Result<Level> {
     match number {
         DICAST_LOG_ERROR => Ok(Level::Error),
@@ -110,7 +110,7 @@ fn level_of(number: u32) -> Result<Level> {
     }
 }
 
-/// Who watches the loading; nobody for null.
+/// The callback that watches the loading; none for null.
 ///
 /// # Safety
 /// As [`log_of`].
@@ -128,7 +128,7 @@ pub(super) unsafe fn progress_of(options: *const dicast_open_options) -> Result<
     }))
 }
 
-/// Logs lines up to this level from now on: DICAST_LOG_ERROR to DICAST_LOG_DEBUG; 0 means DICAST_LOG_INFO. Nothing changes where the
+/// From now on, logs lines up to this level: DICAST_LOG_ERROR to DICAST_LOG_DEBUG; 0 means DICAST_LOG_INFO. Has no effect if the
 /// judge was opened without a log. Any thread, at any time.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_set_log_level(

@@ -25,7 +25,7 @@ pub const DICAST_PHASE_REASONING: u32 = 3;
 /// Writing the verdict.
 pub const DICAST_PHASE_VERDICT: u32 = 4;
 
-/// What a judge has done since it was opened, as it was at one moment: outcomes, times in histograms, tokens, rates.
+/// A snapshot of what a judge has done since it was opened: outcomes, times in histograms, tokens, rates.
 ///
 /// You own it, until dicast_metrics_free; its texts and arrays live as long as it does. It never changes: any number of
 /// threads may read it at once.
@@ -42,8 +42,8 @@ impl dicast_metrics {
     }
 }
 
-/// The numbers of a dashboard. Set `struct_size` before the call, which writes the other fields. Judgments and tokens count
-/// from when the judge was opened. `recent_` ones are rates over the last minute, or since the judge was opened.
+/// The numbers for a dashboard. Set `struct_size` before the call, which writes the other fields. Judgments and tokens count
+/// since the judge was opened. Fields with `recent_` are rates over the last minute, or since the judge was opened.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct dicast_figures {
@@ -81,12 +81,12 @@ unsafe impl Layout for dicast_figures {
     const NAME: &'static str = "dicast_figures";
 }
 
-/// Takes a snapshot of what the judge has done since it was opened. Also of a judge that is closed.
+/// Takes a snapshot of what the judge has done since it was opened. Works on a closed judge too.
 ///
 /// `labels` is put into every line of dicast_metrics_prometheus, such as `judge="a",node="7"`; empty for none. Values may hold
 /// `\\`, `\"` and `\n`.
 ///
-/// On success you own `*metrics`. DICAST_INVALID_ARGUMENT if `labels` are no labels.
+/// On success you own `*metrics`. DICAST_INVALID_ARGUMENT if `labels` is not a list of labels.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_metrics(
     judge: Option<&dicast_judge>,
@@ -118,7 +118,7 @@ pub extern "C" fn dicast_metrics_free(metrics: Option<Box<dicast_metrics>>) {
     });
 }
 
-/// All of it in the text format of Prometheus, version 0.0.4: what a program answers on /metrics. Made on the first call.
+/// All of it in the text format of Prometheus, version 0.0.4, for a /metrics page. Made on the first call.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_metrics_prometheus(metrics: Option<&dicast_metrics>) -> dicast_str {
     boundary!(else dicast_str::NONE; {
@@ -169,8 +169,8 @@ pub unsafe extern "C" fn dicast_metrics_figures(
     })
 }
 
-/// How many judgments ended with `status`: DICAST_OK those with a verdict, any other those that failed or were refused with it.
-/// 0 for NULL.
+/// How many judgments ended with `status`: with a verdict for DICAST_OK, for any other status those that failed or were refused
+/// with it. 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_metrics_ended(metrics: Option<&dicast_metrics>, status: i32) -> u64 {
     boundary!(else 0; {
@@ -199,9 +199,9 @@ pub extern "C" fn dicast_metrics_bounds(
     })
 }
 
-/// How the times of a phase, DICAST_PHASE_…, of judgments with a verdict are spread: the number in each bucket, each judgment in
-/// one of them, and at the end that above all bounds. If `len` is not NULL, `*len` becomes their number, one more than there
-/// are bounds. NULL and 0 for NULL and an unknown phase.
+/// The histogram of the times of a phase, DICAST_PHASE_…, of judgments with a verdict: the number of judgments in each bucket (each
+/// judgment is in exactly one), and at the end the number above all bounds. If `len` is not NULL, `*len` becomes the number of
+/// entries, one more than there are bounds. NULL and 0 for NULL and an unknown phase.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_metrics_times(
     metrics: Option<&dicast_metrics>,
@@ -223,8 +223,8 @@ pub extern "C" fn dicast_metrics_time_sum(metrics: Option<&dicast_metrics>, phas
     boundary!(else f64::NAN; { Some(Duration::from_micros(metrics?.times(phase)?.sum_us).as_secs_f64()) })
 }
 
-/// The time in seconds that a share `q` of the judgments took at most in a phase, such as 0.95: an estimate within a bucket. NaN
-/// where there were none, and where `q` is not from 0 to 1.
+/// The time in seconds that a share `q` of the judgments, such as 0.95, did not exceed in a phase: an estimate within a bucket. NaN
+/// if there were none, and if `q` is not from 0 to 1.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_metrics_quantile(metrics: Option<&dicast_metrics>, phase: u32, q: f64) -> f64 {
     boundary!(else f64::NAN; { metrics?.times(phase)?.quantile(q) })

@@ -1,8 +1,8 @@
 //! The C interface, `include/dicast.h`: one file per C type. The conventions are those of `docs/embedding.md`.
 //!
 //! Every export is one `boundary!`, which turns a panic into an error. Handles are boxes, so Rust's types say who owns
-//! them: `Option<&T>` is a borrowed handle that may be null, `Option<Box<T>>` one that is handed over. That a pointer is
-//! valid is the caller's part of the contract, as in every C interface.
+//! them: `Option<&T>` is a borrowed handle that may be null, `Option<Box<T>>` one that is handed over. The caller must pass
+//! valid pointers, as in every C interface.
 //!
 //! Rust programs have [`Judge`](crate::Judge); only [`dicast_judge::new`] is for them: it hands a judge to C code.
 
@@ -43,7 +43,7 @@ mod version;
 
 pub(crate) use boundary::silence_own_panics;
 
-/// Makes what is made once, before it is used.
+/// Creates values that are made only once, before they are used.
 pub(crate) fn warm() {
     dicast_config_schema();
     dicast_status_name(DICAST_INVALID_REQUEST);

@@ -1,4 +1,4 @@
-//! Reading a verdict out of text that is there already.
+//! Reading a verdict from existing text.
 
 use std::mem::MaybeUninit;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::verdict;
 
-/// Reads a verdict from the whole output of a judge, for programs with an engine of their own.
+/// Reads a verdict from the whole output of a judge, for programs with their own engine.
 ///
 /// `aliases` lists the names that must be scored and ranked. If `profile` is NULL, the built-in one is used. `policy_json`
 /// is the `verdict` part of a configuration, such as `{"incomplete": "derive_ranking", "clamp": true}`; empty text is the
@@ -43,9 +43,9 @@ pub unsafe extern "C" fn dicast_parse(
     })
 }
 
-/// As dicast_parse, from the tokens of the output: where those at the scores have their choices, the verdict has expected scores
-/// and distributions. They are left out unless every score stands in JSON, in the order in which the judge saw the names, and
-/// is the one that was read: a wrong number never takes a place.
+/// As dicast_parse, from the tokens of the output. If the tokens at the scores have their choices, the verdict has expected
+/// scores and distributions. These are left out unless all scores are in JSON, in the order in which the judge saw the names,
+/// and each equals the score that was read, so that a number never belongs to the wrong response.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_parse_tokens(
     tokens: *const dicast_token,

@@ -1,4 +1,4 @@
-//! `dicast_profile`: how one judge model must be prompted and read, for programs with an engine of their own.
+//! `dicast_profile`: how one judge model must be prompted and read, for programs with their own engine.
 
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -10,7 +10,8 @@ use crate::error::{ErrorKind, Result};
 use crate::prompt::import::import;
 use crate::prompt::profile::Profile;
 
-/// How one judge model must be prompted and read: system prompt, message layout, score scale, form of the verdict.
+/// How one judge model must be prompted, and how its output is read: system prompt, message layout, score scale, form of the
+/// verdict.
 ///
 /// You own it, until dicast_profile_free. It never changes: any number of threads may use it at once.
 pub struct dicast_profile {
@@ -79,7 +80,7 @@ pub unsafe extern "C" fn dicast_profile_load(
 }
 
 /// Makes the profile of RewardAnything: reads the system prompt of its training from the Python package `rewardanything`, a
-/// wheel or a `.py` file at `path`. No code of it is run. Save dicast_profile_json beside the model as
+/// wheel or a `.py` file at `path`. No code of it is run. Save the text of dicast_profile_json beside the model as
 /// `<model without .gguf>.profile.json`; dicast_judge_open then uses it.
 ///
 /// On success you own `*profile`. DICAST_IO if the file cannot be read, DICAST_INVALID_PROFILE if it has no such

@@ -1,4 +1,4 @@
-//! `dicast_prompt`: the messages of a judgment, for programs with an engine of their own.
+//! `dicast_prompt`: the messages of a judgment, for programs with their own engine.
 
 use std::mem::MaybeUninit;
 
@@ -21,7 +21,7 @@ pub struct dicast_prompt {
 }
 
 /// Builds the messages of a request as a judge of `profile` was trained to read them. Of the options only `mask` and
-/// `mask_seed` matter here; the request's go before the profile's.
+/// `mask_seed` matter here; those of the request override those of the profile.
 ///
 /// On success you own `*prompt`. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE (more than 64 responses, 1 GiB of text).
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! `dicast_request`: what is to be judged.
+//! `dicast_request`: what to judge.
 
 use std::mem::MaybeUninit;
 
@@ -9,7 +9,7 @@ use crate::config::Options;
 use crate::error::{Error, ErrorKind};
 use crate::request::{JudgeRequest, Response};
 
-/// What is to be judged: a principle, a prompt, responses in order, options.
+/// What to judge: a principle, a prompt, responses in order, options.
 ///
 /// You own it, until dicast_request_free. The library copies it and does not keep it: you may change it, use it again or
 /// free it as soon as a call returns. Any number of threads may use one request at once while none changes it.
@@ -21,7 +21,7 @@ impl dicast_request {
     }
 }
 
-/// Makes a request without responses: the principle to judge by, in plain language, and what the responses respond to.
+/// Makes a request without responses: the principle to judge by, in plain language, and the prompt that the responses answer.
 ///
 /// On success you own `*request`. DICAST_INVALID_REQUEST if a text is not UTF-8.
 #[unsafe(no_mangle)]
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn dicast_request_add(
 }
 
 /// Sets the options of this request, and drops those set before: `{"temperature": 0.6, "seed": 7, "timeout_ms": 30000, …}`.
-/// Options that are not set have the values of the judge's configuration. Empty text sets no option.
+/// Options that are not set have the values of the judge's configuration. An empty text sets no option.
 ///
 /// DICAST_INVALID_REQUEST for an unknown key; the request is then unchanged. Ranges are checked when it is judged.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! The trainer's form: texts in, rewards out, in plain arrays.
+//! The calls for trainers: texts in, rewards out, in plain arrays.
 
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
@@ -25,12 +25,12 @@ use crate::verdict::Verdict;
 pub const DICAST_REWARD_EXPECTED: u32 = 0;
 /// The score as the judge wrote it.
 pub const DICAST_REWARD_SCORE: u32 = 1;
-/// The place in the ranking, from 1 for the best of the group to 0 for the worst in equal steps; 0.5 for a single response.
+/// The place in the ranking, from 1 for the best of the group to 0 for the worst, in equal steps; 0.5 for a single response.
 pub const DICAST_REWARD_RANK: u32 = 2;
 /// The expected score if the engine returns a distribution, else the score as written.
 pub const DICAST_REWARD_EXPECTED_OR_SCORE: u32 = 3;
-/// How many standard deviations the expected score (the score as written if the engine returns no distribution) lies above
-/// the mean of its group; 0 for all of a group whose scores are equal. `normalize` does not change it.
+/// How many standard deviations the expected score (or the score as written if the engine returns no distribution) lies above
+/// the mean of its group; 0 for all if the scores of a group are equal. `normalize` does not change it.
 pub const DICAST_REWARD_GROUP: u32 = 4;
 /// The mean probability that the score is above that of another response of the group, from the distributions of the scores;
 /// a tie counts half. 0.5 for a single response. If the engine returns no distribution, the status is DICAST_UNSUPPORTED.
@@ -43,7 +43,7 @@ pub const DICAST_REWARD_WIN: u32 = 5;
 pub struct dicast_reward_options {
     /// sizeof(dicast_reward_options).
     pub struct_size: usize,
-    /// DICAST_REWARD_EXPECTED (0) or another of them.
+    /// DICAST_REWARD_EXPECTED (0) or another DICAST_REWARD_….
     pub reward: u32,
     /// 1: scores are mapped from the scale of the judge to 0 (worst) to 1 (best). 0: scores stay on the scale, such as 1 to 5.
     pub normalize: u32,
@@ -53,8 +53,8 @@ pub struct dicast_reward_options {
     pub priority: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The whole call ends after so many milliseconds at the latest: what has not been judged by then is DICAST_TIMEOUT. 0: each
-    /// judgment has its `timeout_ms` alone.
+    /// The whole call ends after this many milliseconds at the latest: groups not judged by then are DICAST_TIMEOUT. 0: only the
+    /// `timeout_ms` of each judgment applies.
     pub deadline_ms: u64,
 }
 
@@ -72,21 +72,21 @@ pub struct dicast_group {
     pub struct_size: usize,
     /// The principle to judge by.
     pub principle: dicast_str,
-    /// What the responses respond to.
+    /// The prompt that the responses answer.
     pub prompt: dicast_str,
     /// The responses.
     pub responses: *const dicast_str,
     /// Their number.
     pub response_count: usize,
-    /// Options of this group as JSON, which go before those of the whole call; empty for none.
+    /// Options of this group as JSON, which override those of the whole call; empty for none.
     pub options_json: dicast_str,
-    /// Your name for the judgment, which the lines of the log have; empty for none.
+    /// Your name for the judgment, which appears in log lines; empty for none.
     pub id: dicast_str,
     /// DICAST_PRIORITY_LOW or _HIGH; 0: that of the whole call.
     pub priority: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The judgment ends so many milliseconds after the call began at the latest; 0: as the whole call says.
+    /// The judgment ends at most this many milliseconds after the start of the call; 0: as for the whole call.
     pub deadline_ms: u64,
 }
 
@@ -100,7 +100,7 @@ unsafe impl Layout for dicast_group {
 ///
 /// `rewards` and `statuses` have `count` entries in the order of `responses`. On success every status is DICAST_OK. On any
 /// failure **every reward is NaN and every status is the one that the call returns**; each array that is not NULL is written.
-/// `options` may be NULL: expected scores on the scale of the judge. If the queue is full, the call first waits for room.
+/// If `options` is NULL, the rewards are expected scores on the judge's scale. If the queue is full, the call first waits for room.
 ///
 /// A `count` above 16777216 is DICAST_INVALID_ARGUMENT, and nothing is written.
 #[unsafe(no_mangle)]
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn dicast_judge_rewards(
 /// that fails has **NaN for every reward and a status that says why**; the other groups have their rewards. `errors` has
 /// `group_count` entries, or is NULL. You own the error of each group that failed; the entry of any other group is NULL.
 ///
-/// DICAST_OK does not say that every judgment worked: look at `statuses`. On any other status every reward is NaN, every
+/// DICAST_OK does not mean that every judgment worked: check `statuses`. On any other status every reward is NaN, every
 /// status is the one that the call returns, and `errors` was not written. A `total` above 16777216 is DICAST_INVALID_ARGUMENT, and
 /// nothing is written.
 #[unsafe(no_mangle)]
@@ -206,7 +206,7 @@ pub(super) unsafe fn read_groups(groups: *const dicast_group, count: usize) -> R
         .collect()
 }
 
-/// Judges groups and writes what comes of them.
+/// Judges groups and writes their results.
 ///
 /// # Safety
 /// The texts of the groups live during the call.
@@ -234,7 +234,7 @@ unsafe fn judge_groups(
         // The deadline covers the wait for room too.
         let submit = |(request, terms): (JudgeRequest, Submission)| judge.submit_unless(&request, terms, &|| false);
         pending.push_back((group.response_count, request.map(submit)));
-        // What has ended is turned into numbers at once, instead of being held until the last group is submitted.
+        // Verdicts are turned into numbers as soon as they are there, instead of being held until the last group is submitted.
         while let Some((count, submitted)) = pending.pop_front() {
             match submitted {
                 Err(error) => finish(count, Err(error)),
@@ -257,7 +257,7 @@ unsafe fn judge_groups(
 pub(super) struct Terms {
     began: Instant,
     priority: Priority,
-    /// When all of it is out of time.
+    /// The deadline of the whole call.
     deadline: Option<Instant>,
 }
 
@@ -278,7 +278,7 @@ impl Terms {
     }
 }
 
-/// The request of a group, with what is said of its submission.
+/// The request of a group, with the settings of its submission.
 ///
 /// # Safety
 /// The texts of the group live during the call.
@@ -308,7 +308,7 @@ pub(super) unsafe fn group_request(
     Ok((request, submission))
 }
 
-/// The request of a group, whose responses are called by their numbers.
+/// The request of a group; its responses are named by their numbers.
 ///
 /// # Safety
 /// The texts live during the call.
@@ -342,7 +342,7 @@ impl<'a> Results<'a> {
     /// # Safety
     /// Each array is null or has `count` entries that are the caller's.
     pub(super) unsafe fn new(rewards: *mut f64, statuses: *mut i32, count: usize) -> Result<Self> {
-        // Where the count itself is wrong, nothing is written: the arrays cannot be that long.
+        // If the count itself is wrong, nothing is written: the arrays cannot be that long.
         check_count(count, "rewards")?;
         // SAFETY: passed on.
         let (mut rewards, mut statuses) =
@@ -350,7 +350,7 @@ impl<'a> Results<'a> {
         if let Ok(rewards) = &mut rewards {
             rewards.fill(MaybeUninit::new(f64::NAN));
         }
-        // What stands there should a defect end the call, unless it has ended already.
+        // The values that remain if a defect ends the call.
         let status = rewards.as_ref().map_or_else(|error| error.kind().c_status(), |_| DICAST_INTERNAL);
         if let Ok(statuses) = &mut statuses {
             statuses.fill(MaybeUninit::new(status));
@@ -358,7 +358,7 @@ impl<'a> Results<'a> {
         Ok(Self { rewards: rewards?, statuses: statuses? })
     }
 
-    /// The first `count` of what is left.
+    /// The first `count` of the remaining entries.
     pub(super) fn take(&mut self, count: usize) -> Results<'a> {
         let (rewards, rest) = std::mem::take(&mut self.rewards).split_at_mut(count);
         self.rewards = rest;
@@ -372,13 +372,13 @@ impl<'a> Results<'a> {
         self.statuses[index].write(DICAST_OK);
     }
 
-    /// There are no rewards, for this reason.
+    /// Writes that there are no rewards, for this reason.
     pub(super) fn fail(&mut self, status: i32) {
         self.rewards.fill(MaybeUninit::new(f64::NAN));
         self.statuses.fill(MaybeUninit::new(status));
     }
 
-    /// On a failure no reward stands, whatever was written.
+    /// On a failure no reward remains, whatever was written before.
     pub(super) fn fail_where_missing(&mut self, outcome: &Result<()>) {
         if let Err(error) = outcome {
             self.fail(error.kind().c_status());
@@ -419,7 +419,7 @@ impl Wanted {
         Ok(Self { reward, normalize: wanted.normalize == 1, options, terms })
     }
 
-    /// Whether nothing is said of how to judge.
+    /// Whether no options of the judgments are set.
     pub(super) fn is_of_verdicts_alone(&self) -> bool {
         let Terms { priority, deadline, .. } = self.terms;
         self.options == Options::default() && priority == Priority::default() && deadline.is_none()

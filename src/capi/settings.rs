@@ -12,15 +12,15 @@ use super::text::{Text, dicast_str};
 use crate::config::JudgeConfig;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A configuration or the options of a request, setting by setting. Its JSON is what the other calls take.
+/// A configuration or the options of a request, setting by setting. The other calls take its JSON.
 ///
-/// Settings are named as in the documentation: `local.threads`, `options.temperature`, `profile`; those of options without the
-/// section: `temperature`. Name, type and range of each are checked when it is set. One that is set again gets the new value.
-/// Numbers are written the same in every locale.
+/// Settings have the names of the documentation: `local.threads`, `options.temperature`, `profile`; in options of a request
+/// without the section: `temperature`. Name, type and range are checked when a setting is set. Setting it again replaces the
+/// value. Numbers are written the same in every locale.
 ///
 /// You own it, until dicast_settings_free. Any number of threads may read one at once while none changes it.
 pub struct dicast_settings {
-    /// Whether it is the options of a request.
+    /// Whether these are the options of a request.
     of_request: bool,
     values: Map<String, Value>,
     json: OnceLock<Text>,
@@ -47,7 +47,7 @@ impl dicast_settings {
     }
 }
 
-/// Sets a value that is there or says why it is not.
+/// Sets a value, or returns the error instead of it.
 ///
 /// # Safety
 /// The text lives during the call.
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn dicast_settings_new(
     })
 }
 
-/// Begins the options of a request, for dicast_request_set_options and wherever else there is an `options_json`.
+/// Begins the options of a request, for dicast_request_set_options and every `options_json`.
 ///
 /// On success you own `*settings`.
 #[unsafe(no_mangle)]
@@ -98,7 +98,7 @@ pub extern "C" fn dicast_settings_free(settings: Option<Box<dicast_settings>>) {
     });
 }
 
-/// Sets a whole number, or a number: `local.threads`, `options.temperature`. DICAST_INVALID_CONFIG names the setting and what it must
+/// Sets a whole number or a number: `local.threads`, `options.temperature`. DICAST_INVALID_CONFIG names the setting and what it must
 /// be; nothing is changed then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_settings_set_int(
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn dicast_settings_set_int(
     boundary!(error; { unsafe { set(settings, name, Ok(value.into())) } })
 }
 
-/// Sets a number: `options.temperature`. As dicast_settings_set_int; NaN and infinity are no numbers.
+/// Sets a number: `options.temperature`. As dicast_settings_set_int; NaN and infinity are refused.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_settings_set_number(
     settings: Option<&mut dicast_settings>,
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn dicast_settings_set_number(
 ) -> i32 {
     boundary!(error; {
         let number = Number::from_f64(value).map(Value::from);
-        let number = number.ok_or_else(|| Error::new(ErrorKind::InvalidConfig, format!("{value} is no number of JSON")));
+        let number = number.ok_or_else(|| Error::new(ErrorKind::InvalidConfig, format!("{value} is not a number in JSON")));
         // SAFETY: the text lives during the call.
         unsafe { set(settings, name, number) }
     })
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn dicast_settings_set_bool(
     boundary!(error; { unsafe { set(settings, name, Ok(value.into())) } })
 }
 
-/// Sets a text, a path or a word: `profile`, `options.mask`. As dicast_settings_set_int. It is quoted as JSON needs it.
+/// Sets a text, a path or a word: `profile`, `options.mask`. As dicast_settings_set_int. The text is escaped for JSON.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_settings_set_text(
     settings: Option<&mut dicast_settings>,
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn dicast_settings_set_json(
         unsafe {
             let value = json.text("json", ErrorKind::InvalidConfig).and_then(|json| {
                 crate::json::read(json.as_bytes())
-                    .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("the value is no JSON: {error}")))
+                    .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("the value is not JSON: {error}")))
             });
             set(settings, name, value)
         }
@@ -184,7 +184,7 @@ pub extern "C" fn dicast_settings_json(settings: Option<&dicast_settings>) -> di
     })
 }
 
-/// Writes a text as JSON has it, with its quotation marks, and a zero byte at the end, into `buffer`, which has `size` bytes. `*len`
+/// Writes a text as a JSON string, with quotation marks and a zero byte at the end, into `buffer`, which has `size` bytes. `*len`
 /// becomes the number of bytes without the zero byte. With a `size` of 0, `buffer` may be NULL: only `*len` is written.
 ///
 /// DICAST_TOO_LARGE if it does not fit: nothing is written then. DICAST_INVALID_ARGUMENT if the text is not UTF-8. Any thread, at

@@ -11,9 +11,9 @@ use super::text::dicast_str;
 use crate::error::{ErrorKind, Result};
 use crate::judge::{Arriving, Sleep};
 
-/// Requests that come while the judge sleeps wait until it wakes; their deadlines count on.
+/// Requests that arrive while the judge sleeps wait until it wakes; their deadlines keep running.
 pub const DICAST_ARRIVING_WAIT: u32 = 0;
-/// Requests that come while the judge sleeps fail at once as DICAST_ASLEEP.
+/// Requests that arrive while the judge sleeps fail at once as DICAST_ASLEEP.
 pub const DICAST_ARRIVING_FAIL: u32 = 1;
 
 /// How a judge falls asleep. Zero the struct, then set `struct_size`.
@@ -22,11 +22,11 @@ pub const DICAST_ARRIVING_FAIL: u32 = 1;
 pub struct dicast_sleep_options {
     /// sizeof(dicast_sleep_options).
     pub struct_size: usize,
-    /// DICAST_ARRIVING_WAIT (0) or DICAST_ARRIVING_FAIL: what becomes of requests that come while the judge sleeps.
+    /// DICAST_ARRIVING_WAIT (0) or DICAST_ARRIVING_FAIL: what happens to requests that arrive while the judge sleeps.
     pub arriving: u32,
-    /// 0: the judgments that run are waited for. 1: they end as DICAST_CANCELLED.
+    /// 0: wait for running judgments. 1: they end as DICAST_CANCELLED.
     pub cancel_running: u32,
-    /// How long to wait for the judgments that run, in milliseconds; 0: as long as their deadlines allow.
+    /// How long to wait for running judgments, in milliseconds; 0: as long as their deadlines allow.
     pub patience_ms: u64,
 }
 
@@ -59,14 +59,14 @@ unsafe fn read(options: *const dicast_sleep_options) -> Result<Sleep> {
     Ok(sleep)
 }
 
-/// Gives the memory of weights and KV cache back until dicast_judge_wake, such as while a trainer on the same GPU needs it.
+/// Frees the memory of weights and KV cache until dicast_judge_wake, for example while a trainer on the same GPU needs it.
 ///
-/// Waits for the judgments that run, or cancels them, as `options` say; NULL: waits. Requests that come meanwhile wait or
-/// fail. An embedded or TensorRT-LLM engine is closed; an isolated one ends its worker process. A judge that sleeps already
-/// only takes over `arriving`. Any thread, also a callback of the judge.
+/// Waits for running judgments or cancels them, as `options` says; with NULL it waits. Requests that arrive meanwhile wait or
+/// fail. An embedded or TensorRT-LLM engine is closed; an isolated one ends its worker process. If the judge already sleeps,
+/// only `arriving` is changed. Any thread, also a callback of the judge.
 ///
-/// DICAST_UNSUPPORTED where the engine cannot (a server: its memory is not this process's); DICAST_TIMEOUT where judgments
-/// still ran after `patience_ms`; DICAST_CLOSED. After a failure the judge goes on as before.
+/// DICAST_UNSUPPORTED if the engine cannot do this (the memory of a server is not in this process); DICAST_TIMEOUT if judgments
+/// still ran after `patience_ms`; DICAST_CLOSED. After a failure the judge works as before.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_sleep(
     judge: Option<&dicast_judge>,
@@ -80,10 +80,11 @@ pub unsafe extern "C" fn dicast_judge_sleep(
     })
 }
 
-/// Takes the memory back and begins what waited. A judge that does not sleep stays as it is. Takes as long as loading the model.
+/// Loads the model again and starts the waiting requests. Does nothing if the judge does not sleep. Takes as long as loading
+/// the model.
 ///
-/// DICAST_INVALID_MODEL where the model's file has changed meanwhile (dicast_judge_reload takes it as it is now), any error of
-/// dicast_judge_open, DICAST_CLOSED. After a failure the judge sleeps on: it may be woken again.
+/// DICAST_INVALID_MODEL if the model's file has changed meanwhile (dicast_judge_reload loads it as it is now), any error of
+/// dicast_judge_open, DICAST_CLOSED. After a failure the judge still sleeps: it may be woken again.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_wake(
     judge: Option<&dicast_judge>,
@@ -92,15 +93,15 @@ pub extern "C" fn dicast_judge_wake(
     boundary!(error; { given(judge, "judge")?.get()?.wake() })
 }
 
-/// Replaces the weights by those of `model`, a path; empty text: by what is now at the place of the weights before. One set
-/// of weights is in memory at a time.
+/// Replaces the weights by those of `model`, a path; with an empty text, by those that are now at the path of the current
+/// weights. Only one set of weights is in memory at a time.
 ///
-/// The judgments that run end with the old weights or are cancelled, those that come meanwhile wait or fail, as `options` say.
-/// A judge that sleeps wakes. The new model must have the same engine, context and places; the profile stays. Each verdict says
-/// which weights judged: see dicast_verdict_weights.
+/// Running judgments end with the old weights or are cancelled; requests that arrive meanwhile wait or fail, as `options` says.
+/// A sleeping judge wakes. The new model must have the same engine, context and number of places; the profile stays the same.
+/// Each verdict says which weights judged: see dicast_verdict_weights.
 ///
-/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_TIMEOUT, DICAST_CLOSED. Where `model` is no model at
-/// all, or not of this engine, the judge goes on as before. Where loading fails later it sleeps: reload another model, or wake
+/// DICAST_MODEL_NOT_FOUND, DICAST_INVALID_MODEL, DICAST_UNSUPPORTED, DICAST_TIMEOUT, DICAST_CLOSED. If `model` is not a model, or
+/// not one for this engine, the judge works as before. If loading fails later, the judge sleeps: reload another model, or wake
 /// it with the old one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_reload(
@@ -117,13 +118,13 @@ pub unsafe extern "C" fn dicast_judge_reload(
     })
 }
 
-/// Whether the judge sleeps; false for NULL and where it is closed.
+/// Whether the judge sleeps; false for NULL and if it is closed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_is_asleep(judge: Option<&dicast_judge>) -> bool {
     boundary!(else false; { Some(judge?.get().ok()?.is_asleep()) })
 }
 
-/// Which weights judge: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+/// Which weights judge: 0 is the set that the judge was opened with, and each dicast_judge_reload adds one. 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_judge_weights(judge: Option<&dicast_judge>) -> u64 {
     boundary!(else 0; { Some(judge?.get().ok()?.weights()) })

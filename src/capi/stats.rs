@@ -8,7 +8,7 @@ use super::layout::Layout;
 pub struct dicast_info {
     /// sizeof(dicast_info).
     pub struct_size: usize,
-    /// Most tokens of one judgment, prompt and output together; 0 where the engine does not tell.
+    /// Most tokens of one judgment, prompt and output together; 0 if the engine does not say.
     pub context_tokens: u64,
     /// Judgments that are computed at once.
     pub max_sequences: u64,
@@ -32,7 +32,7 @@ unsafe impl Layout for dicast_info {
     const NAME: &'static str = "dicast_info";
 }
 
-/// What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. Set
+/// How much memory opening a model in the embedded engine takes, in bytes: estimates, a few percent above measured values. Set
 /// `struct_size` before the call, which writes the other fields.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +43,11 @@ pub struct dicast_memory {
     pub weights: u64,
     /// Keys and values of all judgments together.
     pub kv_cache: u64,
-    /// What a step is computed in, and what the rest takes.
+    /// Buffers for computing a step, and all the rest.
     pub compute: u64,
-    /// Tokens that the keys and values are for.
+    /// Number of tokens that `kv_cache` holds.
     pub kv_tokens: u64,
-    /// What this process can still take, by the machine and by its control groups; 0 where the system does not say.
+    /// Memory that this process can still take, limited by the machine and by its control groups; 0 if the system does not say.
     pub available: u64,
 }
 
@@ -84,7 +84,7 @@ pub struct dicast_stats {
     pub kv_blocks_used: u64,
     /// Blocks reused from earlier judgments, since the judge was opened.
     pub kv_blocks_reused: u64,
-    /// Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step.
+    /// Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step.
     pub grammars_last_hour: u64,
 }
 
@@ -140,7 +140,7 @@ unsafe impl Layout for dicast_timing {
     const NAME: &'static str = "dicast_timing";
 }
 
-/// A count as C gets it.
+/// A count for C.
 pub(super) fn count(count: usize) -> u64 {
     count as u64
 }

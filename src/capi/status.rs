@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 
 /// Done.
 pub const DICAST_OK: i32 = 0;
-/// Not an error: the time to wait was over first. Wait again, or cancel.
+/// Not an error: the waiting time ended before there was an outcome. Wait again, or cancel.
 pub const DICAST_PENDING: i32 = -1;
 /// The request is malformed: no responses, a name given twice, text that is not UTF-8, options out of range. Nothing was
 /// generated. Correct the request.
@@ -35,16 +35,16 @@ pub const DICAST_OVERLOADED: i32 = 9;
 pub const DICAST_TIMEOUT: i32 = 10;
 /// The judgment was cancelled. Its place in the queue is free.
 pub const DICAST_CANCELLED: i32 = 11;
-/// The answer of the judge is no complete verdict. The error has the whole output and the parts that could be read. If the
+/// The answer of the judge is not a complete verdict. The error has the whole output and the parts that could be read. If the
 /// temperature is above 0, another seed may help.
 pub const DICAST_INVALID_VERDICT: i32 = 12;
-/// The engine failed while it worked on the request. Others may have gone on.
+/// The engine failed while it worked on the request. Other requests may not be affected.
 pub const DICAST_ENGINE: i32 = 13;
 /// The judge was closed, or another process opened it: fork does not copy threads. Open a new one.
 pub const DICAST_CLOSED: i32 = 14;
 /// A file could not be read or written.
 pub const DICAST_IO: i32 = 15;
-/// A remote service could not be reached, or it refused. It may work later.
+/// A remote service could not be reached, or refused the request. It may work later.
 pub const DICAST_NETWORK: i32 = 16;
 /// A defect of the library. The judge can still be used. Please report it.
 pub const DICAST_INTERNAL: i32 = 17;
@@ -52,12 +52,12 @@ pub const DICAST_INTERNAL: i32 = 17;
 pub const DICAST_INVALID_ARGUMENT: i32 = 18;
 /// The engine is dead: this request and all others of the judge fail. Close the judge and open it again.
 pub const DICAST_ENGINE_DEAD: i32 = 19;
-/// The judge sleeps, and dicast_judge_sleep said that no request waits meanwhile. Nothing was queued. Wake the judge, or send
-/// the request again later.
+/// The judge sleeps, and dicast_judge_sleep was called so that requests do not wait. Nothing was queued. Wake the judge, or
+/// send the request again later.
 pub const DICAST_ASLEEP: i32 = 20;
 
 /// The name of a status, such as `context_overflow`: `ok`, `pending`, or the `kind` of an error in JSON. `data` is NULL for
-/// a number that is no status in this release.
+/// a number that is not a status in this release.
 ///
 /// Any thread, at any time. The result is valid until the program ends.
 #[unsafe(no_mangle)]
@@ -73,8 +73,8 @@ pub extern "C" fn dicast_status_name(status: i32) -> dicast_str {
     })
 }
 
-/// Whether errors of this status may be gone when the same request is sent again. dicast_error_is_retryable answers for one
-/// error.
+/// Whether the same request may succeed when it is sent again after an error of this status. dicast_error_is_retryable answers
+/// for one error.
 ///
 /// Any thread, at any time.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! Submitting with more than the request: priority, deadline, name, reasoning while it is written, events.
+//! Submitting with further settings: priority, deadline, name, reasoning while it is written, events.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -20,9 +20,9 @@ use crate::judge::{Judge, Submission};
 
 /// Takes a piece of the reasoning while it is written: whole characters, in order. `piece` is valid only during the call.
 ///
-/// It is called by the thread that calls the other callbacks of the judge, one at a time; where it is slow, pieces come together.
-/// All pieces come before the callback or the event of the judgment; dicast_ticket_wait may return before the last one. It
-/// must not throw or longjmp.
+/// It is called on the thread that calls the other callbacks of the judge, one at a time. If it is slow, it gets several pieces
+/// as one. All pieces come before the callback or the event of the judgment; dicast_ticket_wait may return before the last
+/// one. It must not throw or longjmp.
 pub type dicast_reasoning_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, piece: dicast_str)>;
 
 /// How a request is submitted. Zero the struct, then set `struct_size`.
@@ -31,16 +31,16 @@ pub type dicast_reasoning_callback = Option<unsafe extern "C" fn(user_data: *mut
 pub struct dicast_submit_options {
     /// sizeof(dicast_submit_options).
     pub struct_size: usize,
-    /// Your name for the judgment, which the lines of the log have; empty for none. Copied.
+    /// Your name for the judgment, which appears in log lines; empty for none. Copied.
     pub id: dicast_str,
-    /// DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH: who goes first where several wait for the engine. The highest goes first, but
-    /// every fourth place goes to who has waited longest, so that nothing starves. The embedded engine keeps to it.
+    /// DICAST_PRIORITY_NORMAL (0), _LOW or _HIGH: which judgment goes first if several wait for the engine. The highest goes first,
+    /// but every fourth place goes to the one that has waited longest, so that nothing starves. The embedded engine does this.
     pub priority: i32,
     /// Must be 0.
     pub reserved: u32,
-    /// The judgment ends so many milliseconds after its submission at the latest; 0: as `timeout_ms` of its options says alone.
+    /// The judgment ends at most this many milliseconds after its submission; 0: only the `timeout_ms` of its options applies.
     pub deadline_ms: u64,
-    /// Gets the reasoning while it is written; NULL for no one. An engine that gives it at the end only says it in one piece.
+    /// Gets the reasoning while it is written; may be NULL. From an engine that gives the reasoning only at its end, it gets one piece.
     pub on_reasoning: dicast_reasoning_callback,
     /// Passed to `on_reasoning` unchanged.
     pub reasoning_user_data: *mut c_void,
@@ -50,7 +50,7 @@ pub struct dicast_submit_options {
     pub user_data: *mut c_void,
     /// Gets the outcome as an event, instead of a callback; NULL for none. It may be freed before the judgment ends.
     pub events: *const dicast_events,
-    /// Comes back in the event.
+    /// Returned in the event.
     pub tag: u64,
 }
 
@@ -63,10 +63,10 @@ unsafe impl Layout for dicast_submit_options {
 
 /// As dicast_judge_submit, with `options`, which may be NULL.
 ///
-/// On success you own `*ticket`. With a callback or events `ticket` may be NULL: the outcome comes all the same.
+/// On success you own `*ticket`. With a callback or events `ticket` may be NULL; the outcome is delivered anyway.
 ///
-/// On failure nothing was submitted, no ticket was made, and no callback and no event will come. The request itself is wrong;
-/// DICAST_OVERLOADED where the queue or `events` is full; DICAST_CLOSED, DICAST_ASLEEP.
+/// On failure nothing was submitted, no ticket was made, and there will be no callback and no event. Either the request itself
+/// is wrong, or the status is DICAST_OVERLOADED (the queue or `events` is full), DICAST_CLOSED or DICAST_ASLEEP.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_submit_with(
     judge: Option<&dicast_judge>,
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn dicast_judge_submit_with(
     })
 }
 
-/// What is submitted with a name, a priority and a deadline, which is 0 for none.
+/// A submission with a name, a priority and a deadline, which is 0 for none.
 pub(super) fn submission_of(id: &str, priority: i32, deadline_ms: u64) -> Result<Submission> {
     let mut submission = Submission::default().priority(priority_of(priority)?);
     if !id.is_empty() {
@@ -120,8 +120,8 @@ pub(super) fn submission_of(id: &str, priority: i32, deadline_ms: u64) -> Result
     Ok(submission)
 }
 
-/// With a callback that hears the reasoning on the judge's thread for callbacks. What comes while it runs is said together: so
-/// there is no more to keep than the reasoning.
+/// With a callback that gets the reasoning on the judge's thread for callbacks. Pieces that come while it runs are joined, so
+/// that at most the reasoning itself is held.
 fn listening(
     judge: &Judge,
     submission: Submission,

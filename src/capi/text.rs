@@ -39,7 +39,7 @@ impl dicast_str {
         unsafe { boundary::bytes(self.data.cast(), self.len, name) }
     }
 
-    /// The text; `kind` is the error where it is not UTF-8.
+    /// The text; `kind` is the error if it is not UTF-8.
     ///
     /// # Safety
     /// As [`Self::bytes`].

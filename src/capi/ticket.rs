@@ -23,7 +23,7 @@ use crate::verdict::Verdict;
 /// NULL. Otherwise it owns `error`, and `verdict` is NULL.
 ///
 /// Each judge has one thread that only calls callbacks, one at a time. A callback may call any function: submit, cancel,
-/// wait for other judgments, free its own ticket, free the judge. Later callbacks wait while it runs, computations do not.
+/// wait for other judgments, free its own ticket, free the judge. While it runs, later callbacks wait, but computations go on.
 /// It must not throw or longjmp.
 pub type dicast_callback = Option<
     unsafe extern "C" fn(user_data: *mut c_void, status: i32, verdict: *mut dicast_verdict, error: *mut dicast_error),
@@ -92,7 +92,7 @@ thread_local! {
     static CALLING: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A callback that must be called exactly once, also if it is dropped unused.
+/// A callback that must be called exactly once, even if it is dropped unused.
 struct Call {
     callback: unsafe extern "C" fn(*mut c_void, i32, *mut dicast_verdict, *mut dicast_error),
     user_data: UserData,
@@ -133,11 +133,11 @@ impl Drop for Call {
 
 /// Submits a request and returns at once. `callback` gets the outcome. If it is NULL, dicast_ticket_wait gets it.
 ///
-/// On success you own `*ticket`. With a callback `ticket` may be NULL: the callback comes all the same. The callback
-/// may come before this call has returned; `*ticket` is written before that.
+/// On success you own `*ticket`. With a callback `ticket` may be NULL; the callback is called anyway. The callback
+/// may be called before this call has returned; `*ticket` is written before that.
 ///
-/// On failure nothing was submitted, no ticket was made and the callback will not come. The request itself is wrong, or
-/// DICAST_OVERLOADED, DICAST_CLOSED.
+/// On failure nothing was submitted, no ticket was made and the callback will not be called. Either the request itself is
+/// wrong, or the status is DICAST_OVERLOADED or DICAST_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_submit(
     judge: Option<&dicast_judge>,
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn dicast_judge_submit(
     })
 }
 
-/// Gives a judgment that was submitted to whom it is for: a callback, events, or whoever waits for the ticket.
+/// Connects a submitted judgment with its receiver: a callback, events, or whoever waits for the ticket.
 ///
 /// # Safety
 /// `ticket` is null, or a pointer can be written to it; `callback` keeps its contract.
@@ -182,8 +182,8 @@ pub(super) unsafe fn submitted(
             unsafe { ticket.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale }))) };
         }
     };
-    // From the moment at which the outcome can come, it may use and free the ticket, and free the judge: neither is touched any
-    // more.
+    // As soon as the outcome can arrive, the callback may use and free the ticket, and free the judge: neither is touched after
+    // this point.
     match (callback, awaited) {
         (None, None) => give(Inner::Waited(pending)),
         (Some(callback), _) => {
@@ -271,7 +271,7 @@ pub extern "C" fn dicast_ticket_cancel(
 
 /// Frees a ticket. NULL does nothing. Requires that no other thread is using the ticket.
 ///
-/// With a callback the judgment goes on, and the callback comes. Without one nobody can get the outcome any more: a pending
+/// With a callback the judgment goes on, and the callback is called. Without one nobody can get the outcome any more: a pending
 /// judgment is cancelled, and an outcome that was not taken is freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_ticket_free(ticket: Option<Box<dicast_ticket>>) {

@@ -1,4 +1,4 @@
-//! Tokens with their log probabilities, as an engine of the program's own gives them.
+//! Tokens with their log probabilities, from the program's own engine.
 
 use super::boundary::array;
 use super::text::dicast_str;
@@ -15,7 +15,7 @@ pub struct dicast_choice {
     pub logprob: f64,
 }
 
-/// A token of the output, and what else could have stood in its place.
+/// A token of the output, and the other tokens that were possible at its place.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dicast_token {
@@ -23,8 +23,8 @@ pub struct dicast_token {
     pub text: dicast_str,
     /// The natural logarithm of its probability; NaN if it is not known.
     pub logprob: f64,
-    /// The most probable tokens at this place, in any order; NULL if they are not known. Only those at the scores matter: the
-    /// more of the scale they hold, the finer the expected score.
+    /// The most probable tokens at this place, in any order; NULL if they are not known. They matter only at the scores: the more
+    /// values of the scale they include, the finer the expected score.
     pub choices: *const dicast_choice,
     /// Their number.
     pub choice_count: usize,

@@ -17,7 +17,7 @@ use crate::verdict::{Scored, Verdict};
 /// A complete verdict: every response has a score on the scale and a place in the ranking. An incomplete verdict is an
 /// error instead.
 ///
-/// Responses are numbered from 0 in the order of the request. Places in the ranking are numbered from 0, the best. The
+/// Responses are numbered from 0 in the order of the request. Places in the ranking are numbered from 0, which is the best. The
 /// receiver owns the verdict, until dicast_verdict_free; its texts and arrays live as long as it does. It never changes: any
 /// number of threads may read it at once.
 pub struct dicast_verdict {
@@ -67,7 +67,7 @@ impl dicast_verdict {
         self.verdict.scores.get(index)
     }
 
-    /// The index of the response of a name.
+    /// The index of the response with a name.
     ///
     /// # Safety
     /// The text lives during the call.
@@ -190,7 +190,7 @@ pub extern "C" fn dicast_verdict_scale_max(verdict: Option<&dicast_verdict>) -> 
     boundary!(else 0; { Some(verdict?.scale.max.into()) })
 }
 
-/// The place of the response at `index`, 0 the best; DICAST_NONE out of range.
+/// The place of the response at `index`; 0 is the best. DICAST_NONE out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_rank(verdict: Option<&dicast_verdict>, index: usize) -> usize {
     boundary!(else usize::MAX; { verdict?.ranks.get(index).copied() })
@@ -206,13 +206,13 @@ pub unsafe extern "C" fn dicast_verdict_rank_of(verdict: Option<&dicast_verdict>
     })
 }
 
-/// The index of the response at `place`, 0 the best; DICAST_NONE out of range.
+/// The index of the response at `place`; 0 is the best. DICAST_NONE out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_ranked(verdict: Option<&dicast_verdict>, place: usize) -> usize {
     boundary!(else usize::MAX; { verdict?.verdict.ranking.get(place).copied() })
 }
 
-/// Which weights judged: 0 those that the judge was opened with, then one more with each dicast_judge_reload; 0 for NULL.
+/// Which weights judged: 0 is the set that the judge was opened with, and each dicast_judge_reload adds one. 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_weights(verdict: Option<&dicast_verdict>) -> u64 {
     boundary!(else 0; { Some(verdict?.verdict.weights) })
@@ -332,8 +332,8 @@ mod tests {
     use crate::prompt::profile::Profile;
     use crate::verdict;
 
-    /// A verdict of many responses is handed out, and asked for each by name, in little more than linear time: compared
-    /// pair by pair, these names would take minutes.
+    /// A verdict on many responses is created, and each response found by name, in little more than linear time. If names were
+    /// compared pair by pair, this would take minutes.
     #[test]
     fn finding_names_does_not_slow_down_with_their_number() {
         let profile = Profile::builtin();
@@ -346,7 +346,7 @@ mod tests {
         read.ranking = (0..names.len()).rev().collect();
         read.aliases = names.iter().enumerate().map(|(place, name)| (format!("model-{place}"), name.clone())).collect();
         let began = Instant::now();
-        // SAFETY: it was given away here, and to nobody else.
+        // SAFETY: it was handed out here, and to nobody else.
         let verdict = unsafe { Box::from_raw(dicast_verdict::give(read, profile.scale)) };
         for (index, name) in names.iter().enumerate() {
             // SAFETY: the name lives during the call.

@@ -30,8 +30,8 @@ pub extern "C" fn dicast_version() -> dicast_str {
     dicast_str::of(VERSION)
 }
 
-/// What the loaded library was built with, names parted by commas: the engines `local`, `remote`, `trtllm`, and the GPUs of the
-/// embedded engine, `cuda`, `metal`, `vulkan`. Empty where it has no engine. New names may appear.
+/// What the loaded library was built with, names separated by commas: the engines `local`, `remote`, `trtllm`, and the GPUs of the
+/// embedded engine, `cuda`, `metal`, `vulkan`. Empty if it has no engine. New names may appear.
 ///
 /// Any thread, at any time. The text lives as long as the library is loaded.
 #[unsafe(no_mangle)]
