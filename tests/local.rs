@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use dicast::config::RankingFrom;
 use dicast::{ErrorKind, Flag, Judge, JudgeConfig, JudgeRequest, Result, Verdict};
 
 fn config() -> JudgeConfig {
@@ -254,6 +255,29 @@ fn a_consistent_ranking_agrees_with_its_scores() {
         let scores: Vec<_> = verdict.ranking.iter().map(|&index| verdict.scores[index].score).collect();
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
         assert!(!verdict.flags.contains(&Flag::InconsistentRanking));
+    }
+}
+
+#[test]
+fn a_ranking_from_the_scores_is_not_written() {
+    for seed in 0..12 {
+        let mut request = request(7, "scores alone");
+        request.options.temperature = Some(1.5);
+        request.options.seed = Some(seed);
+        let written = JUDGE.judge(&request).unwrap();
+        request.options.ranking_from = Some(RankingFrom::Scores);
+        let verdict = JUDGE.judge(&request).unwrap();
+        check(&request, &verdict);
+        assert_eq!(essence(&verdict).1, essence(&written).1, "the scores come before the ranking");
+        let key = |&index: &usize| (verdict.scores[index].score, verdict.scores[index].expected.unwrap());
+        let keys: Vec<_> = verdict.ranking.iter().map(key).collect();
+        assert!(keys.is_sorted_by(|a, b| a >= b), "{keys:?}");
+        assert!(verdict.raw.ends_with("\"best-to-worst\": []\n}"), "{}", verdict.raw);
+        assert_eq!(verdict.repairs, []);
+        assert!(!verdict.flags.contains(&Flag::InconsistentRanking));
+        assert!(verdict.usage.verdict_tokens < written.usage.verdict_tokens);
+        // What is made of it can be read again.
+        assert!(serde_json::from_str::<serde_json::Value>(verdict.raw.rsplit("</think>").next().unwrap()).is_ok());
     }
 }
 

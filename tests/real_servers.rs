@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use dicast::config::RankingFrom;
 use dicast::engine::Guidance;
 use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
 use serde_json::Value;
@@ -114,6 +115,22 @@ fn a_ranking_of_many_agrees_with_its_scores_where_that_is_asked() {
         let verdict = Judge::open(config(&url)).unwrap().judge(&request).unwrap();
         let ranked: Vec<f64> = verdict.ranking.iter().map(|&index| verdict.scores[index].score).collect();
         assert!(ranked.len() == 10 && ranked.is_sorted_by(|a, b| a >= b), "{ranked:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs servers: make test-servers"]
+fn a_ranking_from_the_scores_is_not_written() {
+    let mut request =
+        JudgeRequest::new("Prefer short answers.", "p", [("a", "word word word"), ("b", "word"), ("c", "a b")]);
+    request.options.ranking_from = Some(RankingFrom::Scores);
+    for url in servers() {
+        for (name, judge) in judges(&url) {
+            let verdict = judge.judge(&request).unwrap();
+            let ranked: Vec<f64> = verdict.ranking.iter().map(|&index| verdict.scores[index].score).collect();
+            assert!(ranked.len() == 3 && ranked.is_sorted_by(|a, b| a >= b), "{name}: {ranked:?}");
+            assert!(verdict.repairs.is_empty(), "{name}: {:?}", verdict.repairs);
+        }
     }
 }
 

@@ -44,6 +44,14 @@ enum class Reward : std::uint32_t {
     win = DICAST_REWARD_WIN,
 };
 
+/** Where the ranking comes from. */
+enum class RankingFrom {
+    /** The judge writes it after the scores. */
+    judge,
+    /** The scores: the higher first, of equal ones that with the higher expected score, then in the order given. */
+    scores,
+};
+
 /** How the rankings of the runs of an ensemble become one. */
 enum class RankRule {
     /** The order with the fewest disagreements with the runs (Kendall's distance); exact up to 16 responses. */
@@ -113,6 +121,9 @@ struct Options {
     std::optional<std::uint64_t> seed = std::nullopt;
     /** Whether the judge thinks before its verdict. */
     std::optional<bool> reasoning = std::nullopt;
+    /** Judge without reasoning first, and again with it only where the probability that the best response is the best is
+       below this, 0 to 1. 0 is off. */
+    std::optional<double> adaptive_reasoning = std::nullopt;
     /** The reasoning is ended after this many tokens, and the verdict flagged. */
     std::optional<std::uint32_t> max_reasoning_tokens = std::nullopt;
     /** Most tokens of an unguided verdict. */
@@ -121,6 +132,8 @@ struct Options {
     std::optional<bool> guided = std::nullopt;
     /** Whether the ranking must agree with the scores. */
     std::optional<bool> consistent_ranking = std::nullopt;
+    /** Where the ranking comes from. */
+    std::optional<RankingFrom> ranking_from = std::nullopt;
     /** How names are hidden. */
     std::optional<Mask> mask = std::nullopt;
     /** Seed of the shuffle. */
@@ -159,6 +172,7 @@ struct Options {
     std::string to_json() const { return json().text(); }
     detail::Json json() const {
         constexpr std::array<const char *, 3> masks = {"shuffle", "given", "off"};
+        constexpr std::array<const char *, 2> sources = {"judge", "scores"};
         constexpr std::array<const char *, 2> rules = {"kendall", "borda"};
         constexpr std::array<const char *, 3> stops = {"never", "top", "order"};
         constexpr std::array<const char *, 6> rewards = {"expected",          "score", "rank",
@@ -171,10 +185,12 @@ struct Options {
         json.add("top_k", top_k);
         json.add("seed", seed);
         json.add("reasoning", reasoning);
+        json.add("adaptive_reasoning", adaptive_reasoning);
         json.add("max_reasoning_tokens", max_reasoning_tokens);
         json.add("max_verdict_tokens", max_verdict_tokens);
         json.add("guided", guided);
         json.add("consistent_ranking", consistent_ranking);
+        json.add("ranking_from", word(ranking_from, sources));
         json.add("mask", word(mask, masks));
         json.add("mask_seed", mask_seed);
         json.add("orders", orders);

@@ -149,6 +149,7 @@ fn flag_text(flag: &Flag) -> String {
         Flag::ReasoningClosed => {
             "the chat template closed the reasoning: the judge did not reason (see --template-variables)".into()
         }
+        Flag::ReasoningSkipped => "the scores were clear without reasoning (--adaptive-reasoning)".into(),
         Flag::OrdersReduced => "these responses have fewer orders than --orders: each order was judged".into(),
         Flag::DroppedName(name) => {
             format!("the judge also named {:?}, which was not asked for", printable(name, false))

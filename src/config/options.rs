@@ -22,6 +22,17 @@ words! {
 }
 
 words! {
+    /// Where the ranking of a verdict comes from.
+    pub enum RankingFrom {
+        /// The judge writes it after the scores.
+        #[default]
+        Judge = "judge",
+        /// The scores: the higher first, of equal ones that with the higher expected score, then in the order given.
+        Scores = "scores",
+    }
+}
+
+words! {
     /// How the rankings of several runs become one.
     pub enum RankRule {
         /// The order with the fewest disagreements with the runs over pairs of responses (Kendall's distance). Exact up to
@@ -193,6 +204,9 @@ options! {
     seed: u64 = 0, whole(0, u64::MAX);
     /// Reason before the verdict, if the profile has a form for reasoning.
     reasoning: bool = true, Kind::Switch;
+    /// Judge without reasoning first, and again with it only where the probability that the best response is the best is below
+    /// this. 0 is off.
+    adaptive_reasoning: f32 = 0.0, number(0.0, 1.0);
     /// End the reasoning after this many tokens, and flag the verdict.
     max_reasoning_tokens: u32 = 2048, whole(0, MAX_TOKENS);
     /// Most tokens of a verdict without a grammar.
@@ -202,6 +216,9 @@ options! {
     guided: bool, Kind::Switch;
     /// Force the ranking to follow the scores. Otherwise a contradiction is only flagged. Needs a grammar.
     consistent_ranking: bool = false, Kind::Switch;
+    /// Where the ranking comes from: the judge writes it, or its scores give it. Under a grammar the judge then stops after its
+    /// last score.
+    ranking_from: RankingFrom = RankingFrom::Judge, Kind::Choice(RankingFrom::WORDS);
     /// How the names of the responses are hidden from the judge.
     mask: Mask = Mask::Shuffle, Kind::Choice(Mask::WORDS);
     /// Seed of the shuffle of the names. The default is that of the reference system.

@@ -30,6 +30,8 @@ pub struct VerdictGrammar {
     names: Vec<String>,
     /// After the ranking.
     end: String,
+    /// Whether the judge writes the ranking; else it ends after its last score.
+    ranks: bool,
     scale: Scale,
 }
 
@@ -87,7 +89,13 @@ impl VerdictGrammar {
             .enumerate()
             .map(|(place, name)| if place == 0 { format!("{lead}{before}{name}: ") } else { format!(", {name}: ") })
             .collect();
-        Self { literals, between: between.into(), names, end: end.into(), scale }
+        Self { literals, between: between.into(), names, end: end.into(), ranks: true, scale }
+    }
+
+    /// The same verdicts up to their last score.
+    #[must_use]
+    pub fn without_ranking(self) -> Self {
+        Self { ranks: false, ..self }
     }
 
     /// The scale of the scores.
@@ -116,10 +124,11 @@ impl VerdictGrammar {
         Some(literals.iter().map(String::len).sum::<usize>() + place)
     }
 
-    /// The text right before the score at `place`, and right after it.
+    /// The text right before the score at `place`, and right after it: none after the last one where no ranking is written.
     pub fn around_score(&self, place: usize) -> Option<(&str, &str)> {
         let before = self.literals.get(place)?;
-        Some((before, self.literals.get(place + 1).unwrap_or(&self.between)))
+        let last = if self.ranks { self.between.as_str() } else { "" };
+        Some((before, self.literals.get(place + 1).map_or(last, String::as_str)))
     }
 
     /// One verdict of this grammar, for measuring: all others are as long.
@@ -130,6 +139,9 @@ impl VerdictGrammar {
     /// Every complete verdict.
     pub fn whole(&self) -> Grammar {
         let mut parts = self.scores();
+        if !self.ranks {
+            return self.of(parts);
+        }
         parts.push(Part::Literal(self.between.clone()));
         parts.push(self.permutation(&(0..self.names.len()).collect::<Vec<_>>()));
         parts.push(Part::Literal(self.end.clone()));
@@ -158,6 +170,9 @@ impl VerdictGrammar {
         let mut parts = Vec::new();
         if written.scores.is_empty() {
             parts = self.scores();
+            if !self.ranks {
+                return self.staged(parts, true);
+            }
             if consistent {
                 return self.staged(parts, false);
             }
@@ -189,6 +204,15 @@ impl VerdictGrammar {
         }
         parts.push(Part::Literal(self.end.clone()));
         self.staged(parts, true)
+    }
+
+    /// What the layout has after the last score where `written`, which ends with that score, has no ranking: with an empty
+    /// list of names.
+    pub fn left_out(&self, written: &str) -> Option<String> {
+        let answer = &written[written.rfind(self.literals.first()?.as_str())?..];
+        let read = self.read(answer).filter(|read| read.scores.len() == self.names.len() && read.ranked.is_empty())?;
+        let scored = self.score_offset(read.scores.len() - 1)? + 1;
+        (!self.ranks && answer.len() == scored).then(|| format!("{}{}", self.between, self.end))
     }
 
     /// Reads how far `answer` (from the start of `lead`) has come; `None` where it has left the grammar.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Settings;
+use crate::config::{RankingFrom, Settings};
 use crate::decode::grammar::VerdictGrammar;
 use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
@@ -64,11 +64,24 @@ impl Plan {
             // Where the template has closed the reasoning, it has written what stands before the verdict too.
             let lead = if reasoning.is_some() { profile.verdict.separator.as_str() } else { "" };
             let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, lead, aliases.shown());
-            VerdictPlan::Guided { grammar, consistent: settings.consistent_ranking }
+            match settings.ranking_from {
+                RankingFrom::Judge => VerdictPlan::Guided { grammar, consistent: settings.consistent_ranking },
+                RankingFrom::Scores => VerdictPlan::Guided { grammar: grammar.without_ranking(), consistent: false },
+            }
         } else {
             VerdictPlan::Free { max_tokens: settings.max_verdict_tokens }
         };
         Self { reasoning, verdict }
+    }
+}
+
+impl VerdictPlan {
+    /// What the verdict is held to.
+    pub fn grammar(&self) -> Option<&VerdictGrammar> {
+        match self {
+            Self::Guided { grammar, .. } => Some(grammar),
+            Self::Free { .. } => None,
+        }
     }
 }
 

@@ -50,10 +50,11 @@ impl Judge {
         let Some(tokenizer) = loaded.prompter.tokenizer() else {
             return Err(Error::new(ErrorKind::Unsupported, "this engine makes the tokens of a prompt itself"));
         };
-        let Prepared { runs, .. } = self.runs(&loaded, request, Submission::default(), Instant::now())?;
+        let Prepared { first, second, .. } = self.runs(&loaded, request, Submission::default(), Instant::now())?;
+        let runs = first.runs.into_iter().chain(second.into_iter().flat_map(|second| second.stage.runs));
         let context_tokens = self.capabilities.context_tokens;
         let mut count = TokenCount {
-            runs: runs.len(),
+            runs: 0,
             prompt_tokens: 0,
             all_prompt_tokens: 0,
             shared_tokens: 0,
@@ -62,6 +63,7 @@ impl Judge {
             context_tokens,
         };
         for run in runs {
+            count.runs += 1;
             let Input::Tokens { ids, shared_prefix } = run.job.input else { continue };
             count.prompt_tokens = count.prompt_tokens.max(ids.len());
             count.all_prompt_tokens += ids.len();

@@ -1,9 +1,9 @@
 //! An ensemble: runs in several orders, several samples of each, merged into one verdict.
 
-use crate::config::{RankRule, Reward, Settings, StopEarly};
+use crate::config::{RankRule, RankingFrom, Reward, Settings, StopEarly};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Scale;
-use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Verdict, merged_flags};
+use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Timing, Usage, Verdict, merged_flags};
 
 use super::consensus;
 use super::rubric::{Rubric, mean_row};
@@ -28,6 +28,8 @@ pub(super) struct Course {
     needed: usize,
     /// Criteria that are judged separately. Each run consists of one generation for each of them.
     rubric: Option<Rubric>,
+    /// What an earlier stage took.
+    before: Option<(Usage, Timing)>,
 }
 
 impl Course {
@@ -43,11 +45,17 @@ impl Course {
             reduced,
             rank_rule: settings.rank_rule,
             stop_early: settings.stop_early,
-            consistent: settings.consistent_ranking,
+            consistent: settings.consistent_ranking || settings.ranking_from == RankingFrom::Scores,
             reward: settings.reward,
             needed,
             rubric,
+            before: None,
         }
+    }
+
+    /// An earlier stage has taken this.
+    pub(super) fn follows(&mut self, usage: Usage, timing: Timing) {
+        self.before = Some((usage, timing));
     }
 
     /// Generations of one run.
@@ -136,6 +144,9 @@ impl Course {
         };
         if self.reduced {
             merged.flags.push(Flag::OrdersReduced);
+        }
+        if let Some((usage, timing)) = self.before {
+            add_cost(&mut merged, usage, timing);
         }
         if let Some(reward) = self.reward {
             merged.set_rewards(reward, self.scale, |verdict| {
@@ -238,7 +249,7 @@ fn blend(verdicts: Vec<Verdict>) -> Result<Verdict> {
 }
 
 /// Adds the tokens and times of a run.
-pub(super) fn add_cost(verdict: &mut Verdict, usage: crate::verdict::Usage, timing: crate::verdict::Timing) {
+pub(super) fn add_cost(verdict: &mut Verdict, usage: Usage, timing: Timing) {
     let sum = &mut verdict.usage;
     sum.prompt_tokens += usage.prompt_tokens;
     sum.reused_tokens += usage.reused_tokens;

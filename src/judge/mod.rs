@@ -5,6 +5,7 @@ mod count;
 mod ensemble;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod ensemble_tests;
+mod launch;
 mod meter;
 #[cfg(all(test, feature = "shuttle"))]
 mod model;
@@ -27,7 +28,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::config::JudgeConfig;
-use crate::engine::{Capabilities, Generation, Listener, Opened, Patience, Progress, Stats};
+use crate::engine::{Capabilities, Listener, Opened, Patience, Progress, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::Prompt;
@@ -35,12 +36,12 @@ use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 use crate::request::JudgeRequest;
 use crate::sync::Arc;
-use crate::verdict::{Flag, Verdict};
-use ensemble::Course;
+use crate::verdict::Verdict;
+use launch::Launch;
 use power::{Loaded, Power};
 use prepare::Prepared;
 use queue::{Entered, Permit, Queue};
-use run::{Gather, Reader, Run};
+use run::{Reader, Run};
 use sleep::Origin;
 use ticket::Pending;
 use worker::Worker;
@@ -376,10 +377,10 @@ impl Judge {
     ) -> Result<()> {
         let id = submission.id.clone();
         let (patient, until) = (submission.is_patient(), submission.deadline);
-        let Prepared { mut runs, course, timeout } = self.runs(loaded, request, submission, submitted)?;
+        let Prepared { mut first, mut second, timeout } = self.runs(loaded, request, submission, submitted)?;
         let mut deadline = submitted + timeout;
         if patient {
-            deadline = runs.first().map_or(deadline, |run| run.job.deadline);
+            deadline = first.runs.first().map_or(deadline, |run| run.job.deadline);
             let waiting = Arc::downgrade(pending);
             let patience = Patience::new(timeout, move |deadline| {
                 if let Some(pending) = waiting.upgrade() {
@@ -387,13 +388,22 @@ impl Judge {
                 }
             });
             let patience = patience.until(until);
-            for Run { job, .. } in &mut runs {
+            let later = second.iter_mut().flat_map(|second| &mut second.stage.runs);
+            for Run { job, .. } in first.runs.iter_mut().chain(later) {
                 job.patience = Some(patience.clone());
             }
         }
         // Before the engine has the job, and so may have begun.
         pending.set_deadline(deadline, timeout);
-        self.start(loaded, runs, course, id, pending);
+        let launch = Launch {
+            engine: Arc::downgrade(&loaded.engine),
+            reader: self.reader.clone(),
+            readers: self.readers.handle(),
+            log: self.log.clone(),
+            weights: loaded.weights,
+            id: id.map(Arc::from),
+        };
+        launch.start(first, second, pending.completer());
         Ok(())
     }
 
@@ -414,42 +424,6 @@ impl Judge {
                 self.config.limits.max_queue
             ),
         )
-    }
-
-    /// Hands the runs of a judgment to the engine.
-    fn start(&self, loaded: &Loaded, runs: Vec<Run>, course: Course, id: Option<String>, pending: &Arc<Pending>) {
-        let name: Option<Arc<str>> = id.map(Arc::from);
-        // Completes the judgment also where it is dropped: where a thread has died.
-        let gather = Gather::new(runs.len(), course, pending.completer());
-        let weights = loaded.weights;
-        for (index, Run { aliases, job, guidance, texts, closed }) in runs.into_iter().enumerate() {
-            let (gather, reader, readers, log) =
-                (gather.clone(), self.reader.clone(), self.readers.handle(), self.log.clone());
-            let name = name.clone();
-            let greedy = job.sampling.temperature <= 0.0;
-            let done = move |generation: Result<Generation>| {
-                let read = move || {
-                    // Without sampling the judge would write the same again.
-                    let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
-                    let mut result = generation
-                        .and_then(|written| reader.read(written, &aliases, &texts, guidance).map_err(lasting));
-                    if let (true, Ok(verdict)) = (closed, &mut result) {
-                        verdict.flags.push(Flag::ReasoningClosed);
-                    }
-                    if let Some(mut outcome) = gather.take(index, result) {
-                        if let Ok(verdict) = &mut outcome {
-                            verdict.weights = weights;
-                        }
-                        log.outcome(name.as_deref(), &outcome);
-                        gather.complete(outcome);
-                    }
-                };
-                // Where the thread is gone the task is dropped, which completes the judgment as closed.
-                drop(readers.run(Box::new(read)));
-            };
-            let id = loaded.engine.submit(job, Box::new(done));
-            pending.started(&loaded.engine, id);
-        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use crate::config::{Options, Reward, RubricMerge, RubricMode, Settings};
+use crate::config::{Options, RankingFrom, Reward, RubricMerge, RubricMode, Settings};
 use crate::decode::plan::Plan;
-use crate::engine::{Capabilities, Guidance, Job, Priority, Sampling};
+use crate::engine::{Capabilities, Guidance, Job, Listener, Priority, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::mask::AliasMap;
 use crate::prompt::{self, ReasoningState};
@@ -14,10 +14,11 @@ use crate::verdict::Texts;
 
 use super::Judge;
 use super::ensemble::Course;
+use super::launch::{Second, Stage};
 use super::orders::{factorial, orders};
 use super::power::Loaded;
 use super::rubric::Rubric;
-use super::run::Run;
+use super::run::{Run, Scored};
 use super::submission::Submission;
 
 /// Most runs of one judgment.
@@ -25,8 +26,9 @@ const MAX_RUNS: usize = 256;
 
 /// A judgment that is ready to be submitted.
 pub(super) struct Prepared {
-    pub(super) runs: Vec<Run>,
-    pub(super) course: Course,
+    pub(super) first: Stage,
+    /// Where the judge reasons only if it must.
+    pub(super) second: Option<Second>,
     /// The time that it may take.
     pub(super) timeout: Duration,
 }
@@ -130,33 +132,50 @@ impl Judge {
                     .to_owned(),
             ));
         }
-        let rubric = separate.then(|| Rubric {
-            criteria: request.rubric.clone(),
-            merge: settings.rubric_merge,
-            pass: settings.rubric_pass.into(),
-            scale,
-        });
-        let mut runs = Vec::with_capacity(all);
-        for sample in 0..samples {
-            for (number, order) in orders.iter().enumerate() {
-                let aliases = prompt::aliases_in_order(self.profile(), request, &settings, order.clone());
-                let seed = settings.seed.wrapping_add((sample * orders.len() + number) as u64);
-                let settings = Settings { seed, ..settings.clone() };
-                for part in &parts {
-                    runs.push(self.run(loaded, part, aliases.clone(), &settings, guidance, submitted)?);
+        let timeout = submission.within(submitted, settings.timeout());
+        let (priority, deadline) = (submission.priority, submission.latest(submitted, timeout));
+        let stage = |settings: &Settings, listener: Option<Listener>| -> Result<Stage> {
+            let rubric = separate.then(|| Rubric {
+                criteria: request.rubric.clone(),
+                merge: settings.rubric_merge,
+                pass: settings.rubric_pass.into(),
+                scale,
+            });
+            let mut runs = Vec::with_capacity(all);
+            for sample in 0..samples {
+                for (number, order) in orders.iter().enumerate() {
+                    let aliases = prompt::aliases_in_order(self.profile(), request, settings, order.clone());
+                    let seed = settings.seed.wrapping_add((sample * orders.len() + number) as u64);
+                    let settings = Settings { seed, ..settings.clone() };
+                    for part in &parts {
+                        runs.push(self.run(loaded, part, aliases.clone(), &settings, guidance, submitted)?);
+                    }
                 }
             }
+            for run in &mut runs {
+                (run.job.priority, run.job.deadline) = (priority, deadline);
+            }
+            // The reasoning of a judgment is that of its first run.
+            if let Some(first) = runs.first_mut() {
+                first.job.listener = listener;
+            }
+            let course = Course::new(settings, scale, orders.len(), reduced, rubric);
+            Ok(Stage { runs, course })
+        };
+        let least = f64::from(settings.adaptive_reasoning);
+        if least <= 0.0 || !loaded.prompter.reasons(&settings) {
+            return Ok(Prepared { first: stage(&settings, submission.listener)?, second: None, timeout });
         }
-        let course = Course::new(&settings, scale, orders.len(), reduced, rubric);
-        let timeout = submission.within(submitted, settings.timeout());
-        for run in &mut runs {
-            (run.job.priority, run.job.deadline) = (submission.priority, submission.latest(submitted, timeout));
+        if separate {
+            return Err(invalid(
+                "options: adaptive_reasoning looks at the distributions of one judgment, and a rubric has one for each \
+                 criterion: leave it out, or set \"rubric_mode\": \"joint\""
+                    .to_owned(),
+            ));
         }
-        // The reasoning of a judgment is that of its first run.
-        if let Some(first) = runs.first_mut() {
-            first.job.listener = submission.listener;
-        }
-        Ok(Prepared { runs, course, timeout })
+        let first = stage(&Settings { reasoning: false, ..settings.clone() }, None)?;
+        let second = Second { stage: stage(&settings, submission.listener)?, least };
+        Ok(Prepared { first, second: Some(second), timeout })
     }
 
     /// Prepares one run, which names and orders the responses as `aliases` say.
@@ -183,7 +202,9 @@ impl Judge {
         let job = Job { input, plan, sampling, submitted, deadline, patience: None, priority, listener: None };
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
-        Ok(Run { aliases, job, guidance, texts, closed })
+        let scored = (settings.ranking_from == RankingFrom::Scores)
+            .then(|| Scored { grammar: job.plan.verdict.grammar().cloned() });
+        Ok(Run { aliases, job, guidance, texts, scored, closed })
     }
 }
 

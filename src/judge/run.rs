@@ -1,15 +1,17 @@
 //! Runs: a judgment is one generation or several. Each is prepared here, read here, and gathered into one verdict.
 
 use crate::config::{Incomplete, VerdictPolicy};
+use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::expected_score;
 use crate::engine::{Generation, Guidance, Job};
 use crate::error::Result;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
-use crate::sync::{Arc, Mutex, PoisonError};
-use crate::verdict::{self, Flag, Texts, Verdict};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::verdict::{self, Flag, Repair, Texts, Verdict};
 
 use super::ensemble::Course;
+use super::launch::Second;
 use super::ticket::Completer;
 
 /// One generation of a judgment, prepared.
@@ -21,8 +23,16 @@ pub(super) struct Run {
     pub(super) guidance: Guidance,
     /// The texts that a verdict could be quoted from.
     pub(super) texts: Texts,
+    /// Set where the scores give the ranking.
+    pub(super) scored: Option<Scored>,
     /// Whether the judge was to reason, and the chat template has closed the reasoning.
     pub(super) closed: bool,
+}
+
+/// A verdict whose ranking its scores give.
+pub(super) struct Scored {
+    /// What the engine was held to, where it was.
+    pub(super) grammar: Option<VerdictGrammar>,
 }
 
 /// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
@@ -32,20 +42,31 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads what a run generated; `guidance` held the verdict.
+    /// Reads what a run generated; `guidance` held the verdict. Where its scores give the ranking, `scored` is set.
     pub(super) fn read(
         &self,
         generation: Generation,
         aliases: &AliasMap,
         texts: &Texts,
         guidance: Guidance,
+        scored: Option<&Scored>,
     ) -> Result<Verdict> {
-        let Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
-            generation;
+        let Generation {
+            mut raw,
+            reasoning,
+            answer,
+            distributions,
+            reasoning_truncated,
+            verdict_truncated,
+            usage,
+            timing,
+        } = generation;
         let Self { profile, policy } = self;
         // A schema cannot say that a ranking of many names has none twice: one that does is derived, and listed as repaired.
         let lenient = VerdictPolicy { incomplete: Incomplete::DeriveRanking, ..policy.clone() };
-        let policy = if guidance == Guidance::Schema { &lenient } else { policy };
+        let policy = if guidance == Guidance::Schema || scored.is_some() { &lenient } else { policy };
+        let left_out = scored.and_then(|scored| scored.grammar.as_ref()?.left_out(&raw));
+        raw.push_str(&left_out.unwrap_or_default());
         let mut verdict = match reasoning {
             Some(range) => {
                 let (thoughts, answer) = (raw[range].to_owned(), raw[answer..].to_owned());
@@ -65,7 +86,13 @@ impl Reader {
             scored.expected = Some(expected_score(profile.scale, &distribution));
             scored.distribution = Some(distribution);
         }
-        verdict.refine_derived_ranking();
+        if scored.is_some() {
+            verdict.rank_by_scores();
+            verdict.repairs.retain(|repair| *repair != Repair::RankingDerived);
+            verdict.flags.retain(|flag| *flag != Flag::InconsistentRanking);
+        } else {
+            verdict.refine_derived_ranking();
+        }
         if reasoning_truncated {
             verdict.flags.push(Flag::ReasoningTruncated);
         }
@@ -80,7 +107,6 @@ impl Reader {
 /// is dropped before, the judgment ends as closed.
 pub(super) struct Gather {
     runs: Mutex<Gathered>,
-    outcome: Completer,
 }
 
 struct Gathered {
@@ -89,20 +115,26 @@ struct Gathered {
     left: usize,
     /// Runs that have failed.
     failed: Vec<usize>,
+    /// What follows where the verdict is undecided.
+    second: Option<Second>,
     /// So many results from the start are there, and have been looked at.
     seen: usize,
     /// Taken when the outcome is decided.
     course: Option<Course>,
+    /// Taken when a second stage begins.
+    outcome: Option<Completer>,
 }
 
 impl Gather {
     /// Awaits `count` runs.
-    pub(super) fn new(count: usize, course: Course, outcome: Completer) -> Arc<Self> {
-        let results = (0..count).map(|_| None).collect();
-        Arc::new(Self {
-            runs: Mutex::new(Gathered { results, left: count, failed: Vec::new(), seen: 0, course: Some(course) }),
-            outcome,
-        })
+    pub(super) fn new(count: usize, course: Course, second: Option<Second>, outcome: Completer) -> Arc<Self> {
+        let (results, failed) = ((0..count).map(|_| None).collect(), Vec::new());
+        let (course, outcome) = (Some(course), Some(outcome));
+        Arc::new(Self { runs: Mutex::new(Gathered { results, left: count, failed, seen: 0, second, course, outcome }) })
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Gathered> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the result of a run. Gives the outcome of the judgment where this result has decided it.
@@ -110,8 +142,8 @@ impl Gather {
     /// Whether the first runs settle a judgment is asked for each number of them, whichever ended first: so the same
     /// results give the same verdict.
     pub(super) fn take(&self, index: usize, result: Result<Verdict>) -> Option<Result<Verdict>> {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let Gathered { results, left, failed, seen, course } = &mut *runs;
+        let mut runs = self.runs();
+        let Gathered { results, left, failed, seen, course, .. } = &mut *runs;
         *left -= 1;
         if let Err(error) = &result {
             failed.push(index);
@@ -139,11 +171,33 @@ impl Gather {
 
     /// Ends the judgment with its outcome, and what still runs of it.
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
-        if self.runs.lock().unwrap_or_else(PoisonError::into_inner).left > 0 {
-            self.outcome.end(outcome);
-        } else {
-            self.outcome.complete(outcome);
+        let (working, completer) = {
+            let mut runs = self.runs();
+            (runs.left > 0, runs.outcome.take())
+        };
+        match completer {
+            Some(completer) if working => completer.end(outcome),
+            Some(completer) => completer.complete(outcome),
+            None => {}
         }
+    }
+
+    /// The second stage and what completes the judgment, where `first`, the verdict of the first, leaves it undecided. What still runs of the first
+    /// one is cancelled.
+    pub(super) fn second(&self, first: &mut Verdict) -> Option<(Second, Completer)> {
+        let (working, second, completer) = {
+            let mut runs = self.runs();
+            let second = runs.second.take()?;
+            if first.certainty().is_some_and(|certainty| certainty >= second.least) {
+                first.flags.push(Flag::ReasoningSkipped);
+                return None;
+            }
+            (runs.left > 0, second, runs.outcome.take()?)
+        };
+        if working {
+            completer.pending().cancel_jobs();
+        }
+        Some((second, completer))
     }
 }
 

@@ -379,14 +379,14 @@ fn several(judge: &Judge, runs: usize) -> (Arc<Pending>, Ticket, Arc<Gather>) {
     wanted.options.orders = Some(u32::try_from(runs).unwrap());
     let settings = judge.prepare(&wanted).unwrap();
     let course = Course::new(&settings, judge.profile().scale, runs, false, None);
-    let gather = Gather::new(runs, course, pending.completer());
+    let gather = Gather::new(runs, course, None, pending.completer());
     (pending.clone(), Ticket::of(&pending), gather)
 }
 
 /// Gives the engine a run of a judgment.
 fn start_one(judge: &Judge, pending: &Pending) {
     let loaded = judge.power.awake().unwrap();
-    let run = judge.runs(&loaded, &request("p"), Submission::default(), Instant::now()).unwrap().runs.remove(0);
+    let run = judge.runs(&loaded, &request("p"), Submission::default(), Instant::now()).unwrap().first.runs.remove(0);
     pending.started(&loaded.engine, loaded.engine.submit(run.job, Box::new(drop)));
 }
 

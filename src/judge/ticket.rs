@@ -238,7 +238,8 @@ impl Pending {
         Completer(self.clone())
     }
 
-    fn cancel_jobs(&self) {
+    /// Ends what still runs of it.
+    pub(super) fn cancel_jobs(&self) {
         let jobs = self.state().jobs.clone();
         for (engine, id) in jobs {
             if let Some(engine) = engine.upgrade() {
@@ -257,6 +258,11 @@ impl Pending {
 pub(super) struct Completer(Arc<Pending>);
 
 impl Completer {
+    /// The judgment.
+    pub(super) fn pending(&self) -> &Arc<Pending> {
+        &self.0
+    }
+
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
         self.0.complete(outcome);
     }

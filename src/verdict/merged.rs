@@ -264,6 +264,21 @@ fn wins(verdict: &Verdict) -> Option<Vec<f64>> {
     Some((0..distributions.len()).map(against).collect())
 }
 
+impl Verdict {
+    /// How probable it is that the best response is better than the one that comes closest, a tie counting half; of a single
+    /// response, that its score is the most probable one. `None` without distributions.
+    pub(crate) fn certainty(&self) -> Option<f64> {
+        let of = |&index: &usize| self.scores[index].distribution.as_deref();
+        let (best, others) = self.ranking.split_first()?;
+        let best = of(best)?;
+        if others.is_empty() {
+            return best.iter().copied().max_by(f64::total_cmp);
+        }
+        let wins: Option<Vec<f64>> = others.iter().map(|other| Some(wins_over(best, of(other)?))).collect();
+        wins?.into_iter().min_by(f64::total_cmp)
+    }
+}
+
 /// The probability that a score of the first distribution is above one of the second, a tie counting half.
 pub(crate) fn wins_over(one: &[f64], other: &[f64]) -> f64 {
     let mut below = 0.0;

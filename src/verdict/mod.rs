@@ -167,13 +167,18 @@ impl Verdict {
     /// responses of one score. A ranking that the judge wrote is left as it is.
     pub fn refine_derived_ranking(&mut self) {
         if self.repairs.contains(&Repair::RankingDerived) {
-            let scores = &self.scores;
-            let expected = |index: usize| scores[index].expected.unwrap_or(scores[index].score);
-            self.ranking.sort_by(|&a, &b| {
-                let by_score = scores[b].score.total_cmp(&scores[a].score);
-                by_score.then(expected(b).total_cmp(&expected(a))).then(a.cmp(&b))
-            });
+            self.rank_by_scores();
         }
+    }
+
+    /// Ranks by the scores: the higher first, of equal ones that with the higher expected score, then in the order given.
+    pub(crate) fn rank_by_scores(&mut self) {
+        let scores = &self.scores;
+        let expected = |index: usize| scores[index].expected.unwrap_or(scores[index].score);
+        self.ranking.sort_by(|&a, &b| {
+            let by_score = scores[b].score.total_cmp(&scores[a].score);
+            by_score.then(expected(b).total_cmp(&expected(a))).then(a.cmp(&b))
+        });
     }
 
     /// The names, best first.

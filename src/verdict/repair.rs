@@ -102,6 +102,8 @@ pub enum Flag {
     ReasoningTruncated,
     /// Reasoning was asked for, but the chat template had closed it: the judge did not reason.
     ReasoningClosed,
+    /// The distributions without reasoning had decided already: the judge did not reason (`adaptive_reasoning`).
+    ReasoningSkipped,
     /// Fewer orders of the responses exist than were asked for: each was judged once.
     OrdersReduced,
 }

@@ -240,6 +240,10 @@ int main(int argc, char **argv) {
     OK(error, dicast_request_set_options(request, S("{\"consistent_ranking\": true}"), &error));
     OK(error, dicast_judge_judge(judge, request, &verdict, &error));
     dicast_verdict_free(verdict);
+    OK(error, dicast_request_set_options(request, S("{\"ranking_from\": \"scores\"}"), &error));
+    OK(error, dicast_judge_judge(judge, request, &verdict, &error));
+    CHECK(dicast_verdict_rank_of(verdict, S("short")) == 1 && dicast_verdict_repair_count(verdict) == 0);
+    dicast_verdict_free(verdict);
     OK(error, dicast_request_set_options(request, S(""), &error));
 
     engine.mode = FAIL;

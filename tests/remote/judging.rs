@@ -1,5 +1,6 @@
 //! What is asked of each kind of server, and what becomes of its answers.
 
+use dicast::config::RankingFrom;
 use dicast::engine::Guidance;
 use dicast::verdict::{Flag, Repair};
 use dicast::{ErrorKind, JudgeRequest, Profile};
@@ -93,6 +94,18 @@ fn a_consistent_ranking_takes_a_request_more() {
     let verdict = dicast::Judge::open(config).unwrap().judge(&request(4)).unwrap();
     assert_verdict(4, &verdict);
     assert_eq!(server.generations(), 3);
+}
+
+#[test]
+fn a_ranking_from_the_scores_is_not_asked_for() {
+    for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Llama, Dialect::Other] {
+        let server = Server::new(dialect);
+        let mut config = config(&server.url);
+        config.options.ranking_from = Some(RankingFrom::Scores);
+        let verdict = dicast::Judge::open(config).unwrap().judge(&request(9)).unwrap();
+        assert_verdict(9, &verdict);
+        assert!(verdict.raw.contains("\"best-to-worst\": []"), "{}", verdict.raw);
+    }
 }
 
 #[test]

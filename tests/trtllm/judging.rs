@@ -1,6 +1,6 @@
 //! The whole judge over the bridge.
 
-use dicast::config::Mask;
+use dicast::config::{Mask, RankingFrom};
 use dicast::engine::{EngineKind, Guidance};
 use dicast::{ErrorKind, Flag, Judge};
 
@@ -61,6 +61,28 @@ fn a_verdict_is_complete_for_any_number_of_responses_and_whatever_is_favoured() 
                 assert!(ranked.is_sorted_by(|a, b| a >= b), "{ranked:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_ranking_from_the_scores_is_not_asked_for() {
+    let folder = Folder::new(&format!("rule\ntext Hm.{CLOSE}\n"));
+    let mut config = folder.config();
+    config.limits.max_responses = 64;
+    let judge = Judge::open(config).unwrap();
+    for (count, budget) in [(1, 9), (3, 9), (20, 9), (3, 0)] {
+        let mut request = request(count, "this");
+        request.options.max_reasoning_tokens = Some(budget);
+        let written = judge.judge(&request).unwrap();
+        request.options.ranking_from = Some(RankingFrom::Scores);
+        let verdict = judge.judge(&request).unwrap();
+        check_distributions(&request, &verdict);
+        assert!(verdict.raw.ends_with("\"best-to-worst\": []\n}"), "{}", verdict.raw);
+        assert!(verdict.usage.verdict_tokens < written.usage.verdict_tokens);
+        assert_eq!((verdict.repairs.len(), verdict.scores), (0, written.scores));
+        let key = |scored: &dicast::Scored| (scored.score, scored.expected);
+        let ranked: Vec<_> = verdict.ranking.iter().map(|&index| key(&written.scores[index])).collect();
+        assert!(ranked.is_sorted_by(|a, b| a >= b), "{ranked:?}");
     }
 }
 

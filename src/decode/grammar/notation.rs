@@ -101,9 +101,12 @@ impl VerdictGrammar {
     /// The verdicts as JSON Schema, and whether it admits complete ones alone: the schema says each score and which
     /// names a ranking has; that none comes twice it says for a few names only. `None` where the layout is no JSON.
     pub fn json_schema(&self) -> Option<(Value, bool)> {
-        let example: Value = serde_json::from_str(self.example().trim_start()).ok()?;
-        let complete = self.names.len() <= MAX_LISTED;
-        let (mut scored, mut ranked) = (false, false);
+        let mut example = self.example();
+        example.push_str(&self.left_out(&example).unwrap_or_default());
+        let example: Value = serde_json::from_str(example.trim_start()).ok()?;
+        let complete = self.names.len() <= MAX_LISTED || !self.ranks;
+        // An empty list stands where no ranking is written.
+        let (mut scored, mut ranked) = (false, !self.ranks);
         let schema = self.schema_of(&example, &mut scored, &mut ranked)?;
         (scored && ranked).then_some((schema, complete))
     }
