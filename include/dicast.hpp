@@ -13,7 +13,7 @@
  *
  * - Errors. Each function that can fail exists twice: `judge` throws an Error, `try_judge` returns a Result with the
  * value or the Error. The try_ functions throw only std::bad_alloc. With -fno-exceptions there are only these.
- * - Ownership. Each object owns what it stands for. It can be moved, not copied. Destroy it when no call is using it.
+ * - Ownership. Each object owns its handle. It can be moved, not copied. Destroy it only while no call is using it.
  * An object that was moved from can be assigned to and destroyed; other calls with it return Status::invalid_argument,
  * and getters their "none" value: NaN, 0, `none`, empty text.
  * - Text is passed as std::string_view in UTF-8 and read only during the call. A std::string_view that a function

@@ -17,8 +17,8 @@
 namespace dicast {
 
 /**
- * Groups that are judged: see Judge::submit_groups. It may outlive its judge. Destroying it cancels what has not ended.
- * Any number of threads may use one at once.
+ * Groups that are judged: see Judge::submit_groups. It may outlive its judge. Destroying it cancels groups that have
+ * not ended. Any number of threads may use one at once.
  */
 class [[nodiscard]] Batch {
 public:
@@ -35,11 +35,11 @@ public:
     std::size_t size() const noexcept { return dicast_batch_count(get()); }
     /** Number of groups that have ended. */
     std::size_t ended() const noexcept { return dicast_batch_ended(get()); }
-    /** How a group ended: Status::ok with a verdict, Status::pending not yet, else why not. */
+    /** How a group ended: Status::ok with a verdict, Status::pending if it has not ended, else why it failed. */
     Status status(std::size_t index) const noexcept { return static_cast<Status>(dicast_batch_status(get(), index)); }
     /** Waits until all groups have ended. */
     void wait() const noexcept { dicast_batch_wait(get(), DICAST_FOREVER, nullptr); }
-    /** Waits at most so long; true if all groups have ended. */
+    /** Waits at most this long; true if all groups have ended. */
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> timeout) const noexcept {
         return dicast_batch_wait(get(), detail::milliseconds(timeout), nullptr) == DICAST_OK;
@@ -72,8 +72,8 @@ public:
 #endif
 
     /**
-     * The rewards of all groups. Those of a group that has not ended are NaN with Status::pending; take none before,
-     * whose rewards would be gone. Of the options only `reward` and `normalize` count.
+     * The rewards of all groups. Those of a group that has not ended are NaN with Status::pending. Do not take verdicts
+     * before: their rewards would be missing. Of the options only `reward` and `normalize` are used.
      */
     std::vector<Rewards> rewards(const RewardOptions &options = {}) const {
         const detail::WantedRewards wanted(options);

@@ -37,7 +37,7 @@ enum class Reward : std::uint32_t {
     rank = DICAST_REWARD_RANK,
     /** The expected score if the engine returns it, else the score as written. */
     expected_or_score = DICAST_REWARD_EXPECTED_OR_SCORE,
-    /** How many standard deviations the (expected) score lies above the mean of its group; 0 where all are equal. */
+    /** How many standard deviations the (expected) score lies above the mean of its group; 0 if all are equal. */
     group = DICAST_REWARD_GROUP,
     /** The mean probability that the score is above that of another response; Status::unsupported without
        distributions. */
@@ -60,7 +60,7 @@ enum class RankRule {
     borda,
 };
 
-/** When an ensemble ends before all its runs have been made. */
+/** When an ensemble ends before all its runs are complete. */
 enum class StopEarly {
     /** Never. */
     never,
@@ -82,11 +82,11 @@ enum class RubricMode {
 enum class RubricMerge {
     /** The weighted mean. */
     mean,
-    /** The least one whose weight is not 0. */
+    /** The least value whose weight is not 0. */
     min,
     /** The weighted geometric mean. */
     product,
-    /** 1 where every value with a weight reaches `rubric_pass`, else 0. */
+    /** 1 if every value with a weight reaches `rubric_pass`, else 0. */
     all_pass,
 };
 
@@ -119,7 +119,7 @@ struct Options {
     std::optional<std::uint32_t> top_k = std::nullopt;
     /** Seed of the sampling. The same model, request, options and seed give the same verdict. */
     std::optional<std::uint64_t> seed = std::nullopt;
-    /** Whether the judge thinks before its verdict. */
+    /** Whether the judge reasons before its verdict. */
     std::optional<bool> reasoning = std::nullopt;
     /** Judge without reasoning first, and again with it only where the probability that the best response is the best is
        below this, 0 to 1. 0 is off. */
@@ -146,7 +146,7 @@ struct Options {
     std::optional<RankRule> rank_rule = std::nullopt;
     /** End an ensemble when its best response, or its whole order, is settled (a t-test at 99 %). */
     std::optional<StopEarly> stop_early = std::nullopt;
-    /** Runs of an ensemble that must give a verdict, 0 to 4096; the others may fail. 0: all of them must. */
+    /** How many runs of an ensemble must give a verdict, 0 to 4096; the others may fail. 0: all of them must. */
     std::optional<std::uint32_t> min_runs = std::nullopt;
     /** Put this reward into the verdict's JSON, under `rewards`. */
     std::optional<Reward> reward = std::nullopt;
@@ -154,9 +154,10 @@ struct Options {
     std::optional<RubricMode> rubric_mode = std::nullopt;
     /** How the criteria of a rubric become one score. */
     std::optional<RubricMerge> rubric_merge = std::nullopt;
-    /** What a criterion must reach to pass under RubricMerge::all_pass: above 0, at most 1. */
+    /** The value that a criterion must reach to pass under RubricMerge::all_pass: above 0, at most 1. */
     std::optional<double> rubric_pass = std::nullopt;
-    /** The judgment fails with Status::timeout after this time, waiting included; in a batch, not. 1 ms to 1 day. */
+    /** The judgment fails with Status::timeout after this time. Waiting counts too, except in a batch. 1 ms to 1
+     * day. */
     std::optional<Timeout> timeout = std::nullopt;
 
     /** Options that have no field above. They override the fields. */
@@ -221,7 +222,7 @@ private:
     }
 };
 
-/** What happens to an answer that is no complete verdict. */
+/** What happens to an answer that is not a complete verdict. */
 enum class Incomplete {
     /** It is an error with the parts that could be read. */
     error,
@@ -235,7 +236,7 @@ struct VerdictPolicy {
     Incomplete incomplete = Incomplete::error;
     /** Whether a score off the scale is moved to the nearest end of the scale. */
     bool clamp = false;
-    /** Whether scores on another scale that the text names are mapped to the profile's. */
+    /** Whether scores on another scale that the text names are mapped to the profile's scale. */
     bool rescale = false;
 
     /** The policy as JSON. */
@@ -279,7 +280,7 @@ enum class Isolation {
 struct LocalConfig {
     /** Most tokens of one judgment, prompt and output together. */
     std::optional<std::uint32_t> context_tokens = std::nullopt;
-    /** Judgments decoded at once. */
+    /** Most judgments decoded at once. */
     std::optional<std::uint32_t> max_sequences = std::nullopt;
     /** Tokens held for all judgments together. */
     std::optional<std::uint32_t> kv_cache_tokens = std::nullopt;
@@ -287,13 +288,14 @@ struct LocalConfig {
     std::optional<std::uint32_t> batch_tokens = std::nullopt;
     /** Most prompt tokens computed in one step while other judgments are decoding. */
     std::optional<std::uint32_t> prefill_chunk_tokens = std::nullopt;
-    /** Threads of the computation; 0 is one for each core. */
+    /** Number of compute threads; 0 is one for each physical core. */
     std::optional<std::uint32_t> threads = std::nullopt;
-    /** Layers on the GPU, if this build supports one. */
+    /** Number of layers on the GPU, if this build supports one. */
     std::optional<std::uint32_t> gpu_layers = std::nullopt;
-    /** Whether the weights are mapped from the file. False: read into memory, and the file may change. */
+    /** Whether the weights are mapped from the file. False: they are read into memory, and the file may change
+     * afterwards. */
     std::optional<bool> mmap = std::nullopt;
-    /** Whether a request gives the same bits whatever was judged before it or beside it. Costs time. */
+    /** Whether a request gives the same bits whatever is judged before it or at the same time. Costs time. */
     std::optional<bool> deterministic = std::nullopt;
     /** Where the engine runs. */
     std::optional<Isolation> isolation = std::nullopt;
@@ -328,7 +330,7 @@ struct LocalConfig {
 enum class TrtllmScheduler {
     /** A judgment starts when its whole output fits, and then runs to its end. */
     guaranteed_no_evict,
-    /** As many as fit now; one may be paused and computed again. */
+    /** As many as fit now; a judgment may be paused and computed again. */
     max_utilization,
 };
 
@@ -350,9 +352,9 @@ struct TrtllmConfig {
     std::optional<std::uint64_t> host_cache_bytes = std::nullopt;
     /** Whether judgments share the KV blocks of a common prompt prefix. */
     std::optional<bool> block_reuse = std::nullopt;
-    /** Judgments computed in one batch; 0 is what the engine was built for. */
+    /** Most judgments computed in one batch; 0 is the number that the engine was built for. */
     std::optional<std::uint32_t> max_batch_size = std::nullopt;
-    /** Tokens computed in one step; 0 is what the engine was built for. */
+    /** Most tokens computed in one step; 0 is the number that the engine was built for. */
     std::optional<std::uint32_t> max_batch_tokens = std::nullopt;
     /** Most requests that wait inside the executor; 0: only Limits::max_queue limits them. */
     std::optional<std::uint32_t> max_queue = std::nullopt;
@@ -362,11 +364,11 @@ struct TrtllmConfig {
     std::optional<bool> chunked_context = std::nullopt;
     /** How several GPUs are driven. */
     TrtllmMode mode = TrtllmMode::leader;
-    /** The vendor's `executorWorker` program: in orchestrator mode, and only there. */
+    /** The vendor's `executorWorker` program. Required in orchestrator mode, refused in leader mode. */
     std::optional<std::string> worker_path = std::nullopt;
     /** The CUDA ids of the GPUs to use, one for each rank; empty: the first ones. */
     std::vector<std::uint32_t> device_ids = {};
-    /** An executor that computes no step for this long, with work to do, counts as dead. */
+    /** An executor that has work but computes no step for this long counts as dead. */
     std::optional<Timeout> unresponsive = std::nullopt;
     /** Where the engine runs. */
     std::optional<Isolation> isolation = std::nullopt;
@@ -401,63 +403,66 @@ struct TrtllmConfig {
     }
 };
 
-/** Settings of the remote engine: for a model that is the URL of a server. What is not set has its default. A value. */
+/** Settings of the remote engine: for a model that is the URL of a server. A setting that is not set has its
+ * default. A value. */
 struct RemoteConfig {
-    /** URLs of further servers of the same model, beside the one that `model` names. */
+    /** URLs of further servers of the same model, besides the one that `model` names. */
     std::vector<std::string> endpoints = {};
     /**
-     * A file with the URLs of servers, one on a line. It is read again when it changes: servers that are new get
-     * work, those that are gone finish theirs.
+     * A file with the URLs of servers, one on a line. It is read again when it changes: new servers get work, and
+     * removed ones finish the work that they have.
      */
     std::optional<std::string> endpoints_file = std::nullopt;
-    /** The name of the model at the servers. Default: the first one that a server lists. */
+    /** The name of the model on the servers. Default: the first one that a server lists. */
     std::optional<std::string> model = std::nullopt;
-    /** Keys for the servers, taken in turn. */
+    /** Keys for the servers, used in turn. */
     std::vector<std::string> api_keys = {};
     /**
-     * Each server has a key of its own: the first one is for `model`, the next ones for `remote.endpoints`.
-     * Otherwise every server gets to see every key.
+     * Each server has its own key: the first one is for `model`, the next ones for `remote.endpoints`.
+     * Otherwise every server sees every key.
      */
     std::optional<bool> key_per_endpoint = std::nullopt;
     /** A file with keys, one on a line, so that the configuration holds none. */
     std::optional<std::string> api_keys_file = std::nullopt;
     /** Further headers of every request, each as `Name: value`. */
     std::vector<std::string> headers = {};
-    /** A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: what `HTTPS_PROXY` and its like say. */
+    /** A proxy for all requests: the URL of an HTTP or HTTPS proxy. Not set: as `HTTPS_PROXY` and similar variables
+     * say. */
     std::optional<std::string> proxy = std::nullopt;
-    /** A file with certificates (PEM) that are trusted beside the usual ones. */
+    /** A file with certificates (PEM) that are trusted besides the usual ones. */
     std::optional<std::string> ca_file = std::nullopt;
-    /** Speak HTTP/2 also over plain http, without asking. */
+    /** Use HTTP/2 over plain http too, without negotiation. */
     std::optional<bool> http2 = std::nullopt;
-    /** What a server is sent: token ids or messages. */
+    /** What is sent to a server: token ids or messages. */
     std::optional<std::string> input = std::nullopt;
-    /** The folder with the model's `tokenizer.json` and `tokenizer_config.json`: prompts are then made here. */
+    /** The folder with the model's `tokenizer.json` and `tokenizer_config.json`. Prompts are then made by Dicast. */
     std::optional<std::string> tokenizer = std::nullopt;
-    /** Have answers streamed, so that a server that falls silent is noticed. llama-server always streams. */
+    /** Ask for streamed answers, so that a server that falls silent is noticed. llama-server always streams. */
     std::optional<bool> stream = std::nullopt;
-    /** What is done with text that reads like a control token, where the server tokenizes messages itself. */
+    /** What to do with text that looks like a control token if the server tokenizes messages itself. */
     std::optional<std::string> control_tokens = std::nullopt;
-    /** Alternatives whose probability a server is asked for at each token of a verdict. 0: no distributions. */
+    /** How many alternatives with their probabilities to ask a server for at each token of a verdict. 0: no
+     * distributions. */
     std::optional<std::uint32_t> top_logprobs = std::nullopt;
-    /** Requests that one server has at once. */
+    /** Most requests that one server has at once. */
     std::optional<std::uint32_t> num_workers = std::nullopt;
-    /** Most requests that are begun at one server within `remote.request_limit_period_ms`. 0: no limit. */
+    /** Most requests that are started at one server within `remote.request_limit_period_ms`. 0: no limit. */
     std::optional<std::uint32_t> request_limit = std::nullopt;
-    /** Time of the period of `remote.request_limit`. */
+    /** The period of `remote.request_limit`. */
     std::optional<Timeout> request_limit_period = std::nullopt;
-    /** Times that a failed request is sent again, within its deadline. */
+    /** How often a failed request is sent again, within its deadline. */
     std::optional<std::uint32_t> max_retries = std::nullopt;
-    /** Time before the first retry; each further one waits twice as long, up to a minute, less a random part. */
+    /** Time before the first retry; each further retry waits twice as long, up to a minute, less a random part. */
     std::optional<Timeout> retry_delay = std::nullopt;
     /** Failures in a row after which a server gets no work for a while. */
     std::optional<std::uint32_t> max_failures = std::nullopt;
     /** Time between two checks of a server's health. 0: none. */
     std::optional<Timeout> health_period = std::nullopt;
-    /** Time after which a request that has no answer yet is sent to a second server as well. 0: never. */
+    /** Time after which a request without an answer is also sent to a second server. 0: never. */
     std::optional<Timeout> hedge = std::nullopt;
-    /** Time in which a connection must be made. */
+    /** Time within which a connection must be made. */
     std::optional<Timeout> connect_timeout = std::nullopt;
-    /** Time after which a server that has sent nothing is given up. The first token counts too. */
+    /** Time after which a server that has sent nothing is given up. The wait for the first token counts too. */
     std::optional<Timeout> idle_timeout = std::nullopt;
     /** Most bytes of one answer. */
     std::optional<std::uint64_t> max_answer_bytes = std::nullopt;
@@ -518,7 +523,7 @@ struct Config {
     Options options = {};
     /** How answers are read. */
     VerdictPolicy verdict = {};
-    /** Bounds on requests. */
+    /** Limits on requests. */
     Limits limits = {};
     /** Settings of the embedded engine. */
     LocalConfig local = {};
@@ -557,8 +562,8 @@ struct Config {
 };
 
 /**
- * The configuration as JSON Schema: each setting with its type, range, default and meaning. Lives for ever; any thread
- * may ask, at any time.
+ * The configuration as JSON Schema: each setting with its type, range, default and meaning. It lives until the program
+ * ends; any thread may call this at any time.
  */
 inline std::string_view config_schema() noexcept { return detail::view(dicast_config_schema()); }
 
@@ -575,8 +580,8 @@ enum class LogLevel : std::uint32_t {
 };
 
 /**
- * Hears how far loading a model is, from 0 to 1 and rising, also when the judge wakes. False ends the loading:
- * Status::cancelled. What it throws ends it too. It must not use the judge.
+ * Gets the progress of loading a model, from 0 to 1 and rising, also when the judge wakes. Returning false ends the
+ * loading: Status::cancelled. An exception ends it too. It must not use the judge.
  */
 using Progress = std::function<bool(double part)>;
 
@@ -584,8 +589,8 @@ using Progress = std::function<bool(double part)>;
 struct Log {
     /**
      * Takes one line without a line end, which is valid only during the call. Any thread may call it, also several at
-     * once, until the judge is destroyed. It must return quickly, and must not use the judge or its tickets. What it
-     * throws is dropped: a log that fails must not fail a judgment.
+     * once, until the judge is destroyed. It must return quickly, and must not use the judge or its tickets. Exceptions
+     * are dropped: a log that fails must not fail a judgment.
      */
     std::function<void(LogLevel level, std::string_view line)> sink = {};
     /** The least important level to log. */

@@ -1,4 +1,4 @@
-/* An engine of the program's own. Part of dicast.hpp, which has the rules. */
+/* The program's own engine. Part of dicast.hpp, which has the rules. */
 #ifndef DICAST_ENGINE_HPP
 #define DICAST_ENGINE_HPP
 
@@ -25,16 +25,16 @@ struct Choice {
     double logprob;
 };
 
-/** A token of the output, and what else could have stood in its place. A value. */
+/** A token of the output, and the other tokens that were possible at its place. A value. */
 struct Token {
     std::string text;
     /** The natural logarithm of its probability; NaN if it is not known. */
     double logprob = std::numeric_limits<double>::quiet_NaN();
-    /** The most probable tokens at this place. Only those at the scores matter. */
+    /** The most probable tokens at this place. They matter only at the scores. */
     std::vector<Choice> choices = {};
 };
 
-/** How far an engine holds verdicts. */
+/** How strictly an engine constrains verdicts. */
 enum class Guidance : std::uint32_t {
     free_text = DICAST_GUIDANCE_NONE,
     schema = DICAST_GUIDANCE_SCHEMA,
@@ -48,7 +48,7 @@ enum class Notation : std::uint32_t {
     lark = DICAST_NOTATION_LARK,
 };
 
-/** Who goes first where several wait for the engine. */
+/** Which judgment goes first if several wait for the engine. */
 enum class Priority : std::int32_t {
     low = DICAST_PRIORITY_LOW,
     normal = DICAST_PRIORITY_NORMAL,
@@ -83,14 +83,14 @@ private:
 }  // namespace detail
 
 /**
- * One generation for an engine of the program's own. Moves. One thread uses it at a time. Destroyed without finish or
- * fail it fails: an engine that throws loses no judgment.
+ * One generation for the program's own engine. It can be moved. Only one thread may use it at a time. If it is
+ * destroyed without finish or fail, it fails, so that an engine that throws loses no judgment.
  */
 class Job {
 public:
     using Object = dicast_job;
 
-    /** How it is to be generated: dicast.h describes each field. Texts live as long as the job. */
+    /** How to generate it: dicast.h describes each field. Texts live as long as the job. */
     dicast_plan plan() const noexcept {
         auto plan = detail::sized<dicast_plan>();
         dicast_job_plan(object_.get(), &plan, nullptr);
@@ -103,7 +103,7 @@ public:
         return detail::view(dicast_job_message_role(object_.get(), index));
     }
     std::string_view role(std::size_t index) const && = delete;
-    /** Text of people: the engine must not read control tokens out of it. */
+    /** Text of users: the engine must not read control tokens in it. */
     std::string_view content(std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_job_message_content(object_.get(), index));
     }
@@ -120,7 +120,7 @@ public:
         std::string text;
         bool last;
     };
-    /** The grammar of what may come after `answered`, the verdict so far. */
+    /** The grammar of the text that may follow `answered`, the verdict so far. */
     Result<Grammar> try_grammar(std::string_view answered, Notation notation) {
         dicast_str text{};
         std::uint32_t last = 0;
@@ -149,13 +149,13 @@ public:
     Result<void> try_answer(std::string_view text) {
         return detail::done([&](auto **error) { return dicast_job_answer(object_.get(), detail::str(text), error); });
     }
-    /** Appends tokens to the answer; expected scores come from the choices of those at the scores. */
+    /** Appends tokens to the answer; expected scores are computed from the choices of the tokens at the scores. */
     Result<void> try_answer(const std::vector<Token> &tokens) {
         const detail::Tokens lent(tokens);
         return detail::done(
             [&](auto **error) { return dicast_job_answer_tokens(object_.get(), lent.data(), lent.size(), error); });
     }
-    /** Sets the tokens of the job; those that are not known are 0. */
+    /** Sets the token counts of the job; unknown counts are 0. */
     void usage(const Usage &usage) noexcept {
         auto made = detail::sized<dicast_usage>();
         made.prompt_tokens = usage.prompt_tokens;
@@ -166,7 +166,7 @@ public:
         dicast_job_usage(object_.get(), &made, nullptr);
     }
 
-    /** Ends it with what was written. `cut` is 0, or of DICAST_CUT_REASONING and DICAST_CUT_VERDICT. */
+    /** Ends it with what was written. `cut` is 0, DICAST_CUT_REASONING, DICAST_CUT_VERDICT or both. */
     void finish(std::uint32_t cut = 0) noexcept { dicast_job_finish(object_.release(), cut); }
     /** Ends it with a failure. */
     void fail(Status status, std::string_view message) noexcept {
@@ -187,7 +187,7 @@ private:
     std::unique_ptr<Object, Dropped> object_;
 };
 
-/** An engine of the program's own. Its functions are called from several threads; they must return quickly. */
+/** The program's own engine. Its functions are called from several threads; they must return quickly. */
 class OwnEngine {
 public:
     OwnEngine() = default;
@@ -195,30 +195,30 @@ public:
     OwnEngine &operator=(const OwnEngine &) = delete;
     virtual ~OwnEngine() = default;
 
-    /** Takes a job: puts it into a queue of its own, or ends it. What it throws fails the job. */
+    /** Takes a job: puts it into the engine's queue, or ends it. An exception fails the job. */
     virtual void generate(Job job) = 0;
-    /** Nobody waits for the job of this number any more (plan().id). It may have ended. */
+    /** Nobody waits for the job with this number (plan().id) any more. It may have ended. */
     virtual void cancel(std::uint64_t job) noexcept { static_cast<void>(job); }
     /** The judge is closed: no other function is called after this one. */
     virtual void closed() noexcept {}
-    /** Whether the three functions below do something. */
+    /** Whether the three functions below are implemented. */
     virtual bool can_sleep() const noexcept { return false; }
-    /** Gives memory back, while no job runs. */
+    /** Frees memory, while no job runs. */
     virtual Status sleep() noexcept { return Status::unsupported; }
-    /** Takes memory again. */
+    /** Allocates the memory again. */
     virtual Status wake() noexcept { return Status::unsupported; }
-    /** Takes other weights, also while it sleeps; it is awake afterwards. */
+    /** Loads other weights, also while it sleeps; it is awake afterwards. */
     virtual Status reload(std::string_view model) noexcept { return static_cast<void>(model), Status::unsupported; }
 };
 
-/** What an engine of the program's own can do. A value. */
+/** What the program's own engine can do. A value. */
 struct EngineOptions {
     Guidance guidance = Guidance::free_text;
-    /** Whether it gives the choices at the scores. */
+    /** Whether it gives the possible tokens at the scores. */
     bool distributions = false;
     /** Most tokens of prompt and output together; 0: not known. */
     std::uint64_t context_tokens = 0;
-    /** Jobs that it works on at once. */
+    /** Number of jobs that it works on at once. */
     std::uint64_t max_sequences = 1;
     /** Empty: it takes messages. Else the folder of the model's tokenizer: it takes token ids. */
     std::string tokenizer = {};

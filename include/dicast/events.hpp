@@ -18,7 +18,7 @@
 
 namespace dicast {
 
-/** What has become of one judgment. */
+/** The outcome of one judgment. */
 struct Event {
     /** The tag that it was submitted with. */
     std::uint64_t tag;
@@ -26,14 +26,14 @@ struct Event {
 };
 
 /**
- * A list of outcomes, with a descriptor that can be read while there are any: for poll, epoll, libuv and the like. Any
- * number of threads, judges and submissions may use one at once.
+ * A list of outcomes with a file descriptor that is readable while the list is not empty: for poll, epoll, libuv and
+ * the like. Any number of threads, judges and submissions may use one at once.
  */
 class Events {
 public:
     using Object = dicast_events;
 
-    /** For at most `limit` judgments, pending ones and those whose outcome was not taken together; 0 means 65536. */
+    /** For at most `limit` judgments: pending ones, and those whose outcome was not taken yet. 0 means 65536. */
     static Result<Events> try_make(std::size_t limit = 0) {
         return detail::made<Events>(
             [&](auto **object, auto **error) { return dicast_events_new(limit, object, error); });
@@ -42,7 +42,7 @@ public:
     static Events make(std::size_t limit = 0) { return try_make(limit).value(); }
 #endif
 
-    /** It can be read while an outcome waits to be taken. Only poll it. */
+    /** It is readable while there is an outcome to take. Only poll it. */
     int descriptor() const noexcept { return dicast_events_fd(get()); }
 
     /** Takes the next outcome; waits at most `timeout`. Empty if there is none by then. */
@@ -72,10 +72,10 @@ private:
 
 /** How a request is submitted. A value. */
 struct SubmitOptions {
-    /** A name for the judgment, which the lines of the log have. */
+    /** A name for the judgment, which appears in log lines. */
     std::string id = {};
     Priority priority = Priority::normal;
-    /** The judgment ends so long after its submission at the latest; empty: as its options say alone. */
+    /** The judgment ends at most this long after its submission; empty: only the timeout of its options applies. */
     std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 

@@ -28,18 +28,20 @@ struct Info {
     bool distributions;
 };
 
-/** What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured. */
+/** How much memory opening a model in the embedded engine takes, in bytes: estimates, a few percent above measured
+ * values. */
 struct MemoryNeed {
     /** The weights. With `local.mmap`, the default, they are mapped from the file; the system can take this memory
      * back. */
     std::uint64_t weights;
     /** Keys and values of all judgments together. */
     std::uint64_t kv_cache;
-    /** What a step is computed in, and what the rest takes. */
+    /** Buffers for computing a step, and all the rest. */
     std::uint64_t compute;
-    /** Tokens that the keys and values are for. */
+    /** Number of tokens that the keys and values are for. */
     std::uint64_t kv_tokens;
-    /** What this process can still take, by the machine and by its control groups; 0 where the system does not say. */
+    /** Memory that this process can still take, limited by the machine and by its control groups; 0 if the system does
+     * not say. */
     std::uint64_t available;
 };
 
@@ -49,17 +51,17 @@ struct TokenCount {
     std::uint64_t prompt_tokens;
     /** Tokens of the prompts of all runs. */
     std::uint64_t all_prompt_tokens;
-    /** Of each prompt, the tokens that every prompt of this judge begins with. */
+    /** Tokens at the start of each prompt that all prompts of this judge have in common. */
     std::uint64_t shared_tokens;
     /** Most tokens that a run may write, reasoning and verdict together. */
     std::uint64_t output_tokens;
-    /** Tokens of prompt and output together that the context holds; 0 where the engine does not tell. */
+    /** Tokens of prompt and output together that the context holds; 0 if the engine does not say. */
     std::uint64_t context_tokens;
-    /** Generations of the judgment: 1, more for an ensemble or a rubric. */
+    /** Number of generations for the judgment: 1, or more for an ensemble or a rubric. */
     std::uint64_t runs;
-    /** Whether prompt and output fit the context, or it is not known. */
+    /** Whether prompt and output fit the context; also true if that is not known. */
     bool fits;
-    /** Whether the engine itself said how much may be written. */
+    /** Whether the engine itself says how much may be written; otherwise it is an estimate. */
     bool exact;
 };
 
@@ -85,7 +87,7 @@ struct Stats {
     std::uint64_t kv_blocks_used;
     /** Blocks reused from earlier judgments, since the judge was opened. */
     std::uint64_t kv_blocks_reused;
-    /** Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step. */
+    /** Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step. */
     std::uint64_t grammars_last_hour;
 };
 

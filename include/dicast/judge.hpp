@@ -112,8 +112,8 @@ public:
      * Opens a judge: checks the configuration, loads the profile and the model. Takes as long as loading takes.
      *
      * `config_json` is `{"model": "judge.gguf", "profile"?, "options"?, "verdict"?, "limits"?, "local"?}`, the settings
-     * of the command line's `--config`; an unknown key is an error. On failure nothing is left open. `progress` hears
-     * how far loading is, and may end it: Status::cancelled.
+     * of the command line's `--config`; an unknown key is an error. On failure nothing is left open. `progress` gets
+     * the progress of loading, and may end it: Status::cancelled.
      */
     static Result<Judge> try_open(std::string_view config_json, Log log = {}, Progress progress = {}) {
         if (dicast_abi_version() < DICAST_ABI_VERSION) {
@@ -137,9 +137,9 @@ public:
     }
 
     /**
-     * Opens a judge on an engine of the program's own: its prompts, grammars and verdicts are Dicast's, its tokens the
-     * engine's. `config.model` is only a name. `profile_json` is a profile as JSON; empty: the one that the
-     * configuration names, else the built-in one. The engine lives at least as long as the judge.
+     * Opens a judge on the program's own engine: Dicast makes prompts and grammars and reads verdicts, and the engine
+     * generates. `config.model` is only a name. `profile_json` is a profile as JSON; if it is empty, the one that the
+     * configuration names is used, else the built-in one. The engine lives at least as long as the judge.
      */
     static Result<Judge> try_open_engine(const Config &config, std::shared_ptr<OwnEngine> engine,
                                          const EngineOptions &options = {}, std::string_view profile_json = {},
@@ -170,7 +170,8 @@ public:
         return Judge(std::move(opened));
     }
 
-    /** What opening a judge takes, by the header of its model file alone. It is for the embedded engine. */
+    /** How much memory opening a judge takes; only the header of its model file is read. For the embedded engine
+     * only. */
     static Result<MemoryNeed> try_memory_need(std::string_view config_json) {
         auto need = detail::sized<dicast_memory>();
         if (auto done =
@@ -183,30 +184,31 @@ public:
     static Result<MemoryNeed> try_memory_need(const Config &config) { return try_memory_need(config.to_json()); }
 
     /**
-     * Ends pending judgments with Status::closed and unloads the model. All later calls are Status::closed too. Use it
-     * when other threads may still use the judge. Closing twice does no harm.
+     * Ends pending judgments with Status::closed and unloads the model. All later calls return Status::closed too. Use
+     * it when other threads may still use the judge. Closing twice does no harm.
      */
     void close() const noexcept { dicast_judge_close(get(), nullptr); }
 
     /**
-     * Gives the memory of weights and KV cache back until wake(), such as while a trainer on the same GPU needs it.
-     * Waits for the judgments that run, or cancels them; those that come meanwhile wait or fail. Status::unsupported
-     * where the engine cannot, Status::timeout where judgments still ran after `patience`: the judge goes on then.
+     * Frees the memory of weights and KV cache until wake(), for example while a trainer on the same GPU needs it.
+     * Waits for running judgments or cancels them; requests that arrive meanwhile wait or fail. Status::unsupported if
+     * the engine cannot do this; Status::timeout if judgments still ran after `patience`, and the judge then works as
+     * before.
      */
     Result<void> try_sleep(const SleepOptions &options = {}) const {
         const auto made = detail::sleep_options(options);
         return detail::done([&](auto **error) { return dicast_judge_sleep(get(), &made, error); });
     }
 
-    /** Takes the memory back and begins what waited. After a failure the judge sleeps on. */
+    /** Loads the model again and starts the waiting requests. After a failure the judge still sleeps. */
     Result<void> try_wake() const {
         return detail::done([&](auto **error) { return dicast_judge_wake(get(), error); });
     }
 
     /**
-     * Replaces the weights by those of `model`, a path; empty: by what is now at the place of the weights before. A
-     * judge that sleeps wakes. Where `model` is no model of this engine the judge goes on as before; where loading
-     * fails later it sleeps. Verdict::weights says which weights judged.
+     * Replaces the weights by those of `model`, a path; if it is empty, by those that are now at the path of the
+     * current weights. A sleeping judge wakes. If `model` is not a model for this engine, the judge works as before; if
+     * loading fails later, it sleeps. Verdict::weights says which weights judged.
      */
     Result<void> try_reload(std::string_view model = {}, const SleepOptions &options = {}) const {
         const auto made = detail::sleep_options(options);
@@ -215,7 +217,7 @@ public:
 
     /** Whether the judge sleeps. */
     bool is_asleep() const noexcept { return dicast_judge_is_asleep(get()); }
-    /** Which weights judge: 0 those that the judge was opened with, then one more with each reload. */
+    /** Which weights judge: 0 is the set that the judge was opened with, and each reload adds one. */
     std::uint64_t weights() const noexcept { return dicast_judge_weights(get()); }
 
     /**
@@ -267,10 +269,10 @@ public:
 
     /**
      * Submits a request and returns at once. `callback(Result<Verdict>)` gets the outcome exactly once, maybe before
-     * this call returns. On failure nothing was submitted, and the callback will not come.
+     * this call returns. On failure nothing was submitted, and the callback will not be called.
      *
      * Each judge has one thread that only calls callbacks, one at a time. A callback may call any function, also
-     * submit, and may destroy the judge. CallbackTicket::wait rethrows what it throws.
+     * submit, and may destroy the judge. If it throws, CallbackTicket::wait rethrows the exception.
      */
     template <class Callback>
     Result<CallbackTicket> try_submit(const Request &request, Callback callback) const {
@@ -302,9 +304,9 @@ public:
     }
 
     /**
-     * Judges one request, and says its reasoning to `hear(std::string_view)` while it is written: whole characters, in
-     * order. `hear` is called by the thread that calls callbacks, and has returned for the last time when this returns.
-     * What it throws is dropped, and the rest of the reasoning with it.
+     * Judges one request, and passes its reasoning to `hear(std::string_view)` while it is written: whole characters,
+     * in order. `hear` is called on the thread that calls callbacks, and has returned for the last time when this
+     * returns. If it throws, the exception is dropped, and so is the rest of the reasoning.
      */
     template <class Hear>
     Result<Verdict> try_judge_heard(const Request &request, Hear hear, const SubmitOptions &options = {}) const {
@@ -353,8 +355,8 @@ public:
     }
 
     /**
-     * Waits until the queue has room for a request, at most `timeout`; false where it has none by then. Another thread
-     * may take the room first. Status::closed where the judge is closed.
+     * Waits until the queue has room for a request, at most `timeout`; false if it has none by then. Another thread
+     * may take the room first. Status::closed if the judge is closed.
      */
     template <class Rep, class Period>
     Room try_wait_for_room(std::chrono::duration<Rep, Period> timeout) const {
@@ -417,8 +419,8 @@ public:
     }
 
     /**
-     * Judges many groups under one handle and returns at once; a thread submits them as the queue has room. A group
-     * that is wrong ends with a status of its own.
+     * Judges many groups under one handle and returns at once; a thread submits them as the queue has room. An invalid
+     * group ends with its own status.
      */
     Result<Batch> try_submit_groups(const std::vector<Group> &groups, const BatchOptions &options = {}) const {
         const detail::Groups lent(groups);
@@ -476,7 +478,7 @@ public:
                           count.output_tokens, count.context_tokens,    count.runs,
                           count.fits != 0,     count.exact != 0};
     }
-    /** Logs lines up to this level from now on. Nothing changes where the judge was opened without a log. */
+    /** From now on, logs lines up to this level. Has no effect if the judge was opened without a log. */
     Result<void> try_set_log_level(LogLevel level) const {
         return detail::done(
             [&](auto **error) { return dicast_judge_set_log_level(get(), static_cast<std::uint32_t>(level), error); });

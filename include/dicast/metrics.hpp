@@ -25,9 +25,9 @@ enum class Phase : std::uint32_t {
     verdict = DICAST_PHASE_VERDICT,
 };
 
-/** The numbers of a dashboard. Rates are over the last minute, or since the judge was opened. */
+/** The numbers for a dashboard. Rates are over the last minute, or since the judge was opened. */
 struct Figures {
-    /** Since the judge was opened, which all counts are from. */
+    /** Time since the judge was opened; all counts start there. */
     std::chrono::microseconds elapsed;
     /** Judgments with a verdict. */
     std::uint64_t judged;
@@ -56,7 +56,7 @@ class Metrics {
 public:
     using Object = dicast_metrics;
 
-    /** In the text format of Prometheus: what a program answers on /metrics. */
+    /** In the text format of Prometheus, for a /metrics page. */
     std::string_view prometheus() const & noexcept DICAST_LIFETIMEBOUND {
         return detail::view(dicast_metrics_prometheus(get()));
     }
@@ -80,7 +80,7 @@ public:
                 figures.recent_prompt_tokens,
                 figures.recent_written_tokens};
     }
-    /** How many judgments ended so; Status::ok: with a verdict. */
+    /** How many judgments ended with this status; Status::ok: with a verdict. */
     std::uint64_t ended(Status status) const noexcept {
         return dicast_metrics_ended(get(), static_cast<std::int32_t>(status));
     }
@@ -100,7 +100,7 @@ public:
     std::chrono::duration<double> time_sum(Phase phase) const noexcept {
         return std::chrono::duration<double>(dicast_metrics_time_sum(get(), static_cast<std::uint32_t>(phase)));
     }
-    /** The time that a share `q` of the judgments took at most, such as 0.95, an estimate; NaN where there were none.
+    /** The time that a share `q` of the judgments, such as 0.95, did not exceed: an estimate. NaN if there were none.
      */
     std::chrono::duration<double> quantile(Phase phase, double q) const noexcept {
         return std::chrono::duration<double>(dicast_metrics_quantile(get(), static_cast<std::uint32_t>(phase), q));

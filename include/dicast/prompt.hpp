@@ -1,4 +1,4 @@
-/* Masking, prompts and parsing, for programs with an engine of their own. Part of dicast.hpp, which has the rules. */
+/* Masking, prompts and parsing, for programs with their own engine. Part of dicast.hpp, which has the rules. */
 #ifndef DICAST_PROMPT_HPP
 #define DICAST_PROMPT_HPP
 
@@ -100,7 +100,7 @@ public:
         const detail::Texts seen(shown);
         const detail::Texts meant(names);
         if (seen.size() != meant.size()) {
-            return Error(Status::invalid_argument, "shown and names are not equally many");
+            return Error(Status::invalid_argument, "shown and names differ in length");
         }
         return detail::made<Aliases>([&](auto **object, auto **error) {
             return dicast_aliases_of(seen.data(), meant.data(), seen.size(), object, error);
@@ -139,7 +139,7 @@ struct Message {
     std::string_view content;
 };
 
-/** The messages that a judge reads for one request, for programs with an engine of their own. Never changes. */
+/** The messages that a judge reads for one request, for programs with their own engine. Never changes. */
 class Prompt {
 public:
     using Object = dicast_prompt;
@@ -199,8 +199,8 @@ inline Result<Verdict> parse(const std::vector<Token> &tokens, const dicast_alia
 }  // namespace detail
 
 /**
- * As below, from the tokens of the output: where those at the scores have their choices, the verdict has expected
- * scores. They are left out unless every score is found where it must be.
+ * As below, from the tokens of the output: if the tokens at the scores have their choices, the verdict has expected
+ * scores. These are left out unless every score is found where it must be.
  */
 inline Result<Verdict> try_parse(const std::vector<Token> &tokens, const Aliases &aliases,
                                  const Profile *profile = nullptr, const VerdictPolicy &policy = {}) {
@@ -223,7 +223,7 @@ inline Verdict parse(const std::vector<Token> &tokens, const Prompt &prompt, con
 #endif
 
 /**
- * Reads a verdict from the whole output of a judge, for programs with an engine of their own. The aliases list the
+ * Reads a verdict from the whole output of a judge, for programs with their own engine. The aliases list the
  * names that must be scored and ranked. A null profile is the built-in one. The verdict has no expected scores.
  */
 inline Result<Verdict> try_parse(std::string_view text, const Aliases &aliases, const Profile *profile = nullptr,

@@ -1,4 +1,4 @@
-/* What is to be judged. Part of dicast.hpp, which has the rules. */
+/* What to judge. Part of dicast.hpp, which has the rules. */
 #ifndef DICAST_REQUEST_HPP
 #define DICAST_REQUEST_HPP
 
@@ -12,7 +12,7 @@
 namespace dicast {
 
 /**
- * What is to be judged: a principle, a prompt, responses in order, options.
+ * What to judge: a principle, a prompt, responses in order, options.
  *
  * The library copies it: you may change it, use it again or destroy it as soon as a call returns.
  */
@@ -44,7 +44,7 @@ public:
     }
 #endif
 
-    /** As the constructor. Status::invalid_request where a text is not UTF-8. */
+    /** As the constructor. Status::invalid_request if a text is not UTF-8. */
     static Result<Request> try_new(std::string_view principle, std::string_view prompt) {
         return detail::made<Request>([&](auto **object, auto **error) {
             return dicast_request_new(detail::str(principle), detail::str(prompt), object, error);

@@ -20,7 +20,7 @@
 
 #include "status.hpp"
 
-/* 1 where the throwing half is there. */
+/* 1 if exceptions are enabled, and with them the functions that throw. */
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define DICAST_HAS_EXCEPTIONS 1
 #else
@@ -30,7 +30,7 @@
 namespace dicast {
 
 /**
- * The parts of an incomplete verdict that could be read. It is no verdict: the judge did not finish it.
+ * The parts of an incomplete verdict that could be read. This is not a verdict: the judge did not finish it.
  *
  * Cheap to copy; it keeps the error alive. It never changes: any number of threads may read it.
  */
@@ -96,7 +96,7 @@ public:
     /** As what(). */
     std::string_view message() const & noexcept DICAST_LIFETIMEBOUND { return kept_->message; }
     std::string_view message() const && = delete;
-    /** Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
+    /** Whether the same request may succeed when it is sent again; after an incomplete verdict, with another seed.
      */
     bool is_retryable() const noexcept {
         const dicast_error *error = kept_->error.get();

@@ -24,7 +24,7 @@ struct RewardOptions {
     /** Options of the judgments. */
     Options options = {};
     Priority priority = Priority::normal;
-    /** The whole call ends so long after it began at the latest; empty: as the options say alone. */
+    /** The whole call ends at most this long after its start; empty: only the timeouts of the options apply. */
     std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 
@@ -33,23 +33,23 @@ struct Group {
     std::string principle;
     std::string prompt;
     std::vector<std::string> responses;
-    /** Options of this group, which go before those of the whole call. */
+    /** Options of this group, which override those of the whole call. */
     Options options = {};
-    /** A name for the judgment, which the lines of the log have. */
+    /** A name for the judgment, which appears in log lines. */
     std::string id = {};
     /** Low or high; normal: that of the whole call. */
     Priority priority = Priority::normal;
-    /** The judgment ends so long after the call began at the latest; empty: as the whole call says. */
+    /** The judgment ends at most this long after the start of the call; empty: as for the whole call. */
     std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 
 /** How a batch of groups is judged. A value. */
 struct BatchOptions {
-    /** Options of the judgments; those of a group go before them. */
+    /** Options of the judgments; a group's own options override them. */
     Options options = {};
-    /** For groups that do not say. */
+    /** For groups that do not set their own. */
     Priority priority = Priority::normal;
-    /** The batch ends so long after it began at the latest; empty: as the options say alone. */
+    /** The batch ends at most this long after its start; empty: only the timeouts of the options apply. */
     std::optional<std::chrono::milliseconds> deadline = std::nullopt;
 };
 

@@ -10,9 +10,9 @@
 
 namespace dicast {
 
-/** What becomes of a request that comes while the judge sleeps. */
+/** What happens to a request that arrives while the judge sleeps. */
 enum class Arriving : std::uint32_t {
-    /** It waits until the judge wakes; its deadline counts on. */
+    /** It waits until the judge wakes; its deadline keeps running. */
     wait = DICAST_ARRIVING_WAIT,
     /** It fails at once as Status::asleep. */
     fail = DICAST_ARRIVING_FAIL,
@@ -21,9 +21,9 @@ enum class Arriving : std::uint32_t {
 /** How a judge falls asleep. A value. */
 struct SleepOptions {
     Arriving arriving = Arriving::wait;
-    /** Whether the judgments that run end as Status::cancelled. Otherwise they are waited for. */
+    /** Whether running judgments end as Status::cancelled. Otherwise the call waits for them. */
     bool cancel_running = false;
-    /** How long to wait for the judgments that run; empty: as long as their deadlines allow. */
+    /** How long to wait for running judgments; empty: as long as their deadlines allow. */
     std::optional<std::chrono::milliseconds> patience = std::nullopt;
 };
 

@@ -121,13 +121,13 @@ inline std::uint64_t deadline_ms(const std::optional<std::chrono::milliseconds> 
 
 }  // namespace detail
 
-/** The name of a status, such as `context_overflow`; empty for one that the library does not know. */
+/** The name of a status, such as `context_overflow`; empty for one that the library does not have. */
 inline std::string_view name(Status status) noexcept {
     return detail::view(dicast_status_name(static_cast<std::int32_t>(status)));
 }
 
-/** Whether errors of this status may be gone when the same request is sent again; Error::is_retryable answers for one.
- */
+/** Whether the same request may succeed when it is sent again after this status; Error::is_retryable answers for one
+ * error. */
 inline bool is_retryable(Status status) noexcept {
     return dicast_status_is_retryable(static_cast<std::int32_t>(status));
 }

@@ -147,7 +147,7 @@ private:
 
 /**
  * A judgment whose outcome goes to a callback. It may outlive its judge. Destroying it changes nothing: the judgment
- * goes on, and the callback comes.
+ * goes on, and the callback is called.
  */
 class CallbackTicket {
 public:

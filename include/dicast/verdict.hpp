@@ -45,7 +45,7 @@ struct Scored {
     double expected;
     /** Empty if the engine returned none. */
     Distribution distribution;
-    /** The place in the ranking, 0 the best. */
+    /** The place in the ranking; 0 is the best. */
     std::size_t rank;
 };
 
@@ -86,8 +86,8 @@ struct Timing {
  * microsecond and allocates nothing, unless it returns a vector. A verdict never changes: any number of threads may
  * read it.
  *
- * Texts, notes and distributions point into the verdict. What returns them cannot be called on a temporary: give the
- * verdict a name first. `for (const auto &scored : judge.judge(request))` is fine.
+ * Texts, notes and distributions point into the verdict. Functions that return them cannot be called on a temporary:
+ * give the verdict a name first. `for (const auto &scored : judge.judge(request))` is fine.
  */
 class Verdict {
 public:
@@ -131,7 +131,7 @@ public:
     /** The best score of the scale, such as 5. */
     std::uint32_t scale_max() const noexcept { return dicast_verdict_scale_max(get()); }
 
-    /** The place of a response, 0 the best; `none` if there is no such response. */
+    /** The place of a response; 0 is the best. `none` if there is no such response. */
     std::size_t rank(std::size_t index) const noexcept { return dicast_verdict_rank(get(), index); }
     std::size_t rank(std::string_view name) const noexcept { return dicast_verdict_rank_of(get(), detail::str(name)); }
     /** The index of the response at `place`; `none` out of range. */
@@ -186,7 +186,7 @@ public:
     Iterator end() const & noexcept DICAST_LIFETIMEBOUND { return {this, size()}; }
     Iterator end() const && = delete;
 
-    /** Which weights judged: 0 those that the judge was opened with, then one more with each Judge::reload. */
+    /** Which weights judged: 0 is the set that the judge was opened with, and each Judge::reload adds one. */
     std::uint64_t weights() const noexcept { return dicast_verdict_weights(get()); }
     /** The reasoning of the judge, without its tags; empty if there is none. */
     std::string_view reasoning() const & noexcept DICAST_LIFETIMEBOUND {

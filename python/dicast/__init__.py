@@ -10,9 +10,9 @@
     )
     print(result.scores, result.expected_scores, result.ranking)
 
-A verdict is complete, with a score and a place for every response, or it is a :class:`DicastError`. The names of the
-``rewardanything`` package are all here: a program written for it changes its import. :mod:`dicast.trainers` has what
-trainers call.
+A verdict is complete, with a score and a place for every response, or it is a :class:`DicastError`. All names of the
+``rewardanything`` package are here: a program written for it only changes its import. :mod:`dicast.trainers` has the
+hooks that trainers call.
 """
 
 from . import engine

@@ -1,4 +1,4 @@
-"""What a judge is asked besides judgments: figures for a dashboard, tokens before a request is submitted, memory."""
+"""What else a judge can tell: figures for a dashboard, the tokens of a request before it is submitted, memory."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ class TokenCount:
     prompt_tokens: int
     #: Tokens of the prompts of all runs.
     all_prompt_tokens: int
-    #: Of each prompt, the tokens that every prompt of this judge begins with.
+    #: Tokens at the start of each prompt that all prompts of this judge have in common.
     shared_tokens: int
     #: Most tokens that a run may write, reasoning and verdict together.
     output_tokens: int
-    #: Tokens of prompt and output together that the context holds; 0 where the engine does not tell.
+    #: Tokens of prompt and output together that the context holds; 0 if the engine does not say.
     context_tokens: int
-    #: Generations of the judgment: 1, more for an ensemble or a rubric.
+    #: Number of generations for the judgment: 1, or more for an ensemble or a rubric.
     runs: int
-    #: Whether prompt and output fit the context, or it is not known.
+    #: Whether prompt and output fit the context; also true if that is not known.
     fits: bool
-    #: Whether the engine itself said how much may be written.
+    #: Whether the engine itself says how much may be written; otherwise it is an estimate.
     exact: bool
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """What opening a model of the embedded engine takes, in bytes: estimates, a few percent over what was measured."""
+    """How much memory opening a model in the embedded engine takes, in bytes: a few percent above measured values."""
 
     #: The weights. With ``local.mmap``, the default, the system can take this memory back.
     weights: int
     #: Keys and values of all judgments together.
     kv_cache: int
-    #: What a step is computed in, and what the rest takes.
+    #: Buffers for computing a step, and all the rest.
     compute: int
-    #: Tokens that the keys and values are for.
+    #: Number of tokens that the keys and values are for.
     kv_tokens: int
-    #: What this process can still take; 0 where the system does not say.
+    #: Memory that this process can still take; 0 if the system does not say.
     available: int
 
 
 def memory_need(model: Union[str, "os.PathLike[str]"], **sections: Optional[Mapping[str, Any]]) -> MemoryNeed:
-    """What opening a judge takes, by the header of its model file alone: nothing is loaded.
+    """How much memory opening a judge takes. Only the header of its model file is read; nothing is loaded.
 
-    ``sections`` are those of :class:`Judge`, such as ``local={"context_tokens": 4096}``. It is for the embedded engine;
-    other models are an :class:`UnsupportedError`.
+    ``sections`` are those of :class:`Judge`, such as ``local={"context_tokens": 4096}``. For the embedded engine only;
+    with other models it raises :class:`UnsupportedError`.
     """
     config: Dict[str, Any] = {"model": os.fspath(model)}
     config.update((name, dict(part)) for name, part in sections.items() if part is not None)
@@ -74,13 +74,13 @@ class Asking:
 
     def metrics(self) -> Dict[str, Any]:
         """What the judge has done since it was opened: outcomes, times by phase in histograms, tokens, rates, reuse."""
-        # The text lives as long as the snapshot, which is kept until it was read.
+        # The text lives as long as the snapshot, which is kept until the text is read.
         snapshot = self._metrics("")
         metrics: Dict[str, Any] = json.loads(text_of(lib.dicast_metrics_json(snapshot)))
         return metrics
 
     def prometheus(self, labels: Optional[Mapping[str, str]] = None) -> str:
-        """The same in the text format of Prometheus: what a program answers on /metrics. Every line has the labels."""
+        """The same in the text format of Prometheus, for a /metrics page. Every line has the labels."""
         snapshot = self._metrics(_labels(labels or {}))
         return text_of(lib.dicast_metrics_prometheus(snapshot))
 
@@ -94,7 +94,7 @@ class Asking:
     ) -> TokenCount:
         """Counts the tokens of a request and says whether it fits, without judging it.
 
-        An :class:`UnsupportedError` where the engine makes the tokens itself, as most servers do.
+        Raises :class:`UnsupportedError` if the engine makes the tokens itself, as most servers do.
         """
         options = self._options(mask_responses, generation)
         request = _library.request_new(principle, prompt, responses, options)
@@ -106,9 +106,9 @@ class Asking:
         return TokenCount(**found)
 
     def set_log_level(self, level: Union[int, str]) -> None:
-        """Logs lines up to this level from now on: one of :mod:`logging`, such as ``logging.DEBUG`` or "debug".
+        """From now on, logs lines up to this level: one of :mod:`logging`, such as ``logging.DEBUG`` or "debug".
 
-        A judge is opened with the level that the logger ``dicast`` has then.
+        When a judge is opened, it takes the current level of the logger ``dicast``.
         """
         if isinstance(level, str):
             number = getattr(logging, level.upper(), None)

@@ -23,18 +23,18 @@ __all__ += ["submit_when_free", "wait"]
 #: quarter of a second is for cancelling a large batch.
 _SLICE_MS = 100
 
-#: More than this many judgments are ended by a thread where somebody waits for an exception such as Ctrl-C.
+#: If more judgments than this must end after an exception such as Ctrl-C, a thread ends them, so that nobody waits.
 _FEW = 256
 
 
 def end_all(ends: Sequence[Callable[[], Any]]) -> None:
-    """Ends judgments. Cancelling thousands that still wait takes a second, which nobody is to wait for."""
+    """Ends judgments. Cancelling thousands that still wait takes a second; nobody should have to wait for that."""
     if len(ends) > _FEW and sys.exc_info()[0] is not None:
         try:
             threading.Thread(target=_end_each, args=(ends,), name="dicast-end").start()
             return
         except RuntimeError:
-            pass  # The interpreter is about to end, and starts no thread any more.
+            pass  # The interpreter is about to end and starts no more threads.
     _end_each(ends)
 
 
@@ -62,7 +62,7 @@ def submit_when_free(judge: Handle, request: Any) -> Any:
 
 
 def wait_for_room(judge: Handle) -> None:
-    """Waits until there may be room in the queue, a slice at most."""
+    """Waits until there may be room in the queue, for one slice at most."""
     error = ffi.new("dicast_error **")
     with judge as handle:
         status = lib.dicast_judge_wait_for_room(handle, _SLICE_MS, error)
@@ -89,7 +89,7 @@ def outcome_of(ticket: Any) -> Union[RewardResult, DicastError]:
         return error
 
 
-# Coroutines. The library calls back from a thread of its own; the event loop does the rest.
+# Coroutines. The library calls back on its own thread; the event loop does the rest.
 
 
 #: Most outcomes that an event loop takes at once, before it does other things.
@@ -99,7 +99,7 @@ AT_ONCE = 64
 class Inbox:
     """Outcomes of some calls on their way from the library's thread to the event loop that waits for them.
 
-    Waking a loop costs a system call; outcomes that come together wake it once.
+    Waking a loop costs a system call; outcomes that arrive together wake it only once.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Inbox:
     def put(self, call: Call, verdict: Any, error: Any) -> None:
         """Takes an outcome, in a thread of the library."""
         self._outcomes.append((call, verdict, error))
-        # Whoever set this has yet to look, and will find the outcome.
+        # The loop was already woken and has not looked yet; it will find this outcome too.
         if not self._woken:
             self._woken = True
             self.loop.call_soon_threadsafe(self._empty)
@@ -133,7 +133,7 @@ class Inbox:
         self.loop.call_soon(self._empty)
 
     async def some_ended(self) -> None:
-        """Waits until some of the calls have ended, an eighth of them at most."""
+        """Waits until some of the calls have ended, at most an eighth of them."""
         self._left = self.pending - max(1, self.pending // 8)
         self._room = self.loop.create_future()
         await self._room
@@ -170,7 +170,8 @@ class Call:
             self.future.set_exception(error)
 
     def ended(self) -> Callable[[], None]:
-        """Wants the outcome no more. Gives what cancels the judgment and frees the ticket, in any thread."""
+        """The outcome is not wanted any more. Returns a function that cancels the judgment and frees the ticket, in any
+        thread."""
         self._ended = True
         ticket, self._ticket = self._ticket, NULL
         runs = not self.future.done() or self.future.cancelled()
@@ -194,11 +195,11 @@ async def call_when_free(judge: Handle, request: Any, inbox: Inbox) -> Call:
         if inbox.pending:
             await inbox.some_ended()
         else:
-            # Others filled the queue; this loop is not told when their judgments end.
+            # Other callers filled the queue; this loop does not learn when their judgments end.
             await inbox.loop.run_in_executor(None, wait_for_room, judge)
 
 
-#: The calls whose outcome has not come, by the number that the library hands back.
+#: The calls without an outcome so far, by the number that the library hands back.
 calls_open: Dict[int, Call] = {}
 _numbers = itertools.count(1)
 

@@ -1,4 +1,4 @@
-"""A judge of the library, as the classes of this package hold it."""
+"""The handle of a judge of the library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Handle:
         lib.dicast_judge_close(pointer, NULL)
         with self._unused:
             self._unused.wait_for(lambda: not self._users)
-        # Returns when the last callback has: nothing of this judge calls Python any more.
+        # Returns when the last callback has returned: after that, this judge calls no Python code.
         ffi.release(pointer)
 
     def forked(self) -> None:
@@ -53,7 +53,7 @@ class Handle:
 
 
 def sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]) -> Any:
-    """How to fall asleep, as the library takes it."""
+    """How to fall asleep, in the form of the C interface."""
     kinds = {"wait": lib.DICAST_ARRIVING_WAIT, "fail": lib.DICAST_ARRIVING_FAIL}
     if arriving not in kinds:
         raise InvalidArgumentError(f'arriving is {arriving!r}: it must be "wait" or "fail"')
@@ -61,7 +61,7 @@ def sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]
     options.struct_size = ffi.sizeof("dicast_sleep_options")
     options.arriving = kinds[arriving]
     options.cancel_running = bool(cancel_running)
-    # 0 is no limit to the library: no patience at all is a millisecond.
+    # To the library 0 means no limit, so no patience at all is written as one millisecond.
     options.patience_ms = 0 if patience is None else max(1, int(patience * 1000))
     return options
 

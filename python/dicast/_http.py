@@ -1,4 +1,4 @@
-"""JSON over HTTP with a deadline for the whole of each attempt, whatever the server sends, or does not send."""
+"""JSON over HTTP with a deadline for each whole attempt, whatever the server sends or does not send."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .errors import (
 
 __all__ = ["Limits", "Refused", "Timeout", "exchange"]
 
-#: A limit of one attempt, in seconds: of the whole, or of connecting and of the answer. None waits without limit.
+#: The limit of one attempt, in seconds: for the whole, or a pair for connecting and for the answer. None is no limit.
 Timeout = Union[None, float, Tuple[Optional[float], Optional[float]]]
 
 #: Longest limit that is passed on, three years: beyond it the system's clocks overflow.
@@ -35,7 +35,7 @@ _LONGEST = 1e8
 #: Most bytes of an answer.
 _MAX_BYTES = 256 << 20
 
-#: What a status says where the body does not say it better: kind of error, whether trying again may help.
+#: What a status means if the body does not say more: kind of error, and whether trying again may help.
 _STATUSES: Dict[int, Tuple[str, bool]] = {
     400: ("invalid_request", False),
     408: ("timeout", True),
@@ -61,7 +61,7 @@ class Refused(Exception):
     ) -> None:
         super().__init__(str(error))
         self.error = error
-        #: Whether another attempt makes sense: the server did not take the request, or failed at it.
+        #: Whether another attempt makes sense: the server did not accept the request, or failed.
         self.again = again
         self.wait = wait
         #: What `requests` calls it: see :mod:`dicast._requests`.
@@ -97,13 +97,13 @@ class Limits(NamedTuple):
         return cls(seconds, seconds, seconds)
 
     def times(self, count: int) -> Limits:
-        """The limits of an attempt that carries `count` requests: connecting takes no longer for it."""
+        """The limits of an attempt with `count` requests; the time to connect stays the same."""
         connect, answer, whole = self
         grown = None if whole is None else whole * count
         return Limits(connect, None if answer is None else answer * count, grown)
 
     def until(self, deadline: Optional[float]) -> Limits:
-        """The limits of an attempt that ends at a time of the monotonic clock at the latest."""
+        """The limits of an attempt that must end before a time of the monotonic clock."""
         if deadline is None:
             return self
         left = max(deadline - time.monotonic(), 0.001)
@@ -181,7 +181,7 @@ class _Deadline(http.client.HTTPConnection):
             raise _NotConnected from error
         if self._deadline is None:
             if self._limits.answer is None:
-                # A server that is gone without a word is noticed by the system.
+                # The system notices a server that has disappeared silently.
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             else:
                 self._deadline = time.monotonic() + self._limits.answer
@@ -192,7 +192,7 @@ class _Deadline(http.client.HTTPConnection):
         return super().getresponse()
 
     def _limit(self) -> None:
-        # Zero would mean not to wait at all, which reads as another error.
+        # Zero would mean not to wait at all, which gives a different error.
         left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.001)
         self.sock.settimeout(left)
 
@@ -233,7 +233,7 @@ def exchange(
     """Sends one request and reads the answer as JSON. Raises :class:`Refused`."""
     limits = timeout if isinstance(timeout, Limits) else Limits.of(timeout)
     if not url.startswith(("http://", "https://")):
-        raise InvalidConfigError(f"the URL of a server begins with http:// or https://, not as {url!r}")
+        raise InvalidConfigError(f"the URL of a server must begin with http:// or https://: {url!r}")
     data = None if body is None else json.dumps(body).encode("utf-8")
     request = urllib.request.Request(url, data=data, headers=dict(headers), method=method)  # noqa: S310
     opener = urllib.request.build_opener(_Http(limits), _Https(limits), _NoRedirect)
@@ -285,11 +285,11 @@ def _refused(error: urllib.error.HTTPError, url: str) -> Refused:
             kind = str(fault.get("kind") or kind)
             message = str(fault.get("message") or fault.get("detail") or "")
             partial = partial_of(fault.get("partial"))
-            # A server that knows its errors knows better than their status.
+            # If the server describes its error, that is better than the status alone.
             said_retryable = retryable_of(fault)
             again = again if said_retryable is None else said_retryable
     except (OSError, ValueError, http.client.HTTPException):
-        pass  # The status has to do.
+        pass  # There is only the status.
     what = f"{url}: status {error.code} {error.reason}" + (f": {message}" if message else "")
     fields = dict(error.headers or {})
     wait = next((value for name, value in fields.items() if name.lower() == "retry-after"), "")

@@ -15,7 +15,7 @@ _REFERENCE = re.compile(
 )
 _PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf")
 
-#: Tried in this order where nothing is named: close to the full weights, then the usual small one.
+#: Tried in this order if no file is named: close to the full weights, then the usual small one.
 _PREFERRED = ("Q8_0", "Q4_K_M")
 
 
@@ -27,9 +27,9 @@ def is_reference(name: str) -> bool:
 def fetch(
     name: str, *, revision: Optional[str] = None, cache_dir: Optional[str] = None, token: Optional[Any] = None
 ) -> str:
-    """Fetches a model, all its parts, and the profile beside it. Gives the path of its first part.
+    """Fetches a model with all its parts, and the profile beside it. Returns the path of its first part.
 
-    Without a network, what is in the cache serves.
+    Without a network, files in the cache are used.
     """
     try:
         import huggingface_hub
@@ -42,8 +42,8 @@ def fetch(
     assert match is not None, name
     repo, selector = match["repo"], match["selector"]
     where = {"revision": match["revision"] or revision, "cache_dir": cache_dir, "token": token}
-    # What is raised where the hub cannot be reached are the errors of the HTTP library that its client stands on, which
-    # is another one from release to release.
+    # If the hub cannot be reached, the errors are those of the HTTP library that its client uses, which changes between
+    # releases.
     try:
         info = huggingface_hub.HfApi().model_info(repo, revision=where["revision"], timeout=30.0, token=token)
         files = [file.rfilename for file in info.siblings or ()]
@@ -65,12 +65,12 @@ def _cached(hub: Any, repo: str, where: Any) -> List[str]:
     try:
         root = Path(hub.snapshot_download(repo, local_files_only=True, **where))
     except Exception as error:
-        raise NetworkError(f"{repo}: the hub cannot be reached, and nothing of it is in the cache") from error
+        raise NetworkError(f"{repo}: the hub cannot be reached, and the repository is not in the cache") from error
     return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
 
 
 def choose(files: List[str], selector: Optional[str], repo: str) -> List[str]:
-    """The parts of the one model that `selector` names, or of the preferred one, the first part first."""
+    """The parts of the model that `selector` names, or of the preferred one, the first part first."""
     models = sorted(file for file in files if _is_model(file))
     if not models:
         raise ModelNotFoundError(
@@ -92,7 +92,7 @@ def _is_model(file: str) -> bool:
 
 
 def _is_quantized(model: str, quantization: Optional[str]) -> bool:
-    """Whether a name holds a quantization as a word, in any case. Every name holds none."""
+    """Whether a name holds a quantization as a word, in upper or lower case. With None, every name matches."""
     pattern = rf"(?<![0-9A-Z_]){re.escape((quantization or '').upper())}(?![0-9A-Z_])"
     return not quantization or re.search(pattern, model.upper()) is not None
 
@@ -107,7 +107,7 @@ def _parts(files: List[str], first: str) -> List[str]:
         if other is not None and (other["stem"], other["count"]) == (part["stem"], part["count"]):
             found.append((int(other["part"]), file))
     if len(found) != int(part["count"]):
-        raise ModelNotFoundError(f"{first} has {int(part['count'])} parts, but {len(found)} are there")
+        raise ModelNotFoundError(f"{first} has {int(part['count'])} parts, but the repository has {len(found)}")
     return [file for _, file in sorted(found)]
 
 

@@ -45,18 +45,18 @@ def owned(kind: str, pointer: Any) -> Any:
 
 
 def view(text: str, what: str) -> Tuple[Any, int]:
-    """A text as the library takes it. Both members of the result must live during the call."""
+    """A text in the form of the C interface. Both members of the result must live during the call."""
     try:
         data = text.encode("utf-8")
     except AttributeError:
         raise InvalidRequestError(f"{what} is {type(text).__name__}: it must be str") from None
     except UnicodeEncodeError as error:
-        raise InvalidRequestError(f"{what} holds a lone surrogate at index {error.start}: it is no text") from None
+        raise InvalidRequestError(f"{what} holds a lone surrogate at index {error.start}: it is not text") from None
     return ffi.from_buffer(data), len(data)
 
 
 def text_of(value: Any) -> str:
-    """A text that the library gave. "" where there is none."""
+    """A text from the library; "" if there is none."""
     return str(ffi.unpack(value.data, value.len), "utf-8") if value.data else ""
 
 
@@ -75,7 +75,7 @@ def error_taken(pointer: Any) -> DicastError:
 
 
 def check(status: int, error: Any) -> None:
-    """Raises what a call gave through `error`, if it failed."""
+    """Raises the error that a call wrote to `error`, if it failed."""
     if status:
         raise error_taken(error[0])
 
@@ -97,13 +97,13 @@ def config_schema() -> Dict[str, Any]:
 
 
 def defaults(section: str) -> Dict[str, Any]:
-    """The settings of a section of the configuration with their defaults, None where that depends on other things."""
+    """The settings of a section of the configuration with their defaults; None if a default depends on other things."""
     rows: Dict[str, Any] = _SCHEMA["properties"][section]["properties"]
     return {name: row.get("default") for name, row in rows.items()}
 
 
 def options_json(options: Mapping[str, Any], what: str = "options") -> str:
-    """Settings as JSON. That they are known and in range is the library's to check."""
+    """Settings as JSON. The library checks that they exist and are in range."""
     try:
         return json.dumps(dict(options), allow_nan=False)
     except (TypeError, ValueError) as error:

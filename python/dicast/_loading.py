@@ -1,4 +1,4 @@
-"""The arguments of Transformers' loading that `from_pretrained` takes."""
+"""The loading arguments of Transformers that `from_pretrained` takes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Loading"]
 #: Where on the hub a model is found.
 _HUB = ("revision", "cache_dir", "token")
 
-#: The other arguments, for a hint at a name with a slip.
+#: The other arguments, for a hint when a name is misspelt.
 _KNOWN = (
     *("device", "device_map", "torch_dtype", "generation_config", "profile", "options", "verdict", "limits"),
     *("local", "trtllm", "remote"),
 )
 
-#: What Transformers takes, and what means nothing for a GGUF file.
+#: Arguments of Transformers that mean nothing for a GGUF file.
 _WITHOUT_EFFECT: FrozenSet[str] = frozenset(
     (
         "attn_implementation",
@@ -60,7 +60,7 @@ _WITHOUT_EFFECT: FrozenSet[str] = frozenset(
     )
 )
 
-#: The features of a build that has a GPU, by the name that PyTorch gives the device.
+#: The build features for GPUs, by PyTorch's name of the device.
 _GPUS = {"cuda": "cuda", "gpu": "cuda", "mps": "metal", "metal": "metal", "vulkan": "vulkan"}
 
 
@@ -78,12 +78,12 @@ class Loading:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise TypeError(f"from_pretrained() has no argument {name!r}{hint}")
         if torch_dtype not in (None, "auto"):
-            warnings.warn(f"torch_dtype={torch_dtype!r} has no effect: a GGUF file has types of its own", stacklevel=3)
+            warnings.warn(f"torch_dtype={torch_dtype!r} has no effect: a GGUF file has its own types", stacklevel=3)
         if further:
             warnings.warn(f"without effect on a GGUF model: {', '.join(sorted(further))}", stacklevel=3)
 
     def local(self, model: str, settings: Dict[str, Any]) -> Dict[str, Any]:
-        """The settings of the embedded engine for `model`; an error where it lacks the device."""
+        """The settings of the embedded engine for `model`; raises if this build lacks the device."""
         elsewhere = model.startswith(("http://", "https://")) or os.path.isdir(model)
         if self._device == "cpu":
             settings.setdefault("gpu_layers", 0)
@@ -100,7 +100,7 @@ class Loading:
 
 
 def _device(device: Any) -> Optional[str]:
-    """The kind of device: `cpu`, a key of `_GPUS`, or None for whatever there is."""
+    """The kind of device: `cpu`, a key of `_GPUS`, or None for any available one."""
     if device is None:
         return None
     if isinstance(device, Mapping):

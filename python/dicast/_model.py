@@ -21,7 +21,7 @@ Selection = Any
 
 
 def as_bool(value: Any, name: str) -> bool:
-    """A truth value, also where it comes as a word or a number out of a file."""
+    """A truth value, which may also be a word or a number from a file."""
     if isinstance(value, bool):
         return value
     if isinstance(value, (int, float)) and value in (0, 1):
@@ -37,15 +37,15 @@ def as_bool(value: Any, name: str) -> bool:
 
 
 class Model:
-    """What a dataclass needs to be used as a model of pydantic."""
+    """What a dataclass needs to be used like a model of pydantic."""
 
     @classmethod
     def model_validate(cls: Type[_Model], value: Any, **_: Any) -> _Model:
-        """Makes one of a mapping, or takes one; fields that it does not know are ignored."""
+        """Makes an object from a mapping, or returns an existing one; unknown fields are ignored."""
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
-            raise InvalidRequestError(f"a {cls.__name__} is made of a mapping, not of {type(value).__name__}")
+            raise InvalidRequestError(f"a {cls.__name__} is made from a mapping, not from {type(value).__name__}")
         names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
         try:
             return cls(**{name: item for name, item in value.items() if name in names})
@@ -56,11 +56,11 @@ class Model:
 
     @classmethod
     def model_validate_json(cls: Type[_Model], text: Union[str, bytes, bytearray], **_: Any) -> _Model:
-        """Makes one of a JSON object."""
+        """Makes an object from a JSON object."""
         try:
             value = json.loads(text)
         except ValueError as error:
-            raise InvalidRequestError(f"a {cls.__name__} is made of JSON: {error}") from None
+            raise InvalidRequestError(f"a {cls.__name__} is made from JSON: {error}") from None
         return cls.model_validate(value)
 
     parse_obj = model_validate
@@ -76,7 +76,7 @@ class Model:
         exclude_defaults: bool = False,
         **_: Any,
     ) -> Dict[str, Any]:
-        """As a dictionary: all fields, or those that are included, but for those that are excluded.
+        """As a dictionary: all fields, or those that are included, except for those that are excluded.
 
         ``include`` and ``exclude`` are sets of names, or mappings whose values say the same of what is inside. Further
         arguments of pydantic's method (``by_alias``, ``round_trip``, …) have no effect.
@@ -123,12 +123,12 @@ class Model:
     ) -> _Model:
         """The older form of :meth:`model_copy`. A copy without some of its fields is an error: a request has all."""
         if include is not None or exclude is not None:
-            raise InvalidRequestError("copy(include=, exclude=) would leave fields out: take model_dump for that")
+            raise InvalidRequestError("copy(include=, exclude=) would leave fields out: use model_dump for that")
         return self.model_copy(update=update, deep=deep)
 
     @classmethod
     def model_construct(cls: Type[_Model], _fields_set: Any = None, **values: Any) -> _Model:
-        """Makes one without checks. Fields that are not given have their defaults, or are missing."""
+        """Makes an object without checks. Fields that are not given have their defaults, or are missing."""
         made = cls.__new__(cls)
         for item in fields(cls):  # type: ignore[arg-type]
             if item.name in values:
@@ -139,7 +139,7 @@ class Model:
 
 
 class PairsModel(Model):
-    """A model that ``dict(…)`` takes."""
+    """A model that can be passed to ``dict(…)``."""
 
     def __iter__(self) -> Iterator[Tuple[str, Any]]:
         for item in fields(self):  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ def _is_default(item: Any, value: Any) -> bool:
 
 
 def _plain(value: Any, mode: str) -> Any:
-    """The value in containers of its own."""
+    """The value in new containers."""
     if isinstance(value, Mapping):
         return {name: _plain(inner, mode) for name, inner in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -182,7 +182,7 @@ def _selected(value: Any, include: Selection, exclude: Selection, without_none: 
 
 
 def _inside(selection: Selection, name: str) -> Any:
-    """What a selection says of a field: True for all of it, None for nothing, else a selection of what is inside."""
+    """What a selection takes of a field: True for all of it, None for nothing, else a selection within it."""
     if selection is None:
         return None
     if isinstance(selection, Mapping):

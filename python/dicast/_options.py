@@ -1,4 +1,4 @@
-"""Generation settings of other libraries, in Dicast's words."""
+"""Generation settings of other libraries, translated to Dicast's options."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _NEUTRAL: Dict[str, Any] = {
 
 
 def generation_options(settings: Mapping[str, Any]) -> Tuple[Dict[str, Any], Optional[int]]:
-    """The options of a request for what is passed to ``generate`` or to an OpenAI-compatible server, and the most
-    tokens that it may write: ``max_new_tokens`` or ``max_tokens``, a bound that lowers the judge's own budget for
-    reasoning and never raises it (the verdict is bounded by its form).
+    """Returns the options of a request for settings of ``generate`` or of an OpenAI-compatible server, and the limit of
+    written tokens: ``max_new_tokens`` or ``max_tokens``, which may lower the judge's own reasoning budget but never
+    raise it (the verdict is limited by its form).
 
-    ``do_sample=False`` is temperature 0. ``timeout`` is in seconds. What cannot be honoured is an error; None sets
-    nothing.
+    ``do_sample=False`` is temperature 0. ``timeout`` is in seconds. A setting that is not supported is an error; None
+    sets nothing.
     """
     options: Dict[str, Any] = {}
     bound: Optional[int] = None
@@ -94,11 +94,11 @@ def _milliseconds(seconds: Any) -> int:
 
 
 def generation_config(config: Optional[Any]) -> Tuple[Dict[str, Any], Optional[int]]:
-    """As :func:`generation_options`, of a generation config: a mapping, or an object of Transformers."""
+    """As :func:`generation_options`, for a generation config: a mapping, or an object of Transformers."""
     if config is None:
         return {}, None
     if not isinstance(config, Mapping):
-        # What differs from the defaults, where the object can say so.
+        # Only what differs from the defaults, if the object can tell.
         to_dict = getattr(config, "to_diff_dict", None) or getattr(config, "to_dict", None)
         if to_dict is None:
             raise InvalidRequestError(f"generation_config is {type(config).__name__}: it must be a mapping")

@@ -11,7 +11,7 @@ _Item = TypeVar("_Item")
 
 
 class Stop:
-    """Says that no further call is to begin, and what stands in the place of those that did not."""
+    """Tells that no further call may begin, and what replaces the results of calls that did not begin."""
 
     def __init__(self) -> None:
         self.reason: Optional[BaseException] = None
@@ -21,9 +21,9 @@ class Stop:
 
 
 def each(call: Callable[[_Item], Any], items: Sequence[_Item], threads: int, stop: Stop) -> List[Any]:
-    """The results of a call for each item, in order; an exception stands in its place.
+    """The results of a call for each item, in order; a call that fails gives its exception.
 
-    After `stop` no further call begins. Ctrl-C ends the wait at once: calls that are under way end on their own.
+    After `stop` no further call begins. Ctrl-C ends the wait at once; running calls end on their own.
     """
     results: List[Any] = [None] * len(items)
     places = iter(range(len(items)))
@@ -43,7 +43,7 @@ def each(call: Callable[[_Item], Any], items: Sequence[_Item], threads: int, sto
             except BaseException as error:
                 results[place] = error
 
-    # Not of an executor: the interpreter would wait for those when it ends.
+    # Not threads of an executor: the interpreter would wait for those when it ends.
     workers = [
         threading.Thread(target=work, name="dicast-client", daemon=True) for _ in range(min(threads, len(items)))
     ]

@@ -1,6 +1,6 @@
 """Measures of a judge's raw output against a known verdict, for those who train a judge.
 
-Both are texts, read leniently: what cannot be read counts as missing. For verdicts that are used there is
+Both are texts and are read leniently: parts that cannot be read count as missing. To read verdicts that you use, take
 `parse_rewardanything_output`, which is strict.
 """
 
@@ -33,7 +33,7 @@ def extract_json_content(text: str) -> str:
 
 
 def extract_json_by_brackets(text: str) -> Optional[str]:
-    """What stands from the first opening to the last closing brace; None where there is no such pair."""
+    """The text from the first opening to the last closing brace; None if there is no such pair."""
     start, end = text.find("{"), text.rfind("}")
     return text[start : end + 1] if -1 < start < end else None
 
@@ -41,7 +41,7 @@ def extract_json_by_brackets(text: str) -> Optional[str]:
 def fix_json_format(json_str: str) -> str:
     """JSON with usual mistakes repaired: single quotes, names without quotes, commas at the end, a misspelt key.
 
-    What stands within double quotes is left as it is, apostrophes too.
+    Text within double quotes is not changed, apostrophes included.
     """
     pieces: List[str] = []
     for piece in _PIECES.finditer(json_str):
@@ -56,7 +56,7 @@ def fix_json_format(json_str: str) -> str:
 
 
 def safe_parse_json(text: str) -> Tuple[Dict[str, Any], bool]:
-    """The object of a text, repaired where that helps, and whether it had to be cut out of other text; else empty."""
+    """The object in a text (or empty), repaired if that helps, and whether it was cut out of other text."""
     cut = extract_json_by_brackets(text)
     for candidate, was_cut in ((text, False), (fix_json_format(text), False), (cut, True)):
         try:
@@ -80,7 +80,7 @@ def _numbers(scores: Any) -> Dict[str, float]:
 
 
 def _pairs(predicted: Mapping[str, Any], known: Mapping[str, Any]) -> List[Tuple[str, str, float, float]]:
-    """Every pair of names that both score, with the differences of the predicted and of the known scores."""
+    """Every pair of names that both verdicts score, with the differences of the predicted and of the known scores."""
     ours, theirs = _numbers(predicted), _numbers(known)
     names = [name for name in ours if name in theirs]
     return [(a, b, ours[a] - ours[b], theirs[a] - theirs[b]) for a, b in itertools.combinations(names, 2)]
@@ -89,8 +89,8 @@ def _pairs(predicted: Mapping[str, Any], known: Mapping[str, Any]) -> List[Tuple
 def calculate_weighted_pair_penalty(pred_scores: Mapping[str, Any], gt_scores: Mapping[str, Any]) -> float:
     """How well predicted scores order the names, from 0 to 1.
 
-    Each pair weighs 1 and the difference of its known scores. A reversed pair loses its weight, a tie where there is a
-    difference half of it. 1 where fewer than two names are scored by both.
+    The weight of a pair is 1 plus the difference of its known scores. A reversed pair loses its whole weight; a tie
+    that should be a difference loses half of it. The result is 1 if both score fewer than two names.
     """
     if len(set(pred_scores) & set(gt_scores)) < 2:
         return 1.0
@@ -146,7 +146,7 @@ def format_reward(predict: str, ground_truth: str) -> float:
 
 
 def analyze_prediction_quality(predict: str, ground_truth: str) -> Dict[str, Any]:
-    """What an output has and lacks, name by name and pair by pair."""
+    """What an output has and lacks, for each name and each pair."""
     prediction, was_cut = safe_parse_json(extract_json_content(predict))
     known = safe_parse_json(ground_truth)[0]
     ours, theirs = _numbers(prediction.get("scores")), _numbers(known.get("scores"))

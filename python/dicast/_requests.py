@@ -1,7 +1,7 @@
-"""Errors of a server, in the words of the package ``requests``.
+"""Errors of a server as exceptions of the package ``requests``.
 
-The reference's client raises the exceptions of ``requests``. Where a program has imported that package, the errors of
-:class:`dicast.Client` have its exceptions as further bases, so that ``except requests.exceptions.Timeout`` still holds.
+The reference's client raises the exceptions of ``requests``. If a program has imported that package, the errors of
+:class:`dicast.Client` have its exceptions as further bases, so that ``except requests.exceptions.Timeout`` still works.
 The package is never imported here: a program that did not import it cannot name its exceptions.
 """
 
@@ -40,7 +40,7 @@ _Error = TypeVar("_Error", bound=DicastError)
 
 
 def dressed(error: _Error, form: str, answer: Optional[Answer]) -> _Error:
-    """The error with an exception of `requests` as a further base, where the program uses that package; else itself."""
+    """The error with an exception of `requests` as a further base if the program uses that package; else itself."""
     exceptions = sys.modules.get("requests.exceptions")
     base = getattr(exceptions, _NAMES.get(form, ""), None)
     if base is None:
@@ -73,7 +73,7 @@ def _restore(
 
 
 def _response(answer: Optional[Answer]) -> Any:
-    """The answer as `requests` would hand it over."""
+    """The answer as an object like that of `requests`."""
     models: Any = sys.modules.get("requests.models")
     if answer is None or models is None:
         return None

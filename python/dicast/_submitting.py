@@ -25,7 +25,7 @@ _PRIORITIES = {
     "high": lib.DICAST_PRIORITY_HIGH,
 }
 
-#: Who hears the reasoning of a judgment, by the number that the library hands back; and whether it has failed.
+#: The listeners to the reasoning, by the number that the library hands back, each with whether it has failed.
 _hearing: Dict[int, Callable[[str], None]] = {}
 _numbers = itertools.count(1)
 
@@ -37,7 +37,7 @@ def _hear(user_data: Any, piece: Any) -> None:
 
 
 def _hear_failed(_kind: Any, _error: Any, _traceback: Any) -> None:
-    """What a listener raises must not reach the library; the judgment goes on."""
+    """An exception of a listener must not reach the library; the judgment goes on."""
 
 
 _on_reasoning = ffi.callback("dicast_reasoning_callback", _hear, onerror=_hear_failed)
@@ -45,7 +45,7 @@ _on_reasoning = ffi.callback("dicast_reasoning_callback", _hear, onerror=_hear_f
 
 @dataclass(frozen=True)
 class Event:
-    """What has become of one judgment."""
+    """The outcome of one judgment."""
 
     #: The tag that it was submitted with.
     tag: int
@@ -56,9 +56,9 @@ class Event:
 
 
 class Events:
-    """Outcomes for an event loop: :meth:`fileno` can be read while there are any, for :mod:`selectors` and the like.
+    """Outcomes for an event loop: :meth:`fileno` is readable while there are any, for :mod:`selectors` and the like.
 
-    ``limit`` is for judgments that are pending and outcomes that nobody took together; past it, a submission is an
+    ``limit`` counts pending judgments and outcomes that were not taken yet; above it, a submission raises
     :class:`OverloadedError`. Any number of threads and judges may use one at once.
     """
 
@@ -72,7 +72,7 @@ class Events:
         return int(lib.dicast_events_fd(self._pointer))
 
     def next(self, timeout: Optional[float] = 0.0) -> Optional[Event]:
-        """Takes the next outcome; None if there is none. Waits ``timeout`` seconds at most, without end for None."""
+        """Takes the next outcome; None if there is none. Waits at most ``timeout`` seconds; with None without limit."""
         event, error = ffi.new("dicast_event *"), ffi.new("dicast_error **")
         event.struct_size = ffi.sizeof("dicast_event")
         for wait in _slices(timeout):
@@ -96,9 +96,10 @@ class Ticket:
         self._outcome: Any = None
 
     def result(self, timeout: Optional[float] = None) -> RewardResult:
-        """Waits for the verdict, ``timeout`` seconds at most; raises what the judgment failed with.
+        """Waits for the verdict, at most ``timeout`` seconds; raises the error of a failed judgment.
 
-        A :class:`TimeoutError` where it has not ended by then: wait again, or cancel. The outcome stays.
+        Raises :class:`TimeoutError` if it has not ended by then: wait again, or cancel. The outcome can be asked for
+        again.
         """
         for wait in _slices(timeout):
             if self._take(wait):
@@ -158,11 +159,11 @@ class Submitting:
     ) -> Ticket:
         """Submits a request and returns at once; :meth:`Ticket.result` waits for the verdict.
 
-        ``id`` is a name that the lines of the log have. ``priority`` is "low", "normal" or "high": who goes first where
-        several wait for the embedded engine or for a place at a server. The judgment ends ``deadline`` seconds after
-        its submission at the latest.
-        ``on_reasoning`` gets the reasoning piece by piece while it is written, from a thread of the library; what it
-        raises is dropped. An :class:`OverloadedError` where the queue is full.
+        ``id`` is a name that appears in log lines. ``priority`` is "low", "normal" or "high": which judgment goes first
+        if several wait for the embedded engine or for a place at a server. The judgment ends at most ``deadline``
+        seconds after its submission.
+        ``on_reasoning`` gets the reasoning piece by piece while it is written, on a thread of the library; exceptions
+        are dropped. Raises :class:`OverloadedError` if the queue is full.
         """
         request = _library.request_new(principle, prompt, responses, self._options(mask_responses, generation))
         options, keep = _submission(id, priority, deadline)
@@ -223,13 +224,13 @@ def _submission(name: str, priority: str, deadline: Optional[float]) -> Tuple[An
     keep = _library.view(name, "id")
     options.id = keep
     options.priority = _PRIORITIES[priority]
-    # 0 is no deadline to the library.
+    # To the library 0 means no deadline.
     options.deadline_ms = 0 if deadline is None else max(1, math.ceil(deadline * 1000))
     return options, keep
 
 
 def _slices(timeout: Optional[float]) -> Any:
-    """Waits in milliseconds that are `timeout` seconds together; without end for None."""
+    """Waits in milliseconds that add up to `timeout` seconds; endless for None."""
     if timeout is None:
         yield from itertools.repeat(_SLICE_MS)
     else:

@@ -1,6 +1,6 @@
 """The reference's command line: ``rewardanything serve``.
 
-It starts the program ``dicast``, which reads the reference's ``config.json`` as it is, and has far more settings:
+It starts the program ``dicast``, which reads the reference's ``config.json`` unchanged, and has far more settings:
 ``dicast serve --help``.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["main"]
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Runs the command line; with ``serve`` it becomes the server and does not return."""
     parser = argparse.ArgumentParser(
-        prog="rewardanything", description="Judges behind HTTP, by the interface of the reference system."
+        prog="rewardanything", description="Serves judges over HTTP, with the interface of the reference system."
     )
     commands = parser.add_subparsers(dest="command")
     serve = commands.add_parser("serve", help="start the server")
@@ -30,9 +30,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     serve.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; any but loopback asks for keys, of --keys FILE [127.0.0.1]",
+        help="address to listen on; any but a loopback address needs --keys FILE [127.0.0.1]",
     )
-    serve.add_argument("--base-output-path", help="the folder that jobs are kept in, in jobs.db")
+    serve.add_argument("--base-output-path", help="the folder for jobs.db, the file that holds the jobs")
     arguments, further = parser.parse_known_args(argv)
     if arguments.command != "serve":
         if further:

@@ -42,14 +42,14 @@ _WITHOUT_EFFECT = ("batch_size",)
 class Client:
     """A judge behind the HTTP interface of the reference system.
 
-    ``timeout``, in seconds, bounds each attempt as a whole. A pair ``(connect, read)`` bounds connecting and the answer
-    each by itself; None waits for as long as the connection lives. ``max_retries`` is the number of further attempts
-    where the server could not be reached, was overloaded or failed. A request that ran into its timeout is not sent
-    again: the server may still be working on it. ``parallel`` is the number of requests of a batch that are under way
-    at once where each is sent by itself. Proxies are taken from the environment; redirects are not followed. Any number
-    of threads may use one client at once.
+    ``timeout``, in seconds, limits each attempt as a whole. A pair ``(connect, read)`` limits connecting and the answer
+    separately; None waits as long as the connection lives. ``max_retries`` is the number of further attempts if the
+    server cannot be reached, is overloaded or fails. A request that ran into its timeout is not sent again, because the
+    server may still be working on it. ``parallel`` is the number of requests of a batch that run at once if each is
+    sent by itself. Proxies are taken from the environment; redirects are not followed. Any number of threads may use
+    one client at once.
 
-    In a program that uses the package ``requests``, the errors of the exchange are also its exceptions: a timeout is a
+    In a program that uses the package ``requests``, errors are also exceptions of ``requests``: a timeout is a
     ``requests.exceptions.Timeout``, a status a ``requests.exceptions.HTTPError`` with its ``response``.
     """
 
@@ -65,7 +65,7 @@ class Client:
         **kwargs: Any,
     ) -> None:
         if urllib.parse.urlsplit(base_url).scheme not in ("http", "https"):
-            raise InvalidConfigError(f"the URL of a server begins with http:// or https://, not as {base_url!r}")
+            raise InvalidConfigError(f"the URL of a server must begin with http:// or https://: {base_url!r}")
         if isinstance(parallel, bool) or not isinstance(parallel, int) or not 1 <= parallel <= 1024:
             raise InvalidConfigError(f"parallel is {parallel!r}: it must be from 1 to 1024")
         Limits.of(timeout)
@@ -94,8 +94,8 @@ class Client:
         """Judges responses to one prompt. ``timeout`` overrides that of the client.
 
         A Dicast server gets ``kwargs`` as the options of the request (``temperature``, ``seed``, …); any other server
-        gets them as further fields of the request, unchanged. An answer that is not a complete verdict is an
-        :class:`InvalidVerdictError`, also where the server calls it a success.
+        gets them as further fields of the request, unchanged. An answer that is not a complete verdict raises
+        :class:`InvalidVerdictError`, even if the server calls it a success.
         """
         body = _body(principle, prompt, responses, mask_responses)
         if kwargs:
@@ -113,11 +113,11 @@ class Client:
     ) -> List[RewardResult]:
         """Judges many requests at once. The results are in the order of the requests.
 
-        ``timeout`` bounds the batch as a whole; by default that grows with the number of requests. A Dicast server gets
+        ``timeout`` limits the batch as a whole; by default it grows with the number of requests. A Dicast server gets
         the batch in one request. Any other server gets each request by itself, ``parallel`` at once, because the batch
-        route of the reference's server answers in the order in which judgments end. Where some fail, a
-        :class:`BatchError` has the results of the others, or, with ``return_exceptions``, their errors stand in the
-        list. ``kwargs`` count for each request, as in :meth:`judge`; ``batch_size`` has no effect.
+        route of the reference's server answers in the order in which judgments end. If some fail, a
+        :class:`BatchError` is raised that has the results of the others; with ``return_exceptions`` the errors are put
+        into the list instead. ``kwargs`` apply to each request, as in :meth:`judge`; ``batch_size`` has no effect.
         """
         return self._batch(requests, timeout, return_exceptions, kwargs, Stop())
 
@@ -169,7 +169,7 @@ class Client:
             raise
 
     def health_check(self) -> bool:
-        """Whether the server answers and calls itself healthy, within five seconds."""
+        """Whether the server answers within five seconds that it is healthy."""
         limits = Limits.of(self.timeout).until(time.monotonic() + 5.0)
         try:
             said = exchange("GET", f"{self.base_url}/health", None, self.headers, limits)
@@ -179,10 +179,10 @@ class Client:
         return True
 
     def _asks_dicast(self) -> bool:
-        """Whether the server is one of Dicast, which keeps batches in order and refuses unknown fields."""
+        """Whether this is a Dicast server, which keeps batches in order and refuses unknown fields."""
         if self._is_dicast is None:
             self.health_check()
-        # A server that does not answer may be on its way up: it is asked again the next time.
+        # A server that does not answer may still be starting: it is asked again the next time.
         return bool(self._is_dicast)
 
     def _together(self, bodies: Sequence[Mapping[str, Any]], limits: Limits) -> List[Any]:
@@ -200,7 +200,7 @@ class Client:
         return results
 
     def _singly(self, bodies: Sequence[Mapping[str, Any]], limits: Limits, stop: Stop) -> List[Any]:
-        """A batch as requests of their own."""
+        """A batch as separate requests."""
         deadline = None if limits.longest is None else time.monotonic() + limits.longest
 
         def one(body: Mapping[str, Any]) -> RewardResult:
@@ -209,7 +209,7 @@ class Client:
             except Refused as refused:
                 error = _error(refused)
                 if refused.hopeless:
-                    stop(error)  # The others would meet the same, after as many attempts each.
+                    stop(error)  # The others would fail in the same way, after as many attempts each.
                 raise error from refused.__cause__
             return _result(answer, body["responses"])
 
@@ -230,7 +230,7 @@ class Client:
         if self.max_retries < 0:
             raise InvalidConfigError(f"max_retries is {self.max_retries}: it must be 0 or more")
         if deadline is not None and time.monotonic() >= deadline:
-            late = JudgmentTimeoutError(f"{self.base_url}: the time of the batch was over before this request was sent")
+            late = JudgmentTimeoutError(f"{self.base_url}: the time for the batch ended before this request was sent")
             raise Refused(late, again=False, form="read_timeout")
         attempt = 0
         while True:
@@ -290,7 +290,7 @@ def _result(answer: Any, responses: Mapping[str, str]) -> RewardResult:
     """Reads and checks one answer."""
     raw = json.dumps(answer)
     if not isinstance(answer, dict):
-        raise InvalidVerdictError("the answer is no object", partial=PartialVerdict(None, None, "", raw))
+        raise InvalidVerdictError("the answer is not an object", partial=PartialVerdict(None, None, "", raw))
     failure = answer.get("error")
     if isinstance(failure, dict):
         kind, message = str(failure.get("kind") or "engine"), str(failure.get("message") or "the judgment failed")

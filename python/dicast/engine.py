@@ -1,4 +1,4 @@
-"""An engine of the program's own: prompts, grammars and verdicts are Dicast's, the tokens are the engine's.
+"""Your own engine: Dicast makes prompts and grammars and reads verdicts, and your engine generates.
 
 class MyEngine(dicast.engine.Engine):
     def generate(self, job):
@@ -46,18 +46,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Token:
-    """A token of the output, and what else could have stood in its place."""
+    """A token of the output, and the other tokens that were possible at its place."""
 
     text: Union[str, bytes]
     #: The natural logarithm of its probability; NaN if it is not known.
     logprob: float = float("nan")
-    #: The most probable tokens at this place. Only those at the scores matter.
+    #: The most probable tokens at this place. They matter only at the scores.
     choices: Sequence[Choice] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a job is to be generated: a reasoning, if there is one, then the verdict."""
+    """How to generate a job: first the reasoning, if there is one, then the verdict."""
 
     #: The number of the job, which :meth:`Engine.cancel` names.
     id: int
@@ -66,11 +66,11 @@ class Plan:
     #: Nucleus sampling; 1 is off.
     top_p: float
     seed: int
-    #: Sample from so many most probable tokens; 0 is off.
+    #: Sample from this many most probable tokens; 0 is off.
     top_k: int
     #: -1, 0 or 1: low, normal, high.
     priority: int
-    #: Milliseconds until the job is out of time.
+    #: Milliseconds until the deadline of the job.
     time_left_ms: int
     #: Whether the verdict comes after a reasoning.
     reasons: bool
@@ -78,7 +78,7 @@ class Plan:
     guided: bool
     #: Whether the ranking must agree with the scores: the grammar then comes in several stages.
     consistent: bool
-    #: Whether somebody hears the reasoning while it is written.
+    #: Whether the caller wants the reasoning while it is written.
     heard: bool
     #: Most tokens of the reasoning; 0: close it at once.
     reasoning_tokens: int
@@ -91,9 +91,9 @@ class Plan:
 
 
 class Job:
-    """One generation. End it once, by :meth:`finish` or :meth:`fail`, from any thread; dropped, it fails.
+    """One generation. End it once, with :meth:`finish` or :meth:`fail`, from any thread; if it is dropped, it fails.
 
-    One thread uses it at a time.
+    Only one thread may use it at a time.
     """
 
     def __init__(self, pointer: Any) -> None:
@@ -101,7 +101,7 @@ class Job:
 
     @property
     def plan(self) -> Plan:
-        """How it is to be generated."""
+        """How to generate it."""
         plan, error = ffi.new("dicast_plan *"), ffi.new("dicast_error **")
         plan.struct_size = ffi.sizeof("dicast_plan")
         check(lib.dicast_job_plan(self._open(), plan, error), error)
@@ -141,7 +141,7 @@ class Job:
         return text_of(lib.dicast_job_schema(self._open()))
 
     def grammar(self, answered: str = "", notation: str = "gbnf") -> Tuple[str, bool]:
-        """The grammar of what may come after ``answered``, the verdict so far; and whether that completes it.
+        """The grammar of the text that may follow ``answered``, the verdict so far; and whether that completes it.
 
         ``notation`` is "gbnf", "ebnf" or "lark".
         """
@@ -153,12 +153,12 @@ class Job:
         return text_of(text[0]), bool(last[0])
 
     def reason(self, text: Union[str, bytes]) -> None:
-        """Appends to the reasoning, without the texts that open and close it. Comes before the answer."""
+        """Appends to the reasoning, without the texts that open and close it. Call it before the answer."""
         error = ffi.new("dicast_error **")
         check(lib.dicast_job_reason(self._open(), _bytes(text), error), error)
 
     def answer(self, what: Union[str, bytes, Sequence[Token]]) -> None:
-        """Appends text to the answer, or tokens, whose choices at the scores give expected scores."""
+        """Appends text or tokens to the answer; the choices of tokens at the scores give expected scores."""
         error = ffi.new("dicast_error **")
         if isinstance(what, (str, bytes)):
             check(lib.dicast_job_answer(self._open(), _bytes(what), error), error)
@@ -176,7 +176,7 @@ class Job:
         check(lib.dicast_job_answer_tokens(self._open(), tokens, len(what), error), error)
 
     def usage(self, **tokens: int) -> None:
-        """Sets the tokens of the job; those that are not known are 0: ``prompt_tokens``, ``reused_tokens``,
+        """Sets the token counts of the job; unknown ones are 0: ``prompt_tokens``, ``reused_tokens``,
         ``reasoning_tokens``, ``verdict_tokens``, ``forced_tokens``."""
         usage, error = ffi.new("dicast_usage *", tokens), ffi.new("dicast_error **")
         usage.struct_size = ffi.sizeof("dicast_usage")
@@ -188,7 +188,7 @@ class Job:
         lib.dicast_job_finish(self._taken(), cut)
 
     def fail(self, message: str, status: str = "engine") -> None:
-        """Ends the job with a failure. ``status`` is the kind of an error, such as "overloaded"."""
+        """Ends the job with a failure. ``status`` is an error kind, such as "overloaded"."""
         kinds = {text_of(lib.dicast_status_name(code)): code for code in range(1, 64)}
         lib.dicast_job_fail(self._taken(), kinds.get(status, lib.DICAST_ENGINE), _library.view(message, "message"))
 
@@ -208,29 +208,29 @@ class Job:
 
 
 class Engine:
-    """An engine of the program's own. Derive from it, set what it can do, and write :meth:`generate`."""
+    """Your own engine. Derive from this class, set what the engine can do, and write :meth:`generate`."""
 
-    #: "none", "schema" or "grammar": how far the engine holds verdicts.
+    #: "none", "schema" or "grammar": how strictly the engine constrains verdicts.
     guidance: str = "none"
-    #: Whether it gives the choices at the scores.
+    #: Whether it gives the possible tokens at the scores.
     distributions: bool = False
     #: A folder with the model's tokenizer.json and tokenizer_config.json: it takes token ids. "": it takes messages.
     tokenizer: str = ""
     #: Most tokens of prompt and output together; 0: not known.
     context_tokens: int = 0
-    #: Jobs that it works on at once.
+    #: Number of jobs that it works on at once.
     max_sequences: int = 1
 
     def generate(self, job: Job) -> None:
-        """Takes a job, which is the engine's from now on. Called by the thread that submits; it must return quickly:
-        put the job into a queue, or end it at once. What it raises fails the job."""
+        """Takes a job, which the engine then owns. Called on the thread that submits; it must return quickly:
+        put the job into a queue, or end it at once. An exception fails the job."""
         raise NotImplementedError
 
     def cancel(self, job: int) -> None:
-        """The job of this number is not waited for any more. Any thread; it must return quickly."""
+        """Nobody waits for the job with this number any more. Called on any thread; it must return quickly."""
 
     def closed(self) -> None:
-        """The judge is closed: no call comes after this one."""
+        """The judge is closed: no other method is called after this one."""
 
 
 #: The engines that are in use, by the number that the library hands back.
@@ -264,7 +264,7 @@ def _close(user_data: Any) -> None:
 
 
 def _dropped(_kind: Any, _error: Any, _traceback: Any) -> None:
-    """What an engine raises must not reach the library."""
+    """An exception of an engine must not reach the library."""
 
 
 #: What the library calls. Never freed: it serves all judges for as long as the program runs.
@@ -282,8 +282,8 @@ def open_judge(
     verdict: Optional[Mapping[str, Any]] = None,
     limits: Optional[Mapping[str, Any]] = None,
 ) -> "Judge":
-    """Opens a judge on an engine of the program's own. ``model`` is only a name; without a ``profile``, the built-in
-    one counts; the other arguments are those of :class:`dicast.Judge`."""
+    """Opens a judge on your own engine. ``model`` is only a name; without a ``profile``, the built-in one is used; the
+    other arguments are those of :class:`dicast.Judge`."""
     from .local import Judge, open_options
 
     if engine.guidance not in _GUIDANCE:

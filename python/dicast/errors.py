@@ -42,9 +42,9 @@ __all__ = [
 class PartialVerdict:
     """What could be read of a verdict that is not complete."""
 
-    #: All scores by name, or None where one of them could not be trusted.
+    #: All scores by name, or None if one of them is doubtful.
     scores: Optional[Dict[str, float]]
-    #: The whole ranking, best first, where it alone could be read.
+    #: The whole ranking, best first, if only the ranking could be read.
     ranking: Optional[List[str]]
     #: The judge's reasoning.
     reasoning: str
@@ -57,7 +57,7 @@ class DicastError(Exception):
 
     #: The name of the class of error, such as ``context_overflow``.
     kind: str = "internal"
-    #: Whether the same request may succeed when it is sent again: a verdict that is not complete, with another seed.
+    #: Whether the same request may succeed when it is sent again; after an incomplete verdict, with another seed.
     retryable: bool = False
     #: What could be read of an incomplete verdict.
     partial: Optional[PartialVerdict] = None
@@ -83,7 +83,7 @@ class DicastError(Exception):
         return self.message
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # Errors travel between the processes of a trainer. The keywords are what the default would lose.
+        # Errors are sent between the processes of a trainer. The default way would lose the keyword arguments.
         return _restore, (type(self), self.message, self.kind, self.retryable, self.partial)
 
 
@@ -100,7 +100,7 @@ class InvalidRequestError(DicastError, ValueError):
 
 
 class TooLargeError(DicastError, ValueError):
-    """The request passes a limit of the configuration."""
+    """The request exceeds a limit of the configuration."""
 
     kind = "too_large"
 
@@ -142,7 +142,7 @@ class UnsupportedError(DicastError, NotImplementedError):
 
 
 class OverloadedError(DicastError):
-    """The queue is full. Send the same again when judgments have ended."""
+    """The queue is full. Send the request again when judgments have ended."""
 
     kind = "overloaded"
     retryable = True
@@ -184,7 +184,7 @@ class EngineDeadError(EngineError):
 
 
 class AsleepError(DicastError, RuntimeError):
-    """The judge sleeps, and no request waits meanwhile. Wake it, or send the request again later."""
+    """The judge sleeps, and requests do not wait for it. Wake it, or send the request again later."""
 
     kind = "asleep"
     retryable = True
@@ -224,8 +224,8 @@ class InvalidArgumentError(DicastError, ValueError):
 class BatchError(DicastError):
     """Some judgments of a batch failed. None of the others is lost: they are in ``results``.
 
-    ``kind``, ``retryable`` and ``partial`` are those of the first that failed, and so is the class: a batch whose first
-    error is an :class:`OverloadedError` is caught as one.
+    ``kind``, ``retryable`` and ``partial`` are those of the first failed judgment, and so is the class: a batch whose
+    first error is an :class:`OverloadedError` is caught as one.
     """
 
     def __init__(
@@ -238,18 +238,18 @@ class BatchError(DicastError):
         results: Sequence[Any] = (),
     ) -> None:
         super().__init__(message, kind=kind, retryable=retryable, partial=partial)
-        #: One entry a request, in their order: a RewardResult, or the DicastError of that judgment.
+        #: One entry for each request, in their order: a RewardResult, or the DicastError of that judgment.
         self.results: List[Any] = list(results)
 
     @classmethod
     def of(cls, results: Sequence[Any]) -> BatchError:
-        """The error of a batch, of its results, one of which at least is an error."""
+        """The error of a batch, made from its results; at least one of them is an error."""
         failed = [(index, result) for index, result in enumerate(results) if isinstance(result, DicastError)]
         index, first = failed[0]
         message = f"{len(failed)} of {len(results)} judgments failed; the first, at index {index}: {first}"
         made = _batch_class(cls, type(first))  # type: ignore[arg-type]
         error = made(message, kind=first.kind, retryable=first.retryable, partial=first.partial, results=results)
-        # What programs read off the exceptions of `requests`.
+        # Attributes that programs read from exceptions of `requests`.
         for name in ("request", "response"):
             if hasattr(first, name):
                 setattr(error, name, getattr(first, name))
@@ -270,7 +270,7 @@ def _restore_batch(
 
 @functools.lru_cache(maxsize=None)
 def _batch_class(batch: Type[BatchError], first: Type[DicastError]) -> Type[BatchError]:
-    """A class of batches that is caught as `first`, too."""
+    """A class of batch errors that is also caught as `first`."""
     if issubclass(batch, first) or issubclass(first, batch):
         return batch
     names = {"__module__": batch.__module__, "__qualname__": batch.__qualname__, "__doc__": batch.__doc__}
@@ -312,7 +312,7 @@ def error_of(
 
 
 def retryable_of(value: Dict[str, Any]) -> Optional[bool]:
-    """Reads the ``retryable`` of an error's JSON; None where it has none."""
+    """Reads the ``retryable`` of an error's JSON; None if it has none."""
     retryable = value.get("retryable")
     return retryable if isinstance(retryable, bool) else None
 

@@ -43,7 +43,7 @@ from .models import JudgeInfo, JudgeStats, RewardRequest, RewardResult, as_bool
 __all__ = ["Judge", "RewardModel", "from_pretrained"]
 
 _LOGGER = logging.getLogger("dicast")
-# Without it, logging itself would print what no program asked for.
+# Without it, logging itself would print lines that the program did not ask for.
 _LOGGER.addHandler(logging.NullHandler())
 
 #: The forms of a request.
@@ -55,12 +55,12 @@ class Judge(Asking, Submitting):
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
     needs ``pip install dicast[hub]``, or the URL of a server (``http://…``). The other arguments are the sections of a
-    configuration file: ``profile`` a path, ``options`` those of every request, ``verdict`` how answers are read,
-    ``limits`` the bounds on requests, ``local``, ``trtllm`` and ``remote`` the settings of the engines.
+    configuration file: ``profile`` is a path, ``options`` are those of every request, ``verdict`` says how answers are
+    read, ``limits`` are the limits on requests, ``local``, ``trtllm`` and ``remote`` are the settings of the engines.
     :func:`dicast.config_schema` describes them all.
 
-    Closing ends what is pending with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
-    in the child, every call is a :class:`ClosedError`. The log goes to the logger ``dicast``.
+    Closing ends pending judgments with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
+    in the child, every call raises :class:`ClosedError`. The log goes to the logger ``dicast``.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Judge(Asking, Submitting):
 
         ``mask_responses=False`` shows the judge the real names in the order given. ``generation`` sets options of this
         request: Dicast's own (``temperature``, ``seed``, ``max_reasoning_tokens``, …) or those of Transformers'
-        ``generate``, of which ``max_new_tokens`` may lower the budget of the reasoning, not raise it. Raises a
+        ``generate``; ``max_new_tokens`` may lower the reasoning budget, not raise it. Raises a
         :class:`DicastError`: a verdict is complete or it is an error.
         """
         options = self._options(mask_responses, generation)
@@ -118,7 +118,7 @@ class Judge(Asking, Submitting):
         try:
             return wait(ticket)
         finally:
-            # Cancels the judgment where the wait was cut short, as by Ctrl-C.
+            # Cancels the judgment if the wait was interrupted, as by Ctrl-C.
             ffi.release(ticket)
 
     def judge_batch(
@@ -132,9 +132,9 @@ class Judge(Asking, Submitting):
         """Judges many requests at once, and waits for all. The results are in the order of the requests.
 
         A request is a :class:`RewardRequest`, or a mapping with ``principle``, ``prompt``, ``responses`` and, if
-        wanted, ``mask_responses``. ``generation`` counts for all. Where some fail, a :class:`BatchError` has the
-        results of the others, or, with ``return_exceptions``, their errors stand in the list. ``batch_size`` is
-        accepted for compatibility and has no effect: the engine forms its batches itself.
+        wanted, ``mask_responses``. ``generation`` applies to all. If some fail, a :class:`BatchError` is raised that
+        has the results of the others; with ``return_exceptions`` the errors are put into the list instead.
+        ``batch_size`` is accepted for compatibility and has no effect: the engine forms its batches itself.
         """
         tickets: List[Any] = []
         try:
@@ -156,7 +156,7 @@ class Judge(Asking, Submitting):
         mask_responses: bool = True,
         **generation: Any,
     ) -> RewardResult:
-        """As :meth:`judge`, without blocking the event loop or a thread. Cancelled, it cancels the judgment."""
+        """As :meth:`judge`, without blocking the event loop or a thread. Cancelling it cancels the judgment."""
         options = self._options(mask_responses, generation)
         call = Call(self._handle, _library.request_new(principle, prompt, responses, options), Inbox())
         try:
@@ -178,7 +178,7 @@ class Judge(Asking, Submitting):
         try:
             for number, request in enumerate(requests, 1):
                 if number % AT_ONCE == 0:
-                    await asyncio.sleep(0)  # Or nothing else would run, a cancellation included.
+                    await asyncio.sleep(0)  # Otherwise nothing else would run, not even a cancellation.
                 try:
                     calls.append(await call_when_free(self._handle, self._built(request, generation), inbox))
                 except DicastError as error:
@@ -195,7 +195,7 @@ class Judge(Asking, Submitting):
 
     @property
     def info(self) -> JudgeInfo:
-        """What the judge is."""
+        """Properties of the judge."""
         if self._info is None:
             with self._handle as handle:
                 values = struct_of("dicast_info", lib.dicast_judge_info, handle)
@@ -216,7 +216,7 @@ class Judge(Asking, Submitting):
 
     @property
     def profile(self) -> Dict[str, Any]:
-        """The profile that the judge goes by: what its model was trained to read and write."""
+        """The profile that the judge uses: what its model was trained to read and write."""
         with self._handle as handle:
             profile: Dict[str, Any] = json.loads(text_of(lib.dicast_judge_profile_json(handle)))
         return profile
@@ -227,18 +227,18 @@ class Judge(Asking, Submitting):
             return JudgeStats(**struct_of("dicast_stats", lib.dicast_judge_stats, handle))
 
     def sleep(self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None) -> None:
-        """Gives the memory of weights and KV cache back until :meth:`wake`, such as while a trainer needs it.
+        """Frees the memory of weights and KV cache until :meth:`wake`, for example while a trainer needs it.
 
-        Waits for the judgments that run, ``patience`` seconds at most, or cancels them. Those that come meanwhile wait,
-        or fail with :class:`AsleepError` (``arriving="fail"``). An :class:`UnsupportedError` where the engine cannot, a
-        :class:`JudgmentTimeoutError` where judgments still ran: the judge goes on then.
+        Waits for running judgments, at most ``patience`` seconds, or cancels them. Requests that arrive meanwhile wait,
+        or fail with :class:`AsleepError` (``arriving="fail"``). Raises :class:`UnsupportedError` if the engine cannot
+        do this, and :class:`JudgmentTimeoutError` if judgments still ran; the judge then works as before.
         """
         error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
         with self._handle as handle:
             check(lib.dicast_judge_sleep(handle, options, error), error)
 
     def wake(self) -> None:
-        """Takes the memory back and begins what waited. After a failure the judge sleeps on."""
+        """Loads the model again and starts the waiting requests. After a failure the judge still sleeps."""
         error = ffi.new("dicast_error **")
         with self._handle as handle:
             check(lib.dicast_judge_wake(handle, error), error)
@@ -251,10 +251,10 @@ class Judge(Asking, Submitting):
         cancel_running: bool = False,
         patience: Optional[float] = None,
     ) -> None:
-        """Replaces the weights by those of ``model``, or by what is now at the same place; a judge that sleeps wakes.
+        """Replaces the weights by those of ``model``, or by those now at the same path; a sleeping judge wakes.
 
-        The other arguments are those of :meth:`sleep`. ``RewardResult.weights`` says which weights judged. Where
-        ``model`` is no model of this engine the judge goes on as before; where loading fails later it sleeps.
+        The other arguments are those of :meth:`sleep`. ``RewardResult.weights`` says which weights judged. If ``model``
+        is not a model for this engine, the judge works as before; if loading fails later, it sleeps.
         """
         error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
         place = _library.view("" if model is None else os.fspath(model), "model")
@@ -269,7 +269,7 @@ class Judge(Asking, Submitting):
 
     @property
     def weights(self) -> int:
-        """Which weights judge: 0 those that the judge was opened with, then one more with each :meth:`reload`."""
+        """Which weights judge: 0 is the set that the judge was opened with, and each :meth:`reload` adds one."""
         with self._handle as handle:
             return int(lib.dicast_judge_weights(handle))
 
@@ -279,7 +279,7 @@ class Judge(Asking, Submitting):
         return self._handle.closed
 
     def close(self) -> None:
-        """Ends what is pending and unloads the model. Closing twice is fine."""
+        """Ends pending judgments and unloads the model. Closing twice does no harm."""
         self._handle.close()
 
     def __enter__(self) -> Judge:
@@ -299,11 +299,11 @@ class Judge(Asking, Submitting):
     def __reduce__(self) -> Any:
         raise TypeError(
             "a judge cannot be pickled: it is a model in this process. Open one where it is needed; the hooks of "
-            "dicast.trainers do so where they are given the path of the model"
+            "dicast.trainers do so if they get the path of the model"
         )
 
     def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
-        """The options of a request as JSON; None where nothing is set."""
+        """The options of a request as JSON; None if nothing is set."""
         if mask_responses and not generation and self._bound is None:
             return None
         options, bound = generation_options(generation)
@@ -316,7 +316,7 @@ class Judge(Asking, Submitting):
         return _library.options_json(options) if options else None
 
     def _own_budget(self) -> int:
-        """Tokens of reasoning that this judge allows where a request says nothing."""
+        """The default reasoning budget of this judge, in tokens."""
         if self._budget is None:
             default = _library.defaults("options")["max_reasoning_tokens"]
             self._budget = int(self.profile.get("decoding", {}).get("max_reasoning_tokens", default))
@@ -350,7 +350,7 @@ def _open(config: str) -> Any:
 
 
 def open_options() -> Any:
-    """How a judge is opened: its log goes to the logger, at the level that this has now."""
+    """The options for opening a judge: its log goes to the logger, at the logger's current level."""
     options = ffi.new("dicast_open_options *")
     options.struct_size = ffi.sizeof("dicast_open_options")
     options.log = _on_log
@@ -385,7 +385,7 @@ _judges: "weakref.WeakSet[Judge]" = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Ends all judgments while there is an interpreter to call back to."""
+    """Ends all judgments while there still is an interpreter to call back to."""
     for judge in list(_judges):
         judge.close()
 
@@ -419,15 +419,15 @@ def from_pretrained(
     """Opens a judge.
 
     ``model_name_or_path`` is the path of a GGUF file, a name on the Hugging Face hub (``revision``, ``cache_dir`` and
-    ``token`` count there), or the URL of a server. With ``device`` (or ``device_map``) "cpu" the model is kept off a
-    GPU; "cuda", "mps" and "vulkan" are an :class:`UnsupportedError` where this build of Dicast has no such GPU; without
-    it, or with "auto", the GPU that this build has is used, if it has one. ``generation_config``, a mapping or
+    ``token`` apply there), or the URL of a server. With ``device`` (or ``device_map``) "cpu" no GPU is used; "cuda",
+    "mps" and "vulkan" raise :class:`UnsupportedError` if this build of Dicast does not support that GPU; without it, or
+    with "auto", the GPU that this build supports is used, if there is one. ``generation_config``, a mapping or
     Transformers' object, sets options of every request. ``profile``, ``options``, ``verdict``, ``limits``, ``local``,
     ``trtllm`` and ``remote`` are those of :class:`Judge`.
 
     The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
-    ``trust_remote_code`` have no effect. Nor have further arguments for Transformers' loading; a warning names them. An
-    argument that Transformers does not know either is a TypeError.
+    ``trust_remote_code`` have no effect. Other loading arguments of Transformers have no effect either; a warning names
+    them. An argument that Transformers does not have is a TypeError.
     """
     loading = Loading(device, torch_dtype, kwargs)
     place = _located(model_name_or_path, loading.hub)

@@ -16,7 +16,7 @@ class Usage(NamedTuple):
 
     #: Tokens of the prompt.
     prompt_tokens: int = 0
-    #: Of these, tokens that had been computed before.
+    #: Of these, tokens that were reused from earlier judgments.
     reused_tokens: int = 0
     #: Tokens of the reasoning, its opening and closing included.
     reasoning_tokens: int = 0
@@ -43,12 +43,12 @@ class Timing(NamedTuple):
 class RewardResult(Model):
     """A complete verdict: a score and a place in the ranking for every response of the request, by their names.
 
-    Results are equal where the judge said the same: reasoning, scores, ranking and output. What else is known of a
-    judgment (expected scores, aliases, tokens, times) does not count. It has the methods of pydantic's models that
+    Two results are equal if the judge said the same: reasoning, scores, ranking and output. Other facts about a
+    judgment (expected scores, aliases, tokens, times) are not compared. It has the methods of pydantic's models that
     :class:`RewardRequest` has.
     """
 
-    #: The judge's reasoning, without its tags; empty where it did not think.
+    #: The judge's reasoning, without its tags; empty if it did not reason.
     reasoning: str
     #: The scores as the judge wrote them, whole numbers as ``int``, in the order of the request.
     scores: Dict[str, float]
@@ -56,23 +56,23 @@ class RewardResult(Model):
     ranking: List[str]
     #: The judge's whole output as it came.
     raw_output: Optional[str] = None
-    #: The mean of each score's distribution, a finer reward than the digit; None where the engine gives none.
+    #: The mean of each score's distribution, a finer reward than the digit; None if the engine gives none.
     expected_scores: Dict[str, Optional[float]] = field(default_factory=dict, compare=False)
-    #: The probability of each score of the scale, the worst first; None where the engine gives none.
+    #: The probability of each score of the scale, the worst first; None if the engine gives none.
     distributions: Dict[str, Optional[List[float]]] = field(default_factory=dict, compare=False)
     #: What had to be repaired to read the verdict: names of repairs, or ``{name: what it quotes}``.
     repairs: List[Union[str, Dict[str, str]]] = field(default_factory=list, compare=False)
     #: What a reader should know, such as ``inconsistent_ranking``, in the same form.
     flags: List[Union[str, Dict[str, str]]] = field(default_factory=list, compare=False)
-    #: The response's name by the name that the judge saw, in the order it saw them.
+    #: The real name of each response by the alias that the judge saw, in the order shown.
     aliases: Dict[str, str] = field(default_factory=dict, compare=False)
-    #: Which weights judged: 0 those that the judge was opened with, then one more with each reload.
+    #: Which weights judged: 0 is the set that the judge was opened with, and each reload adds one.
     weights: int = field(default=0, compare=False)
     #: Tokens of the judgment.
     usage: Usage = field(default=Usage(), compare=False)
     #: Times of the judgment.
     timing: Timing = field(default=Timing(), compare=False)
-    #: The runs of an ensemble, their standard errors, agreement and what each place did; None for a single run.
+    #: The runs of an ensemble, their standard errors, agreement and the effect of each place; None for a single run.
     ensemble: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: What each criterion of a rubric gave: ``merge`` and ``criteria``; None without a rubric.
     rubric: Optional[Dict[str, Any]] = field(default=None, compare=False)
@@ -110,7 +110,7 @@ _Counts = TypeVar("_Counts", Usage, Timing)
 
 
 def _known(cls: Type[_Counts], values: Optional[Mapping[str, Any]]) -> _Counts:
-    """Makes a `cls` of those values that it knows: a later library may count more."""
+    """Makes a `cls` from those values that it has: a later library may give more."""
     if not values:
         return cls()
     return cls(**{name: values[name] for name in cls._fields if name in values})
@@ -118,17 +118,17 @@ def _known(cls: Type[_Counts], values: Optional[Mapping[str, Any]]) -> _Counts:
 
 @dataclass(init=False)
 class RewardRequest(PairsModel):
-    """What is to be judged. ``judge_batch`` takes these as well as dictionaries.
+    """What to judge. ``judge_batch`` takes these as well as dictionaries.
 
-    Made as a model of pydantic is: fields that it does not know, such as further columns of a data set, are ignored,
-    and ``mask_responses`` may be a word (``"false"``, ``"yes"``) or 0 or 1. The methods are those of pydantic's models
-    that programs call: ``model_dump``, ``model_dump_json``, ``model_validate``, ``model_validate_json``,
-    ``model_copy``, ``copy``, ``dict``, ``json`` and ``parse_obj``.
+    It is created like a model of pydantic: unknown fields, such as further columns of a data set, are ignored,
+    and ``mask_responses`` may be a word (``"false"``, ``"yes"``) or 0 or 1. It has the usual methods of pydantic's
+    models: ``model_dump``, ``model_dump_json``, ``model_validate``, ``model_validate_json``, ``model_copy``, ``copy``,
+    ``dict``, ``json`` and ``parse_obj``.
     """
 
     #: The principle to judge by, in plain language.
     principle: str
-    #: What the responses respond to.
+    #: The prompt that the responses answer.
     prompt: str
     #: The responses by name, in order.
     responses: Dict[str, str]
@@ -173,7 +173,7 @@ class RewardResponse(PairsModel):
 
 @dataclass(frozen=True)
 class JudgeInfo:
-    """What a judge is."""
+    """Properties of a judge."""
 
     #: The engine: ``local``, ``trtllm`` or ``remote``.
     engine: str
@@ -189,7 +189,7 @@ class JudgeInfo:
     scale_min: int
     #: The best score.
     scale_max: int
-    #: Whether the engine can hold a verdict to a grammar.
+    #: Whether the engine can constrain a verdict by a grammar.
     guided: bool
     #: Whether the engine gives distributions, and so expected scores.
     distributions: bool
@@ -205,19 +205,19 @@ class JudgeStats:
     waiting: int
     #: Judgments that are being computed.
     running: int
-    #: Prompt tokens taken over from what was computed before.
+    #: Prompt tokens reused from earlier judgments.
     reused_tokens: int
     #: Tokens computed.
     computed_tokens: int
     #: Batches computed.
     steps: int
-    #: Tokens of one block of keys and values; 0 where the engine does not count in blocks, as are the three after it.
+    #: Tokens in one block of the KV cache. This and the next three are 0 if the engine has no blocks.
     kv_block_tokens: int
-    #: Blocks of keys and values that there are.
+    #: Blocks in the KV cache.
     kv_blocks: int
-    #: Of these, blocks that running judgments hold.
+    #: Of these, blocks in use by running judgments.
     kv_blocks_used: int
-    #: Blocks taken over from earlier judgments instead of being computed.
+    #: Blocks reused from earlier judgments.
     kv_blocks_reused: int
-    #: Different grammars that a TensorRT-LLM executor was given in the last hour; compiling each holds up its step.
+    #: Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step.
     grammars_last_hour: int

@@ -1,4 +1,4 @@
-"""The messages of a judgment, and the way back from a judge's text, for programs with an engine of their own."""
+"""Making the messages of a judgment and reading a judge's text, for programs with their own engine."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def prepare_chat_messages(
     *,
     profile: ProfileLike = None,
 ) -> Tuple[List[Dict[str, str]], Optional[Dict[str, str]]]:
-    """The messages that a judge reads, before a chat template, and the names by alias; None where none were hidden.
+    """The messages that a judge reads, before a chat template, and the names by alias (None if none were hidden).
 
-    The system prompt is that of ``profile``. For the weights of RewardAnything it is made once by
+    The system prompt is that of ``profile``. For the weights of RewardAnything, make the profile once with
     :meth:`dicast.Profile.from_package`.
     """
     options = None if mask_responses else '{"mask": "off"}'
@@ -93,11 +93,11 @@ def parse_rewardanything_output(
     profile: ProfileLike = None,
     policy: Optional[Mapping[str, Any]] = None,
 ) -> RewardResult:
-    """Reads the verdict out of a judge's whole output.
+    """Reads the verdict from a judge's whole output.
 
     ``masked2real`` says which names must be scored and ranked. Without it, they are the names that the text scores.
-    ``policy`` says what is done with an incomplete verdict: ``{"incomplete": "derive_ranking", "clamp": True,
-    "rescale": True}``; by default that is an :class:`InvalidVerdictError` whose ``partial`` has what could be read.
+    ``policy`` says what to do with an incomplete verdict: ``{"incomplete": "derive_ranking", "clamp": True,
+    "rescale": True}``; by default it raises :class:`InvalidVerdictError`, whose ``partial`` has what could be read.
     """
     if masked2real is None:
         masked2real = {name: name for name in _scored_names(output_text)}
@@ -127,7 +127,7 @@ _NAME = re.compile(
 
 
 def _scored_names(text: str) -> List[str]:
-    """The names that the last scores of a text are given to: what has to be complete, where nobody says it."""
+    """The names in the last scores of a text: they must be complete if the caller gives no names."""
     answer = text.rpartition("</think>")[2]
     found = list(_SCORES.finditer(answer))
     names: List[str] = []

@@ -1,4 +1,4 @@
-"""Judge profiles: what one judge model needs to be told."""
+"""Judge profiles: how one judge model must be prompted and read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Profile:
 
     @classmethod
     def load(cls, path: Union[str, "os.PathLike[str]"]) -> Profile:
-        """Reads a profile from a file, such as ``dicast profile import`` writes it."""
+        """Reads a profile from a file, such as one that ``dicast profile import`` wrote."""
         return cls._made(lib.dicast_profile_load, _library.view(os.fspath(path), "the path"))
 
     @classmethod
@@ -36,16 +36,16 @@ class Profile:
 
     @classmethod
     def from_package(cls, path: Union[str, "os.PathLike[str]"]) -> Profile:
-        """The profile of RewardAnything: reads the system prompt that its weights were trained with out of the package
-        ``rewardanything``, its wheel or its ``processing.py`` at ``path``, without running any of it.
+        """The profile of RewardAnything. Reads the system prompt that its weights were trained with from the package
+        ``rewardanything``: its wheel or its ``processing.py`` at ``path``. No code of it is run.
 
-        Saved beside the model as ``<model without .gguf>.profile.json``, it is found when the model is opened.
+        Save it beside the model as ``<model without .gguf>.profile.json``; it is then found when the model is opened.
         """
         return cls._made(lib.dicast_profile_import, _library.view(os.fspath(path), "the path"))
 
     @classmethod
     def of(cls, value: Union["Profile", str, "os.PathLike[str]", None]) -> Profile:
-        """A profile that is one already, or is given by its path; None is the built-in one."""
+        """A profile, or the one at a path; None is the built-in one."""
         if value is None:
             return cls.builtin()
         return value if isinstance(value, Profile) else cls.load(value)
@@ -57,7 +57,7 @@ class Profile:
         return cls(owned("profile", out[0]))
 
     def to_dict(self) -> Dict[str, Any]:
-        """The profile as it stands in its file."""
+        """The profile as a dictionary, as in its file."""
         value: Dict[str, Any] = json.loads(text_of(lib.dicast_profile_json(self.handle)))
         return value
 

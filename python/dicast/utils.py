@@ -1,7 +1,7 @@
 """Chat completions of many requests, with the names of ``rewardanything.utils``.
 
-For programs that call a judge model behind an OpenAI-compatible server themselves. Judging is :class:`dicast.Judge`
-with the URL of such a server: verdicts are then held to a grammar and checked, which plain completions are not.
+For programs that call a model behind an OpenAI-compatible server themselves. To judge, use :class:`dicast.Judge`
+with the URL of such a server: verdicts are then constrained by a grammar and checked; plain completions are not.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class OpenAIClient:
     """Sends chat completions to one or several OpenAI-compatible servers in turn, and keeps the answers as files.
 
     With ``dump_individual_rsp`` each answer is written to ``<output_path>/responses/<uuid>.json``, and a request whose
-    file is there is not sent again unless ``trial_run`` is set. ``api_timeout``, in seconds, bounds each attempt.
-    ``max_error_count`` failed attempts, over all requests, are made good; the next one is raised.
+    file exists is not sent again unless ``trial_run`` is set. ``api_timeout``, in seconds, limits each attempt.
+    ``max_error_count`` failed attempts, over all requests, are tolerated; the next one is raised.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class OpenAIClient:
         keys = [api_key] if isinstance(api_key, str) else list(api_key)
         bases = [api_base or _OPENAI] * len(keys) if api_base is None or isinstance(api_base, str) else list(api_base)
         if not keys or len(keys) != len(bases):
-            raise InvalidConfigError("api_key and api_base must be of one length, 1 or more")
+            raise InvalidConfigError("api_key and api_base must have the same length, 1 or more")
         self.output_path = os.fspath(output_path)
         self.model = api_model
         self.generation_config = dict(generation_config or {"temperature": 0.0, "max_tokens": 100})
@@ -70,7 +70,7 @@ class OpenAIClient:
         self._servers = [(str(base).rstrip("/"), key) for base, key in zip(bases, keys)]
         self._next = 0
         self._lock = threading.Lock()
-        # Its own threads: asyncio's pool has few on small machines, and others use it.
+        # It has its own threads: asyncio's pool has few on small machines, and other code uses it.
         self._pool = ThreadPoolExecutor(max_workers=256, thread_name_prefix="dicast-openai")
         #: What was answered, in the order in which it came: ``{"request", "response"}``.
         self.answers: List[Dict[str, Any]] = []
@@ -78,8 +78,8 @@ class OpenAIClient:
     async def query(self, request: Any, num_retries: int = 3) -> str:
         """The text that the model writes for a request: a mapping, or an object, with ``messages`` and ``uuid``.
 
-        The request's own ``generation_config`` overrides that of the client. What fails in a way that may pass is
-        sent again, ``api_max_retries`` times or ``num_retries``, whichever is more.
+        The request's own ``generation_config`` overrides that of the client. After a failure that may be temporary the
+        request is sent again, ``api_max_retries`` or ``num_retries`` times, whichever is more.
         """
         fields = dict(request) if isinstance(request, Mapping) else dict(vars(request))
         for name in ("messages", "uuid"):
@@ -99,7 +99,7 @@ class OpenAIClient:
 
     def _path(self, uuid: str) -> Path:
         if uuid in ("", ".", "..") or any(mark in uuid for mark in "/\\\0"):
-            raise InvalidRequestError(f"uuid is {uuid!r}: it must do as the name of a file")
+            raise InvalidRequestError(f"uuid is {uuid!r}: it must be usable as a file name")
         return Path(self.output_path) / "responses" / f"{uuid}.json"
 
     def _answer(self, fields: Mapping[str, Any], num_retries: int) -> Dict[str, Any]:
@@ -141,7 +141,7 @@ class OpenAIClient:
 
 
 class AsyncRateLimitThreadPool:
-    """Runs coroutine functions: ``num_workers`` at once, and at most ``num_requests`` begun in any ``period`` (s)."""
+    """Runs coroutine functions: ``num_workers`` at once, and at most ``num_requests`` started in any ``period`` (s)."""
 
     def __init__(self, num_workers: int, num_requests: int, period: float) -> None:
         if num_workers < 1 or num_requests < 1 or period < 0:
@@ -219,12 +219,12 @@ def run_api_inference(
     trial_run: bool = False,
     dump_individual_rsp: bool = True,
 ) -> None:
-    """Sends requests, mappings with ``uuid`` and ``messages``, and writes what is answered below ``output_path``.
+    """Sends requests, mappings with ``uuid`` and ``messages``, and writes the answers below ``output_path``.
 
-    ``all_responses.jsonl`` has a line ``{"request", "response"}`` for each request, the text of the model under
-    ``response.generated_text``. The arguments are those of :class:`OpenAIClient`; ``num_workers`` requests are under
-    way at once, and at most ``request_limit`` are begun in ``request_limit_period`` seconds. A request that fails for
-    good raises its error; what was answered by then is on disk.
+    ``all_responses.jsonl`` has a line ``{"request", "response"}`` for each request, with the text of the model under
+    ``response.generated_text``. The arguments are those of :class:`OpenAIClient`; ``num_workers`` requests run at once,
+    and at most ``request_limit`` are started in ``request_limit_period`` seconds. A request that fails for good raises
+    its error; the answers so far are on disk.
     """
     client = OpenAIClient(
         output_path=output_path,
@@ -254,7 +254,7 @@ def _read(path: Path) -> Dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         beside.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A stage of Ray Data that judges, and Parquet files by the million."""
+"""A stage of Ray Data that judges, and judging of Parquet files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Summary", "judge_dataset", "judge_parquet"]
 
 _LOGGER = logging.getLogger("dicast")
 
-#: The columns that a judged row has beside its own.
+#: The columns that are added to a judged row.
 _COLUMNS = ("names", "scores", "expected_scores", "ranking", "reasoning", "error")
 _PREFIX = "dicast_"
 
@@ -34,7 +34,7 @@ class _Rows:
     def __init__(self, principle: Optional[str], columns: Optional[Mapping[str, str]]) -> None:
         names = {"principle": "principle", "prompt": "prompt", "responses": "responses", **(columns or {})}
         if set(names) != {"principle", "prompt", "responses"}:
-            raise InvalidConfigError("columns names those of principle, prompt and responses")
+            raise InvalidConfigError("columns may only name the columns of principle, prompt and responses")
         self.principle = principle
         self.names = names
 
@@ -50,12 +50,12 @@ class _Rows:
 
 
 def _responses(value: Any, name: str) -> Dict[str, str]:
-    """Responses as data sets hold them: by name, or in a list, or as JSON of either."""
+    """Responses in the forms of data sets: by name, in a list, or as JSON of either."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except ValueError:
-            raise InvalidRequestError(f"{name} is a text that is no JSON: it must hold several responses") from None
+            raise InvalidRequestError(f"{name} is a text but not JSON: it must hold several responses") from None
     if isinstance(value, (list, tuple)) and value and all(isinstance(one, tuple) and len(one) == 2 for one in value):
         value = dict(value)  # A map of Arrow.
     if isinstance(value, Mapping):
@@ -67,7 +67,7 @@ def _responses(value: Any, name: str) -> Dict[str, str]:
 
 
 class _JudgeRows:
-    """The stage: opened once an actor, called with tables."""
+    """The stage: opened once in each actor, called with tables."""
 
     def __init__(
         self, model: str, config: Mapping[str, Any], options: Mapping[str, Any], rows: _Rows, output: Optional[str]
@@ -106,13 +106,13 @@ class _JudgeRows:
         return table
 
     def _written(self, table: Any) -> Any:
-        """Writes a part, whole or not at all, and says what it has."""
+        """Writes a part, completely or not at all, and returns what it holds."""
         pa, parquet = _arrow(), ray_module("pyarrow.parquet")
         errors = table.column(_PREFIX + "error").null_count
         failed = table.num_rows - errors
         if table.num_rows:
             assert self._output is not None
-            # Of the same rows it is the same name: a part that is judged again replaces itself.
+            # The same rows give the same name: a part that is judged again replaces its old file.
             digest = hashlib.sha256()
             for key in table.column(_PREFIX + "key").to_pylist():
                 digest.update(key)
@@ -158,14 +158,15 @@ def judge_dataset(
 ) -> Any:
     """A stage of Ray Data: the dataset with its rows judged.
 
-    A row has ``principle``, unless ``principle`` is given, ``prompt`` and ``responses``: texts by name or in a list, or
-    JSON of either. ``columns`` says where, as ``{"prompt": "question"}``. Added are ``dicast_names``, ``dicast_scores``
-    and ``dicast_expected_scores`` (lists, in the order of the responses), ``dicast_ranking`` (names, best first),
-    ``dicast_reasoning`` and ``dicast_error``: the error of a row that could not be judged; the others are null there.
+    A row has ``prompt``, ``responses`` (texts by name or in a list, or JSON of either) and ``principle``, unless the
+    argument ``principle`` is given. ``columns`` names other columns for these, as in ``{"prompt": "question"}``. Added
+    are ``dicast_names``, ``dicast_scores`` and ``dicast_expected_scores`` (lists, in the order of the responses),
+    ``dicast_ranking`` (names, best first), ``dicast_reasoning`` and ``dicast_error``. If a row could not be judged,
+``dicast_error`` has its error and the others are null.
 
-    ``actors`` is how many judges there are, or the least and the most; ``num_cpus`` and ``num_gpus`` are what Ray
-    reserves for each. ``batch_size`` rows are judged together. ``options`` are those of each judgment, ``config`` the
-    arguments of :func:`dicast.from_pretrained`. Ray judges the rows of an actor that died again.
+    ``actors`` is the number of judges, or a pair of the least and the most; ``num_cpus`` and ``num_gpus`` are what Ray
+    reserves for each. ``batch_size`` rows are judged together. ``options`` are those of each judgment, ``config`` has
+    the arguments of :func:`dicast.from_pretrained`. If an actor dies, Ray judges its rows again.
     """
     rows = _Rows(principle, columns)
     return _mapped(dataset, model, rows, options, actors, batch_size, num_cpus, num_gpus, config, None)
@@ -203,11 +204,11 @@ def _mapped(
 class Summary:
     """What a run of :func:`judge_parquet` did."""
 
-    #: Rows that this run judged or failed at.
+    #: Rows that this run judged or tried to judge.
     rows: int
     #: Of these, rows that failed: ``dicast_error`` says why. A run that continues tries them again.
     failed: int
-    #: Rows that earlier runs had judged.
+    #: Rows that earlier runs have judged.
     kept: int
 
 
@@ -225,13 +226,13 @@ def judge_parquet(
     num_gpus: float = 0.0,
     **config: Any,
 ) -> Summary:
-    """Judges the rows of Parquet files, ``source`` as ``ray.data.read_parquet`` takes it, into the folder ``output``.
+    """Judges the rows of Parquet files (``source``, as for ``ray.data.read_parquet``) into the folder ``output``.
 
-    Each ``batch_size`` rows become a file of ``output``, which appears whole or not at all: after an end of any kind,
-    the same call continues with the rows that no file there has. Rows that failed are tried again, and their earlier
-    files are removed when the run ends. A row is known by its content and by ``principle`` and ``options``
-    (``dicast_key``); rows that are alike in all of their request are judged once each run for each. ``output`` must be
-    reachable from every machine. The other arguments are those of :func:`judge_dataset`.
+    Every ``batch_size`` rows become one file in ``output``, which is written completely or not at all. However a run
+    ended, the same call continues with the rows that are in no file there. Rows that failed are tried again, and their
+    earlier files are removed when the run ends. A row is identified by its content, ``principle`` and ``options``
+    (``dicast_key``). ``output`` must be reachable from every machine. The other arguments are those of
+    :func:`judge_dataset`.
     """
     data = ray_module("ray.data")
     ray = ray_module()
@@ -253,7 +254,7 @@ def judge_parquet(
     for part in written.iter_rows():
         total += part["rows"]
         failed += part["failed"]
-    # What they had is in the files of this run now.
+    # Their rows are now in the files of this run.
     for path in stale:
         _without_failures(path)
     return Summary(rows=total, failed=failed, kept=len(done))
@@ -277,13 +278,13 @@ class _Keyed:
         return table.filter(pa.array([key not in self._done for key in keys], type=pa.bool_()))
 
     def _key(self, row: Mapping[str, Any]) -> bytes:
-        # The whole row: two rows with the same request may differ in what else they hold.
+        # The whole row: two rows with the same request may differ in their other columns.
         text = json.dumps([row, self._rows.principle, self._rows.names, self._options], sort_keys=True, default=repr)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def _done(folder: Path) -> Tuple[Set[bytes], List[Path]]:
-    """The keys of the rows that are judged, and the files that have rows that failed."""
+    """The keys of the judged rows, and the files with failed rows."""
     parquet, compute = ray_module("pyarrow.parquet"), ray_module("pyarrow.compute")
     done: Set[bytes] = set()
     stale: List[Path] = []
@@ -291,7 +292,7 @@ def _done(folder: Path) -> Tuple[Set[bytes], List[Path]]:
         try:
             table = parquet.read_table(path, columns=[_PREFIX + "key", _PREFIX + "error"])
         except Exception as error:
-            raise FileError(f"{path}: it is no part of an earlier run ({error}): move it away") from error
+            raise FileError(f"{path}: it is not a part of an earlier run ({error}): move it away") from error
         fine = table.filter(compute.is_null(table.column(_PREFIX + "error")))
         done.update(fine.column(_PREFIX + "key").to_pylist())
         if fine.num_rows < table.num_rows:
@@ -300,7 +301,7 @@ def _done(folder: Path) -> Tuple[Set[bytes], List[Path]]:
 
 
 def _without_failures(path: Path) -> None:
-    """Takes the rows that failed out of a file of an earlier run."""
+    """Removes the failed rows from a file of an earlier run."""
     parquet, compute = ray_module("pyarrow.parquet"), ray_module("pyarrow.compute")
     table = parquet.read_table(path)
     fine = table.filter(compute.is_null(table.column(_PREFIX + "error")))

@@ -1,4 +1,4 @@
-"""What an actor opens."""
+"""Opening the judge of an actor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["opened", "ray_module"]
 
 
 def opened(model: Union[str, "os.PathLike[str]"], config: Mapping[str, Any]) -> Any:
-    """A judge of a model, or a client of a server: ``config`` has the arguments of either."""
+    """A judge for a model, or a client for a server; ``config`` has the arguments."""
     name = os.fspath(model)
     if name.startswith(("http://", "https://")):
         return Client(name, **{"timeout": 600.0, **config})

@@ -1,4 +1,4 @@
-"""Actors with a judge each, used as one judge."""
+"""Actors with one judge each, used as one judge."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["JudgePool"]
 
 _LOGGER = logging.getLogger("dicast")
 
-#: An error of ours in a traceback.
+#: An error of Dicast in a traceback.
 _OURS = re.compile(r"dicast\.errors\.(?P<name>\w+): (?P<text>.*)")
 
-#: Longest time between two looks at whether the patience is over, in seconds.
+#: Longest time between two checks of the patience, in seconds.
 _LOOK = 1.0
 
 
 class _Worker:
-    """What an actor is."""
+    """The class of the actors."""
 
     def __init__(self, model: str, config: Mapping[str, Any]) -> None:
         self._judge = opened(model, config)
@@ -37,7 +37,7 @@ class _Worker:
         return list(self._judge.judge_batch(requests, return_exceptions=True, **options))
 
     def facts(self) -> Dict[str, Any]:
-        """What those who use the pool ask of a judge."""
+        """What users of the pool may ask about the judge."""
         scale, most = getattr(self._judge, "scale", None), getattr(self._judge, "max_responses", None)
         return {"scale": scale, "max_responses": most, "pid": os.getpid()}
 
@@ -47,7 +47,7 @@ class _Chunk:
 
     def __init__(self, places: List[int], died: int = 0, alone: bool = False) -> None:
         self.places = places
-        #: How often an actor died of it, or with it.
+        #: How often an actor died while it had these requests.
         self.died = died
         #: Whether it gets an actor for itself: if that dies, it is to blame.
         self.alone = alone
@@ -56,14 +56,14 @@ class _Chunk:
 class JudgePool:
     """``actors`` Ray actors with a judge each, used as one judge.
 
-    ``model`` and ``config`` are the arguments of :func:`dicast.from_pretrained`, or of :class:`dicast.Client` where
+    ``model`` and ``config`` are the arguments of :func:`dicast.from_pretrained`, or of :class:`dicast.Client` if
     ``model`` is a URL. ``num_cpus``, ``num_gpus`` and ``resources`` are what Ray reserves for each actor. Requests are
     sent ``chunk`` at a time, and each actor has ``in_flight`` chunks, so that it never waits for work.
 
-    An actor that dies is started again, and its requests are judged again by whichever actor is free. Requests that
-    ``attempts`` actors died with are judged once more, each by an actor that has nothing else; one that ends that
-    actor, too, is an :class:`EngineError`. Where nothing ends for ``patience`` seconds, what is left is a
-    :class:`JudgmentTimeoutError`.
+    An actor that dies is started again, and its requests are judged again by any free actor. If ``attempts`` actors
+    died with the same requests, each of these is judged once more by an actor that has nothing else; if that actor
+    dies too, the request gets an :class:`EngineError`. If no judgment ends for ``patience`` seconds, the remaining
+    requests get a :class:`JudgmentTimeoutError`.
 
     The pool can be pickled, to be used by other actors and tasks of the same cluster. Its actors end with
     :meth:`close`, or with the program that made it.
@@ -90,14 +90,14 @@ class JudgePool:
         if not 0 < patience <= 604800:
             raise InvalidConfigError(f"patience is {patience!r}: it must be seconds above 0, a week at most")
         ray = ray_module()
-        # Ray starts dead actors again; what they had is sent again from here, where its results are expected.
+        # Ray starts dead actors again; their requests are sent again from here, where the results are expected.
         remote = ray.remote(
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             resources=dict(resources or {}),
             max_restarts=-1,
             max_task_retries=0,
-            # The engine forms its batches of what several calls bring.
+            # The engine forms its batches from several calls.
             max_concurrency=in_flight + 1,
         )(_Worker)
         self.model = os.fspath(model)
@@ -108,13 +108,13 @@ class JudgePool:
 
     @property
     def scale(self) -> Tuple[int, int]:
-        """The worst and the best score; 1 and 5 where the judge is a server, which does not say."""
+        """The worst and the best score; 1 and 5 if the judge is a server, which does not say."""
         low, high = self._asked()["scale"] or (1, 5)
         return int(low), int(high)
 
     @property
     def max_responses(self) -> Optional[int]:
-        """Most responses in one request; None where the judge is a server, which does not say."""
+        """Most responses in one request; None if the judge is a server, which does not say."""
         most: Optional[int] = self._asked()["max_responses"]
         return most
 
@@ -157,7 +157,7 @@ class JudgePool:
         )
 
     def close(self) -> None:
-        """Ends the actors and what they are judging."""
+        """Ends the actors and their judgments."""
         ray = ray_module()
         self._closed = True
         for actor in self._actors:
@@ -215,7 +215,7 @@ class _Batch:
         self._taken: Set[int] = set()
         #: Actors that died and have not answered since, by what they were asked.
         self._asked: Dict[Any, int] = {}
-        #: Actors that Ray does not start again, as where the model is not there, with what they said.
+        #: Actors that Ray does not start again, for example because the model is missing, with their errors.
         self._gone: Dict[int, DicastError] = {}
 
     def run(self) -> List[Any]:
@@ -278,7 +278,7 @@ class _Batch:
         except self._ray.exceptions.ActorDiedError as error:
             self._gone[place] = _said(error)
         except self._ray.exceptions.RayError:
-            time.sleep(0.1)  # It is on its way up, or its machine is gone: Ray looks for another.
+            time.sleep(0.1)  # It is starting, or its machine is gone and Ray looks for another.
             self._ask(place)
 
     def _ask(self, place: int) -> None:
@@ -310,7 +310,7 @@ class _Batch:
         elif died < self._pool._attempts:
             self._waiting.append(_Chunk(chunk.places, died))
         else:
-            # One of them may be what ends actors.
+            # One of these requests may be the cause.
             self._waiting.extend(_Chunk([index], died, alone=True) for index in chunk.places)
 
     def _fail(self, chunk: _Chunk, error: DicastError) -> None:
@@ -319,7 +319,7 @@ class _Batch:
 
 
 def _said(error: Any) -> DicastError:
-    """The error of an actor, as ours: Ray wraps what was raised there, or tells it in a text."""
+    """The error of an actor as an error of Dicast: Ray wraps the exception, or gives only its text."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, DicastError):
         return cause

@@ -104,7 +104,7 @@ class _Service:
         return (200 if fault is None else _STATUSES.get(fault["kind"], 500)), result
 
     async def check_health(self) -> None:
-        """Whether the replica can judge; Ray replaces it where this raises."""
+        """Checks that the replica can judge; Ray replaces it if this raises."""
         if getattr(self._judge, "closed", False):
             raise RuntimeError("the judge was closed")
 
@@ -118,7 +118,7 @@ async def _body(http: Any) -> Any:
     try:
         return json.loads(bytes(data))
     except ValueError as error:
-        raise InvalidRequestError(f"the request is no JSON: {error}") from None
+        raise InvalidRequestError(f"the request is not JSON: {error}") from None
 
 
 def application(
@@ -135,10 +135,10 @@ def application(
     """An application for ``ray.serve.run``: ``replicas`` judges behind one address.
 
     It has the routes that :class:`dicast.Client` uses, ``/health``, ``/api/rewardanything`` and
-    ``/api/rewardanything_batch``, and asks for no key: put it behind what does. From Python,
+    ``/api/rewardanything_batch``, and needs no key: put it behind a proxy that checks keys. In Python,
     ``handle.judge.remote(request)`` gives the answer of the single route. A replica works on ``max_ongoing_requests``
-    calls at once. ``deployment`` has further settings of ``serve.deployment``, such as ``autoscaling_config`` in the
-    place of ``replicas``; ``config`` the arguments of :func:`dicast.from_pretrained`.
+    calls at once. ``deployment`` has further settings of ``serve.deployment``, such as ``autoscaling_config`` instead
+    of ``replicas``; ``config`` has the arguments of :func:`dicast.from_pretrained`.
     """
     serve = ray_module("ray.serve")
     settings: Dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""Single samples, held back until those of their group are there, so that they can be judged together.
+"""Single samples that wait until their group is there, so that they can be judged together.
 
-A group is judged when it is complete, or when its first sample has waited for the window. What became of the groups is
-counted, and an incomplete one is logged: its samples are compared with fewer others than the trainer compares them
-with.
+A group is judged when it is complete, or when its first sample has waited for the window. Complete and incomplete
+groups are counted, and an incomplete one is logged, because its samples are compared with fewer others than the trainer
+compares them with.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["Gathering", "GroupCounts", "LoopCoalescer", "ThreadCoalescer"]
 
 _LOGGER = logging.getLogger("dicast")
 
-#: A share of incomplete groups above which there is a warning, and the number of groups that it takes to speak of one.
+#: The share of incomplete groups above which there is a warning, and the least number of groups for it.
 _SHARE, _ENOUGH = 0.05, 20
-#: Seconds between two looks at whether waiting still makes sense.
+#: Seconds between two checks whether waiting still makes sense.
 _LOOK = 0.5
 
-#: Judges samples: one entry a sample, in their order.
+#: Judges samples: one entry for each sample, in their order.
 JudgeSamples = Callable[[Sequence[Sample]], Awaitable[List[Judged]]]
 
 
@@ -36,7 +36,7 @@ class GroupCounts:
 
     #: Groups with all their members.
     full: int = 0
-    #: Groups whose time was up before all members came.
+    #: Groups whose window ended before all members came.
     incomplete: int = 0
     #: Of these, groups with a single member.
     lone: int = 0
@@ -56,12 +56,12 @@ class GroupCounts:
         self.lone += members == 1
         _LOGGER.info("a group is judged with %d of %d samples: %s", members, expected, why)
         groups = self.full + self.incomplete
-        # Once, and again whenever twice as many groups have gone by.
+        # Once, and again whenever the number of groups has doubled.
         if self.share > _SHARE and groups >= max(_ENOUGH, 2 * self._warned_at):
             self._warned_at = groups
             _LOGGER.warning(
-                "%d of %d groups were judged without all of their samples (%d with one alone): their rewards are less "
-                "sure. Is group_size the number of samples a prompt, and the window longer than a roll-out?",
+                "%d of %d groups were judged without all of their samples (%d with only one): their rewards are less "
+                "reliable. Is group_size the number of samples per prompt, and the window longer than a roll-out?",
                 self.incomplete,
                 groups,
                 self.lone,
@@ -95,7 +95,7 @@ class Gathering:
             self.end("")
 
     def add(self, samples: Sequence[Sample]) -> "asyncio.Future[List[Judged]]":
-        """Adds a member, and gives what will hold its rewards."""
+        """Adds a member, and returns the future of its rewards."""
         loop = asyncio.get_running_loop()
         if self._timer is None:
             window = self._owner.window
@@ -108,7 +108,7 @@ class Gathering:
         return future
 
     def end(self, why: str) -> None:
-        """Lets the group wait no more, and judges it."""
+        """Ends the waiting of the group, and judges it."""
         if self._ended:
             return
         self._ended = True
@@ -116,7 +116,7 @@ class Gathering:
         if self._timer is not None:
             self._timer.cancel()
         self._owner.counts.count(len(self._members), self._expected, why)
-        # Not a part of whoever came first: it may be cancelled, and the others still wait.
+        # Not in the task of the first member, which may be cancelled while the others still wait.
         self._owner.start(self._run())
 
     async def _run(self) -> None:
@@ -134,10 +134,10 @@ class Gathering:
 
 
 class LoopCoalescer:
-    """Judges together what coroutines bring, in the event loop that they are in.
+    """Judges the samples of several coroutines together, in their event loop.
 
-    ``hopeless`` says whether waiting makes no sense any more, as when a trainer has stopped generating: all groups are
-    judged as they are then.
+    ``hopeless`` says whether waiting makes no sense any more, for example because a trainer has stopped generating: all
+    groups are then judged as they are.
     """
 
     def __init__(self, judge: JudgeSamples, window: float, hopeless: Optional[Callable[[], bool]] = None) -> None:
@@ -164,7 +164,7 @@ class LoopCoalescer:
         return await gathering.add(samples)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does work that belongs to nobody who waits."""
+        """Runs work that belongs to none of the waiting tasks."""
         task: "asyncio.Task[None]" = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -197,14 +197,14 @@ _background: "PerProcess[asyncio.AbstractEventLoop]" = PerProcess(_started)
 
 
 class ThreadCoalescer:
-    """Judges together what threads bring. An event loop in a thread of its own does the waiting and the judging."""
+    """Judges the samples of several threads together. An event loop in its own thread does the waiting and judging."""
 
     def __init__(self, judge: JudgeSamples, window: float) -> None:
         self._inner = LoopCoalescer(judge, window)
 
     @property
     def counts(self) -> GroupCounts:
-        """What became of the groups."""
+        """The counts of the groups."""
         return self._inner.counts
 
     def rewards(self, key: Hashable, samples: Sequence[Sample], size: int) -> List[Judged]:

@@ -12,7 +12,7 @@ __all__ = ["needs", "parts_of_group", "prompt_and_last", "transcript"]
 
 
 def needs(module: str, package: str, by: str) -> Any:
-    """Imports what a hook is for, or says how to install it."""
+    """Imports the package that a hook is for, or says how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -27,24 +27,24 @@ def prompt_and_last(messages: Sequence[Any]) -> Tuple[str, str]:
 
 
 def parts_of_group(conversations: Sequence[Sequence[Mapping[str, Any]]]) -> Tuple[str, List[str]]:
-    """The prompt of a group of conversations, what they all begin with, and each one's own rest as its response."""
+    """The prompt of a group of conversations, which is their common beginning, and the rest of each as its response."""
     if not conversations or any(not messages for messages in conversations):
         raise InvalidRequestError("a group needs conversations, each with messages")
     first = conversations[0]
-    # What the model says is no part of the prompt, even where all say the same.
+    # What the model says is not a part of the prompt, even if all say the same.
     common = next((place for place, message in enumerate(first) if message.get("role") == "assistant"), len(first) - 1)
     for messages in conversations[1:]:
         same = next((place for place, pair in enumerate(zip(first, messages)) if pair[0] != pair[1]), len(messages))
         common = min(common, same)
     if not common:
-        raise InvalidRequestError("the conversations of the group have no common beginning: they answer no one prompt")
+        raise InvalidRequestError("the conversations of the group have no common beginning, so there is no prompt")
     if any(len(messages) == common for messages in conversations):
         raise InvalidRequestError("a conversation of the group has no response")
     return text_of_prompt(first[:common]), [transcript(messages[common:]) for messages in conversations]
 
 
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What was said: of one message its text, of several each under its role, calls of tools included."""
+    """What was said: the text of one message, or several messages each with its role; tool calls are included."""
     if len(messages) == 1 and not messages[0].get("tool_calls"):
         return text_of_completion(messages)
     return "\n\n".join(f"{message.get('role', 'assistant')}: {_whole(message)}".rstrip() for message in messages)

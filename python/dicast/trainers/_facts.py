@@ -10,12 +10,12 @@ from ..errors import UnsupportedError
 
 __all__ = ["Facts"]
 
-#: The scale of the reference system, whose server tells nothing about itself.
+#: The scale of the reference system, whose server gives no information about itself.
 _REFERENCE = (1, 5)
 
 
 class Facts:
-    """The scale and the bound of a judge, asked for once. Of a server they come from its ``/v1/models``."""
+    """The scale and the response limit of a judge, asked for once. For a server they come from its ``/v1/models``."""
 
     def __init__(self, judge: Any, scale: Optional[Tuple[float, float]]) -> None:
         self._judge = judge
@@ -28,7 +28,7 @@ class Facts:
         return self._served is None
 
     def ask(self) -> None:
-        """Asks now what has to be asked."""
+        """Asks now for what is not known yet."""
         if self._served is None:
             self._served = _served(self._judge) if isinstance(self._judge, Client) else {}
             # Opens a judge that opens late.
@@ -53,7 +53,7 @@ class Facts:
 
     @property
     def max_responses(self) -> Optional[int]:
-        """Most responses in one request; None where it is not known."""
+        """Most responses in one request; None if it is not known."""
         own = getattr(self._judge, "max_responses", None)
         if own is None:
             self.ask()
@@ -65,7 +65,7 @@ class Facts:
 
 
 def _served(client: Client) -> Dict[str, Any]:
-    """What a server says of its default judge; nothing where it is not a server of Dicast."""
+    """What a server says about its default judge; nothing if it is not a Dicast server."""
     try:
         said = exchange("GET", f"{client.base_url}/v1/models", None, client.headers, Limits.of(30.0))
     except Refused as refused:

@@ -15,14 +15,14 @@ from ._lazy import LazyJudge
 
 __all__ = ["Group", "Judged", "JudgeLike", "Principle", "Rewards", "Sample", "grouped", "principle_of", "raised"]
 
-#: A principle, or what makes one of the fields of a sample.
+#: A principle, or a function that makes one from the fields of a sample.
 Principle = Union[str, Callable[[Mapping[str, Any]], str]]
 
 
-#: Rewards that the judge computes of a whole group.
+#: Rewards that the judge computes for a whole group.
 _OF_GROUP = ("group", "win")
 
-#: Kinds of errors that no sample is the cause of, and no other try, sample or step will go without.
+#: Kinds of errors that no sample causes, and that would come again with every try, sample and step.
 _LASTING = (
     "closed",
     "engine_dead",
@@ -38,7 +38,7 @@ _LASTING = (
 
 
 class Sample(NamedTuple):
-    """What a trainer wants a reward for."""
+    """A sample that a trainer wants a reward for."""
 
     principle: str
     prompt: str
@@ -59,7 +59,7 @@ class JudgeLike(Protocol):
 
 @dataclass
 class Group:
-    """Responses to one prompt that are judged together, and where they stand in the trainer's batch."""
+    """Responses to one prompt that are judged together, and their places in the trainer's batch."""
 
     principle: str
     prompt: str
@@ -72,7 +72,7 @@ class Group:
         self.places.append(place)
 
     def parts(self, most: int) -> List[Group]:
-        """The group in parts of nearly one size, none above `most`."""
+        """The group in parts of nearly equal size, at most `most`."""
         count = math.ceil(len(self.texts) / most)
         edges = [len(self.texts) * part // count for part in range(count + 1)]
         return [
@@ -83,7 +83,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of one sample: a reward, or the error that stands in its place."""
+    """The result of one sample: a reward, or the error instead of it."""
 
     reward: Optional[float]
     error: Optional[DicastError] = None
@@ -106,9 +106,9 @@ def raised(error: DicastError) -> DicastError:
 
 
 def grouped(samples: Sequence[Tuple[str, str, str, Hashable]], consecutive: bool) -> List[Group]:
-    """Groups samples, given as principle, prompt, response and a key of the group, None where there is none.
+    """Groups samples, given as principle, prompt, response and a key of the group (None if there is none).
 
-    Samples of one principle, prompt and key are one group; if `consecutive`, only where they follow one another.
+    Samples with the same principle, prompt and key are one group; if `consecutive`, only if they follow one another.
     """
     groups: List[Group] = []
     latest: Dict[Hashable, Group] = {}
@@ -125,23 +125,23 @@ def grouped(samples: Sequence[Tuple[str, str, str, Hashable]], consecutive: bool
 
 
 class Rewards:
-    """How groups are judged and what of a verdict is the reward.
+    """How groups are judged and which value of a verdict is the reward.
 
     ``reward`` is ``expected`` (the mean of the score's distribution), ``score`` (as written), ``rank`` (from 1 for
-    the best of the group to 0), ``expected_or_score`` (the first where the engine gives it, else the second),
+    the best of the group to 0), ``expected_or_score`` (the first if the engine gives it, else the second),
     ``group`` (how many standard deviations the score lies above the mean of the group) or ``win`` (the probability
     that the score is above that of another response of the group). With ``normalize``, scores are mapped from the
-    judge's scale to 0 to 1; the other rewards do not change. A judgment that fails in a way that may pass is made
+    judge's scale to 0 to 1; the other rewards do not change. A judgment whose failure may be temporary is tried up to
     ``attempts`` times, each with another seed. Groups of more than ``max_group`` responses, by default what the judge
-    takes at once, are judged in parts, but for ``rank``, ``group`` and ``win``: too large a group is an error there.
-    A group is rewarded whole or not at all. ``scale`` is that of the judge, the worst and the best score, where the
-    judge does not say it. ``options`` are those of each judgment.
+    takes at once, are judged in parts; with ``rank``, ``group`` and ``win`` too large a group is an error instead.
+    A group is rewarded whole or not at all. ``scale`` is that of the judge, the worst and the best score, if the judge
+    does not report it. ``options`` are those of each judgment.
 
-    ``judge`` may be the path or the name of a model: the hook can be pickled then, and opens the judge when it is first
+    ``judge`` may be the path or the name of a model: then the hook can be pickled, and opens the judge when it is first
     used (:class:`dicast.trainers.LazyJudge`).
 
-    An error that has nothing to do with the samples and that would come again is raised: a closed judge, an option that
-    is out of its range, expected scores of an engine that gives none. What only one group fails at stays its own.
+    An error that has nothing to do with the samples and that would come again is raised: a closed judge, an option out
+    of its range, expected scores from an engine that gives none. An error of a single group affects only that group.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Rewards:
         self.options = dict(options or {})
 
     def of(self, groups: Sequence[Group]) -> List[Judged]:
-        """Judges groups; one entry a sample, in the order of their places."""
+        """Judges groups; returns one entry for each sample, in the order of their places."""
         work = _Work(self, groups)
         while work.open:
             work.take(self.judge.judge_batch(work.requests(), return_exceptions=True, **work.options()))
@@ -188,7 +188,7 @@ class Rewards:
         return work.finished()
 
     async def asamples(self, samples: Sequence[Sample]) -> List[Judged]:
-        """Judges samples, those of one principle and prompt together."""
+        """Judges samples; those with the same principle and prompt together."""
         return await self.aof(grouped([(*sample, None) for sample in samples], consecutive=False))
 
     def in_order(self) -> Rewards:
@@ -209,7 +209,7 @@ class Rewards:
             return 1.0 - result.ranking.index(name) / last if last else 0.5
         expected = None if self.reward == "score" else result.expected_scores.get(name)
         if expected is None and self.reward == "expected":
-            raise UnsupportedError("the engine gives no expected scores: take expected_or_score, score or rank")
+            raise UnsupportedError("the engine gives no expected scores: use expected_or_score, score or rank")
         value = float(result.scores[name] if expected is None else expected)
         return _finite(self._unit(value) if self.normalize else value, name)
 
@@ -223,13 +223,13 @@ class Rewards:
         return (value - worst) / (best - worst)
 
     def most(self) -> Optional[int]:
-        """Most responses of one judgment; None where that is not known."""
+        """Most responses of one judgment; None if that is not known."""
         return self.max_group or self._facts.max_responses
 
 
 def _finite(value: float, name: str) -> float:
     if not math.isfinite(value):
-        raise InvalidVerdictError(f"the score {value} of {name} is no number")
+        raise InvalidVerdictError(f"the score {value} of {name} is not a number")
     return value
 
 
@@ -278,7 +278,7 @@ class _Work:
         return options
 
     def take(self, results: Sequence[Any]) -> None:
-        """Takes the results of an attempt; what may work another time stays open."""
+        """Takes the results of an attempt; groups that may succeed in another attempt stay open."""
         self._attempt += 1
         again = self._attempt < self._rewards.attempts
         still_open = []
@@ -307,7 +307,7 @@ class _Work:
         return Judged(reward, None, result, name, size)
 
     def finished(self) -> List[Judged]:
-        """One entry a sample. A group of which a part failed has failed: a trainer compares within it."""
+        """One entry for each sample. If a part of a group failed, the whole group has failed."""
         for group in self._groups:
             errors = [self._judged[place].error for place in group.places]
             failure = next((error for error in errors if error is not None), None)
@@ -322,7 +322,7 @@ def _lasts(error: DicastError) -> bool:
 
 
 def _not_text(group: Group) -> Optional[DicastError]:
-    """The error of a group with a text that the judge cannot be given."""
+    """The error of a group with a text that cannot be judged."""
     for text in (group.principle, group.prompt, *group.texts):
         try:
             text.encode("utf-8")

@@ -1,4 +1,4 @@
-"""Hooks that can be sent to another process: objects that trainers take for the functions that they are called like."""
+"""Hooks that can be sent to another process: callable objects that look like functions to trainers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Judges that open when they are first used, in every process for itself.
+"""Judges that open when they are first used, separately in every process.
 
-Trainers send hooks to other processes: to a spawned worker, to Ray, to a process pool. A model cannot go with them;
-what it takes to open it can. All hooks of one process that name the same model share one judge.
+Trainers send hooks to other processes: to a spawned worker, to Ray, to a process pool. A model cannot be sent, but the
+arguments for opening it can. All hooks of one process that name the same model share one judge.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["LazyJudge", "PerProcess"]
 _Made = TypeVar("_Made")
 
 
-#: Held while something is made. One for all, since what is made may need other things of this kind.
+#: Held while an object is made. There is one for all, because an object may need others of this kind.
 _lock = threading.RLock()
 #: The judges of this process, by what they were opened with.
 _opened: Dict[str, Judge] = {}
@@ -37,7 +37,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class PerProcess(Generic[_Made]):
-    """What `make` makes when it is first asked for in a process. It can be pickled if `make` can."""
+    """An object that `make` makes when it is first needed in a process. It can be pickled if `make` can."""
 
     def __init__(self, make: Callable[[], _Made]) -> None:
         self._make = make
@@ -54,10 +54,10 @@ class PerProcess(Generic[_Made]):
 
 
 class LazyJudge:
-    """A judge by what it takes to open it: ``model`` and the arguments of :func:`dicast.from_pretrained`.
+    """A judge given by ``model`` and the arguments of :func:`dicast.from_pretrained`.
 
-    It opens when it is first used. It can be pickled: in another process it opens there. All that are made of the same
-    arguments share one judge in a process.
+    It opens when it is first used. It can be pickled, and opens in the other process then. All with the same arguments
+    share one judge in a process.
     """
 
     def __init__(self, model: Union[str, "os.PathLike[str]"], **config: Any) -> None:
@@ -67,7 +67,7 @@ class LazyJudge:
 
     @property
     def opened(self) -> Judge:
-        """The judge of this process; opens it if need be. A judge that was closed is opened again."""
+        """The judge of this process, opened if needed. A judge that was closed is opened again."""
         with _lock:
             judge = _opened.get(self._key)
             if judge is None or judge.closed:

@@ -12,7 +12,7 @@ from ._lazy import PerProcess
 
 __all__ = ["Ranks", "count_of_ranks"]
 
-#: What a rank has: samples, each with a key of its group, or the error that kept it from them.
+#: What a rank has: samples, each with the key of its group, or the error because of which it has none.
 _Mine = Tuple[List[Sample], Optional[DicastError]]
 
 
@@ -28,15 +28,15 @@ def count_of_ranks() -> int:
 def _new_group() -> Any:
     import torch.distributed as distributed
 
-    # One of our own, so that what we exchange cannot meet what the trainer exchanges. Texts need no GPU.
+    # Our own process group, so that our messages cannot mix with the trainer's. Texts need no GPU.
     return distributed.new_group(backend="gloo")
 
 
 class Ranks:
     """The processes of a trainer, which all call the same hook at the same point.
 
-    Every process gives its samples; a group that lies in several of them is judged as one, by the process that has its
-    first sample. An error in one is an error in all: the others would wait for it.
+    Every process gives its samples. A group that is spread over several processes is judged as one, by the process that
+    has its first sample. An error in one process is an error in all, because the others would wait for it.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Ranks:
     def exchanged(
         self, outcome: Callable[[], Sequence[Judged]], places: Sequence[Sequence[int]], span: Tuple[int, int]
     ) -> List[Judged]:
-        """Gives what this process judged to the others, and gets what became of its own samples."""
+        """Sends the results of this process to the others, and gets the results of its own samples."""
         told: Dict[int, Judged] = {}
         failure: Optional[DicastError] = None
         try:

@@ -1,4 +1,4 @@
-"""Samples sent one by one to a Dicast server, which puts those of a prompt together itself."""
+"""Samples that are sent one by one to a Dicast server, which puts those of a prompt together itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRIES = 5
 
 
 def _threads() -> ThreadPoolExecutor:
-    # Threads of our own: a trainer's pool has so few that samples of one group would wait for each other's end.
+    # Own threads: a trainer's pool has so few that samples of one group would wait for each other's end.
     return ThreadPoolExecutor(_MOST, thread_name_prefix="dicast-route")
 
 
@@ -32,8 +32,8 @@ _pool: "PerProcess[ThreadPoolExecutor]" = PerProcess(_threads)
 class Route:
     """A route of protocol ``slime`` on a Dicast server, whose ``coalesce`` forms the groups.
 
-    The server waits for a group up to its own ``coalesce.window_ms``. An answer is waited for as long as the client's
-    timeout and ``window``, seconds, together.
+    The server waits for a group up to its own ``coalesce.window_ms``. The wait for an answer lasts at most the client's
+    timeout plus ``window``, in seconds.
     """
 
     def __init__(self, client: Client, path: str, window: float) -> None:
@@ -64,7 +64,7 @@ class Route:
 
 
 def _judged(answer: Any) -> Judged:
-    """Reads an answer: a number, or an object with it, where the route has a ``reward_key``."""
+    """Reads an answer: a number, or an object that holds it if the route has a ``reward_key``."""
     group = 0
     value: Any = answer
     if isinstance(answer, dict):
@@ -72,5 +72,5 @@ def _judged(answer: Any) -> Judged:
         rewards = [item for key, item in answer.items() if key not in ("score", "group")]
         value = rewards[0] if len(rewards) == 1 else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InvalidVerdictError(f"the server answered with {str(answer)[:200]}, which is no reward")
+        raise InvalidVerdictError(f"the server answered with {str(answer)[:200]}, which is not a reward")
     return Judged(float(value), None, None, "", group)

@@ -25,13 +25,13 @@ _LOGGER = logging.getLogger("dicast")
 class Settings:
     """How a hook judges.
 
-    The hooks that trainers find by a path read them from the environment, once: :meth:`from_env`. Settings can be
-    pickled unless ``judge`` is a judge that is open already.
+    The hooks that trainers find by a path read them once from the environment: :meth:`from_env`. Settings can be
+    pickled unless ``judge`` is an open judge.
     """
 
     #: What judges: a judge, a client, or the path or name of a model, which is opened when it is first used.
     judge: Union[JudgeLike, str, "os.PathLike[str]"]
-    #: The principle, or what makes one of a sample; a sample's own ``principle`` overrides it.
+    #: The principle, or a function that makes one from a sample; a sample's own ``principle`` overrides it.
     principle: Optional[Principle] = None
     #: Number of samples of one prompt that a single-sample hook waits for. 1: each is judged alone.
     group_size: int = 1
@@ -43,7 +43,7 @@ class Settings:
     #: Settings of :class:`dicast.trainers.Rewards`.
     rewards: Mapping[str, Any] = field(default_factory=dict)
     #: The path of a route of protocol ``slime`` with ``coalesce`` on a Dicast server. Single-sample hooks send each
-    #: sample there, and the server forms the groups; its principle and its kind of reward count. ``judge`` is a client.
+    #: sample there, and the server forms the groups; its principle and reward apply. ``judge`` is a client.
     route: Optional[str] = None
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Settings:
         return self.made.asamples
 
     def number(self, judged: Judged) -> float:
-        """The reward of a sample for a trainer that takes nothing but numbers."""
+        """The reward of a sample for a trainer that accepts only numbers."""
         if judged.reward is not None:
             return judged.reward
         if self.on_error is None:
@@ -75,7 +75,7 @@ class Settings:
         return [self.number(one) for one in judged]
 
     def unit(self, judged: Judged) -> float:
-        """The score of a sample from 0 to 1; where it has none, what takes its place, held to that range."""
+        """The score of a sample from 0 to 1; if it has none, the number for failures, limited to that range."""
         if judged.reward is None or judged.result is None:
             return min(1.0, max(0.0, self.number(judged)))
         return self.made.unit(judged.result, judged.name)
@@ -85,7 +85,7 @@ class Settings:
         if not _alone_said():
             _alone_said().append(True)
             _LOGGER.warning(
-                "samples are judged one by one: a listwise judge gives lone samples much the same score. Set "
+                "samples are judged one by one: a listwise judge gives single samples almost the same score. Set "
                 "group_size (DICAST_GROUP_SIZE) to the number of samples that the trainer makes of a prompt"
             )
 
@@ -97,17 +97,17 @@ class Settings:
             a GGUF file, a name on the Hugging Face hub, or the URL of a server (with ``DICAST_API_KEY`` and
             ``DICAST_TIMEOUT``, seconds)
         ``DICAST_PRINCIPLE`` or ``DICAST_PRINCIPLE_FILE``
-            the principle, where samples do not bring their own
+            the principle, for samples that do not have their own
         ``DICAST_CONFIG``
             JSON of further arguments of :func:`dicast.from_pretrained`, such as ``{"profile": "judge.profile.json"}``
         ``DICAST_REWARD``
             JSON of settings of :class:`dicast.trainers.Rewards`, such as ``{"reward": "rank"}``
         ``DICAST_GROUP_SIZE``, ``DICAST_GROUP_WINDOW``
-            of hooks that get single samples: how many to wait for, and how many seconds (600)
+            for hooks that get single samples: how many to wait for, and how many seconds (600)
         ``DICAST_ROUTE``
-            of these hooks too: the path of a route of protocol ``slime`` on the server, which then forms the groups
+            also for these hooks: the path of a route of protocol ``slime`` on the server, which then forms the groups
         ``DICAST_ON_ERROR``
-            a number that takes the place of rewards that failed; without it, their errors are raised
+            a number to use instead of rewards that failed; without it, their errors are raised
         """
         model = env.get("DICAST_MODEL")
         if not model:
@@ -133,7 +133,7 @@ class Settings:
         )
 
 
-#: What a process has said once.
+#: Warnings that this process has already given.
 _alone_said: "PerProcess[List[bool]]" = PerProcess(list)
 
 
@@ -158,14 +158,14 @@ def _json(env: Mapping[str, str], name: str) -> Dict[str, Any]:
     try:
         value = json.loads(env.get(name) or "{}")
     except ValueError as error:
-        raise InvalidConfigError(f"{name} is no JSON: {error}") from None
+        raise InvalidConfigError(f"{name} is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidConfigError(f"{name} must be a JSON object")
     return value
 
 
 class Default(PerProcess[Any]):
-    """The hook made of the environment, when it is first called in a process."""
+    """The hook made from the environment when it is first called in a process."""
 
     def __init__(self, make: Callable[[Settings], Any]) -> None:
         super().__init__(functools.partial(_made, make))

@@ -1,4 +1,4 @@
-"""Prompts and responses as the judge should read them: without a trainer's or a chat template's markup."""
+"""Prompts and responses for the judge: without the markup of a trainer or a chat template."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ _FAMILIES: Tuple[Tuple[str, "re.Pattern[str]"], ...] = (
     ("<|system|>", re.compile(rf"<\|({_ROLES})\|>\s*(.*?)\s*(?:<\|end\|>|</s>)", re.DOTALL)),
     # DeepSeek.
     ("<｜User｜>", re.compile(r"<｜(User|Assistant)｜>(.*?)(?=<｜|\Z)", re.DOTALL)),
-    # Mistral and Llama 2. What the assistant said stands between the instructions.
+    # Mistral and Llama 2. What the assistant said is between the instructions.
     ("[INST]", re.compile(r"\[(INST)\]\s*(.*?)\s*\[/INST\]", re.DOTALL)),
 )
 
-#: What a tokenizer puts before a text.
+#: Tokens that a tokenizer puts before a text.
 _BEGINNINGS = re.compile(r"\A(?:\s|<s>|<bos>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)*")
 
 _ENDS = re.compile(rf"(?:(?:{'|'.join(map(re.escape, END_TOKENS))})\s*)+\Z")
 
 
 def said_in(prompt: str) -> str:
-    """What is said in a prompt that a chat template has rendered; a text without such markup stays as it is.
+    """The content of a prompt that a chat template has rendered; a text without such markup is not changed.
 
-    Of a conversation with one message of the user this is that message, else all messages but the system's, each under
-    its role.
+    If the conversation has one user message, this is that message; else it is all messages except the system's, each
+    with its role.
     """
     text = prompt[_BEGINNINGS.match(prompt).end() :]  # type: ignore[union-attr]
     for beginning, message in _FAMILIES:
@@ -93,13 +93,13 @@ def ends_of(tokens: Sequence[str]) -> "re.Pattern[str]":
     return re.compile(rf"(?:(?:{'|'.join(map(re.escape, tokens))})\s*)+\Z" if tokens else r"(?!)")
 
 
-#: How TRL's judges are given conversations: each message as ``Role: content`` and an empty line.
+#: The form of conversations for TRL's judges: each message as ``Role: content`` and an empty line.
 _SAID = re.compile(r"\A(?:User|Assistant): ")
 _MORE = re.compile(r"\n\n(?:System|User|Assistant|Tool): ")
 
 
 def without_roles(text: str) -> str:
-    """A text of TRL's judges without ``User:`` or ``Assistant:`` before it, where it is a single message."""
+    """A text of TRL's judges; if it is a single message, without the ``User:`` or ``Assistant:`` before it."""
     if not _SAID.match(text) or _MORE.search(text):
         return text
     return _SAID.sub("", text).rstrip("\n")
@@ -126,7 +126,7 @@ def _messages(value: Any, what: str) -> List[Any]:
 
 
 def text_of_prompt(prompt: Any) -> str:
-    """A prompt as one text: of a conversation with one message its content, else every message under its role."""
+    """A prompt as one text: the content of a single message, or all messages of a conversation with their roles."""
     if isinstance(prompt, str):
         return prompt
     messages = _messages(prompt, "prompt")
@@ -140,7 +140,7 @@ def _role_of(message: Any) -> str:
 
 
 def text_of_completion(completion: Any) -> str:
-    """A completion as one text: of a conversation what the assistant says."""
+    """A completion as one text; for a conversation, what the assistant says."""
     if isinstance(completion, str):
         return completion
     messages = _messages(completion, "completion")

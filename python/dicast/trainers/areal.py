@@ -1,15 +1,15 @@
 """AReaL: rewards of ``RLVRWorkflow`` and its like.
 
-AReaL calls a reward function for each sample, in a pool of processes and with 15 seconds for it: nobody there sees a
-whole group. :func:`judged` gives a workflow a reward that it awaits in its own event loop instead, where the samples of
-a prompt wait for each other and are judged together::
+AReaL calls a reward function for each sample, in a pool of processes and with a limit of 15 seconds, so no process sees
+a whole group. :func:`judged` gives a workflow a reward that it awaits in its own event loop instead, where the samples
+of a prompt wait for each other and are judged together::
 
     workflow = RLVRWorkflow(reward_fn="dicast.trainers.areal.reward_fn", …)
     workflow = judged(workflow, Settings("judge.gguf", "Prefer short answers that are right.", group_size=8))
 
 ``reward_fn`` alone judges each sample by itself. It takes its settings from the environment
 (:class:`dicast.trainers.Settings`); with ``DICAST_ROUTE`` a Dicast server forms the groups. AReaL turns an error of
-that function into the reward 0, which the policy learns from: take :func:`judged`, whose errors end the episode.
+that function into the reward 0, and the policy learns from it. Use :func:`judged`, whose errors end the episode.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ class _Reward(AsyncHook):
 
 
 def make_reward(settings: Settings) -> Any:
-    """A coroutine function with AReaL's arguments, for workflows of your own to await."""
+    """A coroutine function with AReaL's arguments, for your own workflows to await."""
     return _Reward(settings)
 
 
 def judged(workflow: Any, settings: Optional[Settings] = None) -> Any:
-    """The same workflow, which awaits the judge; without ``settings`` they come from the environment.
+    """The same workflow, which awaits the judge; without ``settings``, they are read from the environment.
 
     A judgment that failed is an error of the episode, which AReaL leaves out of training.
     """
     if not hasattr(workflow, "reward_fn") and not hasattr(workflow, "async_reward_fn"):
         raise TypeError(f"{type(workflow).__name__} has no reward_fn: await make_reward(settings) in it instead")
-    # A workflow with the path of a function would make another wrapper of it at its first episode.
+    # A workflow with the path of a function would make another wrapper for it at its first episode.
     workflow.reward_fn = workflow.async_reward_fn = make_reward(
         settings if settings is not None else Settings.from_env()
     )
@@ -87,7 +87,7 @@ def reward_fn(prompt: Any, completions: str, prompt_ids: Any = None, completion_
         settings.alone()
         judged = settings.made.of(grouped([(*sample, None)], consecutive=False))[0]
     if judged.error is not None and settings.on_error is None:
-        # AReaL takes 0 in its place, and says so in a warning of its own.
+        # AReaL uses 0 instead, and logs its own warning about it.
         _LOGGER.error("a sample has no reward: %s", judged.error)
     return settings.number(judged)
 

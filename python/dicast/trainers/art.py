@@ -1,11 +1,11 @@
-"""OpenPipe ART: a group of trajectories rescored by a judge, in the place of RULER.
+"""OpenPipe ART: a group of trajectories rescored by a judge, instead of RULER.
 
     groups = await art.gather_trajectory_groups(
         (art.TrajectoryGroup(rollout(model, scenario) for _ in range(8)) for scenario in scenarios),
         after_each=group_scorer(Settings("judge.gguf", "Prefer answers that solve the task in few steps.")),
     )
 
-What the trajectories begin with alike is the prompt; the rest of each, with its calls of tools, is its response.
+The common beginning of the trajectories is the prompt; the rest of each, tool calls included, is its response.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ async def score_group(
     """A new group with the judge's rewards, as ``ruler_score_group`` gives one.
 
     ``rubric`` overrides the principle of the settings, and a ``principle`` in the group's ``metadata`` overrides both.
-    The reward that a trajectory had is kept in its ``metrics["independent_reward"]``; the judge's is there as
-    ``dicast_score`` and its reasoning in ``logs``. A judgment that failed is raised; with ``swallow_exceptions`` it is
-    logged and the result is None, which ART leaves out.
+    The earlier reward of a trajectory is kept in its ``metrics["independent_reward"]``; the judge's reward is there as
+    ``dicast_score``, and its reasoning is in ``logs``. The error of a failed judgment is raised; with
+    ``swallow_exceptions`` it is logged and the result is None, which ART leaves out.
     """
     try:
         return await _scored(group, settings, rubric)

@@ -1,4 +1,4 @@
-"""NeMo RL: an environment, a Ray actor, whose rewards are the judge's.
+"""NeMo RL: an environment (a Ray actor) whose rewards come from the judge.
 
     from dicast.trainers import nemo_rl
     nemo_rl.register()          # in the script that starts the training
@@ -10,8 +10,8 @@ and in its configuration::
     data:
       env_name: dicast
 
-The keys are those of :class:`dicast.trainers.Settings`, ``model`` (a path, a name or a URL) in the place of ``judge``;
-without ``model`` the settings come from the environment's variables. Rollouts in batches hand over whole groups;
+The keys are those of :class:`dicast.trainers.Settings`, with ``model`` (a path, a name or a URL) instead of ``judge``;
+without ``model`` the settings come from the environment variables. Batched rollouts hand over whole groups;
 asynchronous ones hand over one sample, which waits for the others of its prompt. A judgment that failed raises.
 """
 
@@ -35,7 +35,7 @@ _SETTINGS = ("principle", "group_size", "window", "on_error", "rewards", "route"
 
 
 def register(name: str = "dicast", *, python: Optional[str] = None) -> None:
-    """Makes the environment known to NeMo RL under a name. ``python`` runs its actor: by default the system's."""
+    """Registers the environment in NeMo RL under a name. ``python`` runs its actor; by default the system's Python."""
     registry = needs("nemo_rl.distributed.ray_actor_environment_registry", "nemo-rl", "dicast.trainers.nemo_rl")
     environments = needs("nemo_rl.environments.utils", "nemo-rl", "dicast.trainers.nemo_rl")
     if python is None:
@@ -98,7 +98,7 @@ class _Environment:
         return Sample(principle_of(self._settings.principle, {**fields, "prompt": prompt}), prompt, text)
 
     def global_post_process_and_metrics(self, batch: Any) -> Tuple[Any, Dict[str, float]]:
-        """The batch as it is, and what the rewards were."""
+        """The batch unchanged, and statistics of the rewards."""
         counts = self._coalescer.counts
         metrics = {"dicast/groups_incomplete": float(counts.incomplete), "dicast/groups_full": float(counts.full)}
         rewards = batch.get("total_reward", batch.get("rewards"))
@@ -115,7 +115,7 @@ _made: List[Any] = []
 
 
 def __getattr__(name: str) -> Any:
-    # NeMo RL looks the actor's class up by its name. It needs Ray, which importing this module does not.
+    # NeMo RL looks up the actor's class by its name. The class needs Ray; importing this module does not.
     if name != "DicastEnvironment":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if not _made:

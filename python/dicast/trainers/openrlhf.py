@@ -1,6 +1,6 @@
 """OpenRLHF: an executor that judges whole groups, and the file form of the remote reward model.
 
-The executor is the form for a listwise judge (OpenRLHF 0.11)::
+The executor is the better form for a listwise judge (OpenRLHF 0.11)::
 
     --train.agent_func_path $(python -c "import dicast.trainers.openrlhf_executor as m; print(m.__file__)")
 
@@ -13,15 +13,15 @@ The file form has a function ``reward_func``::
     --reward.remote_url $(python -c "import dicast.trainers.openrlhf as m; print(m.__file__)")
 
 OpenRLHF 0.11 calls it with one sample, in threads of a small pool: with ``DICAST_GROUP_SIZE`` a sample waits for the
-others of its prompt, but those may get no thread meanwhile. Take the executor, or the route ``openrlhf`` of a Dicast
+others of its prompt, but these may get no thread meanwhile. Use the executor, or the route ``openrlhf`` of a Dicast
 server. Older versions call it with a batch: the samples of one prompt are judged together.
 
-Both take their settings from the environment (:class:`dicast.trainers.Settings`); a file of your own makes them of
-settings: ``reward_func = make_reward_func(settings)``.
+Both take their settings from the environment (:class:`dicast.trainers.Settings`). In a file of your own, create the
+function with settings: ``reward_func = make_reward_func(settings)``.
 
-``rewards`` are as the settings say; ``scores``, which OpenRLHF filters groups by, are always from 0 to 1. OpenRLHF
-notes errors of a file's function as mere information and goes on without the reward: they are in the log of ``dicast``,
-at ERROR.
+``rewards`` are as the settings say; ``scores``, by which OpenRLHF filters groups, are always from 0 to 1. OpenRLHF
+logs errors of a file's function only at INFO and continues without the reward; the logger ``dicast`` logs them at
+ERROR.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Reading:
         self._end_tokens = tuple(end_tokens)
 
     def sample(self, query: str, prompt: str, label: Any) -> Sample:
-        """What is judged of a sample: `query` is the prompt and the response after it."""
+        """The prompt and the response of a sample: `query` is the prompt followed by the response."""
         text = query[len(prompt) :] if query.startswith(prompt) else query
         shown = said_in(prompt) if self._prompt_of is None else self._prompt_of(prompt, label)
         principle = principle_of(self.settings.principle, {"prompt": prompt, "label": label})
@@ -75,9 +75,9 @@ def make_reward_func(
 ) -> Callable[..., Dict[str, Any]]:
     """A ``reward_func``.
 
-    ``prompt_of(prompt, label)`` makes the prompt that the judge reads of OpenRLHF's, which has the chat template in it;
-    by default it is what is said in it, where the template is of a known family, else the text as it is.
-    ``end_tokens`` are cut off the end of responses. A ``principle`` that is a function gets ``prompt`` and ``label``.
+    ``prompt_of(prompt, label)`` makes the judge's prompt from OpenRLHF's prompt, which contains the chat template. By
+    default it is the content, if the template is of a known family, else the unchanged text. ``end_tokens`` are removed
+    from the end of responses. A ``principle`` that is a function gets ``prompt`` and ``label``.
     """
     return _RewardFunc(Reading(settings, prompt_of, end_tokens))
 
@@ -96,7 +96,7 @@ class _RewardFunc(Hook):
         try:
             return self._answer(queries, prompts, [None] * len(queries) if labels is None else labels)
         except Exception as error:
-            # OpenRLHF goes on without the reward.
+            # OpenRLHF continues without the reward.
             _LOGGER.error("no reward for %d samples: %s", len(queries), error)
             raise
 

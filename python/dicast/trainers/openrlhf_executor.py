@@ -3,7 +3,7 @@
     --train.agent_func_path $(python -c "import dicast.trainers.openrlhf_executor as m; print(m.__file__)")
 
 Settings come from the environment of the roll-out actors (:class:`dicast.trainers.Settings`; ``DICAST_GROUP_SIZE`` is
-not needed). A file of your own sets them::
+not needed). To set them in a file of your own::
 
     from dicast.trainers.openrlhf_executor import Executor
 
@@ -11,8 +11,8 @@ not needed). A file of your own sets them::
         settings = Settings("judge.gguf", "Prefer short answers that are right.")
 
 All samples of a prompt run in one actor and start at once. Each waits, without a thread, for the last of them, at most
-``window`` seconds after the first has ended. One whose generation fails is not waited for. A judgment that fails raises
-its error, which ends the run with that error; ``on_error`` of the settings puts a number of your choice there instead.
+``window`` seconds after the first has ended. It does not wait for a sample whose generation failed. A judgment that
+fails raises its error, which ends the run; with ``on_error`` of the settings a number of your choice is used instead.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _LOGGER = logging.getLogger("dicast")
 class Executor(SingleTurnAgentExecutor):  # type: ignore[misc]
     """One turn of generation, then a judgment of the whole group."""
 
-    #: How it judges; None: as the environment says.
+    #: The settings; None: those of the environment.
     settings: ClassVar[Optional[Settings]] = None
-    #: Makes the prompt that the judge reads of OpenRLHF's prompt and the label; None: what is said in it.
+    #: Makes the judge's prompt from OpenRLHF's prompt and the label; None: the content of the prompt.
     prompt_of: ClassVar[Optional[Callable[[str, Any], str]]] = None
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Executor(SingleTurnAgentExecutor):  # type: ignore[misc]
         llm_engine: Any,
         images: Any = None,
     ) -> Dict[str, Any]:
-        """Generates one sample, and gives it with its reward."""
+        """Generates one sample, and returns it with its reward."""
         group = self._joined(prompt, label)
         try:
             output: Dict[str, Any] = await super().execute(

@@ -1,14 +1,14 @@
-"""SkyRL: an environment whose reward is the judge's.
+"""SkyRL: an environment whose reward comes from the judge.
 
     import skyrl_gym
     skyrl_gym.register(id="dicast", entry_point="dicast.trainers.skyrl:DicastEnv")
 
 and ``env_class: dicast`` in the data set or in ``environment``. The settings come from the environment's variables
 (:class:`dicast.trainers.Settings`); ``settings=`` of :class:`DicastEnv` overrides them. SkyRL steps each sample's
-environment in a thread of its own, ``max_env_workers`` at once: a sample waits there for the others of its prompt,
-``DICAST_GROUP_SIZE`` of them and ``DICAST_GROUP_WINDOW`` seconds at most. ``max_env_workers`` must be at least the
-number of samples of a step, else groups starve. The principle is that of the sample's ``extras``, where there is one,
-before that of the settings. A judgment that failed raises.
+environment in its own thread, ``max_env_workers`` at once. A sample waits there for the others of its prompt,
+``DICAST_GROUP_SIZE`` in all, and at most ``DICAST_GROUP_WINDOW`` seconds. ``max_env_workers`` must be at least the
+number of samples of a step, otherwise groups starve. A principle in the sample's ``extras`` overrides that of the
+settings. A judgment that failed raises.
 """
 
 from __future__ import annotations

@@ -3,17 +3,17 @@
     --custom-rm-path dicast.trainers.slime.group_rewards --group-rm
     --custom-rm-path dicast.trainers.slime.reward
 
-These take their settings from the environment (:class:`dicast.trainers.Settings`); a module of your own makes them of
-settings with :func:`make_group_rewards` and :func:`make_reward`.
+These take their settings from the environment (:class:`dicast.trainers.Settings`). In a module of your own, create them
+with settings, by :func:`make_group_rewards` and :func:`make_reward`.
 
 With ``--group-rm``, the natural form for a listwise judge, the samples of one prompt are judged together. Without it
-slime asks for one sample at a time: it waits for the others of its group (``group_size`` of the settings, or if that is
-1 ``args.n_samples_per_prompt``), ``window`` seconds at most, and no longer once slime has stopped generating. A
-generate function that makes several samples of one hands them over as a list: they are one member of their group, and
-get a reward each. (slime does not join these with ``--group-rm``.)
+slime asks for one sample at a time. The sample waits for the others of its group (``group_size`` of the settings, or if
+that is 1, ``args.n_samples_per_prompt``), at most ``window`` seconds, and not after slime has stopped generating. If a
+generate function makes several samples from one, it hands them over as a list: they are one member of their group, and
+each gets a reward. (slime does not join these with ``--group-rm``.)
 
-The principle is that of the sample's ``metadata``, where there is one, before that of the settings. The markup of a
-chat template in prompts, and the tokens that end a response, are not shown to the judge.
+A principle in the sample's ``metadata`` overrides that of the settings. The markup of a chat template in prompts, and
+the tokens that end a response, are not shown to the judge.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def make_group_rewards(settings: Settings) -> Callable[..., Any]:
 
 
 def make_reward(settings: Settings) -> Callable[..., Any]:
-    """The function for single samples, or lists of them; they are judged with those of their group that come within the
-    window."""
+    """The function for single samples, or lists of them; they are judged with those of their group that arrive in
+    the window."""
     return _Reward(settings)
 
 
@@ -80,20 +80,20 @@ class _Reward(AsyncHook):
             return list(await asyncio.gather(*asked))
         described = [_described(settings, sample) for sample in samples]
         key = described[0][1]
-        # A sample of no group, as in an evaluation, has nobody to wait for.
+        # A sample without a group, as in an evaluation, does not wait.
         size = 1 if key is None else settings.group_size
         if key is not None and size == 1:
             size = int(getattr(args, "n_samples_per_prompt", None) or 1)
             if size == 1:
                 settings.alone()
-        # Members of one group may differ in their prompts, where a conversation was cut into samples.
+        # Members of one group may have different prompts if a conversation was cut into samples.
         where = (key, None) if key is not None else (None, described[0][0])
         return await self.coalescer().rewards(where, [one for one, _ in described], size)
 
 
 def _has_stopped() -> bool:
-    """Whether slime has stopped generating: the samples that it cut off ask for no reward, and their groups would wait
-    for them in vain."""
+    """Whether slime has stopped generating: samples that it cut off ask for no reward, so their groups would wait for
+    them in vain."""
     rollout = sys.modules.get("slime.rollout.sglang_rollout")
     state = getattr(rollout, "GenerateState", None)
     made = getattr(type(state), "_instances", {}).get(state)

@@ -3,10 +3,11 @@
     swift rlhf --rlhf_type grpo --reward_funcs dicast \\
         --external_plugins $(python -c "import dicast.trainers.swift as m; print(m.__file__)")
 
-The function takes its settings from the environment (:class:`dicast.trainers.Settings`). A plugin of your own registers
-one of its settings: ``orms["dicast"] = reward_class(Settings(…))``. The samples of one prompt that come in a call are
-judged together: with several devices, set ``per_device_train_batch_size`` to a multiple of ``num_generations``. What
-cannot be judged is None, which swift leaves out. A column ``principle`` of the data set overrides that of the settings.
+The function takes its settings from the environment (:class:`dicast.trainers.Settings`). A plugin of your own can
+register one with settings: ``orms["dicast"] = reward_class(Settings(…))``. The samples of one prompt in one call are
+judged together: with several devices, set ``per_device_train_batch_size`` to a multiple of ``num_generations``. A
+sample that cannot be judged gives None, which swift leaves out. A column ``principle`` of the data set overrides that
+of the settings.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _LOGGER = logging.getLogger("dicast")
 
 
 class DicastReward:
-    """The reward function of ``--reward_funcs dicast``, as swift makes it: of its own arguments."""
+    """The reward function of ``--reward_funcs dicast``, which swift creates with its own arguments."""
 
     def __init__(self, args: Any = None, **_: Any) -> None:
         self.args = args
@@ -38,7 +39,7 @@ class DicastReward:
         return settings
 
     async def __call__(self, completions: Sequence[Any], **columns: Any) -> List[Optional[float]]:
-        """The rewards of completions, in their order. swift awaits it beside other asynchronous rewards."""
+        """The rewards of completions, in their order. swift awaits it together with other asynchronous rewards."""
         settings = self.settings
         conversations = columns.get("messages")
         if conversations is None or len(conversations) != len(completions):
@@ -86,7 +87,7 @@ _settings = Default(lambda settings: settings)
 
 
 def _register() -> None:
-    """Enters the function into swift's registry, where swift is what imports this."""
+    """Registers the function in swift's registry, if swift imports this file."""
     import sys
 
     if "swift" in sys.modules:

@@ -5,12 +5,12 @@ compares their trajectories at the end::
 
     builder = JudgedGroupBuilder(my_builder, Settings("judge.gguf", "Prefer short answers that are right."))
 
-It can be pickled when the settings can: name the model by its path, and it is opened where the group is judged. The
-reward of the group is added to what the environments gave. What the model said is read by the environment's
+It can be pickled if the settings can: name the model by its path, and it is opened where the group is judged. The
+judge's rewards are added to those of the environments. What the model said is read by the environment's
 ``renderer`` (or ``policy_renderer``); the prompt is ``convo_prefix`` and ``get_question()``, as in the cookbook's
 ``ProblemEnv`` and ``PreferenceEnv``. For other environments give ``prompt_of(env)`` and
 ``response_of(trajectory, env)``. A judgment that failed raises, unless the settings have ``on_error``; the cookbook's
-roll-out strategy decides then.
+roll-out strategy then decides what to do.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ else:
 
 __all__ = ["JudgedGroupBuilder", "compute_group_rewards"]
 
-#: Makes the prompt, a text or messages, of an environment.
+#: Makes the prompt (a text or messages) from an environment.
 PromptOf = Callable[[Any], Any]
-#: Makes the response of a trajectory and its environment.
+#: Makes the response from a trajectory and its environment.
 ResponseOf = Callable[[Any, Any], str]
 
 
@@ -62,7 +62,7 @@ async def compute_group_rewards(
 
 
 class JudgedGroupBuilder(EnvGroupBuilder):  # type: ignore[misc]
-    """An ``EnvGroupBuilder`` whose group is judged, with the rewards that ``builder`` itself gives added."""
+    """An ``EnvGroupBuilder`` whose group is judged; the rewards of ``builder`` itself are added."""
 
     def __init__(
         self,

@@ -6,8 +6,8 @@
 
     trainer = GRPOTrainer(reward_funcs=reward_func("judge.gguf", "Prefer short answers that are right."), …)
 
-Given the path or the name of a model instead of an open judge, a hook can be pickled and opens the judge when it is
-first used, as AsyncGRPOTrainer needs, which calls it in a process of its own.
+If a hook gets the path or the name of a model instead of an open judge, it can be pickled and opens the judge when it
+is first used. AsyncGRPOTrainer needs this, because it calls the hook in another process.
 
 Conversations are judged by what the user and the assistant say in them.
 """
@@ -45,20 +45,20 @@ def reward_func(
 ) -> Callable[..., List[Optional[float]]]:
     """A reward function for ``reward_funcs``.
 
-    The completions of one prompt, which come one after another, are judged together. Where the same prompt may follow
-    itself in a batch, ``num_generations`` keeps its groups apart. A batch that holds its prompts twice, as
-    OnlineDPOTrainer's does, is grouped by prompt over the whole batch. A column ``principle`` of the data set goes
-    before ``principle``, which may be a function of the columns of a sample. ``rewards`` are the settings of
+    The completions of one prompt, which follow each other, are judged together. If the same prompt may come twice in a
+    row in a batch, ``num_generations`` separates its groups. A batch that holds its prompts twice, like that of
+    OnlineDPOTrainer, is grouped by prompt over the whole batch. A column ``principle`` of the data set overrides
+    ``principle``, which may be a function of the columns of a sample. ``rewards`` are the settings of
     :class:`dicast.trainers.Rewards`. TRL shows the function in its logs as ``name``.
 
-    ``on_error``: what stands for a group that cannot be judged. ``none`` is None, which GRPOTrainer, RLOOTrainer and
-    AsyncGRPOTrainer leave out; the metric ``<name>/failed`` says how many that are. ``raise`` raises the error.
-    ``auto`` is ``raise`` for a trainer that would learn from None: OnlineDPOTrainer takes it for 0. An error that would
-    come again whatever the samples are is raised in any case.
+    ``on_error``: what to return for a group that cannot be judged. ``none`` returns None, which GRPOTrainer,
+    RLOOTrainer and AsyncGRPOTrainer leave out; the metric ``<name>/failed`` gives their share. ``raise`` raises the
+    error. ``auto`` is ``raise`` for a trainer that would learn from None: OnlineDPOTrainer takes it for 0. An error
+    that would come again whatever the samples are is raised in any case.
 
-    ``gather``: in a training of several processes, put groups together that lie in more than one; then all of them have
-    to call the function at the same point. By default it is done for trainers that do: GRPOTrainer and RLOOTrainer.
-    With False, a group that looks cut is a warning.
+    ``gather``: if the training runs in several processes, put groups together that are spread over several of them. All
+    processes must then call the function at the same point. By default this is done for trainers that do so:
+    GRPOTrainer and RLOOTrainer. With False, there is a warning if a group looks incomplete.
     """
     return _RewardFunc(_How(judge, principle, num_generations, name, on_error, gather, rewards))
 
@@ -73,12 +73,12 @@ def async_reward_func(
     gather: Optional[bool] = None,
     **rewards: Any,
 ) -> Callable[..., Any]:
-    """As :func:`reward_func`, for TRL to await beside other asynchronous reward functions."""
+    """As :func:`reward_func`, for TRL to await together with other asynchronous reward functions."""
     return _AsyncRewardFunc(_How(judge, principle, num_generations, name, on_error, gather, rewards))
 
 
 class _How:
-    """What both kinds of functions do."""
+    """The common part of both kinds of functions."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class _How:
         return samples
 
     def groups(self, prompts: Sequence[Any], completions: Sequence[Any], columns: Dict[str, Any]) -> List[Group]:
-        """The groups of a process that judges for itself."""
+        """The groups of a process that judges only its own samples."""
         samples = self._samples(prompts, completions, columns)
         size = self._size
         if size is None and _is_twice([sample[:2] for sample in samples]):
@@ -141,24 +141,24 @@ class _How:
         return groups
 
     def _warn_of_cuts(self, groups: Sequence[Group], columns: Dict[str, Any]) -> None:
-        """Says once that groups at the edges of this process's part of the batch are smaller than others."""
+        """Warns once that groups at the edges of this process's part of the batch are smaller than others."""
         if self._warned or count_of_ranks() == 1 or "log_metric" not in columns or not groups:
             return
         size = self._size or max(len(group.texts) for group in groups)
         if any(len(group.texts) < size for group in (groups[0], groups[-1])):
             self._warned = True
             _LOGGER.warning(
-                "%s: the samples of a prompt lie in several processes and are judged in parts. Leave gather on, or "
+                "%s: the samples of a prompt are in several processes and are judged in parts. Leave gather on, or "
                 "make the samples of a process (per_device_train_batch_size) a multiple of num_generations",
                 self.name,
             )
 
     def size(self) -> Optional[int]:
-        """Samples of a group, where that was given."""
+        """Number of samples in a group, if that was given."""
         return self._size
 
     def finished(self, judged: Sequence[Judged], columns: Dict[str, Any]) -> List[Optional[float]]:
-        """The rewards; what failed is logged and, for some trainers, raised."""
+        """The rewards; failures are logged and, for some trainers, raised."""
         failures = [one.error for one in judged if one.error is not None]
         if failures:
             many = f"{len(failures)} of {len(judged)} completions have no reward"
@@ -177,7 +177,7 @@ class _How:
     def _raises(self, columns: Dict[str, Any]) -> bool:
         if self._on_error != "auto":
             return self._on_error == "raise"
-        # Trainers that leave None out have a place for metrics, or give no state, as AsyncGRPOTrainer's worker.
+        # Trainers that leave None out have a place for metrics, or give no state, like AsyncGRPOTrainer's worker.
         return "trainer_state" in columns and "log_metric" not in columns
 
 
@@ -207,7 +207,7 @@ class _AsyncRewardFunc(AsyncHook):
         how = self._how
         if not how.together(columns):
             return how.finished(await how.made.aof(how.groups(prompts, completions, columns)), columns)
-        # Before anything is awaited: other hooks of this kind meet the other processes in the same order.
+        # Before anything is awaited, so that all hooks of this kind meet the other processes in the same order.
         how.ranks.join()
         mine = how.mine(prompts, completions, columns)
         groups, places, span = await asyncio.to_thread(how.ranks.shared, mine, how.size())
@@ -238,7 +238,7 @@ def _is_column(values: Any, count: int) -> bool:
 
 
 def _is_twice(prompts: Sequence[Any]) -> bool:
-    """Whether a batch is the same prompts twice, one after the other: a completion of each, then another of each."""
+    """Whether a batch holds the same prompts twice in sequence: a completion of each, then another one of each."""
     half = len(prompts) // 2
     return len(prompts) % 2 == 0 and prompts[:half] == prompts[half:] and len(set(prompts[:half])) > 1
 
@@ -261,8 +261,8 @@ class RankJudge:
         """For each prompt the indices of its completions, best first.
 
         With ``shuffle_order`` the judge sees the completions in an order shuffled as in the reference system, else in
-        the order given. Prompts and completions that are conversations, or that TRL has written as such (``User: …``,
-        ``Assistant: …``), are judged by what is said in them.
+        the order given. If prompts and completions are conversations, or texts that TRL has made from conversations
+        (``User: …``, ``Assistant: …``), their content is judged.
         """
         order = self._rewards if shuffle_order else self._rewards.in_order()
         lists = _judged_lists(order, self._principle, prompts, completions)
@@ -291,8 +291,8 @@ class PairwiseJudge:
     ) -> List[Any]:
         """For each prompt the index of the better completion.
 
-        With ``return_scores`` the probability that the first is the better one, of the difference of their scores on a
-        scale of 0 to 1.
+        With ``return_scores`` the probability that the first is the better one, computed from the difference of their
+        scores on a scale of 0 to 1.
         """
         if not return_scores:
             return [ranking[0] for ranking in self._ranks.judge(prompts, completions, shuffle_order)]

@@ -3,7 +3,7 @@
     reward = reward_fn(Settings("judge.gguf", "Prefer short answers that are right."))
     learner = GRPOLearner(rl_cluster, reward_fns=reward, …)
 
-The completions of one prompt are judged together, wherever they stand in the batch. Tunix takes nothing but numbers: a
+The completions of one prompt are judged together, wherever they are in the batch. Tunix accepts only numbers: a
 judgment that failed raises, unless the settings have ``on_error``.
 """
 
@@ -26,14 +26,14 @@ def reward_fn(settings: Settings, *, name: str = "dicast") -> RewardFn:
 
 
 class RewardFn(Hook):
-    """What :func:`reward_fn` makes."""
+    """The function that :func:`reward_fn` returns."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         super().__init__(name)
         self._settings = settings
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> List[float]:
-        """The rewards of completions, in their order. Columns of the data set come by their names."""
+        """The rewards of completions, in their order. Columns of the data set are passed by name."""
         if len(prompts) != len(completions):
             raise InvalidRequestError("Tunix's lists differ in length")
         samples = []

@@ -6,9 +6,9 @@ In a task's configuration, with settings from the environment (:class:`dicast.tr
     id = "dicast-judge"
     weight = 1.0
 
-verifiers scores one rollout at a time: it waits for the others of its prompt, ``DICAST_GROUP_SIZE`` of them and
-``DICAST_GROUP_WINDOW`` seconds at most; else each is judged alone. prime-rl has the whole group in one place, which
-is better for a listwise judge: :func:`judged` makes of its algorithm one that judges a group before it compares
+verifiers scores one rollout at a time. With ``DICAST_GROUP_SIZE`` a rollout waits for the others of its prompt, at most
+``DICAST_GROUP_WINDOW`` seconds; otherwise each is judged alone. prime-rl has the whole group in one place, which is
+better for a listwise judge: :func:`judged` turns its algorithm into one that judges a group before it compares
 rewards::
 
     from prime_rl.orchestrator import algo
@@ -16,8 +16,8 @@ rewards::
 
     algo.ALGORITHM_CLASSES["grpo"] = judged(algo.GRPOAlgorithm)
 
-A judgment that failed is an error of the rollout, which verifiers leaves out of training. The principle is that of the
-task, where it has a field ``principle``, before that of the settings.
+A judgment that failed is an error of the rollout, which verifiers leaves out of training. A field ``principle`` of the
+task overrides that of the settings.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class DicastJudge(Judge):  # type: ignore[misc]
         return str(self.config.name or "dicast")
 
     async def score(self, task: Any, trace: Any) -> float:
-        """Judges a rollout, together with those of its prompt that come within the window."""
-        # verifiers makes a judge for each rollout: what waits for the others outlives it.
+        """Judges a rollout, together with those of its prompt that arrive within the window."""
+        # verifiers makes a judge for each rollout, so the object that waits for the others must outlive it.
         plugged: _Plugged = _plugged()
         outcome = await plugged.judged(task, trace)
         _keep(trace, outcome)
@@ -79,7 +79,7 @@ def _described(settings: Settings, task: Any, trace: Any) -> Sample:
 
 
 def _keep(trace: Any, outcome: Judged) -> None:
-    """Puts on a trace what is known of its judgment."""
+    """Adds the facts of its judgment to a trace."""
     said: Dict[str, Any] = {"error": str(outcome.error)} if outcome.error is not None else {"reward": outcome.reward}
     if outcome.result is not None:
         said.update(reasoning=outcome.result.reasoning, score=outcome.result.scores.get(outcome.name))
@@ -88,10 +88,10 @@ def _keep(trace: Any, outcome: Judged) -> None:
 
 
 async def score_group(settings: Settings, traces: Sequence[Any], *, name: str = "dicast", weight: float = 1.0) -> None:
-    """Judges the traces of a group and records the reward ``name`` on each, as one of a task would be.
+    """Judges the traces of a group and records the reward ``name`` on each, like a reward of a task.
 
-    Traces of different prompts, or of different agents of an episode, are judged apart. A judgment that failed is
-    raised before anything is recorded, unless the settings have ``on_error``.
+    Traces with different prompts, or of different agents of an episode, are judged separately. A judgment that failed
+    raises before anything is recorded, unless the settings have ``on_error``.
     """
     samples = [(*_described(settings, trace.task.data, trace), _agent(trace)) for trace in traces]
     outcomes = await settings.made.aof(grouped(samples, consecutive=False))
@@ -109,8 +109,8 @@ def _agent(trace: Any) -> Optional[str]:
 def judged(algorithm: Any, settings: Optional[Settings] = None, *, name: str = "dicast", weight: float = 1.0) -> Any:
     """A class of prime-rl's algorithms that judges each group before ``algorithm`` compares its rewards.
 
-    Rollouts that failed, and those of agents that are not trained, are not judged. Without ``settings`` they come from
-    the environment.
+    Rollouts that failed, and those of agents that are not trained, are not judged. Without ``settings``, they are read
+    from the environment.
     """
 
     class Judging(algorithm):  # type: ignore[misc]

@@ -1,8 +1,8 @@
 """veRL: ``custom_reward_function``, and the reward manager that judges whole groups.
 
-The reward manager (:mod:`dicast.trainers.verl_manager`) is the form for a listwise judge. veRL sends each sample to one
-of several worker processes, at random: the manager puts the groups together in one Ray actor, which holds the judge.
-::
+The reward manager (:mod:`dicast.trainers.verl_manager`) is the better form for a listwise judge. veRL sends each sample
+to a random one of several worker processes; the manager puts the groups together in one Ray actor, which holds the
+judge. ::
 
     reward.reward_manager.source=importlib
     reward.reward_manager.name=RewardManager
@@ -13,14 +13,14 @@ A custom reward function is called for each sample by itself, in any of these pr
     reward.custom_reward_function.path=pkg://dicast.trainers.verl
     reward.custom_reward_function.name=compute_score_async
 
-Its groups form only with ``reward.num_workers=1``, or against a Dicast server with a route (``DICAST_ROUTE``). Take
+Its groups form only with ``reward.num_workers=1``, or with a route of a Dicast server (``DICAST_ROUTE``). Use
 ``compute_score_async``: ``compute_score`` holds a thread of a small pool while it waits. ``compute_scores`` is for the
 batch manager of older versions.
 
-The functions of this file take their settings from the environment (:class:`dicast.trainers.Settings`); a file of your
-own makes them of settings with :func:`single`, :func:`asynchronous` and :func:`batch`. The prompt is looked for in
-``extra_info`` under ``prompt``, ``raw_prompt``, ``question`` or ``problem``, and in a keyword ``raw_prompt``, or
-``prompt_of`` makes it. The principle is that of ``extra_info``, where there is one, before that of the settings.
+The functions of this file take their settings from the environment (:class:`dicast.trainers.Settings`). In a file of
+your own, create them with settings, by :func:`single`, :func:`asynchronous` and :func:`batch`. The prompt is
+``prompt``, ``raw_prompt``, ``question`` or ``problem`` of ``extra_info``, or a keyword ``raw_prompt``, or ``prompt_of``
+makes it. A principle in ``extra_info`` overrides that of the settings.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from dicast.trainers._texts import text_of_prompt
 
 __all__ = ["asynchronous", "batch", "compute_score", "compute_score_async", "compute_scores", "single"]
 
-#: Makes the prompt of a sample of its ``extra_info``.
+#: Makes the prompt of a sample from its ``extra_info``.
 PromptOf = Callable[[Mapping[str, Any]], Any]
 
 _PLACES = ("prompt", "raw_prompt", "question", "problem")
 
 
 def single(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable[..., Dict[str, float]]:
-    """``compute_score`` for one sample a call.
+    """``compute_score`` for one sample per call.
 
-    Each is judged alone, unless ``group_size`` is above 1: then it waits for those of its prompt that other threads
-    bring, ``window`` seconds at most.
+    Each is judged alone, unless ``group_size`` is above 1: then it waits for samples of its prompt from other threads,
+    at most ``window`` seconds.
     """
     return _Single(settings, prompt_of)
 
@@ -61,12 +61,12 @@ def asynchronous(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Ca
 
 def batch(settings: Settings, prompt_of: Optional[PromptOf] = None) -> Callable[..., List[Dict[str, float]]]:
     """``compute_score`` for a batch, as veRL's batch reward manager calls it: the samples of one prompt are judged
-    together, wherever they stand in the batch."""
+    together, wherever they are in the batch."""
     return _Batch(settings, prompt_of)
 
 
 def _one(settings: Settings, fields: Mapping[str, Any], solution: Any, prompt_of: Optional[PromptOf]) -> Sample:
-    """A sample that waits for its group; a warning where it has none."""
+    """A sample that waits for its group; warns if it has none."""
     sample = sample_of(settings, fields, solution, prompt_of)
     if settings.group_size == 1:
         settings.alone()
@@ -155,13 +155,13 @@ class _Batch(Hook):
 def _wrong_call(name: str, wanted: str, given: Mapping[str, Any]) -> InvalidRequestError:
     got = f" It got {', '.join(sorted(given))}." if given else ""
     return InvalidRequestError(
-        f"{name} is called with {wanted}, by keyword.{got} For one sample a call take compute_score or "
+        f"{name} is called with {wanted}, by keyword.{got} For one sample per call use compute_score or "
         "compute_score_async, for a batch compute_scores"
     )
 
 
 def fields_of(source: Any, text: Any, truth: Any, info: Any, more: Mapping[str, Any]) -> Dict[str, Any]:
-    """What veRL gives with a sample, as a principle or a ``prompt_of`` sees it."""
+    """The fields that veRL gives with a sample, for a principle or a ``prompt_of`` that is a function."""
     if not isinstance(text, str):
         raise _wrong_call("compute_score", "data_source, solution_str, ground_truth, extra_info", more)
     fields = dict(info) if isinstance(info, Mapping) else {}
@@ -182,14 +182,14 @@ def _prompt(fields: Mapping[str, Any], prompt_of: Optional[PromptOf]) -> str:
         if fields.get(place) is not None:
             return text_of_prompt(fields[place])
     raise InvalidRequestError(
-        f"extra_info has no prompt: put it under {' or '.join(_PLACES)}, give prompt_of, or take a reward manager that "
+        f"extra_info has no prompt: put it under {' or '.join(_PLACES)}, give prompt_of, or use a reward manager that "
         "passes raw_prompt on (RewardManager of dicast.trainers.verl_manager, or veRL's naive)"
     )
 
 
 def score(settings: Settings, judged: Judged) -> Dict[str, float]:
-    """A reward as veRL reads it, with what it logs beside."""
-    # The same keys for all samples: veRL makes columns of them.
+    """A reward in the form of veRL, with further values that it logs."""
+    # The same keys for all samples, because veRL makes columns from them.
     judged_one = float(judged.reward is not None)
     return {"score": settings.number(judged), "judged": judged_one, "group": float(judged.group)}
 

@@ -6,25 +6,24 @@
     reward.reward_manager.name=RewardManager
     reward.reward_manager.module.path=pkg://dicast.trainers.verl_manager
 
-veRL makes a manager in each of its reward workers and sends it samples at random. All managers of a job send theirs to
-one named Ray actor. It holds the one judge and judges the samples of a prompt (veRL's ``uid``, else the prompt itself)
+veRL makes a manager in each of its reward workers and sends it random samples. All managers of a job send theirs to one
+named Ray actor. It holds the only judge and judges the samples of a prompt (veRL's ``uid``, else the prompt itself)
 when ``actor_rollout_ref.rollout.n`` are there, or ``window`` seconds after the first. Settings come from the
-environment of the workers (:class:`dicast.trainers.Settings`; ``DICAST_GROUP_SIZE`` is not needed) and, before that,
-from the configuration, by the same names in small letters::
+environment of the workers (:class:`dicast.trainers.Settings`; ``DICAST_GROUP_SIZE`` is not needed). Settings in the
+configuration, with the same names in lower case, override them::
 
     +reward.reward_kwargs.dicast.model=/models/judge.gguf
     +reward.reward_kwargs.dicast.principle="Prefer short answers that are right."
     +reward.reward_kwargs.dicast.actor.num_gpus=1
 
-``actor`` are options of the Ray actor; it reserves no processor by default. ``validation`` names the data sources of
-validation, separated by commas: their groups have ``actor_rollout_ref.rollout.val_kwargs.n`` samples. Samples whose
-``extra_info.split`` is ``test``, ``val``, ``valid``, ``validation``, ``dev`` or ``eval`` are known without it. Others
-would wait for the window.
+``actor`` has options of the Ray actor; by default it reserves no processor. ``validation`` names the validation data
+sources, separated by commas: their groups have ``actor_rollout_ref.rollout.val_kwargs.n`` samples. Samples whose
+``extra_info.split`` is ``test``, ``val``, ``valid``, ``validation``, ``dev`` or ``eval`` are recognized without it.
+Others would wait until the window ends.
 
 With a route of a Dicast server (``DICAST_ROUTE``) there is no actor: each worker sends its samples there.
 
-A judgment that fails raises its error, which ends the run with that error; ``on_error`` puts a number of your choice
-there instead.
+A judgment that fails raises its error, which ends the run; with ``on_error`` a number of your choice is used instead.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _TRIES = 3
 
 
 class GroupJudge:
-    """What runs in the actor: the one judge of a job, and the groups that wait."""
+    """The class of the actor: the only judge of a job, and the waiting groups."""
 
     def __init__(self, settings: Settings) -> None:
         self._coalescer = LoopCoalescer(settings.asamples, settings.window)
@@ -68,18 +67,18 @@ class GroupJudge:
         return [one.light() for one in judged]
 
     async def counts(self) -> Dict[str, int]:
-        """What became of the groups so far."""
+        """The counts of the groups so far."""
         counts = self._coalescer.counts
         return {"full": counts.full, "incomplete": counts.incomplete, "lone": counts.lone}
 
 
 class RewardManager(RewardManagerBase):  # type: ignore[misc]
-    """Sends samples to the group judge, and hands its rewards on.
+    """Sends samples to the group judge, and returns its rewards.
 
     A subclass may set ``settings``, which can be pickled unless they hold an open judge, and ``actor_options``.
     """
 
-    #: How samples are judged; None: as the configuration and the environment say.
+    #: The settings; None: those of the configuration and the environment.
     settings: ClassVar[Optional[Settings]] = None
     #: Options of the Ray actor.
     actor_options: ClassVar[Mapping[str, Any]] = {}
@@ -104,7 +103,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
 
     async def run_single(self, data: Any) -> Dict[str, Any]:
         """The reward of one sample."""
-        item = data[-1:][0]  # Of several sequences of one sample the last one counts.
+        item = data[-1:][0]  # If a sample has several sequences, the last one counts.
         more = item.non_tensor_batch
         responses = item.batch["responses"]
         length = int(item.batch["attention_mask"][-responses.shape[-1] :].sum())
@@ -148,13 +147,13 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
                 if self._actor is actor:
                     self._actor = None
                 if attempt == _TRIES:
-                    raise EngineError(f"the actor that judges died {attempt} times: {error}") from error
-                _LOGGER.warning("the actor that judges died; its samples are sent to a new one: %s", error)
+                    raise EngineError(f"the judge actor died {attempt} times: {error}") from error
+                _LOGGER.warning("the judge actor died; its samples are sent to a new one: %s", error)
                 await asyncio.sleep(attempt)
         raise AssertionError("not reached")
 
     def _found(self) -> Any:
-        """The actor of this job; made if there is none. Managers with the same settings share it."""
+        """The actor of this job, which is made if there is none. Managers with the same settings share it."""
         try:
             packed = pickle.dumps((self._settings, sorted(self._options.items())))
         except TypeError as error:
@@ -166,7 +165,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
 
 
 def _own(config: Any) -> Dict[str, Any]:
-    """What the configuration says under ``reward.reward_kwargs.dicast``."""
+    """The settings of the configuration under ``reward.reward_kwargs.dicast``."""
     own = _plain((config.reward.get("reward_kwargs") or {}).get("dicast") or {})
     if isinstance(own, dict):
         return own
@@ -179,7 +178,7 @@ def _plain(value: Any) -> Any:
 
 
 def _environment(own: Mapping[str, Any]) -> Dict[str, str]:
-    """The environment, with what the configuration says in its place."""
+    """The environment, overridden by the configuration."""
     env = dict(os.environ)
     for name, value in own.items():
         if name in ("actor", "validation") or value is None:
