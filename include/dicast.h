@@ -1370,8 +1370,7 @@ int32_t dicast_settings_new(struct dicast_str model,
  *
  * On success you own `*settings`.
  */
-int32_t dicast_settings_new_options(struct dicast_settings **settings,
-                                    struct dicast_error **error);
+int32_t dicast_settings_new_options(struct dicast_settings **settings, struct dicast_error **error);
 
 /**
  * Frees settings. NULL does nothing.

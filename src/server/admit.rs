@@ -1,4 +1,4 @@
-//! What every request passes: a number and a line in the log, the check of who calls which name, the key.
+//! What every request goes through: it gets a number and a log line; host name, origin and key are checked.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 /// The header with the number of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Who asks, in the extensions of a request behind a key.
+/// The client, in the extensions of a request behind a key.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(super) client: Arc<Client>,
@@ -37,30 +37,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
-    /// Takes further judgments from what the client may ask for: the request itself has taken one.
+    /// Takes further judgments from the client's allowance: the request itself has taken one.
     ///
     /// # Errors
     /// A problem of status 429 with the time to wait.
     pub(crate) fn take(&self, judgments: usize) -> Result<(), Problem> {
         self.client.take(judgments).map_err(|seconds| {
-            let message = format!("the key {} has asked for all that it may ask for in a minute", self.client.name);
+            let message = format!("the key {} has used all its judgments of this minute", self.client.name);
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message).retry_after(seconds)
         })
     }
 
-    /// The name of the client, to keep what is its apart from what is others'.
+    /// The name of the client, which separates its data from that of others.
     pub(crate) fn name(&self) -> &str {
         &self.client.name
     }
 
-    /// One who asks on behalf of a client, such as a job that was begun earlier.
+    /// A caller on behalf of a client, such as a job that was started earlier.
     pub(crate) fn anybody(request_id: &str) -> Self {
         Self { client: Arc::new(Client::anybody()), request_id: request_id.into() }
     }
 }
 
 impl Server {
-    /// The caller of a name, for work that goes on without its request; the anonymous one where the key is gone.
+    /// The caller with this name, for work that goes on without its request; the anonymous one if the key is gone.
     pub(crate) fn caller(&self, name: &str, request_id: &str) -> Caller {
         match self.0.clients.named(name) {
             Some(client) => Caller { client: client.clone(), request_id: request_id.into() },
@@ -69,7 +69,7 @@ impl Server {
     }
 }
 
-/// The number of a request: its own, where that is fit for a log, or a new one.
+/// The number of a request: its own if that can be logged safely, or a new one.
 fn request_id(headers: &HeaderMap) -> Arc<str> {
     let own = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     let fit = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
@@ -79,7 +79,7 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     }
 }
 
-/// So many random bytes, in hexadecimal.
+/// This many random bytes, in hexadecimal.
 pub(crate) fn random_hex(bytes: usize) -> String {
     use ring::rand::SecureRandom as _;
     use std::fmt::Write as _;
@@ -154,7 +154,7 @@ pub(super) async fn observe(State(server): State<Server>, mut request: Request, 
 #[derive(Clone)]
 struct Numbered(Arc<str>);
 
-/// Refuses web pages of others, and lets those in that `server.cors` names.
+/// Refuses web pages of other origins, except those that `server.cors` names.
 pub(super) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Answer {
     let allowed = origin_of(&server, &request)?;
     let preflight = request.method() == Method::OPTIONS
@@ -180,8 +180,8 @@ pub(super) async fn guard(State(server): State<Server>, request: Request, next: 
     Ok(response)
 }
 
-/// The origin of a request where it is a page's that `server.cors` names. A page may ask only where its origin is this server or
-/// one of these. Where there are no keys, the server must also be called by a name of its own: a page could give it another one in
+/// The origin of a request if it comes from a page that `server.cors` names. A page may call only if its origin is this server or
+/// one of these. Without keys, the server must also be called by one of its own names: a page could give it another one through
 /// the DNS.
 fn origin_of(server: &Server, request: &Request) -> Result<Option<HeaderValue>, Problem> {
     let config = server.config();
@@ -193,7 +193,7 @@ fn origin_of(server: &Server, request: &Request) -> Result<Option<HeaderValue>, 
         && !is_own(name_of(host), &config.hosts)
     {
         return Err(forbidden(format!(
-            "this server is not called {host}: name it in server.hosts, or give the server keys (server.keys)"
+            "this server has no host name {host}: add it to server.hosts, or give the server keys (server.keys)"
         )));
     }
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(None) };
@@ -205,7 +205,7 @@ fn origin_of(server: &Server, request: &Request) -> Result<Option<HeaderValue>, 
     if own {
         Ok(None)
     } else {
-        Err(forbidden(format!("pages of {named} may not use this server: name it in server.cors")))
+        Err(forbidden(format!("web pages of {named} may not use this server: add this origin to server.cors")))
     }
 }
 
@@ -217,14 +217,14 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// Whether a name cannot be one that a page made up: an address, localhost, or one that the configuration names.
+/// Whether a name is safe from being made up by a web page: an address, localhost, or a name in the configuration.
 fn is_own(name: &str, hosts: &[String]) -> bool {
     name.parse::<std::net::IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
-/// Lets a request through that has a key, where keys are asked for, and has not asked too often.
+/// Lets a request through if it has a key (where the server has keys) and is within the client's rate.
 pub(super) async fn by_key(State(server): State<Server>, mut request: Request, next: Next) -> Answer {
     let clients = &server.0.clients;
     let id = request.extensions().get::<Numbered>().map_or_else(|| random_hex(16).into(), |number| number.0.clone());
@@ -233,11 +233,11 @@ pub(super) async fn by_key(State(server): State<Server>, mut request: Request, n
     } else {
         let refused = |message: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
         let key = keys::carried(request.headers())
-            .ok_or_else(|| refused("this server asks for a key: send the header `authorization: Bearer KEY`"))?;
+            .ok_or_else(|| refused("this server needs a key: send the header `authorization: Bearer KEY`"))?;
         clients.find(&key).cloned().ok_or_else(|| refused("the key is not known"))?
     };
     let caller = Caller { client, request_id: id };
-    // Reading costs nothing worth counting.
+    // Requests that only read are not counted.
     if request.method() == Method::POST {
         caller.take(1)?;
     }
@@ -246,7 +246,7 @@ pub(super) async fn by_key(State(server): State<Server>, mut request: Request, n
 }
 
 pub(super) async fn nothing_here(request: Request) -> Problem {
-    let message = format!("there is nothing at {}; /openapi.json lists what there is", request.uri().path());
+    let message = format!("there is nothing at {}; /openapi.json lists all routes", request.uri().path());
     Problem::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 

@@ -25,7 +25,7 @@ impl Batch {
     /// Begins a batch. Requests that cannot be read are failures at their place.
     ///
     /// # Errors
-    /// Where it is empty, larger than `server.max_batch`, or more than the client may ask for.
+    /// If it is empty, larger than `server.max_batch`, or more than the client's rate allows.
     pub(crate) fn new(
         server: &Server,
         caller: &Caller,
@@ -78,7 +78,7 @@ impl Batch {
         self.gather(None).await
     }
 
-    /// As [`Self::all`]; what has not ended within `time` is out of time.
+    /// As [`Self::all`]; judgments that have not ended within `time` are timeouts.
     pub(crate) async fn all_within(self, time: Duration) -> Vec<Result<Verdict>> {
         self.gather(Some(time)).await
     }
@@ -105,7 +105,7 @@ impl Batch {
     }
 }
 
-/// The problem of a batch of which every judgment failed: the first failure.
+/// The problem of a batch in which every judgment failed: the first failure.
 pub(crate) fn whole_failed(first: &Error, count: usize) -> Problem {
     let error = Error::new(first.kind(), first.message().to_owned()).with_retryable(first.is_retryable());
     Problem::from(if count == 1 {

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 
 use super::{Problem, Server};
 
-/// Bytes that earn a client a second more.
+/// A client gets one more second for each of these many bytes.
 const BYTES_PER_SECOND: usize = 32 << 10;
 
 /// How many bytes of bodies are held.
@@ -55,7 +55,7 @@ impl Share {
             return Ok(());
         }
         let message = format!(
-            "requests with {} bytes are held already (server.max_held_bytes): try again later",
+            "the server already holds requests with {} bytes (server.max_held_bytes): try again later",
             self.held.0.limit
         );
         Err(Error::new(ErrorKind::Overloaded, message).into())
@@ -91,7 +91,7 @@ impl FromRequest<Server> for Input {
     }
 }
 
-/// Refuses a body that says it is something else. A web page may send forms and plain text anywhere, but not JSON: this keeps it
+/// Refuses a body with another content type. A web page may send forms and plain text anywhere, but not JSON, so this keeps it
 /// from using a server without keys.
 fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };

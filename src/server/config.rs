@@ -1,4 +1,4 @@
-//! Settings of the server: who may ask, how much, and which routes of trainers there are.
+//! Settings of the server: who may call it, how often, and which routes for trainers there are.
 
 use std::path::PathBuf;
 
@@ -17,39 +17,39 @@ use super::trainers::{RouteConfig, check_all};
 pub struct ServerConfig {
     /// The judge of requests that name none. Default: the first one.
     pub default_judge: Option<String>,
-    /// Load a judge with its first request. Otherwise all are loaded when the server starts.
+    /// Load each judge when its first request arrives. Otherwise all are loaded when the server starts.
     pub load_on_demand: bool,
-    /// Unload a judge that has had no request for so many seconds; 0: never.
+    /// Unload a judge that has had no request for this many seconds; 0: never.
     pub unload_after_s: u64,
-    /// Judgments that one judge works on at once; more wait in the fair queue. 0: twice what its engine decodes at once.
+    /// Most judgments that one judge works on at once; more wait in the fair queue. 0: twice what its engine decodes at once.
     pub max_running: usize,
-    /// Judgments of one judge that wait; more are refused as overloaded, with status 429.
+    /// Most judgments of one judge that wait; more are refused as overloaded, with status 429.
     pub max_waiting: usize,
-    /// Requests in one batch.
+    /// Most requests in one batch.
     pub max_batch: usize,
-    /// Bytes of one request's body.
+    /// Most bytes of one request's body.
     pub max_body_bytes: usize,
-    /// Bytes of all bodies that are held at once; more are refused as overloaded.
+    /// Most bytes of all bodies that are held at once; more are refused as overloaded.
     pub max_held_bytes: usize,
-    /// Connections at once. Past it, the connection that was idle for longest is closed; where none is idle, new ones are
+    /// Most connections at once. Above it, the connection that was idle longest is closed; if none is idle, new ones are
     /// refused with status 503.
     pub max_connections: usize,
-    /// How long a connection may take to send the head of a request, idle time before it included.
+    /// How long a connection may take to send the head of a request, including the idle time before it.
     pub header_timeout_ms: u64,
-    /// How long a client may take to send a body; 1 s more for each 32 KiB that came.
+    /// How long a client may take to send a body, plus 1 s for each 32 KiB received.
     pub body_timeout_ms: u64,
-    /// How long a client may take none of its answer before it is dropped.
+    /// A client that reads nothing of its answer for this long is dropped.
     pub write_timeout_ms: u64,
     /// How long requests may go on after SIGTERM.
     pub drain_ms: u64,
-    /// Names by which clients may call this server beside `localhost`, addresses, and the name it listens on. Only used where
-    /// there are no keys: it keeps web pages from reaching a server through a name of their own.
+    /// Host names by which clients may call this server, besides `localhost`, addresses, and the name it listens on. Only used
+    /// without keys: it keeps web pages from reaching the server through a host name of their own.
     pub hosts: Vec<String>,
-    /// Origins of web pages that may ask (CORS), such as `https://app.example`. None by default.
+    /// Origins of web pages that may call the server (CORS), such as `https://app.example`. None by default.
     pub cors: Vec<String>,
-    /// Clients that may ask, each with a key. None: everybody may, and the server listens on loopback alone.
+    /// Clients that may call the server, each with a key. None: everybody may, and the server listens only on loopback.
     pub keys: Vec<KeyConfig>,
-    /// A file with keys, a line each: `name:key`. Lines that begin with # are comments.
+    /// A file with keys, one on each line: `name:key`. Lines that begin with # are comments.
     pub keys_file: Option<PathBuf>,
     /// Serve without keys on an address that is not loopback.
     pub anonymous: bool,
@@ -57,13 +57,13 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// Jobs.
     pub jobs: JobsConfig,
-    /// Routes of trainers.
+    /// Routes for trainers.
     pub routes: Vec<RouteConfig>,
-    /// The principle of `/v1/rerank`, where a request gives none.
+    /// The principle of `/v1/rerank`, if a request gives none.
     pub rerank_principle: String,
     /// How long the answer to a request with an `Idempotency-Key` is kept, in seconds; 0: not at all.
     pub idempotency_s: u64,
-    /// Bytes of such answers that are kept.
+    /// Most bytes of such answers that are kept.
     pub idempotency_bytes: usize,
 }
 
@@ -99,16 +99,16 @@ impl Default for ServerConfig {
     }
 }
 
-/// How soon the judgments of a key are begun, where several keys wait.
+/// How soon the judgments of a key start if several keys have waiting judgments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Before the others, such as for people who wait.
+    /// Before the others, for example for people who wait.
     High,
     /// The default.
     #[default]
     Normal,
-    /// After the others; every eighth judgment is one of these as long as some wait.
+    /// After the others; but every eighth judgment is one of these if some wait.
     Low,
 }
 
@@ -118,7 +118,7 @@ pub enum Priority {
 pub struct KeyConfig {
     /// Its name, in logs and metrics.
     pub name: String,
-    /// The key. Better keep it out of the file: see the next three.
+    /// The key itself. It is better not to write it into the file: see the next three settings.
     #[serde(deserialize_with = "secret", skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
     /// The environment variable that holds the key.
@@ -127,11 +127,11 @@ pub struct KeyConfig {
     pub file: Option<PathBuf>,
     /// The SHA-256 of the key, in hexadecimal.
     pub sha256: Option<String>,
-    /// Judgments that it may ask for in a minute; 0: no limit.
+    /// Most judgments per minute; 0: no limit.
     pub per_minute: u32,
-    /// Judgments that it may ask for at once; 0: as many as in a minute.
+    /// Most judgments at once; 0: as many as in a minute.
     pub burst: u32,
-    /// How soon its judgments are begun.
+    /// How soon its judgments start.
     pub priority: Priority,
 }
 
@@ -198,7 +198,7 @@ impl ServerFile {
         };
         if !judges.is_empty() && judge != JudgeConfig::default() {
             return Err(invalid(
-                "the configuration has \"judges\", and settings of a judge beside them: move these into it",
+                "the configuration has \"judges\", and settings of a judge beside it: move these settings into \"judges\"",
             ));
         }
         server.check()?;
@@ -206,7 +206,7 @@ impl ServerFile {
     }
 }
 
-/// The error without line and column, which are those of a part.
+/// The error without line and column, which count within a part of the file.
 fn without_place(error: &serde_json::Error) -> String {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let whole = error.to_string();
@@ -249,7 +249,7 @@ impl ServerConfig {
         }
         if let Some(origin) = self.cors.iter().find(|origin| !origin.contains("://") || origin.ends_with('/')) {
             return Err(invalid(format!(
-                "server.cors names {origin:?}: an origin is written as https://app.example, with nothing behind it"
+                "server.cors names {origin:?}: an origin is written as https://app.example, with nothing after it"
             )));
         }
         for (index, key) in self.keys.iter().enumerate() {

@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use super::config::Priority;
 
-/// One turn in so many goes to the lowest priority that waits, so that nobody starves.
+/// One turn in this many goes to the lowest priority that waits, so that nobody starves.
 const LOWEST_EVERY: u64 = 8;
 
-/// What waits. Keys of one priority take turns; of one key the first comes first.
+/// The waiting judgments. Keys with the same priority take turns; within a key the first comes first.
 pub(super) struct Fair<T> {
     classes: [Class<T>; 3],
     waiting: usize,
@@ -28,11 +28,11 @@ impl<T> Default for Class<T> {
     }
 }
 
-/// What became of one that asked to wait.
+/// The result of queueing a judgment.
 pub(super) enum Pushed<T> {
     /// It waits, under this number.
     Waits(u64),
-    /// It waits, in the place of the newest of a key that had many more.
+    /// It waits, and replaces the newest judgment of a key that had many more.
     Instead(u64, T),
     /// There is no room.
     Full(T),
@@ -55,8 +55,8 @@ impl<T> Fair<T> {
         self.waiting
     }
 
-    /// Lines one up. Where the queue is full, the newest of the key that has most waiting makes room, if that has more than one
-    /// more than this key.
+    /// Queues a judgment. If the queue is full, the key with the most waiting judgments gives up its newest one, provided that it
+    /// has at least two more than this key.
     pub(super) fn push(&mut self, priority: Priority, key: usize, item: T) -> Pushed<T> {
         let mut instead = None;
         if self.waiting >= self.limit {
@@ -100,7 +100,7 @@ impl<T> Fair<T> {
         Some(item)
     }
 
-    /// Takes out one that does not want to wait any more.
+    /// Removes a judgment that no longer waits.
     pub(super) fn remove(&mut self, priority: Priority, key: usize, number: u64) -> Option<T> {
         let line = self.classes[index(priority)].lines.get_mut(&key)?;
         let at = line.iter().position(|(other, _)| *other == number)?;
@@ -108,8 +108,8 @@ impl<T> Fair<T> {
         line.remove(at).map(|(_, item)| item)
     }
 
-    /// How many are begun before this one, as things stand: those of its key before it, as many of each other key in its class,
-    /// and all of the classes above.
+    /// How many judgments start before this one, as things stand: those of its key before it, as many of each other key in its
+    /// class, and all of the classes above.
     pub(super) fn place(&self, priority: Priority, key: usize, number: u64) -> Option<usize> {
         let class = index(priority);
         let ahead = self.classes[class].lines.get(&key)?.iter().position(|(other, _)| *other == number)?;

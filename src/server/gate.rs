@@ -1,4 +1,4 @@
-//! The gate before a judge: so many judgments at once, the others wait in the fair queue.
+//! The gate before a judge: it lets a limited number of judgments in; the others wait in the fair queue.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,14 +25,14 @@ struct State {
     queue: Fair<oneshot::Sender<Turn>>,
 }
 
-/// What one that waits gets.
+/// What a waiting judgment gets.
 enum Turn {
     Go,
     /// Another key needs the room.
     Refused,
 }
 
-/// A place among the judgments that run; dropping it lets the next one in.
+/// A place among the running judgments; dropping it lets the next one in.
 pub(super) struct Slot {
     gate: Arc<Gate>,
     since: Instant,
@@ -65,7 +65,7 @@ impl Gate {
         (mean * u32::try_from(rounds).unwrap_or(u32::MAX)).as_secs().clamp(1, 60)
     }
 
-    /// Waits for a place; dropping the future gives the wait up. `moved` is called with the place in the queue.
+    /// Waits for a place; dropping the future ends the wait. `moved` is called with the place in the queue.
     pub(super) async fn enter(
         self: &Arc<Self>,
         priority: Priority,
@@ -123,7 +123,7 @@ impl Gate {
     fn overloaded(&self) -> Error {
         Error::new(
             ErrorKind::Overloaded,
-            format!("{} judgments are waiting already (server.max_waiting): try again later", self.limit),
+            format!("{} judgments are already waiting (server.max_waiting): try again later", self.limit),
         )
     }
 
@@ -139,7 +139,7 @@ impl Gate {
     }
 }
 
-/// How often somebody who watches is told its place.
+/// How often a watching client gets its place.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
 impl Drop for Slot {
@@ -152,7 +152,7 @@ impl Drop for Slot {
     }
 }
 
-/// One that waits; gives up its place in the queue when it is dropped, or the turn that it was given at that moment.
+/// A waiting judgment. When it is dropped, it gives up its place in the queue, or the turn that it was just given.
 struct Waiter<'a> {
     gate: &'a Gate,
     priority: Priority,
@@ -168,7 +168,7 @@ impl Drop for Waiter<'_> {
             return;
         }
         let removed = self.gate.state().queue.remove(self.priority, self.key, self.number);
-        // Turns are given under the lock: where it was not in the queue, its turn is in the channel.
+        // Turns are given under the lock: if it was not in the queue, its turn is in the channel.
         if removed.is_none() && matches!(self.turn.try_recv(), Ok(Turn::Go)) {
             self.gate.release();
         }
@@ -200,7 +200,7 @@ mod tests {
                 assert!(tokio::time::timeout(Duration::from_millis(1), waiting).await.is_err());
             }
             assert_eq!((gate.running(), gate.waiting()), (1, 2));
-            // The second one is given its turn, and gone before it has seen it.
+            // The second one gets its turn, but is gone before it has seen it.
             drop(first);
             drop(second);
             drop(third.await.unwrap());

@@ -18,15 +18,15 @@ use super::{Answer, Caller, Problem, Server};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// Requests that are remembered, whatever their size.
+/// Most requests that are remembered, whatever their size.
 const MOST: usize = 65_536;
 
-/// Whose request it is, by which key.
+/// The client of the request, and its key.
 type Name = (String, String);
 type Hash = [u8; 32];
 
 struct Entry {
-    /// Of route and body.
+    /// The hash of route and body.
     hash: Hash,
     at: Instant,
     /// `None` while it is being answered.
@@ -91,7 +91,7 @@ impl Store {
         state.forget(Duration::MAX, most);
     }
 
-    /// Forgets a request that was not answered, or whose answer may be another one next time.
+    /// Forgets a request that was not answered, or whose answer may differ next time.
     fn drop(&self, name: &Name) {
         let mut state = self.state();
         state.remove(name);
@@ -106,7 +106,7 @@ impl Answers {
         }
     }
 
-    /// Forgets what is older than this, and the oldest above so many bytes. What is being answered stays.
+    /// Forgets answers older than this, and the oldest ones above this many bytes. Requests being answered stay.
     fn forget(&mut self, kept_for: Duration, most: usize) {
         let mut seen = 0;
         while seen < self.order.len() {
@@ -125,7 +125,7 @@ impl Answers {
     }
 }
 
-/// Forgets a request that ends without an answer, as where the client goes away.
+/// Forgets a request that ends without an answer, for example because the client disconnects.
 struct Under<'a> {
     store: &'a Store,
     name: Option<Name>,
@@ -167,11 +167,12 @@ pub(super) async fn once(State(server): State<Server>, request: Request, next: N
     match store.begin(&name, hash, Duration::from_secs(config.idempotency_s)) {
         Known::New => {}
         Known::Under => {
-            let message = "a request with this Idempotency-Key is being answered: ask again for its answer";
+            let message =
+                "a request with this Idempotency-Key is still being answered: send it again later to get the answer";
             return Err(Problem::new(StatusCode::CONFLICT, "conflict", message).retry_after(1));
         }
         Known::Other => {
-            let message = "this Idempotency-Key was used for another request: take a new one";
+            let message = "this Idempotency-Key was used for another request: use a new key";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", message));
         }
         Known::Answered(kept) => {

@@ -1,4 +1,4 @@
-//! The judges of a server by name: loaded when they are needed, given up when they are idle or dead.
+//! The judges of a server by name: loaded when they are needed, unloaded when they are idle or dead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,10 +14,10 @@ use crate::log::{Level, Log};
 use super::config::ServerConfig;
 use super::gate::Gate;
 
-/// After a judge could not be opened, it is not tried again for so long.
+/// After a judge could not be opened, it is not tried again for this long.
 const REST: Duration = Duration::from_secs(5);
 
-/// Where a server takes a judge from.
+/// Where a server gets a judge from.
 pub enum JudgeSource {
     /// One that is open. It is never unloaded.
     Open(Arc<Judge>),
@@ -104,10 +104,10 @@ impl Judges {
         })
     }
 
-    /// The name of a judge, where there is one of this name, or of the default one.
+    /// The name of a judge, if there is one with this name, or of the default one.
     ///
     /// # Errors
-    /// [`ErrorKind::ModelNotFound`] with the names that there are.
+    /// [`ErrorKind::ModelNotFound`] with the existing names.
     pub(crate) fn known(&self, name: Option<&str>) -> Result<&str> {
         Ok(&self.entry(name)?.name)
     }
@@ -117,7 +117,7 @@ impl Judges {
         self.entry(Some(name)).ok()?.current()
     }
 
-    /// A judge by its name, or the default one; loads it where need be.
+    /// A judge by its name, or the default one; loads it if needed.
     ///
     /// # Errors
     /// [`ErrorKind::ModelNotFound`] for a name that no judge has; else those of opening it.
@@ -127,7 +127,7 @@ impl Judges {
             loaded
         } else {
             let (entry, running, waiting) = (entry.clone(), self.max_running, self.max_waiting);
-            // In a task of its own: who waits may go, and the next one finds it loaded.
+            // In a separate task: if the caller leaves, the next one finds it loaded.
             let opened = tokio::spawn(async move { entry.open(running, waiting).await }).await;
             opened.map_err(|error| Error::new(ErrorKind::Internal, format!("opening a judge: {error}")))??
         };
@@ -147,11 +147,11 @@ impl Judges {
         }
     }
 
-    /// Unloads the judges that nobody uses and whose last request is longer ago than this.
+    /// Unloads judges that nobody uses and whose last request is longer ago than this.
     pub(super) fn unload_idle(&self, after: Duration) {
         for entry in self.entries.iter().filter(|entry| !matches!(entry.source, JudgeSource::Open(_))) {
             let mut loaded = entry.loaded.write().unwrap_or_else(PoisonError::into_inner);
-            // Whoever uses it holds it, and takes it under this lock.
+            // Users hold a reference to it, which they take under this lock.
             let idle = loaded.as_ref().is_some_and(|loaded| {
                 let unused = Duration::from_millis(self.now().saturating_sub(loaded.used.load(Ordering::Relaxed)));
                 Arc::strong_count(loaded) == 1 && unused >= after
@@ -184,7 +184,7 @@ impl Judges {
     }
 }
 
-/// Drops a judge where waiting for its threads holds up nobody.
+/// Drops a judge on a thread where waiting for its threads delays nobody.
 fn free(loaded: Option<Arc<Loaded>>) {
     let dropped = crate::thread::spawn("dicast-unload", move || drop(loaded));
     if let Err(error) = dropped {
@@ -257,7 +257,7 @@ impl JudgeSource {
     }
 }
 
-/// What a judge logs goes where the server's lines go. Its requests are in no line.
+/// Sends a judge's log to the server's log. No line contains requests.
 fn log(judge: String) -> Log {
     Log::new(Level::Debug, move |level, line| match level {
         Level::Error => tracing::error!(judge, "{line}"),

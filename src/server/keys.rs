@@ -1,4 +1,4 @@
-//! Who asks: API keys, kept as hashes, and how much each may ask for.
+//! Clients: API keys, kept as hashes, and the rate of each.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::config::{KeyConfig, Priority, ServerConfig};
 
-/// Bytes of the shortest key that is taken: shorter ones can be guessed.
+/// Bytes of the shortest key that is accepted: shorter ones can be guessed.
 const SHORTEST: usize = 8;
 
 /// How clients write name and password; some leave the padding out.
@@ -32,7 +32,7 @@ pub(crate) struct Client {
     pub(crate) number: usize,
     pub(crate) name: String,
     pub(crate) priority: Priority,
-    /// Whether this is its jobs, which wait as long as it takes.
+    /// Whether this stands for its jobs, which wait as long as it takes.
     pub(super) is_job: bool,
     hash: [u8; 32],
     bucket: Option<Mutex<Bucket>>,
@@ -44,7 +44,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Reads all keys: of the configuration, and of the file that it names.
+    /// Reads all keys: those of the configuration, and those of the file that it names.
     pub(super) fn read(config: &ServerConfig) -> Result<Self> {
         let mut clients = Vec::new();
         for key in &config.keys {
@@ -79,7 +79,7 @@ impl Clients {
             .collect();
         for (index, client) in clients.iter().enumerate() {
             if clients[..index].iter().any(|other| other.hash == client.hash) {
-                return Err(invalid(format!("server.keys: {} has the key of another one", client.name)));
+                return Err(invalid(format!("server.keys: {} has the same key as another client", client.name)));
             }
             if clients[..index].iter().any(|other| other.name == client.name) {
                 return Err(invalid(format!("server.keys: two keys have the name {}", client.name)));
@@ -88,7 +88,7 @@ impl Clients {
         Ok(Self { clients })
     }
 
-    /// Whether anybody may ask.
+    /// Whether anybody may call.
     pub(crate) fn is_open(&self) -> bool {
         self.clients.is_empty()
     }
@@ -116,16 +116,16 @@ impl Client {
         Self { number: 0, name: "-".to_owned(), priority: Priority::Normal, is_job: false, hash: [0; 32], bucket: None }
     }
 
-    /// The client's jobs: begun after whatever somebody waits for, and counted when they were uploaded.
+    /// The client's jobs: they start after everything that somebody waits for, and were counted when they were uploaded.
     pub(super) fn jobs(&self) -> Self {
         let (number, name) = (self.number, self.name.clone());
         Self { number, name, priority: Priority::Low, is_job: true, hash: self.hash, bucket: None }
     }
 
-    /// Takes so many judgments from what it may ask for.
+    /// Takes this many judgments from the client's allowance.
     ///
     /// # Errors
-    /// The seconds until there are so many.
+    /// The seconds until the allowance is large enough.
     pub(super) fn take(&self, judgments: usize) -> std::result::Result<(), u64> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         bucket.lock().unwrap_or_else(PoisonError::into_inner).take(judgments, Instant::now())
@@ -150,7 +150,7 @@ impl Bucket {
         self.left = (self.left + passed * self.per_second).min(self.burst);
         self.at = now;
         let wanted = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        // More than fits the bucket is let through when it is full, and leaves a debt: it would never fit otherwise.
+        // More than fits the bucket is let through when the bucket is full, and leaves a debt; otherwise it would never fit.
         if self.left >= wanted.min(self.burst) {
             self.left -= wanted;
             return Ok(());
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(bucket.take(1, start), Err(2));
         assert_eq!(bucket.take(3, after(3)), Ok(()));
         assert_eq!(bucket.take(1, after(3)), Err(2));
-        // More than ever fits waits for a full bucket, and is paid for afterwards.
+        // A request that never fits waits for a full bucket, and is paid for afterwards.
         assert_eq!(bucket.take(20, after(13)), Ok(()));
         assert_eq!(bucket.take(1, after(14)), Err(11));
     }

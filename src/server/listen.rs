@@ -1,4 +1,4 @@
-//! The listener: connections within limits of number and time, https, and the end in good order.
+//! The listener: connections with limits of number and time, https, and an orderly shutdown.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -38,11 +38,11 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
-/// Pause after the system refused a connection, such as for want of file descriptors.
+/// Pause after the system refused a connection, for example because there are no file descriptors left.
 const BREATH: Duration = Duration::from_millis(50);
-/// How often judges are looked at that may be idle.
+/// How often idle judges are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a connection too many is told.
+/// The answer to a connection above the limit.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\nconnection: close\r\n\
 content-length: 66\r\n\r\ntoo many connections (server.max_connections): try again in 1 s.\r\n";
@@ -52,7 +52,7 @@ impl Server {
     /// meanwhile, unless they are loaded on demand.
     ///
     /// # Errors
-    /// Where the socket may not be served without keys, the certificate cannot be read, or a judge cannot be opened.
+    /// If the socket may not be served without keys, the certificate cannot be read, or a judge cannot be opened.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let io = |error: io::Error| Error::new(ErrorKind::Io, format!("the socket: {error}"));
         let address = listener.local_addr().map_err(io)?;
@@ -61,8 +61,8 @@ impl Server {
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
                 format!(
-                    "{address} can be reached from other machines, and no key is asked for: give server.keys or \
-                     server.keys_file, or set server.anonymous where something else keeps strangers away"
+                    "{address} can be reached from other machines, but the server has no keys: set server.keys or \
+                     server.keys_file, or set server.anonymous if something else keeps strangers away"
                 ),
             ));
         }
@@ -72,7 +72,7 @@ impl Server {
         let connections = Arc::new(Connections::new(config.max_connections));
         let mut tasks = JoinSet::new();
         let router = self.router();
-        // Goes on with the jobs of before.
+        // Continues the jobs of an earlier server.
         self.start_jobs();
         let mut stop = pin!(stop);
         let mut loading = pin!(async { if config.load_on_demand { Ok(()) } else { self.load().await } });
@@ -110,7 +110,10 @@ impl Server {
             let drained = async { while tasks.join_next().await.is_some() {} };
             let drained = tokio::time::timeout(Duration::from_millis(config.drain_ms), drained).await.is_ok();
             if !drained {
-                warn!(connections = tasks.len(), "not all requests ended in time (server.drain_ms): they are cut off");
+                warn!(
+                    connections = tasks.len(),
+                    "some requests did not end in time (server.drain_ms): they are cut off"
+                );
             }
         }
         tasks.shutdown().await;
@@ -152,7 +155,7 @@ struct Connections {
     open: Mutex<HashMap<u64, Arc<Activity>>>,
 }
 
-/// What one connection does.
+/// The state of one connection.
 struct Activity {
     requests: AtomicUsize,
     /// Milliseconds from the start of the listener to when the last request ended, or it was opened.
@@ -181,7 +184,7 @@ impl Connections {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Counts a connection. Past the limit the one that is idle for longest makes room; `None` where none is idle.
+    /// Counts a connection. Above the limit, the connection that was idle longest is closed; `None` if none is idle.
     fn enter(self: &Arc<Self>) -> Option<Counted> {
         let activity = Arc::new(Activity {
             requests: AtomicUsize::new(0),
@@ -210,7 +213,7 @@ impl Drop for Counted {
     }
 }
 
-/// A request that counts as one of its connection until its answer has gone, or nobody wants it.
+/// A request that counts for its connection until its answer is sent, or nobody wants it.
 struct Working(Arc<Activity>, Arc<Connections>);
 
 impl Drop for Working {
@@ -233,7 +236,7 @@ impl Connection {
         let config = self.server.config();
         let patience = Duration::from_millis(config.header_timeout_ms);
         let Some(counted) = self.connections.enter() else {
-            // Nobody waits for who does not read.
+            // The server does not wait for a client that does not read.
             let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
             return;
         };
@@ -302,7 +305,7 @@ impl Connection {
                 }
                 _ = draining.wait_for(|draining| *draining), if !asked => {
                     asked = true;
-                    // One that has sent nothing is not waited for.
+                    // The server does not wait for a connection that has sent nothing.
                     if activity.requests.load(Ordering::Relaxed) == 0 {
                         return;
                     }
@@ -313,7 +316,7 @@ impl Connection {
     }
 }
 
-/// The body of an answer, which counts as work until it has gone.
+/// The body of an answer, which counts as work until it is sent.
 struct Busy {
     body: axum::body::Body,
     _working: Working,
@@ -339,7 +342,7 @@ impl hyper::body::Body for Busy {
     }
 }
 
-/// A stream that fails where the other side takes nothing for too long.
+/// A stream that fails if the other side reads nothing for too long.
 struct Patient<S> {
     stream: S,
     patience: Duration,
@@ -351,7 +354,7 @@ impl<S> Patient<S> {
         Self { stream, patience, stuck: None }
     }
 
-    /// What a write came to, with the time that it has made no progress.
+    /// The result of a write, and how long there has been no progress.
     fn watched<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stuck = None;

@@ -47,7 +47,7 @@ impl Histogram {
     }
 }
 
-/// All figures but those that are read when they are asked for.
+/// All figures except those that are read on demand.
 #[derive(Default)]
 pub(crate) struct Metrics {
     families: Mutex<Families>,
@@ -60,7 +60,7 @@ struct Families {
     histograms: BTreeMap<&'static str, Series<Histogram>>,
 }
 
-/// What the families are called and mean. Counters end with `_total`.
+/// The names of the families and their meanings. Counters end with `_total`.
 const HELP: &[(&str, &str)] = &[
     ("dicast_http_requests_total", "Requests answered, by route, method and status."),
     ("dicast_http_request_seconds", "Time from the head of a request to its answer, by route."),
@@ -70,13 +70,13 @@ const HELP: &[(&str, &str)] = &[
     ("dicast_judgment_seconds", "Time of a judgment in the server, waiting included, by judge."),
     ("dicast_phase_seconds", "Time of a judgment by phase: queue, prefill, reasoning, verdict."),
     ("dicast_responses", "Responses in a judgment."),
-    ("dicast_tokens_total", "Tokens by what they are: prompt, reused, reasoning, verdict, forced."),
+    ("dicast_tokens_total", "Tokens by kind: prompt, reused, reasoning, verdict, forced."),
     ("dicast_repairs_total", "Repairs of verdicts by kind."),
     ("dicast_flags_total", "Flags of verdicts by kind."),
-    ("dicast_coalesced_samples_total", "Samples of trainers by what became of them: judged, duplicate, failed."),
+    ("dicast_coalesced_samples_total", "Samples of trainers by outcome: judged, duplicate, failed."),
     (
         "dicast_coalesced_groups_total",
-        "Groups of samples that were judged, by what closed them: full, window, limit, drain.",
+        "Groups of samples that were judged, by what completed them: full, window, limit, drain.",
     ),
     ("dicast_coalesced_group_size", "Different samples in a group."),
     ("dicast_idempotent_replays_total", "Answers that were given again for an Idempotency-Key."),
@@ -90,7 +90,7 @@ const HELP: &[(&str, &str)] = &[
     ("dicast_engine_computed_tokens_total", "Tokens that the engine has computed, by judge."),
     ("dicast_engine_reused_tokens_total", "Prompt tokens taken from a cached prefix, by judge."),
     ("dicast_held_bytes", "Bytes of requests' bodies that are held."),
-    ("dicast_judge_loaded", "1 where the judge is loaded."),
+    ("dicast_judge_loaded", "1 if the judge is loaded."),
 ];
 
 /// Counts a request as being answered until it is dropped.
@@ -131,7 +131,7 @@ impl Metrics {
         took: Duration,
     ) {
         let mut families = self.families();
-        // Methods that nobody has heard of are one.
+        // Unknown methods are counted as one.
         let method = match method.as_str() {
             known @ ("GET" | "POST" | "DELETE" | "HEAD" | "OPTIONS" | "PUT" | "PATCH") => known,
             _ => "other",
@@ -256,7 +256,7 @@ impl Server {
         text
     }
 
-    /// What the judges and their engines tell of themselves.
+    /// The figures of the judges and their engines.
     fn write_judges(&self, text: &mut String) {
         let judges = self.judges();
         let states: Vec<_> =
@@ -290,7 +290,7 @@ pub(super) fn routes() -> Router<Server> {
 }
 
 async fn metrics(State(server): State<Server>) -> Response {
-    // A worker process is asked for its counters, and may take its time.
+    // A worker process is asked for its counters, which may take a while.
     let asked = server.clone();
     let mut text = match tokio::task::spawn_blocking(move || asked.exposition()).await {
         Ok(text) => text,

@@ -1,8 +1,8 @@
-//! The HTTP server: a router that a program can mount, and a listener with limits for it. `dicast serve` is this, from the
+//! The HTTP server: a router that a program can mount, and a listener with limits for it. `dicast serve` runs it from the
 //! command line.
 //!
-//! 1. Name the judges, open ones or configurations, and build a [`Server`].
-//! 2. Mount [`Server::router`] in a program of your own, or hand a socket to [`Server::serve`].
+//! 1. Name the judges (open ones or configurations), and build a [`Server`].
+//! 2. Mount [`Server::router`] in your own program, or hand a socket to [`Server::serve`].
 //!
 //! ```no_run
 //! use dicast::JudgeConfig;
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Every API enters at `Server::judge`: the judge by its name, a turn in the fair queue, the judgment, its figures. Dropping
-//! that future cancels the judgment, which is what happens when a client goes away.
+//! Every API enters at `Server::judge`: it finds the judge by its name, waits for a turn in the fair queue, judges, and counts.
+//! Dropping that future cancels the judgment; this happens when a client disconnects.
 
 mod admit;
 mod batch;
@@ -74,15 +74,15 @@ pub use problem::Problem;
 pub use trainers::{CoalesceConfig, Marks, Protocol, RouteConfig, Turns};
 pub(crate) use watch::{Event, Watcher};
 
-/// Text of a request above which it is prepared on a thread that may block.
+/// A request with more text than this is prepared on a thread that may block.
 const LARGE_BYTES: usize = 64 << 10;
 /// How long past its deadline a judgment may take to end before the server gives up on it.
 const LATE: Duration = Duration::from_secs(2);
 
-/// How often `/ready?deep=true` tries the judge.
+/// The shortest time between two trials of the judge by `/ready?deep=true`.
 const TRY_EVERY: Duration = Duration::from_secs(10);
 
-/// What requests get from a handler.
+/// The result of a handler.
 pub(crate) type Answer = std::result::Result<Response, Problem>;
 
 /// A server. Clones are the same server.
@@ -93,7 +93,7 @@ struct Inner {
     config: ServerConfig,
     judges: Judges,
     clients: Clients,
-    /// Who asks where there are no keys.
+    /// The client if there are no keys.
     anybody: Arc<Client>,
     metrics: Metrics,
     held: body::Held,
@@ -101,14 +101,14 @@ struct Inner {
     /// The task that judges the requests of jobs.
     jobs_task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
     answered: idempotency::Store,
-    /// When the default judge was tried last, and what came of it.
+    /// When the default judge was last tried, and the result.
     tried: tokio::sync::Mutex<Option<(Instant, std::result::Result<(), String>)>>,
     /// Whether the server is shutting down.
     draining: Sender<bool>,
 }
 
 impl Server {
-    /// Makes a server of judges by name; the first one is the default, unless the configuration names another.
+    /// Makes a server with judges by name; the first one is the default, unless the configuration names another.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] for a setting out of its range, a key that cannot be read, or no judge.
@@ -144,7 +144,7 @@ impl Server {
 
     /// All routes, with who may use them.
     pub fn router(&self) -> Router {
-        // Behind a key, where there are any. A further part of the API merges its routes here.
+        // Behind a key, if there are any. A further part of the API merges its routes here.
         let behind_a_key = Router::new()
             .merge(reference::routes())
             .merge(jobs::routes())
@@ -155,7 +155,7 @@ impl Server {
             .merge(metrics::routes())
             .layer(middleware::from_fn_with_state(self.clone(), idempotency::once))
             .layer(middleware::from_fn_with_state(self.clone(), admit::by_key));
-        // Open to all: what says nothing that is secret. Pages merge here.
+        // Open to all: routes that reveal nothing secret. Pages merge here.
         let open = Router::new()
             .route("/health", get(health))
             .route("/ready", get(ready))
@@ -169,7 +169,7 @@ impl Server {
             .with_state(self.clone())
     }
 
-    /// Loads the judges that are not loaded on demand; gives the first failure.
+    /// Loads the judges that are not loaded on demand; returns the first failure.
     ///
     /// # Errors
     /// Those of opening a judge.
@@ -193,7 +193,7 @@ impl Server {
         &self.0.metrics
     }
 
-    /// Turns true when the server begins to shut down: background work is to end soon.
+    /// Becomes true when the server begins to shut down: background work must end soon.
     pub(crate) fn draining(&self) -> Receiver<bool> {
         self.0.draining.subscribe()
     }
@@ -235,11 +235,11 @@ impl Server {
         began: Instant,
     ) -> Result<Verdict> {
         let judge = &loaded.judge;
-        // What is wrong with it is found before it waits.
+        // Errors in the request are found before it waits.
         request.check(&judge.config().limits)?;
         let timeout =
             request.options.or(&judge.config().options).or(&judge.profile().decoding).resolve_request()?.timeout();
-        // Nobody waits for a job: the time of its requests counts from when they are begun.
+        // Nobody waits for a job: the time of its requests counts from their start.
         let left = if caller.client.is_job { jobs::TURN } else { timeout.saturating_sub(began.elapsed()) };
         let told = watcher.as_ref().map(|watcher| |place| watcher.tell(Event::Queued(place)));
         let slot = loaded.gate.enter(caller.client.priority, caller.client.number, left, told).await?;
@@ -270,15 +270,15 @@ impl Server {
     }
 }
 
-/// The server lives. Also the reference's check.
+/// Answers while the server is running. Also the reference's health check.
 async fn health() -> Response {
     json(&json!({ "status": "healthy", "service": "Dicast", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// How `/ready` may be asked.
+/// The query of `/ready`.
 #[derive(serde::Deserialize)]
 struct ReadyQuery {
-    /// Also have the default judge judge something small.
+    /// Also let the default judge judge something small.
     #[serde(default)]
     deep: bool,
 }
@@ -296,7 +296,7 @@ impl Server {
         request.options.timeout_ms = Some(10_000);
         request.options.max_reasoning_tokens = Some(64);
         let outcome = match self.judge(&Caller::anybody("ready"), None, request, None).await {
-            // The engine has answered, if with little sense.
+            // The engine has answered, even if the answer makes little sense.
             Err(error) if error.kind() != ErrorKind::InvalidVerdict => Err(error.kind().name().to_owned()),
             _ => Ok(()),
         };
@@ -305,7 +305,7 @@ impl Server {
     }
 }
 
-/// The server can judge: the default judge is loaded, or is loaded with its first request, and the server is not shutting down.
+/// Whether the server can judge: the default judge is loaded, or will be loaded on demand, and the server is not shutting down.
 async fn ready(State(server): State<Server>, Params(query): Params<ReadyQuery>) -> Response {
     let judges = server.judges();
     let state: serde_json::Map<_, _> = judges

@@ -1,4 +1,4 @@
-//! The interface of `OpenAI`, for clients that know nothing else: a judge request as the last message, the verdict as the answer.
+//! The API of `OpenAI`, for clients that support nothing else: a judge request as the last message, the verdict as the answer.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<Server> {
     Router::new().route("/v1/chat/completions", post(completions))
 }
 
-/// A chat. Fields of the interface that mean nothing to a judge, such as `stop`, are not read.
+/// A chat. Fields of the API that have no meaning for a judge, such as `stop`, are not read.
 #[derive(Deserialize)]
 struct Chat {
     #[serde(default)]
@@ -61,7 +61,7 @@ fn text_of(message: &Message) -> Result<String> {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Array(parts)) => parts
             .iter()
-            .map(|part| part["text"].as_str().ok_or_else(|| invalid("has a part that is no text")))
+            .map(|part| part["text"].as_str().ok_or_else(|| invalid("has a part that is not text")))
             .collect(),
         _ => Err(invalid("has no text")),
     }
@@ -71,7 +71,7 @@ fn text_of(message: &Message) -> Result<String> {
 fn request_of(chat: &Chat) -> Result<JudgeRequest> {
     let invalid = |message: &str| Error::new(ErrorKind::InvalidRequest, message);
     if chat.n.is_some_and(|n| n != 1) {
-        return Err(invalid("n must be 1: a judgment is one answer"));
+        return Err(invalid("n must be 1: a judgment has one answer"));
     }
     let user = chat.messages.iter().rfind(|message| message.role == "user");
     let text = text_of(user.ok_or_else(|| {
@@ -165,7 +165,7 @@ async fn streamed(
     let (watcher, mut events) = Watcher::new();
     let judge = model.clone();
     let mut work = Box::pin(async move { server.judge(&caller, Some(&judge), request, Some(watcher)).await });
-    // What fails before it waits or begins is an answer with that status.
+    // A failure before it waits or starts is an answer with that status.
     let ended = tokio::select! {
         biased;
         Some(_) = events.recv() => None,

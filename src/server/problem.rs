@@ -21,13 +21,13 @@ struct Inner {
 }
 
 impl Problem {
-    /// A problem of HTTP itself, which no kind of error of the library names.
+    /// A problem of HTTP itself, for which the library has no error kind.
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self(Box::new(Inner { status, kind, detail, retryable: false, partial: None, retry_after: None }))
     }
 
-    /// The same request may succeed after so many seconds.
+    /// The same request may succeed after this many seconds.
     #[must_use]
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retryable = true;
@@ -35,7 +35,7 @@ impl Problem {
         self
     }
 
-    /// The request is not as it should be.
+    /// The request is invalid.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Error::new(ErrorKind::InvalidRequest, detail).into()
     }
@@ -63,7 +63,7 @@ impl Problem {
         Value::Object(body)
     }
 
-    /// The answer in the shape that clients of `OpenAI`'s interface read.
+    /// The answer in the shape for clients of `OpenAI`'s API.
     pub(crate) fn openai(&self) -> Response {
         let body = json!({ "error": {
             "message": self.0.detail, "type": self.0.kind, "param": null, "code": self.0.kind, "retryable": self.0.retryable,

@@ -1,4 +1,4 @@
-//! The HTTP interface of the reference system, `rewardanything serve`: its clients work as they are. Batches keep their order,
+//! The HTTP interface of the reference system, `rewardanything serve`: its clients work unchanged. Batches keep their order,
 //! names come back as they were sent, and a judgment that failed is an error, never an empty result.
 
 use std::time::Duration;
@@ -23,19 +23,19 @@ pub(super) fn routes() -> Router<Server> {
     Router::new().route("/api/rewardanything", post(one)).route("/api/rewardanything_batch", post(many))
 }
 
-/// How a batch may be asked for.
+/// The query of a batch.
 #[derive(Deserialize)]
 struct Times {
     /// Seconds for the whole batch.
     max_timeout: Option<f64>,
 }
 
-/// Reads a request. A field that is not known is an error: it would be ignored.
+/// Reads a request. An unknown field is an error, because it would be ignored.
 pub(crate) fn read(json: &[u8]) -> Result<JudgeRequest> {
     JudgeRequest::from_json(json)
 }
 
-/// A verdict as the reference writes it, with what it does not know: finer scores, and what is odd.
+/// A verdict as the reference writes it, with additions: finer scores, repairs and flags.
 pub(crate) fn written(verdict: &Verdict) -> Value {
     let scores: Map<_, _> =
         verdict.scores.iter().map(|scored| (scored.name.clone(), number::score(scored.score))).collect();
@@ -73,7 +73,9 @@ async fn many(State(server): State<Server>, Params(times): Params<Times>, caller
         None => batch.all().await,
         Some(seconds) => {
             if !(0.001..=86_400.0).contains(&seconds) {
-                return Err(Problem::invalid(format!("max_timeout is {seconds}: it is from 0.001 to 86400 seconds")));
+                return Err(Problem::invalid(format!(
+                    "max_timeout is {seconds}: it must be from 0.001 to 86400 seconds"
+                )));
             }
             batch.all_within(Duration::from_secs_f64(seconds)).await
         }
@@ -83,7 +85,7 @@ async fn many(State(server): State<Server>, Params(times): Params<Times>, caller
     if failed.len() == outcomes.len()
         && let Some((_, error)) = failed.first()
     {
-        // The time that the client has set is over: no fault of the server's.
+        // The time that the client has set is over; this is not the server's fault.
         if times.max_timeout.is_some() && error.kind() == ErrorKind::Timeout {
             return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", error.message()));
         }

@@ -1,4 +1,4 @@
-//! Reranking, in the shapes of Jina and Cohere: documents in the order in which they serve a query.
+//! Reranking, in the shapes of Jina and Cohere: documents ordered by how well they answer a query.
 
 use axum::Router;
 use axum::extract::State;
@@ -19,7 +19,7 @@ pub(super) fn routes() -> Router<Server> {
     Router::new().route("/v1/rerank", post(rerank)).route("/v2/rerank", post(rerank))
 }
 
-/// What both send. Limits of tokens for a document, which both have, are refused: a document would be judged by its beginning.
+/// The fields of both. Both have token limits for a document; these are refused, because only the start would be judged.
 #[derive(Deserialize)]
 struct Call {
     #[serde(default)]
@@ -50,7 +50,7 @@ fn text_of(value: &Value, what: &str) -> Result<String> {
     })
 }
 
-/// One document's place.
+/// The place of one document.
 struct Ranked {
     index: usize,
     /// From 0 to 1: the worst score of the scale to the best.

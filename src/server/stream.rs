@@ -17,13 +17,13 @@ use tokio::task::AbortHandle;
 
 /// Pieces that wait for a client that reads slowly.
 const WAITING: usize = 64;
-/// Silence after which a comment shows that the connection lives.
+/// After this much silence, a comment shows that the connection is alive.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Takes the pieces of one answer. Sending fails where the client has gone.
+/// Takes the pieces of one answer. Sending fails if the client has disconnected.
 pub(super) struct Pieces(mpsc::Sender<Bytes>);
 
-/// The client has gone.
+/// The client has disconnected.
 #[derive(Debug)]
 pub(super) struct Gone;
 
@@ -52,7 +52,7 @@ impl Pieces {
     }
 }
 
-/// The body; dropping it, as happens when the client goes away, ends the work that writes it.
+/// The body. When it is dropped, because the client disconnects, the work that writes it ends.
 struct Flow {
     pieces: mpsc::Receiver<Bytes>,
     work: AbortHandle,

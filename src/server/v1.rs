@@ -1,4 +1,4 @@
-//! The API of this server: whole verdicts, one by one, as they come, or as rewards.
+//! The API of this server: single verdicts, batches, events, and rewards.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ async fn judge(State(server): State<Server>, caller: Caller, headers: HeaderMap,
     Ok(answer(&server.judge(&caller, judge.as_deref(), request, None).await?))
 }
 
-/// A judgment as events: `queued`, `started`, `reasoning`, then `verdict` or `error`. What fails before it waits or begins is an
+/// A judgment as events: `queued`, `started`, `reasoning`, then `verdict` or `error`. A failure before it waits or starts is an
 /// answer with that status.
 async fn watched(server: Server, caller: Caller, judge: Option<String>, request: JudgeRequest) -> Answer {
     let (watcher, mut events) = Watcher::new();
@@ -119,7 +119,7 @@ async fn tell(pieces: &Pieces, event: Event) -> std::result::Result<(), Gone> {
     }
 }
 
-/// How a batch may be asked for.
+/// The query of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BatchQuery {
@@ -163,7 +163,7 @@ async fn batch(
                 next += 1;
             }
         }
-        // Behind one that was lost.
+        // After one that was lost.
         for item in waiting.into_values() {
             pieces.line(&item).await?;
         }
@@ -171,7 +171,7 @@ async fn batch(
     }))
 }
 
-/// Requests of a batch: a JSON array, or a line each. One that cannot be read is a failure at its place.
+/// Requests of a batch: a JSON array, or one on each line. One that cannot be read is a failure at its place.
 fn read_batch(body: &[u8], is_json: bool) -> std::result::Result<Vec<Result<JudgeRequest>>, Problem> {
     let one = |json: &[u8]| JudgeRequest::from_json(json);
     if body.trim_ascii_start().starts_with(b"[") {
@@ -200,7 +200,7 @@ fn item(index: usize, outcome: &Result<Verdict>) -> Value {
 }
 
 /// The reward of each response, in their order: the one that was asked for (`reward`), else the expected score, or the score
-/// where the engine gives no distributions.
+/// if the engine gives no distributions.
 fn rewards_of(verdict: &Verdict) -> Result<Vec<f64>> {
     match &verdict.rewards {
         Some(rewards) => Ok(rewards.values.clone()),
@@ -247,7 +247,7 @@ async fn models(State(server): State<Server>) -> Answer {
     Ok(answer(&json!({ "object": "list", "data": models })))
 }
 
-/// What a client should know of a judge. Where its model lies is not the client's business.
+/// What a client may know about a judge. The path of its model is not included.
 fn about(judge: &Judge, model: &mut Value) {
     let (capabilities, scale, limits) = (judge.capabilities(), judge.profile().scale, &judge.config().limits);
     model["engine"] = capabilities.engine.name().into();

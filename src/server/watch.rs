@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 /// What happens before the verdict.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// It waits; so many judgments are begun before it.
+    /// It waits; this many judgments start before it.
     Queued(usize),
     /// The engine has it.
     Started,
@@ -13,7 +13,7 @@ pub(crate) enum Event {
     Reasoning(String),
 }
 
-/// Events that are kept for one who reads slowly; later pieces are dropped, the verdict has all of the reasoning.
+/// Events that are kept for a slow reader; later pieces are dropped, but the verdict has the whole reasoning.
 const KEPT: usize = 1024;
 
 /// Tells somebody what happens to a judgment.

@@ -1,4 +1,4 @@
-//! Which samples go together. No clock: whoever opens a group closes it when its window is over.
+//! Decides which samples go together. It has no clock: whoever opens a group closes it when its window ends.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,15 +15,15 @@ pub(super) struct Closed<K, W> {
     pub(super) samples: Vec<Sample<W>>,
 }
 
-/// What became of a sample.
+/// What happened to a sample.
 pub(super) enum Added<K, W> {
-    /// It opened a group of this number: close it when the window is over.
+    /// It opened the group with this number: close the group when the window ends.
     Opened(u64),
     /// It waits in a group.
     Waits,
     /// It completed a group, for this reason.
     Closed(Closed<K, W>, &'static str),
-    /// There are too many already.
+    /// Too many samples wait already.
     Full,
 }
 

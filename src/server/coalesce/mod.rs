@@ -1,6 +1,6 @@
-//! Samples of one prompt become one listwise judgment: trainers send them one by one, a judge compares them better together.
+//! Samples of one prompt become one listwise judgment: trainers send them one by one, but a judge compares them better together.
 //!
-//! `groups.rs` decides which samples go together, and when. Here they are judged, and each caller gets the score of its own.
+//! `groups.rs` decides which samples go together, and when. Here they are judged, and each caller gets the score of its sample.
 
 mod groups;
 
@@ -31,9 +31,9 @@ pub(super) struct Key {
 pub(super) struct Scored {
     /// As written.
     pub(super) score: f64,
-    /// The mean of its distribution, where the engine gives one.
+    /// The mean of its distribution, if the engine gives one.
     pub(super) expected: Option<f64>,
-    /// As the route is set.
+    /// The reward that the route is set to.
     pub(super) reward: f64,
     /// How many different samples it was judged with, itself included.
     pub(super) group: usize,
@@ -49,7 +49,7 @@ pub(super) struct Terms {
     pub(super) reward: Reward,
 }
 
-/// Gathers the samples of one route. Clones are the same.
+/// Gathers the samples of one route. Clones share the same state.
 #[derive(Clone)]
 pub(super) struct Coalescer(Arc<Inner>);
 
@@ -72,7 +72,7 @@ impl Coalescer {
         self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The score of a sample, once its group was judged. Dropping the future withdraws it.
+    /// The score of a sample, once its group was judged. Dropping the future removes the sample.
     pub(super) async fn score(&self, server: &Server, caller: &Caller, key: Key, text: String) -> Result<Scored> {
         let loaded = server.judges().get(self.0.terms.judge.as_deref()).await?;
         let most = loaded.judge.config().limits.max_responses;
@@ -103,17 +103,17 @@ impl Coalescer {
             Added::Full => {
                 return Err(Error::new(
                     ErrorKind::Overloaded,
-                    "too many samples wait for their group already (server.max_waiting): try again later",
+                    "too many samples already wait for their groups (server.max_waiting): try again later",
                 ));
             }
         }
         outcome.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Judges a group and tells everybody.
+    /// Judges a group and sends each caller its score.
     async fn judge(&self, server: Server, closed: Closed<Key, (Waiter, Caller)>, by: &'static str) {
         let Closed { key, mut samples } = closed;
-        // Who has gone meanwhile needs no score.
+        // Callers that have disconnected meanwhile need no score.
         for sample in &mut samples {
             sample.waiters.retain(|(waiter, _)| !waiter.is_closed());
         }
@@ -164,7 +164,7 @@ pub(super) async fn score_all(
     closed.extend(opened.into_iter().filter_map(|(key, number)| groups.close(&key, number)));
     for Closed { key, samples } in closed {
         let shared = Arc::new((key, terms.clone(), route.to_owned()));
-        // Where this future is dropped nobody waits for the samples any more, and the judgments end as well.
+        // If this future is dropped, nobody waits for the samples any more, and the judgments end too.
         tokio::spawn(judge_samples(server.clone(), shared, samples));
     }
     let mut scores = Vec::with_capacity(outcomes.len());
@@ -174,7 +174,7 @@ pub(super) async fn score_all(
     scores
 }
 
-/// The same error for another one who waits.
+/// The same error for another caller.
 fn copy(error: &Error) -> Error {
     Error::new(error.kind(), error.message().to_owned()).with_retryable(error.is_retryable())
 }
@@ -186,8 +186,8 @@ fn lost() -> Error {
 type Shared = Arc<(Key, Terms, String)>;
 type Samples = Vec<Sample<(Waiter, Caller)>>;
 
-/// Judges samples together. Where that fails because of what they are, they are judged in two halves, so that one that is at
-/// fault does not take the others with it.
+/// Judges samples together. If that fails because of their content, they are judged in two halves, so that a sample at fault
+/// does not fail the others too.
 fn judge_samples(
     server: Server,
     shared: Shared,
@@ -220,7 +220,7 @@ fn judge_samples(
                     route,
                     samples = samples.len(),
                     kind = error.kind().name(),
-                    "a group failed: it is judged in halves"
+                    "a group failed; it is judged again in halves"
                 );
                 let second = samples.split_off(samples.len() / 2);
                 let other = judge_samples(server.clone(), shared.clone(), second);
@@ -246,7 +246,7 @@ async fn gone(samples: &mut Samples) {
     }
 }
 
-/// Whether a failure may be the fault of one sample, or of there being too many.
+/// Whether a failure may be the fault of one sample, or of too many samples.
 fn splits(kind: ErrorKind) -> bool {
     matches!(
         kind,

@@ -95,7 +95,7 @@ struct NewQuery {
     keep_s: Option<u64>,
 }
 
-/// The lines of a body of JSON Lines. Blank ones at the end are no lines; others keep their places.
+/// The lines of a body of JSON Lines. Blank lines at the end do not count; others keep their places.
 pub(super) fn lines(body: &[u8]) -> Vec<Vec<u8>> {
     let body = body.trim_ascii_end();
     if body.is_empty() {
@@ -158,7 +158,7 @@ async fn create(
     let model = server.judges().known(new.judge.as_deref())?.to_owned();
     new.options.resolve_request()?;
     if lines.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Problem::invalid("the job has no requests: send one JSON object a line"));
+        return Err(Problem::invalid("the job has no requests: send one JSON object on each line"));
     }
     let job = NewJob {
         owner: caller.name().to_owned(),
@@ -177,8 +177,8 @@ async fn create(
     Ok((status, [(header::LOCATION, format!("/v1/jobs/{}", job.id))], answer(&shown(&server, &job))).into_response())
 }
 
-/// Makes a job; with `lines` it is started with these. A repeated idempotency key gives the job that is there, and goes on where
-/// a server that was killed left it.
+/// Makes a job; with `lines` it is started with these. A repeated idempotency key returns the existing job, and continues where
+/// a killed server left it.
 pub(super) async fn make(
     server: &Server,
     new: NewJob,
@@ -198,7 +198,7 @@ pub(super) async fn make(
                 && let Err(fault) = store.upload(&new.owner, &job.id, Some(job.total), rest, now)
             {
                 if is_new {
-                    // A job that nobody knows of is of no use.
+                    // A job whose id nobody knows is useless.
                     store.delete(&new.owner, &job.id)?;
                 }
                 return Err(fault);
@@ -210,7 +210,7 @@ pub(super) async fn make(
     Ok(made)
 }
 
-/// Where an upload goes on.
+/// Where an upload continues.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UploadQuery {
@@ -236,7 +236,7 @@ async fn upload(
     };
     drop(input);
     if lines.is_empty() {
-        return Err(Problem::invalid("the body has no requests: send one JSON object a line"));
+        return Err(Problem::invalid("the body has no requests: send one JSON object on each line"));
     }
     caller.take(lines.len() - 1)?;
     let owner = caller.name().to_owned();
@@ -291,7 +291,7 @@ async fn show(State(server): State<Server>, Path(id): Path<String>, asked: Asked
     Ok(answer(&shown(&server, &job)))
 }
 
-/// Waits until a job is over, as long as the caller wants to, and no longer than the server lives.
+/// Waits until a job is over, as long as the caller wants, but not longer than the server runs.
 pub(super) async fn wait(
     server: &Server,
     caller: &Caller,
@@ -300,7 +300,7 @@ pub(super) async fn wait(
     seconds: f64,
 ) -> Result<JobInfo, Problem> {
     if !(0.0..=LONGEST_WAIT_S).contains(&seconds) {
-        return Err(Problem::invalid(format!("{name} is {seconds}: it is from 0 to {LONGEST_WAIT_S} seconds")));
+        return Err(Problem::invalid(format!("{name} is {seconds}: it must be from 0 to {LONGEST_WAIT_S} seconds")));
     }
     let mut draining = server.draining();
     let ending = async move {
@@ -327,7 +327,7 @@ async fn list(State(server): State<Server>, asked: Asked<ListQuery>, caller: Cal
     let ListQuery { limit, before } = query(asked)?;
     let limit = limit.unwrap_or(PAGE);
     if !(1..=PAGE).contains(&limit) {
-        return Err(Problem::invalid(format!("limit is {limit}: it is from 1 to {PAGE}")));
+        return Err(Problem::invalid(format!("limit is {limit}: it must be from 1 to {PAGE}")));
     }
     let owner = caller.name().to_owned();
     let mut jobs = server.jobs().with(move |store| store.list(&owner, None, before.as_deref(), limit + 1)).await?;
@@ -347,7 +347,7 @@ struct ResultsQuery {
     partial: bool,
 }
 
-/// Results as JSON Lines, one for each request, in order. Those of a job that still runs only where they are asked for.
+/// Results as JSON Lines, one for each request, in order. For a running job only with `?partial=true`.
 async fn results(
     State(server): State<Server>,
     Path(id): Path<String>,
@@ -362,7 +362,7 @@ async fn results(
     };
     if matches!(job.state, JobState::Open | JobState::Running) && !partial {
         let text = format!(
-            "the job is {}, {} of {} are done: ask again later, or with ?partial=true",
+            "the job is {}; {} of {} requests are done: ask again later, or with ?partial=true",
             job.state.name(),
             job.done,
             job.total

@@ -11,9 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobsConfig {
-    /// The database file. `None`: jobs are kept in memory and end with the server; `dicast serve` names a file of its own then.
+    /// The database file. `None`: jobs are kept in memory and end with the server, but `dicast serve` then uses its default file.
     pub file: Option<PathBuf>,
-    /// Most bytes of that file; past it uploads are refused with status 507, and results wait until there is room.
+    /// Most bytes of that file; above it uploads are refused with status 507, and results wait until there is room.
     pub max_bytes: u64,
     /// Most jobs of one client.
     pub max_jobs: u32,
@@ -21,7 +21,7 @@ pub struct JobsConfig {
     pub max_requests: u32,
     /// Most bytes of one upload.
     pub max_upload_bytes: usize,
-    /// How long a job is kept after its end where it says nothing itself, in seconds.
+    /// How long a job is kept after its end, in seconds, unless the job sets its own time.
     pub keep_s: u64,
     /// The longest that a job may ask to be kept after its end, in seconds.
     pub max_keep_s: u64,

@@ -13,7 +13,7 @@ pub enum Fault {
     Unknown(String),
     /// The job is not in a state for this, such as an upload to a job that was started.
     State(String),
-    /// A limit of the job store would be passed: requests in a job, jobs of a caller, bytes of a line.
+    /// A limit of the job store would be exceeded: requests in a job, jobs of a caller, bytes of a line.
     TooLarge(String),
     /// What the caller sent is wrong.
     Invalid(String),
@@ -21,7 +21,7 @@ pub enum Fault {
     Full(String),
     /// Another process holds the database. The operation may be repeated.
     Busy(String),
-    /// The file is no job database of this program, of a newer version, or damaged.
+    /// The file is not a job database of this program, is of a newer version, or is damaged.
     Damaged(String),
     /// The file could not be read or written.
     Io(String),
@@ -95,7 +95,7 @@ impl From<rusqlite::Error> for Fault {
         let message = error.to_string();
         match error.sqlite_error_code() {
             Some(Code::DiskFull) => Self::Full(
-                "no room is left for jobs: delete jobs that are no longer needed, or raise the limit of the store"
+                "there is no room left for jobs: delete jobs that are no longer needed, or raise the limit of the store"
                     .into(),
             ),
             Some(Code::DatabaseBusy | Code::DatabaseLocked) => {

@@ -1,4 +1,4 @@
-//! One request of a job, from its line to its result, sent again within bounds where that may help.
+//! One request of a job, from its line to its result. It is sent again, a limited number of times, if that may help.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::store::{Claim, JobInfo, Outcome};
 use crate::config::Options;
 use crate::error::{Error, ErrorKind};
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) enum End {
     /// Its result.
     Outcome(Outcome),
-    /// Its judge is not there. That is no result of the request.
+    /// Its judge is not available. That is not a result of the request.
     NoJudge(Error),
 }
 
@@ -23,9 +23,9 @@ fn patience(error: &Error) -> (u32, Duration) {
         return (1, Duration::ZERO);
     }
     match error.kind() {
-        // Others have filled the queue: there will be room.
+        // Other requests fill the queue; there will be room later.
         ErrorKind::Overloaded => (60, Duration::from_millis(250)),
-        // The engine or its server failed under the request. One that is itself the cause is refused by the engine.
+        // The engine or its server failed during the request. If the request itself is the cause, the engine refuses it.
         ErrorKind::Engine | ErrorKind::Network => (10, Duration::from_millis(100)),
         ErrorKind::Timeout => (3, Duration::from_millis(100)),
         // The same request with the same seed would be read as badly again.
@@ -75,7 +75,7 @@ fn outcome(claim: &Claim, own: &Own, result: &crate::Result<crate::Verdict>, att
     Outcome { job: claim.job, place: claim.place, failed: result.is_err(), line }
 }
 
-/// The result of a request that failed for a reason outside of it.
+/// The result of a request that failed for an external reason.
 pub(super) fn failed(claim: &Claim, error: Error) -> Outcome {
     let (own, _) = line::read(&claim.line, &Options::default());
     outcome(claim, &own, &Err(error), 1)

@@ -1,4 +1,4 @@
-//! What a job is, what it is made of, and where it stands.
+//! A job: its parts and its state.
 
 /// Bounds of a job store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Default for StoreLimits {
     }
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Takes uploads.
@@ -68,14 +68,14 @@ impl State {
     }
 }
 
-/// What a job is made of.
+/// The facts that a new job is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewJob {
-    /// Whose it is: nobody else sees it. Empty on a server without keys.
+    /// The owner; nobody else sees the job. Empty on a server without keys.
     pub owner: String,
     /// Which interface made it, such as `jobs`; it is listed and cleared there.
     pub form: String,
-    /// What the caller calls it.
+    /// The caller's name for it.
     pub name: String,
     /// The judge that judges it; empty for the server's default.
     pub model: String,
@@ -87,7 +87,7 @@ pub struct NewJob {
     pub keep_ms: u64,
 }
 
-/// A job as it stands.
+/// A job with its current state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobInfo {
     /// Number within the store, in the order of creation.
@@ -104,7 +104,7 @@ pub struct JobInfo {
     pub model: String,
     /// See [`NewJob::options`].
     pub options: String,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// When it was made.
     pub created_ms: u64,
@@ -112,7 +112,7 @@ pub struct JobInfo {
     pub started_ms: Option<u64>,
     /// When it finished or was cancelled.
     pub ended_ms: Option<u64>,
-    /// When it is deleted, if nothing happens; a running job is not.
+    /// When it is deleted if nothing happens; a running job is not deleted.
     pub expires_ms: u64,
     /// Its requests.
     pub total: u64,
@@ -122,7 +122,7 @@ pub struct JobInfo {
     pub failed: u64,
 }
 
-/// A request that is to be judged.
+/// A request to judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Number of its job.
@@ -146,16 +146,16 @@ pub struct Outcome {
     pub line: String,
 }
 
-/// What became of outcomes that were stored.
+/// The result of storing outcomes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// How many were stored. The others belong to jobs that are over, or were there already.
+    /// How many were stored. The others belong to jobs that are over, or were stored before.
     pub stored: usize,
     /// Jobs that finished by this.
     pub finished: Vec<i64>,
 }
 
-/// How much is in a store.
+/// Counts of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Jobs that take uploads.

@@ -9,18 +9,18 @@ use crate::request::JudgeRequest;
 use crate::request::reading::{Keys, Reading};
 use crate::verdict::Verdict;
 
-/// Whether a key is one of a result; fields of the caller's of these names come back under `input`.
+/// Whether a key belongs to a result; the caller's fields with such names come back under `input`.
 fn is_of_result(key: &str) -> bool {
     Verdict::KEYS.contains(&key) || ["index", "error", "input", "attempts"].contains(&key)
 }
 
-/// The fields of the caller's in one line, which come back with its result.
+/// The caller's fields in one line, which come back with its result.
 pub(super) struct Own {
     fields: Vec<(String, Box<RawValue>)>,
     replaced: usize,
 }
 
-/// Reads a line. `options` hold where the request has none of its own.
+/// Reads a line. `options` apply if the request has none of its own.
 pub(super) fn read(line: &[u8], options: &Options) -> (Own, Result<JudgeRequest>) {
     if line.trim_ascii().is_empty() {
         let own = Own { fields: Vec::new(), replaced: 0 };

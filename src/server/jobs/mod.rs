@@ -1,10 +1,10 @@
-//! Jobs: many requests that are uploaded at once and judged while nobody waits. They survive the death of the server.
+//! Jobs: many requests that are uploaded at once and judged in the background. They survive the death of the server.
 //!
 //! - `job.rs`: what a job is; `store.rs`: jobs, requests and results in one `SQLite` file; `schema.rs` opens it; `fault.rs`: what can go wrong with it.
-//! - `runner.rs`: which request is judged next, and when results are stored; `item.rs`: one request, with what is sent again;
+//! - `runner.rs`: which request is judged next, and when results are stored; `item.rs`: one request, with its retries;
 //!   `line.rs`: the lines of requests and results.
-//! - `api.rs`: `/v1/jobs`; `reference.rs`: `/api/batch_request` and its relatives.
-//! - This file puts them on a server.
+//! - `api.rs`: `/v1/jobs`; `reference.rs`: `/api/batch_request` and the related routes.
+//! - This file connects them with a server.
 
 mod api;
 mod config;
@@ -35,7 +35,7 @@ pub use store::{Claim, Counts, JobInfo, NewJob, Outcome, State, Store, StoreLimi
 
 /// How long a request of a job waits for its turn before it is sent again.
 pub(super) const TURN: Duration = Duration::from_secs(60 * 60);
-/// How long what has ended may take to be stored when the server ends.
+/// How long storing finished results may take when the server ends.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn routes() -> Router<Server> {
@@ -59,14 +59,14 @@ pub(super) fn open(config: &JobsConfig) -> Result<Jobs> {
 }
 
 impl Server {
-    /// The jobs. Whoever asks for them may give them work: the first one starts what does it, where the program has not handed a
+    /// The jobs. Whoever asks for them may add work, so the first call starts the runner, unless the program has handed a
     /// socket to [`Server::serve`].
     pub(crate) fn jobs(&self) -> &Jobs {
         self.start_jobs();
         &self.0.jobs
     }
 
-    /// Starts to judge the requests of jobs, those of an earlier server among them.
+    /// Starts to judge the requests of jobs, including those left by an earlier server.
     pub(super) fn start_jobs(&self) {
         let mut task = self.0.jobs_task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.is_some() {
@@ -81,13 +81,13 @@ impl Server {
         *task = Some(tokio::spawn(self.0.jobs.clone().run(judging, stop)));
     }
 
-    /// Waits until the results that are there are stored.
+    /// Waits until all finished results are stored.
     pub(super) async fn end_jobs(&self) {
         let task = self.0.jobs_task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task
             && tokio::time::timeout(FAREWELL, task).await.is_err()
         {
-            tracing::warn!("results of jobs could not be stored: these requests are judged again");
+            tracing::warn!("results of jobs could not be stored: their requests will be judged again");
         }
     }
 }

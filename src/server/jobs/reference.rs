@@ -1,7 +1,8 @@
-//! Batches of the reference system that are asked for later: `/api/batch_request` and its relatives, on the same store.
+//! Batches of the reference system whose results are fetched later: `/api/batch_request` and the related routes, on the same
+//! store.
 //!
-//! The reference lets a client say where the model is, with which key, and where to write. None of that is used here: fields that
-//! would choose a server, a credential or a file are refused, the others are left out with a warning.
+//! The reference lets a client say where the model is, which key to use, and where to write. None of that is used here: fields
+//! that would choose a server, a credential or a file are refused; other unused fields are ignored with a warning.
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -23,14 +24,14 @@ use crate::server::{Answer, Caller, Input, Problem, Server, body, json as answer
 
 /// Jobs made through this interface.
 const FORM: &str = "reference";
-/// Seconds that the reference waits where nothing is said.
+/// The reference's default wait, in seconds.
 const WAIT_S: f64 = 600.0;
 /// Bytes of results that are read at a time.
 const CHUNK: usize = 4 << 20;
 
 /// Fields that would choose a server, a credential or a file.
 const REFUSED: [&str; 4] = ["api_base", "api_key", "api_proxy", "output_path"];
-/// Fields about how the reference asks its server; this one decides by itself.
+/// Fields about how the reference calls its server; here the server's own settings apply.
 const IGNORED: [&str; 9] = [
     "api_model",
     "api_timeout",
@@ -86,7 +87,7 @@ async fn create(State(server): State<Server>, caller: Caller, input: Input) -> A
     fields.retain(|_, value| !value.is_null());
     if let Some(field) = REFUSED.iter().find(|field| fields.contains_key(**field)) {
         return Err(Problem::invalid(format!(
-            "{field} is refused: which server, key and file are used is decided by this server alone"
+            "{field} is refused: only this server's configuration decides which server, key and file are used"
         )));
     }
     let mut warnings = Vec::new();

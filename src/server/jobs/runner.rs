@@ -1,7 +1,7 @@
 //! Judges the requests of running jobs: a bounded number at once, fair between callers, each stored when it is done.
 //!
-//! What is being judged is known here alone. When the server ends, however it ends, the requests without a result are judged
-//! by the next one.
+//! Only this module knows which requests are being judged. However the server ends, the next one judges the requests without
+//! a result.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -24,16 +24,16 @@ use crate::verdict::Verdict;
 /// A judgment under way. Dropping it cancels it.
 pub(crate) type Judgment = Pin<Box<dyn Future<Output = crate::Result<Verdict>> + Send>>;
 
-/// What judges the requests of jobs.
+/// Judges the requests of jobs.
 pub(crate) trait Judging: Send + Sync + 'static {
-    /// Begins a judgment for `job`, after those that somebody waits for.
+    /// Starts a judgment for `job`, after those that somebody waits for.
     fn judge(&self, job: &JobInfo, request: JudgeRequest) -> Judgment;
 
-    /// How many judgments of a model jobs may have under way at once.
+    /// How many judgments of a model jobs may run at once.
     fn at_once(&self, model: &str) -> usize;
 }
 
-/// Requests read ahead of one job: at most so many, and about so many bytes.
+/// Requests read ahead for one job: most in number, and about how many bytes.
 const AHEAD: (usize, usize) = (32, 1 << 20);
 /// How often expired jobs are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ const JUDGE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a job waits for its judge before its requests fail.
 const JUDGE_PATIENCE: Duration = Duration::from_secs(60 * 60);
 
-/// The jobs of a server: the store, and news of it. Clones are the same.
+/// The jobs of a server: the store, and its notifications. Clones share the same state.
 #[derive(Clone)]
 pub(crate) struct Jobs(Arc<Shared>);
 
@@ -55,7 +55,7 @@ struct Shared {
     wake: Notify,
     /// Counts up when a job ends.
     ended: watch::Sender<u64>,
-    /// Why jobs do not go on, by number.
+    /// Why jobs do not continue, by number.
     problems: SyncMutex<HashMap<i64, String>>,
 }
 
@@ -76,10 +76,10 @@ impl Jobs {
         }))
     }
 
-    /// Does something with the store, on a thread that may block. One at a time; the others wait without a thread.
+    /// Runs an operation on the store, on a thread that may block. One at a time; the others wait without a thread.
     ///
     /// # Errors
-    /// Those of what is done.
+    /// Those of the operation.
     pub(crate) async fn with<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Store) -> Result<T> + Send + 'static,
@@ -95,15 +95,15 @@ impl Jobs {
         self.0.ended.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Why a job does not go on at the moment.
+    /// Why a job does not continue at the moment.
     pub(crate) fn problem(&self, job: i64) -> Option<String> {
         self.0.problems.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
     }
 
-    /// Waits until a job is over, at most `timeout`, and gives it as it stands then.
+    /// Waits until a job is over, at most `timeout`, and returns its state then.
     ///
     /// # Errors
-    /// [`Fault::Unknown`], also where it is deleted meanwhile.
+    /// [`Fault::Unknown`], also if it is deleted meanwhile.
     pub(crate) async fn wait(&self, owner: &str, id: &str, timeout: Duration) -> Result<JobInfo> {
         let deadline = Instant::now() + timeout;
         let mut ended = self.0.ended.subscribe();
@@ -121,7 +121,7 @@ impl Jobs {
         }
     }
 
-    /// Judges until `stop` is done. Judgments under way are then cancelled, and what has ended is stored.
+    /// Judges until `stop` is done. Running judgments are then cancelled, and finished ones are stored.
     pub(crate) async fn run(self, judging: Arc<dyn Judging>, stop: impl Future<Output = ()>) {
         let mut runner = Runner {
             jobs: self,
@@ -142,13 +142,13 @@ impl Jobs {
 struct Active {
     info: Arc<JobInfo>,
     options: Arc<Options>,
-    /// From here on nothing was claimed.
+    /// The first place that was not claimed yet.
     cursor: i64,
     exhausted: bool,
     ahead: VecDeque<Claim>,
-    /// No request is begun before then: its judge is not there.
+    /// No request starts before then, because its judge is not available.
     paused: Option<Instant>,
-    /// Since when its judge is not there.
+    /// Since when its judge is not available.
     failing: Option<Instant>,
 }
 
@@ -162,9 +162,9 @@ struct Runner {
     under_way: HashMap<tokio::task::Id, (i64, i64, String, AbortHandle)>,
     /// Results that could not be stored yet.
     unsaved: Vec<Outcome>,
-    /// Nothing is begun or stored before then.
+    /// Nothing is started or stored before then.
     paused: Option<Instant>,
-    /// Which jobs are running could not be read: it is read again after the pause.
+    /// The list of running jobs could not be read: it is read again after the pause.
     stale: bool,
 }
 
@@ -207,7 +207,7 @@ impl Runner {
         self.save().await;
     }
 
-    /// When there is something to do again, whatever happens.
+    /// When there is something to do again, even if nothing happens before.
     fn alarm(&self, sweep: Instant) -> Instant {
         let pauses = self.active.values().filter_map(|active| active.paused).filter(|paused| *paused > Instant::now());
         pauses.chain(self.paused).fold(sweep, Instant::min)
@@ -252,7 +252,7 @@ impl Runner {
         act(&mut self.jobs.0.problems.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Begins judgments while there is room. Callers take turns; of one caller the oldest job goes first.
+    /// Starts judgments while there is room. Callers take turns; the oldest job of a caller goes first.
     async fn fill(&mut self) {
         let now = Instant::now();
         if !self.unsaved.is_empty() || self.paused.is_some_and(|paused| paused > now) {
@@ -294,7 +294,7 @@ impl Runner {
         }
     }
 
-    /// Begins the next judgment of a job; gives its model.
+    /// Starts the next judgment of a job; returns its model.
     async fn begin(&mut self, job: i64) -> Option<String> {
         let active = self.active.get_mut(&job)?;
         if active.ahead.is_empty() && !active.exhausted {
@@ -323,7 +323,7 @@ impl Runner {
         Some(model)
     }
 
-    /// Takes what became of one judgment.
+    /// Takes the outcome of one judgment.
     fn take(&mut self, done: std::result::Result<(tokio::task::Id, (Claim, End)), tokio::task::JoinError>) {
         match done {
             Ok((id, (claim, end))) => {
@@ -366,7 +366,7 @@ impl Runner {
         }
     }
 
-    /// Stores what has ended.
+    /// Stores finished results.
     async fn save(&mut self) {
         if self.paused.is_some_and(|paused| paused > Instant::now()) {
             return;
@@ -391,7 +391,7 @@ impl Runner {
                     self.jobs.0.ended.send_modify(|count| *count = count.wrapping_add(1));
                 }
             }
-            // Kept: they are stored when there is room again, and nothing else is begun until then.
+            // They are kept and stored when there is room again; nothing else starts until then.
             Ok(Err((fault, outcomes))) => {
                 self.unsaved = outcomes;
                 self.pause(&fault);
@@ -407,7 +407,7 @@ impl Runner {
         self.problems(|problems| problems.extend(numbers.into_iter().map(|number| (number, text.clone()))));
     }
 
-    /// Deletes what has expired, a bit of it; gives the time until the next.
+    /// Deletes a part of the expired jobs; returns the time until the next part.
     async fn sweep(&mut self) -> Duration {
         let now = now_ms();
         match self.jobs.with(move |store| store.sweep(now, SWEEP_ROWS)).await {

@@ -1,4 +1,4 @@
-//! The database file: how it is opened, what tells it from other files, and its tables.
+//! The database file: how it is opened, how it is told apart from other files, and its tables.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -88,14 +88,14 @@ fn lock(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Fault::Busy(format!(
-            "the job database {} is in use by another server: give each server a file of its own",
+            "the job database {} is in use by another server: give each server its own file",
             path.display()
         ))),
         Err(TryLockError::Error(error)) => Err(Fault::Io(format!("cannot lock {}: {error}", name.display()))),
     }
 }
 
-/// Names the file in a fault of opening it.
+/// Adds the name of the file to a fault of opening it.
 fn place(fault: Fault, path: &Path) -> Fault {
     let at = |message: String| format!("{}: {message}", path.display());
     match fault {
@@ -113,7 +113,7 @@ fn prepare(connection: &Connection, max_bytes: u64) -> Result<()> {
     let is_new = tables == 0;
     if !is_new {
         if number("application_id")? != APPLICATION_ID {
-            return Err(Fault::Damaged("it is a database of another program: name another file".into()));
+            return Err(Fault::Damaged("it is the database of another program: name another file".into()));
         }
         let version = number("user_version")?;
         if version != VERSION {

@@ -1,12 +1,12 @@
-//! Jobs and their requests and results in one `SQLite` file: what was acknowledged survives any kill, and no request has two
+//! Jobs and their requests and results in one `SQLite` file: acknowledged data survives any kill, and no request has two
 //! results.
 //!
 //! A job is open while requests are uploaded, running once it was started, and then finished or cancelled. Which
-//! requests are being judged is known to the process alone and never stored: after a kill, whatever has no result is
+//! requests are being judged is known only to the process and never stored: after a kill, requests without a result are
 //! judged again, and the primary key of the results refuses a second one.
 //!
-//! Every call is blocking, and short: bounded by its arguments, not by the size of the job. `now` is milliseconds since
-//! 1970.
+//! Every call blocks, but only shortly: its time is bounded by its arguments, not by the size of the job. `now` is in
+//! milliseconds since 1970.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -56,7 +56,7 @@ fn count(rows: usize) -> i64 {
     i64::try_from(rows.min(1 << 20)).unwrap_or(1)
 }
 
-/// The store. One thread at a time.
+/// The store. Only one thread may use it at a time.
 pub struct Store {
     connection: Connection,
     limits: StoreLimits,
@@ -68,7 +68,7 @@ impl Store {
     /// Opens the store in the file at `path`, or makes one.
     ///
     /// # Errors
-    /// [`Fault::Busy`] where another process has it open, [`Fault::Damaged`] for a file of something else or of another
+    /// [`Fault::Busy`] if another process has it open, [`Fault::Damaged`] for a file of another program or another
     /// version, [`Fault::Io`].
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self> {
         let (connection, lock) = schema::open(path, limits.max_bytes)?;
@@ -93,10 +93,10 @@ impl Store {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 
-    /// Makes an open job. Where the owner has one of the same idempotency key, that one, and `false`.
+    /// Makes an open job. If the owner has one with the same idempotency key, returns that one and `false`.
     ///
     /// # Errors
-    /// [`Fault::TooLarge`] where the owner has as many jobs as may be.
+    /// [`Fault::TooLarge`] if the owner has the most jobs allowed.
     pub fn create(&mut self, new: &NewJob, now: u64) -> Result<(JobInfo, bool)> {
         let (max_jobs, open_ms) = (self.limits.max_jobs, self.limits.open_ms);
         let keep = new.keep_ms.min(self.limits.max_keep_ms);
@@ -137,8 +137,8 @@ impl Store {
         Ok((job, true))
     }
 
-    /// Adds requests to an open job: all or none. `from`, where given, is the number of requests that the caller believes
-    /// to be there, so that an upload that is sent again is not stored twice. Gives the new number.
+    /// Adds requests to an open job: all or none. `from`, if given, is the number of requests that the caller expects in the
+    /// job, so that an upload that is sent again is not stored twice. Returns the new number.
     ///
     /// # Errors
     /// [`Fault::Unknown`], [`Fault::State`] for a job that was started or a wrong `from`, [`Fault::TooLarge`],
@@ -149,16 +149,16 @@ impl Store {
         let job = find(&transaction, owner, id)?;
         if job.state != State::Open {
             let state = job.state.name();
-            return Err(Fault::State(format!("the job is {state}: requests are uploaded before it is started")));
+            return Err(Fault::State(format!("the job is {state}: upload requests before it is started")));
         }
         if let Some(from) = from
             && from != job.total
         {
-            return Err(Fault::State(format!("the job has {} requests, not {from}: go on from there", job.total)));
+            return Err(Fault::State(format!("the job has {} requests, not {from}: continue from there", job.total)));
         }
         let total = job.total + lines.len() as u64;
         if total > most {
-            return Err(Fault::TooLarge(format!("a job has at most {most} requests, this one would have {total}")));
+            return Err(Fault::TooLarge(format!("a job has at most {most} requests, but this one would have {total}")));
         }
         {
             let mut insert =
@@ -175,7 +175,7 @@ impl Store {
         Ok(total)
     }
 
-    /// Starts an open job. A job that was started already stays as it is.
+    /// Starts an open job. Has no effect on a job that was already started.
     ///
     /// # Errors
     /// [`Fault::Unknown`], [`Fault::State`] for a job without requests.
@@ -197,7 +197,7 @@ impl Store {
         Ok(job)
     }
 
-    /// The jobs that are to be judged, oldest first.
+    /// The running jobs, oldest first.
     ///
     /// # Errors
     /// Those of `SQLite`.
@@ -208,8 +208,8 @@ impl Store {
         Ok(jobs)
     }
 
-    /// The next requests of a running job that have no result, from place `from` on, at most `most` of about `bytes`, and
-    /// at least one. The caller remembers which ones it has taken. None of a job that is not running.
+    /// The next requests of a running job without a result, from place `from` on: at most `most`, about `bytes` in size, and
+    /// at least one. The caller remembers which ones it has taken. None if the job is not running.
     ///
     /// # Errors
     /// Those of `SQLite`.
@@ -232,7 +232,7 @@ impl Store {
         Ok(claims)
     }
 
-    /// Stores outcomes, all or none. Those of jobs that are no longer running are dropped, and so are second ones.
+    /// Stores outcomes, all or none. Outcomes of jobs that are no longer running are dropped, and so are second outcomes.
     ///
     /// # Errors
     /// [`Fault::Full`], [`Fault::Busy`], [`Fault::Io`]: nothing was stored, and the same outcomes may be stored again.
@@ -281,7 +281,7 @@ impl Store {
     /// interface.
     ///
     /// # Errors
-    /// [`Fault::Unknown`] where `before` is no job of the owner.
+    /// [`Fault::Unknown`] if `before` is not a job of the owner.
     pub fn list(&self, owner: &str, form: Option<&str>, before: Option<&str>, most: usize) -> Result<Vec<JobInfo>> {
         let before = match before {
             Some(id) => find(&self.connection, owner, id)?.number,
@@ -350,7 +350,7 @@ impl Store {
         Ok(all)
     }
 
-    /// Cancels a job that is open or running; its results are kept. Any other stays as it is.
+    /// Cancels a job that is open or running; its results are kept. Has no effect on other jobs.
     ///
     /// # Errors
     /// [`Fault::Unknown`].
@@ -366,7 +366,7 @@ impl Store {
         Ok(job)
     }
 
-    /// Deletes a job in whatever state. It is gone for every caller at once; [`Store::sweep`] frees its room.
+    /// Deletes a job in any state. It is gone for every caller at once; [`Store::sweep`] frees its room.
     ///
     /// # Errors
     /// [`Fault::Unknown`].
@@ -390,7 +390,7 @@ impl Store {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Deletes what has expired and frees room of deleted jobs, at most `rows` rows. True while there is more to do.
+    /// Deletes expired jobs and frees the room of deleted ones, at most `rows` rows. True while there is more to do.
     ///
     /// # Errors
     /// Those of `SQLite`.

@@ -47,7 +47,7 @@ async function list(before = null) {
   const items = data.map(item);
   if (before) at("jobs").append(...items);
   else at("jobs").replaceChildren(...items);
-  if (!data.length && !before) at("jobs").append(make("p", { class: "card empty" }, "No jobs yet. Upload a file of requests: one JSON object a line, with principle, prompt and responses."));
+  if (!data.length && !before) at("jobs").append(make("p", { class: "card empty" }, "No jobs yet. Upload a file of requests: one JSON object on each line, with principle, prompt and responses."));
   at("older").hidden = !more;
   at("older").onclick = () => list(data.at(-1).id);
   return data;
@@ -94,7 +94,7 @@ function table() {
       if (index > 0) return make("td", { class: typeof cell === "number" ? "figure" : title === "scores" ? "long" : "" }, text);
       return make("th", { scope: "row" }, make("button", { type: "button", class: "link", "aria-label": `Result ${row.index}`, onclick: () => detail(row) }, text));
     })));
-  at("table-box").replaceChildren(make("table", {}, make("caption", { class: "unseen" }, "Results; the buttons of the head sort"), make("thead", {}, head), make("tbody", {}, ...body)));
+  at("table-box").replaceChildren(make("table", {}, make("caption", { class: "unseen" }, "Results; the buttons in the head sort the table"), make("thead", {}, head), make("tbody", {}, ...body)));
   at("page-of").textContent = `Page ${page + 1} of ${pages}${rows.length >= MOST ? ` · the first ${MOST} results` : ""}`;
   at("previous").disabled = page === 0;
   at("next").disabled = page + 1 >= pages;

@@ -238,7 +238,7 @@ async function judgeOne(view, body, scale, before, signal) {
 /** What is wrong with a request before it is sent. */
 function wrong(now) {
   if (!now.principle.trim()) return ["Write a principle first.", at("principle")];
-  if (at("compare").checked && !(now.other ?? "").trim()) return ["Write the other principle, or compare with none.", at("other")];
+  if (at("compare").checked && !(now.other ?? "").trim()) return ["Write the other principle, or turn the comparison off.", at("other")];
   const given = now.responses.map(([name]) => name);
   const twice = given.findIndex((name, index) => given.indexOf(name) !== index);
   if (twice >= 0) return [`Two responses have the name “${given[twice]}”.`, at("responses").children[twice].querySelector("input")];

@@ -1,7 +1,7 @@
-//! The pages for people, `/` and `/jobs`: files within the program, under a policy that lets nothing else in.
+//! The pages for people, `/` and `/jobs`: files built into the program, with a content policy that allows nothing else.
 //!
-//! They use the API as any client does, and hold no secret, so that they are open to all. `npm` or a build are not needed: what lies
-//! in this folder is what is served. `make test-page` tries them in a browser.
+//! They use the API like any client and hold no secret, so they are open to all. Neither `npm` nor a build step is needed: the
+//! files in this folder are served as they are. `make test-page` tests them in a browser.
 
 use axum::Router;
 use axum::extract::Path;
@@ -13,7 +13,7 @@ use crate::checksum::Checksum;
 
 use super::{Answer, Problem, Server};
 
-/// Only files of this server, and no script or style within a page. Nobody may frame it, and no form leaves it.
+/// Only files of this server, and no inline script or style. No page may frame it, and no form is sent elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -46,7 +46,7 @@ async fn named(Path(name): Path<String>, headers: HeaderMap) -> Answer {
     Ok(file(&headers, kind, text))
 }
 
-/// A file, or the word that the browser's copy of it is good.
+/// A file, or "not modified" if the browser's copy is current.
 fn file(asked: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
     let mut checksum = Checksum::default();
     checksum.add(text.as_bytes());
@@ -57,7 +57,7 @@ fn file(asked: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        // The link of a request holds its texts: they go nowhere.
+        // The link of a request holds its texts; they must not be sent anywhere.
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
     ] {

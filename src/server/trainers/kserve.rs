@@ -1,5 +1,5 @@
-//! `KServe` v2 infer, as `NeMo`-Aligner and clients of Triton call it: `sentences` in, `rewards` out; JSON, or with the tensors of
-//! texts as bytes behind it.
+//! `KServe` v2 infer, as `NeMo`-Aligner and clients of Triton call it: `sentences` in, `rewards` out; as JSON, or with the text
+//! tensors as bytes after the JSON.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::server::{Answer, Caller, Server};
 
 use super::Route;
 
-/// The length of the JSON, where bytes of tensors follow.
+/// The length of the JSON, if bytes of tensors follow.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 #[derive(Deserialize)]
@@ -125,10 +125,10 @@ fn texts_of(inputs: &[Tensor], mut tail: &[u8]) -> Result<Vec<String>> {
             });
         }
     }
-    found.ok_or_else(|| invalid("there is no input of the name \"sentences\""))
+    found.ok_or_else(|| invalid("there is no input named \"sentences\""))
 }
 
-/// Texts of a tensor, each behind its length in four bytes.
+/// Texts of a tensor, each after its length in four bytes.
 fn strings(mut bytes: &[u8]) -> Result<Vec<String>> {
     let short = || invalid("the tensor sentences ends within a text");
     let mut texts = Vec::new();
@@ -149,7 +149,7 @@ fn flatten(data: &Value, texts: &mut Vec<String>) -> Result<()> {
     match data {
         Value::String(text) => texts.push(text.clone()),
         Value::Array(items) => items.iter().try_for_each(|item| flatten(item, texts))?,
-        _ => return Err(invalid("the tensor sentences holds what is no text")),
+        _ => return Err(invalid("the tensor sentences holds values that are not text")),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The protocols of trainers: routes that a configuration names, each with a principle. One file for each protocol.
 //!
-//! Most trainers send one sample a call. A route that coalesces gathers those of one prompt into one judgment.
+//! Most trainers send one sample per call. A route that coalesces gathers those of one prompt into one judgment.
 
 mod kserve;
 mod llama_factory;
@@ -29,7 +29,7 @@ use super::coalesce::{Coalescer, Key, Scored, Terms, score_all};
 use super::{Answer, Caller, Problem, Server, ServerConfig};
 pub use split::{Marks, Turns};
 
-/// How a route speaks.
+/// The protocol of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
@@ -61,7 +61,7 @@ pub enum Protocol {
 pub struct CoalesceConfig {
     /// Samples of a prompt that come within this time after the first one are judged together.
     pub window_ms: u64,
-    /// Judge as soon as so many have come; 0: the window alone decides.
+    /// Judge as soon as this many have come; 0: only the window decides.
     #[serde(default)]
     pub group_size: usize,
 }
@@ -70,34 +70,34 @@ pub struct CoalesceConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
-    /// Where it is, such as `/get_reward`.
+    /// Its path, such as `/get_reward`.
     pub path: String,
-    /// How it speaks.
+    /// Its protocol.
     pub protocol: Protocol,
-    /// The principle that its samples are judged by.
+    /// The principle for its samples.
     pub principle: String,
     /// The judge, by name. Default: the server's.
     #[serde(default)]
     pub judge: Option<String>,
-    /// What of the verdict is the reward; the expected score, or where the engine gives no distributions the score, by default.
+    /// Which value of the verdict is the reward; by default the expected score, or the score if the engine gives no distributions.
     #[serde(default = "expected_or_score")]
     pub reward: Reward,
-    /// Bring rewards that are scores to 0 to 1: the worst score of the scale is 0, the best 1.
+    /// Scale rewards that are scores to 0 to 1: the worst score of the scale becomes 0, the best 1.
     #[serde(default)]
     pub normalize: bool,
     /// Gather samples of one prompt from several calls into one judgment. Not set: only those of one call are judged together.
     #[serde(default)]
     pub coalesce: Option<CoalesceConfig>,
-    /// Show the label of a sample to the judge, as reference answer.
+    /// Show the label of a sample to the judge as a reference answer.
     #[serde(default)]
     pub label_as_reference: bool,
-    /// Which turn of the assistant's is the response, in texts that hold prompt and response and have several.
+    /// Which assistant turn is the response, in texts that hold prompt and response and have several assistant turns.
     #[serde(default)]
     pub turns: Option<Turns>,
-    /// The marks of the policy's chat template, for models of no known family.
+    /// The marks of the policy's chat template, for models of unknown families.
     #[serde(default)]
     pub marks: Option<Marks>,
-    /// The key of the reward in answers that are a bare number otherwise (slime's `--reward-key`).
+    /// The key of the reward in the answer; without it the answer is a bare number (slime's `--reward-key`).
     #[serde(default)]
     pub reward_key: Option<String>,
     /// Settings of its judgments.
@@ -109,7 +109,7 @@ fn expected_or_score() -> Reward {
     Reward::ExpectedOrScore
 }
 
-/// Paths, and what begins like them, that the server has a use for itself.
+/// Paths, and beginnings of paths, that the server uses itself.
 const TAKEN: &[&str] = &[
     "/api",
     "/assets",
@@ -141,7 +141,7 @@ impl RouteConfig {
         let under =
             |taken: &&str| self.path.strip_prefix(*taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if let Some(taken) = TAKEN.iter().find(|taken| under(taken)) {
-            return Err(invalid(format!("the server uses {taken} itself: choose another path")));
+            return Err(invalid(format!("the server itself uses {taken}: choose another path")));
         }
         if self.protocol == Protocol::Kserve && kserve::model_of(&self.path).is_none() {
             return Err(invalid("the path of a KServe route is /v2/models/NAME/infer".to_owned()));
@@ -158,13 +158,13 @@ impl RouteConfig {
             return Err(invalid("marks.user and marks.assistant must not be empty".to_owned()));
         }
         if self.normalize && self.reward == Reward::Group {
-            return Err(invalid("the reward group has no range: leave normalize out".to_owned()));
+            return Err(invalid("the reward `group` has no range: leave normalize out".to_owned()));
         }
         self.options.resolve().map(drop).map_err(|error| invalid(format!("options: {}", error.message())))
     }
 }
 
-/// Checks that no two routes meet.
+/// Checks that no two routes have the same path.
 pub(super) fn check_all(routes: &[RouteConfig]) -> Result<()> {
     for (index, route) in routes.iter().enumerate() {
         route.check()?;
@@ -189,14 +189,14 @@ struct Sample {
     prompt: String,
     response: String,
     label: Option<String>,
-    /// A principle of its own, where the protocol has a place for one.
+    /// Its own principle, if the protocol has a field for one.
     principle: Option<String>,
 }
 
-/// What a sample is worth.
+/// The rewards of a sample.
 #[derive(Clone, Copy)]
 struct Rewarded {
-    /// As the route is set.
+    /// The reward that the route is set to.
     reward: f64,
     /// The (expected) score, from 0 to 1.
     unit: f64,
@@ -263,8 +263,8 @@ impl Route {
         (Key { client: caller.name().to_owned(), principle, prompt }, sample.response)
     }
 
-    /// The rewards of samples, in their order; a failure where one of them fails, since these protocols have no place for a
-    /// sample without a reward, and 0 would be one.
+    /// The rewards of samples, in their order. If one of them fails, all fail: these protocols cannot express a sample without
+    /// a reward, and 0 would be a reward.
     async fn rewards(
         &self,
         server: &Server,
@@ -283,7 +283,7 @@ impl Route {
         Ok(outcomes.map(|(index, outcome)| outcome.map_err(|error| placed(index, error))).collect::<Result<_>>()?)
     }
 
-    /// A sample out of the whole text that a trainer sends.
+    /// A sample from the whole text that a trainer sends.
     fn sample_of(&self, text: &str) -> Result<Sample> {
         let (prompt, response) = split::split(text, self.config.marks.as_ref(), self.config.turns)?;
         Ok(Sample { prompt, response, label: None, principle: None })

@@ -53,14 +53,15 @@ pub(super) async fn compare(route: Arc<Route>, server: Server, caller: Caller, i
     Ok(written(&json!({ "rewards": list, "comparison_results": scores, "metrics": { "responses": list.len() } })))
 }
 
-/// Messages of the Responses API with their text as content; what is no message, such as a call of a tool, is refused: a
-/// judgment without it would be one of something else.
+/// Messages of the Responses API with their text as content. Other items, such as tool calls, are refused, because a
+/// judgment without them would be about something else.
 fn plain(messages: &[Value]) -> Result<Vec<Value>> {
     messages
         .iter()
         .map(|message| {
-            let role = message["role"].as_str().ok_or_else(|| invalid("the input holds what is no message"))?;
-            // The judge reads roles that it knows; the developer speaks as the system.
+            let role =
+                message["role"].as_str().ok_or_else(|| invalid("the input holds an item that is not a message"))?;
+            // The judge reads only roles that it knows, so the role `developer` becomes `system`.
             let role = if role == "developer" { "system" } else { role };
             Ok(json!({ "role": role, "content": content_of(&message["content"])? }))
         })
@@ -84,7 +85,7 @@ fn content_of(content: &Value) -> Result<String> {
                 part["text"]
                     .as_str()
                     .or(part["refusal"].as_str())
-                    .ok_or_else(|| invalid("a part of a message is no text"))
+                    .ok_or_else(|| invalid("a part of a message is not text"))
             })
             .collect(),
         _ => Err(invalid("a message has no content")),

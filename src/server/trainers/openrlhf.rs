@@ -41,7 +41,7 @@ fn samples(route: &Route, Call { query, prompts, labels }: Call) -> Result<Vec<S
             && length != count
             && length != 0
         {
-            return Err(invalid(format!("query has {count} texts, {name} {length}")));
+            return Err(invalid(format!("query has {count} texts, but {name} has {length}")));
         }
     }
     let at = |list: &Option<Vec<String>>, index: usize| list.as_ref().and_then(|list| list.get(index).cloned());

@@ -1,4 +1,4 @@
-//! ROLL's remote reward: a sample is submitted, and its reward asked for until it is there.
+//! ROLL's remote reward: a sample is submitted, and its reward is asked for until it is there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,11 +80,11 @@ pub(super) async fn submit(route: Arc<Route>, server: Server, caller: Caller, in
     let mut entries = route.roll.entries();
     entries.retain(|_, entry| entry.at.elapsed() < KEPT);
     if entries.len() >= MOST {
-        let message = format!("{MOST} samples are kept already: ask for their rewards first");
+        let message = format!("{MOST} samples are already kept: ask for their rewards first");
         return Err(Error::new(ErrorKind::Overloaded, message).into());
     }
     let (work_route, work_id, client) = (route.clone(), id.clone(), caller.name().to_owned());
-    // It stores its outcome under the lock that is held here, so that its entry is there first.
+    // The task stores its outcome under the lock that is held here, so its entry exists before that.
     let work = tokio::spawn(async move {
         let judged = work_route.rewards(&server, &caller, vec![sample]);
         let outcome = match time {
@@ -123,7 +123,7 @@ pub(super) fn poll(route: Arc<Route>) -> MethodRouter<Server> {
                 None => Err(Problem::new(
                     axum::http::StatusCode::NOT_FOUND,
                     "not_found",
-                    "there is no sample of this reward_request_id, or its reward was fetched",
+                    "there is no sample with this reward_request_id, or its reward was already fetched",
                 )),
                 Some(None) => Ok(written(&json!({ "errcode": 1, "message": "not judged yet" }))),
                 Some(Some(outcome)) => {

@@ -1,8 +1,8 @@
-//! Prompt and response out of the text that trainers join: by the marks of chat templates.
+//! Splits the text that trainers send into prompt and response, by the marks of chat templates.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a family of chat templates marks turns. A turn begins with `begin`, its role and `middle`, or with a mark of its own.
+/// How a family of chat templates marks turns. A turn begins with `begin`, its role and `middle`, or with a special mark.
 struct Family {
     user: &'static [&'static str],
     assistant: &'static [&'static str],
@@ -51,7 +51,7 @@ const FAMILIES: &[Family] = &[
     Family { user: &["[INST] ", "[INST]"], assistant: &[" [/INST]", "[/INST]"], system: &[], end: &["</s>"] },
 ];
 
-/// What may stand around a whole text, and is no part of it.
+/// Tokens that may surround a whole text and are not a part of it.
 const AROUND: &[&str] = &[
     "<s>",
     "</s>",
@@ -74,25 +74,25 @@ const AROUND: &[&str] = &[
     "<｜▁pad▁｜>",
 ];
 
-/// Which turn of the assistant's is the response, where a text has several.
+/// Which assistant turn is the response if a text has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turns {
-    /// The first one, with everything behind it: prompts have one turn, and what a response writes of further turns is its text.
+    /// The first one, with everything after it: prompts have one turn, and further turns in the response are its text.
     One,
     /// The last one: prompts have several turns.
     Many,
 }
 
-/// Marks of a route's own, for models of no known family.
+/// The marks of a route, for models of unknown families.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Marks {
-    /// What stands before what the user says.
+    /// The mark before a user turn.
     pub user: String,
-    /// What stands before what the assistant says.
+    /// The mark before an assistant turn.
     pub assistant: String,
-    /// What ends a turn; may be empty.
+    /// The mark that ends a turn; may be empty.
     #[serde(default)]
     pub end: String,
 }
@@ -108,7 +108,7 @@ struct Turn<'a> {
 /// Prompt and response of a text that holds both.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidRequest`] where there is no turn of the assistant's, or several and `turns` is not set.
+/// [`ErrorKind::InvalidRequest`] if there is no assistant turn, or several while `turns` is not set.
 pub(super) fn split(text: &str, marks: Option<&Marks>, turns: Option<Turns>) -> Result<(String, String)> {
     let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidRequest, message));
     let found = turns_of(text, marks);
@@ -116,7 +116,7 @@ pub(super) fn split(text: &str, marks: Option<&Marks>, turns: Option<Turns>) -> 
         found.iter().enumerate().filter(|(_, turn)| turn.role == "assistant").map(|(index, _)| index).collect();
     let (Some(first), Some(last)) = (assistants.first(), assistants.last()) else {
         return invalid(
-            "no turn of the assistant's was found: the text needs the marks of a known chat template (ChatML, Llama, Gemma, Phi, \
+            "no assistant turn was found: the text needs the marks of a known chat template (ChatML, Llama, Gemma, Phi, \
              DeepSeek, Mistral), or give the route \"marks\"",
         );
     };
@@ -126,8 +126,8 @@ pub(super) fn split(text: &str, marks: Option<&Marks>, turns: Option<Turns>) -> 
         None if first == last && found.len() == first + 1 => *first,
         None => {
             return invalid(
-                "the text has turns behind the first one of the assistant's: set \"turns\" of the route to \"many\" where prompts \
-                 have several turns, or to \"one\" where these are part of the response",
+                "the text has turns after the first assistant turn: set \"turns\" of the route to \"many\" if prompts have several \
+                 turns, or to \"one\" if these turns are part of the response",
             );
         }
     };
@@ -138,13 +138,13 @@ pub(super) fn split(text: &str, marks: Option<&Marks>, turns: Option<Turns>) -> 
 /// A prompt without marks: one turn as its text, several as `role: text`. A text without marks is itself.
 pub(super) fn prompt(text: &str, marks: Option<&Marks>) -> String {
     let found = turns_of(text, marks);
-    // The mark that asks for the response is the last one, with nothing behind it.
+    // The mark that asks for the response is the last one, with nothing after it.
     let asked = found.iter().rposition(|turn| turn.role == "assistant" && turn.text.trim().is_empty());
     let found = &found[..asked.unwrap_or(found.len())];
     if found.is_empty() { bare(text, marks).to_owned() } else { conversation(found) }
 }
 
-/// A response without what ends a text.
+/// A response without end tokens.
 pub(super) fn response(text: &str, marks: Option<&Marks>) -> String {
     bare(text, marks).to_owned()
 }
@@ -175,7 +175,7 @@ fn turns_of<'a>(text: &'a str, marks: Option<&Marks>) -> Vec<Turn<'a>> {
 }
 
 fn turns_by<'a>(text: &'a str, places: &[(&'static str, &str)], ends: &[&str]) -> Vec<Turn<'a>> {
-    // Where a mark stands, how long it is, and whose it is. Of two at one place the longer one is meant.
+    // The place of a mark, its length, and its role. If two marks begin at one place, the longer one counts.
     let mut marks: Vec<(usize, usize, &'static str)> = Vec::new();
     for (role, mark) in places.iter().filter(|(_, mark)| !mark.is_empty()) {
         marks.extend(text.match_indices(mark).map(|(at, mark)| (at, mark.len(), *role)));

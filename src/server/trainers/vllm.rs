@@ -43,7 +43,11 @@ async fn rewards(route: &Route, server: &Server, caller: &Caller, call: Call) ->
     let samples = match (call.input, call.messages) {
         (Some(input), None) => route.samples_of(input.list().iter().map(String::as_str))?,
         (None, Some(messages)) => vec![sample_of(&messages)?],
-        _ => return Err(Problem::invalid("the call has \"input\" (a text or a list of texts) or \"messages\"")),
+        _ => {
+            return Err(Problem::invalid(
+                "a call must have either \"input\" (a text or a list of texts) or \"messages\"",
+            ));
+        }
     };
     route.rewards(server, caller, samples).await
 }
@@ -51,7 +55,7 @@ async fn rewards(route: &Route, server: &Server, caller: &Caller, call: Call) ->
 /// A conversation whose last turn is the response.
 fn sample_of(messages: &[Value]) -> Result<Sample, Problem> {
     let invalid = || {
-        let message = "the last message must be the assistant's, with messages before it: it is the response";
+        let message = "the last message is the response: it must be the assistant's, with messages before it";
         Error::new(ErrorKind::InvalidRequest, message)
     };
     let (last, before) = messages.split_last().ok_or_else(invalid)?;
@@ -100,7 +104,7 @@ pub(super) async fn score(route: Arc<Route>, server: Server, caller: Caller, inp
     let (prompts, responses) = (text_1.list(), text_2.list());
     if prompts.len() != 1 && prompts.len() != responses.len() {
         let message = format!(
-            "text_1 has {} texts, text_2 {}: give one prompt for all, or one for each",
+            "text_1 has {} texts, but text_2 has {}: give one prompt for all, or one for each",
             prompts.len(),
             responses.len()
         );
