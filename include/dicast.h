@@ -951,7 +951,7 @@ typedef struct dicast_count {
      */
     uint64_t context_tokens;
     /**
-     * Number of generations for the judgment: 1, or more for an ensemble or a rubric.
+     * Number of generations for the judgment: 1, or more for an ensemble, a rubric or blocks.
      */
     uint64_t runs;
     /**
@@ -1778,7 +1778,8 @@ size_t dicast_verdict_count(const struct dicast_verdict *verdict);
 struct dicast_str dicast_verdict_name(const struct dicast_verdict *verdict, size_t index);
 
 /**
- * The name under which the judge saw the response at `index`, such as `model-2`; `data` is NULL out of range.
+ * The name under which the judge saw the response at `index`, such as `model-2`; empty if the first block of several did not
+ * hold it. `data` is NULL out of range.
  */
 struct dicast_str dicast_verdict_alias(const struct dicast_verdict *verdict, size_t index);
 

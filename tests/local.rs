@@ -9,7 +9,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use dicast::config::RankingFrom;
+use dicast::config::{Blocks, RankingFrom};
+use dicast::verdict::BlockOutcome;
 use dicast::{ErrorKind, Flag, Judge, JudgeConfig, JudgeRequest, Result, Verdict};
 
 fn config() -> JudgeConfig {
@@ -486,4 +487,50 @@ fn two_judges_live_in_one_process() {
         let verdict = two.judge(&request).unwrap();
         assert_eq!(essence(&beside.join().unwrap()), essence(&verdict));
     });
+}
+
+#[test]
+fn a_group_that_does_not_fit_the_context_is_judged_in_blocks_that_do() {
+    let mut wanted = request(9, "size");
+    for (index, response) in wanted.responses.iter_mut().enumerate() {
+        response.text = format!("{index} {}", "word ".repeat(40 + index));
+    }
+    let whole = JUDGE.count(&wanted).unwrap();
+    let need = whole.prompt_tokens + whole.output_tokens;
+    let open = |context: usize| {
+        let mut config = config();
+        config.local.context_tokens = u32::try_from(context).unwrap();
+        Judge::open(config).unwrap()
+    };
+    let judge = open(need - 1);
+    let error = judge.judge(&wanted).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ContextOverflow);
+    assert!(error.message().ends_with("or judge the responses in blocks (\"blocks\": \"when_needed\")"), "{error}");
+    wanted.options.blocks = Some(Blocks::WhenNeeded);
+    let verdict = judge.judge(&wanted).unwrap();
+    let table = verdict.blocks.as_ref().unwrap();
+    assert!(verdict.flags.contains(&Flag::JudgedInBlocks));
+    assert_eq!((table.anchors.len(), table.blocks.len()), (2, 2));
+    let count = judge.count(&wanted).unwrap();
+    assert_eq!((count.runs, count.fits(), count.is_exact), (2, true, true));
+    assert_eq!(verdict.usage.prompt_tokens, count.all_prompt_tokens);
+    for (index, scored) in verdict.scores.iter().enumerate() {
+        assert_eq!(scored.name, wanted.responses[index].name);
+        assert!((1.0..=5.0).contains(&scored.score) && (1.0..=5.0).contains(&scored.expected.unwrap()));
+    }
+    // The anchors have one mean in all blocks.
+    let level = |block: &BlockOutcome| -> f64 {
+        let places = (0..block.order.len()).filter(|&place| table.anchors.contains(&block.order[place]));
+        places.map(|place| block.value(place)).sum()
+    };
+    assert!((level(&table.blocks[0]) - level(&table.blocks[1])).abs() < 1e-9);
+    let again = judge.judge(&wanted).unwrap();
+    for (one, other) in again.blocks.unwrap().blocks.iter().zip(&table.blocks) {
+        assert_eq!((&one.order, &one.raw), (&other.order, &other.raw), "the same request, the same verdicts");
+        // What is reused of a prompt changes the last digits of an expected score.
+        assert!((one.shift - other.shift).abs() < 1e-3);
+    }
+    let judge = open(need);
+    assert_eq!(judge.judge(&wanted).unwrap().blocks, None, "to the token");
+    check(&wanted, &judge.judge(&wanted).unwrap());
 }

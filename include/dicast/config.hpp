@@ -70,6 +70,14 @@ enum class StopEarly {
     order,
 };
 
+/** Whether a group of responses is judged in blocks. */
+enum class Blocks {
+    /** Never: a group that does not fit the context is an error. */
+    never,
+    /** If it does not fit the context, or has more than `block_size` responses. */
+    when_needed,
+};
+
 /** How a rubric is judged. */
 enum class RubricMode {
     /** Each criterion by itself, over all responses. */
@@ -148,6 +156,15 @@ struct Options {
     std::optional<StopEarly> stop_early = std::nullopt;
     /** How many runs of an ensemble must give a verdict, 0 to 4096; the others may fail. 0: all of them must. */
     std::optional<std::uint32_t> min_runs = std::nullopt;
+    /**
+     * Judge a group that does not fit the context, or has more than `block_size` responses, in blocks that share anchor
+     * responses, and merge the blocks onto one scale. Not set: if `block_size` is set.
+     */
+    std::optional<Blocks> blocks = std::nullopt;
+    /** Most responses that are judged at once, the anchors included: 2 to 64. 0: as many as fit the context. */
+    std::optional<std::uint32_t> block_size = std::nullopt;
+    /** Responses that all blocks share: 1 to 16. */
+    std::optional<std::uint32_t> block_anchors = std::nullopt;
     /** Put this reward into the verdict's JSON, under `rewards`. */
     std::optional<Reward> reward = std::nullopt;
     /** How a rubric is judged. */
@@ -176,6 +193,7 @@ struct Options {
         constexpr std::array<const char *, 2> sources = {"judge", "scores"};
         constexpr std::array<const char *, 2> rules = {"kendall", "borda"};
         constexpr std::array<const char *, 3> stops = {"never", "top", "order"};
+        constexpr std::array<const char *, 2> block_words = {"never", "when_needed"};
         constexpr std::array<const char *, 6> rewards = {"expected",          "score", "rank",
                                                          "expected_or_score", "group", "win"};
         constexpr std::array<const char *, 2> modes = {"separate", "joint"};
@@ -199,6 +217,9 @@ struct Options {
         json.add("rank_rule", word(rank_rule, rules));
         json.add("stop_early", word(stop_early, stops));
         json.add("min_runs", min_runs);
+        json.add("blocks", word(blocks, block_words));
+        json.add("block_size", block_size);
+        json.add("block_anchors", block_anchors);
         json.add("reward", word(reward, rewards));
         json.add("rubric_mode", word(rubric_mode, modes));
         json.add("rubric_merge", word(rubric_merge, merges));

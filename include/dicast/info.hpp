@@ -57,7 +57,7 @@ struct TokenCount {
     std::uint64_t output_tokens;
     /** Tokens of prompt and output together that the context holds; 0 if the engine does not say. */
     std::uint64_t context_tokens;
-    /** Number of generations for the judgment: 1, or more for an ensemble or a rubric. */
+    /** Number of generations for the judgment: 1, or more for an ensemble, a rubric or blocks. */
     std::uint64_t runs;
     /** Whether prompt and output fit the context; also true if that is not known. */
     bool fits;

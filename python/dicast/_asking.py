@@ -30,7 +30,7 @@ class TokenCount:
     output_tokens: int
     #: Tokens of prompt and output together that the context holds; 0 if the engine does not say.
     context_tokens: int
-    #: Number of generations for the judgment: 1, or more for an ensemble or a rubric.
+    #: Number of generations for the judgment: 1, or more for an ensemble, a rubric or blocks.
     runs: int
     #: Whether prompt and output fit the context; also true if that is not known.
     fits: bool

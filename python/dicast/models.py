@@ -74,6 +74,8 @@ class RewardResult(Model):
     timing: Timing = field(default=Timing(), compare=False)
     #: The runs of an ensemble, their standard errors, agreement and the effect of each place; None for a single run.
     ensemble: Optional[Dict[str, Any]] = field(default=None, compare=False)
+    #: The blocks in which the responses were judged: ``anchors``, ``clipped`` and ``blocks``; None where one prompt held all.
+    blocks: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: What each criterion of a rubric gave: ``merge`` and ``criteria``; None without a rubric.
     rubric: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: The rewards that the request asked for (``reward``): ``kind``, and by name ``values`` and ``spreads``.
@@ -101,6 +103,7 @@ class RewardResult(Model):
             usage=_known(Usage, verdict.get("usage")),
             timing=_known(Timing, verdict.get("timing_ms")),
             ensemble=verdict.get("ensemble"),
+            blocks=verdict.get("blocks"),
             rubric=verdict.get("rubric"),
             rewards=verdict.get("rewards"),
         )

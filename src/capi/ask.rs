@@ -25,7 +25,7 @@ pub struct dicast_count {
     pub output_tokens: u64,
     /// Tokens of prompt and output together that the context holds; 0 if the engine does not say.
     pub context_tokens: u64,
-    /// Number of generations for the judgment: 1, or more for an ensemble or a rubric.
+    /// Number of generations for the judgment: 1, or more for an ensemble, a rubric or blocks.
     pub runs: u64,
     /// 1 if prompt and output fit the context, or if that is not known. 0: judging the request gives DICAST_CONTEXT_OVERFLOW.
     pub fits: u32,

@@ -114,7 +114,8 @@ pub extern "C" fn dicast_verdict_name(verdict: Option<&dicast_verdict>, index: u
     boundary!(else dicast_str::NONE; { Some(verdict?.names.get(index)?.view()) })
 }
 
-/// The name under which the judge saw the response at `index`, such as `model-2`; `data` is NULL out of range.
+/// The name under which the judge saw the response at `index`, such as `model-2`; empty if the first block of several did not
+/// hold it. `data` is NULL out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_alias(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
     boundary!(else dicast_str::NONE; { Some(verdict?.aliases.get(index)?.view()) })

@@ -323,7 +323,7 @@ impl Work for Batch {
         if self.compact {
             fields.shift_remove("raw");
             fields.shift_remove("distributions");
-            for part in ["ensemble", "rubric"] {
+            for part in ["ensemble", "blocks", "rubric"] {
                 if let Some(merged) = fields.get_mut(part) {
                     shorten(merged);
                 }

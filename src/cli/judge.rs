@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dicast::config::Limits;
+use dicast::config::{Blocks, Limits};
 use dicast::{ErrorKind, JudgeConfig, JudgeRequest, Keys, Reading, Verdict};
 use serde_json::Value;
 
@@ -55,12 +55,16 @@ pub(crate) struct Args {
     judge: JudgeArgs,
 }
 
-/// How many generations these requests need. Orders and samples that the profile sets are not counted; those runs wait.
+/// How many generations these requests need at most. Orders, samples and blocks that the profile sets are not counted; those
+/// runs wait.
 fn runs(config: &JudgeConfig, requests: &[JudgeRequest]) -> u32 {
     let of = |request: &JudgeRequest| {
         let options = request.options.or(&config.options);
         let criteria = u32::try_from(request.rubric.len().max(1)).unwrap_or(u32::MAX);
-        options.orders.unwrap_or(1).saturating_mul(options.samples.unwrap_or(1)).saturating_mul(criteria)
+        let in_blocks = options.blocks == Some(Blocks::WhenNeeded) || options.block_size.is_some();
+        let blocks = if in_blocks { u32::try_from(request.responses.len()).unwrap_or(u32::MAX) } else { 1 };
+        let runs = options.orders.unwrap_or(1).saturating_mul(options.samples.unwrap_or(1));
+        runs.saturating_mul(criteria).saturating_mul(blocks)
     };
     requests.iter().map(of).fold(0, u32::saturating_add).max(1)
 }

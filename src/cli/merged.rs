@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use dicast::Verdict;
-use dicast::verdict::{CriterionVerdict, Ensemble, Rewards, RubricTable};
+use dicast::verdict::{BlockTable, CriterionVerdict, Ensemble, Rewards, RubricTable};
 
 use super::table::{self, Surface};
 
@@ -27,6 +27,10 @@ pub(crate) fn lines(verdict: &Verdict, surface: Surface) -> Vec<String> {
                 plural(*samples, "sample")
             ));
         }
+    }
+    let first = verdict.rubric.as_ref().and_then(|rubric| rubric.criteria.first());
+    if let Some(table) = verdict.blocks.as_ref().or(first.and_then(|row| row.verdict.blocks.as_ref())) {
+        paragraphs.push(blocks_line(table, verdict));
     }
     if let Some(ensemble) = &verdict.ensemble {
         paragraphs.extend(ensemble_lines(ensemble, verdict));
@@ -79,6 +83,21 @@ fn rewards_line(rewards: &Rewards, verdict: &Verdict) -> String {
     format!("reward ({}): {}", rewards.kind.word(), listed(verdict, |index| format!("{:.3}", rewards.values[index])))
 }
 
+fn blocks_line(table: &BlockTable, verdict: &Verdict) -> String {
+    let names = |indices: &[usize]| indices.iter().map(|&index| name(verdict, index)).collect::<Vec<_>>().join(", ");
+    let shifts: Vec<_> = table.blocks.iter().map(|block| format!("{:+.2}", block.shift)).collect();
+    let mut line = format!(
+        "{} blocks, all with {}; what was added to their scores: {}",
+        table.blocks.len(),
+        names(&table.anchors),
+        shifts.join(" ")
+    );
+    if !table.clipped.is_empty() {
+        let _ = write!(line, "; moved to an end of the scale: {}", names(&table.clipped));
+    }
+    line
+}
+
 fn ensemble_lines(ensemble: &Ensemble, verdict: &Verdict) -> Vec<String> {
     let Ensemble { orders, samples, runs, failed, .. } = ensemble;
     let count = runs.len();
@@ -116,9 +135,27 @@ fn plural(count: usize, word: &str) -> String {
 mod tests {
     use super::*;
     use dicast::config::{RankRule, Reward};
-    use dicast::verdict::{PlaceEffect, RunOutcome};
+    use dicast::verdict::{BlockOutcome, PlaceEffect, RunOutcome};
 
     const PLAIN: Surface = Surface { width: 100, colours: false, full: false };
+
+    #[test]
+    fn blocks_are_told_in_a_line() {
+        let json = r#"{"scores": {"a": 2.5, "b": 1}, "ranking": ["a", "b"]}"#;
+        let mut verdict: Verdict = serde_json::from_str(json).unwrap();
+        let block = |shift| BlockOutcome {
+            order: vec![0],
+            scores: vec![2.5],
+            expected: vec![None],
+            ranking: vec![0],
+            shift,
+            raw: String::new(),
+        };
+        let blocks = vec![block(0.25), block(-0.25)];
+        verdict.blocks = Some(Box::new(BlockTable { anchors: vec![0], clipped: vec![1], blocks }));
+        let line = "2 blocks, all with a; what was added to their scores: +0.25 -0.25; moved to an end of the scale: b";
+        assert_eq!(lines(&verdict, Surface { width: 200, ..PLAIN }), ["", line]);
+    }
 
     #[test]
     fn an_ensemble_is_told_in_a_few_lines() {
@@ -131,6 +168,7 @@ mod tests {
             expected: vec![None, None],
             ranking: vec![1, 0],
             raw: String::new(),
+            blocks: None,
         };
         verdict.ensemble = Some(Box::new(Ensemble {
             orders: 2,

@@ -151,6 +151,9 @@ fn flag_text(flag: &Flag) -> String {
         }
         Flag::ReasoningSkipped => "the scores were clear without reasoning (--adaptive-reasoning)".into(),
         Flag::OrdersReduced => "these responses have fewer orders than --orders: each order was judged".into(),
+        Flag::JudgedInBlocks => {
+            "judged in blocks: responses of different blocks are compared by the responses that all blocks share".into()
+        }
         Flag::DroppedName(name) => {
             format!("the judge also named {:?}, which was not asked for", printable(name, false))
         }

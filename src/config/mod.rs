@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 pub use limits::{Limits, MAX_RESPONSES};
 pub use local::{Isolation, LocalConfig};
-pub use options::{Mask, Options, RankRule, RankingFrom, Reward, RubricMerge, RubricMode, Settings, StopEarly};
+pub use options::{Blocks, Mask, Options, RankRule, RankingFrom, Reward, RubricMerge, RubricMode, Settings, StopEarly};
 pub(crate) use remote::is_url;
 pub use remote::{ControlTokens, RemoteConfig, RemoteInput, Secret, Secrets};
 pub(crate) use table::shown;

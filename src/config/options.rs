@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Kind;
-use super::table::{Row, Setting, above, number, read_object, whole, words};
+use super::limits::MAX_RESPONSES;
+use super::table::{Row, Setting, above, number, read_object, whole, words, zero_or};
 use crate::error::{Error, ErrorKind, Result};
 
 words! {
@@ -54,6 +55,17 @@ words! {
         Top = "top",
         /// When the whole order is settled.
         Order = "order",
+    }
+}
+
+words! {
+    /// Whether a group of responses is judged in blocks.
+    pub enum Blocks {
+        /// Never: a group that does not fit the context is an error.
+        #[default]
+        Never = "never",
+        /// If it does not fit the context, or has more than `block_size` responses.
+        WhenNeeded = "when_needed",
     }
 }
 
@@ -234,6 +246,15 @@ options! {
     stop_early: StopEarly = StopEarly::Never, Kind::Choice(StopEarly::WORDS);
     /// How many runs of an ensemble must give a verdict; the others may fail. 0: all of them must.
     min_runs: u32 = 0, whole(0, 4096);
+    /// Judge a group that does not fit the context, or has more than `block_size` responses, in blocks that share anchor
+    /// responses, and merge the blocks onto one scale; the verdict is flagged. Not set: `when_needed` if `block_size` is set,
+    /// else `never`.
+    blocks: Blocks, Kind::Choice(Blocks::WORDS);
+    /// Most responses that are judged at once, the anchors included; a longer list is judged in blocks. 0: as many as fit the
+    /// context.
+    block_size: u32 = 0, zero_or(2, MAX_RESPONSES as u64);
+    /// Responses that all blocks share.
+    block_anchors: u32 = 2, whole(1, 16);
     /// Put this reward into the verdict, under `rewards`. Not set: none.
     reward: Reward, Kind::Choice(Reward::WORDS);
     /// How a rubric is judged: each criterion by itself, or all in one principle.

@@ -15,6 +15,14 @@ pub(super) fn ranking(rule: RankRule, rankings: &[&[usize]], preferred: &[usize]
     }
 }
 
+/// The ranking that stands for `rankings` of parts of the responses, each of which disagrees with it as little as possible;
+/// pairs that no ranking holds are in the order preferred where that goes together with the rankings. Exact up to 16
+/// responses; beyond, the order preferred is improved by moving one response at a time.
+pub(super) fn of_parts(rankings: &[&[usize]], preferred: &[usize]) -> Vec<usize> {
+    let costs = costs(rankings, preferred);
+    if preferred.len() <= EXACT { exact(&costs) } else { local(&costs, preferred.to_vec()) }
+}
+
 /// By the sum of places; equal sums in the order preferred.
 fn borda(rankings: &[&[usize]], preferred: &[usize]) -> Vec<usize> {
     let mut sums = vec![0_usize; preferred.len()];
@@ -206,6 +214,22 @@ mod tests {
         }
         let same = [preferred.as_slice(); 3];
         assert_eq!(ranking(RankRule::Kendall, &same, &shuffled(24, 1)).0, preferred);
+    }
+
+    #[test]
+    fn rankings_of_parts_are_kept_and_joined_in_the_order_preferred() {
+        // The two agree on 0 and 1, which both hold.
+        let parts: [&[usize]; 2] = [&[2, 0, 1], &[0, 4, 1, 3]];
+        assert_eq!(of_parts(&parts, &[4, 0, 1, 2, 3]), [2, 0, 4, 1, 3]);
+        assert_eq!(of_parts(&parts, &[0, 1, 2, 3, 4]), [2, 0, 4, 1, 3]);
+        assert_eq!(of_parts(&[&[0, 1], &[2, 3]], &[2, 0, 1, 3]), [2, 0, 1, 3]);
+        // Where they contradict each other, the order preferred decides.
+        assert_eq!(of_parts(&[&[0, 1, 2], &[1, 0, 3]], &[3, 1, 0, 2]), [1, 0, 3, 2]);
+        for count in [5, 16, 17, 40] {
+            let preferred = shuffled(count, 3);
+            let halves = [&preferred[..count / 2], &preferred[count / 3..]];
+            assert_eq!(of_parts(&halves, &preferred), preferred);
+        }
     }
 
     #[test]

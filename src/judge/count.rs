@@ -7,7 +7,7 @@ use super::prepare::Prepared;
 use super::submission::Submission;
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
 use crate::decode::reasoning::ReasoningTokens;
-use crate::engine::Input;
+use crate::engine::{Engine, Input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
 use crate::request::JudgeRequest;
@@ -16,7 +16,7 @@ use crate::request::JudgeRequest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenCount {
-    /// Generations of the judgment: 1, more for an ensemble or a rubric.
+    /// Generations of the judgment: 1, more for an ensemble, a rubric or blocks.
     pub runs: usize,
     /// Tokens of the longest prompt among its runs.
     pub prompt_tokens: usize,
@@ -68,15 +68,19 @@ impl Judge {
             count.prompt_tokens = count.prompt_tokens.max(ids.len());
             count.all_prompt_tokens += ids.len();
             count.shared_tokens = shared_prefix;
-            let output = if let Some(output) = loaded.engine.output_tokens(&run.job.plan)? {
-                output
-            } else {
-                count.is_exact = false;
-                estimate(&run.job.plan, tokenizer)?
-            };
+            let (output, is_exact) = output_tokens(loaded.engine.as_ref(), &run.job.plan, tokenizer)?;
+            count.is_exact &= is_exact;
             count.output_tokens = count.output_tokens.max(output);
         }
         Ok(count)
+    }
+}
+
+/// Most tokens that a plan may take beside its prompt, and whether the engine said so; else it is an estimate.
+pub(super) fn output_tokens(engine: &dyn Engine, plan: &Plan, tokenizer: &Tokenizer) -> Result<(usize, bool)> {
+    match engine.output_tokens(plan)? {
+        Some(tokens) => Ok((tokens, true)),
+        None => Ok((estimate(plan, tokenizer)?, false)),
     }
 }
 

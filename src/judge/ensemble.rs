@@ -1,10 +1,13 @@
 //! An ensemble: runs in several orders, several samples of each, merged into one verdict.
 
+use std::borrow::Cow;
+
 use crate::config::{RankRule, RankingFrom, Reward, Settings, StopEarly};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::prompt::profile::Scale;
 use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Timing, Usage, Verdict, merged_flags};
 
+use super::blocks::Blocks;
 use super::consensus;
 use super::rubric::{Rubric, mean_row};
 
@@ -13,7 +16,8 @@ const LEAST_RUNS: usize = 4;
 /// The variance that a difference of two scores is taken to have at least: that of rounding both to whole scores.
 const LEAST_VARIANCE: f64 = 1.0 / 6.0;
 
-/// What becomes of the runs of a judgment; they are numbered in the order in which they were submitted.
+/// What becomes of the runs of a judgment; they are numbered in the order in which they were submitted. A run has a part for
+/// each criterion of a rubric, and a part has a generation for each block of the responses.
 pub(super) struct Course {
     scale: Scale,
     orders: usize,
@@ -26,15 +30,26 @@ pub(super) struct Course {
     reward: Option<Reward>,
     /// Runs that must give a verdict, by each criterion.
     needed: usize,
-    /// Criteria that are judged separately. Each run consists of one generation for each of them.
+    /// Criteria that are judged separately. Each run consists of one part for each of them.
     rubric: Option<Rubric>,
+    /// The blocks that each part of a run is judged in.
+    blocks: Option<Blocks>,
     /// What an earlier stage took.
     before: Option<(Usage, Timing)>,
+    /// Whether blocks could be asked for, so that an error of a group that is too long says so.
+    may_split: bool,
 }
 
 impl Course {
     /// The course of a judgment with these orders.
-    pub(super) fn new(settings: &Settings, scale: Scale, orders: usize, reduced: bool, rubric: Option<Rubric>) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        scale: Scale,
+        orders: usize,
+        reduced: bool,
+        rubric: Option<Rubric>,
+        blocks: Option<Blocks>,
+    ) -> Self {
         let samples = settings.samples as usize;
         let runs = orders * samples;
         let needed = if settings.min_runs == 0 { runs } else { runs.min(settings.min_runs as usize) };
@@ -45,11 +60,13 @@ impl Course {
             reduced,
             rank_rule: settings.rank_rule,
             stop_early: settings.stop_early,
-            consistent: settings.consistent_ranking || settings.ranking_from == RankingFrom::Scores,
+            consistent: is_by_scores(settings),
             reward: settings.reward,
             needed,
             rubric,
+            blocks,
             before: None,
+            may_split: false,
         }
     }
 
@@ -58,9 +75,24 @@ impl Course {
         self.before = Some((usage, timing));
     }
 
-    /// Generations of one run.
+    /// Whether the responses are judged in blocks.
+    pub(super) fn is_in_blocks(&self) -> bool {
+        self.blocks.is_some()
+    }
+
+    /// Says whether blocks were not asked for, and could be.
+    pub(super) fn may_split(self, may_split: bool) -> Self {
+        Self { may_split, ..self }
+    }
+
+    /// Parts of one run.
     fn parts(&self) -> usize {
         self.rubric.as_ref().map_or(1, |rubric| rubric.criteria.len())
+    }
+
+    /// Generations of one part.
+    fn blocks(&self) -> usize {
+        self.blocks.as_ref().map_or(1, Blocks::count)
     }
 
     fn runs(&self) -> usize {
@@ -71,23 +103,54 @@ impl Course {
     /// that all runs share. `failed` are the generations that have failed, this one among them.
     pub(super) fn is_fatal(&self, error: &Error, index: usize, failed: &[usize]) -> bool {
         let own = matches!(error.kind(), ErrorKind::InvalidVerdict | ErrorKind::Engine);
-        let part = |index: usize| index % self.parts();
-        let alike = failed.iter().filter(|&&other| part(other) == part(index)).count();
-        !own || alike > self.runs() - self.needed
+        let part = |index: usize| index / self.blocks();
+        // Several blocks of one part that fail are one failure.
+        let mut alike: Vec<usize> = failed
+            .iter()
+            .map(|&other| part(other))
+            .filter(|other| other % self.parts() == part(index) % self.parts())
+            .collect();
+        alike.sort_unstable();
+        alike.dedup();
+        !own || alike.len() > self.runs() - self.needed
     }
 
     /// The error that the judgment ends with, where generation `index` failed.
     pub(super) fn failure(&self, index: usize, error: Error) -> Error {
+        let (error, part) = (self.of_block(index % self.blocks(), error), index / self.blocks());
+        let error = if self.may_split && error.kind() == ErrorKind::ContextOverflow {
+            let advice = "or judge the responses in blocks (\"blocks\": \"when_needed\")";
+            Error::new(error.kind(), format!("{}; {advice}", error.message()))
+        } else {
+            error
+        };
         let error = match self.runs() {
             1 => error,
-            runs => error.context(format_args!("run {} of {runs}", index / self.parts() + 1)),
+            runs => error.context(format_args!("run {} of {runs}", part / self.parts() + 1)),
         };
         match &self.rubric {
             Some(rubric) => {
-                let name = crate::request::rubric::name(&rubric.criteria, index % self.parts());
+                let name = crate::request::rubric::name(&rubric.criteria, part % self.parts());
                 error.context(format_args!("criterion {name:?}"))
             }
             None => error,
+        }
+    }
+
+    /// The error of a block. Its scores are not those of all responses.
+    fn of_block(&self, block: usize, error: Error) -> Error {
+        let Some(blocks) = &self.blocks else { return error };
+        let partial = error.partial().map(|partial| PartialVerdict { scores: None, ranking: None, ..partial.clone() });
+        let error = error.context(format_args!("block {} of {}", block + 1, blocks.count()));
+        partial.into_iter().fold(error, Error::with_partial)
+    }
+
+    /// The verdict of a part of a run, of the verdicts of its blocks.
+    fn linked<'a>(&self, verdicts: &[&'a Verdict]) -> Result<Cow<'a, Verdict>> {
+        match (&self.blocks, verdicts) {
+            (Some(blocks), _) => blocks.link(verdicts).map(Cow::Owned),
+            (None, &[verdict]) => Ok(Cow::Borrowed(verdict)),
+            (None, _) => Err(Error::new(ErrorKind::Internal, "a part of a run without a verdict")),
         }
     }
 
@@ -96,22 +159,14 @@ impl Course {
     /// After whole squares of orders, four runs at least: a paired t-test of the difference in (expected) score, at 99 %
     /// on two sides, for the best response against each other one, or for all neighbours in the order of the means.
     pub(super) fn is_settled(&self, results: &[&Result<Verdict>]) -> bool {
-        let runs = results.len() / self.parts();
-        if self.stop_early == StopEarly::Never || runs < LEAST_RUNS || !results.len().is_multiple_of(self.parts()) {
+        let generations = self.parts() * self.blocks();
+        let runs = results.len() / generations;
+        if self.stop_early == StopEarly::Never || runs < LEAST_RUNS || !results.len().is_multiple_of(generations) {
             return false;
         }
-        let complete = results.chunks(self.parts()).filter_map(|run| {
-            let verdicts: Option<Vec<&Verdict>> = run.iter().map(|result| result.as_ref().ok()).collect();
-            verdicts
-        });
-        let values: Vec<Vec<f64>> = complete
-            .map(|verdicts| match &self.rubric {
-                Some(rubric) => rubric.values(&verdicts),
-                None => verdicts[0].values(),
-            })
-            .collect();
+        let values: Vec<Vec<f64>> = results.chunks(generations).filter_map(|run| self.values(run)).collect();
         let Some(first) = values.first() else { return false };
-        let square = self.orders.min(first.len()).max(1);
+        let square = self.square(first.len());
         if !runs.is_multiple_of(square) || values.len() < LEAST_RUNS {
             return false;
         }
@@ -122,9 +177,27 @@ impl Course {
         }
     }
 
+    /// Runs after which each response has stood at each place equally often; `responses` are those of the group.
+    fn square(&self, responses: usize) -> usize {
+        let longest = self.blocks.as_ref().map_or(responses, Blocks::longest);
+        self.orders.min(longest).max(1)
+    }
+
+    /// The (expected) scores of a run; none where a generation of it has failed.
+    fn values(&self, run: &[&Result<Verdict>]) -> Option<Vec<f64>> {
+        let verdicts: Vec<&Verdict> = run.iter().map(|result| result.as_ref().ok()).collect::<Option<_>>()?;
+        let parts: Vec<Cow<'_, Verdict>> =
+            verdicts.chunks(self.blocks()).map(|blocks| self.linked(blocks).ok()).collect::<Option<_>>()?;
+        match &self.rubric {
+            Some(rubric) => Some(rubric.values(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())),
+            None => parts.first().map(|verdict| verdict.values()),
+        }
+    }
+
     /// The verdict of the judgment, of the results of its first runs: of all, or of those that settled it.
     pub(super) fn finish(self, results: Vec<Result<Verdict>>) -> Result<Verdict> {
         let parts = self.parts();
+        let results = self.parts_of(results);
         let stopped_early = results.len() < self.runs() * parts;
         let mut by_part: Vec<Vec<Result<Verdict>>> = (0..parts).map(|_| Vec::new()).collect();
         for (index, result) in results.into_iter().enumerate() {
@@ -155,6 +228,25 @@ impl Course {
             })?;
         }
         Ok(merged)
+    }
+
+    /// The results of the parts of runs, of those of their blocks.
+    fn parts_of(&self, results: Vec<Result<Verdict>>) -> Vec<Result<Verdict>> {
+        if self.blocks.is_none() {
+            return results;
+        }
+        let mut left = results.into_iter().enumerate().peekable();
+        let mut parts = Vec::new();
+        while left.peek().is_some() {
+            let blocks: Result<Vec<Verdict>> = {
+                let part: Vec<_> = left.by_ref().take(self.blocks()).collect();
+                part.into_iter()
+                    .map(|(index, result)| result.map_err(|error| self.of_block(index % self.blocks(), error)))
+                    .collect()
+            };
+            parts.push(blocks.and_then(|blocks| self.linked(&blocks.iter().collect::<Vec<_>>()).map(Cow::into_owned)));
+        }
+        parts
     }
 
     /// The verdict of all runs by one criterion, or without a rubric.
@@ -209,6 +301,11 @@ impl Course {
         merged.ensemble = Some(Box::new(Ensemble { runs, ..report }));
         Ok(merged)
     }
+}
+
+/// Whether the ranking is held to the scores.
+pub(super) fn is_by_scores(settings: &Settings) -> bool {
+    settings.consistent_ranking || settings.ranking_from == RankingFrom::Scores
 }
 
 /// A verdict with the means of the scores and all that is summed or listed; its ranking is that of the first run.
@@ -276,12 +373,21 @@ pub(super) fn once<T: PartialEq>(list: &mut Vec<T>) {
 
 fn outcome(verdict: &Verdict) -> RunOutcome {
     let place = |name: &String| verdict.scores.iter().position(|scored| scored.name == *name);
+    let order = match &verdict.blocks {
+        Some(table) => {
+            let mut order: Vec<usize> = table.blocks.iter().flat_map(|block| block.order.iter().copied()).collect();
+            once(&mut order);
+            order
+        }
+        None => verdict.aliases.iter().filter_map(|(_, name)| place(name)).collect(),
+    };
     RunOutcome {
-        order: verdict.aliases.iter().filter_map(|(_, name)| place(name)).collect(),
+        order,
         scores: verdict.scores.iter().map(|scored| scored.score).collect(),
         expected: verdict.scores.iter().map(|scored| scored.expected).collect(),
         ranking: verdict.ranking.clone(),
         raw: verdict.raw.clone(),
+        blocks: verdict.blocks.clone(),
     }
 }
 
@@ -339,15 +445,48 @@ fn t_99(degrees: usize) -> f64 {
     TABLE[degrees.clamp(1, TABLE.len()) - 1]
 }
 
+/// A list of responses as one prompt showed it.
+struct Shown<'a> {
+    order: &'a [usize],
+    /// The value of the response at each place.
+    values: Vec<f64>,
+    /// The response ranked first.
+    first: Option<usize>,
+}
+
+impl<'a> Shown<'a> {
+    /// The lists that a run showed: one, or one for each block.
+    fn of(run: &'a RunOutcome) -> Vec<Self> {
+        match &run.blocks {
+            Some(table) => table
+                .blocks
+                .iter()
+                .map(|block| Self {
+                    order: &block.order,
+                    values: (0..block.order.len()).map(|place| block.value(place)).collect(),
+                    first: block.ranking.first().copied(),
+                })
+                .collect(),
+            None => vec![Self {
+                order: &run.order,
+                values: run.order.iter().map(|&index| run.value(index)).collect(),
+                first: run.ranking.first().copied(),
+            }],
+        }
+    }
+}
+
 /// What each place did.
 fn places(runs: &[RunOutcome], means: &[f64]) -> Vec<PlaceEffect> {
-    (0..means.len())
+    let lists: Vec<Shown<'_>> = runs.iter().flat_map(Shown::of).collect();
+    let longest = lists.iter().map(|list| list.order.len()).max().unwrap_or(0);
+    (0..longest)
         .map(|place| {
-            let shown = || runs.iter().filter_map(move |run| Some((run, *run.order.get(place)?)));
-            let first = shown().filter(|(run, index)| run.ranking.first() == Some(index)).count();
+            let shown = || lists.iter().filter(move |list| place < list.order.len());
+            let first = shown().filter(|list| list.first == Some(list.order[place])).count();
             PlaceEffect {
-                score: mean(shown().map(|(run, index)| run.value(index) - means[index])),
-                first: ratio(first, runs.len()),
+                score: mean(shown().map(|list| list.values[place] - means[list.order[place]])),
+                first: ratio(first, shown().count()),
             }
         })
         .collect()

@@ -44,7 +44,7 @@ impl Launch {
         let Some(engine) = self.engine.upgrade() else { return outcome.complete(Err(Error::shut_down())) };
         let pending = outcome.pending().clone();
         let gather = Gather::new(stage.runs.len(), stage.course, second, outcome);
-        for (index, Run { aliases, job, guidance, texts, scored, closed }) in stage.runs.into_iter().enumerate() {
+        for (index, Run { aliases, job, guidance, texts, scored, closed, .. }) in stage.runs.into_iter().enumerate() {
             let (launch, gather) = (self.clone(), gather.clone());
             let greedy = job.sampling.temperature <= 0.0;
             let done = move |generation: Result<Generation>| {

@@ -1,5 +1,8 @@
 //! The judge: opens a model, takes requests, hands out verdicts.
 
+mod blocks;
+#[cfg(all(test, not(feature = "shuttle")))]
+mod blocks_tests;
 mod consensus;
 mod count;
 mod ensemble;
@@ -239,8 +242,8 @@ impl Judge {
         }
     }
 
-    /// What the judge would read of a request in its first run, without judging it: its tokens, and who hides behind which
-    /// alias.
+    /// What the judge would read of a request in its first run (in its first block, where the responses are judged in
+    /// several), without judging it: its tokens, and who hides behind which alias.
     ///
     /// # Errors
     /// Those of the request, before any generation.
@@ -248,8 +251,7 @@ impl Judge {
         let loaded = self.power.awake()?;
         let settings = self.prepare(request)?;
         // A judgment of several runs begins with this one.
-        let parts = self.parts(&loaded, request, &settings)?;
-        loaded.prompter.prompt(&parts[0], &settings)
+        self.first_prompt(&loaded, request, settings)
     }
 
     /// Judges one request and waits for the verdict. Where the queue is full it first waits for room. The deadline of

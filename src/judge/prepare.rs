@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Options, RankingFrom, Reward, RubricMerge, RubricMode, Settings};
 use crate::decode::plan::Plan;
-use crate::engine::{Capabilities, Guidance, Job, Listener, Priority, Sampling};
+use crate::engine::{Capabilities, Guidance, Input, Job, Listener, Priority, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::mask::AliasMap;
-use crate::prompt::{self, ReasoningState};
+use crate::prompt::{self, Prompt, ReasoningState};
 use crate::request::JudgeRequest;
 use crate::verdict::Texts;
 
 use super::Judge;
-use super::ensemble::Course;
+use super::blocks::{Blocks, Layout, most_at_once};
+use super::ensemble::{Course, is_by_scores};
 use super::launch::{Second, Stage};
 use super::orders::{factorial, orders};
 use super::power::Loaded;
@@ -31,6 +32,62 @@ pub(super) struct Prepared {
     pub(super) second: Option<Second>,
     /// The time that it may take.
     pub(super) timeout: Duration,
+}
+
+/// A request on its way to the runs of its judgment.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) loaded: &'a Loaded,
+    pub(super) request: &'a JudgeRequest,
+    pub(super) settings: &'a Settings,
+    pub(super) guidance: Guidance,
+    pub(super) submitted: Instant,
+}
+
+/// The runs of a judgment: for each sample, order, criterion and block, in this nesting.
+pub(super) struct Drawn {
+    pub(super) runs: Vec<Run>,
+    pub(super) orders: usize,
+    /// Whether more orders were asked for than there are.
+    pub(super) reduced: bool,
+}
+
+/// What is judged of a group at once: all of it, or a block.
+struct Share<'a> {
+    /// The request of each criterion.
+    parts: Vec<Cow<'a, JudgeRequest>>,
+    orders: Vec<Vec<usize>>,
+}
+
+impl<'a> Share<'a> {
+    /// `first` is the order of the first run.
+    fn new(request: Cow<'a, JudgeRequest>, first: &[usize], settings: &Settings) -> Self {
+        let parts = match request {
+            Cow::Borrowed(request) => request.parts(settings),
+            Cow::Owned(request) => {
+                request.parts(settings).into_iter().map(|part| Cow::Owned(part.into_owned())).collect()
+            }
+        };
+        Self { parts, orders: orders(first, settings.orders as usize, settings.mask_seed) }
+    }
+
+    /// That of a block, in which the responses stand in the same order as in the group.
+    fn of_block(request: &JudgeRequest, block: &[usize], first: &[usize], settings: &Settings) -> Self {
+        let first: Vec<usize> = first.iter().filter_map(|index| block.binary_search(index).ok()).collect();
+        let part = JudgeRequest {
+            principle: request.principle.clone(),
+            rubric: request.rubric.clone(),
+            prompt: request.prompt.clone(),
+            responses: block.iter().map(|&index| request.responses[index].clone()).collect(),
+            mask_responses: request.mask_responses,
+            options: request.options.clone(),
+        };
+        Self::new(Cow::Owned(part), &first, settings)
+    }
+
+    fn responses(&self) -> usize {
+        self.parts.first().map_or(0, |part| part.responses.len())
+    }
 }
 
 impl Judge {
@@ -103,24 +160,11 @@ impl Judge {
         let mut settings = self.prepare(request)?;
         let guidance = self.guidance(&settings)?;
         settings.guided = Some(guidance > Guidance::None);
-        let (wanted, samples) = (settings.orders as usize, settings.samples as usize);
+        let samples = settings.samples;
         if samples > 1 && settings.temperature <= 0.0 {
             return Err(invalid(format!(
                 "options: samples is {samples}, but temperature is 0, at which all samples are the same: set a temperature \
                  above 0, or ask for orders"
-            )));
-        }
-        let first = prompt::aliases(self.profile(), request, &settings);
-        let shown: Vec<usize> = (0..first.len()).map(|place| first.request_index(place)).collect();
-        let orders = orders(&shown, wanted, settings.mask_seed);
-        let reduced = factorial(first.len()).is_some_and(|all| all < wanted);
-        let parts = self.parts(loaded, request, &settings)?;
-        let (criteria, all) = (parts.len(), parts.len() * orders.len() * samples);
-        if all > MAX_RUNS {
-            let by = if criteria > 1 { format!(" by {criteria} criteria") } else { String::new() };
-            return Err(invalid(format!(
-                "options: {} orders with {samples} samples each{by} are {all} runs: at most {MAX_RUNS} are possible",
-                orders.len()
             )));
         }
         let scale = self.profile().scale;
@@ -134,6 +178,7 @@ impl Judge {
         }
         let timeout = submission.within(submitted, settings.timeout());
         let (priority, deadline) = (submission.priority, submission.latest(submitted, timeout));
+        let may_split = settings.blocks.is_none() && request.responses.len() > 1 + settings.block_anchors as usize;
         let stage = |settings: &Settings, listener: Option<Listener>| -> Result<Stage> {
             let rubric = separate.then(|| Rubric {
                 criteria: request.rubric.clone(),
@@ -141,17 +186,8 @@ impl Judge {
                 pass: settings.rubric_pass.into(),
                 scale,
             });
-            let mut runs = Vec::with_capacity(all);
-            for sample in 0..samples {
-                for (number, order) in orders.iter().enumerate() {
-                    let aliases = prompt::aliases_in_order(self.profile(), request, settings, order.clone());
-                    let seed = settings.seed.wrapping_add((sample * orders.len() + number) as u64);
-                    let settings = Settings { seed, ..settings.clone() };
-                    for part in &parts {
-                        runs.push(self.run(loaded, part, aliases.clone(), &settings, guidance, submitted)?);
-                    }
-                }
-            }
+            let draft = Draft { loaded, request, settings, guidance, submitted };
+            let (Drawn { mut runs, orders, reduced }, layout) = self.fitted(&draft)?;
             for run in &mut runs {
                 (run.job.priority, run.job.deadline) = (priority, deadline);
             }
@@ -159,7 +195,8 @@ impl Judge {
             if let Some(first) = runs.first_mut() {
                 first.job.listener = listener;
             }
-            let course = Course::new(settings, scale, orders.len(), reduced, rubric);
+            let blocks = layout.map(|layout| Blocks { layout, scale, consistent: is_by_scores(settings) });
+            let course = Course::new(settings, scale, orders, reduced, rubric, blocks).may_split(may_split);
             Ok(Stage { runs, course })
         };
         let least = f64::from(settings.adaptive_reasoning);
@@ -174,20 +211,90 @@ impl Judge {
             ));
         }
         let first = stage(&Settings { reasoning: false, ..settings.clone() }, None)?;
+        if first.course.is_in_blocks() {
+            return Err(invalid(
+                "options: adaptive_reasoning looks at distributions, and a group that is judged in blocks has none: leave it out, \
+                 or set \"blocks\": \"never\""
+                    .to_owned(),
+            ));
+        }
         let second = Second { stage: stage(&settings, submission.listener)?, least };
         Ok(Prepared { first, second: Some(second), timeout })
     }
 
-    /// Prepares one run, which names and orders the responses as `aliases` say.
-    fn run(
+    /// The prompt of the first run of a judgment.
+    pub(super) fn first_prompt(
         &self,
         loaded: &Loaded,
         request: &JudgeRequest,
-        aliases: AliasMap,
-        settings: &Settings,
-        guidance: Guidance,
-        submitted: Instant,
-    ) -> Result<Run> {
+        mut settings: Settings,
+    ) -> Result<Prompt> {
+        if most_at_once(&settings)?.is_none() {
+            let parts = self.parts(loaded, request, &settings)?;
+            return loaded.prompter.prompt(&parts[0], &settings);
+        }
+        let guidance = self.guidance(&settings)?;
+        settings.guided = Some(guidance > Guidance::None);
+        let draft = Draft { loaded, request, settings: &settings, guidance, submitted: Instant::now() };
+        let (drawn, _) = self.fitted(&draft)?;
+        match drawn.runs.into_iter().next() {
+            Some(Run { aliases, reasoning, job: Job { input: Input::Tokens { ids, .. }, .. }, .. }) => {
+                Ok(Prompt { tokens: ids, aliases, reasoning })
+            }
+            _ => Err(Error::new(ErrorKind::Unsupported, "this engine makes the tokens of a prompt itself")),
+        }
+    }
+
+    /// The runs of a judgment in its orders and samples, over the whole group or over blocks of it.
+    pub(super) fn drawn(&self, draft: &Draft<'_>, layout: Option<&Layout>) -> Result<Drawn> {
+        let Draft { loaded, request, settings, .. } = *draft;
+        let first = prompt::aliases(self.profile(), request, settings);
+        let first: Vec<usize> = (0..first.len()).map(|place| first.request_index(place)).collect();
+        let shares = match layout {
+            None => vec![Share::new(Cow::Borrowed(request), &first, settings)],
+            Some(layout) => {
+                layout.blocks.iter().map(|block| Share::of_block(request, block, &first, settings)).collect()
+            }
+        };
+        for part in shares.iter().flat_map(|share| &share.parts) {
+            self.check_size(loaded, part)?;
+        }
+        let samples = settings.samples as usize;
+        let orders = shares.iter().map(|share| share.orders.len()).max().unwrap_or(0);
+        let criteria = shares.first().map_or(1, |share| share.parts.len());
+        let all = orders * samples * criteria * shares.len();
+        if all > MAX_RUNS {
+            let by = |count: usize, what: &str| if count > 1 { format!(" by {count} {what}") } else { String::new() };
+            return Err(invalid(format!(
+                "options: {orders} orders with {samples} samples each{}{} are {all} runs: at most {MAX_RUNS} are possible",
+                by(criteria, "criteria"),
+                by(shares.len(), "blocks")
+            )));
+        }
+        let mut runs = Vec::with_capacity(all);
+        for sample in 0..samples {
+            for number in 0..orders {
+                let seed = settings.seed.wrapping_add((sample * orders + number) as u64);
+                let settings = Settings { seed, ..settings.clone() };
+                for criterion in 0..criteria {
+                    for Share { parts, orders } in &shares {
+                        // A small block has fewer orders than a larger one.
+                        let order = orders[number % orders.len()].clone();
+                        let part = &parts[criterion];
+                        let aliases = prompt::aliases_in_order(self.profile(), part, &settings, order);
+                        runs.push(self.run(draft, part, aliases, &settings)?);
+                    }
+                }
+            }
+        }
+        let wanted = settings.orders as usize;
+        let reduced = shares.iter().any(|share| factorial(share.responses()).is_some_and(|all| all < wanted));
+        Ok(Drawn { runs, orders, reduced })
+    }
+
+    /// Prepares one run over `request`, which names and orders the responses as `aliases` say.
+    fn run(&self, draft: &Draft<'_>, request: &JudgeRequest, aliases: AliasMap, settings: &Settings) -> Result<Run> {
+        let Draft { loaded, guidance, submitted, .. } = *draft;
         let (profile, prompter) = (self.profile(), &loaded.prompter);
         let (input, reasoning) = prompter.input(request, &aliases, settings)?;
         let closed = reasoning == ReasoningState::Closed && prompter.reasons(settings);
@@ -204,7 +311,7 @@ impl Judge {
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
         let scored = (settings.ranking_from == RankingFrom::Scores)
             .then(|| Scored { grammar: job.plan.verdict.grammar().cloned() });
-        Ok(Run { aliases, job, guidance, texts, scored, closed })
+        Ok(Run { aliases, job, guidance, texts, scored, reasoning, closed })
     }
 }
 

@@ -62,6 +62,7 @@ impl Rubric {
             raw: first.raw.clone(),
             scores,
             ensemble: None,
+            blocks: None,
             rubric: None,
             rewards: None,
         };

@@ -5,6 +5,7 @@ use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::expected_score;
 use crate::engine::{Generation, Guidance, Job};
 use crate::error::Result;
+use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,8 @@ pub(super) struct Run {
     pub(super) texts: Texts,
     /// Set where the scores give the ranking.
     pub(super) scored: Option<Scored>,
+    /// Where its prompt leaves the judge's reasoning.
+    pub(super) reasoning: ReasoningState,
     /// Whether the judge was to reason, and the chat template has closed the reasoning.
     pub(super) closed: bool,
 }

@@ -378,7 +378,7 @@ fn several(judge: &Judge, runs: usize) -> (Arc<Pending>, Ticket, Arc<Gather>) {
     let mut wanted = request("p");
     wanted.options.orders = Some(u32::try_from(runs).unwrap());
     let settings = judge.prepare(&wanted).unwrap();
-    let course = Course::new(&settings, judge.profile().scale, runs, false, None);
+    let course = Course::new(&settings, judge.profile().scale, runs, false, None, None);
     let gather = Gather::new(runs, course, None, pending.completer());
     (pending.clone(), Ticket::of(&pending), gather)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{
-    CriterionVerdict, Ensemble, Flag, PlaceEffect, Repair, Rewards, RubricTable, RunOutcome, Scored, Timing, Usage,
-    Verdict,
+    BlockOutcome, BlockTable, CriterionVerdict, Ensemble, Flag, PlaceEffect, Repair, Rewards, RubricTable, RunOutcome,
+    Scored, Timing, Usage, Verdict,
 };
 use crate::config::{RankRule, Reward, RubricMerge};
 use crate::request::{Criterion, CriterionKind};
@@ -39,6 +39,7 @@ struct Form {
     #[serde(default)]
     raw: String,
     ensemble: Option<EnsembleForm>,
+    blocks: Option<BlocksForm>,
     rubric: Option<RubricForm>,
     rewards: Option<RewardsForm>,
 }
@@ -94,6 +95,43 @@ struct RunForm {
     ranking: Vec<String>,
     #[serde(default)]
     raw: String,
+    blocks: Option<BlocksForm>,
+}
+
+#[derive(serde::Deserialize)]
+struct BlocksForm {
+    anchors: Vec<String>,
+    clipped: Vec<String>,
+    blocks: Vec<BlockForm>,
+}
+
+#[derive(serde::Deserialize)]
+struct BlockForm {
+    order: Vec<String>,
+    scores: Pairs<f64>,
+    expected_scores: Pairs<Option<f64>>,
+    ranking: Vec<String>,
+    shift: f64,
+    #[serde(default)]
+    raw: String,
+}
+
+impl BlocksForm {
+    fn read(self, scores: &[Scored]) -> Result<Box<BlockTable>, String> {
+        let block = |form: BlockForm| {
+            let (order, ranking) = (indices(scores, &form.order)?, indices(scores, &form.ranking)?);
+            if ranking.len() != order.len() || !ranking.iter().all(|index| order.contains(index)) {
+                return Err("the ranking of a block does not hold the responses that it showed".to_owned());
+            }
+            let (scores, expected) = (form.scores.by_names(&form.order)?, form.expected_scores.by_names(&form.order)?);
+            Ok(BlockOutcome { order, scores, expected, ranking, shift: form.shift, raw: form.raw })
+        };
+        Ok(Box::new(BlockTable {
+            anchors: indices(scores, &self.anchors)?,
+            clipped: indices(scores, &self.clipped)?,
+            blocks: self.blocks.into_iter().map(block).collect::<Result<_, String>>()?,
+        }))
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -112,6 +150,7 @@ impl EnsembleForm {
                 expected: run.expected_scores.in_order(scores)?,
                 ranking: places(scores, &run.ranking)?,
                 raw: run.raw,
+                blocks: run.blocks.map(|blocks| blocks.read(scores)).transpose()?,
             })
         };
         Ok(Ensemble {
@@ -153,6 +192,7 @@ impl<'de> Deserialize<'de> for Verdict {
         }
         let ranking = places(&scores, &form.ranking).map_err(de::Error::custom)?;
         let ensemble = form.ensemble.map(|ensemble| ensemble.read(&scores).map(Box::new));
+        let blocks = form.blocks.map(|blocks| blocks.read(&scores));
         let rubric = form.rubric.map(|rubric| rubric.read(&scores).map(Box::new));
         let rewards = form.rewards.map(|RewardsForm { kind, values, spreads }| {
             let (values, spreads) = (values.in_order(&scores)?, spreads.in_order(&scores)?);
@@ -160,6 +200,7 @@ impl<'de> Deserialize<'de> for Verdict {
         });
         Ok(Self {
             ensemble: ensemble.transpose().map_err(de::Error::custom)?,
+            blocks: blocks.transpose().map_err(de::Error::custom)?,
             rubric: rubric.transpose().map_err(de::Error::custom)?,
             rewards: rewards.transpose().map_err(de::Error::custom::<String>)?,
             scores,
@@ -176,17 +217,23 @@ impl<'de> Deserialize<'de> for Verdict {
     }
 }
 
-/// The indices of the ranked names.
-fn places(scores: &[Scored], ranking: &[String]) -> Result<Vec<usize>, String> {
-    let mut places = Vec::with_capacity(ranking.len());
-    for name in ranking {
+/// The indices of names that a list has, each once.
+fn indices(scores: &[Scored], names: &[String]) -> Result<Vec<usize>, String> {
+    let mut indices = Vec::with_capacity(names.len());
+    for name in names {
         let index = scores.iter().position(|scored| scored.name == *name);
         let index = index.ok_or_else(|| format!("the ranking has {name:?}, which has no score"))?;
-        if places.contains(&index) {
+        if indices.contains(&index) {
             return Err(format!("the ranking has {name:?} twice"));
         }
-        places.push(index);
+        indices.push(index);
     }
+    Ok(indices)
+}
+
+/// The indices of the ranked names.
+fn places(scores: &[Scored], ranking: &[String]) -> Result<Vec<usize>, String> {
+    let places = indices(scores, ranking)?;
     let missing = (0..scores.len()).find(|index| !places.contains(index));
     missing.map_or(Ok(places), |index| Err(format!("the ranking lacks {:?}", scores[index].name)))
 }
@@ -232,12 +279,20 @@ impl<T> Pairs<T> {
     }
 
     /// The values in the order of the scores, one for each.
-    fn in_order(mut self, scores: &[Scored]) -> Result<Vec<T>, String> {
-        if self.0.len() != scores.len() {
-            return Err(format!("a list has {} names, but there are {} scores", self.0.len(), scores.len()));
+    fn in_order(self, scores: &[Scored]) -> Result<Vec<T>, String> {
+        self.of(scores.iter().map(|scored| scored.name.as_str()))
+    }
+
+    /// The values in the order of these names, one for each.
+    fn by_names(self, names: &[String]) -> Result<Vec<T>, String> {
+        self.of(names.iter().map(String::as_str))
+    }
+
+    fn of<'a>(mut self, names: impl ExactSizeIterator<Item = &'a str>) -> Result<Vec<T>, String> {
+        if self.0.len() != names.len() {
+            return Err(format!("a list has {} names, but there are {} scores", self.0.len(), names.len()));
         }
-        let value = |scored: &Scored| self.take(&scored.name).ok_or_else(|| format!("a list lacks {:?}", scored.name));
-        scores.iter().map(value).collect()
+        names.map(|name| self.take(name).ok_or_else(|| format!("a list lacks {name:?}"))).collect()
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -295,6 +350,7 @@ mod tests {
             weights: 3,
             raw: "hm\n{}".into(),
             ensemble: None,
+            blocks: None,
             rubric: None,
             rewards: None,
         }
@@ -302,12 +358,23 @@ mod tests {
 
     #[test]
     fn a_verdict_of_several_runs_is_what_it_was_after_json() {
+        let block = |order: &[usize], shift| BlockOutcome {
+            order: order.to_vec(),
+            scores: order.iter().map(|&index| if index == 0 { 4.0 } else { 2.5 }).collect(),
+            expected: vec![Some(3.5); order.len()],
+            ranking: order.iter().rev().copied().collect(),
+            shift,
+            raw: "{}".into(),
+        };
+        let table =
+            BlockTable { anchors: vec![0], clipped: vec![1], blocks: vec![block(&[1, 0], 0.25), block(&[0], -0.25)] };
         let run = RunOutcome {
             order: vec![1, 0],
             scores: vec![4.0, 3.0],
             expected: vec![Some(3.5), None],
             ranking: vec![0, 1],
             raw: "{}".into(),
+            blocks: Some(Box::new(table.clone())),
         };
         let ensemble = Ensemble {
             orders: 2,
@@ -330,6 +397,7 @@ mod tests {
         };
         let merged = Verdict {
             ensemble: Some(Box::new(ensemble)),
+            blocks: Some(Box::new(table)),
             rubric: Some(Box::new(RubricTable { merge: RubricMerge::Min, criteria: vec![row] })),
             rewards: Some(Box::new(rewards)),
             ..verdict()
@@ -338,6 +406,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), merged);
         let keys: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
         assert!(keys.keys().eq(Verdict::KEYS));
+        let other = json.replacen(r#""order":["z"]"#, r#""order":[""]"#, 1);
+        let error = serde_json::from_str::<Verdict>(&other).unwrap_err().to_string();
+        assert!(error.contains("the ranking of a block does not hold the responses that it showed"), "{error}");
         let short = json.replacen(r#""standard_errors":{"z":0.5,"":null}"#, r#""standard_errors":{"z":0.5}"#, 1);
         assert!(serde_json::from_str::<Verdict>(&short).unwrap_err().to_string().contains("a list has 1 name"));
     }

@@ -5,6 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Verdict;
+use super::blocks::{self, BlockTable};
 use crate::config::{RankRule, Reward};
 use crate::error::{Error, ErrorKind, Result};
 use crate::number;
@@ -55,6 +56,9 @@ pub struct RunOutcome {
     pub ranking: Vec<usize>,
     /// The judge's whole output as it came.
     pub raw: String,
+    /// The blocks, where this run judged the responses in several. `order` then goes through them, each response at its first
+    /// place; `scores`, `expected` and `ranking` are merged, and `raw` is that of the first block.
+    pub blocks: Option<Box<BlockTable>>,
 }
 
 impl RunOutcome {
@@ -133,6 +137,9 @@ impl Serialize for NamedRun<'_> {
         map.serialize_entry("expected_scores", &ByName(names, &run.expected))?;
         map.serialize_entry("ranking", &listed(&run.ranking))?;
         map.serialize_entry("raw", &run.raw)?;
+        if let Some(table) = &run.blocks {
+            map.serialize_entry("blocks", &blocks::Named { table, names: names.to_vec() })?;
+        }
         map.end()
     }
 }
@@ -180,13 +187,13 @@ impl Verdict {
             return Ok(rewards.values.clone());
         }
         let missing = |instead: &str| {
-            Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the engine gave no distribution of the scores, which the reward {:?} needs: {instead}",
-                    kind.word()
-                ),
-            )
+            let why = if self.blocks.is_some() {
+                "the responses were judged in blocks, which have no distributions on one scale"
+            } else {
+                "the engine gave no distribution of the scores"
+            };
+            let message = format!("{why}, which the reward {:?} needs: {instead}", kind.word());
+            Error::new(ErrorKind::Unsupported, message)
         };
         match kind {
             Reward::Score => Ok(self.scores.iter().map(|scored| scored.score).collect()),

@@ -1,6 +1,7 @@
 //! From the judge's words to a checked verdict: complete, or a typed error that carries what could be read.
 
 mod beside;
+mod blocks;
 mod chars;
 mod check;
 mod collected;
@@ -43,6 +44,7 @@ use crate::number;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
+pub use self::blocks::{BlockOutcome, BlockTable};
 use self::check::Outcome;
 use self::extract::Form;
 use self::interpret::Context;
@@ -103,8 +105,8 @@ pub struct Timing {
 /// A complete, checked verdict.
 ///
 /// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
-/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `rubric`, `rewards`, and
-/// `weights` where it is not 0.
+/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `blocks`, `rubric`, `rewards`,
+/// and `weights` where it is not 0.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -131,6 +133,10 @@ pub struct Verdict {
     /// The runs, where this was merged of several. Scores are means then; `reasoning`, `aliases` and `raw` are those of the
     /// first run, `repairs` and `flags` those of all; tokens and times are summed, but for the longest time in the queue.
     pub ensemble: Option<Box<Ensemble>>,
+    /// The blocks, where the responses were judged in several; those of the first run of an ensemble, whose runs each have
+    /// theirs; with a rubric, the verdict of each criterion has them. `reasoning`, `aliases` and `raw` are those of the first
+    /// block, `repairs` and `flags` those of all; tokens and times are summed. No response has a distribution.
+    pub blocks: Option<Box<BlockTable>>,
     /// What each criterion gave, where this was merged of a rubric's. `reasoning` holds that of each criterion under its name;
     /// `aliases` and `raw` are those of the first one.
     pub rubric: Option<Box<RubricTable>>,
@@ -140,7 +146,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// The keys of its JSON form, in their order. The last but `raw` are left out where there is nothing to say.
-    pub const KEYS: [&'static str; 15] = [
+    pub const KEYS: [&'static str; 16] = [
         "scores",
         "expected_scores",
         "ranking",
@@ -152,6 +158,7 @@ impl Verdict {
         "usage",
         "timing_ms",
         "ensemble",
+        "blocks",
         "rubric",
         "rewards",
         "weights",
@@ -214,6 +221,9 @@ impl Serialize for Verdict {
         map.serialize_entry("timing_ms", &self.timing)?;
         if let Some(ensemble) = &self.ensemble {
             map.serialize_entry("ensemble", &ensemble.named(self))?;
+        }
+        if let Some(blocks) = &self.blocks {
+            map.serialize_entry("blocks", &blocks.named(self))?;
         }
         if let Some(rubric) = &self.rubric {
             map.serialize_entry("rubric", &rubric.named(self))?;
@@ -396,6 +406,7 @@ impl<'a> Reader<'a> {
                 weights: 0,
                 raw,
                 ensemble: None,
+                blocks: None,
                 rubric: None,
                 rewards: None,
             }),

@@ -106,6 +106,9 @@ pub enum Flag {
     ReasoningSkipped,
     /// Fewer orders of the responses exist than were asked for: each was judged once.
     OrdersReduced,
+    /// The responses were judged in blocks that share some of them, and the scores of the blocks were put on one scale:
+    /// responses of different blocks were never compared directly.
+    JudgedInBlocks,
 }
 
 /// How many repairs are listed at most; so many say no more than half as many do.

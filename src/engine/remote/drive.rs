@@ -26,7 +26,7 @@ use super::http::Http;
 use super::pace::{Dice, delay};
 use super::pool::{Endpoint, Lease, Pool, hash};
 use super::reply::{Finish, Piece};
-use super::writer::{Part, Start, Writer, Written};
+use super::writer::{Part, Start, Writer, Written, room};
 use super::{probe, text};
 use crate::decode::logprobs;
 
@@ -144,6 +144,15 @@ impl Shared {
         };
         let reasoning = plan.reasoning.as_ref().map(|plan| ReasoningTokens::new(plan, tokenizer)).transpose()?;
         Ok((most, reasoning))
+    }
+
+    /// Most tokens that a plan may take beside its prompt; `None` where the servers make the tokens.
+    pub(super) fn output_tokens(&self, plan: &Plan) -> Result<Option<usize>> {
+        if self.tokenizer.is_none() {
+            return Ok(None);
+        }
+        let (most, reasoning) = self.measured(plan)?;
+        Ok(Some(room(plan, reasoning.as_ref(), self.guidance, most)))
     }
 
     /// Refuses text that a server may take for its control tokens.

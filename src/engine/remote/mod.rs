@@ -36,6 +36,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::config::{JudgeConfig, RemoteConfig};
+use crate::decode::plan::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::Prompter;
 use crate::prompt::profile::{Profile, is_reward_anything};
@@ -459,6 +460,10 @@ impl Engine for Remote {
             done.call(Err(Error::closed()));
         }
         id
+    }
+
+    fn output_tokens(&self, plan: &Plan) -> Result<Option<usize>> {
+        self.shared.output_tokens(plan)
     }
 
     fn cancel(&self, id: JobId) {

@@ -92,6 +92,26 @@ pub(super) struct Start {
     pub(super) context: Option<usize>,
 }
 
+/// Most tokens of a verdict, of which the longest one of the grammar has `most`.
+fn verdict_room(verdict: &VerdictPlan, guidance: Guidance, most: usize) -> usize {
+    match verdict {
+        VerdictPlan::Guided { .. } if guidance == Guidance::Grammar => most,
+        // White space is the server's choice.
+        VerdictPlan::Guided { .. } => most * 2 + 32,
+        VerdictPlan::Free { max_tokens } => *max_tokens as usize,
+    }
+}
+
+/// Most tokens that a plan may take beside its prompt.
+pub(super) fn room(plan: &Plan, reasoning: Option<&ReasoningTokens>, guidance: Guidance, most: usize) -> usize {
+    let is_opened = plan.reasoning.as_ref().is_some_and(|plan| plan.open.is_some());
+    let reasoning = reasoning.map_or(0, |tokens| {
+        let opening = if is_opened { tokens.opening.len() } else { 0 };
+        opening + tokens.budget as usize + GRACE + tokens.forced_most()
+    });
+    reasoning + verdict_room(&plan.verdict, guidance, most)
+}
+
 impl Writer {
     /// # Errors
     /// [`ErrorKind::ContextOverflow`] where it does not fit the context.
@@ -114,10 +134,11 @@ impl Writer {
         let close = plan.reasoning.as_ref().map(|plan| plan.close.clone()).unwrap_or_default();
         let opening =
             plan.reasoning.as_ref().and_then(|plan| Some(format!("{}{}", plan.open.as_deref()?, plan.prefix)));
-        let (held, most) = match plan.verdict {
+        let most = verdict_room(&plan.verdict, guidance, most);
+        let held = match plan.verdict {
             VerdictPlan::Guided { grammar, consistent } if guidance == Guidance::Grammar => {
                 let stage = Box::new(grammar.stage(&crate::decode::grammar::Written::default(), consistent));
-                (Held::Grammar { grammar, consistent, stage }, most)
+                Held::Grammar { grammar, consistent, stage }
             }
             VerdictPlan::Guided { grammar, .. } => {
                 let (schema, _) = grammar.json_schema().ok_or_else(|| {
@@ -127,10 +148,9 @@ impl Writer {
                          guided to false, or change the layout",
                     )
                 })?;
-                // White space is the server's choice.
-                (Held::Schema { grammar, schema }, most * 2 + 32)
+                Held::Schema { grammar, schema }
             }
-            VerdictPlan::Free { max_tokens } => (Held::Free, max_tokens as usize),
+            VerdictPlan::Free { .. } => Held::Free,
         };
         let mut writer = Self {
             tokenizer,

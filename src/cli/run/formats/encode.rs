@@ -10,7 +10,7 @@ use super::super::super::Failure;
 use super::{Compression, Format};
 
 /// The columns of a table of results, and whether each is a number. Columns with several values hold them as JSON.
-pub(super) const COLUMNS: [(&str, bool); 18] = [
+pub(super) const COLUMNS: [(&str, bool); 19] = [
     ("line", true),
     ("id", false),
     ("custom_id", false),
@@ -28,6 +28,7 @@ pub(super) const COLUMNS: [(&str, bool); 18] = [
     ("error_message", false),
     ("rewards", false),
     ("ensemble", false),
+    ("blocks", false),
     ("rubric", false),
 ];
 
