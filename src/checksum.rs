@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// FNV-1a, 64 bits: tells a changed text from an unchanged one. Not meant against forgery.
+/// FNV-1a, 64 bits: detects that a text has changed. It does not protect against forgery.
 #[derive(Clone, Copy, Debug)]
 pub struct Checksum(u64);
 
@@ -13,14 +13,14 @@ impl Default for Checksum {
 }
 
 impl Checksum {
-    /// Takes in further bytes.
+    /// Adds further bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
-    /// The checksum of what was taken in.
+    /// The checksum of all bytes added so far.
     #[must_use]
     pub fn value(self) -> u64 {
         self.0

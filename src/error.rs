@@ -1,4 +1,4 @@
-//! The one error type of the crate and the one table that says what each kind of error means outside of it.
+//! The only error type of the crate, and the table of codes that each error kind has outside the crate.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum ErrorKind {
     /// The request itself is malformed: a field is missing, a name is given twice, the text is not UTF-8.
     InvalidRequest,
-    /// The request passes a configured limit (number of responses, bytes).
+    /// The request exceeds a configured limit (number of responses, bytes).
     TooLarge,
     /// The prompt and what the plan may generate do not fit the model's context.
     ContextOverflow,
@@ -43,13 +43,13 @@ pub enum ErrorKind {
     Engine,
     /// The engine is dead: every request fails until the judge is opened again.
     EngineDead,
-    /// The judge sleeps, and was told to let no request wait meanwhile.
+    /// The judge sleeps, and requests do not wait for it.
     Asleep,
     /// The judge has been shut down.
     Closed,
     /// A file could not be read or written.
     Io,
-    /// A remote service could not be reached or refused.
+    /// A remote service could not be reached, or refused the request.
     Network,
     /// An argument of a call breaks the rules of the interface: null where that is not allowed, a wrong size.
     InvalidArgument,
@@ -80,9 +80,9 @@ const fn row(
 
 /// The table: kind, name, C status, HTTP status, exit code, retryable.
 ///
-/// The C status of a kind is never changed, nor given to another one. Many HTTP clients retry every status from 500 on, so
-/// a kind that no retry can help has one below 500 where the request is at fault. Exit code 2 says that nothing could be
-/// judged as asked (usage, set-up), 1 that a judgment failed.
+/// The C status of a kind is never changed, nor given to another kind. Many HTTP clients retry every status from 500 on, so if
+/// the request is at fault and no retry can help, the status is below 500. Exit code 2 means that nothing could be judged as
+/// asked (usage, set-up), 1 that a judgment failed.
 const TABLE: &[Row] = &[
     row(ErrorKind::InvalidRequest, "invalid_request", 1, 400, 1, false),
     row(ErrorKind::TooLarge, "too_large", 2, 413, 1, false),
@@ -121,7 +121,7 @@ impl ErrorKind {
         self.row().name
     }
 
-    /// The status that C programs get, as in `dicast.h`. Never changes; 0 is success and no kind's.
+    /// The status that C programs get, as in `dicast.h`. Never changes; no kind has 0, which is success.
     pub fn c_status(self) -> i32 {
         self.row().c_status
     }
@@ -136,7 +136,7 @@ impl ErrorKind {
         self.row().exit_code
     }
 
-    /// Whether errors of this kind may be gone when the same request is sent again, where the error itself does not say
+    /// Whether the same request may succeed when it is sent again after an error of this kind, unless the error itself says
     /// otherwise: see [`Error::is_retryable`].
     pub fn is_retryable(self) -> bool {
         self.row().retryable
@@ -152,17 +152,18 @@ impl std::fmt::Display for ErrorKind {
 /// What could be read of a verdict that is not complete.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartialVerdict {
-    /// All scores, by the names of the request and in its order; `None` where one of them could not be trusted.
+    /// All scores, by the names of the request and in its order; `None` if one of them is doubtful.
     pub scores: Option<Vec<(String, f64)>>,
-    /// The whole ranking, best first, where it alone could be read.
+    /// The whole ranking, best first, if only the ranking could be read.
     pub ranking: Option<Vec<String>>,
-    /// The judge's reasoning, empty where there was none.
+    /// The judge's reasoning; empty if there was none.
     pub reasoning: String,
     /// The judge's whole output as it came.
     pub raw: String,
 }
 
-/// The error of every operation: a kind, a message that says what, where and what to do, and what could be saved.
+/// The error of every operation: a kind, a message that says what went wrong, where, and what to do, and the readable parts of
+/// an incomplete verdict.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct Error(Box<Inner>);
@@ -203,7 +204,7 @@ impl Error {
         Self::new(ErrorKind::Timeout, message)
     }
 
-    /// The engine died, as `reason` says, and can work on no request any more.
+    /// The engine died because of `reason`, and can no longer work on any request.
     pub fn engine_dead(reason: impl std::fmt::Display) -> Self {
         Self::new(ErrorKind::EngineDead, format!("the engine is dead: {reason}; open the judge again"))
     }
@@ -215,7 +216,7 @@ impl Error {
         self
     }
 
-    /// Says whether the same request may succeed when it is sent again, where this error differs from its kind.
+    /// Sets whether the same request may succeed when it is sent again, if this error differs from its kind.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
@@ -244,8 +245,8 @@ impl Error {
         self.0.partial.as_ref()
     }
 
-    /// Whether the same request may succeed when it is sent again. A verdict that is not complete may be another one with
-    /// another seed; an engine without sampling writes the same one each time.
+    /// Whether the same request may succeed when it is sent again. An incomplete verdict may become a complete one with
+    /// another seed; without sampling, an engine writes the same verdict each time.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }

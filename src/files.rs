@@ -1,4 +1,4 @@
-//! Opens files that people name, such that none of them can hold up or fill the process.
+//! Opens files that users name, so that none of them can block the process or fill its memory.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -32,7 +32,7 @@ fn check_regular(metadata: &std::fs::Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a whole file that may have `limit` bytes. Memory is taken as bytes are read.
+/// Reads a whole file of at most `limit` bytes. Memory is allocated as bytes are read.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

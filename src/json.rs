@@ -1,7 +1,7 @@
 //! Reading JSON into structs, with fields by name only.
 //!
-//! Serde's derive also reads a struct from an array, field by field in the order of its source. So `[0.5, 1]` would be
-//! sampling options, and mean something else after the next release. Here a struct is an object at any depth, or an error.
+//! Serde's derive also reads a struct from an array, field by field in the order of the source code. So `[0.5, 1]` would be
+//! sampling options, and could mean something else in the next release. Here a struct at any depth must be an object.
 
 use std::fmt;
 
@@ -22,11 +22,10 @@ pub fn read<T: DeserializeOwned + Send>(json: &[u8]) -> serde_json::Result<T> {
     })
 }
 
-/// Depth that is read on any stack.
+/// Nesting up to this depth is read on any stack.
 const SHALLOW: usize = 16;
 
-/// Reads JSON where the caller's stack may be small: each level of nesting takes some hundred bytes, of the 128 levels that are
-/// read.
+/// Reads JSON when the caller's stack may be small: each of the 128 levels of nesting that are allowed takes some hundred bytes.
 pub(crate) fn with_room<T: Send>(
     json: &[u8],
     read: impl FnOnce() -> serde_json::Result<T> + Send,
@@ -47,10 +46,10 @@ pub(crate) fn with_room<T: Send>(
         .unwrap_or_else(|error| Err(de::Error::custom(format!("there is no thread to read it on: {error}"))))
 }
 
-/// A deserializer, visitor, seed or access whose structs are read from objects alone.
+/// A deserializer, visitor, seed or access whose structs are read only from objects.
 struct Named<T>(T);
 
-/// Methods of a deserializer that only hand a wrapped visitor on.
+/// Methods of a deserializer that only pass a wrapped visitor on.
 macro_rules! hand_on {
     ($($method:ident)*) => {
         $(fn $method<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -147,7 +146,7 @@ impl<'de, V: de::Visitor<'de>> de::Visitor<'de> for Fields<V> {
     }
 }
 
-/// Methods of a visitor that only hand a plain value on.
+/// Methods of a visitor that only pass a plain value on.
 macro_rules! plain {
     ($($method:ident: $type:ty,)*) => {
         $(fn $method<E: de::Error>(self, value: $type) -> Result<Self::Value, E> {

@@ -50,10 +50,10 @@
 //!              -> judge/    hand the Verdict to the caller
 //! ```
 //!
-//! Data flows one way. Every front enters at [`Judge`]. [`capi`] is the front of C programs, `include/dicast.h`;
-//! `include/dicast.hpp` and the Python package in `python/` stand on it. `server/` is the front over HTTP, `cli/` the program
-//! `dicast`. Around them: [`config`] has every setting, [`principles`] the library of principles and rubrics, [`eval`] benchmarks
-//! and their metrics. A judgment of several runs, an ensemble or a rubric, is planned and merged in `judge/`.
+//! Data flows one way. Every interface enters at [`Judge`]. [`capi`] is the interface for C programs, `include/dicast.h`;
+//! `include/dicast.hpp` and the Python package in `python/` are built on it. `server/` is the HTTP server, `cli/` the program
+//! `dicast`. Further modules: [`config`] has every setting, [`principles`] the library of principles and rubrics, [`eval`]
+//! benchmarks and their metrics. A judgment of several runs, an ensemble or a rubric, is planned and merged in `judge/`.
 
 #[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
 pub mod capi;

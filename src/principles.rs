@@ -1,4 +1,4 @@
-//! The library of principles and rubrics: `principles/*.json`, one file a family, usable by name.
+//! The library of principles and rubrics, usable by name: `principles/*.json`, one file for each family.
 //!
 //! A request names them as `"principle": {"named": "concise"}` and `"rubric": "code review"`; the command line as
 //! `--named-principle` and `--rubric`. `dicast principles` lists them.
@@ -42,14 +42,14 @@ pub struct Family {
 /// All families, in the order of their names.
 pub fn families() -> &'static [Family] {
     static FAMILIES: OnceLock<Vec<Family>> = OnceLock::new();
-    // A test reads each file; one that could not be read would be left out.
+    // A file that cannot be read would be left out, but a test reads each of them.
     FAMILIES.get_or_init(|| FILES.iter().filter_map(|file| serde_json::from_str(file).ok()).collect())
 }
 
 /// The principle of a name.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidRequest`] with the names that there are.
+/// [`ErrorKind::InvalidRequest`] with the existing names.
 pub fn principle(name: &str) -> Result<&'static str> {
     let found = families().iter().find_map(|family| family.principles.get(name));
     found.map(String::as_str).ok_or_else(|| unknown("principle", name, |family| family.principles.keys()))
@@ -58,7 +58,7 @@ pub fn principle(name: &str) -> Result<&'static str> {
 /// The rubric of a name.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidRequest`] with the names that there are.
+/// [`ErrorKind::InvalidRequest`] with the existing names.
 pub fn rubric(name: &str) -> Result<Vec<Criterion>> {
     let found = families().iter().find_map(|family| family.rubrics.get(name));
     found.cloned().ok_or_else(|| unknown("rubric", name, |family| family.rubrics.keys()))

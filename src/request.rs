@@ -1,4 +1,4 @@
-//! What a caller asks: a principle, a prompt, the responses, and options for this one request.
+//! A request: a principle, a prompt, the responses, and options for this one request.
 
 mod conversation;
 mod node;
@@ -15,7 +15,7 @@ use crate::config::{Limits, Options};
 use crate::error::{Error, ErrorKind, Result};
 pub use rubric::{Criterion, CriterionKind, MAX_CRITERIA};
 
-/// One response to be judged.
+/// One response to judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
@@ -36,18 +36,18 @@ pub struct Response {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct JudgeRequest {
-    /// The principle to judge by, in plain language. With a rubric: what holds for all criteria, or nothing.
+    /// The principle to judge by, in plain language. With a rubric: a text that applies to all criteria, or nothing.
     pub principle: String,
-    /// Criteria to judge by; none: by the principle alone.
+    /// Criteria to judge by; none: only by the principle.
     pub rubric: Vec<Criterion>,
-    /// What the responses respond to.
+    /// The prompt that the responses answer.
     pub prompt: String,
     /// The responses in the caller's order.
     pub responses: Vec<Response>,
     /// `false` shows the real names in the given order, as the reference system's switch does. `None` or `true`: as
     /// [`Options::mask`] says.
     pub mask_responses: Option<bool>,
-    /// Settings for this request alone.
+    /// Settings for only this request.
     pub options: Options,
 }
 
@@ -63,8 +63,8 @@ impl JudgeRequest {
         Self { principle: principle.into(), prompt: prompt.into(), responses, ..Self::default() }
     }
 
-    /// Reads a request from JSON. A half of a surrogate pair, which is no character, is read as U+FFFD; [`Reading`] counts
-    /// them, and takes further fields and other keys.
+    /// Reads a request from JSON. Half a surrogate pair, which is not a character, is read as U+FFFD; [`Reading`] counts
+    /// them, and can read further fields and other keys.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] naming the place and what is wrong.
@@ -85,7 +85,7 @@ impl JudgeRequest {
     /// Checks what can be checked without a model.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidRequest`] for no responses or a name given twice, [`ErrorKind::TooLarge`] past a limit.
+    /// [`ErrorKind::InvalidRequest`] for no responses or a name given twice, [`ErrorKind::TooLarge`] above a limit.
     pub fn check(&self, limits: &Limits) -> Result<()> {
         if self.responses.is_empty() {
             return Err(Error::new(ErrorKind::InvalidRequest, "the request has no responses: give at least one"));
@@ -201,7 +201,10 @@ mod tests {
         }
         let lines = format!("{whole}\n{whole}\n");
         let error = JudgeRequest::from_json(lines.as_bytes()).unwrap_err();
-        assert!(error.message().ends_with("(line 2, column 1); is this JSON Lines, one request a line?"), "{error}");
+        assert!(
+            error.message().ends_with("(line 2, column 1); is this JSON Lines, with one request on each line?"),
+            "{error}"
+        );
         let error = JudgeRequest::from_json(b"[1]").unwrap_err();
         let wanted = r#"expected an object {"principle", "prompt", "responses"}"#;
         assert!(error.message().contains(wanted), "{error}");

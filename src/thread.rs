@@ -1,4 +1,4 @@
-//! The library's own threads: named, with a stack of a stated size, and deaf to the host's signals, but for those that tell of a
+//! The library's own threads. They have names and a fixed stack size, and block the host's signals, except those that report a
 //! fault of the thread itself.
 
 use std::io;
@@ -17,25 +17,25 @@ pub(crate) use std::thread::{JoinHandle, current};
 /// Stack of a thread, whatever `RUST_MIN_STACK` says. Threads that llama.cpp makes have the system's default size.
 const STACK_BYTES: usize = 2 << 20;
 
-/// Starts a thread. Signals are blocked on it, so that the host's handlers run on the host's threads alone; so they are on the
-/// threads that this one starts. Not those of a fault, such as `SIGSEGV`: the system sends them to the thread that made it,
-/// and where they are blocked it ends the process without asking the host's crash handler.
+/// Starts a thread. Signals are blocked on it and on the threads that it starts, so that the host's handlers run only on the
+/// host's threads. Signals of a fault, such as `SIGSEGV`, are not blocked: the system sends them to the thread at fault, and
+/// if they were blocked, it would end the process without calling the host's crash handler.
 ///
 /// # Errors
-/// Where the system gives no thread.
+/// If the system cannot start a thread.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     // A thread begins with the signal mask of the one that starts it.
     let _blocked = signals::Blocked::but_faults();
     Starter::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
 }
 
-/// Stack for work that is deeper than the callers of a library may have room for.
+/// Stack for work that needs more stack than a caller of the library may have.
 pub(crate) const ROOMY: usize = 1 << 20;
 
-/// Runs `work` on a thread with a stack of so many bytes, and waits for it. The callers' own stacks may be small.
+/// Runs `work` on a thread with a stack of this many bytes, and waits for it. The callers' own stacks may be small.
 ///
 /// # Errors
-/// Where the system gives no thread.
+/// If the system cannot start a thread.
 pub(crate) fn on_stack<T: Send>(bytes: usize, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = {
@@ -50,7 +50,7 @@ pub(crate) fn on_stack<T: Send>(bytes: usize, work: impl FnOnce() -> T + Send) -
 mod signals {
     use std::mem::MaybeUninit;
 
-    /// Signals of a fault of the thread that they are sent to. `abort` frees its own.
+    /// Signals of a fault of the thread that they are sent to. `abort` unblocks its own signal.
     pub(super) const FAULTS: [libc::c_int; 6] =
         [libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGSYS, libc::SIGTRAP];
 

@@ -271,10 +271,10 @@ fn a_profile_one_folder_up_is_told() {
     std::fs::write(&model, sentence_piece(&[])).unwrap();
     std::fs::write(folder.join("judge.profile.json"), dicast::Profile::builtin().to_json()).unwrap();
     let opened = Judge::open(config(&model)).unwrap();
-    assert!(warns(&opened, "one folder up"), "{:?}", opened.warnings());
+    assert!(warns(&opened, "in the parent folder"), "{:?}", opened.warnings());
     let mut named = config(&model);
     named.profile = Some(folder.join("judge.profile.json"));
-    assert!(!warns(&Judge::open(named).unwrap(), "one folder up"));
+    assert!(!warns(&Judge::open(named).unwrap(), "in the parent folder"));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The verdict grammar: exactly the complete verdicts of one request, in the one layout that the profile shows.
 //!
-//! One layout, not free white space: nine in ten tokens are then forced and need no sampling. A grammar is a row of
-//! `Part`s, which each engine gets in the notation of its own guide: llguidance's Lark dialect says a permutation with
-//! a parametric rule whose parameter is the set of names already used; xgrammar's EBNF has no parameters, so that each
-//! set is a rule, and long rankings are written in several stages. llama.cpp's GBNF is EBNF with other names of rules.
+//! There is one layout and no free white space, so nine of ten tokens are forced and need no sampling. A grammar is a row of
+//! `Part`s, which each engine gets in the notation of its own guide. In llguidance's Lark dialect, one parametric rule over the
+//! set of used names encodes the permutation. xgrammar's EBNF has no parameters, so each set is a separate rule, and long
+//! rankings are written in several stages. llama.cpp's GBNF is EBNF with other rule names.
 
 mod notation;
 
@@ -22,7 +22,7 @@ const MAX_ALTERNATIVES: u64 = 1024;
 /// ranking, the names in any order, the rest of the layout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VerdictGrammar {
-    /// `literals[i]` stands before score `i`.
+    /// `literals[i]` is the text before score `i`.
     literals: Vec<String>,
     /// Between the last score and the first name of the ranking.
     between: String,
@@ -30,12 +30,12 @@ pub struct VerdictGrammar {
     names: Vec<String>,
     /// After the ranking.
     end: String,
-    /// Whether the judge writes the ranking; else it ends after its last score.
+    /// Whether the judge writes the ranking; otherwise the verdict ends after the last score.
     ranks: bool,
     scale: Scale,
 }
 
-/// A row of parts: what a guide admits.
+/// A row of parts: the text that a guide admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grammar {
     parts: Vec<Part>,
@@ -65,7 +65,7 @@ pub struct Stage {
     pub grammar: Grammar,
     /// Whether the verdict is complete after it.
     pub last: bool,
-    /// One text of it, for measuring: all others are about as long.
+    /// An example of it, for measuring: all others are about as long.
     pub example: String,
 }
 
@@ -113,7 +113,7 @@ impl VerdictGrammar {
         self.names.len()
     }
 
-    /// Whether there is no name; never, for a request that was checked.
+    /// Whether there is no name; never the case for a checked request.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -124,7 +124,7 @@ impl VerdictGrammar {
         Some(literals.iter().map(String::len).sum::<usize>() + place)
     }
 
-    /// The text right before the score at `place`, and right after it: none after the last one where no ranking is written.
+    /// The text right before the score at `place`, and right after it; none after the last one if no ranking is written.
     pub fn around_score(&self, place: usize) -> Option<(&str, &str)> {
         let before = self.literals.get(place)?;
         let last = if self.ranks { self.between.as_str() } else { "" };
@@ -148,10 +148,10 @@ impl VerdictGrammar {
         self.of(parts)
     }
 
-    /// What follows once all `scores` (in the order shown) are written: only rankings that put no lower score before a
-    /// higher one. `written` is how much of the verdict, in bytes from the start of `lead`, is there already.
+    /// The grammar after all `scores` (in the order shown) are written: only rankings that put no lower score before a
+    /// higher one. `written` is the length of the verdict so far, in bytes from the start of `lead`.
     pub fn consistent_tail(&self, scores: &[u8], written: usize) -> Grammar {
-        // The token of the last score may hold bytes of what follows it; never more than that literal.
+        // The token of the last score may include bytes of the literal that follows it, but never more than that.
         let between = self.between.get(written.saturating_sub(self.scores_end())..).unwrap_or_default();
         let mut parts: Vec<_> = (!between.is_empty()).then(|| Part::Literal(between.to_owned())).into_iter().collect();
         for (index, group) in self.groups(scores).into_iter().enumerate() {
@@ -215,7 +215,7 @@ impl VerdictGrammar {
         (!self.ranks && answer.len() == scored).then(|| format!("{}{}", self.between, self.end))
     }
 
-    /// Reads how far `answer` (from the start of `lead`) has come; `None` where it has left the grammar.
+    /// Reads how far `answer` (from the start of `lead`) has come; `None` if it has left the grammar.
     pub fn read(&self, answer: &str) -> Option<Written> {
         let mut written = Written::default();
         let mut rest = answer;
@@ -275,8 +275,8 @@ impl VerdictGrammar {
     }
 }
 
-/// How many of `count` names can be ranked with at most `room` alternatives, and how many alternatives that takes. Two
-/// where they can be at all, so that the longest rankings do not take a stage for each name.
+/// How many of `count` names can be ranked with at most `room` alternatives, and how many alternatives that takes. At least
+/// two if possible, so that the longest rankings do not need a stage for each name.
 fn fitting(count: usize, room: u64) -> (usize, u64) {
     let (mut take, mut total) = (0, 0_u64);
     // Sets of `take` names.
@@ -295,7 +295,7 @@ fn fitting(count: usize, room: u64) -> (usize, u64) {
 }
 
 impl Grammar {
-    /// One text of this grammar, for measuring: of a permutation that is cut short, the longest names.
+    /// One text of this grammar, for measuring; for a partial permutation, the one with the longest names.
     pub fn example(&self) -> String {
         let mut text = String::new();
         for part in &self.parts {
@@ -315,7 +315,7 @@ impl Grammar {
     }
 }
 
-/// Text as JSON, whose strings are Lark's as well.
+/// Text as a JSON string, which is also a string in Lark.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,7 +1,7 @@
-//! The distribution at each score, out of the log probabilities that a server or a caller's engine gives.
+//! The distribution at each score, from the log probabilities that a server or a caller's engine gives.
 //!
-//! Its list is short, and some give the probabilities before the constraint: what it holds of the scale is brought to
-//! a sum of 1.
+//! Such lists are short, and some hold the probabilities before the constraint. So the probabilities of the scores in the list
+//! are scaled to a sum of 1.
 
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::{ScoreProbe, expected_score};
@@ -35,7 +35,7 @@ impl Token {
     }
 }
 
-/// A token that was written, and what else could have been: log probabilities.
+/// A token that was written, and the alternatives at its place, with log probabilities.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Position {
     pub(crate) token: Token,
@@ -43,7 +43,7 @@ pub(crate) struct Position {
     pub(crate) alternatives: Vec<(Token, f32)>,
 }
 
-/// The distributions of a verdict that keeps to the grammar to the letter. Empty where one of them was not given.
+/// The distributions of a verdict that follows the grammar exactly. Empty if one of them is missing.
 pub(crate) fn by_offset<'a>(
     grammar: &VerdictGrammar,
     positions: impl Iterator<Item = &'a Position>,
@@ -64,7 +64,7 @@ pub(crate) fn by_search<'a>(
     distributions(grammar, &places, positions, tokenizer)
 }
 
-/// Where the scores stand in a verdict that is JSON with any white space.
+/// The places of the scores in a verdict that is JSON with any white space.
 fn places(grammar: &VerdictGrammar, text: &str) -> Option<Vec<usize>> {
     let mut at = 0;
     let mut places = Vec::new();
@@ -80,11 +80,11 @@ fn places(grammar: &VerdictGrammar, text: &str) -> Option<Vec<usize>> {
     Some(places)
 }
 
-/// Adds expected scores to a verdict that was read out of the text of `positions`. It stays without them where the scores
-/// cannot be found for certain: those at the places found must be those that were read.
+/// Adds expected scores to a verdict that was read from the text of `positions`. None are added if the scores cannot be
+/// found with certainty: the scores at the places found must be those that were read.
 pub(crate) fn add_expected(verdict: &mut Verdict, positions: &[Position], aliases: &AliasMap, profile: &Profile) {
     let bytes: Vec<u8> = positions.iter().flat_map(|position| bytes(&position.token, None)).copied().collect();
-    // A byte for a byte, so that offsets count in both.
+    // One byte for each byte, so that offsets are valid in both.
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -131,7 +131,7 @@ fn distributions<'a>(
             for (token, logprob) in &position.alternatives {
                 let other = bytes(token, tokenizer);
                 seen_written |= other == written;
-                // It says the same up to the score.
+                // It has the same text up to the score.
                 if other.len() > within && other[..within] == written[..within] {
                     probe.add(other[within], *logprob);
                 }

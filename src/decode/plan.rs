@@ -8,7 +8,7 @@ use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 
-/// Tokens that the end of a character may take past the reasoning's budget.
+/// How many tokens above the reasoning budget the end of a character may take.
 pub const CHARACTER_GRACE: u32 = 3;
 
 /// What is generated, phase by phase.
@@ -23,9 +23,9 @@ pub struct Plan {
 /// The reasoning phase: free text under a budget. End-of-text and other control tokens are not admitted in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reasoning {
-    /// Token that opens it, fed, not sampled; `None` where the chat template has opened it already.
+    /// Token that opens it, which is fed, not sampled; `None` if the chat template has already opened it.
     pub open: Option<String>,
-    /// Text right after the opening token; fed, not sampled, and only where the token is.
+    /// Text right after the opening token, which is fed, not sampled, and only together with the token.
     pub prefix: String,
     /// Token that closes it: sampled, or fed once the budget is spent.
     pub close: String,
@@ -51,17 +51,17 @@ pub enum VerdictPlan {
 }
 
 impl Plan {
-    /// The plan for one request, whose prompt leaves the reasoning as `state` says.
+    /// The plan for one request; `state` says how its prompt leaves the reasoning.
     pub fn new(profile: &Profile, settings: &Settings, aliases: &AliasMap, state: ReasoningState) -> Self {
         let reasoning = profile.reasoning.as_ref().filter(|_| state != ReasoningState::Closed).map(|form| Reasoning {
             open: (state == ReasoningState::Unopened).then(|| form.open.clone()),
             prefix: form.prefix.clone(),
             close: form.close.clone(),
-            // A template that cannot be told to leave the reasoning out: it is opened and closed for the judge.
+            // The template always opens the reasoning, so it is closed for the judge.
             budget: if settings.reasoning { settings.max_reasoning_tokens } else { 0 },
         });
         let verdict = if settings.guided.unwrap_or(true) {
-            // Where the template has closed the reasoning, it has written what stands before the verdict too.
+            // If the template has closed the reasoning, it has also written the text before the verdict.
             let lead = if reasoning.is_some() { profile.verdict.separator.as_str() } else { "" };
             let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, lead, aliases.shown());
             match settings.ranking_from {
@@ -76,7 +76,7 @@ impl Plan {
 }
 
 impl VerdictPlan {
-    /// What the verdict is held to.
+    /// The constraint of the verdict.
     pub fn grammar(&self) -> Option<&VerdictGrammar> {
         match self {
             Self::Guided { grammar, .. } => Some(grammar),

@@ -1,34 +1,34 @@
-//! The tokens round a reasoning: what is fed to open it, and what ends it.
+//! The tokens around a reasoning: those fed to open it, and those that end it.
 
 use crate::decode::plan::Reasoning;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::template::Segment;
 use crate::prompt::tokenize::Tokenizer;
 
-/// How a model's own end of its reasoning is seen.
+/// How to recognize that a model itself ends its reasoning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By this token; `rest` is fed after it, where the closing goes on.
+    /// By this token; `rest` is fed after it if the closing has more tokens.
     Token {
         /// The token that the model writes.
         id: u32,
-        /// What of the closing comes after it.
+        /// The rest of the closing after it.
         rest: Vec<u32>,
     },
-    /// By this text, which may be several tokens, in any division.
+    /// By this text, which may be split into tokens in any way.
     Text(String),
 }
 
 /// A reasoning phase in the tokens of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasoningTokens {
-    /// Fed before the first token is sampled; empty where the chat template has opened the reasoning.
+    /// Fed before the first token is sampled; empty if the chat template has opened the reasoning.
     pub opening: Vec<u32>,
     /// How the model ends it.
     pub end: End,
     /// Most tokens between the two.
     pub budget: u32,
-    /// Fed where the budget is spent: a line's end, and the closing.
+    /// Fed when the budget is spent: a line end, and the closing.
     forced: Vec<u32>,
     /// Of these, the tokens of the line's end.
     line: usize,
@@ -38,7 +38,7 @@ impl ReasoningTokens {
     /// The tokens of a planned reasoning.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where the vocabulary cannot write a tag.
+    /// [`ErrorKind::InvalidModel`] if the vocabulary cannot write a tag.
     pub fn new(plan: &Reasoning, tokenizer: &Tokenizer) -> Result<Self> {
         let mut opening = Vec::new();
         if let Some(open) = &plan.open {
@@ -59,27 +59,27 @@ impl ReasoningTokens {
     /// The one token that ends it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where it takes several tokens: for an engine that knows only one.
+    /// [`ErrorKind::InvalidProfile`] if it takes several tokens; for an engine that supports only one.
     pub fn close(&self) -> Result<u32> {
         match &self.end {
             End::Token { id, rest } if rest.is_empty() => Ok(*id),
             _ => Err(Error::new(
                 ErrorKind::InvalidProfile,
-                "this engine ends a reasoning by one token: take \"reasoning\" out of the profile, or name the model's own \
-                 tokens",
+                "this engine needs one token that ends the reasoning: remove \"reasoning\" from the profile, or name the \
+                 model's own tokens",
             )),
         }
     }
 
-    /// The tokens of a planned reasoning where a server tokenizes: `open` and `close` are its tags, `prefix` what follows the
-    /// opening one, `line` a line's end.
+    /// The tokens of a planned reasoning if a server tokenizes: `open` and `close` are its tags, `prefix` is the text after the
+    /// opening one, `line` is a line end.
     pub fn of_ids(plan: &Reasoning, open: u32, prefix: &[u32], close: u32, line: &[u32]) -> Self {
         let opening = if plan.open.is_some() { [&[open], prefix].concat() } else { Vec::new() };
         let end = End::Token { id: close, rest: Vec::new() };
         Self { opening, end, budget: plan.budget, forced: [line, &[close]].concat(), line: line.len() }
     }
 
-    /// What is fed to end the reasoning, where its text ends a line or not.
+    /// What is fed to end the reasoning, depending on whether its text ends with a line end.
     pub fn forced(&self, ends_line: bool) -> &[u32] {
         if ends_line { &self.forced[self.line..] } else { &self.forced }
     }
@@ -90,10 +90,10 @@ impl ReasoningTokens {
     }
 }
 
-/// The tokens of an opening or a closing: special tokens where it holds them.
+/// The tokens of an opening or a closing, with special tokens if it holds them.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`] where the vocabulary cannot write it.
+/// [`ErrorKind::InvalidModel`] if the vocabulary cannot write it.
 pub fn marks(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
     tokenizer.encode(&[Segment::Template(text.to_owned())])
 }
@@ -101,14 +101,14 @@ pub fn marks(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
 /// The id of a special token.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidProfile`] where the vocabulary does not hold it as one token.
+/// [`ErrorKind::InvalidProfile`] if the vocabulary does not hold it as one token.
 pub fn special(tokenizer: &Tokenizer, text: &str) -> Result<u32> {
     tokenizer.special(text).ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidProfile,
             format!(
-                "the model's vocabulary has no special token {text:?}, which the profile's reasoning names: take \
-                 \"reasoning\" out of the profile, or name the model's own tokens"
+                "the model's vocabulary has no special token {text:?}, which the profile's \"reasoning\" names: remove \
+                 \"reasoning\" from the profile, or name the model's own tokens"
             ),
         )
     })

@@ -1,11 +1,11 @@
-//! The score distribution: what the judge would have written at the place of a score, not only what it wrote.
+//! The score distribution: the probability of each score that the judge could have written, not only of the one it wrote.
 
 use crate::prompt::profile::Scale;
 
 /// Collects the probability of each score of a scale from the logits of the tokens that may stand at its place.
 ///
-/// Logits of tokens that write the same score are added in probability; the rest is a softmax over the scale alone, at
-/// temperature 1 whatever the sampling was.
+/// Probabilities of tokens that write the same score are added. Apart from that it is a softmax over only the scale, at
+/// temperature 1, whatever the sampling temperature was.
 #[derive(Clone, Debug)]
 pub struct ScoreProbe {
     scale: Scale,
@@ -33,7 +33,7 @@ impl ScoreProbe {
         }
     }
 
-    /// The distribution from the lowest score up; `None` where no token of the scale was added.
+    /// The distribution from the lowest score up; `None` if no token of the scale was added.
     pub fn distribution(&self) -> Option<Vec<f64>> {
         let high = self.log_sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if !high.is_finite() {

@@ -1,7 +1,7 @@
 //! The transcript: what an engine writes of one job, part by part, until it is a [`Generation`].
 //!
-//! One for all engines. The output has four parts: the opening (the tag that opens the reasoning, fed), the reasoning,
-//! the closing (the tag that ends it), and the answer. Parts are kept as bytes, since a token may end inside a character.
+//! All engines use it. The output has four parts: the opening (the tag that opens the reasoning, which is fed), the reasoning,
+//! the closing (the tag that ends it), and the answer. Parts are kept as bytes, because a token may end inside a character.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::decode::plan::{CHARACTER_GRACE, ends_whole};
 use crate::engine::{Generation, Listener};
 use crate::verdict::{Timing, Usage};
 
-/// Bytes at the end of the reasoning that a listener does not hear yet: as many as the longest closing tag.
+/// Bytes at the end of the reasoning that a listener does not get yet: as many as the longest closing tag has.
 const HELD_BACK: usize = 24;
 
 /// Writes down the output of one job.
@@ -21,7 +21,7 @@ pub struct Transcript {
     closing: Vec<u8>,
     answer: Vec<u8>,
     listener: Option<Listener>,
-    /// Bytes of the reasoning that the listener has heard.
+    /// Bytes of the reasoning that the listener has got.
     heard: usize,
     /// The distribution at each score so far.
     pub distributions: Vec<Vec<f64>>,
@@ -34,20 +34,20 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// An empty transcript of a job whose prompt has so many tokens. `reasons`: whether tokens tell the reasoning from
-    /// the answer; where not, the whole output is the answer, and the reader of verdicts finds tags in it.
+    /// An empty transcript of a job whose prompt has this many tokens. `reasons`: whether tokens separate the reasoning from
+    /// the answer; if not, the whole output is the answer, and the reader of verdicts finds tags in it.
     pub fn new(reasons: bool, prompt_tokens: usize) -> Self {
         Self { reasons, usage: Usage { prompt_tokens, ..Usage::default() }, ..Self::default() }
     }
 
-    /// Lets somebody hear the reasoning from now on.
+    /// From now on, sends the reasoning to a listener.
     #[must_use]
     pub fn heard_by(mut self, listener: Option<Listener>) -> Self {
         self.listener = listener;
         self
     }
 
-    /// Tells the listener what it has not heard, but for the last bytes: what closes the reasoning may be among them.
+    /// Sends the listener the new text, except the last bytes, which may belong to the closing tag.
     fn tell(&mut self, but: usize) {
         let Some(listener) = &self.listener else { return };
         let until = self.reasoning.len().saturating_sub(but);
@@ -60,7 +60,7 @@ impl Transcript {
                 listener.hear(text);
                 fresh.len()
             }
-            // A character that is not whole yet is told with the next piece; bytes that are none are told as the verdict has them.
+            // An incomplete character is sent with the next piece; bytes that are not UTF-8 are replaced as in the verdict.
             Err(error) if error.error_len().is_none() && but > 0 => {
                 listener.hear(&String::from_utf8_lossy(&fresh[..error.valid_up_to()]));
                 error.valid_up_to()
@@ -73,7 +73,7 @@ impl Transcript {
         self.heard += whole;
     }
 
-    /// Tokens tell the reasoning from the answer after all.
+    /// Sets that tokens do separate the reasoning from the answer.
     pub(crate) fn reasons(&mut self) {
         self.reasons = true;
     }
@@ -95,8 +95,8 @@ impl Transcript {
         self.closing.extend_from_slice(bytes);
     }
 
-    /// Looks for the text that closes the reasoning, of which the last `fresh` bytes are new. Where it is there, it becomes
-    /// the closing, and what comes after it is taken out and given back.
+    /// Looks in the reasoning, whose last `fresh` bytes are new, for the text that closes it. If it is found, it becomes the
+    /// closing, and the text after it is removed and returned.
     pub fn close_at(&mut self, close: &str, fresh: usize) -> Option<Vec<u8>> {
         let from = self.reasoning.len().saturating_sub(fresh + close.len().saturating_sub(1));
         let at = self.reasoning[from..].windows(close.len().max(1)).position(|part| part == close.as_bytes())?;
@@ -117,13 +117,13 @@ impl Transcript {
         &self.answer
     }
 
-    /// Whether the reasoning, or what opened it, ends with a line's end: none is needed before the closing tag then.
+    /// Whether the reasoning, or its opening, ends with a line end: then none is needed before the closing tag.
     pub fn ends_line(&self) -> bool {
         self.reasoning.last().or(self.opening.last()) == Some(&b'\n')
     }
 
-    /// Whether a reasoning of `tokens` tokens has to be ended: its budget is spent, and it does not stop inside a
-    /// character, unless that takes too long.
+    /// Whether a reasoning of `tokens` tokens must be ended: its budget is spent, and it does not stop inside a
+    /// character, unless waiting for that takes too long.
     pub fn is_spent(&self, tokens: u32, budget: u32) -> bool {
         tokens >= budget && (tokens - budget >= CHARACTER_GRACE || ends_whole(&self.reasoning))
     }
@@ -165,7 +165,7 @@ impl Stopwatch {
         Self { submitted, started: None, prefilled: None, reasoned: None }
     }
 
-    /// The job has its place. Later calls change nothing, nor do those of the other marks.
+    /// The job has its place. Later calls of this and of the other marks change nothing.
     pub fn start(&mut self) {
         self.started.get_or_insert_with(Instant::now);
     }

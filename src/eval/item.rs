@@ -1,4 +1,4 @@
-//! Items of benchmarks: a request, and what is known of the order of its responses.
+//! Items of benchmarks: a request, and the known order of its responses.
 
 use std::fmt;
 
@@ -59,15 +59,15 @@ pub struct Item {
 }
 
 impl Item {
-    /// Reads an item from a line of JSON. `principle` is that of items that have none of their own; `benchmark` says what the
-    /// item is, where its fields are not to.
+    /// Reads an item from a line of JSON. `principle` is used for items that have none; `benchmark` says what the item is,
+    /// instead of its fields.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] naming the field and what is wrong with it.
     pub fn from_json(json: &[u8], benchmark: Option<Benchmark>, principle: &str) -> Result<Self> {
         let value: Value =
             crate::json::read(json).map_err(|error| invalid(format!("the item is not valid JSON: {error}")))?;
-        let Value::Object(fields) = value else { return Err(invalid("the item is no JSON object")) };
+        let Value::Object(fields) = value else { return Err(invalid("the item is not a JSON object")) };
         let fields = Fields(fields);
         let benchmark = benchmark.map_or_else(|| fields.benchmark(), Ok)?;
         let (responses, relevance) = match benchmark {
@@ -118,7 +118,7 @@ impl Fields {
             Ok(Benchmark::Rankings)
         } else {
             Err(invalid(
-                "the item has none of the fields \"chosen\", \"response_A\" and \"responses\": it is of no known benchmark \
+                "the item has none of the fields \"chosen\", \"response_A\" and \"responses\": it belongs to no known benchmark \
                  (rm-bench, judge-bench, preferences, rankings)",
             ))
         }
@@ -162,7 +162,7 @@ impl Fields {
         let (chosen, rejected) = (self.texts("chosen")?, self.texts("rejected")?);
         if benchmark == Benchmark::RmBench && (chosen.len() != 3 || rejected.len() != 3) {
             return Err(invalid(format!(
-                "an item of rm-bench has 3 chosen and 3 rejected responses: this one has {} and {}",
+                "an item of rm-bench must have 3 chosen and 3 rejected responses, but this one has {} and {}",
                 chosen.len(),
                 rejected.len()
             )));
@@ -201,7 +201,7 @@ impl Fields {
         let relevance = if !has("scores") && !has("ranking") && !has("best-to-worst") && has("best") {
             let best = self.text("best")?;
             if !responses.iter().any(|response| response.name == best) {
-                return Err(invalid(format!("\"best\" is {best:?}, which is no response")));
+                return Err(invalid(format!("\"best\" is {best:?}, which is not one of the responses")));
             }
             responses.iter().map(|response| f64::from(u8::from(response.name == best))).collect()
         } else if let Some(scores) = self.0.get("scores") {
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         for (json, wanted) in [
-            ("[1]", "no JSON object"),
+            ("[1]", "not a JSON object"),
             ("{", "not valid JSON"),
             (r#"{"prompt":"q"}"#, "none of the fields \"chosen\""),
             (r#"{"chosen":"a","rejected":"b"}"#, "no \"prompt\""),
@@ -282,7 +282,10 @@ mod tests {
             (r#"{"prompt":"q","responses":{"x":"1","y":"2"},"ranking":["x"]}"#, "\"ranking\" has 1 names"),
             (r#"{"prompt":"q","responses":{"x":"1","y":"2"},"ranking":["x","z"]}"#, "\"ranking\" lacks response \"y\""),
             (r#"{"prompt":"q","responses":{"x":"1"},"scores":{"y":1}}"#, "no number for response \"x\""),
-            (r#"{"prompt":"q","responses":{"x":"1"},"best":"y"}"#, "\"best\" is \"y\", which is no response"),
+            (
+                r#"{"prompt":"q","responses":{"x":"1"},"best":"y"}"#,
+                "\"best\" is \"y\", which is not one of the responses",
+            ),
             (r#"{"prompt":"q","responses":{"x":null},"scores":{"x":1}}"#, "response \"x\" is null"),
         ] {
             let error = read(json).expect_err(json);

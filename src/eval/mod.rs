@@ -1,5 +1,5 @@
-//! Evaluation of judges: items with a known order, metrics with intervals, tests of differences. What reads the items and
-//! judges them is `dicast eval`.
+//! Evaluation of judges: items with a known order, metrics with intervals, tests of differences. `dicast eval` reads and
+//! judges the items.
 
 pub mod metrics;
 pub mod resampling;

@@ -22,11 +22,11 @@ impl Random {
 const DRAWS: usize = 2000;
 /// Draws of a permutation test.
 const PERMUTATIONS: u32 = 10_000;
-/// Up to so many differences all signs are tried.
+/// Up to this many differences, all signs are tried.
 const EXACT: usize = 13;
 
-/// The 95 % interval of a statistic of items by bootstrap over them (2,000 draws, percentiles). `statistic` gets the indices of
-/// the items drawn. `None` without items, or where no draw has a value.
+/// The 95 % interval of a statistic of items, by bootstrap over them (2,000 draws, percentiles). `statistic` gets the indices of
+/// the drawn items. `None` without items, or if no draw has a value.
 pub fn interval(items: usize, statistic: impl Fn(&[usize]) -> Option<f64>) -> Option<(f64, f64)> {
     if items == 0 {
         return None;
@@ -48,7 +48,7 @@ pub fn interval(items: usize, statistic: impl Fn(&[usize]) -> Option<f64>) -> Op
 /// The two-sided p-value of a mean difference of 0, by a permutation test that turns the sign of each paired difference: over
 /// all signs for up to 13 differences that are not 0, else over 10,000 drawn ones.
 pub fn sign_test(differences: &[f64]) -> f64 {
-    // What is 0 keeps its sum under either sign.
+    // A difference of 0 does not change the sum with either sign.
     let kept: Vec<f64> = differences.iter().copied().filter(|difference| *difference != 0.0).collect();
     let observed = kept.iter().sum::<f64>().abs() - 1e-12;
     if kept.is_empty() {

@@ -1,11 +1,11 @@
-//! How right a verdict is on one item.
+//! Compares a verdict with the known order of one item.
 
 use super::metrics;
 
-/// What one item gives.
+/// The metrics of one item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemScores {
-    /// Pairs whose order is known, and how many of them the values order so; equal values are wrong.
+    /// Pairs whose order is known, and how many of them the values put in that order; equal values are wrong.
     pub pairs: usize,
     /// See `pairs`.
     pub right: usize,
@@ -19,9 +19,9 @@ pub struct ItemScores {
     pub ndcg: Option<f64>,
     /// The variance of the values.
     pub variance: f64,
-    /// Of an item of RM-Bench, the shares of right pairs: easy (plain rejected against styled chosen), normal (alike), hard.
+    /// For an item of RM-Bench, the shares of right pairs: easy (chosen is more styled than rejected), normal (equally), hard (less).
     pub by_style: Option<[f64; 3]>,
-    /// The share of the pairs that all runs of an ensemble order alike; `None` for a single run.
+    /// The share of the pairs that all runs of an ensemble put in the same order; `None` for a single run.
     pub consistency: Option<f64>,
 }
 
@@ -36,7 +36,7 @@ pub fn item_scores(values: &[f64], relevance: &[f64], runs: &[Vec<f64>], by_styl
     let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let top: Vec<usize> = (0..values.len()).filter(|&index| values[index] >= highest).collect();
     let most = relevance.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    // Equal values at the top are right only where all of them are best.
+    // Equal values at the top are right only if all of them are best.
     let best = !top.is_empty() && top.iter().all(|&index| relevance[index] >= most);
     let mean = metrics::mean(values).unwrap_or(0.0);
     let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();

@@ -24,7 +24,7 @@ const MODULE: &str = "rewardanything/processing.py";
 /// What a zip archive begins with.
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
-/// Reads the system prompt out of the `rewardanything` wheel, or out of a Python file, without running any of it, and
+/// Reads the system prompt from the `rewardanything` wheel or from a Python file, without running any of its code, and
 /// makes the profile of that judge: its messages, its masking (shuffled by seed 42), `<think>` before the verdict.
 /// Decoding is greedy, so that a verdict can be repeated; the reference samples at temperature 0.1 and `top_p` 0.9.
 ///

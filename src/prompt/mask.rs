@@ -1,4 +1,4 @@
-//! Masking: the judge sees `model-1`…`model-N` in a permuted order, so that neither a name nor a place can sway it.
+//! Masking: the judge sees `model-1`…`model-N` in a permuted order, so that neither a name nor a place can influence it.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::mersenne::MersenneTwister;
 /// How the responses of a request are shown to the judge, and the way back.
 ///
 /// There are three orders: that of the request (`names`), that in which the judge sees the responses (`shown`), and the
-/// judge's ranking. Positions in the first two are plain indices here; names are compared nowhere after this point.
+/// judge's ranking. Positions in the first two are plain indices here; after this point names are never compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasMap {
     names: Vec<String>,
@@ -23,9 +23,12 @@ impl AliasMap {
     /// under the name `shown[i]`.
     ///
     /// # Panics
-    /// Where the three do not have one length: all callers build them together.
+    /// If the three differ in length: all callers build them together.
     pub fn new(names: Vec<String>, shown: Vec<String>, order: Vec<usize>) -> Self {
-        assert!(names.len() == shown.len() && names.len() == order.len(), "an alias map has one entry a response");
+        assert!(
+            names.len() == shown.len() && names.len() == order.len(),
+            "an alias map has one entry for each response"
+        );
         Self { names, shown, order }
     }
 
@@ -81,8 +84,8 @@ pub fn check_names(names: &[String]) -> Result<()> {
     }
 }
 
-/// Masks `names` (in the order of the request): `prefix` and a number from 1 stand for each, in the order that `mode`
-/// says; `seed` counts for [`Mask::Shuffle`] alone.
+/// Masks `names` (in the order of the request): each is replaced by `prefix` and a number from 1, in the order that `mode`
+/// says; only [`Mask::Shuffle`] uses `seed`.
 ///
 /// The shuffle is the one that Python's `random.seed(seed); random.shuffle(responses)` gives, for every seed.
 pub fn mask(names: Vec<String>, prefix: &str, mode: Mask, seed: u64) -> AliasMap {

@@ -1,9 +1,9 @@
-//! From a request to what the engine reads: mask the names, build the messages, render the chat template, tokenize.
+//! From a request to the input of the engine: mask the names, build the messages, render the chat template, tokenize.
 //!
 //! ```text
 //! JudgeRequest -> mask.rs      AliasMap: order and aliases of the responses
 //!              -> messages.rs  system and user message, by the profile
-//!              -> template.rs  segments: what the template wrote, what people wrote
+//!              -> template.rs  segments: text of the template, and text of users
 //!              -> tokenize/    token ids; only the template's own text can yield control tokens
 //! ```
 
@@ -37,53 +37,53 @@ pub struct Prompt {
     pub tokens: Vec<u32>,
     /// How the responses are shown, and the way back.
     pub aliases: AliasMap,
-    /// Where the prompt leaves the judge's reasoning.
+    /// How the prompt leaves the judge's reasoning.
     pub reasoning: ReasoningState,
 }
 
-/// What the chat template has already written of the judge's reasoning.
+/// The part of the judge's reasoning that the chat template has already written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReasoningState {
     /// Nothing: the judge writes the opening tag itself.
     Unopened,
-    /// The opening tag: the judge goes on inside its reasoning.
+    /// The opening tag: the judge continues inside its reasoning.
     Open,
-    /// A whole, empty reasoning: the judge goes on with its verdict.
+    /// A complete, empty reasoning: the judge continues with its verdict.
     Closed,
 }
 
-/// Turns requests into what an engine reads, for one model. Shared by any number of threads; cheap to clone.
+/// Turns requests into the input of an engine, for one model. Any number of threads can share it; it is cheap to clone.
 #[derive(Clone)]
 pub struct Prompter {
     profile: Profile,
     text: Option<Arc<Text>>,
 }
 
-/// What makes tokens, where the engine does not do it itself.
+/// Makes tokens, if the engine does not do this itself.
 struct Text {
     template: ChatTemplate,
     tokenizer: Arc<Tokenizer>,
-    /// Leading tokens that all prompts have.
+    /// Number of leading tokens that all prompts have in common.
     shared_prefix: usize,
 }
 
 impl Prompter {
-    /// A prompter for a model; renders its template once, so that a template this profile cannot use is found here.
+    /// A prompter for a model. It renders the template once, so that a template which this profile cannot use is found here.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where the profile does not hold together, [`ErrorKind::InvalidModel`] where the
-    /// template cannot carry its messages.
+    /// [`ErrorKind::InvalidProfile`] if the profile is inconsistent, [`ErrorKind::InvalidModel`] if the template cannot
+    /// render its messages.
     pub fn new(profile: Profile, template: ChatTemplate, tokenizer: Arc<Tokenizer>) -> Result<Self> {
         profile.check()?;
         let mut text = Text { template, tokenizer, shared_prefix: 0 };
         let reasons = profile.reasoning.is_some();
-        // Prompts that differ in their first letter share what is the profile's.
+        // Two prompts that differ from the first letter of the user's text on have only the profile's part in common.
         let one = text.example(&profile, "a", reasons).map_err(|error| match profile.message_layout {
             MessageLayout::UserJson => error,
             MessageLayout::SystemUserJson => Error::new(
                 error.kind(),
                 format!(
-                    "{} (if the model knows no system messages, set \"message_layout\": \"user_json\" in its profile)",
+                    "{} (if the model does not support system messages, set \"message_layout\": \"user_json\" in its profile)",
                     error.message()
                 ),
             ),
@@ -131,13 +131,13 @@ impl Prompter {
         }
     }
 
-    /// What the engine reads of a request whose responses are named and ordered by `aliases`, and where that leaves the
-    /// judge's reasoning; the judge reasons where `settings` say so and the profile has a form for it.
+    /// The input of the engine for a request whose responses are named and ordered by `aliases`, and how the input leaves the
+    /// judge's reasoning. The judge reasons if `settings` say so and the profile has a form for it.
     ///
-    /// The request must have passed [`JudgeRequest::check`]; whether it fits the context is for the caller.
+    /// The request must have passed [`JudgeRequest::check`]; the caller checks whether it fits the context.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where the template or the vocabulary cannot carry the messages.
+    /// [`ErrorKind::InvalidModel`] if the template cannot render the messages, or the vocabulary cannot write them.
     pub fn input(
         &self,
         request: &JudgeRequest,
@@ -146,7 +146,7 @@ impl Prompter {
     ) -> Result<(Input, ReasoningState)> {
         let messages = messages::messages(&self.profile, request, aliases);
         let Some(text) = &self.text else {
-            // Who renders the template also opens the reasoning.
+            // Whoever renders the template also opens the reasoning.
             let state = if self.reasons(settings) { ReasoningState::Unopened } else { ReasoningState::Closed };
             return Ok((Input::Messages(messages), state));
         };
@@ -161,12 +161,12 @@ impl Prompter {
         masked_messages(&self.profile, request, settings)
     }
 
-    /// Whether the judge thinks before its verdict under these settings.
+    /// Whether the judge reasons before its verdict with these settings.
     pub fn reasons(&self, settings: &Settings) -> bool {
         settings.reasoning && self.profile.reasoning.is_some()
     }
 
-    /// Tokens of the shortest prompt that there is, without any text of people; 0 where the engine tokenizes itself.
+    /// Tokens of the shortest possible prompt, without any text of users; 0 if the engine tokenizes itself.
     ///
     /// # Errors
     /// Those of [`Self::input`].
@@ -175,7 +175,7 @@ impl Prompter {
         self.text.as_ref().map_or(Ok(0), |text| Ok(text.example(&self.profile, "", reasons)?.len()))
     }
 
-    /// Whether the chat template closes the reasoning of a judge that is to reason.
+    /// Whether the chat template closes the reasoning although the judge should reason.
     ///
     /// # Errors
     /// Those of [`Self::input`].
@@ -186,7 +186,7 @@ impl Prompter {
         Ok(self.state(&text.template.render(&messages, true)?) == ReasoningState::Closed)
     }
 
-    /// Reads off the template's last words whether they open the reasoning or close it.
+    /// Finds out from the template's last words whether they open the reasoning or close it.
     fn state(&self, segments: &[Segment]) -> ReasoningState {
         let (Some(form), Some(Segment::Template(tail))) = (&self.profile.reasoning, segments.last()) else {
             return ReasoningState::Unopened;
@@ -201,7 +201,7 @@ impl Prompter {
 }
 
 impl Text {
-    /// The tokens of a request with next to no text.
+    /// The tokens of a request with almost no text.
     fn example(&self, profile: &Profile, principle: &str, reasons: bool) -> Result<Vec<u32>> {
         let request = JudgeRequest::new(principle, "", [("", "")]);
         let messages = messages::messages(profile, &request, &AliasMap::identity(vec![String::new()]));
@@ -209,11 +209,11 @@ impl Text {
     }
 }
 
-/// Makes what this module and the libraries under it make once, before it is used.
+/// Creates in advance the values that this module and its libraries make only once.
 pub(crate) fn warm() {
     let tokens = tokenize::alphabet();
     let vocab = BpeVocab { tokens, merges: Vec::new(), pre: "qwen2".into() };
-    // What fails here fails again, with an error, where a model asks for it.
+    // A failure here comes again, with an error, when a model needs the value.
     let _ = Tokenizer::from_bpe(vocab).and_then(|tokenizer| tokenizer.encode_text("a word, 1"));
     let message = Message { role: "user", content: String::new() };
     let _ = ChatTemplate::new("{{ messages[0]['content'] | trim }}", None, None)

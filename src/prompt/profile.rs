@@ -1,4 +1,4 @@
-//! Judge profiles: what one judge model needs to know and to be told.
+//! Judge profiles: how one judge model must be prompted and read.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub(crate) use crate::files::read_bounded;
 use super::reasoning;
 use super::template::{self, ChatTemplate, Date};
 
-/// The built-in system prompt: for judges that were not trained with one of their own.
+/// The built-in system prompt, for judges that were not trained with their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
 /// The version of the format that this release reads and writes.
 const FORMAT: u32 = 1;
@@ -35,13 +35,13 @@ pub struct Profile {
     /// How the request is laid out in messages.
     #[serde(default)]
     pub message_layout: MessageLayout,
-    /// What stands before the number in an alias.
+    /// The text before the number in an alias.
     #[serde(default = "default_alias_prefix")]
     pub alias_prefix: String,
     /// The scores that the judge may give.
     #[serde(default)]
     pub scale: Scale,
-    /// How the judge writes its reasoning; absent for a judge that does not think.
+    /// How the judge writes its reasoning; absent for a judge that does not reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<ReasoningForm>,
     /// How the judge writes its verdict.
@@ -50,7 +50,7 @@ pub struct Profile {
     /// The chat template, as Jinja, instead of the model's own; for models that have none, or a wrong one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,
-    /// Variables that the chat template gets besides those that it gets anyway, such as `{"reasoning_effort": "low"}`.
+    /// Variables that the chat template gets in addition to the usual ones, such as `{"reasoning_effort": "low"}`.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub template_variables: serde_json::Map<String, serde_json::Value>,
     /// The day that the chat template's `strftime_now` writes, such as `2026-01-31`. Absent: the day on which the judge is
@@ -96,7 +96,7 @@ impl Scale {
         usize::from(self.max - self.min) + 1
     }
 
-    /// Whether the scale holds no score; never, once the profile was checked.
+    /// Whether the scale holds no score; never the case in a checked profile.
     pub fn is_empty(self) -> bool {
         self.max < self.min
     }
@@ -142,7 +142,7 @@ pub struct VerdictForm {
     #[serde(default = "blank_line")]
     pub separator: String,
     /// The layout that a guided verdict follows: `%scores%` stands for `"model-1": 4, "model-2": 2`, `%ranking%` for
-    /// `"model-1", "model-2"`. Each stands once, the scores first.
+    /// `"model-1", "model-2"`. Each must occur once, the scores first.
     pub layout: String,
 }
 
@@ -203,13 +203,13 @@ impl Profile {
         }
     }
 
-    /// The built-in profile, with the reasoning of the family that a model is of; none where it is of no known one.
-    /// `is_special` knows the model's special tokens.
+    /// The built-in profile, with the reasoning form of the model's family; none if the family is unknown. `is_special` tells
+    /// whether a text is a special token of the model.
     pub fn builtin_for(is_special: &dyn Fn(&str) -> bool, template: &str) -> Self {
         Self { reasoning: reasoning::form(is_special, template), ..Self::builtin() }
     }
 
-    /// What is odd about how this profile was found for the model of a configuration, in sentences.
+    /// Warnings about how this profile was found for the model of a configuration, as sentences.
     pub(crate) fn notes(&self, config: &JudgeConfig) -> Vec<String> {
         let mut notes = Vec::new();
         let model = Path::new(&config.model);
@@ -219,28 +219,28 @@ impl Profile {
         if let Some(place) = Self::overlooked(model) {
             let [beside, _] = Self::places(model);
             notes.push(format!(
-                "there is a profile one folder up, {}, which is not used: copy it to {}, or name it with --profile (\"profile\" \
-                 of the configuration)",
+                "there is a profile in the parent folder, {}, which is not used: copy it to {}, or name it with --profile \
+                 (\"profile\" in the configuration)",
                 place.display(),
                 beside.display()
             ));
         }
         if self.reasoning.is_none() && config.options.reasoning != Some(false) {
             notes.push(
-                "the judge does not reason: neither its vocabulary nor its chat template has tags for it that the built-in \
-                 profile knows; a profile can name them (\"reasoning\")"
+                "the judge does not reason: the built-in profile knows no reasoning tags of its vocabulary or its chat \
+                 template; a profile can name them (\"reasoning\")"
                     .to_owned(),
             );
         }
         notes
     }
 
-    /// Whether a profile lies beside a model.
+    /// Whether there is a profile beside a model.
     pub(crate) fn lies_beside(model: &Path) -> bool {
         Self::places(model).iter().any(|place| place.try_exists().unwrap_or(true))
     }
 
-    /// A profile that would be the model's if it were not one folder up.
+    /// A profile that would be the model's if it were not in the parent folder.
     fn overlooked(model: &Path) -> Option<PathBuf> {
         let folder = model.parent()?;
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -266,7 +266,7 @@ impl Profile {
         Self::from_json(&json).map_err(|error| error.context(place))
     }
 
-    /// The profile beside a model, where there is one: `<stem>.profile.json`, else `dicast-profile.json` in the same
+    /// The profile beside a model, if there is one: `<stem>.profile.json`, else `dicast-profile.json` in the same
     /// folder. For a model that is a folder, `<folder>.profile.json`, else `dicast-profile.json` in it.
     ///
     /// # Errors
@@ -295,8 +295,8 @@ impl Profile {
             return Err(Error::new(
                 ErrorKind::InvalidProfile,
                 format!(
-                    "{} is a RewardAnything model and has no profile: it was trained with a system prompt that its \
-                     Python package holds. Import it once:\n  pip download --no-deps rewardanything==1.0.1\n  dicast \
+                    "{} is a RewardAnything model and has no profile: it was trained with a system prompt that is in its \
+                     Python package. Import it once:\n  pip download --no-deps rewardanything==1.0.1\n  dicast \
                      profile import rewardanything-1.0.1-py3-none-any.whl -o {}",
                     model.display(),
                     place.display()
@@ -306,10 +306,10 @@ impl Profile {
         Ok(Self::builtin())
     }
 
-    /// Puts the chat template and the variables of a configuration over those of this profile.
+    /// Overrides the chat template and the variables of this profile by those of a configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] where the file of the template cannot be read.
+    /// [`ErrorKind::InvalidConfig`] if the file of the template cannot be read.
     pub(crate) fn overridden(mut self, config: &JudgeConfig) -> Result<Self> {
         if let Some(path) = &config.chat_template {
             self.chat_template = Some(template::read(path)?);
@@ -342,7 +342,7 @@ impl Profile {
         serde_json::to_string_pretty(self).expect("a profile is plain data") + "\n"
     }
 
-    /// The chat template with what this profile says of it: its own source instead of `source`, its variables, its day.
+    /// The chat template with the settings of this profile: its own source instead of `source`, its variables, its day.
     ///
     /// # Errors
     /// Those of [`ChatTemplate::new`] and [`ChatTemplate::with_date`].
@@ -355,7 +355,7 @@ impl Profile {
         }
     }
 
-    /// Checks what the types cannot say.
+    /// Checks what the types cannot express.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidProfile`] naming the field.

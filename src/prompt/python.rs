@@ -1,18 +1,18 @@
-//! Reads a string constant out of Python source without running it.
+//! Reads a string constant from Python source without running it.
 //!
-//! Enough of the language to find a module-level assignment and to read string literals to the byte; whatever would need
-//! more is an error, never a guess.
+//! It supports enough of the language to find a module-level assignment and to read string literals byte for byte; anything
+//! else is an error, never a guess.
 
-/// Deepest nesting of parentheses round a constant.
+/// Deepest nesting of parentheses around a constant.
 const MAX_DEPTH: u32 = 32;
 
-/// The string that `source` assigns to `name` at module level, or `None` where nothing does.
+/// The string that `source` assigns to `name` at module level, or `None` if there is no assignment.
 ///
-/// Read are string literals in every quoting, raw or not, adjacent or added, in parentheses, with `.strip()`,
+/// It reads string literals with any quotes, raw or not, adjacent or added, in parentheses, with `.strip()`,
 /// `.lstrip()` and `.rstrip()` after them.
 ///
 /// # Errors
-/// A message with the line, where the value is anything else or is assigned more than once.
+/// A message with the line, if the value is anything else or is assigned more than once.
 pub(super) fn assigned_string(source: &str, name: &str) -> Result<Option<String>, String> {
     // Python reads every line end as one line feed, in literals too.
     let source = source.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes the quote that stands here: `"`, `'` or three of them.
+    /// Takes the quote at this place: `"`, `'` or three of them.
     fn opening_quote(&mut self) -> &'a str {
         let quote = &self.rest()[..1];
         let tripled =
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
         quote
     }
 
-    /// What stands after a backslash.
+    /// Reads the escape after a backslash.
     fn escape(&mut self, value: &mut String) -> Result<(), String> {
         let letter = self.next().ok_or("a string does not end")?;
         let plain = match letter {

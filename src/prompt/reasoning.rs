@@ -1,4 +1,4 @@
-//! How families of models mark their reasoning: for the built-in profile, which is for any model.
+//! How families of models mark their reasoning; used by the built-in profile, which is for any model.
 
 use super::profile::ReasoningForm;
 
@@ -41,7 +41,7 @@ const FAMILIES: &[Family] = &[
     Family { open: "<|channel>thought\n", close: "<channel|>", prefix: "", tokens: &["<|channel>", "<channel|>"] },
 ];
 
-/// Tags that models write in plain text, where their chat template speaks of them.
+/// Tags that models write in plain text, if their chat template mentions them.
 const PLAIN: &[(&str, &str)] = &[
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -50,7 +50,7 @@ const PLAIN: &[(&str, &str)] = &[
 ];
 
 /// How a model marks its reasoning, by its special tokens and its chat template; `None` for one that does not reason, or
-/// in a way that is not known here.
+/// reasons in an unknown form.
 pub(crate) fn form(is_special: &dyn Fn(&str) -> bool, template: &str) -> Option<ReasoningForm> {
     let form = |open: &str, close: &str, prefix: &str| ReasoningForm {
         open: open.into(),

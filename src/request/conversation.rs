@@ -1,9 +1,9 @@
 //! Conversations as text. A judge reads one prompt and one text for each response, so a list of messages is written as
-//! text in one way, the same everywhere.
+//! text, in the same way everywhere.
 
 use super::node::Node;
 
-/// What a message may hold beside text. A verdict on a text without them would be one on something else.
+/// What a message may hold besides text. A verdict on the text without these would be about something else.
 const UNREADABLE: [(&str, &str); 9] = [
     ("tool_calls", "tool calls"),
     ("function_call", "a function call"),
@@ -16,11 +16,11 @@ const UNREADABLE: [(&str, &str); 9] = [
     ("files", "files"),
 ];
 
-/// The text of a prompt. Of a conversation with one message that is its content; of a longer one every message as
-/// `role: content`, with a blank line between two.
+/// The text of a prompt. A conversation with one message becomes the content of this message; a longer one becomes all
+/// messages as `role: content`, with a blank line between them.
 ///
 /// # Errors
-/// What cannot be read, in words that go behind the name of the field.
+/// What cannot be read, in words that follow the name of the field.
 pub(super) fn prompt(node: Node) -> Result<String, String> {
     let messages = match node {
         Node::Text(text) => return Ok(text),
@@ -36,7 +36,7 @@ pub(super) fn prompt(node: Node) -> Result<String, String> {
     }
 }
 
-/// The text of a response. Of a conversation that is what the assistant says.
+/// The text of a response; for a conversation, what the assistant says.
 ///
 /// # Errors
 /// As [`prompt`].

@@ -1,4 +1,4 @@
-//! JSON as it was written: objects keep their order and keys that stand twice, which a map type would lose.
+//! JSON as it was written: objects keep their order and duplicate keys, which a map type would lose.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl Node {
         }
     }
 
-    /// The value of a key, where this is an object that has it.
+    /// The value of a key, if this is an object that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Object(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, value)| value),
@@ -40,7 +40,7 @@ impl Node {
         }
     }
 
-    /// Whether it says nothing: null, or a list or an object without entries.
+    /// Whether it is empty: null, or a list or an object without entries.
     pub(super) fn is_nothing(&self) -> bool {
         match self {
             Self::Null => true,

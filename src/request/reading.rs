@@ -12,7 +12,7 @@ use super::{JudgeRequest, Response, conversation, rubric};
 use crate::error::{Error, ErrorKind, Result};
 use crate::principles;
 
-/// Under which keys a line holds the parts of a request.
+/// The keys under which a line holds the parts of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     /// Of the prompt.
@@ -32,14 +32,14 @@ impl Default for Keys {
 pub struct Reading {
     /// The request, or what is wrong with it.
     pub request: Result<JudgeRequest>,
-    /// Fields that are no part of a request, as they were written, in their order. Where the line is no JSON object, none.
+    /// Fields that are not part of a request, as they were written, in their order. None if the line is not a JSON object.
     pub rest: Vec<(String, Box<RawValue>)>,
-    /// Halves of surrogate pairs, which are no characters, that were replaced by U+FFFD.
+    /// Number of halves of surrogate pairs, which are not characters, that were replaced by U+FFFD.
     pub replaced: usize,
 }
 
 impl Reading {
-    /// Reads a line. `principle`, where given, is that of every line, whatever the line says.
+    /// Reads a line. `principle`, if given, replaces the principle of every line.
     pub fn new(json: &[u8], keys: &Keys, principle: Option<&str>) -> Self {
         let mut parts = Parts::default();
         let mut replaced = 0;
@@ -49,7 +49,7 @@ impl Reading {
     }
 }
 
-/// Reads a request that is nothing but a request.
+/// Reads a request that must have no other fields.
 pub(super) fn strict(json: &[u8]) -> Result<JudgeRequest> {
     let reading = Reading::new(json, &Keys::default(), None);
     let request = reading.request?;
@@ -59,7 +59,7 @@ pub(super) fn strict(json: &[u8]) -> Result<JudgeRequest> {
     }
 }
 
-/// The error of a field that is no part of a request.
+/// The error of a field that is not part of a request.
 pub(crate) fn unknown_field(name: &str) -> Error {
     invalid(format!(
         "the request has the unknown field {name:?}; it may have principle, prompt, responses, reference, mask_responses and \
@@ -96,12 +96,16 @@ fn parse(json: &[u8], keys: &Keys, parts: &mut Parts, replaced: &mut usize) -> R
     outcome.map_err(|error| invalid(format!("the request is not valid: {}", positioned(&error, &text))))
 }
 
-/// An error of `serde_json` with its place: line and column, or in a text of one line the column alone.
+/// An error of `serde_json` with its place: line and column, or only the column in a text of one line.
 fn positioned(error: &serde_json::Error, text: &str) -> String {
     let (whole, line, column) = (error.to_string(), error.line(), error.column());
     let suffix = format!(" at line {line} column {column}");
     let what = whole.strip_suffix(&suffix).unwrap_or(&whole);
-    let hint = if what.starts_with("trailing characters") { "; is this JSON Lines, one request a line?" } else { "" };
+    let hint = if what.starts_with("trailing characters") {
+        "; is this JSON Lines, with one request on each line?"
+    } else {
+        ""
+    };
     if what.len() == whole.len() {
         format!("{whole}{hint}")
     } else if text.trim_end().contains('\n') {
@@ -217,7 +221,7 @@ impl Parts {
     }
 }
 
-/// The responses in their order, whichever way they were given.
+/// The responses in their order, in whatever form they were given.
 fn responses(keys: &Keys, mut given: Vec<(String, Node)>) -> Result<Vec<Response>> {
     let text = |name: String, node: Node| match conversation::response(node) {
         Ok(text) => Ok(Response { name, text }),
@@ -257,8 +261,8 @@ fn responses(keys: &Keys, mut given: Vec<(String, Node)>) -> Result<Vec<Response
         .collect()
 }
 
-/// JSON in which every `\ud800` to `\udfff` that is no half of a pair is written as `\ufffd`. Programs that cut text in
-/// the middle of a character write such halves, and no UTF-8 can hold them.
+/// JSON in which every `\ud800` to `\udfff` that is not part of a pair is replaced by `\ufffd`. Programs that cut text in
+/// the middle of a character write such halves, and UTF-8 cannot hold them.
 fn whole_characters<'a>(json: &'a str, replaced: &mut usize) -> Cow<'a, str> {
     let unit = |at: usize| {
         let escape = json.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -275,7 +279,7 @@ fn whole_characters<'a>(json: &'a str, replaced: &mut usize) -> Cow<'a, str> {
                 *replaced += 1;
                 at += 6;
             }
-            // An escape has a character behind it, which may be a backslash itself.
+            // An escape is followed by a character, which may be a backslash itself.
             _ => at += 1 + json[at + 1..].chars().next().map_or(0, char::len_utf8),
         }
     }

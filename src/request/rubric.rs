@@ -129,13 +129,13 @@ impl JudgeRequest {
         }
     }
 
-    /// A principle behind what holds for all criteria.
+    /// A principle after the text that applies to all criteria.
     fn lead(&self, principle: &str) -> String {
         if self.principle.is_empty() { principle.to_owned() } else { format!("{}\n\n{principle}", self.principle) }
     }
 }
 
-/// A criterion as a principle of its own.
+/// A criterion as a separate principle.
 fn single(criterion: &Criterion) -> String {
     match criterion.kind {
         CriterionKind::Scale => criterion.criterion.clone(),

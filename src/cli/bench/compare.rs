@@ -387,6 +387,6 @@ mod tests {
         std::fs::write(&path, "{\"scores\": {}}").unwrap();
         let failure = read(&path).unwrap_err();
         std::fs::remove_file(&path).unwrap();
-        assert!(failure.error.message().contains("no report"), "{failure:?}");
+        assert!(failure.error.message().contains("not a report"), "{failure:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The notations of a grammar: llguidance's Lark, xgrammar's EBNF, llama.cpp's GBNF, and, where a server takes nothing
+//! The notations of a grammar: llguidance's Lark, xgrammar's EBNF, llama.cpp's GBNF, and, if a server accepts nothing
 //! else, JSON Schema.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Grammar, Part, VerdictGrammar, quoted};
 
-/// Names of which every ranking is listed in a JSON schema: 120 of five.
+/// For up to this many names, a JSON schema lists every ranking: 120 for five names.
 const MAX_LISTED: usize = 5;
 
 impl Grammar {
@@ -98,8 +98,8 @@ pub fn gbnf_reasoning(close: u32) -> String {
 }
 
 impl VerdictGrammar {
-    /// The verdicts as JSON Schema, and whether it admits complete ones alone: the schema says each score and which
-    /// names a ranking has; that none comes twice it says for a few names only. `None` where the layout is no JSON.
+    /// The verdicts as JSON Schema, and whether it admits only complete ones: the schema requires each score and the names of
+    /// the ranking, but only for a few names can it require that none comes twice. `None` if the layout is not JSON.
     pub fn json_schema(&self) -> Option<(Value, bool)> {
         let mut example = self.example();
         example.push_str(&self.left_out(&example).unwrap_or_default());
@@ -175,7 +175,7 @@ fn lark_names(rule: &str, names: &[String], take: usize) -> String {
     text
 }
 
-/// Rules for `take` different names, separated by commas: one for each set of names that can have been used.
+/// Rules for `take` different names, separated by commas: one for each possible set of used names.
 fn ebnf_names(separator: char, index: usize, names: &[String], take: usize) -> String {
     let mut text = String::new();
     for (bit, name) in names.iter().enumerate() {

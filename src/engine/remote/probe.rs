@@ -150,8 +150,8 @@ impl Probe<'_> {
             _ => Err(Fault::ours(
                 crate::error::ErrorKind::InvalidProfile,
                 format!(
-                    "the model's vocabulary has no tokens {:?} and {:?}, which the profile's reasoning names: take \
-                     \"reasoning\" out of the profile, or name the model's own tokens",
+                    "the model's vocabulary has no tokens {:?} and {:?}, which the profile's \"reasoning\" names: remove \
+                     \"reasoning\" from the profile, or name the model's own tokens",
                     form.open, form.close
                 ),
             )),

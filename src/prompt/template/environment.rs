@@ -1,7 +1,7 @@
 //! The environment that templates of models are written for, that of Transformers: Jinja2 in its sandbox.
 //!
-//! The renderer charges fuel for what it makes. What it does not charge beforehand has a bound here: a template comes from
-//! a file, and must not take the memory of the process.
+//! The renderer charges fuel for what it makes. Operations that it does not charge in advance have a limit here: a template
+//! comes from a file, and must not use up the memory of the process.
 
 use std::fmt::{self, Write as _};
 
@@ -13,12 +13,12 @@ use super::date::Date;
 use super::json;
 use super::rewrite::{BOUNDED, SIZED};
 
-/// What one rendering may use: about one unit an instruction and one for 64 bytes made. Ten to a hundred times what the
-/// longest templates in use need for two messages.
+/// Fuel of one rendering: about one unit for each instruction and one for 64 bytes made. This is ten to a hundred times what
+/// the longest templates in use need for two messages.
 const FUEL: u64 = 200_000;
 /// Longest string that a filter or a method may make.
 pub(super) const MAX_STRING: usize = 4 << 20;
-/// Most items of a list, those of its lists included. Templates have some hundred.
+/// Most items of a list, nested items included. Templates have some hundred.
 const MAX_ITEMS: u64 = 20_000;
 /// Most digits of a width or a precision, such as that of `%5d`.
 const MAX_WIDTH_DIGITS: usize = 4;
@@ -53,10 +53,10 @@ pub(super) fn environment<'a>(date: Date) -> Result<Environment<'a>, Error> {
         }
         sized(state, Value::from_pairs(map))
     });
-    // Not Jinja's, and able to hold a list twice.
+    // Not part of Jinja, and able to hold a list twice.
     environment.remove_filter("zip");
     environment.remove_filter("chain");
-    // It writes everything that there is.
+    // It writes all variables.
     environment.remove_global("debug");
     text_filters(&mut environment);
     environment.add_test("iterable", |value: &Value| value.kind() != ValueKind::None && value.try_iter().is_ok());
@@ -67,7 +67,7 @@ pub(super) fn environment<'a>(date: Date) -> Result<Environment<'a>, Error> {
     Ok(environment)
 }
 
-/// Filters that make text of what they get: they get a bounded one.
+/// Filters that turn their input into text: their input is bounded.
 fn text_filters(environment: &mut Environment<'_>) {
     use minijinja::filters;
     macro_rules! bounded_filters {
@@ -100,7 +100,7 @@ fn text_filters(environment: &mut Environment<'_>) {
     }
 }
 
-/// Jinja's `replace`, within bounds.
+/// Jinja's `replace`, with limits.
 #[expect(clippy::needless_pass_by_value, reason = "the form in which minijinja calls a filter")]
 fn replace(state: &State, text: &str, old: &str, new: &str, more: Rest<Value>) -> Result<String, Error> {
     let (count, options): (Option<i64>, Kwargs) = from_args(&more)?;
@@ -164,7 +164,7 @@ fn too_long() -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("a string gets longer than {MAX_STRING} bytes"))
 }
 
-/// Takes text up to [`MAX_STRING`] and then fails, so that what writes into it stops.
+/// Takes text up to [`MAX_STRING`] and then fails, so that the writer stops.
 #[derive(Default)]
 pub(super) struct Bounded(pub(super) String);
 
@@ -178,7 +178,7 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// The text of any value, within bounds: a small list may share its parts so often that its text never ends.
+/// The text of any value, with limits: a small list may contain its parts so often that its text is endless.
 fn bounded_text(value: &Value) -> Result<Value, Error> {
     if value.kind() == ValueKind::String {
         return Ok(value.clone());
@@ -188,7 +188,7 @@ fn bounded_text(value: &Value) -> Result<Value, Error> {
     Ok(Value::from(text.0))
 }
 
-/// Makes text of lists and the like; leaves all else as it is.
+/// Turns lists and the like into text; other values are not changed.
 fn bounded(value: &Value) -> Result<Value, Error> {
     match value.kind() {
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable | ValueKind::Plain => bounded_text(value),
@@ -196,7 +196,7 @@ fn bounded(value: &Value) -> Result<Value, Error> {
     }
 }
 
-/// Gives a value back, or an error where walking through it would pass [`MAX_ITEMS`].
+/// Returns a value, or an error if walking through it would exceed [`MAX_ITEMS`].
 fn sized(state: &State, value: Value) -> Result<Value, Error> {
     let mut left = vec![value.clone()];
     let mut count = 0_u64;
@@ -211,7 +211,7 @@ fn sized(state: &State, value: Value) -> Result<Value, Error> {
             if count > MAX_ITEMS {
                 return Err(Error::new(
                     ErrorKind::InvalidOperation,
-                    format!("a list holds more than {MAX_ITEMS} items, those of its lists included"),
+                    format!("a list holds more than {MAX_ITEMS} items, nested items included"),
                 ));
             }
             if is_map {
@@ -274,7 +274,7 @@ fn bounded_result(format: &str, values: &[Value], style: minijinja::formatting::
     minijinja::formatting::format(style, format, values)
 }
 
-/// Refuses widths that would make a string of gigabytes out of one number, and those that a value gives.
+/// Refuses widths that would turn one number into a string of gigabytes, and widths that are given by a value.
 fn check_widths(format: &str) -> Result<(), Error> {
     let mut digits = 0;
     for letter in format.chars() {
@@ -292,7 +292,7 @@ fn check_widths(format: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Methods of Python's strings, lists and maps; those that can make more than they get are bounded first.
+/// Methods of Python's strings, lists and maps; those that can make more than they get are limited first.
 fn method(state: &mut State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
         match (name, arguments) {
@@ -350,7 +350,7 @@ fn pad(text: &str, name: &str, width: &Value, fill: Option<&Value>) -> Result<St
         "ljust" => text.to_owned() + &signs(missing),
         "rjust" => signs(missing) + text,
         "center" => {
-            // Python puts the odd one to the left where the width is odd.
+            // If the width is odd, Python puts the extra blank on the left.
             let left = missing / 2 + (missing & width & 1);
             signs(left) + text + &signs(missing - left)
         }

@@ -7,7 +7,7 @@ use minijinja::{Error, ErrorKind, State};
 
 use super::environment::Bounded;
 
-/// Deepest nesting that is written, and the widest indent: bounds of memory, far over what templates use.
+/// Deepest nesting that is written, and the widest indent: limits of memory, far above what templates use.
 const MAX_DEPTH: usize = 64;
 const MAX_INDENT: usize = 64;
 

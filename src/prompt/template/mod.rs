@@ -1,8 +1,8 @@
-//! A model's chat template, rendered so that it stays known which text the template wrote and which people wrote.
+//! A model's chat template, rendered so that text of the template and text of users stay separate.
 //!
-//! The template never sees what people wrote. It renders placeholders; where they come out is where the contents go. So
-//! nothing in a content can steer the template, and what it renders depends on a content's outer white space alone
-//! (many templates trim) and can be kept.
+//! The template never sees text of users. It renders placeholders, which are then replaced by the contents. So nothing in a
+//! content can influence the template. The rendering depends only on the leading and trailing white space of a content (many
+//! templates trim), so it can be kept.
 
 mod date;
 mod environment;
@@ -28,7 +28,7 @@ pub(crate) use date::Date;
 pub enum Segment {
     /// Written by the template: may hold control tokens.
     Template(String),
-    /// Written by people: holds none, whatever it looks like.
+    /// Written by users: never contains control tokens, whatever it looks like.
     Text(String),
 }
 
@@ -41,11 +41,11 @@ impl Segment {
     }
 }
 
-/// Largest template that is taken: the longest ones in use have some 20 KiB.
+/// Largest template that is accepted; the longest ones in use have about 20 KiB.
 const MAX_TEMPLATE_BYTES: usize = 128 << 10;
 /// Stack for compiling and rendering: deep enough for any nesting that fits [`MAX_TEMPLATE_BYTES`] and the fuel.
 const STACK_BYTES: usize = 256 << 20;
-/// Renderings that are kept. A judge has one, or two where requests switch the reasoning.
+/// Number of renderings that are kept. A judge has one, or two if requests switch the reasoning.
 const MAX_SKELETONS: usize = 32;
 
 /// Reads a chat template from a file: Jinja, or JSON that holds it under `chat_template`, as `tokenizer_config.json` does.
@@ -73,7 +73,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
         serde_json::Value::Array(list) => default(list),
         _ => None,
     });
-    template.ok_or_else(|| fail(&"it is JSON, and has no text under \"chat_template\""))
+    template.ok_or_else(|| fail(&"it is JSON, but has no text under \"chat_template\""))
 }
 
 /// A compiled chat template. Shared by any number of threads.
@@ -86,17 +86,18 @@ pub struct ChatTemplate {
     skeletons: Mutex<HashMap<SkeletonKey, Arc<Skeleton>>>,
 }
 
-/// What the template's own text depends on: role and outer white space of each message, and whether the judge reasons.
+/// What the template's own text depends on: role and leading and trailing white space of each message, and whether the judge
+/// reasons.
 type SkeletonKey = (Vec<(&'static str, String, String)>, bool);
 /// The template's own text before, between and after the contents.
 type Skeleton = Vec<String>;
 
 impl ChatTemplate {
-    /// Takes a template in Jinja as models carry it, with the text of the tokens that it may name as `bos_token` and
+    /// Compiles a template in Jinja as models have it, with the text of the tokens that it may name as `bos_token` and
     /// `eos_token`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] with the line where it is not valid Jinja, or where it is longer than 128 KiB.
+    /// [`ErrorKind::InvalidModel`] if it is longer than 128 KiB or not valid Jinja; the error gives the line.
     pub fn new(source: &str, bos: Option<&str>, eos: Option<&str>) -> Result<Self> {
         if source.len() > MAX_TEMPLATE_BYTES {
             return Err(invalid(format!("has {} bytes, the limit is {MAX_TEMPLATE_BYTES}", source.len())));
@@ -113,8 +114,8 @@ impl ChatTemplate {
         Ok(this)
     }
 
-    /// Gives the template variables of its own, such as `{"custom_tools": []}`. They win over those that it gets anyway,
-    /// but for `messages`, and for `enable_thinking` and `thinking` where the judge is not to reason.
+    /// Gives the template further variables, such as `{"custom_tools": []}`. They override the usual ones, except `messages`,
+    /// and except `enable_thinking` and `thinking` if the judge should not reason.
     #[must_use]
     pub fn with_variables(mut self, variables: serde_json::Map<String, serde_json::Value>) -> Self {
         self.variables = variables;
@@ -122,10 +123,10 @@ impl ChatTemplate {
         self
     }
 
-    /// Sets the day that `strftime_now` writes, as `2026-01-31`; else it is the day on which this was made.
+    /// Sets the day that `strftime_now` writes, as `2026-01-31`; by default it is the day on which this was made.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where it is no day.
+    /// [`ErrorKind::InvalidProfile`] if it is not a day.
     pub fn with_date(mut self, date: &str) -> Result<Self> {
         self.date = Date::parse(date).ok_or_else(|| {
             Error::new(
@@ -137,12 +138,12 @@ impl ChatTemplate {
         Ok(self)
     }
 
-    /// Renders messages with a generation prompt. The template gets `enable_thinking` and `thinking`, true where the
-    /// judge reasons and false where it does not.
+    /// Renders messages with a generation prompt. The template gets `enable_thinking` and `thinking`, true if the judge
+    /// reasons and false if it does not.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where the template refuses the messages, uses something that is not there, runs out
-    /// of its bounds, or does not show each content exactly once and unchanged.
+    /// [`ErrorKind::InvalidModel`] if the template refuses the messages, uses something that does not exist, exceeds its
+    /// limits, or does not show each content exactly once and unchanged.
     pub fn render(&self, messages: &[Message], reasoning: bool) -> Result<Vec<Segment>> {
         let parts: Vec<Parts<'_>> = messages.iter().map(Parts::of).collect();
         let skeleton = self.skeleton(&parts, reasoning)?;
@@ -161,7 +162,7 @@ impl ChatTemplate {
         if let Some(skeleton) = known {
             return Ok(skeleton);
         }
-        // Rendered outside of the lock: two threads may do it twice, none waits.
+        // Rendered outside the lock: two threads may do it twice, but none waits.
         let skeleton = Arc::new(self.render_skeleton(parts, reasoning)?);
         let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
         if skeletons.len() >= MAX_SKELETONS {
@@ -178,8 +179,8 @@ impl ChatTemplate {
             .zip(&marks)
             .map(|(part, mark)| context! { role => part.role, content => format!("{}{mark}{}", part.lead, part.trail) })
             .collect();
-        // Transformers passes `tools` and `documents` always, special tokens where they are set. Some templates take a
-        // judge whose `enable_thinking` is not defined for one that is not to think.
+        // Transformers always passes `tools` and `documents`, and special tokens if they are set. Some templates treat an
+        // undefined `enable_thinking` as "do not think".
         let mut variables: BTreeMap<&str, Value> = BTreeMap::from([
             ("messages", Value::from(messages)),
             ("tools", Value::from(())),
@@ -227,8 +228,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// What stands for content number `index`. A template that escapes, changes case, wraps or cuts contents changes it, and
-/// so is found out: quotes, markup, both cases, two blanks, a line end.
+/// The placeholder of content number `index`. It has quotes, markup, both cases, two blanks and a line end, so that a template
+/// which escapes, changes case, wraps or cuts contents changes it and is detected.
 fn placeholder(index: usize) -> String {
     format!("\u{e000}Content  <{index}>\n\"&'\\\u{e001}")
 }
@@ -254,7 +255,7 @@ fn split(rendered: &str, parts: &[Parts<'_>], marks: &[String]) -> Result<Skelet
     Ok(skeleton)
 }
 
-/// Name of the template within its environment, as it stands in messages.
+/// Name of the template within its environment, as shown in messages.
 const NAME: &str = "chat_template";
 
 /// The compiled template in its environment.
@@ -281,7 +282,7 @@ fn value_of(json: &serde_json::Value) -> Value {
     }
 }
 
-/// Runs `work` where deep recursion cannot overflow the stack: compiling and dropping go as deep as a template nests, and
+/// Runs `work` on a stack that deep recursion cannot overflow: compiling and dropping recurse as deep as a template nests, and
 /// a template comes from a file.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let caught = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));

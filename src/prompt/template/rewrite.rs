@@ -1,11 +1,11 @@
-//! Changes a template's source where Jinja has what the renderer lacks.
+//! Changes a template's source where it uses Jinja features that the renderer lacks.
 //!
 //! - `{% generation %}` blocks mark text for training; an `if` that always holds keeps their white space control.
 //! - `'%s' % x`: the renderer's `%` divides only. After a string it becomes the filter `format`.
-//! - `a ~ b`: the renderer writes a list into a string before anything can say that it is too long. Each operand gets a
-//!   filter that writes lists within bounds, and leaves all else as it is.
-//! - `[a, a]`: a list that holds another one twice, and so on, has few parts but endlessly many items for everything that
-//!   walks through it. Each such literal gets a filter that counts them.
+//! - `a ~ b`: the renderer writes a list into a string before anything can refuse it as too long. Each operand gets a
+//!   filter that writes lists with limits, and does not change other values.
+//! - `[a, a]`: a list that holds another one twice, and so on, has few parts, but code that walks through it finds endlessly
+//!   many items. Each such literal gets a filter that counts them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,7 +16,7 @@ pub(super) const BOUNDED: &str = "dicast_bounded";
 /// The filter that a list, a tuple or a map gets.
 pub(super) const SIZED: &str = "dicast_sized";
 
-/// The source as the renderer can take it. Whatever is not understood stays as it is.
+/// The source in a form that the renderer supports. Anything that is not understood is not changed.
 pub(super) fn rewrite(source: &str) -> Cow<'_, str> {
     let mut edits: Vec<(Range<usize>, Cow<'static, str>)> = Vec::new();
     let mut at = 0;
@@ -92,7 +92,7 @@ struct Token {
     range: Range<usize>,
 }
 
-/// The tokens of an expression or a statement, and where it ends; nowhere where it is cut.
+/// The tokens of an expression or a statement, and where it ends; no end if it is cut.
 fn tokens(source: &str, start: usize, close: &str) -> (Vec<Token>, Option<usize>) {
     let bytes = source.as_bytes();
     let mut tokens = Vec::new();
@@ -176,7 +176,7 @@ fn operators(source: &str, tokens: &[Token], edits: &mut Vec<(Range<usize>, Cow<
         }
         match text(place) {
             "%" if tokens[place - 1].kind == Kind::Text => {
-                // What is formatted: a tuple's items, or one operand.
+                // The formatted values: a tuple's items, or one operand.
                 let Some(end) = operand(source, tokens, place + 1) else { continue };
                 let first = &tokens[place + 1];
                 if text(place + 1) == "(" && closing(tokens, place + 1) == Some(end) {
@@ -187,7 +187,7 @@ fn operators(source: &str, tokens: &[Token], edits: &mut Vec<(Range<usize>, Cow<
                     edits.push((stop..stop, ")".into()));
                 }
             }
-            // Lists are added as well.
+            // Lists can be added too.
             sign @ ("~" | "+") => {
                 let name = if sign == "~" { BOUNDED } else { SIZED };
                 let mut filter = |place: usize| {

@@ -1,4 +1,4 @@
-//! Text to token ids, such that text of users can never become a control token.
+//! Text to token ids, in such a way that text of users can never become a control token.
 
 mod pipeline;
 mod pre;
@@ -42,7 +42,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json` as Hugging Face writes it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where it is not one, or of a kind that the `tokenizers` crate does not know.
+    /// [`ErrorKind::InvalidModel`] if it is not valid, or of a kind that the `tokenizers` crate does not support.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         let (pipeline, specials, bytes) = with_room(|| pipeline::from_json(json))?;
         Ok(Self { backend: Backend::Pipeline(Box::new(pipeline)), specials, bytes })
@@ -51,8 +51,8 @@ impl Tokenizer {
     /// Builds the tokenizer of a GGUF file whose `tokenizer.ggml.model` is `gpt2`.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a `pre` that is not known here (the error lists those that are),
-    /// [`ErrorKind::InvalidModel`] where vocabulary and merges do not fit together.
+    /// [`ErrorKind::Unsupported`] for an unknown `pre` (the error lists the known ones),
+    /// [`ErrorKind::InvalidModel`] if vocabulary and merges do not fit together.
     pub fn from_bpe(vocab: BpeVocab) -> Result<Self> {
         let (pipeline, specials, bytes) = with_room(|| pipeline::from_bpe(vocab))?;
         Ok(Self { backend: Backend::Pipeline(Box::new(pipeline)), specials, bytes })
@@ -65,7 +65,7 @@ impl Tokenizer {
     /// (no beginning of sequence).
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where the control tokens are more than can be looked for.
+    /// [`ErrorKind::InvalidModel`] if there are too many control tokens to look for.
     pub fn from_encoder(encode: Encoder, tokens: Vec<RawToken>) -> Result<Self> {
         let specials = Specials::of_kinds(tokens.iter().map(|token| (token.bytes.as_slice(), token.kind)))?;
         let guard = specials.guard()?;
@@ -73,9 +73,9 @@ impl Tokenizer {
         Ok(Self { backend: Backend::Encoder(encode, guard), specials, bytes })
     }
 
-    /// The ids of a rendered prompt. Control tokens are recognized inside template segments alone; ordinary text is
-    /// tokenized across the borders of segments, so that where contents hold no control token's text, the ids are those
-    /// of the whole rendered string.
+    /// The ids of a rendered prompt. Control tokens are recognized only inside template segments; ordinary text is
+    /// tokenized across the borders of segments. So if contents hold no control token's text, the ids are those of the whole
+    /// rendered string.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] where the vocabulary cannot write the text.
@@ -108,7 +108,7 @@ impl Tokenizer {
         }
     }
 
-    /// Encodes by a function that may recognize control tokens itself: it never gets to see the whole text of one.
+    /// Encodes with a function that may recognize control tokens itself, so it never gets the whole text of one.
     fn encode_outside(&self, encoder: &Encoder, guard: &Guard, text: &str, pieces: &[Piece]) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3);
         for piece in pieces {

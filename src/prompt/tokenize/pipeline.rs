@@ -20,7 +20,7 @@ use super::vocab::{BpeVocab, Bytes, TokenKind, byte_level, letters, sentence_pie
 use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Largest token id that is taken; the largest vocabularies in use have some 260,000 tokens.
+/// Largest token id that is accepted; the largest vocabularies in use have about 260,000 tokens.
 const MAX_TOKEN_ID: u32 = (1 << 22) - 1;
 
 /// What turns ordinary text into ids.
@@ -30,7 +30,7 @@ pub(super) struct Pipeline {
     model: BPE,
     /// For text that the normalizer would leave as it is.
     words: Option<Words>,
-    /// Bytes that no token can write. Some vocabularies were made from texts without the rare ones.
+    /// Bytes that no token can write. Some vocabularies were made from texts without rare bytes.
     missing: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ impl Pipeline {
         Self { normalizer, pre_tokenizer, model, words, missing }
     }
 
-    /// The ids of `text`, taken apart into `pieces` that cover it.
+    /// The ids of `text`, split into `pieces` that cover it.
     pub(super) fn encode(&self, text: &str, pieces: &[Piece]) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3);
         let done = match &self.words {
@@ -64,7 +64,7 @@ impl Pipeline {
         Ok(ids)
     }
 
-    /// Refuses a text with a byte that no token can write: the crate would leave it out without a word.
+    /// Refuses a text with a byte that no token can write: the crate would silently leave it out.
     fn check_written(&self, text: &str) -> Result<()> {
         let lost = text
             .chars()
@@ -73,8 +73,8 @@ impl Pipeline {
             Some(letter) => Err(Error::new(
                 ErrorKind::InvalidRequest,
                 format!(
-                    "the model's vocabulary cannot write {letter:?} (U+{:04X}): it has no token for one of its bytes; take \
-                     the character out, or use another model",
+                    "the model's vocabulary cannot write {letter:?} (U+{:04X}): it has no token for one of its bytes; remove \
+                     the character, or use another model",
                     u32::from(letter)
                 ),
             )),
@@ -136,8 +136,8 @@ impl Pipeline {
     }
 }
 
-/// What this crate reads of a `tokenizer.json`. Truncation, padding and post-processing are left out on purpose: a prompt
-/// is never cut, and its template writes every token that belongs into it.
+/// The parts of a `tokenizer.json` that this crate reads. Truncation, padding and post-processing are left out on purpose: a
+/// prompt is never cut, and its template writes every token that belongs to it.
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
@@ -256,7 +256,7 @@ pub(super) fn from_json(json: &[u8]) -> Result<(Pipeline, Specials, Bytes)> {
         }
     }
     let specials = Specials::new(specials, [])?;
-    // A character that is neither a token nor written by bytes would be left out without a word.
+    // A character that is neither a token nor written by bytes would be silently left out.
     if !in_alphabet && !model.byte_fallback && model.unk_token.is_none() {
         return Err(invalid("has no token for unknown text"));
     }
@@ -265,7 +265,7 @@ pub(super) fn from_json(json: &[u8]) -> Result<(Pipeline, Specials, Bytes)> {
     Ok((Pipeline::new(normalizer, pre_tokenizer, bpe, missing), specials, Bytes::collect(bytes)))
 }
 
-/// Builds what a GGUF file holds.
+/// Builds the pipeline of a GGUF file.
 pub(super) fn from_bpe(vocab: BpeVocab) -> Result<(Pipeline, Specials, Bytes)> {
     let recipe = pre::recipe(&vocab.pre)?;
     if vocab.tokens.len() > MAX_TOKEN_ID as usize {

@@ -9,7 +9,7 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior}
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What stands before the merges.
+/// The steps before merging.
 pub(super) struct Recipe {
     pub(super) normalizer: Option<NormalizerWrapper>,
     pub(super) pre_tokenizer: Option<PreTokenizerWrapper>,
@@ -45,7 +45,9 @@ pub(super) fn recipe(pre: &str) -> Result<Recipe> {
         }),
         other => Err(Error::new(
             ErrorKind::Unsupported,
-            format!("the model's vocabulary is split by {other:?} (tokenizer.ggml.pre): known are {KNOWN}"),
+            format!(
+                "the model's vocabulary is split by {other:?} (tokenizer.ggml.pre), which is unknown; known are {KNOWN}"
+            ),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Control and added tokens: where they stand in a prompt, and where they must not.
+//! Control and added tokens: where they are in a prompt, and where they must not be.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,20 +14,20 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Special {
     pub(super) text: String,
     pub(super) id: u32,
-    /// Recognized in the template's own text alone. The others are runs of white space, found anywhere.
+    /// Recognized only in the template's own text. The others are runs of white space, which are found anywhere.
     pub(super) control: bool,
     pub(super) extent: Extent,
 }
 
-/// What a token takes in of its surroundings, and what it asks of them; by the names of `tokenizer.json`.
+/// What a token includes of its surroundings, and what it requires of them; with the names of `tokenizer.json`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Extent {
-    /// Takes the white space before it with it.
+    /// Includes the white space before it.
     lstrip: bool,
-    /// Takes the white space after it with it.
+    /// Includes the white space after it.
     rstrip: bool,
-    /// Counts only where no letter or digit touches it.
+    /// Counts only if no letter or digit touches it.
     single_word: bool,
 }
 
@@ -59,7 +59,7 @@ impl Finder {
         Ok(Self { tokens, longest })
     }
 
-    /// Appends what stands within `range` of `text`.
+    /// Appends the tokens within `range` of `text`.
     fn find<'a>(&'a self, text: &str, range: Range<usize>, found: &mut Vec<(Range<usize>, &'a Special)>) {
         let Some(automaton) = &self.longest else { return };
         for hit in automaton.find_iter(&text[range.clone()]) {
@@ -91,7 +91,7 @@ fn stands_alone(text: &str, at: &Range<usize>) -> bool {
 pub(super) struct Guard(Option<AhoCorasick>);
 
 impl Guard {
-    /// Cuts `text` in every control token's text, so that none stands in any part.
+    /// Cuts `text` inside every control token's text, so that no part contains one.
     pub(super) fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
         let Some(automaton) = &self.0 else { return vec![text] };
         let mut cuts: Vec<usize> = automaton
@@ -135,7 +135,7 @@ impl Specials {
         Ok(Self { ids, never_in_text, control: Finder::new(control)?, plain: Finder::new(plain)? })
     }
 
-    /// The table of a vocabulary that tells each token's kind, its tokens in the order of their ids.
+    /// The table of a vocabulary that gives the kind of each token, with its tokens in the order of their ids.
     pub(super) fn of_kinds<'a>(tokens: impl Iterator<Item = (&'a [u8], TokenKind)>) -> Result<Self> {
         let mut specials = Vec::new();
         let mut unread = Vec::new();
@@ -157,7 +157,7 @@ impl Specials {
         Self::new(specials, unread)
     }
 
-    /// What keeps control tokens away from an encoder that would recognize them.
+    /// Keeps control tokens away from an encoder that would recognize them.
     pub(super) fn guard(&self) -> Result<Guard> {
         automaton(&self.control.tokens, MatchKind::Standard).map(Guard)
     }
@@ -172,8 +172,8 @@ impl Specials {
         usize::try_from(id).is_ok_and(|id| self.never_in_text.get(id).copied().unwrap_or(false))
     }
 
-    /// Takes a prompt apart. Control tokens are looked for inside each range of `template` (in order, not overlapping)
-    /// and never across its borders; runs of white space that are tokens, everywhere else.
+    /// Splits a prompt. Control tokens are looked for inside each range of `template` (in order, not overlapping)
+    /// and never across its borders; runs of white space that are tokens are looked for everywhere else.
     pub(super) fn pieces(&self, text: &str, template: &[Range<usize>]) -> Vec<Piece> {
         let mut found = Vec::new();
         for range in template {
@@ -189,7 +189,7 @@ impl Specials {
             if token.extent.rstrip {
                 range.end += text[range.end..].len() - text[range.end..].trim_start().len();
             }
-            // A neighbour may have taken the white space at its start, never more: no token begins with any.
+            // A neighbour may have included the white space at its start, never more, because no token begins with white space.
             range.start = range.start.max(done);
             if range.start >= range.end {
                 continue;

@@ -1,4 +1,4 @@
-//! What a vocabulary is made of, and the bytes behind its tokens.
+//! The parts of a vocabulary, and the bytes that its tokens stand for.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,13 +10,13 @@ pub enum TokenKind {
     Normal,
     /// Control: begins, ends or structures text; ordinary text never yields it.
     Control,
-    /// Added by hand, such as `<think>`. Treated as control, unless it is made of white space alone.
+    /// Added by hand, such as `<think>`. Treated as control, unless it is only white space.
     UserDefined,
     /// Padding of the vocabulary: never read or written.
     Unused,
     /// One byte, for text that no other token can write.
     Byte,
-    /// Stands for text outside of the vocabulary.
+    /// Stands for text outside the vocabulary.
     Unknown,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn letters() -> impl Iterator<Item = (char, u8)> {
     BYTE_OF.iter().map(|(&letter, &byte)| (letter, byte)).filter(|(_, byte)| !matches!(byte, 0xc0 | 0xc1 | 0xf5..))
 }
 
-/// The bytes of a token in GPT-2's alphabet; the text itself where it is not written in it.
+/// The bytes of a token in GPT-2's alphabet; the text itself if it is not written in that alphabet.
 pub(super) fn byte_level(text: &str) -> Vec<u8> {
     let bytes: Option<Vec<u8>> = text.chars().map(|letter| BYTE_OF.get(&letter).copied()).collect();
     bytes.unwrap_or_else(|| text.as_bytes().to_vec())

@@ -1,7 +1,7 @@
 //! The fast way from text to ids, for vocabularies in GPT-2's alphabet whose text is split by one of the usual rules.
 //!
-//! The `tokenizers` crate keeps the place of every character through each step, and computes every word again. Here the text
-//! is split in place, and a word that came before is looked up. The ids are the same: a test compares the two ways.
+//! The `tokenizers` crate tracks the place of every character through each step, and computes every word again. Here the text
+//! is split in place, and a word that occurred before is looked up. The ids are the same: a test compares the two ways.
 
 use std::collections::HashMap;
 use std::sync::RwLock;
@@ -14,23 +14,23 @@ use super::vocab::letter;
 
 /// Longest word that is kept, in bytes.
 const MAX_WORD: usize = 32;
-/// Words that are kept. They take some 3 MB.
+/// Number of words that are kept. They take about 3 MB.
 const MAX_WORDS: usize = 1 << 15;
 
-/// What splitting rules end with: white space up to the last character before a word, which belongs to that word. Only this part
-/// looks ahead, which automata cannot do.
+/// The common end of splitting rules: white space up to the last character before a word, which belongs to that word. Only this
+/// part looks ahead, which automata cannot do.
 const BLANKS: &str = r"|\s+(?!\S)|\s+";
 /// GPT-2's own rule.
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// Splits text into words, and knows the ids of the words that came before.
+/// Splits text into words, and keeps the ids of earlier words.
 pub(super) struct Words {
     stages: Vec<Stage>,
-    /// Taken without waiting: a thread that finds it locked computes its words.
+    /// Locked without waiting: a thread that finds it locked computes its words itself.
     known: RwLock<HashMap<Box<str>, Box<[u32]>>>,
 }
 
-/// One splitting rule. Each takes apart what the one before has left.
+/// One splitting rule. Each splits the parts that the rule before it has left.
 enum Stage {
     /// Every digit stands alone.
     Digits,
@@ -39,7 +39,7 @@ enum Stage {
 }
 
 impl Words {
-    /// The words of this rule; `None` where only the crate can split so.
+    /// The words of this rule; `None` if only the crate can split in this way.
     pub(super) fn new(rule: Option<&PreTokenizerWrapper>) -> Option<Self> {
         let stages = stages(&serde_json::to_value(rule?).ok()?)?;
         Some(Self { stages, known: RwLock::default() })
@@ -77,7 +77,7 @@ impl Words {
     }
 }
 
-/// What a pre-tokenizer, in its form of `tokenizer.json`, does.
+/// The rules of a pre-tokenizer in the form of `tokenizer.json`.
 fn stages(rule: &serde_json::Value) -> Option<Vec<Stage>> {
     let list = match rule["type"].as_str()? {
         "Sequence" => rule["pretokenizers"].as_array()?.as_slice(),
@@ -105,7 +105,7 @@ fn stages(rule: &serde_json::Value) -> Option<Vec<Stage>> {
 
 fn compile(rule: &str) -> Option<Stage> {
     let words = rule.strip_suffix(BLANKS)?;
-    // Where these do not compile, the rule looks ahead or back elsewhere too.
+    // If these do not compile, the rule looks ahead or back in other parts too.
     Regex::new_many(&[words, r"\s+"]).ok().map(|regex| Stage::Rule(Box::new(regex)))
 }
 
@@ -137,7 +137,7 @@ fn split<'t>(stages: &[Stage], text: &'t str, found: Found<'t, '_>) -> tokenizer
                         end = hit.start() + last;
                     }
                 }
-                // No rule in use has empty words; one that had them would stand still here.
+                // No rule in use has empty words; one with empty words would loop forever here.
                 if end == done {
                     break;
                 }
