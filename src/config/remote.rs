@@ -188,19 +188,21 @@ impl RemoteConfig {
                 );
             }
             if !is_url(endpoint) {
-                return wrong(format!("remote.endpoints holds {endpoint:?}: a URL begins with http:// or https://"));
+                return wrong(format!(
+                    "remote.endpoints holds {endpoint:?}: a URL must begin with http:// or https://"
+                ));
             }
         }
         for (place, header) in self.headers.expose().iter().enumerate() {
             let name = header.split_once(':').map(|(name, _)| name.trim());
             if name.is_none_or(|name| name.is_empty() || !name.is_ascii() || name.contains(char::is_whitespace)) {
-                return wrong(format!("remote.headers: entry {} is no header: write \"Name: value\"", place + 1));
+                return wrong(format!("remote.headers: entry {} is not a header: write \"Name: value\"", place + 1));
             }
         }
         for (place, key) in self.api_keys.expose().iter().enumerate() {
             if key.is_empty() || key.chars().any(|letter| !letter.is_ascii_graphic()) {
                 return wrong(format!(
-                    "remote.api_keys: key {} is empty or holds blanks or other odd letters",
+                    "remote.api_keys: key {} is empty or holds blanks or other invalid characters",
                     place + 1
                 ));
             }
@@ -238,7 +240,7 @@ mod tests {
             (r#"{"endpoints": ["ftp://a"]}"#, "ftp://a"),
             (r#"{"endpoints": "http://a"}"#, "must be a list of texts"),
             (r#"{"endpoints": ["http://u:p@a/v1"]}"#, "no name or password"),
-            (r#"{"headers": ["X-Team"]}"#, "entry 1 is no header"),
+            (r#"{"headers": ["X-Team"]}"#, "entry 1 is not a header"),
             (r#"{"api_keys": ["a b"]}"#, "key 1"),
             (r#"{"num_workers": 0}"#, "num_workers"),
             (r#"{"input": "text"}"#, "auto, tokens or messages"),

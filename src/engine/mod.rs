@@ -380,7 +380,7 @@ pub trait Engine: Send + Sync {
         let engine = self.capabilities().engine;
         Error::new(
             ErrorKind::Unsupported,
-            format!("the {engine} engine cannot {what}: its memory is not this process's"),
+            format!("the {engine} engine cannot {what}: its memory is not in this process"),
         )
     }
 

@@ -14,7 +14,7 @@ pub const VERB: &str = "engine-worker";
 /// # Errors
 /// [`ErrorKind::Unsupported`].
 pub fn serve() -> Result<ExitCode> {
-    Err(Error::new(ErrorKind::Unsupported, "engines run in worker processes on Unix systems alone"))
+    Err(Error::new(ErrorKind::Unsupported, "engines can run in worker processes only on Unix systems"))
 }
 
 /// Opens nothing.
@@ -24,7 +24,7 @@ pub fn serve() -> Result<ExitCode> {
 pub(super) fn open(model: Model<'_>, _: impl FnOnce() -> Result<TextParts>) -> Result<Opened> {
     let Model { table, place, .. } = model;
     let message = format!(
-        "{place}: {0}.isolation is process, but engines run in worker processes on Unix systems alone: set \
+        "{place}: {0}.isolation is process, but engines can run in worker processes only on Unix systems: set \
          {0}.isolation to none",
         table.name()
     );

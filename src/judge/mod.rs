@@ -150,8 +150,8 @@ impl Judge {
         let wanted = config.options.or(&prompter.profile().decoding).reasoning != Some(false);
         if wanted && prompter.closes_reasoning()? {
             notes.push(
-                "the chat template closes the reasoning although the judge is to reason: give it the variable that lets the \
-                 judge reason (template_variables), or switch reasoning off"
+                "the chat template closes the reasoning although the judge should reason: set the variable that \
+                 lets the judge reason (template_variables), or turn reasoning off"
                     .to_owned(),
             );
         }

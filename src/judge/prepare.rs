@@ -122,8 +122,8 @@ impl Judge {
             Some(true) => Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "the {engine} engine cannot hold a verdict to a grammar: leave guided out to take the best that it \
-                     can do, or set it to false"
+                    "the {engine} engine cannot constrain a verdict by a grammar: leave guided out to use the \
+                     best that it can do, or set it to false"
                 ),
             )),
         }
@@ -163,8 +163,8 @@ impl Judge {
         let samples = settings.samples;
         if samples > 1 && settings.temperature <= 0.0 {
             return Err(invalid(format!(
-                "options: samples is {samples}, but temperature is 0, at which all samples are the same: set a temperature \
-                 above 0, or ask for orders"
+                "options: samples is {samples}, but at temperature 0 all samples are the same: set a temperature \
+                 above 0, or ask for orders instead"
             )));
         }
         let scale = self.profile().scale;

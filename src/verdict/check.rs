@@ -77,12 +77,12 @@ pub(super) fn read(answer: &str, form: Form, thinks: bool, texts: &Texts, contex
 fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &Context<'_>) -> Outcome {
     let mut found = find::readings(answer, context);
     if found.exhausted {
-        return Outcome::refused("the answer is too garbled to be searched");
+        return Outcome::refused("the answer is too garbled to be read");
     }
     if turn::holds_channels(answer)
         && !found.readings.iter().any(|r| answer[r.start..r.end.min(answer.len())].contains(turn::CHANNEL))
     {
-        return Outcome::refused("the answer holds marks of channels, and does not begin with one");
+        return Outcome::refused("the answer holds channel marks, but does not begin with one");
     }
     if found.too_large {
         return Outcome::refused("the answer nests too deeply or holds too many entries");
@@ -349,8 +349,8 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
         }
         let said = beside.whole.ranking.status() == Status::Complete || !beside.before;
         if !last_word && said && beside.contradicts(&scores, &ranking) {
-            scores.fault("the text beside the verdict gives other scores than it".into());
-            ranking.fault("the text beside the verdict gives other scores than it".into());
+            scores.fault("the text beside the verdict gives other scores than the verdict".into());
+            ranking.fault("the text beside the verdict gives other scores than the verdict".into());
         }
     }
 

@@ -189,7 +189,7 @@ impl<'c> Interpreter<'c> {
     /// Notes that scores are written for these criteria and none that sums them up.
     pub(super) fn only_criteria<'k>(&mut self, criteria: impl Iterator<Item = &'k str>) {
         let names: Vec<String> = criteria.take(8).map(quoted).collect();
-        let fault = format!("scores are written for {} and none that sums them up", names.join(", "));
+        let fault = format!("scores are written for {}, but none sums them up", names.join(", "));
         self.reading.scores.fault(fault);
     }
 
@@ -244,7 +244,7 @@ impl<'c> Interpreter<'c> {
                 continue;
             }
             if self.positional {
-                self.reading.scores.fault("scores stand with and without names".into());
+                self.reading.scores.fault("some scores have names and some do not".into());
             }
             self.repair(Repair::Nesting);
             self.named_score(field, depth);

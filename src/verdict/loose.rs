@@ -228,7 +228,7 @@ impl Scan<'_> {
         }
         if chars::is_number(text) {
             // What is left of a score that a line break cut in two.
-            self.reading.scores.fault("a number stands alone among the scores".into());
+            self.reading.scores.fault("a number among the scores has no name".into());
         }
         let cut = self.cut && self.last;
         if let Section::Ranking(order, items, numbers) = &mut self.section {
@@ -412,7 +412,7 @@ impl Scan<'_> {
             self.reading.scores.put(place, self.context.names.shown(place), value);
         }
         if self.reading.scores.values.is_empty() && !criteria.is_empty() {
-            let fault = format!("scores are written for {} and none that sums them up", criteria.join(", "));
+            let fault = format!("scores are written for {}, but none sums them up", criteria.join(", "));
             self.reading.scores.fault(fault);
         }
         if self.ranks.is_empty() && !self.reading.ranking.seen && self.list_is_ranking() {

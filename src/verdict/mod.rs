@@ -367,7 +367,7 @@ impl<'a> Reader<'a> {
         let clean = if split { strict::read(answer, names, profile) } else { None };
         let outcome = match clean {
             Some(_) if texts.respond(answer) => {
-                Outcome::refused("the answer is, word for word, what one of the responses holds")
+                Outcome::refused("the answer only repeats, word for word, what one of the responses contains")
             }
             Some((scores, ranking)) => Outcome::clean(scores, ranking),
             None => {

@@ -159,7 +159,7 @@ impl Ranking {
 }
 
 /// Why records are doubted whose scores differ.
-const TWO_SCORES: &str = "records that follow each other give one response two scores";
+const TWO_SCORES: &str = "consecutive records give one response two scores";
 
 /// What one piece of text says.
 #[derive(Clone, Debug, Default)]

@@ -198,7 +198,7 @@ impl Interpreter<'_> {
     pub(super) fn stray<'n>(&mut self, nodes: impl Iterator<Item = &'n Node<'n>>) {
         for node in nodes {
             if !is_remark(node) {
-                self.reading.scores.fault("a number stands among the scores without a name".into());
+                self.reading.scores.fault("a number among the scores has no name".into());
             }
         }
     }

@@ -79,8 +79,8 @@ fn content(body: &[u8]) -> u64 {
 
 /// A job that has crashed the worker twice, the second time alone.
 fn refusal() -> Error {
-    let message = "this judgment crashed the engine's worker process twice, the second time alone: it is refused. The model \
-                   file may be damaged, or the request meets a defect of the engine";
+    let message = "this judgment crashed the engine's worker process twice, the second time while it ran alone, \
+    so it is refused. The model file may be damaged, or the request triggers a defect of the engine";
     Error::new(ErrorKind::Engine, message).with_retryable(false)
 }
 

@@ -251,7 +251,7 @@ pub(super) fn encode_job(input: &Input, plan: Plan, sampling: Sampling) -> Resul
     put_head(&mut body, &head)?;
     put_ids(&mut body, ids);
     if body.len() > MAX_FRAME / 2 {
-        let message = format!("the judgment has {} bytes for the worker process, too many", body.len());
+        let message = format!("the judgment has {} bytes, which is too much for the worker process", body.len());
         return Err(Error::new(ErrorKind::TooLarge, message));
     }
     Ok(body)

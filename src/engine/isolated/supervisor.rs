@@ -381,7 +381,7 @@ pub(super) fn run(
         bury(shared, served, stuck.as_deref(), broken);
         let fruitless = shared.state().fruitless;
         if fruitless >= FRUITLESS {
-            give_up(shared, &format!("its worker process died {fruitless} times and ended no judgment between"));
+            give_up(shared, &format!("its worker process died {fruitless} times, and no judgment ended in between"));
             return;
         }
         if fruitless > 1 {
@@ -484,7 +484,7 @@ fn watch(shared: &Shared) -> Verdict {
             return Verdict::Stuck(format!("it did not answer for {}.unresponsive_ms", shared.table));
         }
         if state.ledger.overdue(passed) > shared.unresponsive * OVERDUE {
-            return Verdict::Stuck("it did not end a judgment that was cancelled or out of time".into());
+            return Verdict::Stuck("it did not end a judgment that was cancelled or past its deadline".into());
         }
         if was_busy && asked.is_none_or(|asked| asked.elapsed() >= pulse) {
             asked = Some(last);

@@ -98,8 +98,8 @@ impl Guides {
             if !self.writes(example) {
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,
-                    "the model's vocabulary cannot write the names of the responses: take out their rare characters, or leave \
-                     mask_names on",
+                    "the model's vocabulary cannot write the names of the responses: remove their rare \
+                     characters, or hide the names (mask)",
                 ));
             }
             let matcher = self.compile(lark)?;

@@ -259,7 +259,7 @@ impl Model {
             })?;
             let logits = context.logits(batch.len() - 1).map_err(|fault| invalid(&fault.message))?;
             if logits.iter().all(|logit| !logit.is_finite()) {
-                return Err(invalid("it gives no number for any token: its weights are damaged; fetch it again"));
+                return Err(invalid("its logits are not numbers: its weights are damaged; fetch it again"));
             }
         }
         context.remove(0, 0).map_err(|fault| invalid(&fault.message))?;
@@ -323,8 +323,8 @@ impl Writable {
         });
         let reason = match (lost, fault) {
             (Some(letter), _) => format!(
-                "the model's vocabulary cannot write {letter:?} (U+{:04X}), for which it has no token and not every byte: \
-                 take the character out, or use another model",
+                "the model's vocabulary cannot write {letter:?} (U+{:04X}): it has no token for it, and not for \
+                 all of its bytes; remove the character, or use another model",
                 u32::from(letter)
             ),
             (None, Some(fault)) => format!("the model's vocabulary cannot write this text: {fault}"),

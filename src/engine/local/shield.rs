@@ -162,7 +162,7 @@ impl Model {
     pub(super) fn load(path: &Path, params: &llama_model_params) -> Result<Self, Fault> {
         let fault = |message: &str| Fault { message: message.to_owned() };
         let path =
-            path.to_str().and_then(|path| CString::new(path).ok()).ok_or_else(|| fault("the path is no text"))?;
+            path.to_str().and_then(|path| CString::new(path).ok()).ok_or_else(|| fault("the path is not text"))?;
         let mut model = std::ptr::null_mut();
         // SAFETY: the path ends in a zero and the parameters outlive the call, which writes `model`.
         shielded(|message| unsafe { dicast_shield_load(path.as_ptr(), params, &raw mut model, message) })?;
@@ -197,7 +197,7 @@ impl Model {
             } else if llama_cpp_sys_2::llama_model_has_encoder(model)
                 || !llama_cpp_sys_2::llama_model_has_decoder(model)
             {
-                Some("encode texts, and cannot simply go on with one")
+                Some("encode texts, and cannot continue a text")
             } else if llama_cpp_sys_2::llama_model_is_diffusion(model) {
                 Some("write all tokens at once, which is not supported")
             } else {
@@ -411,7 +411,7 @@ impl<'model> Context<'model> {
 
     fn call(&mut self, call: impl FnOnce(*mut llama_context, Message) -> i32) -> Result<(), Fault> {
         if self.broken {
-            return Err(Fault { message: "llama.cpp gave up before: open the judge again".to_owned() });
+            return Err(Fault { message: "llama.cpp has failed before: open the judge again".to_owned() });
         }
         let context = self.raw.as_ptr();
         let outcome = shielded(|message| call(context, message));

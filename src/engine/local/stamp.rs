@@ -43,9 +43,9 @@ impl Files {
         for stamp in &self.0 {
             let now = stamp.file.metadata().map_err(|error| lost(&stamp.path, &error))?;
             let change = if now.len() != stamp.size {
-                format!("had {} bytes when it was opened and has {} now", stamp.size, now.len())
+                format!("had {} bytes when it was opened, but has {} now", stamp.size, now.len())
             } else if time(&now) != stamp.written {
-                "was written over after it was opened".to_owned()
+                "was overwritten after it was opened".to_owned()
             } else {
                 continue;
             };

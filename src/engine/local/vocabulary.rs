@@ -76,8 +76,8 @@ impl Vocabulary {
             Some(text) => Err(Error::new(
                 ErrorKind::InvalidModel,
                 format!(
-                    "the model's vocabulary cannot write {text:?}, and so no verdict: convert the model again with its tokenizer, \
-                     or change the layout or the scale in the profile"
+                    "the model's vocabulary cannot write {text:?}, so it cannot write a verdict: convert the \
+                     model again with its tokenizer, or change the layout or the scale in the profile"
                 ),
             )),
             None => Ok(()),

@@ -172,9 +172,9 @@ impl Shared {
         Err(Error::new(
             ErrorKind::InvalidRequest,
             format!(
-                "the request holds {token:?}, which the server may take for a control token, since it tokenizes messages \
-                 itself: set remote.tokenizer to the folder with the model's tokenizer.json, so that text stays text, or \
-                 remote.control_tokens to pass"
+                "the request holds {token:?}, which the server may take for a control token, because it \
+                 tokenizes messages itself: set remote.tokenizer to the folder with the model's tokenizer.json, \
+                so that text stays text, or set remote.control_tokens to pass"
             ),
         ))
     }
@@ -341,8 +341,8 @@ impl Shared {
                 let (schema, _) = grammar.json_schema().ok_or_else(|| {
                     Error::new(
                         ErrorKind::Unsupported,
-                        "the verdict layout of the profile is no JSON, and this server knows JSON schemas alone: set guided to \
-                         false",
+                        "the verdict layout of the profile is not JSON, and this server supports only JSON \
+                         schemas: set guided to false",
                     )
                 })?;
                 // Its tokens are not known here: two bytes at least, and white space of the server's choice.

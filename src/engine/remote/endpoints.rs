@@ -23,14 +23,14 @@ const MAX_ENDPOINTS: usize = 1024;
 pub(super) fn root(url: &str) -> Result<String> {
     let wrong = |what: &str| Err(Error::new(ErrorKind::InvalidConfig, format!("{}: {what}", without_user(url))));
     if !is_url(url) {
-        return wrong("the URL of a server begins with http:// or https://");
+        return wrong("the URL of a server must begin with http:// or https://");
     }
-    let Ok(parsed) = reqwest::Url::parse(url) else { return wrong("this is no URL") };
+    let Ok(parsed) = reqwest::Url::parse(url) else { return wrong("this is not a URL") };
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return wrong("a URL may hold no name or password: use remote.api_keys or remote.headers");
+        return wrong("a URL must not hold a user name or password: use remote.api_keys or remote.headers");
     }
     if parsed.query().is_some() || parsed.fragment().is_some() {
-        return wrong("the URL of a server has no ? or #");
+        return wrong("the URL of a server must not have ? or #");
     }
     let path = parsed.path().trim_end_matches('/');
     let path = path.strip_suffix("/chat/completions").or_else(|| path.strip_suffix("/completions")).unwrap_or(path);

@@ -113,9 +113,9 @@ impl Fault {
                 format!("status {status}{said}{advice}")
             }
             Self::Unreachable(why) => {
-                format!("cannot be reached: {why} (does the server run, and is the URL right?)")
+                format!("cannot be reached: {why} (is the server running, and is the URL right?)")
             }
-            Self::Broken(why) => format!("the connection broke before the answer was whole: {why}"),
+            Self::Broken(why) => format!("the connection broke before the answer was complete: {why}"),
             Self::Silent(time) => {
                 format!("sent nothing for {} s (remote.idle_timeout_ms)", time.as_secs_f64())
             }

@@ -48,7 +48,7 @@ impl Http {
             .default_headers(headers(config.headers.expose())?);
         if let Some(proxy) = &config.proxy {
             let proxy = reqwest::Proxy::all(proxy.expose())
-                .map_err(|_| wrong("remote.proxy is no URL of a proxy: write http://host:port".into()))?;
+                .map_err(|_| wrong("remote.proxy is not the URL of a proxy: write http://host:port".into()))?;
             builder = builder.proxy(proxy);
         }
         if let Some(path) = &config.ca_file {
@@ -232,8 +232,8 @@ fn chain(error: &reqwest::Error) -> String {
     // The usual certificate that a server signs for itself: `openssl req -x509` makes it one of an authority.
     if text.contains("CaUsedAsEndEntity") {
         return format!(
-            "the server shows the certificate of an authority as its own: make one for it with openssl's \
-             -addext basicConstraints=critical,CA:FALSE, and name that in remote.ca_file; {}",
+            "the server presents the certificate of an authority as its own: make a certificate for it with \
+             openssl's -addext basicConstraints=critical,CA:FALSE, and name that in remote.ca_file; {}",
             shortened(&text)
         );
     }
@@ -266,7 +266,7 @@ fn headers(lines: &[String]) -> Result<HeaderMap> {
             Some((name.trim().parse::<HeaderName>().ok()?, value))
         };
         let (name, value) = read().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidConfig, format!("remote.headers: entry {} is no header", place + 1))
+            Error::new(ErrorKind::InvalidConfig, format!("remote.headers: entry {} is not a header", place + 1))
         })?;
         map.append(name, value);
     }
@@ -279,7 +279,7 @@ fn headers(lines: &[String]) -> Result<HeaderMap> {
 /// [`ErrorKind::InvalidConfig`] for a key with letters that no header may have; without the key.
 pub(super) fn bearer(key: &str) -> Result<HeaderValue> {
     let mut value: HeaderValue = format!("Bearer {key}").parse().map_err(|_| {
-        Error::new(ErrorKind::InvalidConfig, "a key for a server holds letters that a header cannot have")
+        Error::new(ErrorKind::InvalidConfig, "a key for a server holds characters that a header cannot have")
     })?;
     value.set_sensitive(true);
     Ok(value)

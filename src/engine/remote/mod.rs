@@ -192,8 +192,8 @@ async fn find(model: &str, config: &RemoteConfig, profile: &Profile) -> Result<F
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "the servers cannot be driven in one way: one takes {}, another {}: set remote.input to messages, or \
-                 remote.tokenizer to the folder with the model's tokenizer.json",
+                "the servers cannot be used in the same way: one takes {}, another {}: set remote.input to \
+                 messages, or remote.tokenizer to the folder with the model's tokenizer.json",
                 some.way.name(),
                 other.way.name()
             ),
@@ -256,20 +256,20 @@ fn oddities(profile: &Profile, endpoints: &[Arc<Endpoint>], config: &RemoteConfi
         let mut odd = |what: &str| list.push(format!("{}: {what}", endpoint.root));
         match facts.notation.guidance() {
             Guidance::None => {
-                odd("it holds answers to no grammar or schema: a verdict may be incomplete, which is an error");
+                odd("it supports neither a grammar nor a schema: a verdict may be incomplete, which is an error");
             }
-            Guidance::Schema => odd(
-                "it knows JSON schemas alone: with more than five responses it may rank one twice; the ranking is then \
-                 derived from the scores, and listed as repaired",
-            ),
+            Guidance::Schema => {
+                odd("it supports only JSON schemas: with more than five responses it may rank one twice; the ranking \
+                 is then derived from the scores, and listed as repaired")
+            }
             Guidance::Grammar => {}
         }
         if config.top_logprobs > 0 && facts.logprobs == Logprobs::None {
             odd("it gives no probabilities: there are no score distributions");
         }
         if !facts.way.keeps_text() {
-            odd("it tokenizes messages itself: requests with text that reads like a control token are refused \
-                 (remote.control_tokens); remote.tokenizer lifts that");
+            odd("it tokenizes messages itself: requests with text that looks like a control token are refused \
+            (remote.control_tokens); remote.tokenizer avoids that");
         }
         if facts.way == Way::Chat && profile.chat_template.is_some() {
             odd("it renders messages itself: the profile's chat_template is not used");

@@ -208,8 +208,8 @@ impl Probe<'_> {
             Err(Fault::Refused { status: status @ (400..=499 | 501), said, .. }) => Err(Fault::ours(
                 crate::error::ErrorKind::Unsupported,
                 format!(
-                    "the server takes no token ids (status {status}: {said}): take remote.tokenizer out, or set remote.input \
-                     to messages"
+                    "the server takes no token ids (status {status}: {said}): remove remote.tokenizer, or set \
+                     remote.input to messages"
                 ),
             )),
             Err(fault) => Err(fault),
@@ -352,5 +352,5 @@ pub(super) fn ids(answer: &Value) -> Tried<Vec<u32>> {
     list.iter()
         .map(id)
         .collect::<Option<_>>()
-        .ok_or_else(|| Fault::Garbage("the tokenizer's answer has odd tokens".into()))
+        .ok_or_else(|| Fault::Garbage("the tokenizer's answer has invalid tokens".into()))
 }

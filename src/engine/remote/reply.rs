@@ -194,7 +194,7 @@ pub(super) fn read(data: &[u8]) -> Tried<Option<Piece>> {
         return Ok(None);
     }
     let event: Event = serde_json::from_slice(data)
-        .map_err(|error| Fault::Garbage(format!("an event is no JSON of a known form: {error}")))?;
+        .map_err(|error| Fault::Garbage(format!("an event is not JSON of a known form: {error}")))?;
     if event.error.is_some() || (event.object.as_deref() == Some("error") && event.message.is_some()) {
         return Err(Fault::Failed(said(data)));
     }

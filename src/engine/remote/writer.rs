@@ -144,8 +144,8 @@ impl Writer {
                 let (schema, _) = grammar.json_schema().ok_or_else(|| {
                     Error::new(
                         ErrorKind::Unsupported,
-                        "the server holds answers to a JSON schema alone, and the verdict layout of the profile is no JSON: set \
-                         guided to false, or change the layout",
+                        "the server supports only JSON schemas, and the verdict layout of the profile is not \
+                         JSON: set guided to false, or change the layout",
                     )
                 })?;
                 Held::Schema { grammar, schema }

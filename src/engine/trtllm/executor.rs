@@ -523,7 +523,7 @@ impl Executor {
         }
         if stopped {
             let waited = limit.as_secs_f64();
-            self.die(&format!("TensorRT-LLM has not computed a step for {waited} s, with work to do"));
+            self.die(&format!("TensorRT-LLM has not computed a step for {waited} s although it had work"));
         }
     }
 

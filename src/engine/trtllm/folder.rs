@@ -226,13 +226,13 @@ impl EngineFolder {
 fn check_ranks(path: &Path, mapping: &Mapping, config: &TrtllmConfig) -> Result<()> {
     let ranks = mapping.world_size;
     if !(1..=MAX_RANKS).contains(&ranks) {
-        return Err(invalid(path, format!("config.json names {ranks} ranks; 1 to {MAX_RANKS} can be")));
+        return Err(invalid(path, format!("config.json names {ranks} ranks: only 1 to {MAX_RANKS} are possible")));
     }
     for rank in 0..ranks {
         let engine = path.join(format!("rank{rank}.engine"));
         match std::fs::metadata(&engine) {
             Ok(meta) if meta.is_file() && meta.len() > 0 => {}
-            Ok(_) => return Err(invalid(&engine, "is empty or no file: build the engine again")),
+            Ok(_) => return Err(invalid(&engine, "is empty or not a file: build the engine again")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(invalid(
                     &engine,
@@ -246,7 +246,7 @@ fn check_ranks(path: &Path, mapping: &Mapping, config: &TrtllmConfig) -> Result<
         return Err(Error::new(
             ErrorKind::InvalidConfig,
             format!(
-                "trtllm.device_ids names {} GPUs, but the engine was built for {ranks}: name as many",
+                "trtllm.device_ids names {} GPUs, but the engine was built for {ranks}: name that many",
                 config.device_ids.len()
             ),
         ));

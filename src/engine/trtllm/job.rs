@@ -89,7 +89,7 @@ fn finish(reason: i32) -> Result<Finish> {
         3 => Ok(Finish::Length),
         4 => Err(Error::new(ErrorKind::Timeout, "the judgment did not end within its time")),
         5 => Err(Error::cancelled()),
-        0 => Err(Error::new(ErrorKind::Engine, "TensorRT-LLM gave the request up before it was finished")),
+        0 => Err(Error::new(ErrorKind::Engine, "TensorRT-LLM ended the request before it was finished")),
         other => Err(Error::new(
             ErrorKind::Engine,
             format!("TensorRT-LLM ended the request for a reason that this release does not know: {other}"),

@@ -98,7 +98,8 @@ impl Header {
         let prefix = self.key("");
         if !self.values.keys().any(|key| key.starts_with(&prefix)) {
             return invalid(format!(
-                "general.architecture is {architecture:?}, but no key begins with it: an unknown model architecture, or damaged"
+                "general.architecture is {architecture:?}, but no key begins with that name: an unknown model \
+                 architecture, or a damaged file"
             ));
         }
         if self.get(&self.key("attention.causal")) == Some(&Value::Bool(false)) {

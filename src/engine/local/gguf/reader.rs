@@ -82,7 +82,7 @@ impl<R: Read> Reader<R> {
         }
         let alignment = match values.get("general.alignment") {
             Some(Value::Int(alignment)) => *alignment,
-            Some(_) => return invalid("general.alignment is no whole number: damaged"),
+            Some(_) => return invalid("general.alignment is not a whole number: damaged"),
             None => 32,
         };
         if !ALIGNMENT.contains(&alignment) || alignment.count_ones() != 1 {
@@ -99,7 +99,7 @@ impl<R: Read> Reader<R> {
         let text = String::from_utf8_lossy(&more);
         let text = text.trim_start().to_ascii_lowercase();
         Ok(if text.starts_with("version https://git-lfs") {
-            "is a pointer of Git LFS, not the model itself: run `git lfs pull`, or download the file".into()
+            "is a Git LFS pointer, not the model itself: run `git lfs pull`, or download the file".into()
         } else if ["<!doctype", "<html", "<?xml"].iter().any(|tag| text.starts_with(tag)) {
             "is a web page, not a model: the download gave an error or sign-in page; fetch the file itself".into()
         } else if start == b"PK\x03\x04"
@@ -108,9 +108,9 @@ impl<R: Read> Reader<R> {
         {
             "is a compressed archive, not a GGUF model: unpack it".into()
         } else if ["ggml", "lmgg", "tjgg", "ggjt", "fmgg", "ggmf"].iter().any(|magic| text.starts_with(magic)) {
-            "is a model in a format before GGUF: convert it again".into()
+            "is a model in a format older than GGUF: convert it again".into()
         } else if more.get(8..10) == Some(b"{\"") {
-            "is a safetensors file, not a GGUF model: convert it, or take the model's GGUF file".into()
+            "is a safetensors file, not a GGUF model: convert it, or use the model's GGUF file".into()
         } else if self.size < 24 {
             format!("has only {} bytes: not a GGUF model", self.size)
         } else if more.iter().all(|&byte| byte == 0) {

@@ -14,7 +14,9 @@ pub(super) fn bytes(kind: u32, columns: u64, rows: u64) -> Result<u64, String> {
         return Err(format!("has the type {kind}, which is no longer used: convert the model again"));
     };
     if !columns.is_multiple_of(block) {
-        return Err(format!("has rows of {columns} elements, which is no multiple of its type's block of {block}"));
+        return Err(format!(
+            "has rows of {columns} elements, which is not a multiple of its type's block size {block}"
+        ));
     }
     let size = u64::try_from(size).ok();
     size.and_then(|size| (columns / block).checked_mul(rows)?.checked_mul(size))

@@ -38,7 +38,7 @@ pub(super) fn check(header: &Header) -> Result<()> {
     check_merges(header, model)?;
     match header.get("tokenizer.chat_template") {
         None | Some(Value::Text(_)) => Ok(()),
-        Some(_) => invalid("tokenizer.chat_template is no string: convert the model again"),
+        Some(_) => invalid("tokenizer.chat_template is not a string: convert the model again"),
     }
 }
 
