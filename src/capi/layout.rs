@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(read_words(&[16, 5, 77]).unwrap(), now(16, 5, 0), "what lies behind an older struct is not read");
         assert_eq!(read_words(&[24, 5, 7]).unwrap(), now(24, 5, 7));
         assert_eq!(read_words(&[32, 5, 7, 0]).unwrap(), now(32, 5, 7));
-        assert!(read_words(&[32, 5, 7, 1]).unwrap_err().message().contains("does not know"));
+        assert!(read_words(&[32, 5, 7, 1]).unwrap_err().message().contains("does not have"));
         for wrong in [0, 8, 15, 17, 23, 25, 4097, usize::MAX] {
             assert!(read_words(&[wrong, 5, 7]).unwrap_err().message().contains("sizeof(now)"), "{wrong}");
         }
