@@ -144,22 +144,23 @@ fn an_executor_that_answers_nothing_is_given_up() {
 
 #[test]
 fn a_storm_of_cancels_kills_nothing() {
-    // One long judgment runs; 500 wait behind it, in the queue and for blocks, and answer no cancel before their turn.
+    // Four long judgments fill the batch until the file is gone; 500 wait behind them, in the queue and for blocks, and answer
+    // no cancel before their turn.
     for engine in ["", "kv_blocks 200\n"] {
         let good = answer(&[4, 2], &[0, 1]);
         let folder = Folder::with(
             &format!(
-                "{engine}step_us 20000\nrule contains long\n{}text more\nno_end\nrule\n{good}",
+                "{engine}step_us 20000\nrule contains long\nhold held\n{}text more\nno_end\nrule\n{good}",
                 "text Hm. \n".repeat(20)
             ),
             &["--max-batch-size", "4", "--max-seq-len", "6000"],
         );
+        folder.write("held", "");
         let mut config = folder.config();
         config.trtllm.unresponsive_ms = 1000;
         config.options.max_reasoning_tokens = Some(100);
         let judge = Judge::open(config).unwrap();
         let running: Vec<_> = (0..4).map(|index| judge.submit(&request(2, &format!("long {index}")))).collect();
-        std::thread::sleep(Duration::from_millis(100));
         let storm: Vec<_> = (0..500).map(|index| judge.submit(&request(2, &index.to_string()))).collect();
         storm.iter().for_each(dicast::Ticket::cancel);
         for ticket in storm {
@@ -167,6 +168,7 @@ fn a_storm_of_cancels_kills_nothing() {
         }
         // More than the time after which a silent executor was given up.
         std::thread::sleep(Duration::from_millis(1500));
+        folder.remove("held");
         for (index, ticket) in running.into_iter().enumerate() {
             check_distributions(&request(2, &format!("long {index}")), &ticket.wait().unwrap());
         }

@@ -28,13 +28,15 @@ fn closing_with_work_in_flight_ends_it_all() {
 
 #[test]
 fn closing_ends_within_its_bound_whatever_is_queued() {
-    // Two judgments are computed at once, slowly; the library runs everything to its end before it stops.
-    let slow = format!("step_us 20000\nrule\n{}no_end\n", answer(&[4, 2], &[0, 1]));
+    // Two judgments are computed at once, slowly; the library runs everything to its end before it stops. None ends before
+    // the judge is closed, however long submitting takes: they are held until the shutdown.
+    let slow = format!("step_us 20000\nrule\nhold held\n{}no_end\n", answer(&[4, 2], &[0, 1]));
     // Two that hang: one in its stop, one in the call that the waiting thread is in.
     let stops = "shutdown_ms 60000\nrule\nhang_hard\n".to_owned();
     let awaits = format!("await_ms 60000\nrule\n{}", answer(&[4, 2], &[0, 1]));
     for (script, most) in [(slow, 10), (stops, 13), (awaits, 13)] {
         let folder = Folder::with(&script, &["--max-batch-size", "2"]);
+        folder.write("held", "");
         let judge = folder.judge();
         let tickets: Vec<_> = (0..300).map(|index| judge.submit(&request(2, &index.to_string()))).collect();
         std::thread::sleep(Duration::from_millis(100));

@@ -1,6 +1,7 @@
 #include "harness.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 namespace selftest
@@ -100,6 +101,22 @@ void perRequest()
     CHECK(engine.canEnqueueRequests());
 }
 
+// A request that generates nothing while a file is there holds up no other, and a shutdown lets it go on.
+void holding()
+{
+    auto const folder = makeEngine("rule contains [hold]\ntext held\nhold held\nrule\ntext ok\n");
+    std::ofstream{folder / "held"};
+    Executor engine{folder, executor::ModelType::kDECODER_ONLY, guidedConfig()};
+    auto const held = engine.enqueueRequest(request("[hold]"));
+    CHECK(textOf(run(engine, request("fine"))) == "ok");
+    CHECK(engine.awaitResponses(held, std::chrono::milliseconds{5}).empty());
+    std::filesystem::remove(folder / "held");
+    CHECK(textOf(await(engine, held)) == "held");
+    std::ofstream{folder / "held"};
+    (void) engine.enqueueRequest(request("[hold]"));
+    engine.shutdown();
+}
+
 void crashes()
 {
     for (bool const silent : {false, true})
@@ -165,6 +182,7 @@ void faults()
     refusals();
     opening();
     perRequest();
+    holding();
     crashes();
 }
 

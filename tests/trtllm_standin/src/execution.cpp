@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <stdexcept>
 
 namespace tensorrt_llm::executor
@@ -235,6 +236,22 @@ void Executor::Impl::takeCancelled()
     }
 }
 
+// Whether a request whose prompt is computed takes part in the step.
+bool Executor::Impl::generates(Active const& active) const
+{
+    auto const& rule = *active.rule;
+    if (rule.hang != Hang::kNo)
+    {
+        return false;
+    }
+    if (!rule.hold || !std::filesystem::exists(folder_.path / *rule.hold))
+    {
+        return true;
+    }
+    std::scoped_lock const lock{queueMutex_};
+    return shutdownCalled_;
+}
+
 // Gives each active request its share of the step: blocks, context tokens, or one token to generate.
 void Executor::Impl::schedule(std::vector<Active*>& generating)
 {
@@ -249,7 +266,7 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
         {
             ++generatingRequests_;
             --budget;
-            if (active.rule->hang == Hang::kNo)
+            if (generates(active))
             {
                 generating.push_back(&active);
             }
@@ -297,7 +314,7 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
         if (active.contextLeft == 0)
         {
             kv_->store(*active.blocks, request.tokens, active.promptLength);
-            if (active.rule->hang == Hang::kNo)
+            if (generates(active))
             {
                 generating.push_back(&active);
             }

@@ -99,6 +99,7 @@ private:
     Active admit(Queued&& queued);
     void timeOut();
     void takeCancelled();
+    [[nodiscard]] bool generates(Active const& active) const;
     void schedule(std::vector<Active*>& generating);
     void forward();
     [[nodiscard]] bool applyFaults(std::vector<Active*> const& generating);

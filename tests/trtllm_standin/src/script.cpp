@@ -194,6 +194,10 @@ bool readRuleLine(Rule& rule, std::string const& key, Words& words)
     {
         rule.hang = Hang::kUntilShutdown;
     }
+    else if (key == "hold")
+    {
+        rule.hold = words.word();
+    }
     else if (key == "finish_reason")
     {
         rule.finishReason = words.number<int>();

@@ -74,6 +74,8 @@ struct Rule
     std::optional<std::string> error;
     std::int32_t errorAfter{0};
     Hang hang{Hang::kNo};
+    // Nothing is generated while the folder has this file.
+    std::optional<std::string> hold;
     std::optional<int> finishReason;
     Crash crash{Crash::kNo};
     bool twice{false};
