@@ -81,7 +81,7 @@ mod warm;
 
 pub use config::{JudgeConfig, Options};
 pub use error::{Error, ErrorKind, PartialVerdict, Result};
-pub use judge::{Arriving, Canceller, Judge, Sleep, Submission, Ticket, TokenCount};
+pub use judge::{Arriving, Canceller, Judge, Pinned, Sleep, Submission, Ticket, TokenCount};
 pub use judge::{BOUNDS as TIME_BOUNDS, Histogram, Metrics, Phase, Recent};
 pub use log::{Level, Log};
 pub use prompt::profile::Profile;

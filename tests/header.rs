@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// The files of the interface, in the order in which they stand in the header.
-const FILES: [&str; 26] = [
+const FILES: [&str; 27] = [
     "version", "text", "status", "error", "log", "stats", "config", "settings", "judge", "metrics", "sleep", "request",
     "ticket", "verdict", "events", "rewards", "batch", "ask", "profile", "aliases", "prompt", "token", "parse", "job",
-    "engine", "submit",
+    "engine", "submit", "pin",
 ];
 
 fn sources(root: &Path) -> Vec<PathBuf> {

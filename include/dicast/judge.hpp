@@ -20,6 +20,7 @@
 #include "events.hpp"
 #include "info.hpp"
 #include "metrics.hpp"
+#include "pin.hpp"
 #include "request.hpp"
 #include "result.hpp"
 #include "rewards.hpp"
@@ -75,6 +76,7 @@ public:
     bool wait_for_room(std::chrono::duration<Rep, Period> timeout) const {
         return try_wait_for_room(timeout).value();
     }
+    Pin warm(const Request &request) const { return try_warm(request).value(); }
     void sleep(const SleepOptions &options = {}) const { try_sleep(options).value(); }
     void wake() const { try_wake().value(); }
     void reload(std::string_view model = {}, const SleepOptions &options = {}) const {
@@ -188,6 +190,16 @@ public:
      * it when other threads may still use the judge. Closing twice does no harm.
      */
     void close() const noexcept { dicast_judge_close(get(), nullptr); }
+
+    /**
+     * Computes what the prompts of many judgments begin with, and keeps it until the pin is destroyed: the principle,
+     * and the prompt where it is not empty; the responses do not matter. See dicast_judge_warm, also for what it fails
+     * with.
+     */
+    Result<Pin> try_warm(const Request &request) const {
+        return detail::made<Pin>(
+            [&](auto **object, auto **error) { return dicast_judge_warm(get(), request.get(), object, error); });
+    }
 
     /**
      * Frees the memory of weights and KV cache until wake(), for example while a trainer on the same GPU needs it.

@@ -347,6 +347,17 @@ pub trait Engine: Send + Sync {
     /// engine's own, it does not wait for that one.
     fn close(&self);
 
+    /// Computes what prompts begin with, and keeps it until the pin is dropped or the engine is closed or asleep: what comes
+    /// later and begins with these tokens takes them over. Waits until they are computed, at most until `deadline`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the engine cannot; [`ErrorKind::Overloaded`] where it keeps enough already;
+    /// [`ErrorKind::ContextOverflow`], [`ErrorKind::Timeout`], the engine's own. Nothing is kept then.
+    fn pin(&self, prefix: Vec<u32>, deadline: Instant) -> Result<Pin> {
+        let _ = (prefix, deadline);
+        Err(cannot_pin(self.capabilities().engine))
+    }
+
     /// Gives back the memory of weights and cache until [`Self::wake`]. The judge calls it while no job runs, and submits none
     /// until then. Engines that the library opens need none of the three: the judge closes them and opens them again.
     ///
@@ -392,6 +403,50 @@ pub trait Engine: Send + Sync {
     /// What there is to know of it beside its capabilities, a line for each part, such as each server of the remote engine.
     fn about(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// The error of an engine that keeps no prefix for the asking.
+pub(crate) fn cannot_pin(engine: EngineKind) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the {engine} engine cannot pin a prefix: its own cache decides what stays. To fill that cache, judge one request \
+             with this principle first"
+        ),
+    )
+}
+
+/// What an engine keeps computed of prompts. Dropping it lets go.
+pub struct Pin {
+    tokens: usize,
+    release: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Pin {
+    /// So many tokens are kept. `release` lets go of them; it may be called on any thread, also when the engine is closed, and
+    /// must return quickly.
+    pub fn new(tokens: usize, release: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { tokens, release: Some(Box::new(release)) }
+    }
+
+    /// How many tokens are kept.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release();
+        }
+    }
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pin").field("tokens", &self.tokens).finish_non_exhaustive()
     }
 }
 

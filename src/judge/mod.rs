@@ -25,6 +25,7 @@ mod submission;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests;
 mod ticket;
+mod warm;
 mod worker;
 
 use std::fmt;
@@ -59,6 +60,7 @@ pub use power::{Arriving, Sleep};
 pub use submission::Submission;
 pub(crate) use ticket::Waited;
 pub use ticket::{Canceller, Ticket};
+pub use warm::Pinned;
 
 /// An opened model with its profile. Shared by any number of threads.
 ///

@@ -369,6 +369,6 @@ impl Drop for Working {
     }
 }
 
-fn asleep() -> Error {
+pub(super) fn asleep() -> Error {
     Error::new(ErrorKind::Asleep, "the judge sleeps: wake it, or send the request again later")
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::config::{Mask, Settings};
 use crate::engine::{Input, TextModel};
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::JudgeRequest;
+use crate::request::{JudgeRequest, Response};
 use mask::AliasMap;
 use messages::Message;
 use profile::{MessageLayout, Profile};
@@ -156,6 +156,28 @@ impl Prompter {
         Ok((Input::Tokens { ids, shared_prefix }, self.state(&segments)))
     }
 
+    /// The tokens that every prompt with the principle of `request` begins with, or, where it has a prompt, every one with that
+    /// prompt too; `None` where the engine tokenizes itself. The responses do not matter. A prompt that continues in an unusual
+    /// way may differ in the last of these tokens.
+    ///
+    /// # Errors
+    /// Those of [`Self::input`].
+    pub fn prefix(&self, request: &JudgeRequest, settings: &Settings) -> Result<Option<Vec<u32>>> {
+        let Some(text) = &self.text else { return Ok(None) };
+        // Two that differ in the first letter of what comes next.
+        let with = |next: &str| {
+            let mut request = JudgeRequest { responses: Vec::new(), ..request.clone() };
+            request.responses.push(Response { name: next.to_owned(), text: next.to_owned() });
+            if request.prompt.is_empty() {
+                next.clone_into(&mut request.prompt);
+            }
+            text.tokens(&self.profile, &request, self.reasons(settings))
+        };
+        let (mut one, other) = (with("a")?, with("B")?);
+        one.truncate(one.iter().zip(&other).take_while(|(one, other)| one == other).count());
+        Ok(Some(one))
+    }
+
     /// The messages of a request and its alias map.
     pub fn messages(&self, request: &JudgeRequest, settings: &Settings) -> (Vec<Message>, AliasMap) {
         masked_messages(&self.profile, request, settings)
@@ -203,8 +225,12 @@ impl Prompter {
 impl Text {
     /// The tokens of a request with almost no text.
     fn example(&self, profile: &Profile, principle: &str, reasons: bool) -> Result<Vec<u32>> {
-        let request = JudgeRequest::new(principle, "", [("", "")]);
-        let messages = messages::messages(profile, &request, &AliasMap::identity(vec![String::new()]));
+        self.tokens(profile, &JudgeRequest::new(principle, "", [("", "")]), reasons)
+    }
+
+    /// The tokens of a request that shows the names of its responses.
+    fn tokens(&self, profile: &Profile, request: &JudgeRequest, reasons: bool) -> Result<Vec<u32>> {
+        let messages = messages::messages(profile, request, &AliasMap::identity(names(request)));
         self.tokenizer.encode(&self.template.render(&messages, reasons)?)
     }
 }

@@ -42,6 +42,11 @@ fn stack() {
 }
 
 #[test]
+fn pinning() {
+    judge("pinning", Library::Shared);
+}
+
+#[test]
 fn sleeping() {
     judge("sleeping", Library::Shared);
 }

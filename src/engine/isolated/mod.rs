@@ -22,7 +22,7 @@ mod worker;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Isolation, JudgeConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,7 +30,7 @@ use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::isolation::{Model, Table, TextParts};
-use super::{Capabilities, Completion, Engine, Job, JobId, Opened, Stats, TextModel};
+use super::{Capabilities, Completion, Engine, EngineKind, Job, JobId, Opened, Pin, Stats, TextModel, cannot_pin};
 use ledger::{Held, Times};
 use process::Launcher;
 use protocol::Order;
@@ -103,7 +103,7 @@ fn open_with(
         .spawn(move || supervisor::run(&supervised, launcher, &opening, &first))
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the supervising thread cannot be started: {error}")))?;
     let mut engine = Isolated {
-        capabilities: Capabilities::new(super::EngineKind::Local),
+        capabilities: Capabilities::new(EngineKind::Local),
         warnings: Vec::new(),
         shared: shared.clone(),
         supervisor: Mutex::new(Some(supervisor)),
@@ -179,6 +179,17 @@ impl Engine for Isolated {
 
     fn cancel(&self, id: JobId) {
         self.shared.cancel(id.0);
+    }
+
+    fn pin(&self, _: Vec<u32>, _: Instant) -> Result<Pin> {
+        let engine = self.capabilities.engine;
+        if engine != EngineKind::Local {
+            return Err(cannot_pin(engine));
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "a worker process pins no prefix: set local.isolation to \"none\", or judge one request with this principle first",
+        ))
     }
 
     fn warnings(&self) -> &[String] {

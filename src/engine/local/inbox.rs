@@ -23,6 +23,8 @@ struct State {
     lanes: Vec<Lane>,
     /// For each lane, what was cancelled since it looked.
     cancelled: Vec<Vec<JobId>>,
+    /// For each lane, whether it was nudged since it looked.
+    nudged: Vec<bool>,
     /// Nothing is taken in any more.
     shut: bool,
     /// A lane has panicked: that is why.
@@ -47,6 +49,7 @@ impl Inbox {
             waiting: Lines::default(),
             lanes: vec![Lane::Busy; lanes],
             cancelled: vec![Vec::new(); lanes],
+            nudged: vec![false; lanes],
             shut: false,
             dead: false,
         };
@@ -86,7 +89,7 @@ impl Inbox {
     }
 
     /// What was cancelled since this lane looked; `None` where the lane is to end. A lane that is `idle` sleeps until there is
-    /// something for it. Idle lanes of lower number come first: so requests one after the other meet the same lane, with the
+    /// something for it, or it is nudged. Idle lanes of lower number come first: so requests one after the other meet the same lane, with the
     /// prompts that it keeps, and come out the same.
     pub(super) fn look(&self, lane: usize, idle: bool) -> Option<Vec<JobId>> {
         let mut state = self.state();
@@ -95,7 +98,7 @@ impl Inbox {
             // The job was taken by another lane, or its deadline passed. Lanes that left it to this one must look again.
             self.changed.notify_all();
         }
-        while idle && !state.shut && state.cancelled[lane].is_empty() {
+        while idle && !state.nudged[lane] && !state.shut && state.cancelled[lane].is_empty() {
             let lanes = state.lanes.iter().enumerate();
             let ahead = lanes.filter(|&(other, is)| match is {
                 Lane::Busy => false,
@@ -108,7 +111,17 @@ impl Inbox {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        if std::mem::take(&mut state.nudged[lane]) && state.lanes[lane] == Lane::Idle {
+            // It may have to compute now: jobs are not left to it.
+            state.lanes[lane] = Lane::Busy;
+        }
         (!state.shut).then(|| std::mem::take(&mut state.cancelled[lane]))
+    }
+
+    /// Wakes every lane: there is something to look at besides the jobs.
+    pub(super) fn nudge(&self) {
+        self.state().nudged.fill(true);
+        self.changed.notify_all();
     }
 
     /// The waiting job whose turn it is, where `fits` takes it.

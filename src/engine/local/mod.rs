@@ -8,6 +8,7 @@ mod job;
 #[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
 mod native;
 mod pace;
+mod pins;
 mod sample;
 mod scheduler;
 #[expect(unsafe_code, reason = "calls llama.cpp through its shield")]
@@ -36,12 +37,13 @@ use crate::prompt::profile::{Profile, ReasoningForm};
 
 use super::exit;
 use super::{
-    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Listener, Opened, Progress, Sampling,
-    Stats, TextModel,
+    Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Listener, Opened, Pin, Progress,
+    Sampling, Stats, TextModel,
 };
 use inbox::Inbox;
 use job::{Guided, Prepared, TokenWriter, VerdictWriter};
 use native::Model;
+use pins::Pins;
 use sample::Sampler;
 use scheduler::Scheduler;
 use sizes::Lanes;
@@ -60,6 +62,9 @@ struct Local {
     context_tokens: usize,
     vocabulary: Arc<Vocabulary>,
     inbox: Arc<Inbox>,
+    pins: Arc<Pins>,
+    /// Whether a judgment takes over what was computed before it. Otherwise there is nothing to pin.
+    shares_prompts: bool,
     lanes: Vec<Lane>,
     next_id: AtomicU64,
     /// The model's files as they were when it was opened.
@@ -126,6 +131,8 @@ pub(super) fn open(
         context_tokens,
         vocabulary: Arc::new(vocabulary),
         inbox: Arc::new(Inbox::new(lanes.count)),
+        pins: Arc::new(Pins::new(lanes.count, lanes.bounds.pool_tokens)),
+        shares_prompts: lanes.bounds.shares_prompts,
         lanes: Vec::new(),
         next_id: AtomicU64::new(0),
         files,
@@ -183,6 +190,7 @@ fn start(
     lanes: Lanes,
     number: usize,
     inbox: Arc<Inbox>,
+    pins: Arc<Pins>,
     stats: Arc<Mutex<Stats>>,
 ) -> Result<(JoinHandle<()>, StopFlag)> {
     let (ready, outcome) = channel();
@@ -192,7 +200,7 @@ fn start(
             return;
         };
         let bounds = lanes.bounds;
-        let context = match model.context(bounds, Scheduler::sequences(bounds.max_sequences), lanes.threads) {
+        let context = match model.context(bounds, Scheduler::sequences(bounds), lanes.threads) {
             Ok(context) => context,
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -201,7 +209,7 @@ fn start(
         };
         let _ = ready.send(Ok(context.stop_flag().clone()));
         // A panic has failed every job by now, and has shut the inbox: every later one fails at submission.
-        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, number, stats));
+        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, pins, number, stats));
     };
     let thread = crate::thread::spawn("dicast-local", work)
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine thread cannot be started: {error}")))?;
@@ -230,7 +238,8 @@ impl Local {
     fn start(&mut self, model: &Arc<Model>, lanes: Lanes) -> Result<()> {
         for number in 0..lanes.count {
             let stats = Arc::new(Mutex::new(Stats::default()));
-            let (thread, stop) = start(model.clone(), lanes, number, self.inbox.clone(), stats.clone())?;
+            let (thread, stop) =
+                start(model.clone(), lanes, number, self.inbox.clone(), self.pins.clone(), stats.clone())?;
             self.lanes.push(Lane { stop, stats });
             self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -266,6 +275,13 @@ impl Local {
         Ok((reasoning, writer, output))
     }
 
+    fn check_tokens(&self, prompt: &[u32]) -> Result<()> {
+        let most = self.vocabulary.banned_in_answer().len();
+        let Some(token) = prompt.iter().find(|&&token| token as usize >= most) else { return Ok(()) };
+        let message = format!("the tokenizer gave token {token}, which the model lacks");
+        Err(Error::new(ErrorKind::InvalidModel, message))
+    }
+
     /// Turns a job into the tokens to feed, the context it needs and a writer, on the calling thread.
     fn prepare(
         &self,
@@ -279,12 +295,7 @@ impl Local {
         let Input::Tokens { ids: prompt, .. } = input else {
             return Err(Error::new(ErrorKind::Internal, "the embedded engine takes tokens, not messages"));
         };
-        if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocabulary.banned_in_answer().len()) {
-            return Err(Error::new(
-                ErrorKind::InvalidModel,
-                format!("the tokenizer gave token {token}, which the model lacks"),
-            ));
-        }
+        self.check_tokens(&prompt)?;
         let (reasoning, verdict, most) = self.phases(plan)?;
         let Output { reasoning: reasoning_tokens, verdict: verdict_tokens, .. } = most;
         let output = most.sum();
@@ -345,6 +356,38 @@ impl Engine for Local {
         }
     }
 
+    fn pin(&self, prefix: Vec<u32>, deadline: Instant) -> Result<Pin> {
+        self.files.check()?;
+        self.check_tokens(&prefix)?;
+        if !self.shares_prompts {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "local.deterministic computes every prompt whole, so that nothing can be pinned: leave one of the two out",
+            ));
+        }
+        if prefix.len() >= self.context_tokens {
+            return Err(Error::new(
+                ErrorKind::ContextOverflow,
+                format!(
+                    "the prefix has {} tokens, but the context holds {}: shorten it, or raise local.context_tokens",
+                    prefix.len(),
+                    self.context_tokens
+                ),
+            ));
+        }
+        let tokens = prefix.len();
+        let id = self.pins.add(prefix)?;
+        let (pins, inbox) = (self.pins.clone(), self.inbox.clone());
+        // Also where waiting fails.
+        let pin = Pin::new(tokens, move || {
+            pins.remove(id);
+            inbox.nudge();
+        });
+        self.inbox.nudge();
+        self.pins.wait(id, deadline, || self.inbox.error())?;
+        Ok(pin)
+    }
+
     fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -367,6 +410,7 @@ impl Engine for Local {
 
     fn close(&self) {
         let waiting = self.inbox.shut();
+        self.pins.end();
         self.stop_steps();
         for job in waiting {
             job.fail(Error::shut_down());

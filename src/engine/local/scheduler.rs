@@ -9,6 +9,8 @@
 //! sequence holds (in the pool this copies references, not data); a finished job leaves its prompt behind for later
 //! ones, until room is needed.
 
+mod pinned;
+
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -19,7 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 use super::inbox::{Inbox, Jobs};
 use super::job::Prepared;
 use super::pace::{Pace, processor_time};
+use super::pins::{MOST_PINS, Pins};
 use super::shield::{Batch, Context, Decoded, Fault};
+use pinned::Pinned;
 
 /// A prefix shorter than this is not worth the wait of a step until another job has computed it.
 const WORTH_WAITING: usize = 16;
@@ -84,7 +88,14 @@ pub(super) struct Scheduler<'model> {
     batch: Batch,
     pace: Pace,
     bounds: Bounds,
+    /// Those of jobs, then those of pinned prefixes.
     slots: Vec<Slot>,
+    /// How many of them are for jobs.
+    places: usize,
+    pinned: Vec<Pinned>,
+    pins: Arc<Pins>,
+    /// The version of the pins that this lane knows.
+    pins_seen: u64,
     inbox: Arc<Inbox>,
     /// Its number.
     lane: usize,
@@ -93,32 +104,42 @@ pub(super) struct Scheduler<'model> {
 }
 
 impl<'model> Scheduler<'model> {
-    /// Sequences that a context needs for these bounds. One job at a time goes on in the sequence of the last one, and every
-    /// step passes over its own keys alone.
-    pub(super) fn sequences(max_sequences: usize) -> usize {
+    /// Sequences for jobs and the prompts that they leave. One job at a time goes on in the sequence of the last one, and
+    /// every step passes over its own keys alone.
+    fn places(max_sequences: usize) -> usize {
         if max_sequences == 1 { 1 } else { max_sequences + KEPT_PROMPTS }
+    }
+
+    /// Sequences that a context needs for these bounds.
+    pub(super) fn sequences(bounds: Bounds) -> usize {
+        Self::places(bounds.max_sequences) + if bounds.shares_prompts { MOST_PINS } else { 0 }
     }
 
     pub(super) fn new(
         context: Context<'model>,
         bounds: Bounds,
         inbox: Arc<Inbox>,
+        pins: Arc<Pins>,
         lane: usize,
         stats: Arc<Mutex<Stats>>,
     ) -> Self {
-        let slots = (0..Self::sequences(bounds.max_sequences))
+        let slots = (0..Self::sequences(bounds))
             .map(|_| Slot { tokens: Vec::new(), computed: 0, job: None, used: 0, logits: None, in_batch: 0 })
             .collect();
         let batch = Batch::new(bounds.batch_tokens);
         let pace = Pace::new(context.threads());
-        Self { context, batch, pace, bounds, slots, inbox, lane, stats, step: 0 }
+        let places = Self::places(bounds.max_sequences);
+        let pinned = Vec::new();
+        Self { context, batch, pace, bounds, slots, places, pinned, pins, pins_seen: 0, inbox, lane, stats, step: 0 }
     }
 
     /// Works until the inbox is shut.
     pub(super) fn run(&mut self) {
         while self.look() {
+            self.look_at_pins();
             self.drop_expired();
             self.step();
+            self.report_pins();
             self.publish();
         }
         let inbox = self.inbox.clone();
@@ -145,7 +166,7 @@ impl<'model> Scheduler<'model> {
     }
 
     fn is_idle(&self) -> bool {
-        self.slots.iter().all(|slot| slot.job.is_none())
+        self.slots.iter().all(|slot| slot.job.is_none()) && !self.has_pins_to_compute()
     }
 
     fn drop_expired(&mut self) {
@@ -182,7 +203,7 @@ impl<'model> Scheduler<'model> {
         if held_elsewhere {
             self.truncate(index, 0);
         }
-        if self.slots.iter().filter(|slot| slot.is_cached()).count() > KEPT_PROMPTS
+        if self.slots[..self.places].iter().filter(|slot| slot.is_cached()).count() > KEPT_PROMPTS
             && let Some(oldest) = self.oldest_cached(None)
         {
             self.truncate(oldest, 0);
@@ -294,6 +315,7 @@ impl<'model> Scheduler<'model> {
         for index in prefilling {
             room -= self.add_pending(index, room);
         }
+        room -= self.add_pins(room);
         while room > 0
             && let Some(index) = self.admit()
         {
@@ -307,7 +329,7 @@ impl<'model> Scheduler<'model> {
         let from = slot.computed;
         let to = slot.tokens.len().min(from + room);
         for place in from..to {
-            let last = place + 1 == slot.tokens.len();
+            let last = place + 1 == slot.tokens.len() && slot.job.is_some();
             if last {
                 slot.logits = Some(self.batch.len());
             }
@@ -321,10 +343,10 @@ impl<'model> Scheduler<'model> {
     /// Gives the first waiting job a place, where there is one.
     fn admit(&mut self) -> Option<usize> {
         let running = self.slots.iter().filter(|slot| slot.job.is_some());
-        let (count, reserved) = running.fold((0, 0), |(count, sum), slot| (count + 1, sum + slot.reserved()));
-        if count >= self.bounds.max_sequences {
+        if running.count() >= self.bounds.max_sequences {
             return None;
         }
+        let reserved = self.held_by_jobs() + self.held_by_unfinished_pins();
         let (mut donor, mut computed) = (0, 0);
         let job = self.inbox.pop(self.lane, |job| {
             if reserved + job.need > self.bounds.pool_tokens {
@@ -377,7 +399,7 @@ impl<'model> Scheduler<'model> {
 
     /// A slot for a new job: a free one, else the cached one used longest ago, the donor last.
     fn place(&mut self, donor: usize) -> Option<usize> {
-        if let Some(free) = self.slots.iter().position(Slot::is_free) {
+        if let Some(free) = self.slots[..self.places].iter().position(Slot::is_free) {
             return Some(free);
         }
         let oldest = self.oldest_cached(Some(donor))?;
@@ -388,17 +410,27 @@ impl<'model> Scheduler<'model> {
     }
 
     fn oldest_cached(&self, spared: Option<usize>) -> Option<usize> {
-        (0..self.slots.len())
+        (0..self.places)
             .filter(|&index| self.slots[index].is_cached())
             .min_by_key(|&index| (Some(index) == spared, self.slots[index].used))
     }
 
-    /// Evicts cached prompts until all that is reserved fits the pool.
+    /// Evicts cached prompts, and pinned ones last, until all that is reserved fits the pool.
     fn make_room(&mut self) {
-        while self.slots.iter().map(Slot::reserved).sum::<usize>() > self.bounds.pool_tokens {
-            let Some(oldest) = self.oldest_cached(None) else { return };
+        while self.taken() > self.bounds.pool_tokens {
+            let Some(oldest) = self.oldest_cached(None).or_else(|| self.oldest_pin()) else { return };
             self.truncate(oldest, 0);
         }
+    }
+
+    /// Tokens of the pool that are set aside for running jobs.
+    fn held_by_jobs(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.job.is_some()).map(Slot::reserved).sum()
+    }
+
+    /// Tokens of the pool that are set aside, for jobs and for what is kept.
+    fn taken(&self) -> usize {
+        self.slots[..self.places].iter().map(Slot::reserved).sum::<usize>() + self.held_by_pins()
     }
 
     /// After a failed computation: the jobs in the batch fail, what the context holds is dropped, and work goes on.
@@ -411,6 +443,7 @@ impl<'model> Scheduler<'model> {
             slot.in_batch = 0;
         }
         let jobs: Vec<_> = self.slots.iter_mut().filter_map(|slot| slot.job.take()).collect();
+        self.fail_pins(&|| failed(fault));
         self.inbox.rest(self.lane);
         for job in jobs {
             job.fail(failed(fault));
@@ -460,6 +493,7 @@ pub(super) fn run(scheduler: &mut Scheduler<'_>) -> Result<()> {
         let error = || Error::new(ErrorKind::Internal, format!("the engine thread panicked: {text}"));
         let waiting = scheduler.inbox.give_up();
         scheduler.fail_all(waiting, &error);
+        scheduler.pins.end();
         error()
     })
 }

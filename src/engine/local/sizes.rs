@@ -6,6 +6,7 @@ use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::gguf::Header;
+use super::pins::MOST_PINS;
 use super::scheduler::{Bounds, KEPT_PROMPTS};
 
 /// Tokens of context that a judgment gets by default, where the model was trained for as many.
@@ -137,7 +138,7 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
         for contexts in (1..=most).rev() {
             let tokens = if pool == 0 { context.saturating_mul(contexts) } else { pool / count } as usize;
             // Every sequence of the context needs a token in the pool and one in a step: llama.cpp asserts both.
-            let max_sequences = (together as usize).min(tokens - KEPT_PROMPTS).max(1);
+            let max_sequences = (together as usize).min(tokens - KEPT_PROMPTS - MOST_PINS).max(1);
             let bounds = Bounds {
                 max_sequences,
                 batch_tokens: (config.batch_tokens as usize).min(tokens),
@@ -261,7 +262,7 @@ mod tests {
                             match lanes_on(machine, &config, &header, weights) {
                                 Ok((context, lanes)) => {
                                     let bounds = lanes.bounds;
-                                    let sequences = Scheduler::sequences(bounds.max_sequences);
+                                    let sequences = Scheduler::sequences(bounds);
                                     assert!((64..=trained as usize).contains(&context), "{config:?}");
                                     assert!(bounds.pool_tokens >= context, "{config:?}");
                                     assert!(bounds.max_sequences >= 1 && sequences <= bounds.pool_tokens, "{config:?}");

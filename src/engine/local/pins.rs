@@ -1,0 +1,212 @@
+//! Which beginnings of prompts are to be kept: asked for by callers, computed by every lane.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Prefixes that one engine keeps at once. Each has a sequence of its own in every lane.
+pub(super) const MOST_PINS: usize = 8;
+
+/// One that is to be kept.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) id: u64,
+    pub(super) tokens: Arc<[u32]>,
+}
+
+struct Entry {
+    wanted: Wanted,
+    /// How many want it.
+    count: usize,
+    /// For each lane, whether it has computed the prefix.
+    computed: Vec<bool>,
+    /// Why a lane could not.
+    failure: Option<(ErrorKind, String)>,
+}
+
+struct State {
+    entries: Vec<Entry>,
+    next: u64,
+    /// The engine has ended.
+    over: bool,
+}
+
+/// Shared by the lanes and by those who pin.
+pub(super) struct Pins {
+    state: Mutex<State>,
+    /// A lane has computed a prefix, or the engine has ended.
+    changed: Condvar,
+    /// Rises with every change of what is to be kept.
+    version: AtomicU64,
+    lanes: usize,
+    /// Tokens of all prefixes together, at most.
+    most_tokens: usize,
+}
+
+impl Pins {
+    /// For so many lanes. Half of a lane's pool of keys and values stays for judgments.
+    pub(super) fn new(lanes: usize, pool_tokens: usize) -> Self {
+        let state = State { entries: Vec::new(), next: 0, over: false };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            version: AtomicU64::new(0),
+            lanes,
+            most_tokens: pool_tokens / 2,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is a single one, whole also after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a prefix to be kept; gives its number. One that is kept already takes no further place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overloaded`] where too many are kept already, or they take too many tokens.
+    pub(super) fn add(&self, tokens: Vec<u32>) -> Result<u64> {
+        let mut state = self.state();
+        let same = state.entries.iter_mut().find(|entry| *entry.wanted.tokens == *tokens && entry.failure.is_none());
+        if let Some(entry) = same {
+            entry.count += 1;
+            return Ok(entry.wanted.id);
+        }
+        let full = |message: String| Err(Error::new(ErrorKind::Overloaded, message).with_retryable(false));
+        if state.entries.len() >= MOST_PINS {
+            return full(format!("{MOST_PINS} prefixes are pinned already, the most of one judge: free one first"));
+        }
+        let held: usize = state.entries.iter().map(|entry| entry.wanted.tokens.len()).sum();
+        if held + tokens.len() > self.most_tokens {
+            return full(format!(
+                "this prefix has {} tokens and those pinned already have {held}, but all together may have {}, half of the \
+                 keys and values: free one first, shorten the prompt, or raise local.kv_cache_tokens",
+                tokens.len(),
+                self.most_tokens
+            ));
+        }
+        let id = state.next;
+        state.next += 1;
+        let wanted = Wanted { id, tokens: tokens.into() };
+        state.entries.push(Entry { wanted, count: 1, computed: vec![false; self.lanes], failure: None });
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(id)
+    }
+
+    /// One who asked for a prefix needs it no longer.
+    pub(super) fn remove(&self, id: u64) {
+        let mut state = self.state();
+        let Some(at) = state.entries.iter().position(|entry| entry.wanted.id == id) else { return };
+        state.entries[at].count -= 1;
+        if state.entries[at].count == 0 {
+            state.entries.remove(at);
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// What is to be kept, where that has changed since `version`, which is updated.
+    pub(super) fn news(&self, version: &mut u64) -> Option<Vec<Wanted>> {
+        // Before the list: a change after this is news again.
+        let now = self.version.load(Ordering::Acquire);
+        if std::mem::replace(version, now) == now {
+            return None;
+        }
+        Some(self.state().entries.iter().map(|entry| entry.wanted.clone()).collect())
+    }
+
+    /// A lane has computed a prefix, or could not.
+    pub(super) fn report(&self, id: u64, lane: usize, outcome: Result<()>) {
+        let mut state = self.state();
+        let Some(entry) = state.entries.iter_mut().find(|entry| entry.wanted.id == id) else { return };
+        match outcome {
+            Ok(()) => entry.computed[lane] = true,
+            Err(error) => entry.failure = Some((error.kind(), error.message().to_owned())),
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until every lane has computed a prefix.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`], a failure of the engine, or what `ended` gives where the engine has ended.
+    pub(super) fn wait(&self, id: u64, deadline: Instant, ended: impl Fn() -> Error) -> Result<()> {
+        let began = Instant::now();
+        let mut state = self.state();
+        loop {
+            if state.over {
+                drop(state);
+                return Err(ended());
+            }
+            let entry = state.entries.iter().find(|entry| entry.wanted.id == id);
+            let entry = entry.ok_or_else(|| Error::new(ErrorKind::Internal, "a pin was freed while it was made"))?;
+            if let Some((kind, message)) = &entry.failure {
+                return Err(Error::new(*kind, message.clone()));
+            }
+            if entry.computed.iter().all(|&computed| computed) {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let waited = deadline.saturating_duration_since(began).as_secs_f64();
+                let message = format!("the prefix was not computed within {waited} s (timeout_ms)");
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+            let left = left.min(Duration::from_secs(60));
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The engine has ended: whoever waits is told.
+    pub(super) fn end(&self) {
+        self.state().over = true;
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended() -> Error {
+        Error::shut_down()
+    }
+
+    #[test]
+    fn prefixes_are_bounded_in_number_and_in_tokens() {
+        let pins = Pins::new(1, 100);
+        let full = pins.add(vec![1; 51]).unwrap_err();
+        assert!(full.kind() == ErrorKind::Overloaded && !full.is_retryable());
+        assert!(full.message().contains("51 tokens") && full.message().contains("local.kv_cache_tokens"), "{full}");
+        let ids: Vec<u64> = (1..=MOST_PINS).map(|length| pins.add(vec![1; length]).unwrap()).collect();
+        let full = pins.add(vec![2]).unwrap_err();
+        assert!(full.message().contains("free one"), "{full}");
+        // Twice the same is one, kept until both are gone.
+        assert_eq!(pins.add(vec![1; 3]).unwrap(), ids[2]);
+        pins.remove(ids[2]);
+        assert!(pins.add(vec![2]).is_err());
+        pins.remove(ids[2]);
+        assert!(pins.add(vec![2]).is_ok());
+    }
+
+    #[test]
+    fn every_lane_is_waited_for() {
+        let pins = Pins::new(2, 100);
+        let id = pins.add(vec![1, 2]).unwrap();
+        let mut version = 0;
+        assert_eq!(pins.news(&mut version).unwrap()[0].tokens[..], [1, 2]);
+        assert!(pins.news(&mut version).is_none());
+        pins.report(id, 1, Ok(()));
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Timeout);
+        pins.report(id, 0, Ok(()));
+        pins.wait(id, soon, ended).unwrap();
+        let other = pins.add(vec![3]).unwrap();
+        pins.report(other, 0, Err(Error::new(ErrorKind::Engine, "no")));
+        assert_eq!(pins.wait(other, soon, ended).unwrap_err().kind(), ErrorKind::Engine);
+        pins.end();
+        assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Closed);
+    }
+}

@@ -1,0 +1,148 @@
+//! Pinned prefixes: each has a sequence of its own behind those of the jobs, with tokens but without a job.
+//!
+//! A prefix is computed when it is asked for. It is evicted last, where a job fits in no other way, and comes back at no cost
+//! once a job has computed it again.
+
+use std::sync::Arc;
+
+use super::{Scheduler, Slot, WORTH_WAITING};
+use crate::error::Error;
+
+use super::super::pins::MOST_PINS;
+
+/// A prefix that this lane keeps.
+pub(super) struct Pinned {
+    id: u64,
+    tokens: Arc<[u32]>,
+    /// Its sequence. Empty before the prefix is computed and after it was evicted.
+    slot: usize,
+    /// Somebody waits until it is computed for the first time.
+    awaited: bool,
+}
+
+impl Scheduler<'_> {
+    /// Takes over which prefixes are to be kept, and frees the others.
+    pub(super) fn look_at_pins(&mut self) {
+        let Some(wanted) = self.pins.news(&mut self.pins_seen) else { return };
+        let (kept, freed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pinned).into_iter().partition(|pin| wanted.iter().any(|other| other.id == pin.id));
+        self.pinned = kept;
+        for pin in freed {
+            self.truncate(pin.slot, 0);
+        }
+        for wanted in wanted {
+            if self.pinned.iter().any(|pin| pin.id == wanted.id) {
+                continue;
+            }
+            let mut slots = self.places..self.places + MOST_PINS;
+            let Some(slot) = slots.find(|slot| self.pinned.iter().all(|pin| pin.slot != *slot)) else { return };
+            self.pinned.push(Pinned { id: wanted.id, tokens: wanted.tokens, slot, awaited: true });
+        }
+    }
+
+    /// Whether a prefix is still to be computed.
+    pub(super) fn has_pins_to_compute(&self) -> bool {
+        self.pinned.iter().any(|pin| pin.awaited)
+    }
+
+    /// Fills the sequences of prefixes that are not there, and puts what is to be computed into the batch. Gives the number of
+    /// these tokens.
+    pub(super) fn add_pins(&mut self, room: usize) -> usize {
+        let mut added = 0;
+        for at in 0..self.pinned.len() {
+            let Pinned { slot, awaited, .. } = self.pinned[at];
+            if (!self.slots[slot].tokens.is_empty() || self.begin_pin(at)) && awaited {
+                added += self.add_pending(slot, room - added);
+            }
+        }
+        added
+    }
+
+    /// Takes over what is computed of a prefix. False where it is not there, and has to wait.
+    fn begin_pin(&mut self, at: usize) -> bool {
+        let Pinned { slot, awaited, ref tokens, .. } = self.pinned[at];
+        let tokens = tokens.clone();
+        let (donor, computed, coming) = self.longest_prefix(&tokens);
+        // Who computes it in this step, or what holds the room it needs, comes to an end.
+        let ready = computed == tokens.len()
+            || (awaited && coming <= computed + WORTH_WAITING && self.make_room_for_pin(tokens.len()));
+        if !ready {
+            return false;
+        }
+        // Making room may have dropped the donor.
+        let computed = computed.min(self.slots[donor].computed);
+        if computed > 0 {
+            let shared = self.context.share(donor, slot, computed);
+            debug_assert!(shared.is_ok(), "both sequences exist");
+        }
+        let step = self.step;
+        let filled = &mut self.slots[slot];
+        (filled.tokens, filled.computed, filled.used) = (tokens.to_vec(), computed, step);
+        true
+    }
+
+    /// Evicts cached prompts until a prefix of `length` tokens fits. False where jobs hold too much.
+    fn make_room_for_pin(&mut self, length: usize) -> bool {
+        let busy = self.held_by_jobs() + self.held_by_pins();
+        if busy + length > self.bounds.pool_tokens {
+            return false;
+        }
+        while self.taken() + length > self.bounds.pool_tokens {
+            let Some(oldest) = self.oldest_cached(None) else { return false };
+            self.truncate(oldest, 0);
+        }
+        true
+    }
+
+    /// Tokens of prefixes that are being computed. Nothing evicts them.
+    pub(super) fn held_by_unfinished_pins(&self) -> usize {
+        let unfinished = self.pin_slots().iter().filter(|slot| slot.computed < slot.tokens.len());
+        unfinished.map(|slot| slot.tokens.len()).sum()
+    }
+
+    /// Tokens of the pool that prefixes take. One that a running job shares is counted for the job.
+    pub(super) fn held_by_pins(&self) -> usize {
+        let running = || self.slots[..self.places].iter().filter(|slot| slot.job.is_some());
+        let shared = |pin: &Slot| {
+            running().any(|slot| {
+                pin.computed >= pin.tokens.len()
+                    && slot.computed >= pin.tokens.len()
+                    && slot.tokens.starts_with(&pin.tokens)
+            })
+        };
+        self.pin_slots().iter().filter(|pin| !shared(pin)).map(|pin| pin.tokens.len()).sum()
+    }
+
+    fn pin_slots(&self) -> &[Slot] {
+        &self.slots[self.places..]
+    }
+
+    /// The prefix used longest ago among those that are computed.
+    pub(super) fn oldest_pin(&self) -> Option<usize> {
+        (self.places..self.slots.len())
+            .filter(|&index| {
+                let slot = &self.slots[index];
+                !slot.tokens.is_empty() && slot.computed == slot.tokens.len()
+            })
+            .min_by_key(|&index| self.slots[index].used)
+    }
+
+    /// Says which prefixes are computed now.
+    pub(super) fn report_pins(&mut self) {
+        for pin in &mut self.pinned {
+            if pin.awaited && self.slots[pin.slot].computed == pin.tokens.len() {
+                pin.awaited = false;
+                self.pins.report(pin.id, self.lane, Ok(()));
+            }
+        }
+    }
+
+    /// After a failed computation, which has dropped them all.
+    pub(super) fn fail_pins(&mut self, error: &dyn Fn() -> Error) {
+        for pin in &mut self.pinned {
+            if std::mem::take(&mut pin.awaited) {
+                self.pins.report(pin.id, self.lane, Err(error()));
+            }
+        }
+    }
+}

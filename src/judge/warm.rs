@@ -1,0 +1,93 @@
+//! Warming up: what the prompts of many judgments begin with is computed once, before the first of them, and kept.
+
+use std::time::Instant;
+
+use super::Judge;
+use super::power::{Admitted, asleep};
+use crate::engine::{Pin, cannot_pin};
+use crate::error::Result;
+use crate::log::Level;
+use crate::request::{JudgeRequest, Response};
+
+/// The beginning of prompts, which the engine of a judge keeps computed until this is dropped.
+///
+/// It may outlive its judge. Nothing is kept any more once the judge sleeps, takes other weights or is closed: warm it up again
+/// when it is awake.
+#[derive(Debug)]
+pub struct Pinned(Vec<Pin>);
+
+impl Pinned {
+    /// How many tokens are kept; of a rubric, those of all its criteria together.
+    pub fn tokens(&self) -> usize {
+        self.0.iter().map(Pin::tokens).sum()
+    }
+}
+
+impl Judge {
+    /// Computes what the prompts of many judgments begin with, so that the first of them need not, and keeps it whatever else
+    /// is judged meanwhile, until the result is dropped. Waits until that is done, at most for the `timeout_ms` of the request.
+    ///
+    /// What is kept is the beginning of every prompt with this principle, or, where `request.prompt` is not empty, of every one
+    /// with this principle and this prompt. Of a rubric each criterion is kept. The responses do not matter; there may be none.
+    /// Verdicts are the same as without, up to the rounding of what is computed in other steps.
+    ///
+    /// For the embedded engine in this process, which keeps up to 8 prefixes in up to half of its keys and values. A judgment
+    /// that needs the room of a prefix gets it; the prefix is kept again once a judgment has computed it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on other engines, in a worker process, and with `local.deterministic`;
+    /// [`ErrorKind::Overloaded`] where enough is kept already; those of a request; [`ErrorKind::Timeout`],
+    /// [`ErrorKind::Asleep`], [`ErrorKind::Closed`]. Nothing is kept then.
+    ///
+    /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
+    /// [`ErrorKind::Overloaded`]: crate::ErrorKind::Overloaded
+    /// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
+    /// [`ErrorKind::Asleep`]: crate::ErrorKind::Asleep
+    /// [`ErrorKind::Closed`]: crate::ErrorKind::Closed
+    pub fn warm(&self, request: &JudgeRequest) -> Result<Pinned> {
+        let began = Instant::now();
+        // Held until the end: the judge does not fall asleep meanwhile.
+        let Admitted::Awake(loaded, _working) = self.power.admit()? else { return Err(asleep()) };
+        let responses = vec![Response { name: String::new(), text: String::new() }];
+        let request = JudgeRequest { responses, ..request.clone() };
+        let settings = self.prepare(&request)?;
+        let deadline = began + settings.timeout();
+        let mut pinned = Pinned(Vec::new());
+        for part in self.parts(&loaded, &request, &settings)? {
+            let prefix = loaded.prompter.prefix(&part, &settings)?;
+            let prefix = prefix.ok_or_else(|| cannot_pin(self.capabilities.engine))?;
+            pinned.0.push(loaded.engine.pin(prefix, deadline)?);
+        }
+        self.log.write(Level::Debug, || {
+            format!("pinned {} tokens of prompts after {} ms", pinned.tokens(), began.elapsed().as_millis())
+        });
+        Ok(pinned)
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use crate::config::JudgeConfig;
+    use crate::engine::scripted::{Reply, Scripted};
+    use crate::error::ErrorKind;
+    use crate::judge::{Judge, Sleep};
+    use crate::log::Log;
+    use crate::prompt::profile::Profile;
+    use crate::request::JudgeRequest;
+
+    #[test]
+    fn an_engine_that_pins_nothing_says_what_to_do() {
+        let engine = Scripted::new(|_, _| Reply::text(""));
+        let judge =
+            Judge::with_engine(JudgeConfig::new("scripted"), Profile::builtin(), engine.opened(), Log::none()).unwrap();
+        let request = JudgeRequest { principle: "Be brief.".into(), ..JudgeRequest::default() };
+        let error = judge.warm(&request).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("judge one request with this principle first"), "{error}");
+        judge.sleep(&Sleep::default()).unwrap();
+        assert_eq!(judge.warm(&request).unwrap_err().kind(), ErrorKind::Asleep);
+        judge.wake().unwrap();
+        judge.close();
+        assert_eq!(judge.warm(&request).unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
