@@ -17,9 +17,11 @@ hooks that trainers call.
 
 from . import engine
 from ._asking import MemoryNeed, TokenCount, memory_need
+from ._groups import Batch, Group
 from ._library import config_schema
 from ._library import lib as _lib
 from ._library import text_of as _text_of
+from ._pins import Pin
 from ._submitting import Event, Events, Ticket
 from .client import Client
 from .errors import (
@@ -56,6 +58,7 @@ __version__: str = _text_of(_lib.dicast_version())
 
 __all__ = [
     "AsleepError",
+    "Batch",
     "BatchError",
     "Client",
     "ClosedError",
@@ -66,6 +69,7 @@ __all__ = [
     "Event",
     "Events",
     "FileError",
+    "Group",
     "InternalError",
     "InvalidArgumentError",
     "InvalidConfigError",
@@ -83,6 +87,7 @@ __all__ = [
     "NetworkError",
     "OverloadedError",
     "PartialVerdict",
+    "Pin",
     "Profile",
     "RewardRequest",
     "RewardResponse",

@@ -29,13 +29,17 @@ __all__ = [
     "text_of",
     "verdict_json",
     "view",
+    "views",
 ]
 
 NULL: Any = ffi.NULL
 
 _free = {
     kind: getattr(lib, f"dicast_{kind}_free")
-    for kind in ("aliases", "error", "judge", "metrics", "profile", "prompt", "request", "ticket", "verdict")
+    for kind in (
+        *("aliases", "batch", "error", "judge", "metrics", "pin", "profile", "prompt", "request", "ticket"),
+        "verdict",
+    )
 }
 
 
@@ -125,16 +129,16 @@ def request_new(principle: str, prompt: str, responses: Mapping[str, str], optio
     return request
 
 
-def _views(texts: Iterable[str], what: str) -> Tuple[Any, Any]:
+def views(texts: Iterable[str], what: str) -> Tuple[Any, Any]:
     """An array of texts, and what must live as long as it is used."""
-    views = [view(text, what) for text in texts]
-    return ffi.new("dicast_str[]", views), views
+    viewed = [view(text, what) for text in texts]
+    return ffi.new("dicast_str[]", viewed), viewed
 
 
 def aliases_of(shown: Sequence[str], names: Sequence[str]) -> Any:
     """The aliases of a judgment made elsewhere."""
     out, error = ffi.new("dicast_aliases **"), ffi.new("dicast_error **")
-    (first, keep), (second, keep_too) = _views(shown, "an alias"), _views(names, "the name of a response")
+    (first, keep), (second, keep_too) = views(shown, "an alias"), views(names, "the name of a response")
     check(lib.dicast_aliases_of(first, second, len(keep), out, error), error)
     del keep_too  # The texts live until here.
     return owned("aliases", out[0])
@@ -143,7 +147,7 @@ def aliases_of(shown: Sequence[str], names: Sequence[str]) -> Any:
 def aliases_masked(names: Sequence[str], prefix: str) -> Any:
     """Aliases in the order of the reference system."""
     out, error = ffi.new("dicast_aliases **"), ffi.new("dicast_error **")
-    array, keep = _views(names, "the name of a response")
+    array, keep = views(names, "the name of a response")
     mode, seed = lib.DICAST_MASK_SHUFFLE, defaults("options")["mask_seed"]
     check(lib.dicast_aliases_mask(array, len(keep), view(prefix, "the prefix"), mode, seed, out, error), error)
     return owned("aliases", out[0])

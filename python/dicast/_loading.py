@@ -18,7 +18,7 @@ _HUB = ("revision", "cache_dir", "token")
 #: The other arguments, for a hint when a name is misspelt.
 _KNOWN = (
     *("device", "device_map", "torch_dtype", "generation_config", "profile", "options", "verdict", "limits"),
-    *("local", "trtllm", "remote"),
+    *("local", "trtllm", "remote", "progress"),
 )
 
 #: Arguments of Transformers that mean nothing for a GGUF file.

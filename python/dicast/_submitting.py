@@ -19,7 +19,7 @@ __all__ = ["Event", "Events", "Submitting", "Ticket"]
 #: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits.
 _SLICE_MS = 250
 
-_PRIORITIES = {
+PRIORITIES = {
     "low": lib.DICAST_PRIORITY_LOW,
     "normal": lib.DICAST_PRIORITY_NORMAL,
     "high": lib.DICAST_PRIORITY_HIGH,
@@ -75,7 +75,7 @@ class Events:
         """Takes the next outcome; None if there is none. Waits at most ``timeout`` seconds; with None without limit."""
         event, error = ffi.new("dicast_event *"), ffi.new("dicast_error **")
         event.struct_size = ffi.sizeof("dicast_event")
-        for wait in _slices(timeout):
+        for wait in slices(timeout):
             status = lib.dicast_events_next(self._pointer, wait, event, error)
             if status == lib.DICAST_PENDING:
                 continue
@@ -101,7 +101,7 @@ class Ticket:
         Raises :class:`TimeoutError` if it has not ended by then: wait again, or cancel. The outcome can be asked for
         again.
         """
-        for wait in _slices(timeout):
+        for wait in slices(timeout):
             if self._take(wait):
                 if isinstance(self._outcome, DicastError):
                     raise self._outcome
@@ -215,21 +215,27 @@ class Submitting:
 
 def _submission(name: str, priority: str, deadline: Optional[float]) -> Tuple[Any, Any]:
     """How a request is submitted, and what must live as long as that is used."""
-    if priority not in _PRIORITIES:
+    if priority not in PRIORITIES:
         raise InvalidArgumentError(f'priority is {priority!r}: it must be "low", "normal" or "high"')
-    if deadline is not None and not (deadline >= 0 and math.isfinite(deadline)):
-        raise InvalidArgumentError(f"deadline is {deadline!r}: it must be a number of seconds, 0 or more")
     options = ffi.new("dicast_submit_options *")
     options.struct_size = ffi.sizeof("dicast_submit_options")
     keep = _library.view(name, "id")
     options.id = keep
-    options.priority = _PRIORITIES[priority]
-    # To the library 0 means no deadline.
-    options.deadline_ms = 0 if deadline is None else max(1, math.ceil(deadline * 1000))
+    options.priority = PRIORITIES[priority]
+    options.deadline_ms = milliseconds(deadline)
     return options, keep
 
 
-def _slices(timeout: Optional[float]) -> Any:
+def milliseconds(deadline: Optional[float]) -> int:
+    """A deadline in seconds, as the library takes it: 0 is none."""
+    if deadline is None:
+        return 0
+    if not (deadline >= 0 and math.isfinite(deadline)):
+        raise InvalidArgumentError(f"deadline is {deadline!r}: it must be a number of seconds, 0 or more")
+    return max(1, math.ceil(deadline * 1000))
+
+
+def slices(timeout: Optional[float]) -> Any:
     """Waits in milliseconds that add up to `timeout` seconds; endless for None."""
     if timeout is None:
         yield from itertools.repeat(_SLICE_MS)

@@ -27,11 +27,14 @@ from ._calls import (
     submit_when_free,
     wait,
 )
+from ._groups import Grouping
 from ._handle import Handle, sleep_options, struct_of
 from ._library import check, ffi, lib, owned, text_of
 from ._loading import Loading
 from ._options import generation_config as options_of_config
 from ._options import generation_options
+from ._pins import Warming
+from ._progress import Progress, Watch
 from ._submitting import Submitting
 from .errors import (
     BatchError,
@@ -50,7 +53,7 @@ _LOGGER.addHandler(logging.NullHandler())
 Request = Union[Mapping[str, Any], RewardRequest]
 
 
-class Judge(Asking, Submitting):
+class Judge(Asking, Submitting, Grouping, Warming):
     """An opened model. Any number of threads, coroutines and event loops may use one at once.
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
@@ -58,6 +61,10 @@ class Judge(Asking, Submitting):
     configuration file: ``profile`` is a path, ``options`` are those of every request, ``verdict`` says how answers are
     read, ``limits`` are the limits on requests, ``local``, ``trtllm`` and ``remote`` are the settings of the engines.
     :func:`dicast.config_schema` describes them all.
+
+    ``progress`` is a function that gets the part of the model that is loaded, from 0 to 1, in the thread that opens,
+    wakes or reloads the judge. If it returns False, loading ends with a :class:`JudgmentCancelledError`; what it raises
+    reaches the caller. It must not use this judge. Ctrl-C ends loading with or without it.
 
     Closing ends pending judgments with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
     in the child, every call raises :class:`ClosedError`. The log goes to the logger ``dicast``.
@@ -74,6 +81,7 @@ class Judge(Asking, Submitting):
         local: Optional[Mapping[str, Any]] = None,
         trtllm: Optional[Mapping[str, Any]] = None,
         remote: Optional[Mapping[str, Any]] = None,
+        progress: Optional[Progress] = None,
     ) -> None:
         config: Dict[str, Any] = {"model": os.fspath(model)}
         if profile is not None:
@@ -81,9 +89,12 @@ class Judge(Asking, Submitting):
         parts = {"options": options, "verdict": verdict, "limits": limits, "local": local, "trtllm": trtllm}
         parts["remote"] = remote
         config.update((name, dict(part)) for name, part in parts.items() if part is not None)
-        self._take(_open(_library.options_json(config, "the configuration")), config)
+        watch = Watch(progress)
+        self._take(_open(_library.options_json(config, "the configuration"), watch), config, watch)
 
-    def _take(self, pointer: Any, config: Mapping[str, Any]) -> None:
+    def _take(self, pointer: Any, config: Mapping[str, Any], watch: Optional[Watch] = None) -> None:
+        # Lives as long as the judge, whose loading it watches.
+        self._watch = watch or Watch()
         self.model: str = config["model"]
         self._budget: Optional[int] = config.get("options", {}).get("max_reasoning_tokens")
         self._bound: Optional[int] = None
@@ -241,7 +252,7 @@ class Judge(Asking, Submitting):
         """Loads the model again and starts the waiting requests. After a failure the judge still sleeps."""
         error = ffi.new("dicast_error **")
         with self._handle as handle:
-            check(lib.dicast_judge_wake(handle, error), error)
+            self._watch.check(lib.dicast_judge_wake(handle, error), error)
 
     def reload(
         self,
@@ -259,7 +270,7 @@ class Judge(Asking, Submitting):
         error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
         place = _library.view("" if model is None else os.fspath(model), "model")
         with self._handle as handle:
-            check(lib.dicast_judge_reload(handle, place, options, error), error)
+            self._watch.check(lib.dicast_judge_reload(handle, place, options, error), error)
 
     @property
     def asleep(self) -> bool:
@@ -343,9 +354,10 @@ class Judge(Asking, Submitting):
 RewardModel = Judge
 
 
-def _open(config: str) -> Any:
-    out, error = ffi.new("dicast_judge **"), ffi.new("dicast_error **")
-    check(lib.dicast_judge_open(_library.view(config, "the configuration"), open_options(), out, error), error)
+def _open(config: str, watch: Watch) -> Any:
+    out, error, options = ffi.new("dicast_judge **"), ffi.new("dicast_error **"), open_options()
+    watch.set(options)
+    watch.check(lib.dicast_judge_open(_library.view(config, "the configuration"), options, out, error), error)
     return owned("judge", out[0])
 
 
@@ -414,6 +426,7 @@ def from_pretrained(
     local: Optional[Mapping[str, Any]] = None,
     trtllm: Optional[Mapping[str, Any]] = None,
     remote: Optional[Mapping[str, Any]] = None,
+    progress: Optional[Progress] = None,
     **kwargs: Any,
 ) -> Judge:
     """Opens a judge.
@@ -423,7 +436,7 @@ def from_pretrained(
     "mps" and "vulkan" raise :class:`UnsupportedError` if this build of Dicast does not support that GPU; without it, or
     with "auto", the GPU that this build supports is used, if there is one. ``generation_config``, a mapping or
     Transformers' object, sets options of every request. ``profile``, ``options``, ``verdict``, ``limits``, ``local``,
-    ``trtllm`` and ``remote`` are those of :class:`Judge`.
+    ``trtllm``, ``remote`` and ``progress`` are those of :class:`Judge`.
 
     The types of the weights are those of the GGUF file, and no code of a model is ever run: ``torch_dtype`` and
     ``trust_remote_code`` have no effect. Other loading arguments of Transformers have no effect either; a warning names
@@ -442,6 +455,7 @@ def from_pretrained(
         local=settings,
         trtllm=trtllm,
         remote=remote,
+        progress=progress,
     )
     judge._bound = bound
     return judge

@@ -1,0 +1,227 @@
+"""Many groups under one handle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Type, Union
+
+from . import _library
+from ._handle import Handle
+from ._library import NULL, check, error_taken, ffi, lib, owned
+from ._submitting import PRIORITIES, milliseconds, slices
+from .errors import BatchError, DicastError, InvalidArgumentError, InvalidRequestError
+from .models import RewardResult
+
+__all__ = ["Batch", "Group", "Grouping"]
+
+_REWARDS = {
+    "expected": lib.DICAST_REWARD_EXPECTED,
+    "expected_or_score": lib.DICAST_REWARD_EXPECTED_OR_SCORE,
+    "score": lib.DICAST_REWARD_SCORE,
+    "rank": lib.DICAST_REWARD_RANK,
+    "group": lib.DICAST_REWARD_GROUP,
+    "win": lib.DICAST_REWARD_WIN,
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Responses to one prompt, judged together under one principle. In the result they have the names "1", "2", …"""
+
+    #: The principle to judge by.
+    principle: str
+    #: What the responses respond to.
+    prompt: str
+    #: The texts of the responses.
+    responses: Sequence[str]
+    #: Options of this group, which go before those of the whole batch.
+    options: Mapping[str, Any] = field(default_factory=dict)
+    #: A name that the lines of the log have.
+    id: str = ""
+    #: "low" or "high"; None and "normal": that of the batch.
+    priority: Optional[str] = None
+    #: The judgment ends so many seconds after its submission at the latest; None: as the batch says.
+    deadline: Optional[float] = None
+
+
+class Batch:
+    """Groups that are judged: see :meth:`dicast.Judge.submit_groups`.
+
+    Dropping it, or leaving its ``with`` block, cancels what has not ended. Any number of threads may use one.
+    """
+
+    def __init__(self, pointer: Any, counts: List[int]) -> None:
+        self._pointer = owned("batch", pointer)
+        self._counts = counts
+        self._outcomes: Dict[int, Union[RewardResult, DicastError]] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def ended(self) -> int:
+        """How many groups have ended."""
+        return int(lib.dicast_batch_ended(self._pointer))
+
+    def done(self) -> bool:
+        """Whether all groups have ended."""
+        return self.wait(0)
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Waits until all groups have ended, ``timeout`` seconds at most; False where some have not by then."""
+        error = ffi.new("dicast_error **")
+        for wait in slices(timeout):
+            status = lib.dicast_batch_wait(self._pointer, wait, error)
+            if status == lib.DICAST_OK:
+                return True
+            if status != lib.DICAST_PENDING:
+                check(status, error)
+        return False
+
+    def result(self, index: int) -> RewardResult:
+        """The result of one group, or what it failed with is raised. A :class:`TimeoutError` where it has not ended."""
+        outcome = self._outcome(range(len(self))[index])
+        if outcome is None:
+            raise TimeoutError(f"group {index} has not ended yet")
+        if isinstance(outcome, DicastError):
+            raise outcome
+        return outcome
+
+    def results(self, timeout: Optional[float] = None, *, return_exceptions: bool = False) -> List[Any]:
+        """Waits for all groups, and gives their results in order.
+
+        Where some failed, a :class:`BatchError` has the results of the others, or, with ``return_exceptions``, their
+        errors stand in the list. A :class:`TimeoutError` where some have not ended after ``timeout`` seconds.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"{len(self) - self.ended} of {len(self)} groups have not ended yet")
+        results = [self._outcome(index) for index in range(len(self))]
+        if not return_exceptions and any(isinstance(result, DicastError) for result in results):
+            raise BatchError.of(results)
+        return results
+
+    def rewards(self, reward: str = "expected", *, normalize: bool = False) -> List[List[float]]:
+        """One list of rewards a group, in the order of its responses; NaN where a group failed or has not ended.
+
+        ``reward`` is "expected", "expected_or_score" (the score where the engine gives no distributions), "score",
+        "rank", "group" or "win"; ``normalize`` maps scores to 0 to 1. Call it before you take results, which moves the
+        verdicts out of the library: after that it is an :class:`InvalidArgumentError`.
+        """
+        if reward not in _REWARDS:
+            raise InvalidArgumentError(f"reward is {reward!r}: it must be one of {', '.join(map(repr, _REWARDS))}")
+        if any(isinstance(outcome, RewardResult) for outcome in self._outcomes.values()):
+            raise InvalidArgumentError("results were taken out of this batch already: ask for the rewards before that")
+        options, error = ffi.new("dicast_reward_options *"), ffi.new("dicast_error **")
+        options.struct_size = ffi.sizeof("dicast_reward_options")
+        options.reward, options.normalize = _REWARDS[reward], bool(normalize)
+        total = sum(self._counts)
+        rewards, statuses = ffi.new("double[]", total), ffi.new("int32_t[]", total)
+        check(lib.dicast_batch_rewards(self._pointer, options, rewards, statuses, total, error), error)
+        values = iter(rewards)
+        return [[next(values) for _ in range(count)] for count in self._counts]
+
+    def cancel(self) -> None:
+        """Cancels all groups that have not ended; their outcomes are then a :class:`JudgmentCancelledError`."""
+        lib.dicast_batch_cancel(self._pointer, NULL)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.cancel()
+
+    def _outcome(self, index: int) -> Union[RewardResult, DicastError, None]:
+        if index in self._outcomes:
+            return self._outcomes[index]
+        verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
+        status = lib.dicast_batch_take(self._pointer, index, verdict, error)
+        if status == lib.DICAST_PENDING:
+            return None
+        outcome: Union[RewardResult, DicastError]
+        if status == lib.DICAST_OK:
+            outcome = RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
+        else:
+            outcome = error_taken(error[0])
+        # Another thread may have taken it, and so has kept the real one, or is about to.
+        return self._outcomes.setdefault(index, outcome)
+
+
+class Grouping:
+    """The part of a judge that judges many groups under one handle."""
+
+    _handle: Handle
+
+    def submit_groups(
+        self,
+        groups: Sequence[Union[Group, Mapping[str, Any]]],
+        *,
+        priority: str = "normal",
+        deadline: Optional[float] = None,
+        **generation: Any,
+    ) -> Batch:
+        """Submits many groups under one handle and returns at once; a thread of the library submits them as the queue
+        has room.
+
+        A group is a :class:`Group` or a mapping with its fields. ``generation`` sets options of all groups. The whole
+        batch ends after ``deadline`` seconds at the latest. A group that is wrong ends with an error of its own.
+        """
+        entries = [_group(group, number) for number, group in enumerate(groups)]
+        array = ffi.new("dicast_group[]", len(entries))
+        keep: List[Any] = []
+        counts: List[int] = []
+        for number, (filled, group) in enumerate(zip(array, entries)):
+            texts, views = _library.views(_texts(group.responses, number), "a response")
+            counts.append(len(views))
+            options = self._options(True, {**generation, **group.options}) or ""
+            filled.struct_size = ffi.sizeof("dicast_group")
+            for name, text in (("principle", group.principle), ("prompt", group.prompt), ("id", group.id)):
+                view = _library.view(text, name)
+                setattr(filled, name, view)
+                keep.append(view)
+            filled.responses, filled.response_count = texts, len(views)
+            filled.options_json = view = _library.view(options, "options")
+            # To the library 0 is "normal", and the priority of the batch.
+            filled.priority = 0 if group.priority is None else _priority(group.priority)
+            filled.deadline_ms = milliseconds(group.deadline)
+            keep.append((texts, views, view))
+        terms = ffi.new("dicast_batch_options *")
+        terms.struct_size = ffi.sizeof("dicast_batch_options")
+        terms.priority, terms.deadline_ms = _priority(priority), milliseconds(deadline)
+        out, error = ffi.new("dicast_batch **"), ffi.new("dicast_error **")
+        with self._handle as handle:
+            check(lib.dicast_judge_submit_groups(handle, array, len(entries), terms, out, error), error)
+        del keep  # The texts live until here.
+        return Batch(out[0], counts)
+
+    def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
+        raise NotImplementedError
+
+
+def _group(group: Union[Group, Mapping[str, Any]], number: int) -> Group:
+    if isinstance(group, Mapping):
+        try:
+            group = Group(**group)
+        except TypeError as error:
+            raise InvalidRequestError(f"group {number}: {str(error).replace('Group.__init__() ', '')}") from None
+    if not isinstance(group, Group):
+        raise InvalidRequestError(f"group {number} is {type(group).__name__}: it must be a Group or a mapping")
+    return group
+
+
+def _texts(responses: Any, number: int) -> List[str]:
+    if isinstance(responses, (str, bytes, Mapping)) or not isinstance(responses, Iterable):
+        kind = type(responses).__name__
+        raise InvalidRequestError(f"group {number}: responses is {kind}: it must be a list of texts")
+    return list(responses)
+
+
+def _priority(priority: str) -> int:
+    if priority not in PRIORITIES:
+        raise InvalidArgumentError(f'priority is {priority!r}: it must be "low", "normal" or "high"')
+    return int(PRIORITIES[priority])
