@@ -40,8 +40,8 @@ fn a_cancelled_judgment_ends_at_once_and_its_server_stops() {
 #[test]
 fn a_connection_that_breaks_while_a_judge_is_opened_is_made_anew() {
     for (dialect, paths) in [
-        (Dialect::Vllm, &["/v1/models", "/version", "/tokenize"][..]),
-        (Dialect::Llama, &["/v1/models", "/props", "/tokenize"]),
+        (Dialect::Vllm, &["/v1/models", "/version", "/tokenize", "/v1/completions"][..]),
+        (Dialect::Llama, &["/v1/models", "/props", "/tokenize", "/completion"]),
     ] {
         let server = Server::new(dialect);
         server.break_first(paths);

@@ -345,6 +345,9 @@ impl State {
             *names.last_mut().unwrap() = names[0];
             whole_verdict = format!("{scores}[{}]\n}}", names.join(", "));
         }
+        if schema["properties"]["best-to-worst"]["const"] == json!([]) {
+            whole_verdict = format!("{}[]\n}}", whole_verdict.split_once('[').unwrap().0);
+        }
         let left = whole_verdict.strip_prefix(after.as_str()).unwrap_or(&whole_verdict);
         let root = grammar.and_then(|grammar| grammar.lines().next()).unwrap_or_default();
         let left = if root.ends_with("score") { &left[..left.rfind("},").unwrap()] } else { left };

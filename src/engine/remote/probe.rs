@@ -271,6 +271,14 @@ impl Probe<'_> {
     }
 
     async fn generate(&self, path: &str, body: &Value) -> Tried<Trial> {
+        match self.generate_once(path, body).await {
+            // As for what is no generation: a kept connection may be closed just when it is used again.
+            Err(Fault::Broken(_)) => self.generate_once(path, body).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn generate_once(&self, path: &str, body: &Value) -> Tried<Trial> {
         let url = format!("{}{path}", self.root);
         let mut answer = self.http.generate(&url, self.key, body.to_string().into_bytes()).await?;
         let (mut text, mut ids, mut finish, mut positions) = (String::new(), false, None, Vec::new());
