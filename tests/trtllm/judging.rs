@@ -79,9 +79,9 @@ fn a_ranking_from_the_scores_is_not_asked_for() {
         check_distributions(&request, &verdict);
         assert!(verdict.raw.ends_with("\"best-to-worst\": []\n}"), "{}", verdict.raw);
         assert!(verdict.usage.verdict_tokens < written.usage.verdict_tokens);
-        assert_eq!((verdict.repairs.len(), verdict.scores), (0, written.scores));
+        assert_eq!((verdict.repairs.len(), &verdict.scores), (0, &written.scores));
         let key = |scored: &dicast::Scored| (scored.score, scored.expected);
-        let ranked: Vec<_> = verdict.ranking.iter().map(|&index| key(&written.scores[index])).collect();
+        let ranked: Vec<_> = verdict.ranking.iter().map(|&index| key(&verdict.scores[index])).collect();
         assert!(ranked.is_sorted_by(|a, b| a >= b), "{ranked:?}");
     }
 }
