@@ -61,7 +61,7 @@ pub(super) struct Busy {
 }
 
 impl Busy {
-    /// `None` where the process is ending: nothing is begun any more then.
+    /// `None` if the process is ending: nothing is begun any more then.
     pub(super) fn begin() -> Option<Self> {
         let begun = with_open(|open| {
             let begins = !is_exiting();
@@ -85,7 +85,7 @@ impl Drop for Busy {
 /// Lists an engine that is open: it is closed when the process ends.
 ///
 /// # Errors
-/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) where the process is ending.
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the process is ending.
 pub(super) fn watch(engine: Weak<dyn Engine>) -> Result<()> {
     register();
     with_open(|open| {

@@ -68,7 +68,7 @@ impl std::fmt::Display for EngineKind {
     }
 }
 
-/// How far an engine can constrain a verdict; the later, the more.
+/// How far an engine can constrain a verdict, from the least to the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Guidance {
@@ -89,9 +89,9 @@ pub struct Capabilities {
     pub engine: EngineKind,
     /// How far it can constrain a verdict.
     pub guidance: Guidance,
-    /// Whether it gives the distribution at every score.
+    /// Whether it gives the probability distribution at every score.
     pub distributions: bool,
-    /// Most tokens of prompt and output together; `None` where the engine does not tell.
+    /// The most tokens of prompt and output together; `None` if the engine does not say.
     pub context_tokens: Option<usize>,
     /// Judgments that it decodes at once.
     pub max_sequences: usize,
@@ -129,32 +129,32 @@ pub enum Input {
     Tokens {
         /// The whole prompt.
         ids: Vec<u32>,
-        /// Leading tokens that every prompt of this judge has: worth keeping in a prefix cache.
+        /// The number of leading tokens that all prompts of this judge share: worth keeping in a prefix cache.
         shared_prefix: usize,
     },
     /// The messages of a chat, for an engine that renders the template and tokenizes itself.
     Messages(Vec<Message>),
 }
 
-/// Which jobs go first where several wait for an engine.
+/// Which jobs go first if several wait for an engine.
 ///
 /// The highest goes first, but every fourth place goes to the job that has waited longest: nothing starves. The embedded
-/// engine keeps to it; the others take jobs as they come.
+/// engine follows it; the others take jobs in the order of submission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// What can wait, such as a batch.
+    /// For work that can wait, such as a batch.
     Low,
-    /// What nothing was said of.
+    /// The default.
     #[default]
     Normal,
     /// Somebody waits for it.
     High,
 }
 
-/// Hears the reasoning of a job while it is written. Clones are the same.
+/// Receives the reasoning of a job while it is written. Clones share one listener.
 ///
 /// Pieces are whole characters and come in order. An engine that starts a job again, as after the death of a worker process,
-/// tells its reasoning from the beginning. Which engines tell anything, and how soon, is up to them: the generation has it all.
+/// sends its reasoning from the beginning. Each engine decides whether and how soon it sends it: the generation has all of it.
 #[derive(Clone)]
 pub struct Listener(Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -186,13 +186,13 @@ pub struct Job {
     pub sampling: Sampling,
     /// When the caller submitted it.
     pub submitted: Instant,
-    /// When it times out. Of a patient job: how long it may wait for its turn at most.
+    /// When it times out. For a patient job: until when it may wait for its turn.
     pub deadline: Instant,
     /// Set for a patient job, whose own time begins when the engine begins with it.
     pub patience: Option<Patience>,
-    /// Whether it goes before others that wait.
+    /// Its priority among the waiting jobs.
     pub priority: Priority,
-    /// Who hears the reasoning meanwhile: for a [`Transcript`](crate::decode::transcript::Transcript), which tells it.
+    /// Who receives the reasoning meanwhile: for a [`Transcript`](crate::decode::transcript::Transcript), which sends it.
     pub listener: Option<Listener>,
 }
 
@@ -232,7 +232,7 @@ impl Patience {
         deadline
     }
 
-    /// The deadline, from now on where no job has begun. Tells nobody: [`Self::begin`] does.
+    /// The deadline, counted from now if no job has begun. Notifies nobody: [`Self::begin`] does.
     pub(crate) fn deadline(&self) -> Instant {
         *self.deadline.get_or_init(|| {
             let own = Instant::now() + self.timeout;
@@ -253,7 +253,7 @@ impl std::fmt::Debug for Patience {
 pub struct Generation {
     /// Everything generated, as text; bytes that are not UTF-8 are replaced.
     pub raw: String,
-    /// Byte range of the reasoning in `raw`, without its tags, where tokens told it from the answer.
+    /// Byte range of the reasoning in `raw`, without its tags, if tokens separated it from the answer.
     pub reasoning: Option<std::ops::Range<usize>>,
     /// Byte offset in `raw` at which the answer begins.
     pub answer: usize,
@@ -292,14 +292,14 @@ pub struct Stats {
     pub steps: u64,
     /// Tokens of one block of keys and values.
     pub kv_block_tokens: usize,
-    /// Blocks of keys and values that there are.
+    /// All blocks of keys and values.
     pub kv_blocks: usize,
     /// Of these, blocks that running judgments hold.
     pub kv_blocks_used: usize,
     /// Blocks taken over from earlier judgments instead of being computed.
     pub kv_blocks_reused: u64,
-    /// Different grammars that a TensorRT-LLM executor was given in the last hour. It compiles each between two steps, which
-    /// holds up every judgment.
+    /// Different grammars that a TensorRT-LLM executor received in the last hour. It compiles each between two steps, which
+    /// delays every judgment.
     pub grammars_last_hour: u64,
 }
 
@@ -321,17 +321,17 @@ pub trait Engine: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Queues a job. `done` is called exactly once, whatever happens: also where the job is refused (then before this
+    /// Queues a job. `done` is called exactly once, whatever happens: also if the job is refused (then before this
     /// returns), cancelled, out of time, or still running when the engine is closed.
     fn submit(&self, job: Job, done: Completion) -> JobId;
 
-    /// Ends a job as cancelled and frees its place. Nothing happens where it has ended already.
+    /// Ends a job as cancelled and frees its place. Does nothing if the job has already ended.
     fn cancel(&self, id: JobId);
 
     /// Counters since the engine was opened.
     fn stats(&self) -> Stats;
 
-    /// Most tokens that a job of this plan may take of the context beside its prompt; `None` where the engine does not tell.
+    /// The most tokens of the context that a job of this plan may take besides its prompt; `None` if the engine does not say.
     ///
     /// # Errors
     /// Those that the job would end with.
@@ -362,7 +362,7 @@ pub trait Engine: Send + Sync {
     /// until then. Engines that the library opens need none of the three: the judge closes them and opens them again.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the engine cannot; it goes on then as before.
+    /// [`ErrorKind::Unsupported`] if the engine cannot; it goes on then as before.
     fn sleep(&self) -> Result<()> {
         Err(self.cannot("sleep"))
     }
@@ -379,13 +379,13 @@ pub trait Engine: Send + Sync {
     /// while the engine sleeps; afterwards it is awake.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the engine cannot; it goes on then as before. After any other the engine sleeps.
+    /// [`ErrorKind::Unsupported`] if the engine cannot; it goes on then as before. After any other the engine sleeps.
     fn reload(&self, model: &str) -> Result<()> {
         let _ = model;
         Err(self.cannot("take other weights"))
     }
 
-    /// The error of what it cannot do.
+    /// The error for something that it cannot do.
     #[doc(hidden)]
     fn cannot(&self, what: &str) -> Error {
         let engine = self.capabilities().engine;
@@ -395,18 +395,18 @@ pub trait Engine: Send + Sync {
         )
     }
 
-    /// What is odd about the model, in sentences: it works, but maybe not as it was trained.
+    /// Warnings about the model, in sentences: it works, but maybe not as it was trained.
     fn warnings(&self) -> &[String] {
         &[]
     }
 
-    /// What there is to know of it beside its capabilities, a line for each part, such as each server of the remote engine.
+    /// More about it than its capabilities: one line for each part, such as each server of the remote engine.
     fn about(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// The error of an engine that keeps no prefix for the asking.
+/// The error of an engine that cannot keep a prefix on request.
 pub(crate) fn cannot_pin(engine: EngineKind) -> Error {
     Error::new(
         ErrorKind::Unsupported,
@@ -417,20 +417,20 @@ pub(crate) fn cannot_pin(engine: EngineKind) -> Error {
     )
 }
 
-/// What an engine keeps computed of prompts. Dropping it lets go.
+/// Computed prompt tokens that an engine keeps. Dropping it releases them.
 pub struct Pin {
     tokens: usize,
     release: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Pin {
-    /// So many tokens are kept. `release` lets go of them; it may be called on any thread, also when the engine is closed, and
+    /// An engine keeps this many `tokens`. `release` releases them; it may be called on any thread, also when the engine is closed, and
     /// must return quickly.
     pub fn new(tokens: usize, release: impl FnOnce() + Send + Sync + 'static) -> Self {
         Self { tokens, release: Some(Box::new(release)) }
     }
 
-    /// How many tokens are kept.
+    /// The number of tokens that are kept.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
@@ -450,7 +450,7 @@ impl std::fmt::Debug for Pin {
     }
 }
 
-/// Gives memory that was freed back to the system, where the allocator would keep it.
+/// Gives freed memory back to the system if the allocator would keep it.
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "a function of the C library"))]
 pub(crate) fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -460,18 +460,18 @@ pub(crate) fn give_back_memory() {
     }
 }
 
-/// Hears how far loading a model is, and may end it. Clones are the same.
+/// Receives the progress of loading a model, and may end the loading. Clones share one receiver.
 #[derive(Clone, Default)]
 pub struct Progress(Option<Arc<dyn Fn(f32) -> bool + Send + Sync>>);
 
 impl Progress {
     /// `goes_on` gets the part that is loaded, from 0 to 1 and rising, from the thread that opens the model; false ends the
-    /// loading as [`ErrorKind::Cancelled`]. The embedded engine says it all the time, others at the beginning and at the end.
+    /// loading as [`ErrorKind::Cancelled`]. The embedded engine reports continually, others at the beginning and at the end.
     pub fn new(goes_on: impl Fn(f32) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(goes_on)))
     }
 
-    /// Says how far loading is. False where it is to end.
+    /// Reports the progress. Returns false if loading is to end.
     pub fn say(&self, part: f32) -> bool {
         self.0.as_ref().is_none_or(|goes_on| goes_on(part))
     }
@@ -479,12 +479,12 @@ impl Progress {
     /// As [`Self::say`].
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`] where loading is to end.
+    /// [`ErrorKind::Cancelled`] if loading is to end.
     pub(crate) fn check(&self, part: f32) -> Result<()> {
         if self.say(part) { Ok(()) } else { Err(Self::ended()) }
     }
 
-    /// The error of a loading that was ended.
+    /// The error if the program ended the loading.
     pub(crate) fn ended() -> Error {
         Error::new(ErrorKind::Cancelled, "loading the model was cancelled")
     }
@@ -501,9 +501,9 @@ impl std::fmt::Debug for Progress {
 pub struct TextModel {
     /// The model's chat template, as Jinja.
     pub chat_template: String,
-    /// The text of the token that begins a text, where the model has one.
+    /// The text of the token that begins a text, if the model has one.
     pub bos: Option<String>,
-    /// The text of the token that ends a text, where the model has one.
+    /// The text of the token that ends a text, if the model has one.
     pub eos: Option<String>,
     /// The model's tokenizer.
     pub tokenizer: Arc<Tokenizer>,

@@ -1,6 +1,6 @@
 //! What a model is: the one place that decides which engine, which profile and which fingerprint go with a name.
 //!
-//! Nothing is loaded for that: a header, a `config.json` or the name itself tells.
+//! Nothing is loaded for that: a header, a `config.json` or the name itself is enough.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -22,13 +22,13 @@ use crate::warm;
 /// Largest `config.json` of an engine folder.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
-/// A model that was found, not opened yet.
+/// A model that was found, but is not opened yet.
 pub struct Source {
     name: String,
     place: Place,
 }
 
-/// Where a model lies.
+/// Where a model is.
 enum Place {
     /// A model file for the embedded engine.
     File {
@@ -47,7 +47,7 @@ impl Source {
     /// only.
     ///
     /// # Errors
-    /// [`ErrorKind::ModelNotFound`] where nothing is there, [`ErrorKind::InvalidModel`] for what is no model,
+    /// [`ErrorKind::ModelNotFound`] if nothing is there, [`ErrorKind::InvalidModel`] if it is not a model,
     /// [`ErrorKind::Unsupported`] for a name on the model hub, which the command line resolves to a file.
     pub fn find(model: &str) -> Result<Self> {
         let source = |place| Self { name: model.to_owned(), place };
@@ -70,7 +70,7 @@ impl Source {
                 format!("{model} is no regular file: a model must be a file or a folder on a disk"),
             )),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(not_found(model)),
-            // What else is wrong with it, reading its header says.
+            // Reading its header finds anything else that is wrong.
             _ => file(path).map(source),
         }
     }
@@ -95,16 +95,16 @@ impl Source {
     /// The profile to judge by: the one in the file `chosen`, else the one beside the model, else the built-in one.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where a profile cannot be read, and for a `RewardAnything` model without one, with
+    /// [`ErrorKind::InvalidProfile`] if a profile cannot be read, and for a `RewardAnything` model without one, with
     /// the command that makes it.
     pub fn profile(&self, chosen: Option<&Path>) -> Result<Profile> {
         self.profile_by(chosen, None)
     }
 
-    /// The profile to judge by, with what the configuration sets of it: its chat template and the template's variables.
+    /// The profile to judge by, with the parts that the configuration sets: its chat template and the template's variables.
     ///
     /// # Errors
-    /// Those of [`Self::profile`]; [`ErrorKind::InvalidConfig`] where the file of the template cannot be read.
+    /// Those of [`Self::profile`]; [`ErrorKind::InvalidConfig`] if the file of the template cannot be read.
     pub fn profile_for(&self, config: &JudgeConfig) -> Result<Profile> {
         let template = Profile::builtin().overridden(config)?.chat_template;
         self.profile_by(config.profile.as_deref(), template.as_deref())?.overridden(config)
@@ -136,11 +136,11 @@ impl Source {
         }
     }
 
-    /// What tells this model from another wherever it lies: its size, and a checksum of samples from all over it; of a
+    /// What distinguishes this model from others wherever it is: its size, and a checksum of samples from all over it; of a
     /// folder, those of each file in it; of a server, its URL. JSON.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where the model cannot be read.
+    /// [`ErrorKind::Io`] if the model cannot be read.
     pub fn fingerprint(&self) -> Result<Value> {
         match &self.place {
             Place::File { path, .. } => fingerprint_of_file(path),
@@ -149,10 +149,10 @@ impl Source {
         }
     }
 
-    /// As [`Self::fingerprint`], and when each of its files was written: a sample need not hold what was changed.
+    /// Like [`Self::fingerprint`], and when each of its files was written: a sample need not hold what was changed.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where the model cannot be read.
+    /// [`ErrorKind::Io`] if the model cannot be read.
     pub(crate) fn stamp(&self) -> Result<Value> {
         let files = match &self.place {
             #[cfg(feature = "local")]
@@ -176,15 +176,15 @@ impl Source {
     /// Loads it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where this build has no engine for it, naming the feature; else the engine's own.
+    /// [`ErrorKind::Unsupported`] if this build has no engine for it, naming the feature; else the engine's own.
     pub fn open(self, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
         self.open_watched(config, profile, &Progress::default())
     }
 
-    /// As [`Self::open`], for somebody who watches.
+    /// Like [`Self::open`], with progress reports.
     ///
     /// # Errors
-    /// Those of [`Self::open`]; [`ErrorKind::Cancelled`] where `progress` ends it.
+    /// Those of [`Self::open`]; [`ErrorKind::Cancelled`] if `progress` ends it.
     pub fn open_watched(self, config: &JudgeConfig, profile: &Profile, progress: &Progress) -> Result<Opened> {
         warm::warm();
         progress.check(0.0)?;

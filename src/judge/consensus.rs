@@ -2,11 +2,11 @@
 
 use crate::config::RankRule;
 
-/// Most responses whose best order is found exactly, over all sets of them (2^16 sets).
+/// The most responses for which the best order is found exactly, over all sets of them (2^16 sets).
 const EXACT: usize = 16;
 
-/// The ranking that stands for `rankings` (indices, best first). `preferred` orders what the rule leaves open. Says also
-/// whether no other order disagrees less with the rankings, which is known only where it was found exactly.
+/// The ranking that represents `rankings` (indices, best first). `preferred` orders what the rule leaves open. Also returns
+/// whether no other order disagrees less with the rankings, which is known only if the order was found exactly.
 pub(super) fn ranking(rule: RankRule, rankings: &[&[usize]], preferred: &[usize]) -> (Vec<usize>, bool) {
     match rule {
         RankRule::Borda => (borda(rankings, preferred), false),
@@ -15,8 +15,8 @@ pub(super) fn ranking(rule: RankRule, rankings: &[&[usize]], preferred: &[usize]
     }
 }
 
-/// The ranking that stands for `rankings` of parts of the responses, each of which disagrees with it as little as possible;
-/// pairs that no ranking holds are in the order preferred where that goes together with the rankings. Exact up to 16
+/// The ranking that disagrees as little as possible with `rankings`, each of which has a part of the responses;
+/// pairs that no ranking contains are in the order preferred if that does not contradict the rankings. Exact up to 16
 /// responses; beyond, the order preferred is improved by moving one response at a time.
 pub(super) fn of_parts(rankings: &[&[usize]], preferred: &[usize]) -> Vec<usize> {
     let costs = costs(rankings, preferred);
@@ -123,7 +123,7 @@ fn local(costs: &[Vec<u64>], mut order: Vec<usize>) -> Vec<usize> {
     }
 }
 
-/// Kendall's coefficient of concordance: 1 where all rankings are the same, 0 where they have nothing in common. `None` for
+/// Kendall's coefficient of concordance: 1 if all rankings are the same, 0 if they have nothing in common. `None` for
 /// fewer than two rankings or responses.
 #[expect(clippy::cast_precision_loss, reason = "a few dozen responses and runs")]
 pub(super) fn concordance(rankings: &[&[usize]]) -> Option<f64> {

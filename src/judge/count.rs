@@ -16,24 +16,24 @@ use crate::request::JudgeRequest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenCount {
-    /// Generations of the judgment: 1, more for an ensemble, a rubric or blocks.
+    /// The number of generations: 1, or more for an ensemble, a rubric or blocks.
     pub runs: usize,
     /// Tokens of the longest prompt among its runs.
     pub prompt_tokens: usize,
     /// Tokens of the prompts of all its runs.
     pub all_prompt_tokens: usize,
-    /// Of each prompt, the tokens that every prompt of this judge begins with.
+    /// The tokens at the beginning of each prompt that all prompts of this judge share.
     pub shared_tokens: usize,
-    /// Most tokens that a run may write, reasoning and verdict together.
+    /// The most tokens that a run may write, reasoning and verdict together.
     pub output_tokens: usize,
-    /// Whether the engine itself said how many it may write; else it is an estimate.
+    /// Whether that number is the engine's own; otherwise it is an estimate.
     pub is_exact: bool,
-    /// Tokens of prompt and output together that the context holds; `None` where the engine does not tell.
+    /// The tokens of prompt and output together that fit in the context; `None` if the engine does not say.
     pub context_tokens: Option<usize>,
 }
 
 impl TokenCount {
-    /// Whether prompt and output fit the context. A request that does not fit is refused.
+    /// Whether prompt and output fit in the context. A request that does not fit is refused.
     pub fn fits(&self) -> bool {
         self.context_tokens.is_none_or(|context| self.prompt_tokens + self.output_tokens <= context)
     }
@@ -43,8 +43,8 @@ impl Judge {
     /// Counts the tokens of a request without judging it.
     ///
     /// # Errors
-    /// Those of the request; [`ErrorKind::ContextOverflow`] where its text cannot fit the context however it is tokenized;
-    /// [`ErrorKind::Unsupported`] where the engine makes the tokens itself; [`ErrorKind::Asleep`].
+    /// Those of the request; [`ErrorKind::ContextOverflow`] if its text cannot fit in the context however it is tokenized;
+    /// [`ErrorKind::Unsupported`] if the engine tokenizes the text itself; [`ErrorKind::Asleep`].
     pub fn count(&self, request: &JudgeRequest) -> Result<TokenCount> {
         let loaded = self.power.awake()?;
         let Some(tokenizer) = loaded.prompter.tokenizer() else {
@@ -76,7 +76,7 @@ impl Judge {
     }
 }
 
-/// Most tokens that a plan may take beside its prompt, and whether the engine said so; else it is an estimate.
+/// The most tokens that a plan may take besides its prompt, and whether the number is the engine's own or an estimate.
 pub(super) fn output_tokens(engine: &dyn Engine, plan: &Plan, tokenizer: &Tokenizer) -> Result<(usize, bool)> {
     match engine.output_tokens(plan)? {
         Some(tokens) => Ok((tokens, true)),
@@ -84,7 +84,7 @@ pub(super) fn output_tokens(engine: &dyn Engine, plan: &Plan, tokenizer: &Tokeni
     }
 }
 
-/// About as many tokens as a plan may take beside its prompt.
+/// An estimate of the tokens that a plan may take besides its prompt.
 fn estimate(plan: &Plan, tokenizer: &Tokenizer) -> Result<usize> {
     let reasoning = plan.reasoning.as_ref().map(|plan| ReasoningTokens::new(plan, tokenizer)).transpose()?;
     let reasoning = reasoning.map_or(0, |tokens| {

@@ -11,12 +11,12 @@ use super::blocks::Blocks;
 use super::consensus;
 use super::rubric::{Rubric, mean_row};
 
-/// Fewest runs after which an ensemble may end early.
+/// The fewest runs after which an ensemble may end early.
 const LEAST_RUNS: usize = 4;
 /// The variance that a difference of two scores is taken to have at least: that of rounding both to whole scores.
 const LEAST_VARIANCE: f64 = 1.0 / 6.0;
 
-/// What becomes of the runs of a judgment; they are numbered in the order in which they were submitted. A run has a part for
+/// The course of the runs of a judgment, numbered in the order in which they were submitted. A run has a part for
 /// each criterion of a rubric, and a part has a generation for each block of the responses.
 pub(super) struct Course {
     scale: Scale,
@@ -28,13 +28,13 @@ pub(super) struct Course {
     stop_early: StopEarly,
     consistent: bool,
     reward: Option<Reward>,
-    /// Runs that must give a verdict, by each criterion.
+    /// The runs that must give a verdict, for each criterion.
     needed: usize,
     /// Criteria that are judged separately. Each run consists of one part for each of them.
     rubric: Option<Rubric>,
     /// The blocks that each part of a run is judged in.
     blocks: Option<Blocks>,
-    /// What an earlier stage took.
+    /// The tokens and times of an earlier stage.
     before: Option<(Usage, Timing)>,
     /// Whether blocks could be asked for, so that an error of a group that is too long says so.
     may_split: bool,
@@ -80,7 +80,7 @@ impl Course {
         self.blocks.is_some()
     }
 
-    /// Says whether blocks were not asked for, and could be.
+    /// Returns whether blocks were not asked for, and could be.
     pub(super) fn may_split(self, may_split: bool) -> Self {
         Self { may_split, ..self }
     }
@@ -183,7 +183,7 @@ impl Course {
         self.orders.min(longest).max(1)
     }
 
-    /// The (expected) scores of a run; none where a generation of it has failed.
+    /// The (expected) scores of a run; none if a generation of it has failed.
     fn values(&self, run: &[&Result<Verdict>]) -> Option<Vec<f64>> {
         let verdicts: Vec<&Verdict> = run.iter().map(|result| result.as_ref().ok()).collect::<Option<_>>()?;
         let parts: Vec<Cow<'_, Verdict>> =
@@ -303,12 +303,12 @@ impl Course {
     }
 }
 
-/// Whether the ranking is held to the scores.
+/// Whether the ranking must agree with the scores.
 pub(super) fn is_by_scores(settings: &Settings) -> bool {
     settings.consistent_ranking || settings.ranking_from == RankingFrom::Scores
 }
 
-/// A verdict with the means of the scores and all that is summed or listed; its ranking is that of the first run.
+/// A verdict with the means of the scores and everything that is summed or listed; its ranking is that of the first run.
 fn blend(verdicts: Vec<Verdict>) -> Result<Verdict> {
     let runs = verdicts.len();
     let count = |count: usize| u32::try_from(count).map_or(f64::NAN, f64::from);
@@ -435,7 +435,7 @@ fn differs(values: &[Vec<f64>], one: usize, other: usize) -> bool {
     mean(differences.iter().copied()) > t_99(differences.len() - 1) * error
 }
 
-/// Student's t: 99 % of its distribution with so many degrees of freedom lie between this and its negative.
+/// Student's t: 99 % of its distribution with that many degrees of freedom lie between this and its negative.
 fn t_99(degrees: usize) -> f64 {
     const TABLE: [f64; 30] = [
         63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947,

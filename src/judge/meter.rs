@@ -62,7 +62,7 @@ impl Histogram {
     }
 
     /// The time, in seconds, that a share `q` of them took at most, from 0 to 1: an estimate within a bucket, as
-    /// Prometheus makes it. `None` where there were none, or where `q` is no share.
+    /// Prometheus makes it. `None` if there were none, or if `q` is not a share.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 || !(0.0..=1.0).contains(&q) {

@@ -65,14 +65,14 @@ pub use warm::Pinned;
 /// An opened model with its profile. Shared by any number of threads.
 ///
 /// Dropping it ends what is still running: pending tickets complete with [`ErrorKind::Closed`], and all callbacks have
-/// returned when the drop has, unless one of them does it.
+/// returned when the drop returns, unless one of the callbacks drops it.
 pub struct Judge {
     config: JudgeConfig,
     reader: Arc<Reader>,
     queue: Arc<Queue>,
     capabilities: Capabilities,
     warnings: Vec<String>,
-    /// The engine, and whether it is there.
+    /// The engine, and whether it is open.
     power: Arc<Power>,
     origin: Origin,
     log: Log,
@@ -92,12 +92,12 @@ impl Judge {
     /// Opens a judge: checks the configuration, finds the profile, loads the model.
     ///
     /// # Errors
-    /// Of the configuration, the profile or the model; nothing is left open.
+    /// Errors of the configuration, the profile or the model; nothing is left open.
     pub fn open(config: JudgeConfig) -> Result<Self> {
         Self::open_logged(config, Log::none())
     }
 
-    /// As [`Judge::open`], for a program that wants to hear what the judge does.
+    /// Like [`Judge::open`], with a log of what the judge does.
     ///
     /// # Errors
     /// Those of [`Judge::open`].
@@ -105,11 +105,11 @@ impl Judge {
         Self::open_watched(config, log, Progress::default())
     }
 
-    /// As [`Judge::open_logged`], for a program that watches the loading, and may end it; also when the judge wakes or takes
+    /// Like [`Judge::open_logged`], for a program that watches loading, and may end it; also when the judge wakes or takes
     /// other weights.
     ///
     /// # Errors
-    /// Those of [`Judge::open`]; [`ErrorKind::Cancelled`] where `progress` ends it.
+    /// Those of [`Judge::open`]; [`ErrorKind::Cancelled`] if `progress` ends it.
     pub fn open_watched(config: JudgeConfig, log: Log, progress: Progress) -> Result<Self> {
         crate::warm::warm();
         config.check()?;
@@ -121,14 +121,14 @@ impl Judge {
     /// A judge on an engine of the caller's own.
     ///
     /// # Errors
-    /// Of the configuration, the profile or the chat template; nothing is left open.
+    /// Errors of the configuration, the profile or the chat template; nothing is left open.
     pub fn with_engine(config: JudgeConfig, profile: Profile, opened: Opened, log: Log) -> Result<Self> {
         crate::warm::warm();
         config.check()?;
         Self::assemble(config, profile, opened, Origin::given(), Vec::new(), log)
     }
 
-    /// Puts a judge together. `notes` are what is odd about it already.
+    /// Puts a judge together. `notes` are the warnings about it so far.
     fn assemble(
         config: JudgeConfig,
         profile: Profile,
@@ -176,7 +176,7 @@ impl Judge {
         &self.config
     }
 
-    /// The profile that this judge goes by.
+    /// The profile of this judge.
     pub fn profile(&self) -> &Profile {
         &self.reader.profile
     }
@@ -186,12 +186,12 @@ impl Judge {
         self.log.set_level(level);
     }
 
-    /// What is odd about its model, in sentences: it works, but maybe not as it was trained. The log has them too.
+    /// Warnings about its model, in sentences: it works, but maybe not as it was trained. The log has them too.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// What there is to know of its engine beside its capabilities, a line for each part, such as each server of the remote
+    /// More about its engine than its capabilities: one line for each part, such as each server of the remote
     /// engine; nothing once the judge is closed.
     pub fn about(&self) -> Vec<String> {
         self.power.loaded().map(|loaded| loaded.engine.about()).unwrap_or_default()
@@ -211,7 +211,7 @@ impl Judge {
         engine.after(&self.power.earlier())
     }
 
-    /// What it has done since it was opened, for a dashboard.
+    /// Counts of its work since it was opened, for a dashboard.
     pub fn metrics(&self) -> Metrics {
         Metrics {
             pending: self.pending(),
@@ -227,8 +227,8 @@ impl Judge {
         self.config.limits.max_queue.saturating_sub(self.queue.free())
     }
 
-    /// Ends what is pending, and all that is asked later, with [`ErrorKind::Closed`], and unloads the model. Callbacks
-    /// may still be under way when this returns.
+    /// Ends all pending and later judgments with [`ErrorKind::Closed`], and unloads the model. Callbacks
+    /// may still be running when this returns.
     pub fn close(&self) {
         self.queue.close();
         let was_open = !self.power.is_closed();
@@ -244,8 +244,8 @@ impl Judge {
         }
     }
 
-    /// What the judge would read of a request in its first run (in its first block, where the responses are judged in
-    /// several), without judging it: its tokens, and who hides behind which alias.
+    /// The prompt that the judge would read in the first run of a request (in its first block, if the responses are judged in
+    /// several), without judging it: its tokens, and which response has which alias.
     ///
     /// # Errors
     /// Those of the request, before any generation.
@@ -256,7 +256,7 @@ impl Judge {
         self.first_prompt(&loaded, request, settings)
     }
 
-    /// Judges one request and waits for the verdict. Where the queue is full it first waits for room. The deadline of
+    /// Judges one request and waits for the verdict. If the queue is full it first waits for room. The deadline of
     /// the request (`timeout_ms`) covers both.
     ///
     /// # Errors
@@ -265,7 +265,7 @@ impl Judge {
         self.judge_with(request, Submission::default())
     }
 
-    /// As [`Judge::judge`], with a priority, a deadline, or somebody who hears the reasoning.
+    /// Like [`Judge::judge`], with a priority, a deadline, or a listener for the reasoning.
     ///
     /// # Errors
     /// Those of [`Judge::judge`].
@@ -283,13 +283,13 @@ impl Judge {
         ticket.wait()
     }
 
-    /// Queues a request. Whatever is wrong with it is found in the ticket, [`ErrorKind::Overloaded`] among it where
+    /// Queues a request. All errors come from the ticket, also [`ErrorKind::Overloaded`] if
     /// `limits.max_queue` judgments are pending already.
     pub fn submit(&self, request: &JudgeRequest) -> Ticket {
         self.submit_with(request, Submission::default())
     }
 
-    /// As [`Judge::submit`], with a priority, a deadline, or somebody who hears the reasoning.
+    /// Like [`Judge::submit`], with a priority, a deadline, or a listener for the reasoning.
     pub fn submit_with(&self, request: &JudgeRequest, submission: Submission) -> Ticket {
         let submitted = Instant::now();
         match self.queue.try_enter() {
@@ -298,28 +298,28 @@ impl Judge {
         }
     }
 
-    /// As [`Judge::submit`], for somebody who wants to hear the judge's reasoning while it is written, that of the first run of an
-    /// ensemble. See [`Listener`].
+    /// Like [`Judge::submit`], with a listener that receives the judge's reasoning while it is written, that of the first
+    /// run of an ensemble. See [`Listener`].
     pub fn submit_heard(&self, request: &JudgeRequest, listener: Listener) -> Ticket {
         self.submit_with(request, Submission::default().listener(listener))
     }
 
-    /// Judges many requests at once; results come in the order of the requests. Where there are more than fit the queue,
+    /// Judges many requests at once; results are in the order of the requests. If there are more than fit in the queue,
     /// the rest waits for room. Deadlines count as for [`Judge::submit_when_free`].
     pub fn judge_batch(&self, requests: &[JudgeRequest]) -> Vec<Result<Verdict>> {
         let tickets: Vec<_> = requests.iter().map(|request| self.submit_when_free(request)).collect();
         tickets.into_iter().map(Ticket::wait).collect()
     }
 
-    /// As [`Judge::submit`], but waits for room in the queue, which is bounded by the deadlines of what is pending. The
-    /// request's own deadline (`timeout_ms`) counts from when the engine begins with it: in a batch what comes last would
+    /// Like [`Judge::submit`], but waits for room in the queue, at most until the deadlines of the pending judgments. The
+    /// request's own deadline (`timeout_ms`) counts from when the engine begins with it: in a batch the last requests would
     /// have no time left otherwise. Over servers it counts from its first place at one; over TensorRT-LLM, which does not say
     /// when it begins, from when fewer judgments are before it than the library computes at once.
     pub fn submit_when_free(&self, request: &JudgeRequest) -> Ticket {
         self.submit_when_free_with(request, Submission::default())
     }
 
-    /// As [`Judge::submit_when_free`], with what else there is to say of it.
+    /// Like [`Judge::submit_when_free`], with a priority, a deadline, or a listener for the reasoning.
     pub fn submit_when_free_with(&self, request: &JudgeRequest, submission: Submission) -> Ticket {
         match self.queue.enter() {
             Some(permit) => self.enter(request, submission.patient(), Instant::now(), permit),
@@ -327,7 +327,7 @@ impl Judge {
         }
     }
 
-    /// As [`Judge::submit_when_free_with`]; where `stop` says true before there is room, the judgment ends as cancelled.
+    /// Like [`Judge::submit_when_free_with`]; if `stop` returns true before there is room, the judgment ends as cancelled.
     /// [`Judge::nudger`] makes those who wait ask it again.
     pub(crate) fn submit_unless(
         &self,
@@ -352,11 +352,11 @@ impl Judge {
         move || queue.nudge()
     }
 
-    /// Waits until a request could be queued, at most `timeout`; false where there is no room by then. Another thread
+    /// Waits until a request could be queued, at most `timeout`; false if there is no room by then. Another thread
     /// may take the room first.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] where the judge was closed: there will be no room.
+    /// [`ErrorKind::Closed`] if the judge was closed: there will be no room.
     pub fn wait_for_room(&self, timeout: Duration) -> Result<bool> {
         let free = self.queue.wait(timeout);
         if self.queue.is_closed() { Err(Error::closed()) } else { Ok(free) }

@@ -41,7 +41,7 @@ pub struct Sleep {
 pub(super) struct Loaded {
     pub(super) engine: Arc<dyn Engine>,
     pub(super) prompter: Prompter,
-    /// Bytes of the vocabulary's longest token; `None` where the engine tokenizes itself.
+    /// Bytes of the vocabulary's longest token; `None` if the engine tokenizes itself.
     pub(super) longest_token: Option<usize>,
     /// How often the weights were replaced.
     pub(super) weights: u64,
@@ -135,7 +135,7 @@ impl Power {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is loaded, asleep or not; `None` where nothing is.
+    /// What is loaded, asleep or not; `None` if nothing is.
     pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
         match &self.state().stage {
             Stage::Awake(loaded) | Stage::Drowsy(loaded) | Stage::Asleep(Some(loaded)) => Some(loaded.clone()),
@@ -176,7 +176,7 @@ impl Power {
     /// Asks for the engine.
     ///
     /// # Errors
-    /// [`ErrorKind::Asleep`] where requests are not to wait, [`ErrorKind::Closed`].
+    /// [`ErrorKind::Asleep`] if requests are not to wait, [`ErrorKind::Closed`].
     pub(super) fn admit(self: &Arc<Self>) -> Result<Admitted> {
         let mut state = self.state();
         match &state.stage {
@@ -213,10 +213,10 @@ impl Power {
         None
     }
 
-    /// Lets no request in any more. Gives what is loaded; `None` where the judge sleeps already.
+    /// Lets no request in any more. Gives what is loaded; `None` if the judge sleeps already.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`]; [`ErrorKind::Engine`] where no thread can be started.
+    /// [`ErrorKind::Closed`]; [`ErrorKind::Engine`] if no thread can be started.
     pub(super) fn doze(self: &Arc<Self>, arriving: Arriving) -> Result<Option<Arc<Loaded>>> {
         let mut state = self.state();
         let loaded = match &state.stage {
@@ -247,7 +247,7 @@ impl Power {
     /// Waits until nothing runs, at most until `until`.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`] where something still runs then, [`ErrorKind::Closed`].
+    /// [`ErrorKind::Timeout`] if something still runs then, [`ErrorKind::Closed`].
     pub(super) fn drain(&self, until: Option<Instant>) -> Result<()> {
         let mut state = self.state();
         loop {

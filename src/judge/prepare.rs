@@ -22,15 +22,15 @@ use super::rubric::Rubric;
 use super::run::{Run, Scored};
 use super::submission::Submission;
 
-/// Most runs of one judgment.
+/// The most runs of one judgment.
 const MAX_RUNS: usize = 256;
 
 /// A judgment that is ready to be submitted.
 pub(super) struct Prepared {
     pub(super) first: Stage,
-    /// Where the judge reasons only if it must.
+    /// Set if the judge reasons only if it must.
     pub(super) second: Option<Second>,
-    /// The time that it may take.
+    /// How long it may take.
     pub(super) timeout: Duration,
 }
 
@@ -112,7 +112,7 @@ impl Judge {
         options.or(&self.config.options).or(&self.profile().decoding).resolve_request()
     }
 
-    /// How far the verdict of a request is constrained: as far as the engine can, unless the settings say otherwise.
+    /// How far the verdict of a request is constrained: as far as the engine is able to, unless the settings say otherwise.
     pub(super) fn guidance(&self, settings: &Settings) -> Result<Guidance> {
         let Capabilities { engine, guidance, .. } = self.capabilities;
         match settings.guided {

@@ -91,7 +91,7 @@ impl Queue {
         Some(Permit(self.clone()))
     }
 
-    /// As [`Self::enter`], until a moment, and as long as `stop` says false, which is looked at again after [`Self::nudge`].
+    /// Like [`Self::enter`], until a moment, and as long as `stop` says false, which is looked at again after [`Self::nudge`].
     pub(super) fn enter_unless(self: &Arc<Self>, until: Option<Instant>, stop: &dyn Fn() -> bool) -> Entered {
         let mut state = self.state();
         loop {

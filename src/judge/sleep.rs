@@ -17,11 +17,11 @@ use crate::prompt::profile::Profile;
 use crate::request::JudgeRequest;
 use crate::sync::{Arc, Mutex, PoisonError};
 
-/// Where the engine comes from: what opens it again.
+/// Where the engine comes from, to open it again.
 pub(super) struct Origin {
-    /// `None`: an engine of the caller's own, or a server, which can only be asked.
+    /// `None`: the caller's own engine, or a server, which can only be asked to sleep.
     model: Option<Mutex<Model>>,
-    /// Who watches while a model is loaded.
+    /// Who receives the progress of loading a model.
     progress: Progress,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct Origin {
 #[derive(Clone)]
 struct Model {
     name: String,
-    /// What tells its weights from others.
+    /// What distinguishes its weights from others.
     stamp: Value,
 }
 
 impl Origin {
-    /// An engine of the caller's own, or a server: it can only be asked.
+    /// The caller's own engine, or a server: it can only be asked to sleep.
     pub(super) fn given() -> Self {
         Self { model: None, progress: Progress::default() }
     }
@@ -68,14 +68,14 @@ impl Origin {
 }
 
 impl Judge {
-    /// Gives the memory of weights and cache back, until [`Judge::wake`]. The judgments that run are waited for, or
-    /// cancelled; those that come wait or fail, as `how` says. An embedded or TensorRT-LLM engine is closed, and opened again
-    /// by waking. A judge that sleeps already only takes over what `how` says of requests that come.
+    /// Frees the memory of weights and cache until [`Judge::wake`]. The running judgments are waited for, or
+    /// cancelled; new ones wait or fail, as `how` says. An embedded or TensorRT-LLM engine is closed, and opened again
+    /// on waking. If the judge already sleeps, only the rule for new requests in `how` takes effect.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the engine cannot, such as that of a server, whose memory is not this process's;
-    /// [`ErrorKind::Timeout`] where judgments still ran after [`Sleep::patience`]; [`ErrorKind::Closed`]. The judge goes on
-    /// then as before.
+    /// [`ErrorKind::Unsupported`] if the engine cannot sleep, such as that of a server, whose memory is not this process's;
+    /// [`ErrorKind::Timeout`] if judgments still ran after [`Sleep::patience`]; [`ErrorKind::Closed`]. The judge then goes on
+    /// as before.
     pub fn sleep(&self, how: &Sleep) -> Result<()> {
         let _turn = self.power.turn();
         let began = Instant::now();
@@ -87,12 +87,12 @@ impl Judge {
         Ok(())
     }
 
-    /// Takes the memory back that [`Judge::sleep`] gave back, and begins what waited. A judge that does not sleep stays as it
-    /// is. Takes as long as loading the model.
+    /// Loads again what [`Judge::sleep`] freed, and begins the waiting judgments. Does nothing if the judge does not
+    /// sleep. Takes as long as loading the model.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where the model's file has changed meanwhile ([`Judge::reload`] takes it as it is), those of
-    /// opening, [`ErrorKind::Closed`]. The judge sleeps on.
+    /// [`ErrorKind::InvalidModel`] if the model's file has changed meanwhile ([`Judge::reload`] takes it as it is), those of
+    /// opening, [`ErrorKind::Closed`]. The judge then still sleeps.
     pub fn wake(&self) -> Result<()> {
         let _turn = self.power.turn();
         if !self.power.is_asleep() {
@@ -122,15 +122,15 @@ impl Judge {
         self.go_on(loaded, began)
     }
 
-    /// Replaces the weights, of which `model` is the new place; `None`: the place is the same, and what is there now counts.
-    /// The judgments that run end with the old weights, or are cancelled; those that come meanwhile wait or fail, as `how`
-    /// says. One set of weights is in memory at a time. A judge that sleeps wakes. The new model must be of the same kind:
+    /// Replaces the weights by those at `model`; `None`: by those that are now at the same place.
+    /// Running judgments end with the old weights, or are cancelled; those submitted meanwhile wait or fail, as `how`
+    /// says. Only one set of weights is in memory at a time. A sleeping judge wakes. The new model must be of the same kind:
     /// engine, context and profile stay. Verdicts say which weights judged them ([`Verdict::weights`](crate::Verdict)).
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the engine cannot; [`ErrorKind::Timeout`] as for [`Judge::sleep`]; a model that is not
-    /// there, or of another engine: the judge goes on as before. Where loading fails later the judge sleeps: reload another
-    /// model, or wake it with the old one.
+    /// [`ErrorKind::Unsupported`] if the engine cannot do that; [`ErrorKind::Timeout`] as for [`Judge::sleep`]; if the model
+    /// is not there, or is for another engine, the judge goes on as before. If loading fails later the judge sleeps: reload
+    /// another model, or wake it with the old one.
     pub fn reload(&self, model: Option<&str>, how: &Sleep) -> Result<()> {
         let _turn = self.power.turn();
         let began = Instant::now();
@@ -161,12 +161,12 @@ impl Judge {
         self.power.is_asleep()
     }
 
-    /// Which weights judge: 0 those that the judge was opened with, then one more with each [`Judge::reload`].
+    /// The number of the weights: 0 for those that the judge was opened with, one more after each [`Judge::reload`].
     pub fn weights(&self) -> u64 {
         self.power.weights()
     }
 
-    /// As [`Judge::reload`], for an engine of the caller's own.
+    /// Like [`Judge::reload`], for the caller's own engine.
     fn reload_given(&self, model: Option<&str>, how: &Sleep, began: Instant) -> Result<()> {
         let Some(kept) = self.power.doze(how.arriving)? else {
             let loaded = self.power.loaded().ok_or_else(Error::closed)?;

@@ -26,7 +26,7 @@ enum Stage {
     Running(Option<Waker>),
     /// Running, with a callback for the outcome.
     Awaited(Callback),
-    /// Ended, and nobody has asked yet. Boxed: a verdict is large, and most stages are not it.
+    /// Ended, and nobody has asked yet. Boxed, because a verdict is large, and most stages have none.
     Ended(Box<Result<Verdict>>),
     /// The outcome was handed out.
     Taken,
@@ -202,7 +202,7 @@ impl Pending {
         }
     }
 
-    /// Takes the outcome where it is there; else wakes the task when it is.
+    /// Takes the outcome if it is there; otherwise wakes the task when it is.
     fn poll(&self, waker: &Waker) -> Poll<Result<Verdict>> {
         let mut state = self.state();
         match std::mem::replace(&mut state.stage, Stage::Taken) {
@@ -220,7 +220,7 @@ impl Pending {
         }
     }
 
-    /// Takes the outcome where it is a failure that is there already.
+    /// Takes the outcome if it is a failure that is already there.
     fn take_failure(&self) -> Option<Error> {
         let mut state = self.state();
         match std::mem::replace(&mut state.stage, Stage::Taken) {
@@ -254,7 +254,7 @@ impl Pending {
     }
 }
 
-/// Completes a judgment once; as closed where it is dropped unused.
+/// Completes a judgment once; as closed if it is dropped unused.
 pub(super) struct Completer(Arc<Pending>);
 
 impl Completer {
@@ -276,15 +276,15 @@ impl Completer {
 
 impl Drop for Completer {
     fn drop(&mut self) {
-        // Changes nothing where the judgment has ended.
+        // Changes nothing if the judgment has ended.
         self.0.complete(Err(Error::shut_down()));
     }
 }
 
 /// A pending judgment. Dropping it cancels the judgment, unless a callback was set.
 ///
-/// It is also a [`Future`] of the outcome, for any executor: await it, or poll it beside others. A ticket of which the
-/// outcome was taken stays pending for ever when it is polled again.
+/// It is also a [`Future`] of the outcome, for any executor: await it, or poll it together with others. A ticket whose
+/// outcome was taken stays pending forever if it is polled again.
 #[must_use = "dropping a ticket cancels its judgment"]
 pub struct Ticket(Option<Arc<Pending>>);
 
@@ -323,7 +323,7 @@ impl Ticket {
         }
     }
 
-    /// Waits at most `timeout`; gives the ticket back where there is no outcome yet.
+    /// Waits at most `timeout`; returns the ticket if there is no outcome yet.
     ///
     /// # Errors
     /// The ticket itself, still pending.
@@ -342,7 +342,7 @@ impl Ticket {
         self.pending().wait(timeout)
     }
 
-    /// The outcome, if it is there; else the ticket, still pending.
+    /// The outcome, if it is there; otherwise the ticket, still pending.
     ///
     /// # Errors
     /// The ticket itself, still pending.
@@ -356,7 +356,7 @@ impl Ticket {
         self.pending().cancel();
     }
 
-    /// Takes the outcome where it is a failure that is there already, such as that of a request that was refused.
+    /// Takes the outcome if it is a failure that is already there, such as that of a request that was refused.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.pending().take_failure()
     }
@@ -366,10 +366,10 @@ impl Ticket {
         Canceller(self.pending().clone())
     }
 
-    /// Hands the outcome to `callback`, once, and gives the ticket up. Callbacks of one judge come one at a time, from a
-    /// thread of the judge's that does nothing else, and all have returned when the judge has been dropped. One may
-    /// submit further requests, wait for them, cancel, or drop the judge; those after it wait meanwhile. Where the judge
-    /// is gone already, `callback` is called before this returns.
+    /// Passes the outcome to `callback`, once, and consumes the ticket. The callbacks of one judge are called one at a time,
+    /// from a thread of the judge that does nothing else, and all have returned when the judge has been dropped. A callback may
+    /// submit further requests, wait for them, cancel, or drop the judge; later callbacks wait meanwhile. If the judge
+    /// is already gone, `callback` is called before this returns.
     pub fn on_completion(mut self, callback: impl FnOnce(Result<Verdict>) + Send + 'static) {
         let pending = self.0.take().expect("a ticket holds its judgment until it is used up");
         let mut state = pending.state();

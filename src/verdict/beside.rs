@@ -295,7 +295,7 @@ fn rank_of(value: &str) -> Option<usize> {
     if suffixed { ranking::rank_number(value) } else { None }
 }
 
-/// The text up to the comma, bar or bracket that ends a value; says whether there was one. The point that ends a
+/// The text up to the comma, bar or bracket that ends a value; returns whether there was one. The point that ends a
 /// sentence goes too, where it cannot belong to the number.
 fn first_part(text: &str, rule: Rule) -> (&str, bool) {
     let mut parens = 0_usize;
@@ -497,7 +497,7 @@ pub(super) fn marks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The scores in a list without names, `4, 2, 5`, however it is wrapped; `None` where it is none.
+/// The scores in a list without names, `4, 2, 5`, however it is wrapped; `None` if it is none.
 pub(super) fn list(text: &str) -> Option<Vec<&str>> {
     let wrapped = |c: char| {
         chars::is_blank(c)

@@ -73,7 +73,7 @@ pub(super) struct Opened {
     pub(super) answer: String,
 }
 
-/// Opens the wrapping where the whole text is one; `None` where it is none, or holds no text.
+/// Opens the wrapping where the whole text is one; `None` if it is none, or holds no text.
 pub(super) fn open<'n>(text: &str, keys: &Keys, names: impl FnOnce() -> Names<'n>) -> Option<Opened> {
     let trimmed = text.trim();
     if !trimmed.starts_with(['[', '{']) || !SIGNS.iter().any(|sign| trimmed.contains(sign)) {

@@ -56,7 +56,7 @@ pub(super) struct Interpreter<'c> {
     /// How scores are read, with the scale that the structure names.
     pub(super) rule: Rule,
     pub(super) reading: Reading,
-    /// Ranks given beside the scores, by place.
+    /// Ranks given next to the scores, by place.
     pub(super) ranks: Vec<(usize, usize)>,
     /// Whether scores were read from a list without names.
     positional: bool,
@@ -73,7 +73,7 @@ impl<'c> Interpreter<'c> {
         Self { rule: self.rule, ..Self::new(self.context) }
     }
 
-    /// Looks for the scale that a structure names in its keys, beside its scores or in the heading before it.
+    /// Looks for the scale that a structure names in its keys, next to its scores or in the heading before it.
     fn find_scale(&mut self, node: &Node<'_>, heading: &str) {
         let mut seen = scale::Seen::default();
         seen.add(scale::named(heading));

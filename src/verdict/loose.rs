@@ -174,7 +174,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads a line of a table; says whether it was one.
+    /// Reads a line of a table; returns whether it was one.
     fn table(&mut self, line: &str) -> bool {
         if let Section::Table(table) = &mut self.section {
             if table.row(line, self.context) {

@@ -1,4 +1,4 @@
-//! What a verdict of several runs says besides scores and ranking: the runs, how far they agree, and whether places sway
+//! What a verdict of several runs has besides scores and ranking: the runs, how far they agree, and whether places influence
 //! the judge; and the rewards that a request asked for.
 
 use serde::ser::SerializeMap;
@@ -11,52 +11,52 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::number;
 use crate::prompt::profile::Scale;
 
-/// How the runs of an ensemble went. In the verdict that they were merged to, `score`, `expected` and `distribution` are
+/// The runs of an ensemble. In the verdict that they were merged into, `score`, `expected` and `distribution` are
 /// means over the runs.
 ///
 /// As JSON: `orders`, `samples`, `runs`, `failed`, `stopped_early`, `standard_errors` (by name), `rank_rule`, `exact`,
 /// `kendall_w`, `top_agreement`, `places`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ensemble {
-    /// Different orders that were asked for, as far as there are so many.
+    /// The number of different orders that were asked for, or all if there are fewer.
     pub orders: usize,
-    /// Runs of each order.
+    /// The number of runs in each order.
     pub samples: usize,
     /// The runs that were merged.
     pub runs: Vec<RunOutcome>,
     /// Why the others failed.
     pub failed: Vec<String>,
-    /// Whether the order was settled before all runs were made; those that were left out are not counted as runs.
+    /// Whether the order was settled before all runs were made; runs that were not made are not counted.
     pub stopped_early: bool,
-    /// The standard error of each mean (of expected scores where there are any, else of scores), in the order of the request;
+    /// The standard error of each mean (of expected scores if there are any, else of scores), in the order of the request;
     /// `None` for a single run.
     pub standard_errors: Vec<Option<f64>>,
-    /// What made the ranking.
+    /// The rule that made the ranking.
     pub rank_rule: RankRule,
     /// Whether no other order disagrees less with the runs.
     pub exact: bool,
-    /// Kendall's W: 1 where all runs rank alike, 0 where their rankings have nothing in common.
+    /// Kendall's W: 1 if all runs rank alike, 0 if their rankings have nothing in common.
     pub kendall_w: Option<f64>,
     /// The share of the runs that rank the best response of the merged ranking first.
     pub top_agreement: f64,
-    /// What each place in the prompt did, the first place first.
+    /// The effect of each place in the prompt, the first place first.
     pub places: Vec<PlaceEffect>,
 }
 
-/// One run of an ensemble. Lists count in the order of the request.
+/// One run of an ensemble. Lists are in the order of the request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOutcome {
     /// Indices of the responses in the order in which this run showed them.
     pub order: Vec<usize>,
     /// The scores as written.
     pub scores: Vec<f64>,
-    /// The means of their distributions.
+    /// The means of the scores' distributions.
     pub expected: Vec<Option<f64>>,
     /// Indices, best first.
     pub ranking: Vec<usize>,
     /// The judge's whole output as it came.
     pub raw: String,
-    /// The blocks, where this run judged the responses in several. `order` then goes through them, each response at its first
+    /// The blocks, if this run judged the responses in several. `order` then goes through them, each response at its first
     /// place; `scores`, `expected` and `ranking` are merged, and `raw` is that of the first block.
     pub blocks: Option<Box<BlockTable>>,
 }
@@ -68,11 +68,11 @@ impl RunOutcome {
     }
 }
 
-/// What a place in the prompt did in the runs of an ensemble.
+/// The effect of a place in the prompt in the runs of an ensemble.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceEffect {
-    /// By how much the (expected) score of a response at this place lay above its mean over all runs, on average. Without a
-    /// bias, 0 up to chance.
+    /// By how much the (expected) score of a response at this place was above its mean over all runs, on average. Without a
+    /// bias this is 0, apart from chance.
     pub score: f64,
     /// The share of the runs in which the response at this place was ranked first. Without a bias, each place has the same
     /// share over whole squares of orders.
@@ -147,11 +147,11 @@ impl Serialize for NamedRun<'_> {
 /// The rewards that a request asked for ([`Options::reward`](crate::Options::reward)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewards {
-    /// What they are.
+    /// Their kind.
     pub kind: Reward,
     /// One for each response, in the order of the request.
     pub values: Vec<f64>,
-    /// The standard deviation of each score's distribution; `None` where the engine gave none.
+    /// The standard deviation of each score's distribution; `None` if the engine gave no distributions.
     pub spreads: Vec<Option<f64>>,
 }
 
@@ -181,7 +181,7 @@ impl Verdict {
     /// Those of a verdict that was asked for with this kind ([`Self::rewards`]) are taken from there.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the kind needs distributions and the engine gave none.
+    /// [`ErrorKind::Unsupported`] if the kind needs distributions and the engine gave none.
     pub fn rewards_of(&self, kind: Reward) -> Result<Vec<f64>> {
         if let Some(rewards) = self.rewards.as_ref().filter(|rewards| rewards.kind == kind) {
             return Ok(rewards.values.clone());
@@ -208,7 +208,7 @@ impl Verdict {
         }
     }
 
-    /// Of each response the expected score, else the score as written.
+    /// The expected score of each response, else the score as written.
     pub(crate) fn values(&self) -> Vec<f64> {
         self.scores.iter().map(|scored| scored.expected.unwrap_or(scored.score)).collect()
     }
@@ -256,7 +256,7 @@ fn spread(scale: Scale, distribution: &[f64]) -> f64 {
     scores().map(|(share, score)| share * (score - mean).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Of each response, the mean probability that its score is above that of another one; a tie counts half.
+/// For each response, the mean probability that its score is above that of another one; a tie counts half.
 #[expect(clippy::cast_precision_loss, reason = "a few dozen responses")]
 fn wins(verdict: &Verdict) -> Option<Vec<f64>> {
     let distributions: Vec<&Vec<f64>> =

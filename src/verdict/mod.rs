@@ -65,9 +65,9 @@ pub struct Scored {
     pub name: String,
     /// The score as written, on the profile's scale.
     pub score: f64,
-    /// The mean of the score's distribution: a finer reward than the written digit. `None` where the engine gave none.
+    /// The mean of the score's distribution: a finer reward than the written digit. `None` if the engine gave none.
     pub expected: Option<f64>,
-    /// The probability of each score of the scale, from its minimum up, at the place where the score was written. Sums to 1.
+    /// The probability of each score on the scale, from the lowest up, at the position where the score was written. Sums to 1.
     pub distribution: Option<Vec<f64>>,
 }
 
@@ -78,9 +78,9 @@ pub struct Scored {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Of these, tokens whose keys and values were there already.
+    /// Of these, tokens whose keys and values were already in the cache.
     pub reused_tokens: usize,
-    /// Tokens of the reasoning, its opening and closing included.
+    /// Tokens of the reasoning, including its opening and closing tags.
     pub reasoning_tokens: usize,
     /// Tokens of the verdict.
     pub verdict_tokens: usize,
@@ -110,15 +110,15 @@ pub struct Timing {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// One entry a response, in the order of the request.
+    /// One entry for each response, in the order of the request.
     pub scores: Vec<Scored>,
     /// Indices into `scores`, best first; a permutation.
     pub ranking: Vec<usize>,
-    /// The judge's reasoning, without its tags; empty where it did not think.
+    /// The judge's reasoning, without its tags; empty if it did not reason.
     pub reasoning: String,
     /// What had to be repaired to read the verdict.
     pub repairs: Vec<Repair>,
-    /// What a reader should know about it.
+    /// Remarks about it that a reader should know.
     pub flags: Vec<Flag>,
     /// Pairs of the name that the judge saw and the caller's name, in the order the judge saw them.
     pub aliases: Vec<(String, String)>,
@@ -126,18 +126,19 @@ pub struct Verdict {
     pub usage: Usage,
     /// Times.
     pub timing: Timing,
-    /// Which weights judged: 0 those that the judge was opened with, then one more with each [`Judge::reload`](crate::Judge::reload).
+    /// The number of the weights that judged: 0 for those that the judge was opened with, one more after each
+    /// [`Judge::reload`](crate::Judge::reload).
     pub weights: u64,
     /// The judge's whole output as it came.
     pub raw: String,
-    /// The runs, where this was merged of several. Scores are means then; `reasoning`, `aliases` and `raw` are those of the
+    /// The runs, if this was merged from several. Scores are then means; `reasoning`, `aliases` and `raw` are those of the
     /// first run, `repairs` and `flags` those of all; tokens and times are summed, but for the longest time in the queue.
     pub ensemble: Option<Box<Ensemble>>,
-    /// The blocks, where the responses were judged in several; those of the first run of an ensemble, whose runs each have
+    /// The blocks, if the responses were judged in several; those of the first run of an ensemble, whose runs each have
     /// theirs; with a rubric, the verdict of each criterion has them. `reasoning`, `aliases` and `raw` are those of the first
     /// block, `repairs` and `flags` those of all; tokens and times are summed. No response has a distribution.
     pub blocks: Option<Box<BlockTable>>,
-    /// What each criterion gave, where this was merged of a rubric's. `reasoning` holds that of each criterion under its name;
+    /// The verdict by each criterion, if there was a rubric. `reasoning` holds that of each criterion under its name;
     /// `aliases` and `raw` are those of the first one.
     pub rubric: Option<Box<RubricTable>>,
     /// The rewards that the request asked for.
@@ -178,7 +179,7 @@ impl Verdict {
         }
     }
 
-    /// Ranks by the scores: the higher first, of equal ones that with the higher expected score, then in the order given.
+    /// Ranks by the scores: the highest first; equal ones by expected score, then in the order given.
     pub(crate) fn rank_by_scores(&mut self) {
         let scores = &self.scores;
         let expected = |index: usize| scores[index].expected.unwrap_or(scores[index].score);
@@ -258,15 +259,15 @@ impl Serialize for Timing {
 /// verdict that the judge only quotes.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidVerdict`] with what could be read, where the text holds no complete verdict under `policy`.
+/// [`ErrorKind::InvalidVerdict`] with what could be read, if the text holds no complete verdict under `policy`.
 pub fn parse(text: &str, names: &AliasMap, profile: &Profile, policy: &VerdictPolicy) -> Result<Verdict> {
     parse_knowing(text, &Texts::none(), names, profile, policy)
 }
 
-/// As [`parse`], where the texts that the judge was shown are known: what stands in them word for word is a quotation.
+/// Like [`parse`], if the texts that the judge was shown are known: whatever is in them word for word is a quotation.
 ///
 /// # Errors
-/// As [`parse`].
+/// Those of [`parse`].
 pub(crate) fn parse_knowing(
     text: &str,
     texts: &Texts,
@@ -291,11 +292,11 @@ pub(crate) fn parse_knowing(
     reader.read(text.to_owned(), &reasoning, &parts.answer, parts.form, repairs)
 }
 
-/// Reads a verdict out of `answer`, where it is known where the reasoning ended: by token ids, or because there was
+/// Reads a verdict out of `answer`, if it is known where the reasoning ended: by token ids, or because there was
 /// none. Tags of reasoning within `answer` are text. `raw` is the judge's whole output, kept in the verdict.
 ///
 /// # Errors
-/// As [`parse`].
+/// Those of [`parse`].
 pub fn parse_parts(
     raw: String,
     reasoning: &str,
@@ -307,10 +308,10 @@ pub fn parse_parts(
     parse_parts_knowing(raw, reasoning, answer, &Texts::none(), names, profile, policy)
 }
 
-/// As [`parse_parts`], where the texts that the judge was shown are known.
+/// Like [`parse_parts`], if the texts that the judge was shown are known.
 ///
 /// # Errors
-/// As [`parse`].
+/// Those of [`parse`].
 pub(crate) fn parse_parts_knowing(
     raw: String,
     reasoning: &str,
@@ -434,7 +435,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The flags of a verdict that was merged of several.
+/// The flags of a verdict that was merged from several.
 pub(crate) fn merged_flags(scores: &[f64], ranking: &[usize]) -> Vec<Flag> {
     check::flags(scores, ranking, Vec::new())
 }

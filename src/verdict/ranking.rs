@@ -74,7 +74,7 @@ fn unwrap<'n, 'a>(mut node: &'n Node<'a>) -> &'n Node<'a> {
     node
 }
 
-/// The ranking of `count` responses that the ranks beside the scores give.
+/// The ranking of `count` responses that the ranks next to the scores give.
 pub(super) fn from_ranks(ranks: &[(usize, usize)], count: usize) -> Ranking {
     let mut ranking = Ranking { seen: true, ..Ranking::default() };
     let mut unique: BTreeMap<usize, usize> = BTreeMap::new();
@@ -430,7 +430,7 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Reads what stands between two names, remarks in parentheses left out. `None` where it is prose.
+    /// Reads what stands between two names, remarks in parentheses left out. `None` if it is prose.
     pub(super) fn read(between: &str) -> Option<Self> {
         let mut signs = String::new();
         let mut parens = 0_usize;

@@ -104,7 +104,7 @@ impl Scores {
     }
 }
 
-/// Why the score of a response cannot be read, in words; `None` where that was said already.
+/// Why the score of a response cannot be read, in words; `None` if that was said already.
 fn words(why: Why, shown: &str) -> Option<String> {
     Some(match why {
         Why::Unclear => format!("{shown} has no score that can be read"),

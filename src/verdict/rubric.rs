@@ -8,12 +8,12 @@ use super::merged::ByName;
 use crate::config::RubricMerge;
 use crate::request::Criterion;
 
-/// What each criterion of a rubric gave. In the verdict that they were merged to, scores lie on the judge's scale.
+/// The result of each criterion of a rubric. In the verdict that they were merged into, scores are on the judge's scale.
 ///
 /// As JSON: `merge` and `criteria`, a list of `name`, `criterion`, `weight`, `kind`, `values` (by name), `verdict`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RubricTable {
-    /// How the values became one.
+    /// How the values were merged.
     pub merge: RubricMerge,
     /// In the order of the rubric.
     pub criteria: Vec<CriterionVerdict>,
@@ -24,7 +24,7 @@ pub struct RubricTable {
 pub struct CriterionVerdict {
     /// The criterion; its name is never empty.
     pub criterion: Criterion,
-    /// Of each response, in the order of the request: 0 for the worst score, 1 for the best one; of a criterion that is met
+    /// For each response, in the order of the request: 0 for the worst score, 1 for the best one; for a criterion that is met
     /// or not, the probability that it is met.
     pub values: Vec<f64>,
     /// The verdict by this criterion alone.

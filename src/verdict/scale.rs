@@ -1,4 +1,4 @@
-//! The scale that a text names beside its scores: `out of 10`, `(0-4)`, `max_score: 10`. Scores on another scale than
+//! The scale that a text names next to its scores: `out of 10`, `(0-4)`, `max_score: 10`. Scores on another scale than
 //! the profile's are no scores on it.
 
 use super::chars;
@@ -25,7 +25,7 @@ const BETWEEN: &[&str] = &[
     "-", "–", "—", "−", "~", "〜", "～", "to", "bis", "à", "a", "até", "al", "到", "至", "から", "до", "..", "...",
     "through", "إلى",
 ];
-/// Keys beside the scores that hold the top of the scale.
+/// Keys next to the scores that hold the top of the scale.
 const TOPS: &[&str] = &[
     "maxscore",
     "scoremax",
@@ -43,7 +43,7 @@ const TOPS: &[&str] = &[
     "maxvalue",
     "满分",
 ];
-/// Keys beside the scores that hold the whole scale.
+/// Keys next to the scores that hold the whole scale.
 const SCALES: &[&str] = &[
     "scale",
     "scorescale",
@@ -305,7 +305,7 @@ impl Seen {
     }
 }
 
-/// Looks for a scale in the keys of a structure and beside its scores.
+/// Looks for a scale in the keys of a structure and next to its scores.
 pub(super) fn in_tree(node: &Node<'_>, keys: &Keys, seen: &mut Seen) {
     let Node::Group(group) = node else { return };
     let mut bottom = None;

@@ -17,7 +17,7 @@ enum Node {
     Text(String),
 }
 
-/// Scores and ranking by place in the order shown; `None` where the answer is anything but a clean, complete verdict.
+/// Scores and ranking by place in the order shown; `None` if the answer is anything but a clean, complete verdict.
 pub(super) fn read(answer: &str, names: &AliasMap, profile: &Profile) -> Option<(Vec<f64>, Vec<usize>)> {
     let (scores_key, ranking_key) = keys(&profile.verdict.layout)?;
     let Node::Object(entries) = serde_json::from_str(answer).ok()? else { return None };

@@ -45,7 +45,7 @@ fn cells(line: &str, between: char) -> Vec<&str> {
 }
 
 impl Table {
-    /// Reads a header; `None` where the line is none.
+    /// Reads a header; `None` if the line is none.
     pub(super) fn open(line: &str, rule: Rule, context: &Context<'_>) -> Option<Self> {
         let between =
             if line.contains('|') { '|' } else { [',', ';', '\t'].into_iter().find(|&c| line.contains(c))? };
@@ -84,7 +84,7 @@ impl Table {
         })
     }
 
-    /// Reads a row; says whether the line is one.
+    /// Reads a row; returns whether the line is one.
     pub(super) fn row(&mut self, line: &str, context: &Context<'_>) -> bool {
         if !line.contains(self.between) {
             return false;

@@ -245,7 +245,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Reads a structure from its opening bracket; says whether its end was written.
+    /// Reads a structure from its opening bracket; returns whether its end was written.
     fn group(&mut self) -> Result<(Group<'a>, bool), Stop> {
         let (kind, len) = match self.peek() {
             Some((c, len)) => (Bracket::opened_by(c).unwrap_or(Bracket::Object), len),
@@ -262,7 +262,7 @@ impl<'a> Reader<'a, '_> {
         Ok((Group { object: kind == Bracket::Object, entries }, closed))
     }
 
-    /// Reads entries up to the end of the innermost structure; says whether that end was written.
+    /// Reads entries up to the end of the innermost structure; returns whether that end was written.
     fn entries(&mut self, kind: Bracket, entries: &mut Vec<Entry<'a>>) -> Result<bool, Stop> {
         // Commas since the last entry; before the first entry none is wanted.
         let mut commas = 0;
@@ -381,7 +381,7 @@ impl<'a> Reader<'a, '_> {
         Ok(follows)
     }
 
-    /// Reads one entry of a structure of `kind`; `None` where what stood there says nothing.
+    /// Reads one entry of a structure of `kind`; `None` if what stood there says nothing.
     fn entry(&mut self, kind: Bracket) -> Result<Option<Entry<'a>>, Stop> {
         let Some((c, len)) = self.peek() else { return Ok(None) };
         if Bracket::opened_by(c).is_some() {

@@ -95,7 +95,7 @@ fn is_end_by_name(rest: &str) -> bool {
 /// A turn in channels, as gpt-oss writes it.
 pub(super) struct Channels<'a> {
     pub(super) reasoning: String,
-    /// What stands in the channel `final`; `None` where there is none.
+    /// What stands in the channel `final`; `None` if there is none.
     pub(super) answer: Option<Cow<'a, str>>,
 }
 
@@ -110,7 +110,7 @@ pub(super) fn holds_channels(text: &str) -> bool {
     text.contains(CHANNEL) && text.contains(MESSAGE)
 }
 
-/// Reads a turn in channels; `None` where the text does not begin as one.
+/// Reads a turn in channels; `None` if the text does not begin as one.
 pub(super) fn channels(text: &str) -> Option<Channels<'_>> {
     let begun = text.trim_start();
     let opens = begun.starts_with(CHANNEL)

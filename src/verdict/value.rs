@@ -10,7 +10,7 @@ use super::score::{self, Read, Why};
 use super::tolerant::{Entry, Group, Node};
 
 impl Interpreter<'_> {
-    /// Reads `["model-1", 4]`; says whether it was such a pair.
+    /// Reads `["model-1", 4]`; returns whether it was such a pair.
     pub(super) fn pair(&mut self, group: &Group<'_>, depth: usize) -> bool {
         let [Entry { key: None, value: name }, Entry { key: None, value }, rest @ ..] = group.entries.as_slice() else {
             return false;
@@ -30,7 +30,7 @@ impl Interpreter<'_> {
         true
     }
 
-    /// Reads `{"model": "model-1", "score": 4, "rank": 2}`; says whether it was such a record.
+    /// Reads `{"model": "model-1", "score": 4, "rank": 2}`; returns whether it was such a record.
     pub(super) fn record(&mut self, group: &Group<'_>, depth: usize) -> bool {
         if !group.object || group.entries.len() < 2 {
             return false;

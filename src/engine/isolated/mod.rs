@@ -78,14 +78,14 @@ impl Table {
 /// Opens a model in a worker process; `text` reads its files meanwhile.
 ///
 /// # Errors
-/// Those of the engine; [`ErrorKind::InvalidConfig`] where there is no worker program, [`ErrorKind::InvalidModel`] with the
+/// Those of the engine; [`ErrorKind::InvalidConfig`] if there is no worker program, [`ErrorKind::InvalidModel`] with the
 /// worker's last words where the model crashes it.
 pub(super) fn open(model: Model<'_>, text: impl FnOnce() -> Result<TextParts>) -> Result<Opened> {
     let launcher = model.table.program(model.config)?;
     open_with(Box::new(launcher), model, text)
 }
 
-/// As [`open`], with workers of any kind.
+/// Like [`open`], with workers of any kind.
 fn open_with(
     launcher: Box<dyn Launcher>,
     model: Model<'_>,

@@ -95,7 +95,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
 }
 
-/// The shared library that this code lies in, by the kernel's table of mappings; `None` where it cannot be told.
+/// The shared library that this code lies in, by the kernel's table of mappings; `None` if it cannot be told.
 fn library() -> Option<PathBuf> {
     let address = library as fn() -> Option<PathBuf> as usize;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;

@@ -173,7 +173,7 @@ impl From<Generation> for WireGeneration {
 
 impl WireGeneration {
     /// # Errors
-    /// [`ErrorKind::Internal`] where ranges do not fit the text, which would panic later.
+    /// [`ErrorKind::Internal`] if ranges do not fit the text, which would panic later.
     pub(super) fn generation(self) -> Result<Generation> {
         let Self { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
             self;
@@ -340,7 +340,7 @@ pub(super) fn frame(head: &impl Serialize, tail: &[u8]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a frame; `None` where the other side is gone and no frame has begun.
+/// Reads a frame; `None` if the other side is gone and no frame has begun.
 pub(super) fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Option<(T, Vec<u8>)>> {
     let mut size = [0; 4];
     match input.read(&mut size[..1]) {

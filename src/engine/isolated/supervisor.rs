@@ -184,7 +184,7 @@ impl Shared {
     /// Asks the worker, once it is up, and waits for the answer.
     ///
     /// # Errors
-    /// [`ErrorKind::Engine`] where there is none in time or the worker dies, [`ErrorKind::Closed`], and
+    /// [`ErrorKind::Engine`] if there is none in time or the worker dies, [`ErrorKind::Closed`], and
     /// [`ErrorKind::EngineDead`].
     pub(super) fn ask(&self, order: impl FnOnce(u64) -> Order, tail: &[u8], most: Duration) -> Result<Answer> {
         let deadline = Instant::now() + most;

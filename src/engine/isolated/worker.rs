@@ -41,7 +41,7 @@ pub(super) enum End {
 /// its argument, and sets `local.worker_path` or `trtllm.program_path` to its own path.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`] where no judge has started this process.
+/// [`ErrorKind::InvalidArgument`] if no judge has started this process.
 pub fn serve() -> Result<ExitCode> {
     let stream = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
     let Ok(stream) = stream.and_then(|stream| stream.peer_addr().map(|_| stream)) else {

@@ -88,7 +88,7 @@ impl Inbox {
         None
     }
 
-    /// What was cancelled since this lane looked; `None` where the lane is to end. A lane that is `idle` sleeps until there is
+    /// What was cancelled since this lane looked; `None` if the lane is to end. A lane that is `idle` sleeps until there is
     /// something for it, or it is nudged. Idle lanes of lower number come first: so requests one after the other meet the same lane, with the
     /// prompts that it keeps, and come out the same.
     pub(super) fn look(&self, lane: usize, idle: bool) -> Option<Vec<JobId>> {

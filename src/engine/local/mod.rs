@@ -161,7 +161,7 @@ pub fn memory_need(config: &JudgeConfig) -> Result<MemoryNeed> {
     Ok(lanes.memory(&header))
 }
 
-/// The bytes of memory that this process can still take, by the machine and by its control groups; `None` where the system
+/// The bytes of memory that this process can still take, by the machine and by its control groups; `None` if the system
 /// does not say.
 pub fn available_memory() -> Option<u64> {
     sizes::available()

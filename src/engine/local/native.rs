@@ -198,7 +198,7 @@ impl Model {
     /// A context for `sequences` sequences that share one pool of keys and values.
     ///
     /// # Errors
-    /// [`ErrorKind::Engine`] where it cannot be made, [`ErrorKind::InvalidModel`] where the model cannot be computed.
+    /// [`ErrorKind::Engine`] if it cannot be made, [`ErrorKind::InvalidModel`] if the model cannot be computed.
     pub(super) fn context(&self, bounds: Bounds, sequences: usize, threads: u32) -> Result<Context<'_>> {
         let number = |count: usize| u32::try_from(count).expect("the configuration was checked");
         let threads = i32::try_from(threads).expect("at most 512");

@@ -59,7 +59,7 @@ impl Pace {
     }
 }
 
-/// Processor time of the calling thread; `None` where the system does not tell.
+/// Processor time of the calling thread; `None` if the system does not tell.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "reads a clock of the C library")]
 pub(super) fn processor_time() -> Option<Duration> {

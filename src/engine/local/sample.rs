@@ -34,7 +34,7 @@ impl Sampler {
     /// Chooses one of the allowed tokens.
     ///
     /// # Errors
-    /// [`ErrorKind::Engine`] where no allowed token has a number for a logit: the model is broken.
+    /// [`ErrorKind::Engine`] if no allowed token has a number for a logit: the model is broken.
     pub(super) fn choose(&mut self, logits: &[f32], allowed: &Allowed<'_>) -> Result<u32> {
         if self.sampling.temperature == 0.0 { greedy(logits, allowed) } else { self.sample(logits, allowed) }
             .ok_or_else(|| {

@@ -328,7 +328,7 @@ pub(super) struct Context<'model> {
     sequences: usize,
     batch_tokens: usize,
     threads: i32,
-    /// Threads that compute as long as the context lives; `None` where the calling thread computes alone.
+    /// Threads that compute as long as the context lives; `None` if the calling thread computes alone.
     pool: Option<NonNull<ggml_threadpool>>,
     watch: Box<Watch>,
     /// Whether llama.cpp gave up in the middle of a call.

@@ -25,7 +25,7 @@ impl Files {
     /// Keeps the files open and remembers their sizes and times.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] where one can no longer be opened.
+    /// [`ErrorKind::Io`] if one can no longer be opened.
     pub(super) fn of(paths: &[PathBuf]) -> Result<Self> {
         let stamp = |path: &PathBuf| {
             let file = open_regular(path).map_err(|error| lost(path, &error))?;

@@ -10,7 +10,7 @@ use super::gguf::{Header, Texts};
 /// Everything that the header of the file at `place` tells.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`] where it has no chat template or a broken vocabulary.
+/// [`ErrorKind::InvalidModel`] if it has no chat template or a broken vocabulary.
 pub(in crate::engine) fn parts(header: &Header, place: &str, profile: &Profile) -> Result<TextParts> {
     Ok(TextParts {
         chat_template: chat_template(header, place, profile)?.to_owned(),

@@ -23,7 +23,7 @@ impl Vocabulary {
     /// `ends_text` marks the tokens, by id, after which the model's text is over; there are as many as logits.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where no token ends the text.
+    /// [`ErrorKind::InvalidModel`] if no token ends the text.
     pub(super) fn new(tokenizer: Arc<Tokenizer>, ends_text: Vec<bool>) -> Result<Self> {
         let size = ends_text.len();
         let end = ends_text.iter().position(|&ends| ends).ok_or_else(|| {
@@ -48,7 +48,7 @@ impl Vocabulary {
     /// model that was not trained for the tags may end its turn without one. Gives whether the closing is plain text.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where the vocabulary cannot write the tags.
+    /// [`ErrorKind::InvalidModel`] if the vocabulary cannot write the tags.
     pub(super) fn set_reasoning_marks(&mut self, open: &str, close: &str) -> Result<bool> {
         marks(&self.tokenizer, open)?;
         let closing = marks(&self.tokenizer, close)?;

@@ -146,7 +146,7 @@ impl Shared {
         Ok((most, reasoning))
     }
 
-    /// Most tokens that a plan may take beside its prompt; `None` where the servers make the tokens.
+    /// Most tokens that a plan may take besides its prompt; `None` if the servers make the tokens.
     pub(super) fn output_tokens(&self, plan: &Plan) -> Result<Option<usize>> {
         if self.tokenizer.is_none() {
             return Ok(None);

@@ -112,7 +112,7 @@ struct Found {
 /// Opens the servers that `model` and the settings name.
 ///
 /// # Errors
-/// Of the settings; [`ErrorKind::Network`] where no server answers, with what each said.
+/// Of the settings; [`ErrorKind::Network`] if no server answers, with what each said.
 pub(super) fn open(model: &str, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
     let (model, remote, profile) = (model.to_owned(), config.remote.clone(), profile.clone());
     let (orders, received) = unbounded_channel();

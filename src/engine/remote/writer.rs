@@ -58,7 +58,7 @@ pub(super) struct Written {
 
 /// Writes the output of one judgment.
 pub(super) struct Writer {
-    /// `None` where the server tokenizes.
+    /// `None` if the server tokenizes.
     tokenizer: Option<Arc<Tokenizer>>,
     sampling: Sampling,
     ids: Vec<u32>,
@@ -102,7 +102,7 @@ fn verdict_room(verdict: &VerdictPlan, guidance: Guidance, most: usize) -> usize
     }
 }
 
-/// Most tokens that a plan may take beside its prompt.
+/// Most tokens that a plan may take besides its prompt.
 pub(super) fn room(plan: &Plan, reasoning: Option<&ReasoningTokens>, guidance: Guidance, most: usize) -> usize {
     let is_opened = plan.reasoning.as_ref().is_some_and(|plan| plan.open.is_some());
     let reasoning = reasoning.map_or(0, |tokens| {
@@ -114,7 +114,7 @@ pub(super) fn room(plan: &Plan, reasoning: Option<&ReasoningTokens>, guidance: G
 
 impl Writer {
     /// # Errors
-    /// [`ErrorKind::ContextOverflow`] where it does not fit the context.
+    /// [`ErrorKind::ContextOverflow`] if it does not fit the context.
     pub(super) fn new(start: Start) -> Result<Self> {
         let Start {
             tokenizer,

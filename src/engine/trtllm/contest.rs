@@ -100,7 +100,7 @@ fn margin(log_prob: f32, rival_won: bool) -> Option<f32> {
 impl Contests {
     /// What has to be asked for an answer whose `output` tokens began at the lengths `starts`; `before` stands before it.
     ///
-    /// `None` where a score was not written as one token that has others in its place.
+    /// `None` if a score was not written as one token that has others in its place.
     pub(super) fn new(
         vocabulary: &GuideVocabulary,
         grammar: &VerdictGrammar,

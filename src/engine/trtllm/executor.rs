@@ -469,7 +469,7 @@ impl Executor {
         }
     }
 
-    /// How long to wait for responses; sleeps while there is nothing to wait for. `None` where the thread is to end.
+    /// How long to wait for responses; sleeps while there is nothing to wait for. `None` if the thread is to end.
     fn next_wait(&self) -> Option<Duration> {
         let mut state = self.state();
         if state.is_idle() && !state.closing {

@@ -105,7 +105,7 @@ impl JobWriter {
     /// Prepares a job, on the thread that submits it.
     ///
     /// # Errors
-    /// [`ErrorKind::ContextOverflow`] where it does not fit the engine.
+    /// [`ErrorKind::ContextOverflow`] if it does not fit the engine.
     pub(super) fn new(terms: Arc<Terms>, input: Input, plan: Plan, sampling: Sampling, now: Instant) -> Result<Self> {
         let vocabulary = &terms.vocabulary;
         let Input::Tokens { ids: prompt, shared_prefix } = input else {

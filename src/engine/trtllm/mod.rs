@@ -225,7 +225,7 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
 /// Checks that the engine can read a prompt at all.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidModel`] where even the prompt of an empty request is too long.
+/// [`ErrorKind::InvalidModel`] if even the prompt of an empty request is too long.
 fn check_prompt(folder: &EngineFolder, profile: &Profile, text: &TextModel) -> Result<()> {
     let least = Prompter::of(profile.clone(), Some(text))?.least_tokens()?;
     if least < folder.max_input_tokens {

@@ -102,7 +102,7 @@ struct Place {
 
 impl GuideVocabulary {
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] where no token ends a text, or where the vocabulary is not the engine's.
+    /// [`ErrorKind::InvalidModel`] if no token ends a text, or if the vocabulary is not the engine's.
     pub(super) fn new(tokenizer: Arc<Tokenizer>, ends: Vec<u32>, engine_size: usize) -> Result<Self> {
         let size = tokenizer.vocab_size();
         if size > engine_size {
@@ -145,7 +145,7 @@ impl GuideVocabulary {
     /// Admits the token that closes the reasoning.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidProfile`] where the vocabulary lacks one of the two.
+    /// [`ErrorKind::InvalidProfile`] if the vocabulary lacks one of the two.
     pub(super) fn set_reasoning_tokens(&mut self, open: &str, close: &str) -> Result<()> {
         special(&self.tokenizer, open)?;
         let close = special(&self.tokenizer, close)?;

@@ -27,7 +27,7 @@ impl Judge {
     /// The runs of a judgment: over the whole group, or over blocks of it where its settings ask for them and they are needed.
     ///
     /// # Errors
-    /// [`ErrorKind::ContextOverflow`] where no blocks fit either; those of [`Judge::drawn`].
+    /// [`ErrorKind::ContextOverflow`] if no blocks fit either; those of [`Judge::drawn`].
     pub(in crate::judge) fn fitted(&self, draft: &Draft<'_>) -> Result<(Drawn, Option<Layout>)> {
         let Draft { loaded, request, settings, .. } = *draft;
         let Some(most) = most_at_once(settings)? else {

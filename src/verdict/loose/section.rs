@@ -111,7 +111,7 @@ impl Scan<'_> {
         (alone && (heading || bold || framed || colon || named_alone)).then_some(first.place)
     }
 
-    /// Reads a line in the section of one response; says whether there is nothing else to be read in it.
+    /// Reads a line in the section of one response; returns whether there is nothing else to be read in it.
     pub(super) fn in_response(&mut self, line: &str) -> bool {
         let Section::Response(place) = self.section else { return false };
         let mentions = self.context.names.mentions(line);

@@ -7,7 +7,7 @@ use crate::verdict::chars::{self, Quote};
 use crate::verdict::repair::Repair;
 
 impl<'a> Reader<'a, '_> {
-    /// Reads a string from its opening quote, `len` bytes long. `None` where the quote opens none: no other ends it.
+    /// Reads a string from its opening quote, `len` bytes long. `None` if the quote opens none: no other ends it.
     ///
     /// A string cut by the end of the text is a word. The first closing quote ends a key; in a value, a quote ends the
     /// string only where what follows it can follow a string, so that quotes within prose are kept.
@@ -144,7 +144,7 @@ impl<'a> Reader<'a, '_> {
         Ok(self.text[start..].trim_end_matches(chars::is_blank))
     }
 
-    /// Steps over a quote right after a word whose opening quote is missing; says whether there was one.
+    /// Steps over a quote right after a word whose opening quote is missing; returns whether there was one.
     pub(super) fn stray_quote(&mut self) -> bool {
         let Some((c, len)) = self.peek() else { return false };
         if Quote::of(c).is_none() {
@@ -197,7 +197,7 @@ fn ends_string(blank: &str, after: &str, quote: Quote) -> bool {
     }
 }
 
-/// Resolves escapes; says whether JSON knows all of them.
+/// Resolves escapes; returns whether JSON knows all of them.
 pub(in crate::verdict) fn unescape(raw: &str) -> (String, bool) {
     let mut text = String::with_capacity(raw.len());
     let mut known = true;
