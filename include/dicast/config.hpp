@@ -48,7 +48,7 @@ enum class Reward : std::uint32_t {
 enum class RankingFrom {
     /** The judge writes it after the scores. */
     judge,
-    /** The scores: the higher first, of equal ones that with the higher expected score, then in the order given. */
+    /** The scores: the highest first; equal ones by expected score, then in the order given. */
     scores,
 };
 
@@ -129,8 +129,8 @@ struct Options {
     std::optional<std::uint64_t> seed = std::nullopt;
     /** Whether the judge reasons before its verdict. */
     std::optional<bool> reasoning = std::nullopt;
-    /** Judge without reasoning first, and again with it only where the probability that the best response is the best is
-       below this, 0 to 1. 0 is off. */
+    /** Judge without reasoning first, and again with reasoning only if the probability that the best response is really
+       the best is below this, 0 to 1. 0 is off. */
     std::optional<double> adaptive_reasoning = std::nullopt;
     /** The reasoning is ended after this many tokens, and the verdict flagged. */
     std::optional<std::uint32_t> max_reasoning_tokens = std::nullopt;
@@ -161,9 +161,9 @@ struct Options {
      * responses, and merge the blocks onto one scale. Not set: if `block_size` is set.
      */
     std::optional<Blocks> blocks = std::nullopt;
-    /** Most responses that are judged at once, the anchors included: 2 to 64. 0: as many as fit the context. */
+    /** The most responses to judge at once, including the anchors: 2 to 64. 0: as many as fit the context. */
     std::optional<std::uint32_t> block_size = std::nullopt;
-    /** Responses that all blocks share: 1 to 16. */
+    /** The number of responses that all blocks share: 1 to 16. */
     std::optional<std::uint32_t> block_anchors = std::nullopt;
     /** Put this reward into the verdict's JSON, under `rewards`. */
     std::optional<Reward> reward = std::nullopt;

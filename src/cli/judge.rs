@@ -55,7 +55,7 @@ pub(crate) struct Args {
     judge: JudgeArgs,
 }
 
-/// How many generations these requests need at most. Orders, samples and blocks that the profile sets are not counted; those
+/// The most generations that these requests need. Orders, samples and blocks that the profile sets are not counted: those
 /// runs wait.
 fn runs(config: &JudgeConfig, requests: &[JudgeRequest]) -> u32 {
     let of = |request: &JudgeRequest| {

@@ -28,7 +28,7 @@ words! {
         /// The judge writes it after the scores.
         #[default]
         Judge = "judge",
-        /// The scores: the higher first, of equal ones that with the higher expected score, then in the order given.
+        /// The scores: the highest first; equal ones by expected score, then in the order given.
         Scores = "scores",
     }
 }
@@ -216,8 +216,8 @@ options! {
     seed: u64 = 0, whole(0, u64::MAX);
     /// Reason before the verdict, if the profile has a form for reasoning.
     reasoning: bool = true, Kind::Switch;
-    /// Judge without reasoning first, and again with it only where the probability that the best response is the best is below
-    /// this. 0 is off.
+    /// Judge without reasoning first, and again with reasoning only if the probability that the best response is really the
+    /// best is below this. 0 is off.
     adaptive_reasoning: f32 = 0.0, number(0.0, 1.0);
     /// End the reasoning after this many tokens, and flag the verdict.
     max_reasoning_tokens: u32 = 2048, whole(0, MAX_TOKENS);
@@ -228,7 +228,7 @@ options! {
     guided: bool, Kind::Switch;
     /// Force the ranking to follow the scores. Otherwise a contradiction is only flagged. Needs a grammar.
     consistent_ranking: bool = false, Kind::Switch;
-    /// Where the ranking comes from: the judge writes it, or its scores give it. Under a grammar the judge then stops after its
+    /// Where the ranking comes from: the judge writes it, or its scores give it. With a grammar the judge then stops after its
     /// last score.
     ranking_from: RankingFrom = RankingFrom::Judge, Kind::Choice(RankingFrom::WORDS);
     /// How the names of the responses are hidden from the judge.
@@ -250,10 +250,10 @@ options! {
     /// responses, and merge the blocks onto one scale; the verdict is flagged. Not set: `when_needed` if `block_size` is set,
     /// else `never`.
     blocks: Blocks, Kind::Choice(Blocks::WORDS);
-    /// Most responses that are judged at once, the anchors included; a longer list is judged in blocks. 0: as many as fit the
+    /// The most responses to judge at once, including the anchors; a longer list is judged in blocks. 0: as many as fit the
     /// context.
     block_size: u32 = 0, zero_or(2, MAX_RESPONSES as u64);
-    /// Responses that all blocks share.
+    /// The number of responses that all blocks share.
     block_anchors: u32 = 2, whole(1, 16);
     /// Put this reward into the verdict, under `rewards`. Not set: none.
     reward: Reward, Kind::Choice(Reward::WORDS);
