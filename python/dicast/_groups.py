@@ -31,17 +31,17 @@ class Group:
 
     #: The principle to judge by.
     principle: str
-    #: What the responses respond to.
+    #: The text that the responses answer.
     prompt: str
     #: The texts of the responses.
     responses: Sequence[str]
-    #: Options of this group, which go before those of the whole batch.
+    #: Options of this group, which override those of the whole batch.
     options: Mapping[str, Any] = field(default_factory=dict)
-    #: A name that the lines of the log have.
+    #: A name for the log.
     id: str = ""
     #: "low" or "high"; None and "normal": that of the batch.
     priority: Optional[str] = None
-    #: The judgment ends so many seconds after its submission at the latest; None: as the batch says.
+    #: The judgment ends at the latest this many seconds after its submission; None: as for the batch.
     deadline: Optional[float] = None
 
 
@@ -69,7 +69,7 @@ class Batch:
         return self.wait(0)
 
     def wait(self, timeout: Optional[float] = None) -> bool:
-        """Waits until all groups have ended, ``timeout`` seconds at most; False where some have not by then."""
+        """Waits until all groups have ended, at most ``timeout`` seconds; False if some have not ended by then."""
         error = ffi.new("dicast_error **")
         for wait in slices(timeout):
             status = lib.dicast_batch_wait(self._pointer, wait, error)
@@ -80,7 +80,7 @@ class Batch:
         return False
 
     def result(self, index: int) -> RewardResult:
-        """The result of one group, or what it failed with is raised. A :class:`TimeoutError` where it has not ended."""
+        """The result of one group; raises its error if it failed, a :class:`TimeoutError` if it has not ended."""
         outcome = self._outcome(range(len(self))[index])
         if outcome is None:
             raise TimeoutError(f"group {index} has not ended yet")
@@ -89,10 +89,10 @@ class Batch:
         return outcome
 
     def results(self, timeout: Optional[float] = None, *, return_exceptions: bool = False) -> List[Any]:
-        """Waits for all groups, and gives their results in order.
+        """Waits for all groups, and returns their results in order.
 
-        Where some failed, a :class:`BatchError` has the results of the others, or, with ``return_exceptions``, their
-        errors stand in the list. A :class:`TimeoutError` where some have not ended after ``timeout`` seconds.
+        If some failed, raises a :class:`BatchError` with the results of the others, or, with ``return_exceptions``, puts
+        their errors in the list. Raises a :class:`TimeoutError` if some have not ended after ``timeout`` seconds.
         """
         if not self.wait(timeout):
             raise TimeoutError(f"{len(self) - self.ended} of {len(self)} groups have not ended yet")
@@ -102,11 +102,11 @@ class Batch:
         return results
 
     def rewards(self, reward: str = "expected", *, normalize: bool = False) -> List[List[float]]:
-        """One list of rewards a group, in the order of its responses; NaN where a group failed or has not ended.
+        """One list of rewards for each group, in the order of its responses; NaN if a group failed or has not ended.
 
-        ``reward`` is "expected", "expected_or_score" (the score where the engine gives no distributions), "score",
-        "rank", "group" or "win"; ``normalize`` maps scores to 0 to 1. Call it before you take results, which moves the
-        verdicts out of the library: after that it is an :class:`InvalidArgumentError`.
+        ``reward`` is "expected", "expected_or_score" (the score if the engine gives no distributions), "score",
+        "rank", "group" or "win"; ``normalize`` maps scores to 0 to 1. Call it before you take results, because that moves
+        the verdicts out of the library: afterwards it raises an :class:`InvalidArgumentError`.
         """
         if reward not in _REWARDS:
             raise InvalidArgumentError(f"reward is {reward!r}: it must be one of {', '.join(map(repr, _REWARDS))}")
@@ -169,7 +169,7 @@ class Grouping:
         has room.
 
         A group is a :class:`Group` or a mapping with its fields. ``generation`` sets options of all groups. The whole
-        batch ends after ``deadline`` seconds at the latest. A group that is wrong ends with an error of its own.
+        batch ends after ``deadline`` seconds at the latest. An invalid group ends with its own error.
         """
         entries = [_group(group, number) for number, group in enumerate(groups)]
         array = ffi.new("dicast_group[]", len(entries))

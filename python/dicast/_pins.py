@@ -28,7 +28,7 @@ class Pin:
         self.tokens: int = int(lib.dicast_pin_tokens(pointer))
 
     def free(self) -> None:
-        """Keeps the prefix no longer. Freeing twice is fine."""
+        """Frees the prefix. Freeing it twice is fine."""
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
             ffi.release(pointer)
@@ -51,17 +51,17 @@ class Warming:
     _handle: Handle
 
     def warm(self, principle: str, prompt: str = "", **generation: Any) -> Pin:
-        """Computes what the prompts of many judgments begin with, and keeps it until the result is freed.
+        """Computes the shared beginning of the prompts of many judgments, and keeps it until the result is freed.
 
         With a principle alone that is the beginning of every prompt with this principle; with a prompt it reaches up to
-        the responses. The first judgment need not compute it, and what else is judged does not push it out:
+        the responses. The first judgment need not compute it, and other judgments do not displace it:
 
             with judge.warm("Prefer short answers."):
                 results = judge.judge_batch(requests)
 
-        It waits until all is computed, at most for ``timeout_ms`` (one of ``generation``). An
+        It waits until all is computed, at most for ``timeout_ms`` (one of ``generation``). Raises an
         :class:`UnsupportedError` on engines other than the embedded one in this process, and with
-        ``local.deterministic``; an :class:`OverloadedError` where the judge keeps enough already: free one.
+        ``local.deterministic``; an :class:`OverloadedError` if the judge keeps too much already: free one.
         """
         request = _library.request_new(principle, prompt, {}, self._options(True, generation))
         made: List[Any] = []

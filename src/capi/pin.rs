@@ -10,8 +10,8 @@ use crate::judge::Pinned;
 
 /// The beginning of prompts, which a judge keeps computed until dicast_pin_free.
 ///
-/// You own it. It may outlive its judge. Nothing is kept any more once the judge sleeps, takes other weights or is closed: warm
-/// it up again when it is awake. Any number of threads may read one at once.
+/// You own it. It may outlive its judge. Nothing is kept any more once the judge sleeps, takes other weights or is closed: call
+/// dicast_judge_warm again when it is awake. Any number of threads may read one pin at once.
 pub struct dicast_pin {
     pinned: ManuallyDrop<Pinned>,
     process: Process,
@@ -26,17 +26,17 @@ impl Drop for dicast_pin {
     }
 }
 
-/// Computes what the prompts of many judgments begin with, so that the first of them need not, and keeps it whatever else is
+/// Computes the shared beginning of the prompts of many judgments before the first of them, and keeps it, whatever else is
 /// judged meanwhile, until dicast_pin_free. Waits until that is done, at most for the `timeout_ms` of the request's options.
 /// Any thread.
 ///
-/// What is kept is the beginning of every prompt with the principle of `request`, or, where its prompt is not empty, of every
-/// one with this principle and this prompt. Of a rubric each criterion is kept. The responses do not matter; there may be none.
-/// For the embedded engine in this process, which keeps up to 8 prefixes in up to half of its keys and values. A judgment that
-/// needs the room of a prefix gets it; the prefix is kept again once a judgment has computed it.
+/// It keeps the beginning of all prompts with the principle of `request`, or, if its prompt is not empty, of all prompts with
+/// this principle and this prompt; for a rubric, that of each criterion. The responses do not matter; there may be none. Only
+/// the embedded engine in this process can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
+/// judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it.
 ///
 /// On success you own `*pin`. DICAST_UNSUPPORTED on other engines, in a worker process (`local.isolation`) and with
-/// `local.deterministic`: judge one request instead. DICAST_OVERLOADED where enough is kept already: free a pin.
+/// `local.deterministic`: judge one request instead. DICAST_OVERLOADED if too much is kept already: free a pin.
 /// DICAST_INVALID_REQUEST, DICAST_TOO_LARGE, DICAST_CONTEXT_OVERFLOW, DICAST_TIMEOUT, DICAST_ASLEEP, DICAST_CLOSED,
 /// DICAST_ENGINE. Nothing is kept then.
 #[unsafe(no_mangle)]

@@ -24,19 +24,19 @@ impl Pinned {
 }
 
 impl Judge {
-    /// Computes what the prompts of many judgments begin with, so that the first of them need not, and keeps it whatever else
+    /// Computes the shared beginning of the prompts of many judgments before the first of them, and keeps it, whatever else
     /// is judged meanwhile, until the result is dropped. Waits until that is done, at most for the `timeout_ms` of the request.
     ///
-    /// What is kept is the beginning of every prompt with this principle, or, where `request.prompt` is not empty, of every one
-    /// with this principle and this prompt. Of a rubric each criterion is kept. The responses do not matter; there may be none.
+    /// It keeps the beginning of all prompts with this principle, or, if `request.prompt` is not empty, of all prompts with this
+    /// principle and this prompt; for a rubric, that of each criterion. The responses do not matter; there may be none.
     /// Verdicts are the same as without, up to the rounding of what is computed in other steps.
     ///
-    /// For the embedded engine in this process, which keeps up to 8 prefixes in up to half of its keys and values. A judgment
-    /// that needs the room of a prefix gets it; the prefix is kept again once a judgment has computed it.
+    /// Only the embedded engine in this process can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
+    /// judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] on other engines, in a worker process, and with `local.deterministic`;
-    /// [`ErrorKind::Overloaded`] where enough is kept already; those of a request; [`ErrorKind::Timeout`],
+    /// [`ErrorKind::Overloaded`] if too much is kept already; those of a request; [`ErrorKind::Timeout`],
     /// [`ErrorKind::Asleep`], [`ErrorKind::Closed`]. Nothing is kept then.
     ///
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
