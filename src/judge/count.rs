@@ -84,14 +84,19 @@ pub(super) fn output_tokens(engine: &dyn Engine, plan: &Plan, tokenizer: &Tokeni
     }
 }
 
-/// An estimate of the tokens that a plan may take besides its prompt.
+/// As many tokens as a plan may take besides its prompt, by the limit that the embedded engine and TensorRT-LLM set for a
+/// verdict. An engine in another process does not tell its limit before it gets the job, and refuses what exceeds it.
 fn estimate(plan: &Plan, tokenizer: &Tokenizer) -> Result<usize> {
     let reasoning = plan.reasoning.as_ref().map(|plan| ReasoningTokens::new(plan, tokenizer)).transpose()?;
     let reasoning = reasoning.map_or(0, |tokens| {
         tokens.opening.len() + tokens.budget as usize + CHARACTER_GRACE as usize + tokens.forced_most()
     });
     let verdict = match &plan.verdict {
-        VerdictPlan::Guided { grammar, .. } => tokenizer.encode_text(&grammar.example())?.len() + 1,
+        VerdictPlan::Guided { grammar, .. } => {
+            let example = grammar.example();
+            let tokens = tokenizer.encode_text(&example)?.len();
+            (tokens + tokens / 2 + 16).min(example.len()) + 1
+        }
         VerdictPlan::Free { max_tokens } => *max_tokens as usize,
     };
     Ok(reasoning + verdict)

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use dicast::config::Isolation;
+use dicast::config::{Blocks, Isolation};
 use dicast::engine::EngineKind;
-use dicast::{ErrorKind, Judge};
+use dicast::{ErrorKind, Flag, Judge, JudgeRequest};
 
 use super::alone;
 use super::support::{
@@ -39,6 +39,22 @@ fn verdicts_are_those_of_an_engine_in_this_process() {
     let (one, other) = (here.stats(), there.stats());
     assert!(other.steps > 0 && other.running == 0 && other.waiting == 0, "{other:?}");
     assert!(one.computed_tokens.abs_diff(other.computed_tokens) <= one.computed_tokens / 2, "{one:?} {other:?}");
+}
+
+#[test]
+fn blocks_of_a_group_that_does_not_fit_are_such_that_the_worker_takes_them() {
+    let _alone = alone();
+    let responses = (0..5).map(|index| (format!("r{index}"), "word ".repeat(20 + index)));
+    let mut wanted = JudgeRequest::new("Prefer short answers.", "How do I learn Python?", responses);
+    wanted.options.max_reasoning_tokens = Some(32);
+    let count = open(Isolation::None).count(&wanted).unwrap();
+    wanted.options.blocks = Some(Blocks::WhenNeeded);
+    for less in [1, 25, 50] {
+        let mut config = config(Isolation::Process);
+        config.local.context_tokens = u32::try_from(count.prompt_tokens + count.output_tokens - less).unwrap();
+        let verdict = Judge::open(config).unwrap().judge(&wanted).unwrap();
+        assert!(verdict.flags.contains(&Flag::JudgedInBlocks), "{less} tokens too few");
+    }
 }
 
 #[test]
