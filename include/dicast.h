@@ -1789,7 +1789,8 @@ struct dicast_str dicast_verdict_name(const struct dicast_verdict *verdict, size
  * The name under which the judge saw the response at `index`, such as `model-2`; empty if the first block of several did not
  * hold it. `data` is NULL out of range.
  */
-struct dicast_str dicast_verdict_alias(const struct dicast_verdict *verdict, size_t index);
+struct dicast_str dicast_verdict_alias(const struct dicast_verdict *verdict,
+                                       size_t index);
 
 /**
  * The index of the response called `name`; DICAST_NONE if there is none.

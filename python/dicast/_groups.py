@@ -91,8 +91,8 @@ class Batch:
     def results(self, timeout: Optional[float] = None, *, return_exceptions: bool = False) -> List[Any]:
         """Waits for all groups, and returns their results in order.
 
-        If some failed, raises a :class:`BatchError` with the results of the others, or, with ``return_exceptions``, puts
-        their errors in the list. Raises a :class:`TimeoutError` if some have not ended after ``timeout`` seconds.
+        If some failed, raises a :class:`BatchError` with the results of the others, or, with ``return_exceptions``,
+        puts their errors in the list. Raises a :class:`TimeoutError` if some have not ended after ``timeout`` seconds.
         """
         if not self.wait(timeout):
             raise TimeoutError(f"{len(self) - self.ended} of {len(self)} groups have not ended yet")
@@ -105,8 +105,8 @@ class Batch:
         """One list of rewards for each group, in the order of its responses; NaN if a group failed or has not ended.
 
         ``reward`` is "expected", "expected_or_score" (the score if the engine gives no distributions), "score",
-        "rank", "group" or "win"; ``normalize`` maps scores to 0 to 1. Call it before you take results, because that moves
-        the verdicts out of the library: afterwards it raises an :class:`InvalidArgumentError`.
+        "rank", "group" or "win"; ``normalize`` maps scores to 0 to 1. Call it before you take results, because
+        that moves the verdicts out of the library: afterwards it raises an :class:`InvalidArgumentError`.
         """
         if reward not in _REWARDS:
             raise InvalidArgumentError(f"reward is {reward!r}: it must be one of {', '.join(map(repr, _REWARDS))}")

@@ -74,7 +74,7 @@ class RewardResult(Model):
     timing: Timing = field(default=Timing(), compare=False)
     #: The runs of an ensemble, their standard errors, agreement and the effect of each place; None for a single run.
     ensemble: Optional[Dict[str, Any]] = field(default=None, compare=False)
-    #: The blocks in which the responses were judged: ``anchors``, ``clipped`` and ``blocks``; None if one prompt held all of them.
+    #: The blocks of the responses: ``anchors``, ``clipped`` and ``blocks``; None if one prompt held all.
     blocks: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: What each criterion of a rubric gave: ``merge`` and ``criteria``; None without a rubric.
     rubric: Optional[Dict[str, Any]] = field(default=None, compare=False)

@@ -162,7 +162,7 @@ def judge_dataset(
     argument ``principle`` is given. ``columns`` names other columns for these, as in ``{"prompt": "question"}``. Added
     are ``dicast_names``, ``dicast_scores`` and ``dicast_expected_scores`` (lists, in the order of the responses),
     ``dicast_ranking`` (names, best first), ``dicast_reasoning`` and ``dicast_error``. If a row could not be judged,
-``dicast_error`` has its error and the others are null.
+    ``dicast_error`` has its error and the others are null.
 
     ``actors`` is the number of judges, or a pair of the least and the most; ``num_cpus`` and ``num_gpus`` are what Ray
     reserves for each. ``batch_size`` rows are judged together. ``options`` are those of each judgment, ``config`` has
