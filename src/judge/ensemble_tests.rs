@@ -116,7 +116,7 @@ fn samples_have_seeds_of_their_own_and_need_a_temperature() {
     };
     let error = judge.judge(&sampled(None)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-    assert!(error.message().contains("samples is 3, but temperature is 0"), "{error}");
+    assert!(error.message().contains("samples is 3, but at temperature 0"), "{error}");
     let merged = judge.judge(&sampled(Some(0.5))).unwrap();
     assert_eq!(*seeds.lock().unwrap(), [u64::MAX, 0, 1, 2, 3, 4]);
     let report = merged.ensemble.unwrap();
