@@ -1,5 +1,6 @@
 //! Metrics against what scipy and scikit-learn give for the same data (`scripts/metric_references.py`).
 
+use dicast::eval::calibration::{self, LabelledPair, Method};
 use dicast::eval::metrics::{self, Difference};
 use dicast::eval::resampling;
 use serde_json::Value;
@@ -108,4 +109,46 @@ fn calibration_error_is_the_distance_of_said_and_seen() {
     assert!((error - (4.0 * 0.4 + 0.1) / 5.0).abs() < 1e-12, "{error}");
     assert!(metrics::calibration_error(&[1.0], &[true], 10).unwrap() < 1e-12);
     assert_eq!(metrics::calibration_error(&[], &[], 10), None);
+}
+
+#[test]
+fn maps_are_those_of_scikit_learn() {
+    for case in cases("platt") {
+        let map = Method::Platt.fit(&numbers(&case["differences"])).unwrap();
+        let slope = case["slope"].as_f64().unwrap();
+        for difference in [0.1, 1.0, 3.0] {
+            let wanted = 1.0 / (1.0 + (-slope * difference).exp());
+            let got = map.probability(difference);
+            assert!((got - wanted).abs() < 1e-6, "{got} is not {wanted} at {difference}");
+        }
+    }
+    for case in cases("symmetric_isotonic") {
+        let map = Method::Isotonic.fit(&numbers(&case["differences"])).unwrap();
+        for (at, wanted) in numbers(&case["at"]).into_iter().zip(numbers(&case["fit"])) {
+            let got = map.probability(at);
+            assert!((got - wanted).abs() < 1e-9, "{got} is not {wanted} at {at}");
+        }
+    }
+}
+
+#[test]
+fn calibration_is_measured_as_numpy_and_scipy_do() {
+    for case in cases("mass_error") {
+        let probabilities = numbers(&case["probabilities"]);
+        near(calibration::calibration_error(&probabilities), &case["error"]);
+        let pairs: Vec<LabelledPair> = probabilities
+            .iter()
+            .enumerate()
+            .map(|(prompt, &raw)| LabelledPair { prompt, difference: if prompt % 3 == 0 { -1.0 } else { 1.0 }, raw })
+            .collect();
+        let measured = calibration::measure(&pairs, Method::Platt, 5, 1).unwrap();
+        near(Some(measured.before.brier.value), &case["brier"]);
+        near(Some(measured.before.error.value), &case["error"]);
+    }
+    for case in cases("binomial") {
+        let count = |key: &str| usize::try_from(case[key].as_u64().unwrap()).unwrap();
+        let number = |key: &str| case[key].as_f64().unwrap();
+        near(Some(calibration::binomial_cdf(count("hits"), count("count"), number("share"))), &case["cdf"]);
+        near(Some(calibration::upper_bound(count("hits"), count("count"), number("tail"))), &case["bound"]);
+    }
 }

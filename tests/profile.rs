@@ -156,3 +156,83 @@ fn what_cannot_be_imported_is_an_error_that_says_why() {
     fs::write(&path, "PROMPT = 'x'").expect("written");
     invalid(&["no SYSTEM_PROMPT is assigned at module level"]);
 }
+
+#[test]
+fn a_calibration_survives_json_and_what_is_wrong_with_it_is_named() {
+    let whole = serde_json::json!({
+        "map": { "isotonic": { "differences": [0.0, 0.5, 2.0], "probabilities": [0.5, 0.7, 0.9] } },
+        "threshold": { "difference": 0.5, "probability": 0.7, "error_rate": 0.1, "confidence": 0.9, "answered": 0.8 },
+        "pairs": 500, "prompts": 100, "date": "2026-01-31", "model": { "bytes": 5, "checksum": "0f" }, "profile": "0f",
+        "options": { "temperature": 0.7, "orders": 2 },
+    });
+    let with = |calibration: &serde_json::Value| {
+        let mut profile: serde_json::Value = serde_json::from_str(&Profile::builtin().to_json()).expect("JSON");
+        profile["calibration"] = calibration.clone();
+        Profile::from_json(&profile.to_string())
+    };
+    let profile = with(&whole).expect("valid");
+    assert_eq!(Profile::from_json(&profile.to_json()).expect("a profile"), profile);
+    let calibration = profile.calibration.expect("one");
+    assert!(
+        (calibration.probability(1.25) - 0.8).abs() < 1e-12 && (calibration.probability(-1.25) - 0.2).abs() < 1e-12
+    );
+    assert!((calibration.probability(99.0) - 0.9).abs() < 1e-12);
+    assert!(!calibration.is_answered(-0.5) && calibration.is_answered(-0.6));
+
+    let platt = serde_json::json!({ "platt": { "slope": 0.0 } });
+    for (pointer, value, wanted) in [
+        ("/map", platt, "calibration.map.platt.slope is 0: it must be a number above 0"),
+        ("/map", serde_json::json!({}), "calibration.map must have one of the keys platt and isotonic"),
+        ("/map", serde_json::json!({ "cubic": 1 }), "calibration.map.cubic is unknown"),
+        (
+            "/map/isotonic/differences",
+            serde_json::json!([0, 2, 1]),
+            "calibration.map.isotonic.differences must begin with 0",
+        ),
+        (
+            "/map/isotonic/differences",
+            serde_json::json!([0, 1]),
+            "calibration.map.isotonic.probabilities has 3 numbers",
+        ),
+        ("/map/isotonic/differences", serde_json::json!(["0"]), "calibration.map.isotonic.differences is [\"0\"]"),
+        (
+            "/map/isotonic/probabilities",
+            serde_json::json!([0.5, 0.9, 0.8]),
+            "calibration.map.isotonic.probabilities must",
+        ),
+        (
+            "/map/isotonic/probabilities",
+            serde_json::json!([0.5, 0.9, 1.1]),
+            "calibration.map.isotonic.probabilities must",
+        ),
+        (
+            "/threshold/difference",
+            serde_json::json!(-1),
+            "calibration.threshold.difference is -1: it must be 0 or more",
+        ),
+        (
+            "/threshold/probability",
+            serde_json::json!("x"),
+            "calibration.threshold.probability is \"x\": it must be a number",
+        ),
+        ("/threshold/error_rate", serde_json::json!(0.5), "calibration.threshold.error_rate is 0.5"),
+        ("/threshold/confidence", serde_json::json!(1), "calibration.threshold.confidence is 1"),
+        ("/threshold/answered", serde_json::json!(2), "calibration.threshold.answered is 2"),
+        ("/pairs", serde_json::json!(0), "calibration.pairs is 0: it must be at least 1"),
+        ("/prompts", serde_json::json!(-3), "calibration.prompts is -3: it must be a whole number"),
+        ("/date", serde_json::json!("2026-02-31"), "calibration.date is \"2026-02-31\""),
+        ("/options", serde_json::json!({ "orders": 0 }), "calibration.options: orders is 0"),
+        ("/options", serde_json::json!({ "warmth": 0 }), "calibration.options: "),
+        ("/profile", serde_json::json!(7), "calibration.profile is 7: it must be text"),
+    ] {
+        let mut wrong = whole.clone();
+        *wrong.pointer_mut(pointer).expect("a key") = value;
+        is_error(with(&wrong), ErrorKind::InvalidProfile, &[wanted]);
+    }
+    for key in ["map", "pairs", "prompts", "date", "model", "profile", "options"] {
+        let mut wrong = whole.clone();
+        wrong.as_object_mut().expect("an object").remove(key);
+        is_error(with(&wrong), ErrorKind::InvalidProfile, &[&format!("calibration.{key} is missing")]);
+    }
+    is_error(with(&serde_json::json!([1])), ErrorKind::InvalidProfile, &["calibration must be an object"]);
+}

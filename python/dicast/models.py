@@ -80,6 +80,9 @@ class RewardResult(Model):
     rubric: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: The rewards that the request asked for (``reward``): ``kind``, and by name ``values`` and ``spreads``.
     rewards: Optional[Dict[str, Any]] = field(default=None, compare=False)
+    #: How sure a calibrated judge is of each two responses, and where it abstains: ``error_rate``, ``wins`` by name and ``pairs``;
+    #: None where the profile has no calibration.
+    preferences: Optional[Dict[str, Any]] = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"RewardResult(scores={self.scores}, ranking={self.ranking})"
@@ -106,6 +109,7 @@ class RewardResult(Model):
             blocks=verdict.get("blocks"),
             rubric=verdict.get("rubric"),
             rewards=verdict.get("rewards"),
+            preferences=verdict.get("preferences"),
         )
 
 

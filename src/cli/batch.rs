@@ -228,9 +228,11 @@ impl Batch {
 
 /// What judges, for the provenance of results.
 pub(crate) struct JudgedBy {
-    model: Value,
+    pub(crate) model: Value,
     profile: Value,
-    options: Options,
+    /// The profile as a calibration knows it: its name, and a checksum of what changes scores.
+    pub(crate) judging: Value,
+    pub(crate) options: Options,
 }
 
 /// What results depend on of a configuration: model, profile, options, reading. The model lies on this machine.
@@ -239,12 +241,8 @@ pub(crate) fn judged_by(config: &JudgeConfig) -> Result<(Value, JudgedBy), Failu
     let profile = source.profile_for(config)?;
     let profile_value = json!({ "name": profile.name, "checksum": checksum(&profile.to_json()) });
     let model = source.fingerprint()?;
-    // Of a folder, one checksum for all of its files.
-    let short = if model.get("checksum").is_some() {
-        model.clone()
-    } else {
-        json!({ "checksum": checksum(&model.to_string()) })
-    };
+    let short = source.brief_fingerprint()?;
+    let judging = json!({ "name": profile.name, "judging_checksum": profile.judging_checksum() });
     let mut options = serde_json::to_value(&config.options).unwrap_or_default();
     if let Some(options) = options.as_object_mut() {
         // How long to wait is no part of what is judged.
@@ -252,7 +250,7 @@ pub(crate) fn judged_by(config: &JudgeConfig) -> Result<(Value, JudgedBy), Failu
     }
     let settings = json!({ "model": model, "profile": profile_value, "options": options, "verdict": config.verdict });
     let options = config.options.or(&profile.decoding);
-    Ok((settings, JudgedBy { model: short, profile: profile_value, options }))
+    Ok((settings, JudgedBy { model: short, profile: profile_value, judging, options }))
 }
 
 #[cfg(test)]
@@ -283,7 +281,7 @@ fn shorten(merged: &mut Value) {
 }
 
 /// The part of the provenance that needs no model.
-fn version() -> Map<String, Value> {
+pub(crate) fn version() -> Map<String, Value> {
     let mut provenance = Map::new();
     provenance.insert("dicast".into(), env!("CARGO_PKG_VERSION").into());
     provenance

@@ -21,7 +21,10 @@ const RECORD_BYTES: usize = 256 << 20;
 #[command(after_help = "\
 Each line is {\"prompt\", \"chosen\", \"rejected\", \"margin\", \"chosen_name\", \"rejected_name\"}: TRL's standard preference format, with
 the difference of the rewards. The reward is the expected score if there is one, else the score. If the prompt of a request
-is a conversation, all three are conversations. Equal rewards make no pair; failed records are skipped.")]
+is a conversation, all three are conversations. Equal rewards make no pair; failed records are skipped.
+
+If a calibrated judge (dicast calibrate) gave the results, \"probability\" is the probability that the chosen response is better.
+Pairs on which the judge abstains are left out.")]
 pub(crate) struct Args {
     /// Results of `dicast batch`.
     #[arg(value_name = "RESULTS.jsonl")]
@@ -35,6 +38,9 @@ pub(crate) struct Args {
     /// Write only pairs whose rewards differ by at least this.
     #[arg(long, value_name = "M", default_value_t = 0.0)]
     min_margin: f64,
+    /// Also write pairs on which a calibrated judge abstains, with "abstain": true.
+    #[arg(long)]
+    keep_abstained: bool,
     /// Where to write. Default: standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -62,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let keys = Keys { prompt: args.prompt_key.clone(), responses: args.responses_key.clone() };
     let mut results = formats::open(&args.results, None, &Keys::default(), RECORD_BYTES)?;
     let mut requests = formats::open(&args.requests, args.format, &keys, RECORD_BYTES)?;
-    let (mut text, mut pairs, mut equal, mut failed) = (String::new(), 0_u64, 0_u64, 0_u64);
+    let (mut text, mut pairs, mut equal, mut abstained, mut failed) = (String::new(), 0_u64, 0_u64, 0_u64, 0_u64);
     while let Some(result) = results.next_record()? {
         let place = format!("{}, {}", args.results.display(), result.place);
         let wrong = |what: String| Failure::new(ErrorKind::InvalidRequest, format!("{place}: {what}"));
@@ -81,8 +87,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let reading = Reading::new(&json, &keys, Some(""));
         let request = reading.request.map_err(|error| wrong(format!("its request: {}", error.message())))?;
         let prompt = prompt_of(&json, &keys.prompt, &request.prompt);
-        let made = of_request(&result, &prompt, &request.responses, args).map_err(wrong)?;
+        let mut made = of_request(&result, &prompt, &request.responses, args).map_err(wrong)?;
         equal += u64::from(made.is_empty());
+        if !args.keep_abstained {
+            let all = made.len();
+            made.retain(|pair| pair["abstain"] != true);
+            abstained += (all - made.len()) as u64;
+        }
         pairs += made.len() as u64;
         for pair in made {
             text.push_str(&pair.to_string());
@@ -90,8 +101,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     }
     write(args.output.as_deref(), &text)?;
+    let abstained = match abstained {
+        0 => String::new(),
+        1 => "1 pair left out on which the judge abstains, ".to_owned(),
+        count => format!("{count} pairs left out on which the judge abstains, "),
+    };
     note(&format!(
-        "{pairs} pairs; {equal} requests without a pair (equal rewards or a small margin), {failed} failed\n"
+        "{pairs} pairs; {abstained}{equal} requests without a pair (equal rewards or a small margin), {failed} failed\n"
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -138,14 +154,34 @@ fn of_request(result: &Value, prompt: &Value, responses: &[Response], args: &Arg
         .map(|(best, worst)| (&rewards[best], &rewards[worst]))
         .filter(|(best, worst)| best.0 > worst.0 && best.0 - worst.0 >= args.min_margin)
         .map(|(best, worst)| {
-            json!({
+            let mut pair = json!({
                 "prompt": prompt,
                 "chosen": said(&best.1.text),
                 "rejected": said(&worst.1.text),
                 "margin": best.0 - worst.0,
                 "chosen_name": best.1.name,
                 "rejected_name": worst.1.name,
-            })
+            });
+            if let Some((probability, abstain)) = calibrated(result, &best.1.name, &worst.1.name) {
+                pair["probability"] = probability.into();
+                if abstain {
+                    pair["abstain"] = true.into();
+                }
+            }
+            pair
         })
         .collect())
+}
+
+/// What a calibrated judge says of two responses: the probability that the first one is better, and whether it abstains.
+fn calibrated(result: &Value, one: &str, other: &str) -> Option<(f64, bool)> {
+    result["preferences"]["pairs"].as_array()?.iter().find_map(|pair| {
+        let probability = pair["probability"].as_f64()?;
+        let abstain = pair["abstain"] == true;
+        match (pair["first"].as_str()?, pair["second"].as_str()?) {
+            names if names == (one, other) => Some((probability, abstain)),
+            names if names == (other, one) => Some((1.0 - probability, abstain)),
+            _ => None,
+        }
+    })
 }

@@ -1,20 +1,26 @@
-//! The rest of a verdict besides scores and ranking, for people: rewards, and how the runs of an ensemble agree.
+//! The rest of a verdict besides scores and ranking, for people: rewards, how sure a calibrated judge is, and how the runs of an
+//! ensemble agree.
 
 use std::fmt::Write as _;
 
 use dicast::Verdict;
-use dicast::verdict::{BlockTable, CriterionVerdict, Ensemble, Rewards, RubricTable};
+use dicast::verdict::{BlockTable, CriterionVerdict, Ensemble, Preference, Preferences, Rewards, RubricTable};
 
 use super::table::{self, Surface};
 
 /// Widest name in a list, in characters.
 const NAME: usize = 32;
+/// Pairs without an answer that are listed.
+const PAIRS: usize = 6;
 
 /// The lines below the scores; none for a verdict of one run without rewards.
 pub(crate) fn lines(verdict: &Verdict, surface: Surface) -> Vec<String> {
     let mut paragraphs = Vec::new();
     if let Some(rewards) = &verdict.rewards {
         paragraphs.push(rewards_line(rewards, verdict));
+    }
+    if let Some(preferences) = &verdict.preferences {
+        paragraphs.extend(preferences_line(preferences, verdict));
     }
     let mut lines = Vec::new();
     if let Some(rubric) = &verdict.rubric {
@@ -96,6 +102,34 @@ fn blocks_line(table: &BlockTable, verdict: &Verdict) -> String {
         let _ = write!(line, "; moved to an end of the scale: {}", names(&table.clipped));
     }
     line
+}
+
+/// Which of two responses is better, or on which pairs of more the judge abstains; nothing where no pair is listed.
+fn preferences_line(preferences: &Preferences, verdict: &Verdict) -> Option<String> {
+    let name = |index: usize| name(verdict, index);
+    let pairs = &preferences.pairs;
+    if let [Preference { first, second, probability, better, .. }] = pairs[..] {
+        return Some(match better {
+            Some(better) if better == second => {
+                format!("{} is better than {} with probability {:.2}", name(second), name(first), 1.0 - probability)
+            }
+            Some(_) => format!("{} is better than {} with probability {probability:.2}", name(first), name(second)),
+            None => format!(
+                "abstains: {} is better than {} with probability {probability:.2}, which is too close",
+                name(first),
+                name(second)
+            ),
+        });
+    }
+    let open: Vec<_> = pairs.iter().filter(|pair| pair.better.is_none()).collect();
+    let listed: Vec<_> =
+        open.iter().take(PAIRS).map(|pair| format!("{} / {}", name(pair.first), name(pair.second))).collect();
+    let more = if open.len() > PAIRS { format!(" and {} more", open.len() - PAIRS) } else { String::new() };
+    match open.len() {
+        _ if pairs.is_empty() => None,
+        0 => Some(format!("abstains on none of {} pairs", pairs.len())),
+        count => Some(format!("abstains on {count} of {} pairs: {}{more}", pairs.len(), listed.join(", "))),
+    }
 }
 
 fn ensemble_lines(ensemble: &Ensemble, verdict: &Verdict) -> Vec<String> {

@@ -6,6 +6,7 @@
 mod aliases;
 mod batch;
 mod bench;
+mod calibrate;
 mod doctor;
 mod dry_run;
 mod eval;
@@ -53,6 +54,7 @@ enum Verb {
     Judge(judge::Args),
     Batch(batch::Args),
     Eval(eval::Args),
+    Calibrate(Box<calibrate::Args>),
     #[cfg(feature = "server")]
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
@@ -115,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Export(args) => export::run(&args),
         Verb::Parse(args) => parse::run(&args),

@@ -101,6 +101,11 @@ impl JudgeArgs {
         Ok(config)
     }
 
+    /// The file of the profile, if an option names one.
+    pub(crate) fn profile_file(&self) -> Option<&Path> {
+        self.profile.as_deref()
+    }
+
     /// The file of the configuration, if one is named.
     #[cfg(feature = "server")]
     pub(crate) fn config_file(&self) -> Option<&Path> {

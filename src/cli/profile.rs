@@ -56,6 +56,17 @@ pub(crate) fn run(args: &Args) -> Outcome {
 fn import(source: &Path, output: Option<&Path>, overwrite: bool) -> Outcome {
     let profile = import::import(source)?;
     let Some(output) = output else { return show(&profile) };
+    write(&profile, output, overwrite)?;
+    note(&format!(
+        "wrote {}: system prompt of {} characters\n",
+        output.display(),
+        profile.system_prompt.chars().count()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a profile to a file; one that is there is replaced only with `overwrite`.
+pub(crate) fn write(profile: &Profile, output: &Path, overwrite: bool) -> Result<(), Failure> {
     let mut options = std::fs::File::options();
     options.write(true).truncate(true).create(true).create_new(!overwrite);
     let written = options.open(output).and_then(|mut file| file.write_all(profile.to_json().as_bytes()));
@@ -66,13 +77,7 @@ fn import(source: &Path, output: Option<&Path>, overwrite: bool) -> Outcome {
                 .hint("name another file, or give --overwrite to replace it"),
             _ => Failure::io(format_args!("cannot write {place}"), &error),
         }
-    })?;
-    note(&format!(
-        "wrote {}: system prompt of {} characters\n",
-        output.display(),
-        profile.system_prompt.chars().count()
-    ));
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn show(profile: &Profile) -> Outcome {

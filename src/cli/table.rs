@@ -154,6 +154,14 @@ fn flag_text(flag: &Flag) -> String {
         Flag::JudgedInBlocks => {
             "judged in blocks: responses of different blocks are compared by the responses that all blocks share".into()
         }
+        Flag::CalibrationOfOtherModel => {
+            "the profile's calibration was learned on another model: its probabilities may be wrong (dicast calibrate)".into()
+        }
+        Flag::CalibrationOfOtherOptions => {
+            "the profile's calibration was learned with other options or another profile: its probabilities may be wrong \
+             (dicast calibrate)"
+                .into()
+        }
         Flag::DroppedName(name) => {
             format!("the judge also named {:?}, which was not asked for", printable(name, false))
         }

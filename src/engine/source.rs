@@ -149,6 +149,21 @@ impl Source {
         }
     }
 
+    /// As [`Self::fingerprint`], for results and profiles: of a folder one checksum for all of its files, of a server one for its
+    /// URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the model cannot be read.
+    pub fn brief_fingerprint(&self) -> Result<Value> {
+        let whole = self.fingerprint()?;
+        if matches!(self.place, Place::File { .. }) {
+            return Ok(whole);
+        }
+        let mut checksum = Checksum::default();
+        checksum.add(whole.to_string().as_bytes());
+        Ok(json!({ "checksum": checksum.to_string() }))
+    }
+
     /// Like [`Self::fingerprint`], and when each of its files was written: a sample need not hold what was changed.
     ///
     /// # Errors

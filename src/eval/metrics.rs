@@ -49,7 +49,7 @@ fn discount(place: usize) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of entries")]
-fn number(count: usize) -> f64 {
+pub(super) fn number(count: usize) -> f64 {
     count as f64
 }
 

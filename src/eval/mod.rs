@@ -1,6 +1,7 @@
-//! Evaluation of judges: items with a known order, metrics with intervals, tests of differences. `dicast eval` reads and
-//! judges the items.
+//! Evaluation of judges: items with a known order, metrics with intervals, tests of differences; and what a judge's calibration
+//! learns from them. `dicast eval` and `dicast calibrate` read and judge the items.
 
+pub mod calibration;
 pub mod metrics;
 pub mod resampling;
 

@@ -1,9 +1,13 @@
 //! Intervals and tests by resampling, with a fixed seed: the same results give the same numbers.
 
 /// A small generator of random numbers (`SplitMix64`).
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -12,7 +16,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, count: usize) -> usize {
+    pub(super) fn below(&mut self, count: usize) -> usize {
         // The bias of the remainder is some 2^-50 for the counts here.
         usize::try_from(self.next() % count as u64).unwrap_or(0)
     }

@@ -8,6 +8,7 @@ use crate::prompt::profile::Scale;
 use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Timing, Usage, Verdict, merged_flags};
 
 use super::blocks::Blocks;
+use super::calibrated::Applied;
 use super::consensus;
 use super::rubric::{Rubric, mean_row};
 
@@ -38,6 +39,7 @@ pub(super) struct Course {
     before: Option<(Usage, Timing)>,
     /// Whether blocks could be asked for, so that an error of a group that is too long says so.
     may_split: bool,
+    calibrated: Option<Applied>,
 }
 
 impl Course {
@@ -67,6 +69,7 @@ impl Course {
             blocks,
             before: None,
             may_split: false,
+            calibrated: None,
         }
     }
 
@@ -83,6 +86,13 @@ impl Course {
     /// Returns whether blocks were not asked for, and could be.
     pub(super) fn may_split(self, may_split: bool) -> Self {
         Self { may_split, ..self }
+    }
+
+    /// With the calibration of the judge. It is of scores by one principle, not of what a rubric makes of several.
+    pub(super) fn calibrated(self, calibrated: Option<Applied>) -> Self {
+        let calibrated = calibrated.filter(|_| self.rubric.is_none());
+        let calibrated = calibrated.map(|applied| if self.is_in_blocks() { applied.elsewhere() } else { applied });
+        Self { calibrated, ..self }
     }
 
     /// Parts of one run.
@@ -220,6 +230,9 @@ impl Course {
         }
         if let Some((usage, timing)) = self.before {
             add_cost(&mut merged, usage, timing);
+        }
+        if let Some(calibrated) = &self.calibrated {
+            calibrated.apply(&mut merged);
         }
         if let Some(reward) = self.reward {
             merged.set_rewards(reward, self.scale, |verdict| {

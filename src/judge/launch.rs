@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::sync::{Arc, Weak};
 use crate::verdict::{Flag, Verdict};
 
+use super::calibrated::mark_other_weights;
 use super::ensemble::Course;
 use super::run::{Gather, Reader, Run};
 use super::ticket::Completer;
@@ -79,6 +80,9 @@ impl Launch {
                 return self.start(stage, None, completer);
             }
             verdict.weights = self.weights;
+            if self.weights > 0 {
+                mark_other_weights(verdict);
+            }
         }
         self.log.outcome(self.id.as_deref(), &outcome);
         gather.complete(outcome);

@@ -3,6 +3,9 @@
 mod blocks;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod blocks_tests;
+mod calibrated;
+#[cfg(all(test, feature = "testing", not(feature = "shuttle")))]
+mod calibrated_tests;
 mod consensus;
 mod count;
 mod ensemble;
@@ -41,6 +44,7 @@ use crate::prompt::tokenize::Tokenizer;
 use crate::request::JudgeRequest;
 use crate::sync::Arc;
 use crate::verdict::Verdict;
+use calibrated::Calibrated;
 use launch::Launch;
 use power::{Loaded, Power};
 use prepare::Prepared;
@@ -72,6 +76,7 @@ pub struct Judge {
     queue: Arc<Queue>,
     capabilities: Capabilities,
     warnings: Vec<String>,
+    calibrated: Option<Arc<Calibrated>>,
     /// The engine, and whether it is open.
     power: Arc<Power>,
     origin: Origin,
@@ -157,11 +162,17 @@ impl Judge {
                     .to_owned(),
             );
         }
+        let calibrated = Calibrated::of(prompter.profile(), origin.fingerprint());
+        if let Some(calibration) = &prompter.profile().calibration {
+            let settings = config.options.or(&prompter.profile().decoding).resolve()?;
+            notes.extend(calibration.notes(origin.fingerprint(), prompter.profile(), &settings));
+        }
         for warning in &notes {
             log.write(Level::Warn, || format!("{}: {warning}", config.model));
         }
         let power = Power::new(loaded, config.limits.max_queue);
-        Ok(Self { config, reader, queue, capabilities, warnings: notes, power, origin, log, readers, callbacks })
+        let warnings = notes;
+        Ok(Self { config, reader, queue, capabilities, warnings, calibrated, power, origin, log, readers, callbacks })
     }
 
     /// What runs a task on the thread that calls callbacks, in their order. A task for a thread that is gone is dropped.

@@ -159,6 +159,7 @@ impl Judge {
     ) -> Result<Prepared> {
         let mut settings = self.prepare(request)?;
         let guidance = self.guidance(&settings)?;
+        let calibrated = self.calibrated.as_ref().map(|calibrated| calibrated.applied(&settings));
         settings.guided = Some(guidance > Guidance::None);
         let samples = settings.samples;
         if samples > 1 && settings.temperature <= 0.0 {
@@ -196,7 +197,8 @@ impl Judge {
                 first.job.listener = listener;
             }
             let blocks = layout.map(|layout| Blocks { layout, scale, consistent: is_by_scores(settings) });
-            let course = Course::new(settings, scale, orders, reduced, rubric, blocks).may_split(may_split);
+            let course = Course::new(settings, scale, orders, reduced, rubric, blocks);
+            let course = course.may_split(may_split).calibrated(calibrated.clone());
             Ok(Stage { runs, course })
         };
         let least = f64::from(settings.adaptive_reasoning);

@@ -65,6 +65,7 @@ impl Rubric {
             blocks: None,
             rubric: None,
             rewards: None,
+            preferences: None,
         };
         merged.flags = merged_flags(&written, &merged.ranking);
         let mut criteria = Vec::with_capacity(verdicts.len());

@@ -23,6 +23,8 @@ pub(super) struct Origin {
     model: Option<Mutex<Model>>,
     /// Who receives the progress of loading a model.
     progress: Progress,
+    /// What tells the model from others, where the profile has a calibration that was learned on one.
+    fingerprint: Option<Value>,
 }
 
 /// A model that can be opened again.
@@ -36,7 +38,7 @@ struct Model {
 impl Origin {
     /// The caller's own engine, or a server: it can only be asked to sleep.
     pub(super) fn given() -> Self {
-        Self { model: None, progress: Progress::default() }
+        Self { model: None, progress: Progress::default(), fingerprint: None }
     }
 
     /// Opens the model of a configuration.
@@ -53,7 +55,14 @@ impl Origin {
         } else {
             None
         };
-        Ok((profile.clone(), source.open_watched(config, &profile, &progress)?, Self { model, progress }))
+        let fingerprint = profile.calibration.as_ref().map(|_| source.brief_fingerprint()).transpose()?;
+        let opened = source.open_watched(config, &profile, &progress)?;
+        Ok((profile, opened, Self { model, progress, fingerprint }))
+    }
+
+    /// See [`Source::brief_fingerprint`]; `None` where nobody knows, or asks.
+    pub(super) fn fingerprint(&self) -> Option<&Value> {
+        self.fingerprint.as_ref()
     }
 
     fn model(&self) -> Option<Model> {

@@ -11,6 +11,10 @@ pub(crate) use crate::files::read_bounded;
 use super::reasoning;
 use super::template::{self, ChatTemplate, Date};
 
+mod calibration;
+
+pub use calibration::{Calibration, CalibrationMap, MAX_POINTS, Threshold};
+
 /// The built-in system prompt, for judges that were not trained with their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
 /// The version of the format that this release reads and writes.
@@ -60,6 +64,9 @@ pub struct Profile {
     /// Default options of this judge.
     #[serde(default)]
     pub decoding: Options,
+    /// What `dicast calibrate` has learned of this judge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Box<Calibration>>,
 }
 
 /// How the request is laid out in messages.
@@ -200,6 +207,7 @@ impl Profile {
             template_variables: serde_json::Map::new(),
             template_date: None,
             decoding: Options::default(),
+            calibration: None,
         }
     }
 
@@ -397,6 +405,6 @@ impl Profile {
         self.decoding
             .resolve()
             .map_err(|error| Error::new(ErrorKind::InvalidProfile, error.message().to_owned()).context("decoding"))?;
-        Ok(())
+        self.calibration.as_ref().map_or(Ok(()), |calibration| calibration.check())
     }
 }

@@ -237,6 +237,22 @@ fn schemas() -> Value {
             "aliases": { "type": "object", "additionalProperties": text },
             "usage": { "type": "object", "additionalProperties": { "type": "integer" } },
             "timing_ms": numbers,
+            "preferences": {
+                "type": "object",
+                "description": "Of a calibrated judge: how sure it is of each two responses, and where it abstains.",
+                "properties": {
+                    "error_rate": { "type": ["number", "null"], "description": "At most this share of the answers is wrong." },
+                    "wins": numbers,
+                    "pairs": { "type": "array", "items": object(
+                        &["first", "second", "probability", "better", "abstain"],
+                        json!({
+                            "first": text, "second": text, "better": { "type": ["string", "null"] },
+                            "abstain": { "type": "boolean" },
+                            "probability": { "type": "number", "description": "That the first one is better." },
+                        }),
+                    ) },
+                },
+            },
             "raw": text,
         })),
         "Rewards": object(&["rewards", "scores", "names", "ranking"], json!({

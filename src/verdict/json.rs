@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{
-    BlockOutcome, BlockTable, CriterionVerdict, Ensemble, Flag, PlaceEffect, Repair, Rewards, RubricTable, RunOutcome,
-    Scored, Timing, Usage, Verdict,
+    BlockOutcome, BlockTable, CriterionVerdict, Ensemble, Flag, PlaceEffect, Preference, Preferences, Repair, Rewards,
+    RubricTable, RunOutcome, Scored, Timing, Usage, Verdict,
 };
 use crate::config::{RankRule, Reward, RubricMerge};
 use crate::request::{Criterion, CriterionKind};
@@ -42,6 +42,7 @@ struct Form {
     blocks: Option<BlocksForm>,
     rubric: Option<RubricForm>,
     rewards: Option<RewardsForm>,
+    preferences: Option<PreferencesForm>,
 }
 
 #[derive(serde::Deserialize)]
@@ -141,6 +142,45 @@ struct RewardsForm {
     spreads: Pairs<Option<f64>>,
 }
 
+#[derive(serde::Deserialize)]
+struct PreferencesForm {
+    error_rate: Option<f64>,
+    wins: Pairs<f64>,
+    #[serde(default)]
+    pairs: Vec<PreferenceForm>,
+}
+
+#[derive(serde::Deserialize)]
+struct PreferenceForm {
+    first: String,
+    second: String,
+    probability: f64,
+    better: Option<String>,
+}
+
+impl PreferencesForm {
+    fn read(self, scores: &[Scored]) -> Result<Preferences, String> {
+        let index = |name: &str| {
+            let index = scores.iter().position(|scored| scored.name == name);
+            index.ok_or_else(|| format!("a preference has {name:?}, which has no score"))
+        };
+        let pair = |form: PreferenceForm| {
+            let (first, second) = (index(&form.first)?, index(&form.second)?);
+            let better = form.better.as_deref().map(index).transpose()?;
+            if first == second || better.is_some_and(|better| better != first && better != second) {
+                let PreferenceForm { first, second, .. } = form;
+                return Err(format!("the preference of {first:?} and {second:?} is not one of these two"));
+            }
+            Ok(Preference { first, second, probability: form.probability, better })
+        };
+        Ok(Preferences {
+            error_rate: self.error_rate,
+            wins: self.wins.in_order(scores)?,
+            pairs: self.pairs.into_iter().map(pair).collect::<Result<_, String>>()?,
+        })
+    }
+}
+
 impl EnsembleForm {
     fn read(self, scores: &[Scored]) -> Result<Ensemble, String> {
         let run = |run: RunForm| {
@@ -198,11 +238,13 @@ impl<'de> Deserialize<'de> for Verdict {
             let (values, spreads) = (values.in_order(&scores)?, spreads.in_order(&scores)?);
             Ok(Box::new(Rewards { kind, values, spreads }))
         });
+        let preferences = form.preferences.map(|preferences| preferences.read(&scores).map(Box::new));
         Ok(Self {
             ensemble: ensemble.transpose().map_err(de::Error::custom)?,
             blocks: blocks.transpose().map_err(de::Error::custom)?,
             rubric: rubric.transpose().map_err(de::Error::custom)?,
             rewards: rewards.transpose().map_err(de::Error::custom::<String>)?,
+            preferences: preferences.transpose().map_err(de::Error::custom)?,
             scores,
             ranking,
             reasoning: form.reasoning,
@@ -353,6 +395,7 @@ mod tests {
             blocks: None,
             rubric: None,
             rewards: None,
+            preferences: None,
         }
     }
 
@@ -390,6 +433,8 @@ mod tests {
             places: vec![PlaceEffect { score: 0.5, first: 1.0 }, PlaceEffect { score: -0.5, first: 0.0 }],
         };
         let rewards = Rewards { kind: Reward::Win, values: vec![0.75, 0.25], spreads: vec![Some(0.5), None] };
+        let pair = Preference { first: 0, second: 1, probability: 0.75, better: None };
+        let preferences = Preferences { error_rate: Some(0.1), wins: vec![0.75, 0.25], pairs: vec![pair] };
         let row = CriterionVerdict {
             criterion: Criterion { kind: CriterionKind::YesNo, ..Criterion::new("n", "x") },
             values: vec![0.5, 1.0],
@@ -400,6 +445,7 @@ mod tests {
             blocks: Some(Box::new(table)),
             rubric: Some(Box::new(RubricTable { merge: RubricMerge::Min, criteria: vec![row] })),
             rewards: Some(Box::new(rewards)),
+            preferences: Some(Box::new(preferences)),
             ..verdict()
         };
         let json = serde_json::to_string(&merged).unwrap();

@@ -204,7 +204,7 @@ impl Verdict {
             Reward::ExpectedOrScore => Ok(self.values()),
             Reward::Rank => Ok(ranks(&self.ranking)),
             Reward::Group => Ok(group(&self.values())),
-            Reward::Win => wins(self).ok_or_else(|| missing("ask for the rank")),
+            Reward::Win => self.calibrated_wins().or_else(|| wins(self)).ok_or_else(|| missing("ask for the rank")),
         }
     }
 

@@ -18,6 +18,7 @@ mod loose;
 mod merged;
 mod names;
 mod ordinal;
+mod preferences;
 mod quote;
 mod ranking;
 mod reading;
@@ -49,8 +50,10 @@ use self::check::Outcome;
 use self::extract::Form;
 use self::interpret::Context;
 use self::keys::Keys;
+pub(crate) use self::merged::wins_over;
 pub use self::merged::{Ensemble, PlaceEffect, Rewards, RunOutcome};
 use self::names::Names;
+pub use self::preferences::{MAX_LISTED, Preference, Preferences};
 pub(crate) use self::quote::Texts;
 use self::repair::Repairs;
 pub use self::repair::{Flag, Repair};
@@ -106,7 +109,7 @@ pub struct Timing {
 ///
 /// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
 /// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `blocks`, `rubric`, `rewards`,
-/// and `weights` where it is not 0.
+/// `preferences`, and `weights` where it is not 0.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -143,11 +146,13 @@ pub struct Verdict {
     pub rubric: Option<Box<RubricTable>>,
     /// The rewards that the request asked for.
     pub rewards: Option<Box<Rewards>>,
+    /// How sure the judge is of each two responses, where its profile has a calibration and this is no rubric's table.
+    pub preferences: Option<Box<Preferences>>,
 }
 
 impl Verdict {
     /// The keys of its JSON form, in their order. The last but `raw` are left out where there is nothing to say.
-    pub const KEYS: [&'static str; 16] = [
+    pub const KEYS: [&'static str; 17] = [
         "scores",
         "expected_scores",
         "ranking",
@@ -162,6 +167,7 @@ impl Verdict {
         "blocks",
         "rubric",
         "rewards",
+        "preferences",
         "weights",
         "raw",
     ];
@@ -231,6 +237,9 @@ impl Serialize for Verdict {
         }
         if let Some(rewards) = &self.rewards {
             map.serialize_entry("rewards", &rewards.named(self))?;
+        }
+        if let Some(preferences) = &self.preferences {
+            map.serialize_entry("preferences", &preferences.named(self))?;
         }
         if self.weights > 0 {
             map.serialize_entry("weights", &self.weights)?;
@@ -410,6 +419,7 @@ impl<'a> Reader<'a> {
                 blocks: None,
                 rubric: None,
                 rewards: None,
+                preferences: None,
             }),
             (scores, ranking) => {
                 let message = match (&scores, &ranking) {

@@ -109,6 +109,11 @@ pub enum Flag {
     /// The responses were judged in blocks that share some of them, and the scores of the blocks were put on one scale:
     /// responses of different blocks were never compared directly.
     JudgedInBlocks,
+    /// The calibration of the profile was learned on another model: its probabilities may be wrong.
+    CalibrationOfOtherModel,
+    /// The calibration of the profile was learned with other options, or the profile has changed since: its probabilities may
+    /// be wrong.
+    CalibrationOfOtherOptions,
 }
 
 /// How many repairs are listed at most; so many say no more than half as many do.

@@ -68,6 +68,22 @@ fn pairs_are_written_for_dpo() {
     assert_eq!(pair["chosen"], serde_json::json!([{ "role": "assistant", "content": "x" }]));
     assert_eq!(run(args.iter().copied().chain(["--min-margin", "1"])).succeeds().stdout.lines().count(), 1);
 
+    let said = |abstain: bool| {
+        let pair = format!(
+            r#""preferences":{{"wins":{{"a":0.8,"<b>":0.2}},"pairs":[{{"first":"<b>","second":"a","probability":0.25,"better":null,"abstain":{abstain}}}]}}"#
+        );
+        folder.file("calibrated.jsonl", RESULTS.replacen("\"repairs\":[]", &format!("\"repairs\":[],{pair}"), 1))
+    };
+    let export = |results: &std::path::Path, more: &[&str]| {
+        run([&["export", "--pairs", text(results), "--requests", text(&requests)], more].concat()).succeeds()
+    };
+    let pair: Value = serde_json::from_str(export(&said(false), &[]).stdout.trim()).unwrap();
+    assert_eq!((&pair["probability"], pair.get("abstain")), (&0.75.into(), None));
+    let left_out = export(&said(true), &[]);
+    assert!(left_out.stdout.is_empty() && left_out.stderr.contains("1 pair left out on which the judge abstains"));
+    let pair: Value = serde_json::from_str(export(&said(true), &["--keep-abstained"]).stdout.trim()).unwrap();
+    assert_eq!((&pair["probability"], &pair["abstain"]), (&0.75.into(), &true.into()));
+
     let swapped = folder.file("swapped.jsonl", REQUESTS.replace("\"<b>\"", "\"c\""));
     run(["export", "--pairs", text(&results), "--requests", text(&swapped)])
         .fails(1, &["results.jsonl, line 1", "no score for \"c\""]);

@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 
 mod after;
+mod calibrate;
 mod eval;
 mod hub;
 mod support;

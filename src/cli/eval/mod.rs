@@ -1,8 +1,8 @@
 //! `dicast eval`: judges a benchmark, reports how often the judge is right, and compares judges.
 
 mod compare;
-mod page;
-mod summary;
+pub(crate) mod page;
+pub(crate) mod summary;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use dicast::config::{Limits, Reward};
 use dicast::eval::{Benchmark, Item};
-use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Keys, Verdict};
+use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Keys, Options, Scored, Verdict};
 use serde_json::{Map, Value, json};
 
 use self::summary::Summary;
@@ -94,41 +94,68 @@ pub(crate) fn run(args: &Args) -> Outcome {
         report(args, &summaries)?;
         return Ok(ExitCode::SUCCESS);
     };
-    if output == Path::new("-") {
-        return Err(Failure::new(
-            ErrorKind::InvalidConfig,
-            "--output - : the results must be a file, which the report reads",
-        ));
-    }
-    let config = args.judge.config()?;
-    let limits = config.limits.clone();
-    let principle = match (&args.principle, &args.named_principle) {
-        (Some(text), _) => input::text_or_file(text, limits.max_request_bytes)?,
-        (None, name) => principles::principle(name.as_deref().unwrap_or("helpful"))?.to_owned(),
-    };
-    let by: Reward = word(&args.by)?;
-    let benchmark = args.benchmark.as_deref();
-    let benchmark = Benchmark::ALL.into_iter().find(|known| Some(known.name()) == benchmark);
-    let keys = Keys::default();
-    let files = Files {
-        input: items,
-        input_format: None,
+    let judging = Judging {
+        items,
         output,
-        output_format: None,
-        keys: &keys,
-        record_bytes: input::request_bytes(&limits),
+        benchmark: args.benchmark.as_deref(),
+        principle: args.principle.as_deref(),
+        named_principle: args.named_principle.as_deref(),
+        by: word(&args.by)?,
+        plan: Plan {
+            overwrite: args.overwrite,
+            retry: args.retry_failed,
+            limit: args.limit,
+            concurrency: None,
+            quiet: args.quiet,
+        },
     };
-    let work = Evaluation::new(&files, benchmark, principle, by, limits, &config)?;
-    let plan = Plan {
-        overwrite: args.overwrite,
-        retry: args.retry_failed,
-        limit: args.limit,
-        concurrency: None,
-        quiet: args.quiet,
-    };
-    let code = run::run(&work, &files, plan, config)?;
+    let code = judging.run(args.judge.config()?)?;
     report(args, &[Summary::read(output)?])?;
     Ok(code)
+}
+
+/// Items to judge, and how.
+pub(crate) struct Judging<'a> {
+    pub(crate) items: &'a Path,
+    /// Where results go, as [`Summary`] reads them.
+    pub(crate) output: &'a Path,
+    /// What the items are, where their fields do not say it.
+    pub(crate) benchmark: Option<&'a str>,
+    /// The principle of items that have none.
+    pub(crate) principle: Option<&'a str>,
+    pub(crate) named_principle: Option<&'a str>,
+    /// What `values` of a result are.
+    pub(crate) by: Reward,
+    pub(crate) plan: Plan,
+}
+
+impl Judging<'_> {
+    /// Judges the items that have no result yet.
+    pub(crate) fn run(&self, config: JudgeConfig) -> Outcome {
+        if self.output == Path::new("-") {
+            return Err(Failure::new(
+                ErrorKind::InvalidConfig,
+                "--output - : the results must be a file, which the report reads",
+            ));
+        }
+        let limits = config.limits.clone();
+        let principle = match (self.principle, self.named_principle) {
+            (Some(text), _) => input::text_or_file(text, limits.max_request_bytes)?,
+            (None, name) => principles::principle(name.unwrap_or("helpful"))?.to_owned(),
+        };
+        let benchmark = Benchmark::ALL.into_iter().find(|known| Some(known.name()) == self.benchmark);
+        let keys = Keys::default();
+        let files = Files {
+            input: self.items,
+            input_format: None,
+            output: self.output,
+            output_format: None,
+            keys: &keys,
+            record_bytes: input::request_bytes(&limits),
+        };
+        let work = Evaluation::new(&files, benchmark, principle, self.by, limits, &config)?;
+        run::run(&work, &files, self.plan, config)
+    }
 }
 
 /// A setting that clap has checked already.
@@ -171,6 +198,10 @@ struct Evaluation {
     by: Reward,
     limits: Limits,
     settings: Value,
+    /// What judges.
+    provenance: Map<String, Value>,
+    /// Options of items that have none of their own.
+    options: Options,
 }
 
 impl Evaluation {
@@ -182,13 +213,17 @@ impl Evaluation {
         limits: Limits,
         config: &JudgeConfig,
     ) -> Result<Self, Failure> {
-        let (mut settings, _) = batch::judged_by(config)?;
+        let (mut settings, judged) = batch::judged_by(config)?;
         if let Some(settings) = settings.as_object_mut() {
             settings.insert("principle".into(), principle.as_str().into());
             settings.insert("by".into(), by.word().into());
             settings.insert("benchmark".into(), benchmark.map(Benchmark::name).into());
         }
-        Ok(Self { input: files.input_name(), benchmark, principle, by, limits, settings })
+        let mut provenance = batch::version();
+        provenance.insert("model".into(), judged.model);
+        provenance.insert("profile".into(), judged.judging);
+        let (input, options) = (files.input_name(), judged.options);
+        Ok(Self { input, benchmark, principle, by, limits, settings, provenance, options })
     }
 
     fn read(&self, line: Line) -> dicast::Result<Item> {
@@ -252,6 +287,11 @@ impl Work for Evaluation {
                 let scores: Vec<f64> = verdict.scores.iter().map(|scored| scored.score).collect();
                 line.insert("values".into(), named(&item, &values));
                 line.insert("scores".into(), named(&item, &scores));
+                let by_name = |value: fn(&Scored) -> Value| -> Value {
+                    verdict.scores.iter().map(|one| (one.name.clone(), value(one))).collect::<Map<_, _>>().into()
+                };
+                line.insert("expected_scores".into(), by_name(|one| one.expected.into()));
+                line.insert("distributions".into(), by_name(|one| one.distribution.clone().into()));
                 if let Some(ensemble) = &verdict.ensemble {
                     let runs = ensemble.runs.iter().map(|run| {
                         let values: Vec<f64> = (0..scores.len()).map(|index| run.value(index)).collect();
@@ -264,6 +304,10 @@ impl Work for Evaluation {
                 line.insert("usage".into(), usage);
                 let timing = verdict.timing;
                 let spent = timing.prefill + timing.reasoning + timing.verdict;
+                let mut provenance = self.provenance.clone();
+                let options = serde_json::to_value(item.request.options.or(&self.options)).unwrap_or_default();
+                provenance.insert("options".into(), options);
+                line.insert("provenance".into(), provenance.into());
                 line.insert("ms".into(), ((spent.as_secs_f64() * 1e6).round() / 1e3).into());
             }
             Err(error) => line.extend(

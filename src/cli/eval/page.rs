@@ -9,7 +9,7 @@ use super::summary::{Estimate, METRICS, Row, Summary};
 /// Number of disagreements that are shown for each file.
 const WORST: usize = 20;
 /// Further rules of style.
-const MORE: &str = "pre{white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid #8888;padding-left:.7rem;margin:.3rem 0}\
+pub(crate) const MORE: &str = "pre{white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid #8888;padding-left:.7rem;margin:.3rem 0}\
 line{stroke:currentColor;stroke-width:1.5}summary{cursor:pointer}";
 
 /// The page.
@@ -153,9 +153,14 @@ pub(super) fn figure(summaries: &[Summary]) -> String {
         .collect();
     let mut figure = String::new();
     plot(&mut figure, "Accuracy on pairs", &bars);
-    let start = figure.find("<svg").unwrap_or(0);
+    standalone(&figure)
+}
+
+/// The picture of a page as a file of its own.
+pub(crate) fn standalone(page: &str) -> String {
+    let start = page.find("<svg").unwrap_or(0);
     // A separate picture has no page whose colours it could use.
-    figure.split_off(start).replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" color=\"#555\" ", 1).replacen(
+    page[start..].replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" color=\"#555\" ", 1).replacen(
         '>',
         "><style>text{font:12px system-ui,sans-serif;fill:currentColor}rect{fill:#5b8fc7}line{stroke:currentColor;\
          stroke-width:1.5}</style>",

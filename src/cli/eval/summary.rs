@@ -13,17 +13,17 @@ use super::super::table;
 use super::Failure;
 
 /// One result.
-pub(super) struct Row {
+pub(crate) struct Row {
     pub(super) id: String,
     pub(super) group: String,
     /// `None` if the item was not judged.
-    pub(super) scores: Option<ItemScores>,
+    pub(crate) scores: Option<ItemScores>,
     /// Names of the responses in their order, their values, and how good they are known to be.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     pub(super) values: Vec<f64>,
-    pub(super) relevance: Vec<f64>,
+    pub(crate) relevance: Vec<f64>,
     /// The whole result.
-    pub(super) line: Value,
+    pub(crate) line: Value,
     tokens: f64,
     ms: f64,
 }
@@ -97,14 +97,14 @@ impl Estimate {
 }
 
 /// What a file of results says.
-pub(super) struct Summary {
-    pub(super) name: String,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Summary {
+    pub(crate) name: String,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Summary {
     /// Reads results.
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let place = path.display().to_string();
         let cannot = |error: std::io::Error| Failure::io(format_args!("cannot read {place}"), &error);
         let file = std::fs::File::open(path).map_err(cannot)?;
@@ -120,7 +120,7 @@ impl Summary {
         Ok(Self { name: place, rows })
     }
 
-    pub(super) fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.rows.iter().filter(|row| row.scores.is_none()).count()
     }
 

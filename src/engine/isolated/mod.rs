@@ -135,6 +135,8 @@ fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
     config.local.worker_path = None;
     config.trtllm.isolation = Isolation::None;
     config.trtllm.program_path = None;
+    // What is made of scores stays here.
+    let profile = Profile { calibration: None, ..profile.clone() };
     Ok(Order::Open {
         version: VERSION.to_owned(),
         parent: std::process::id(),

@@ -92,6 +92,7 @@ impl Blocks {
             })),
             rubric: None,
             rewards: None,
+            preferences: None,
         };
         merged.flags.push(Flag::JudgedInBlocks);
         for verdict in verdicts {

@@ -10,7 +10,7 @@ use super::super::super::Failure;
 use super::{Compression, Format};
 
 /// The columns of a table of results, and whether each is a number. Columns with several values hold them as JSON.
-pub(super) const COLUMNS: [(&str, bool); 19] = [
+pub(super) const COLUMNS: [(&str, bool); 20] = [
     ("line", true),
     ("id", false),
     ("custom_id", false),
@@ -30,6 +30,7 @@ pub(super) const COLUMNS: [(&str, bool); 19] = [
     ("ensemble", false),
     ("blocks", false),
     ("rubric", false),
+    ("preferences", false),
 ];
 
 /// Whether a key of a result is not one of the caller's fields.
