@@ -85,7 +85,8 @@ pub struct Bin {
 pub struct Quality {
     /// Brier's score: the mean squared distance of probability and outcome. 0 is best, 0.25 that of always saying 0.5.
     pub brier: Estimate,
-    /// The expected calibration error over [`BINS`] bins of about equally many pairs, by confidence.
+    /// The expected calibration error over [`BINS`] bins of equally many pairs, by confidence; fewer where
+    /// confidences are equal, which are in one bin.
     pub error: Estimate,
     /// The bins.
     pub bins: Vec<Bin>,
@@ -227,23 +228,25 @@ impl Said {
         apart / weights.iter().sum::<f64>()
     }
 
-    /// Bins of about the same weight; equal confidences are in one.
+    /// Bins of a tenth of the weight or more, since equal confidences are in one. What is left in the end is a bin of its own if it
+    /// is half as much.
     fn bins(&self, weights: &[f64]) -> Vec<Sums> {
-        let whole: f64 = weights.iter().sum();
-        let (mut bins, mut sums, mut seen) = (Vec::with_capacity(BINS), Sums::default(), 0.0);
+        let tenth = weights.iter().sum::<f64>() / number(BINS);
+        let (mut bins, mut sums) = (Vec::<Sums>::with_capacity(BINS), Sums::default());
         let mut before = f64::NAN;
         for &place in self.order.iter().filter(|place| weights[**place] > 0.0) {
             let (p, weight) = (self.probabilities[place], weights[place]);
             let sure = confidence(p);
-            let is_full = seen >= whole * number(bins.len() + 1) / number(BINS) - 1e-9;
-            if is_full && sure > before {
+            if sums.weight >= tenth - 1e-9 && sure > before {
                 bins.push(std::mem::take(&mut sums));
             }
             sums.add(sure, hit(p), weight);
-            (seen, before) = (seen + weight, sure);
+            before = sure;
         }
-        if sums.pairs > 0 {
-            bins.push(sums);
+        match bins.last_mut() {
+            Some(last) if sums.weight < tenth / 2.0 => last.join(&sums),
+            _ if sums.pairs > 0 => bins.push(sums),
+            _ => {}
         }
         bins
     }
@@ -264,6 +267,13 @@ impl Sums {
         self.weight += weight;
         self.confidence += weight * confidence;
         self.hits += weight * hit;
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.pairs += other.pairs;
+        self.weight += other.weight;
+        self.confidence += other.confidence;
+        self.hits += other.hits;
     }
 }
 
@@ -339,6 +349,13 @@ mod tests {
         let probabilities: Vec<f64> = (0..100).map(|index| 0.5 + number(index) / 250.0).collect();
         let bins = Said::of(&probabilities).bins(&[1.0; 100]);
         assert!(bins.len() == BINS && bins.iter().all(|bin| bin.pairs == 10));
+        // Equal confidences are in one bin, and few that are left over join the last one.
+        let sizes = |counts: &[(usize, f64)]| -> Vec<usize> {
+            let probabilities: Vec<f64> = counts.iter().flat_map(|&(count, p)| vec![p; count]).collect();
+            Said::of(&probabilities).bins(&vec![1.0; probabilities.len()]).iter().map(|bin| bin.pairs).collect()
+        };
+        assert_eq!(sizes(&[(35, 0.6), (4, 0.7), (60, 0.8), (1, 0.9)]), [35, 65]);
+        assert_eq!(sizes(&[(35, 0.6), (58, 0.2), (7, 0.9)]), [35, 58, 7]);
         assert_eq!(calibration_error(&[]), None);
         assert!((calibration_error(&[0.5; 4]).unwrap()).abs() < 1e-12, "half of what nothing is said of is right");
     }
