@@ -300,7 +300,7 @@ fn a_file_that_changes_while_it_is_open_is_noticed() {
     refused(
         &judge(&opened, "after").unwrap_err(),
         ErrorKind::InvalidModel,
-        &["changes.gguf", "written over", "local.mmap"],
+        &["changes.gguf", "overwritten", "local.mmap"],
     );
     // Another file under its name is no change, and weights in memory are none of the file's business.
     let other = made("other.gguf", &bytes);

@@ -83,8 +83,8 @@ impl Slot {
 
 struct Batch {
     state: Mutex<State>,
-    /// Wakes the thread that submits: a judgment can be looked at.
-    ready: Condvar,
+    /// Those that are pending. Apart from the state, because polling one locks its judgment.
+    tickets: Vec<Mutex<Option<Ticket>>>,
     /// The last one has ended.
     done: Condvar,
     /// Read under the queue's lock, and so apart from the state.
@@ -100,7 +100,6 @@ struct State {
     slots: Vec<Slot>,
     cancellers: Vec<Option<Canceller>>,
     ended: usize,
-    ready: Vec<usize>,
 }
 
 impl Batch {
@@ -134,9 +133,8 @@ impl Batch {
         }
     }
 
-    /// Submits the groups and takes their outcomes. It runs on its own thread, because groups wait for room in the queue.
+    /// Submits the groups. It runs on its own thread, because groups wait for room in the queue.
     fn run(self: &Arc<Self>, judge: Arc<Judge>, work: Vec<Result<(JudgeRequest, Submission)>>) {
-        let mut tickets: Vec<Option<Ticket>> = work.iter().map(|_| None).collect();
         for (index, work) in work.into_iter().enumerate() {
             let ticket = match work {
                 Ok(_) if self.is_cancelled() => Err(Error::cancelled()),
@@ -150,42 +148,35 @@ impl Batch {
                     if self.is_cancelled() {
                         canceller.cancel();
                     }
-                    tickets[index] = Some(ticket);
-                    self.look(index, &mut tickets[index]);
+                    *self.ticket(index) = Some(ticket);
+                    self.look(index);
                 }
                 Err(error) => self.end(index, Err(error)),
             }
-            let ready = std::mem::take(&mut self.state().ready);
-            for index in ready {
-                self.look(index, &mut tickets[index]);
-            }
         }
         drop(judge);
-        while tickets.iter().any(Option::is_some) {
-            let mut state = self.ready.wait_while(self.state(), |state| state.ready.is_empty());
-            let ready = match &mut state {
-                Ok(state) => std::mem::take(&mut state.ready),
-                Err(poisoned) => std::mem::take(&mut poisoned.get_mut().ready),
-            };
-            drop(state);
-            for index in ready {
-                self.look(index, &mut tickets[index]);
-            }
-        }
+        let unfinished = |state: &mut State| state.ended < state.slots.len();
+        drop(self.done.wait_while(self.state(), unfinished));
     }
 
-    /// Takes the outcome of a group if it is there; otherwise the group is looked at again later.
-    fn look(self: &Arc<Self>, index: usize, ticket: &mut Option<Ticket>) {
-        let Some(pending) = ticket else { return };
+    fn ticket(&self, index: usize) -> MutexGuard<'_, Option<Ticket>> {
+        self.tickets[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the outcome of a group if it is there; otherwise the group is looked at again when it has ended.
+    fn look(self: &Arc<Self>, index: usize) {
+        let mut ticket = self.ticket(index);
+        let Some(pending) = &mut *ticket else { return };
         let waker = Waker::from(Arc::new(Ready { batch: self.clone(), index }));
         if let Poll::Ready(outcome) = Pin::new(pending).poll(&mut Context::from_waker(&waker)) {
             *ticket = None;
+            drop(ticket);
             self.end(index, outcome);
         }
     }
 }
 
-/// Reports that the judgment of a group has ended.
+/// Takes the outcome of a group as soon as it has ended, on the thread that ends it: the one that submits may be waiting for room.
 struct Ready {
     batch: Arc<Batch>,
     index: usize,
@@ -193,8 +184,7 @@ struct Ready {
 
 impl Wake for Ready {
     fn wake(self: Arc<Self>) {
-        self.batch.state().ready.push(self.index);
-        self.batch.ready.notify_one();
+        self.batch.look(self.index);
     }
 }
 
@@ -234,11 +224,10 @@ pub unsafe extern "C" fn dicast_judge_submit_groups(
             slots: groups.iter().map(|_| Slot::Pending).collect(),
             cancellers: groups.iter().map(|_| None).collect(),
             ended: 0,
-            ready: Vec::new(),
         };
         let made = Arc::new(Batch {
             state: Mutex::new(state),
-            ready: Condvar::new(),
+            tickets: groups.iter().map(|_| Mutex::default()).collect(),
             done: Condvar::new(),
             cancelled: AtomicBool::new(false),
             nudge: Box::new(judge.nudger()),

@@ -242,7 +242,7 @@ int main(int argc, char **argv) {
     dicast_verdict_free(verdict);
     OK(error, dicast_request_set_options(request, S("{\"ranking_from\": \"scores\"}"), &error));
     OK(error, dicast_judge_judge(judge, request, &verdict, &error));
-    CHECK(dicast_verdict_rank_of(verdict, S("short")) == 1 && dicast_verdict_repair_count(verdict) == 0);
+    CHECK(dicast_verdict_rank_of(verdict, S("short")) == 0 && dicast_verdict_repair_count(verdict) == 0);
     dicast_verdict_free(verdict);
     OK(error, dicast_request_set_options(request, S(""), &error));
 

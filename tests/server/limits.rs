@@ -225,7 +225,7 @@ fn settings_out_of_range_are_named() {
         (json!({ "routes": [{ "path": "x", "protocol": "slime", "principle": "p" }] }), "a path begins with /"),
         (
             json!({ "routes": [{ "path": "/v1/judge", "protocol": "slime", "principle": "p" }] }),
-            "uses /v1/judge itself",
+            "itself uses /v1/judge",
         ),
         (json!({ "routes": [{ "path": "/x", "protocol": "kserve", "principle": "p" }] }), "/v2/models/NAME/infer"),
         (json!({ "routes": [{ "path": "/x", "protocol": "slime", "principle": " " }] }), "principle"),

@@ -92,7 +92,7 @@ mod tests {
         let files = Files::of(std::slice::from_ref(&path)).unwrap();
         let later = SystemTime::now() + std::time::Duration::from_secs(9);
         File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
-        assert!(files.check().unwrap_err().message().contains("written over"));
+        assert!(files.check().unwrap_err().message().contains("overwritten"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

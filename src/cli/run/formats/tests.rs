@@ -54,8 +54,7 @@ fn an_array_is_read_entry_by_entry() {
     );
     let long = read(&Named::new("c.json", b"[\"0123456789\",1]"), &keys, 9);
     assert_eq!(long, [("line 1".to_owned(), Line::TooLong { bytes: 12 }), whole("line 1", "1")]);
-    for (bad, word) in
-        [("[{}", "not closed"), ("[{},", "not closed"), ("[{}] x", "behind its end"), ("[", "not closed")]
+    for (bad, word) in [("[{}", "not closed"), ("[{},", "not closed"), ("[{}] x", "after its end"), ("[", "not closed")]
     {
         let file = Named::new("d.json", bad.as_bytes());
         let mut records = open(&file.0, None, &keys, 100).unwrap_or_else(|failure| panic!("{}", failure.error));

@@ -269,7 +269,7 @@ fn tensors_fit_the_sizes() {
     refused(&tensor("output.weight", &[32, 30], 0), &["output.weight", "[32, 30]"]);
     refused(&tensor("blk.0.attn_q.weight", &[32, 32], 99), &["unknown type 99"]);
     refused(&tensor("blk.0.attn_q.weight", &[32, 32], 4), &["type 4", "no longer used"]);
-    refused(&tensor("blk.0.attn_q.weight", &[33, 32], 8), &["33", "block of 32"]);
+    refused(&tensor("blk.0.attn_q.weight", &[33, 32], 8), &["33", "block size 32"]);
     refused(&tensor("blk.0.attn_q.weight", &[0, 32], 0), &["dimension of 0"]);
     refused(&tensor("blk.0.attn_q.weight", &[1 << 40, 1 << 40], 0), &["impossible size"]);
     refused(&tensor("blk.7.ffn_up.weight", &[32, 32], 0), &["blk.7", "no layer"]);
