@@ -260,7 +260,7 @@ fn oddities(profile: &Profile, endpoints: &[Arc<Endpoint>], config: &RemoteConfi
             }
             Guidance::Schema => {
                 odd("it supports only JSON schemas: with more than five responses it may rank one twice; the ranking \
-                 is then derived from the scores, and listed as repaired")
+                 is then derived from the scores, and listed as repaired");
             }
             Guidance::Grammar => {}
         }
