@@ -69,7 +69,7 @@ def test_many_incomplete_groups_are_a_warning(caplog: pytest.LogCaptureFixture) 
         counts.count(8 if number % 10 else 1, 8, "the window is over")
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2, "when there are 20 groups, and whenever there are twice as many"
-    assert warnings[0].startswith("3 of 21 groups were judged without all of their samples (3 with one alone)")
+    assert warnings[0].startswith("3 of 21 groups were judged without all of their samples (3 with only one)")
     assert counts.share == 0.1
     caplog.clear()
     for _ in range(300):
