@@ -42,6 +42,13 @@ enum Lane {
     Taking,
 }
 
+impl State {
+    /// Lanes of lower number that have no job, and so come before this one.
+    fn ahead(&self, lane: usize) -> usize {
+        self.lanes[..lane].iter().filter(|&&other| other != Lane::Busy).count()
+    }
+}
+
 impl Inbox {
     /// For so many lanes.
     pub(super) fn new(lanes: usize) -> Self {
@@ -99,13 +106,8 @@ impl Inbox {
             self.changed.notify_all();
         }
         while idle && !state.nudged[lane] && !state.shut && state.cancelled[lane].is_empty() {
-            let lanes = state.lanes.iter().enumerate();
-            let ahead = lanes.filter(|&(other, is)| match is {
-                Lane::Busy => false,
-                Lane::Idle => other < lane,
-                Lane::Taking => true,
-            });
-            if state.waiting.len() > ahead.count() {
+            let above = state.lanes[lane + 1..].iter().filter(|&&other| other == Lane::Taking).count();
+            if state.waiting.len() > state.ahead(lane) + above {
                 state.lanes[lane] = Lane::Taking;
                 break;
             }
@@ -127,6 +129,10 @@ impl Inbox {
     /// The waiting job whose turn it is, where `fits` takes it.
     pub(super) fn pop(&self, lane: usize, fits: impl FnOnce(&Prepared) -> bool) -> Option<Box<Prepared>> {
         let mut state = self.state();
+        // What this lane was on its way to may have gone to another one, and what waits now may be for a lane ahead of it.
+        if state.lanes[lane] != Lane::Busy && state.waiting.len() <= state.ahead(lane) {
+            return None;
+        }
         let job = if fits(state.waiting.first()?) { state.waiting.pop() } else { None };
         if job.is_some() {
             state.lanes[lane] = Lane::Busy;
