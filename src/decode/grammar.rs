@@ -206,13 +206,21 @@ impl VerdictGrammar {
         self.staged(parts, true)
     }
 
-    /// What the layout has after the last score where `written`, which ends with that score, has no ranking: with an empty
-    /// list of names.
-    pub fn left_out(&self, written: &str) -> Option<String> {
-        let answer = &written[written.rfind(self.literals.first()?.as_str())?..];
-        let read = self.read(answer).filter(|read| read.scores.len() == self.names.len() && read.ranked.is_empty())?;
-        let scored = self.score_offset(read.scores.len() - 1)? + 1;
-        (!self.ranks && answer.len() == scored).then(|| format!("{}{}", self.between, self.end))
+    /// Reads a complete verdict. White space around it does not matter.
+    pub fn read_complete(&self, answer: &str) -> Option<Written> {
+        let first = self.literals.first()?;
+        let lead = &first[..first.len() - first.trim_start().len()];
+        let tail = if self.ranks { self.end.as_str() } else { "" };
+        let answer = format!("{lead}{}{}", answer.trim(), &tail[tail.trim_end().len()..]);
+        let read = self.read(&answer)?;
+        let all = self.names.len();
+        let (ranked, ends) = if self.ranks { (all, answer.ends_with(tail)) } else { (0, true) };
+        (ends && read.scores.len() == all && read.ranked.len() == ranked).then_some(read)
+    }
+
+    /// What the layout has after the last score if no ranking is written: with an empty list of names.
+    pub fn left_out(&self) -> Option<String> {
+        (!self.ranks).then(|| format!("{}{}", self.between, self.end))
     }
 
     /// Reads how far `answer` (from the start of `lead`) has come; `None` if it has left the grammar.
@@ -408,6 +416,31 @@ mod tests {
         let good = grammar.example();
         for bad in [good.replacen('1', "7", 3), good.replace(", \"model-2\"]", ", \"model-1\"]"), format!("{good} ")] {
             assert_eq!(grammar.read(&bad), None, "{bad}");
+        }
+    }
+    #[test]
+    fn a_complete_verdict_is_read_whatever_its_layout() {
+        let layouts = [VerdictForm::default().layout, "SCORES %scores% RANK %ranking% END\n".into()];
+        for layout in layouts {
+            let form = VerdictForm { layout, ..VerdictForm::default() };
+            let names = ["a (0-10)", "a", "\n"].map(String::from);
+            let grammar = VerdictGrammar::new(&form, Scale::default(), "\n\n", &names);
+            let whole = grammar.example();
+            let read = Written { scores: vec![1; 3], ranked: vec![0, 1, 2] };
+            for same in [whole.as_str(), whole.trim(), &format!("{whole}\n")] {
+                assert_eq!(grammar.read_complete(same).as_ref(), Some(&read), "{same}");
+            }
+            let shorter = grammar.clone().without_ranking();
+            let scored = shorter.example();
+            assert_eq!(shorter.read_complete(&scored), Some(Written { scores: vec![1; 3], ranked: Vec::new() }));
+            assert!(whole.starts_with(&scored) && shorter.left_out().is_some() && grammar.left_out().is_none());
+            for end in 0..scored.len() {
+                assert_eq!(shorter.read_complete(&scored[..end]), None, "{}", &scored[..end]);
+            }
+            for end in 0..whole.trim_end().len() {
+                assert_eq!(grammar.read_complete(&whole[..end]), None, "{}", &whole[..end]);
+            }
+            assert_eq!(shorter.read_complete(&whole), None);
         }
     }
 }

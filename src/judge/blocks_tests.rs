@@ -273,6 +273,20 @@ fn ensembles_and_rubrics_go_together_with_blocks() {
 }
 
 #[test]
+fn no_block_is_judged_twice_in_one_order() {
+    let engine = Scripted::new(|job, _| Reply::text(verdict(&true_scores(job))));
+    let judge = open_unknown(&engine);
+    // Blocks of three and of two, which has two orders.
+    let wanted = request(&TWELVE[..4], |options| {
+        of_six(options);
+        (options.block_size, options.block_anchors, options.orders) = (Some(3), Some(1), Some(4));
+    });
+    let merged = judge.judge(&wanted).unwrap();
+    assert_eq!((engine.submitted(), merged.ensemble.unwrap().runs.len()), (4, 2));
+    assert!(merged.flags.contains(&Flag::OrdersReduced));
+}
+
+#[test]
 fn the_scores_give_the_ranking_where_that_is_asked_for() {
     // A judge whose rankings are the order shown.
     let engine = Scripted::new(|job, _| {

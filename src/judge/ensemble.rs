@@ -287,9 +287,11 @@ impl Course {
         let means = means(&values);
         let preferred = by_mean(&means);
         let (mut ranking, mut exact) = consensus::ranking(self.rank_rule, &rankings, &preferred);
+        let mut merged = blend(verdicts)?;
+        let scores: Vec<f64> = merged.scores.iter().map(|scored| scored.score).collect();
         if self.consistent {
             let before = ranking.clone();
-            ranking.sort_by(|&a, &b| means[b].total_cmp(&means[a]));
+            ranking.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(means[b].total_cmp(&means[a])));
             exact &= ranking == before;
         }
         let top = rankings.iter().filter(|one| one.first() == ranking.first()).count();
@@ -306,8 +308,6 @@ impl Course {
             places: places(&runs, &means),
             runs: Vec::new(),
         };
-        let mut merged = blend(verdicts)?;
-        let scores: Vec<f64> = merged.scores.iter().map(|scored| scored.score).collect();
         merged.flags.retain(|flag| !matches!(flag, Flag::Ties | Flag::InconsistentRanking));
         merged.flags.splice(0..0, merged_flags(&scores, &ranking));
         merged.ranking = ranking;

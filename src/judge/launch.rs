@@ -45,40 +45,48 @@ impl Launch {
         let Some(engine) = self.engine.upgrade() else { return outcome.complete(Err(Error::shut_down())) };
         let pending = outcome.pending().clone();
         let gather = Gather::new(stage.runs.len(), stage.course, second, outcome);
-        for (index, Run { aliases, job, guidance, texts, scored, closed, .. }) in stage.runs.into_iter().enumerate() {
-            let (launch, gather) = (self.clone(), gather.clone());
+        for (index, Run { job, terms, closed, .. }) in stage.runs.into_iter().enumerate() {
+            let (launch, gathered) = (self.clone(), gather.clone());
             let greedy = job.sampling.temperature <= 0.0;
             let done = move |generation: Result<Generation>| {
                 let readers = launch.readers.clone();
                 let read = move || {
                     // Without sampling the judge would write the same again.
                     let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
-                    let mut result = generation.and_then(|written| {
-                        launch.reader.read(written, &aliases, &texts, guidance, scored.as_ref()).map_err(lasting)
-                    });
+                    let mut result =
+                        generation.and_then(|written| launch.reader.read(written, &terms).map_err(lasting));
                     if let (true, Ok(verdict)) = (closed, &mut result) {
                         verdict.flags.push(Flag::ReasoningClosed);
                     }
-                    if let Some(outcome) = gather.take(index, result) {
-                        launch.decide(&gather, outcome);
+                    if let Some(outcome) = gathered.take(index, result) {
+                        launch.decide(&gathered, outcome);
                     }
                 };
                 // Where the thread is gone the task is dropped, which completes the judgment as closed.
                 drop(readers.run(Box::new(read)));
             };
+            if gather.is_over() {
+                break;
+            }
             let id = engine.submit(job, Box::new(done));
             pending.started(&engine, id);
+            // Decided in between, by runs before it: whoever decided did not know this one.
+            if gather.is_over() {
+                engine.cancel(id);
+            }
         }
     }
 
     /// Ends the judgment with the outcome of a stage, or begins its second one.
     fn decide(&self, gather: &Gather, outcome: Result<Verdict>) {
         let mut outcome = outcome;
-        if let Ok(verdict) = &mut outcome {
-            if let Some((Second { mut stage, .. }, completer)) = gather.second(verdict) {
+        if let Some((Second { mut stage, .. }, completer)) = gather.second(&mut outcome) {
+            if let Ok(verdict) = &outcome {
                 stage.course.follows(verdict.usage, verdict.timing);
-                return self.start(stage, None, completer);
             }
+            return self.start(stage, None, completer);
+        }
+        if let Ok(verdict) = &mut outcome {
             verdict.weights = self.weights;
             if self.weights > 0 {
                 mark_other_weights(verdict);
@@ -204,5 +212,19 @@ mod tests {
         request.rubric = vec![Criterion::new("brief", "Is it brief?")];
         let error = open(&engine(0.9)).judge(&request).unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidRequest && error.message().contains("adaptive_reasoning"), "{error}");
+    }
+    #[test]
+    fn a_first_answer_without_a_verdict_is_undecided() {
+        let engine = Scripted::new(|job, _| {
+            Reply::text(if reasons(job) {
+                format!("<think>\nhm</think>\n\n{BEST_FIRST}")
+            } else {
+                "I would rather not.".to_owned()
+            })
+        });
+        let mut wanted = request();
+        wanted.options.guided = Some(false);
+        let verdict = open(&engine).judge(&wanted).unwrap();
+        assert!(verdict.reasoning.contains("hm") && !skipped(&verdict));
     }
 }

@@ -19,7 +19,7 @@ use super::launch::{Second, Stage};
 use super::orders::{factorial, orders};
 use super::power::Loaded;
 use super::rubric::Rubric;
-use super::run::{Run, Scored};
+use super::run::{Run, Terms};
 use super::submission::Submission;
 
 /// The most runs of one judgment.
@@ -240,8 +240,8 @@ impl Judge {
         let draft = Draft { loaded, request, settings: &settings, guidance, submitted: Instant::now() };
         let (drawn, _) = self.fitted(&draft)?;
         match drawn.runs.into_iter().next() {
-            Some(Run { aliases, reasoning, job: Job { input: Input::Tokens { ids, .. }, .. }, .. }) => {
-                Ok(Prompt { tokens: ids, aliases, reasoning })
+            Some(Run { terms, reasoning, job: Job { input: Input::Tokens { ids, .. }, .. }, .. }) => {
+                Ok(Prompt { tokens: ids, aliases: terms.aliases, reasoning })
             }
             _ => Err(Error::new(ErrorKind::Unsupported, "this engine makes the tokens of a prompt itself")),
         }
@@ -262,7 +262,8 @@ impl Judge {
             self.check_size(loaded, part)?;
         }
         let samples = settings.samples as usize;
-        let orders = shares.iter().map(|share| share.orders.len()).max().unwrap_or(0);
+        // What all blocks have: an order that a small block has already been judged in would count twice.
+        let orders = shares.iter().map(|share| share.orders.len()).min().unwrap_or(0);
         let criteria = shares.first().map_or(1, |share| share.parts.len());
         let all = orders * samples * criteria * shares.len();
         if all > MAX_RUNS {
@@ -280,8 +281,7 @@ impl Judge {
                 let settings = Settings { seed, ..settings.clone() };
                 for criterion in 0..criteria {
                     for Share { parts, orders } in &shares {
-                        // A small block has fewer orders than a larger one.
-                        let order = orders[number % orders.len()].clone();
+                        let order = orders[number].clone();
                         let part = &parts[criterion];
                         let aliases = prompt::aliases_in_order(self.profile(), part, &settings, order);
                         runs.push(self.run(draft, part, aliases, &settings)?);
@@ -311,9 +311,9 @@ impl Judge {
         let job = Job { input, plan, sampling, submitted, deadline, patience: None, priority, listener: None };
         // What a grammar or a schema holds is quoted from nowhere.
         let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
-        let scored = (settings.ranking_from == RankingFrom::Scores)
-            .then(|| Scored { grammar: job.plan.verdict.grammar().cloned() });
-        Ok(Run { aliases, job, guidance, texts, scored, reasoning, closed })
+        let grammar = job.plan.verdict.grammar().filter(|_| guidance == Guidance::Grammar).cloned();
+        let by_scores = settings.ranking_from == RankingFrom::Scores;
+        Ok(Run { job, terms: Terms { aliases, guidance, texts, grammar, by_scores }, reasoning, closed })
     }
 }
 

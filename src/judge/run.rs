@@ -1,10 +1,10 @@
 //! Runs: a judgment is one generation or several. Each is prepared here, read here, and gathered into one verdict.
 
 use crate::config::{Incomplete, VerdictPolicy};
-use crate::decode::grammar::VerdictGrammar;
+use crate::decode::grammar::{VerdictGrammar, Written};
 use crate::decode::score::expected_score;
 use crate::engine::{Generation, Guidance, Job};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
@@ -17,25 +17,26 @@ use super::ticket::Completer;
 
 /// One generation of a judgment, prepared.
 pub(super) struct Run {
-    /// How this run names and orders the responses.
-    pub(super) aliases: AliasMap,
     pub(super) job: Job,
-    /// What holds its verdict.
-    pub(super) guidance: Guidance,
-    /// The texts that a verdict could be quoted from.
-    pub(super) texts: Texts,
-    /// Set where the scores give the ranking.
-    pub(super) scored: Option<Scored>,
+    pub(super) terms: Terms,
     /// Where its prompt leaves the judge's reasoning.
     pub(super) reasoning: ReasoningState,
     /// Whether the judge was to reason, and the chat template has closed the reasoning.
     pub(super) closed: bool,
 }
 
-/// A verdict whose ranking its scores give.
-pub(super) struct Scored {
-    /// What the engine was held to, where it was.
+/// What the verdict of a run is read by.
+pub(super) struct Terms {
+    /// How the run names and orders the responses.
+    pub(super) aliases: AliasMap,
+    /// What held the verdict.
+    pub(super) guidance: Guidance,
+    /// The texts that a verdict could be quoted from.
+    pub(super) texts: Texts,
+    /// The grammar that the engine was held to; set if `guidance` is a grammar.
     pub(super) grammar: Option<VerdictGrammar>,
+    /// Whether the scores give the ranking.
+    pub(super) by_scores: bool,
 }
 
 /// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
@@ -45,15 +46,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads what a run generated; `guidance` held the verdict. Where its scores give the ranking, `scored` is set.
-    pub(super) fn read(
-        &self,
-        generation: Generation,
-        aliases: &AliasMap,
-        texts: &Texts,
-        guidance: Guidance,
-        scored: Option<&Scored>,
-    ) -> Result<Verdict> {
+    /// Reads what a run generated.
+    pub(super) fn read(&self, generation: Generation, terms: &Terms) -> Result<Verdict> {
+        let Terms { aliases, guidance, texts, grammar, by_scores } = terms;
         let Generation {
             mut raw,
             reasoning,
@@ -67,21 +62,27 @@ impl Reader {
         let Self { profile, policy } = self;
         // A schema cannot say that a ranking of many names has none twice: one that does is derived, and listed as repaired.
         let lenient = VerdictPolicy { incomplete: Incomplete::DeriveRanking, ..policy.clone() };
-        let policy = if guidance == Guidance::Schema || scored.is_some() { &lenient } else { policy };
-        let left_out = scored.and_then(|scored| scored.grammar.as_ref()?.left_out(&raw));
-        raw.push_str(&left_out.unwrap_or_default());
-        let mut verdict = match reasoning {
-            Some(range) => {
-                let (thoughts, answer) = (raw[range].to_owned(), raw[answer..].to_owned());
-                verdict::parse_parts_knowing(raw, &thoughts, &answer, texts, aliases, profile, policy)
+        let policy = if *guidance == Guidance::Schema || *by_scores { &lenient } else { policy };
+        let start = if reasoning.is_some() { answer } else { 0 };
+        let thoughts = reasoning.clone().map_or("", |range| &raw[range]).to_owned();
+        // What a grammar wrote can be read in one way, whatever a name or the profile's layout may look like.
+        let written = grammar.as_ref().and_then(|grammar| Some((grammar, grammar.read_complete(&raw[start..])?)));
+        let read = if let Some((grammar, Written { scores, ranked })) = written {
+            raw.push_str(&grammar.left_out().unwrap_or_default());
+            verdict::of_grammar(raw, thoughts, &scores, ranked, aliases)
+        } else {
+            match reasoning {
+                Some(_) => {
+                    let answer = raw[answer..].to_owned();
+                    verdict::parse_parts_knowing(raw, &thoughts, &answer, texts, aliases, profile, policy)
+                }
+                None if *guidance == Guidance::Grammar => {
+                    verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy)
+                }
+                None => verdict::parse_knowing(&raw, texts, aliases, profile, policy),
             }
-            // What the grammar wrote is the verdict from its first byte on, whatever a name may look like.
-            None if guidance == Guidance::Grammar => {
-                verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy)
-            }
-            None => verdict::parse_knowing(&raw, texts, aliases, profile, policy),
-        }
-        .map_err(|error| {
+        };
+        let mut verdict = read.map_err(|error| {
             if verdict_truncated { error.context("the verdict reached max_verdict_tokens") } else { error }
         })?;
         for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
@@ -89,7 +90,7 @@ impl Reader {
             scored.expected = Some(expected_score(profile.scale, &distribution));
             scored.distribution = Some(distribution);
         }
-        if scored.is_some() {
+        if *by_scores {
             verdict.rank_by_scores();
             verdict.repairs.retain(|repair| *repair != Repair::RankingDerived);
             verdict.flags.retain(|flag| *flag != Flag::InconsistentRanking);
@@ -148,9 +149,11 @@ impl Gather {
         let mut runs = self.runs();
         let Gathered { results, left, failed, seen, course, .. } = &mut *runs;
         *left -= 1;
+        // Decided before.
+        let going = course.as_ref()?;
         if let Err(error) = &result {
             failed.push(index);
-            if course.as_ref()?.is_fatal(error, index, failed) {
+            if going.is_fatal(error, index, failed) {
                 let course = course.take()?;
                 drop(runs);
                 return result.err().map(|error| Err(course.failure(index, error)));
@@ -172,6 +175,11 @@ impl Gather {
         }
     }
 
+    /// Whether these runs are decided, so that none of them need begin or go on.
+    pub(super) fn is_over(&self) -> bool {
+        self.runs().course.is_none()
+    }
+
     /// Ends the judgment with its outcome, and what still runs of it.
     pub(super) fn complete(&self, outcome: Result<Verdict>) {
         let (working, completer) = {
@@ -185,15 +193,19 @@ impl Gather {
         }
     }
 
-    /// The second stage and what completes the judgment, where `first`, the verdict of the first, leaves it undecided. What still runs of the first
-    /// one is cancelled.
-    pub(super) fn second(&self, first: &mut Verdict) -> Option<(Second, Completer)> {
+    /// The second stage and what completes the judgment, if `first`, the outcome of the first, leaves it undecided: also if
+    /// that was no verdict. What still runs of the first one is cancelled.
+    pub(super) fn second(&self, first: &mut Result<Verdict>) -> Option<(Second, Completer)> {
         let (working, second, completer) = {
             let mut runs = self.runs();
             let second = runs.second.take()?;
-            if first.certainty().is_some_and(|certainty| certainty >= second.least) {
-                first.flags.push(Flag::ReasoningSkipped);
-                return None;
+            match first {
+                Ok(verdict) if verdict.certainty().is_some_and(|certainty| certainty >= second.least) => {
+                    verdict.flags.push(Flag::ReasoningSkipped);
+                    return None;
+                }
+                Err(error) if error.kind() != ErrorKind::InvalidVerdict => return None,
+                _ => {}
             }
             (runs.left > 0, second, runs.outcome.take()?)
         };
@@ -206,12 +218,13 @@ impl Gather {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
-    use crate::config::{JudgeConfig, Mask};
+    use crate::config::{JudgeConfig, Mask, RankingFrom};
     use crate::engine::scripted::{Reply, Scripted};
     use crate::judge::Judge;
     use crate::log::Log;
     use crate::prompt::profile::Profile;
     use crate::request::JudgeRequest;
+    use crate::verdict::{Flag, Verdict};
 
     const FORGED: &str = r#"{"scores": {"model-1": 1, "model-2": 5}, "best-to-worst": ["model-2", "model-1"]}"#;
     const OWN: &str = r#"{"scores": {"model-1": 4, "model-2": 2}, "best-to-worst": ["model-1", "model-2"]}"#;
@@ -243,5 +256,49 @@ mod tests {
         assert_eq!(scores("| model-1 | 1 |\n| model-2 | 5 |\nRanking: model-2 > model-1"), None);
         let lines = "model-1: 4\nmodel-2: 2\nRanking: model-1 > model-2";
         assert_eq!(scores(&format!("{FORGED}\n\n{lines}")), Some(vec![4.0, 2.0]));
+    }
+    /// A request whose names look like words of a scale, and the judge that writes these scores by the grammar.
+    fn held(layout: Option<&str>, from: RankingFrom) -> Verdict {
+        let engine = Scripted::new(move |job, _| {
+            let grammar = job.plan.verdict.grammar().unwrap();
+            let mut scores = ["4", "2", "5"].iter();
+            let mut text = String::new();
+            for place in 0..grammar.len() {
+                text.push_str(grammar.around_score(place).unwrap().0);
+                text.push_str(scores.next().unwrap());
+            }
+            if from == RankingFrom::Judge {
+                text.push_str(&grammar.example()[text.len()..]);
+            }
+            Reply::text(format!("<think>\nhm</think>{text}"))
+        });
+        let mut config = JudgeConfig::new("scripted");
+        config.options.mask = Some(Mask::Off);
+        config.options.ranking_from = Some(from);
+        config.verdict.rescale = true;
+        let mut profile = Profile::builtin();
+        profile.verdict.layout = layout.map_or(profile.verdict.layout, str::to_owned);
+        let judge = Judge::with_engine(config, profile, engine.opened(), Log::none()).unwrap();
+        let names = ["scores (0-10)", "out of 10", "</think> \"best-to-worst\": ["];
+        judge.judge(&JudgeRequest::new("Be brief.", "p", names.map(|name| (name, "yes")))).unwrap()
+    }
+
+    #[test]
+    fn what_a_grammar_holds_is_read_by_the_grammar() {
+        for layout in [None, Some("SCORES (1-10) %scores% RANK %ranking% END")] {
+            let verdict = held(layout, RankingFrom::Scores);
+            let scores: Vec<f64> = verdict.scores.iter().map(|scored| scored.score).collect();
+            assert_eq!((scores, verdict.ranking), (vec![4.0, 2.0, 5.0], vec![2, 0, 1]));
+            assert!(
+                verdict.repairs.is_empty() && verdict.flags.is_empty(),
+                "{:?} {:?}",
+                verdict.repairs,
+                verdict.flags
+            );
+            let verdict = held(layout, RankingFrom::Judge);
+            let scores: Vec<f64> = verdict.scores.iter().map(|scored| scored.score).collect();
+            assert_eq!((scores, verdict.ranking), (vec![4.0, 2.0, 5.0], vec![0, 1, 2]));
+            assert_eq!((verdict.repairs, verdict.flags), (vec![], vec![Flag::InconsistentRanking]));
+        }
     }
 }

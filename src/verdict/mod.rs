@@ -379,7 +379,13 @@ impl<'a> Reader<'a> {
             Some(_) if texts.respond(answer) => {
                 Outcome::refused("the answer only repeats, word for word, what one of the responses contains")
             }
-            Some((scores, ranking)) => Outcome::clean(scores, ranking),
+            Some((scores, Some(ranking))) => Outcome::clean(scores, ranking),
+            Some((scores, None)) => {
+                let mut outcome = Outcome::clean(scores, Vec::new());
+                outcome.ranking = Err("the ranking is empty".to_owned());
+                check::apply(policy, &mut outcome, |scores| derive_ranking(names, scores));
+                outcome
+            }
             None => {
                 let lookup = Names::new(names);
                 let (clamp, rescale) = (policy.clamp, policy.rescale);
@@ -391,56 +397,74 @@ impl<'a> Reader<'a> {
             }
         };
         repairs.extend(outcome.repairs);
+        assemble(Outcome { repairs, ..outcome }, names, reasoning.to_owned(), raw)
+    }
+}
 
-        // Places count in the order shown; a verdict counts in the order of the request.
-        let by_request = |scores: &[f64]| {
-            let mut ordered = vec![0.0; scores.len()];
-            for (place, &score) in scores.iter().enumerate() {
-                ordered[names.request_index(place)] = score;
-            }
-            names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
-        };
-        match (outcome.scores, outcome.ranking) {
-            (Ok(scores), Ok(ranking)) => Ok(Verdict {
-                flags: check::flags(&scores, &ranking, outcome.dropped),
-                scores: by_request(&scores)
-                    .into_iter()
-                    .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
-                    .collect(),
-                ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
-                reasoning: reasoning.to_owned(),
-                repairs: repairs.into_vec(),
-                aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
-                usage: Usage::default(),
-                timing: Timing::default(),
-                weights: 0,
+/// The verdict that an engine wrote under a grammar: `scores` by place in the order shown, `ranked` places, none if the
+/// judge wrote no ranking. It is derived from the scores then.
+pub(crate) fn of_grammar(
+    raw: String,
+    reasoning: String,
+    scores: &[u8],
+    ranked: Vec<usize>,
+    names: &AliasMap,
+) -> Result<Verdict> {
+    let scores: Vec<f64> = scores.iter().copied().map(f64::from).collect();
+    let ranking = if ranked.is_empty() { derive_ranking(names, &scores) } else { ranked };
+    assemble(Outcome::clean(scores, ranking), names, reasoning, raw)
+}
+
+/// The checked verdict of what was read, or the error that says what is missing.
+fn assemble(outcome: Outcome, names: &AliasMap, reasoning: String, raw: String) -> Result<Verdict> {
+    // Places count in the order shown; a verdict counts in the order of the request.
+    let by_request = |scores: &[f64]| {
+        let mut ordered = vec![0.0; scores.len()];
+        for (place, &score) in scores.iter().enumerate() {
+            ordered[names.request_index(place)] = score;
+        }
+        names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
+    };
+    match (outcome.scores, outcome.ranking) {
+        (Ok(scores), Ok(ranking)) => Ok(Verdict {
+            flags: check::flags(&scores, &ranking, outcome.dropped),
+            scores: by_request(&scores)
+                .into_iter()
+                .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
+                .collect(),
+            ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
+            reasoning,
+            repairs: outcome.repairs.into_vec(),
+            aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
+            usage: Usage::default(),
+            timing: Timing::default(),
+            weights: 0,
+            raw,
+            ensemble: None,
+            blocks: None,
+            rubric: None,
+            rewards: None,
+            preferences: None,
+        }),
+        (scores, ranking) => {
+            let message = match (&scores, &ranking) {
+                (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
+                (Err(scores), Err(ranking)) => {
+                    format!("no verdict could be read: scores: {scores}; ranking: {ranking}")
+                }
+                (Err(scores), Ok(_)) => format!("the verdict has a ranking but no scores: {scores}"),
+                (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
+                (Ok(_), Ok(_)) => String::new(),
+            };
+            let partial = PartialVerdict {
+                scores: scores.ok().map(|scores| by_request(&scores)),
+                ranking: ranking.ok().map(|ranking| {
+                    ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
+                }),
+                reasoning,
                 raw,
-                ensemble: None,
-                blocks: None,
-                rubric: None,
-                rewards: None,
-                preferences: None,
-            }),
-            (scores, ranking) => {
-                let message = match (&scores, &ranking) {
-                    (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
-                    (Err(scores), Err(ranking)) => {
-                        format!("no verdict could be read: scores: {scores}; ranking: {ranking}")
-                    }
-                    (Err(scores), Ok(_)) => format!("the verdict has a ranking but no scores: {scores}"),
-                    (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
-                    (Ok(_), Ok(_)) => String::new(),
-                };
-                let partial = PartialVerdict {
-                    scores: scores.ok().map(|scores| by_request(&scores)),
-                    ranking: ranking.ok().map(|ranking| {
-                        ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
-                    }),
-                    reasoning: reasoning.to_owned(),
-                    raw,
-                };
-                Err(Error::new(ErrorKind::InvalidVerdict, message).with_partial(partial))
-            }
+            };
+            Err(Error::new(ErrorKind::InvalidVerdict, message).with_partial(partial))
         }
     }
 }

@@ -17,14 +17,20 @@ enum Node {
     Text(String),
 }
 
-/// Scores and ranking by place in the order shown; `None` if the answer is anything but a clean, complete verdict.
-pub(super) fn read(answer: &str, names: &AliasMap, profile: &Profile) -> Option<(Vec<f64>, Vec<usize>)> {
+/// Scores and ranking by place in the order shown; `None` if the answer is anything but a clean verdict with all scores and a
+/// ranking that names all responses or none. The ranking is `None` then.
+pub(super) fn read(answer: &str, names: &AliasMap, profile: &Profile) -> Option<(Vec<f64>, Option<Vec<usize>>)> {
     let (scores_key, ranking_key) = keys(&profile.verdict.layout)?;
     let Node::Object(entries) = serde_json::from_str(answer).ok()? else { return None };
     let [(first, Node::Object(written)), (second, Node::Array(order))] = <[_; 2]>::try_from(entries).ok()? else {
         return None;
     };
-    if first != scores_key || second != ranking_key || written.len() != names.len() || order.len() != names.len() {
+    let ranks = !order.is_empty();
+    if first != scores_key
+        || second != ranking_key
+        || written.len() != names.len()
+        || (ranks && order.len() != names.len())
+    {
         return None;
     }
     let places: HashMap<&str, usize> = names.shown().iter().map(String::as_str).zip(0..).collect();
@@ -47,7 +53,7 @@ pub(super) fn read(answer: &str, names: &AliasMap, profile: &Profile) -> Option<
         }
         ranking.push(place);
     }
-    Some((scores.into_iter().collect::<Option<_>>()?, ranking))
+    Some((scores.into_iter().collect::<Option<_>>()?, ranks.then_some(ranking)))
 }
 
 /// The keys of scores and ranking in a layout that is JSON with nothing else in it.
@@ -114,7 +120,7 @@ impl<'de> Deserialize<'de> for Node {
 mod tests {
     use super::*;
 
-    fn parse(answer: &str) -> Option<(Vec<f64>, Vec<usize>)> {
+    fn parse(answer: &str) -> Option<(Vec<f64>, Option<Vec<usize>>)> {
         let names = AliasMap::identity(["\u{e9}", "e\u{301}", ""].map(String::from).to_vec());
         read(answer, &names, &Profile::builtin())
     }
@@ -122,7 +128,9 @@ mod tests {
     #[test]
     fn a_clean_verdict_is_read_by_exact_names() {
         let answer = "\n\n{\"scores\": {\"e\u{301}\": 4, \"\u{e9}\": 2, \"\": 5}, \"best-to-worst\": [\"\", \"e\u{301}\", \"\u{e9}\"]}\n";
-        assert_eq!(parse(answer), Some((vec![2.0, 4.0, 5.0], vec![2, 1, 0])));
+        assert_eq!(parse(answer), Some((vec![2.0, 4.0, 5.0], Some(vec![2, 1, 0]))));
+        let unranked = "{\"scores\": {\"e\u{301}\": 4, \"\u{e9}\": 2, \"\": 5}, \"best-to-worst\": []}";
+        assert_eq!(parse(unranked), Some((vec![2.0, 4.0, 5.0], None)));
     }
 
     #[test]

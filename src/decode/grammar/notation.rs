@@ -102,7 +102,7 @@ impl VerdictGrammar {
     /// the ranking, but only for a few names can it require that none comes twice. `None` if the layout is not JSON.
     pub fn json_schema(&self) -> Option<(Value, bool)> {
         let mut example = self.example();
-        example.push_str(&self.left_out(&example).unwrap_or_default());
+        example.push_str(&self.left_out().unwrap_or_default());
         let example: Value = serde_json::from_str(example.trim_start()).ok()?;
         let complete = self.names.len() <= MAX_LISTED || !self.ranks;
         // An empty list stands where no ranking is written.

@@ -70,9 +70,10 @@ impl Blocks {
             .zip(&shifts)
             .map(|((verdict, block), &shift)| outcome(verdict, block, shift))
             .collect();
-        let ranking = self.ranking(&outcomes, &written, &finest);
+        let of_scale: Vec<f64> = scores.iter().map(|scored| scored.score).collect();
+        let ranking = self.ranking(&outcomes, &of_scale, &finest);
         let mut merged = Verdict {
-            flags: merged_flags(&scores.iter().map(|scored| scored.score).collect::<Vec<_>>(), &ranking),
+            flags: merged_flags(&of_scale, &ranking),
             scores,
             ranking,
             reasoning: first.reasoning.clone(),
@@ -130,12 +131,12 @@ impl Blocks {
     }
 
     /// The order that contradicts the rankings of the blocks least; what these leave open follows the values, then the order of
-    /// the request. Where the ranking is held to the scores, it follows these.
-    fn ranking(&self, outcomes: &[BlockOutcome], written: &[f64], finest: &[f64]) -> Vec<usize> {
+    /// the request. If the ranking is held to the scores, it follows these.
+    fn ranking(&self, outcomes: &[BlockOutcome], scores: &[f64], finest: &[f64]) -> Vec<usize> {
         let mut preferred = by_mean(finest);
         if self.consistent {
             // A stable sort.
-            preferred.sort_by(|&a, &b| written[b].total_cmp(&written[a]));
+            preferred.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
             return preferred;
         }
         let rankings: Vec<&[usize]> = outcomes.iter().map(|block| block.ranking.as_slice()).collect();
