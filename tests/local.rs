@@ -380,6 +380,52 @@ fn cancelling_frees_the_place_at_any_stage() {
 }
 
 #[test]
+fn neither_cancels_nor_deadlines_of_others_hold_a_long_judgment_up() {
+    let judge = Judge::open(JudgeConfig::new(format!("{}/demo/dicast-demo.gguf", env!("CARGO_MANIFEST_DIR")))).unwrap();
+    let ticket = judge.submit(&request(2, "what has ended"));
+    let ended = ticket.canceller();
+    ticket.wait().unwrap();
+    let cancel_ended = || {
+        ended.cancel();
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let cancel_running = || {
+        let ticket = judge.submit(&request(2, "what is cancelled"));
+        std::thread::sleep(Duration::from_millis(3));
+        ticket.cancel();
+    };
+    let let_wait = || {
+        let late = |number: u64| {
+            let mut request = request(2, &number.to_string());
+            request.options.timeout_ms = Some(20 * number);
+            judge.submit(&request)
+        };
+        let tickets: Vec<_> = (1..100).map(late).collect();
+        tickets.into_iter().for_each(|ticket| drop(ticket.wait()));
+    };
+    let others: [(&str, &(dyn Fn() + Sync)); 3] =
+        [("old", &cancel_ended), ("running", &cancel_running), ("waiting", &let_wait)];
+    for (name, disturb) in others {
+        // Each step of a prompt this long takes far longer than the others need to interfere with it.
+        let text = format!("{name} {}", "word ".repeat(1200));
+        let mut long = JudgeRequest::new("Prefer short answers.", "How?", [("x", text.as_str()), ("y", "short")]);
+        long.options.timeout_ms = Some(20_000);
+        let busy = AtomicBool::new(true);
+        let verdict = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while busy.load(Ordering::Relaxed) {
+                    disturb();
+                }
+            });
+            let verdict = judge.judge(&long);
+            busy.store(false, Ordering::Relaxed);
+            verdict
+        });
+        check(&long, &verdict.unwrap_or_else(|error| panic!("{name}: {error}")));
+    }
+}
+
+#[test]
 fn a_full_queue_is_an_error_and_a_batch_waits_for_room() {
     let mut config = config();
     config.limits.max_queue = 2;

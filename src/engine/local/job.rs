@@ -1,6 +1,6 @@
 //! One job of the embedded engine: what was prepared for it, what it has written, and what comes next.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::decode::grammar::VerdictGrammar;
@@ -27,7 +27,25 @@ pub(super) struct Prepared {
     pub(super) deadline: Instant,
     pub(super) patience: Option<Patience>,
     pub(super) priority: Priority,
-    pub(super) done: Completion,
+    pub(super) done: Done,
+}
+
+/// Who hears of the end of a job: once, from its lane, or at its deadline while the lane computes.
+#[derive(Clone)]
+pub(super) struct Done(Arc<Mutex<Option<Completion>>>);
+
+impl Done {
+    pub(super) fn new(completion: Completion) -> Self {
+        Self(Arc::new(Mutex::new(Some(completion))))
+    }
+
+    /// Tells the outcome, unless one was told before.
+    pub(super) fn tell(&self, outcome: Result<Generation>) {
+        let completion = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(completion) = completion {
+            completion(outcome);
+        }
+    }
 }
 
 /// A guided verdict in the making.
@@ -286,24 +304,24 @@ impl TokenWriter {
 }
 
 impl Prepared {
-    /// A lane begins with the job, which has taken over `reused` tokens of its prompt.
-    pub(super) fn start(&mut self, reused: usize) {
+    /// A lane begins with the job, which has taken over `reused` tokens of its prompt. Gives whether its time begins now.
+    pub(super) fn start(&mut self, reused: usize) -> bool {
         self.writer.start(reused);
-        if let Some(patience) = self.patience.take() {
-            let timeout = patience.timeout();
-            self.deadline = patience.begin();
-            self.submitted = self.deadline.checked_sub(timeout).unwrap_or(self.submitted);
-        }
+        let Some(patience) = self.patience.take() else { return false };
+        let timeout = patience.timeout();
+        self.deadline = patience.begin();
+        self.submitted = self.deadline.checked_sub(timeout).unwrap_or(self.submitted);
+        true
     }
 
     /// Ends the job with an error.
     pub(super) fn fail(self, error: Error) {
-        (self.done)(Err(error));
+        self.done.tell(Err(error));
     }
 
     /// Ends the job with what was written.
     pub(super) fn complete(self) {
-        (self.done)(Ok(self.writer.finish()));
+        self.done.tell(Ok(self.writer.finish()));
     }
 
     /// The error of a passed deadline.

@@ -40,8 +40,8 @@ use super::{
     Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Listener, Opened, Pin, Progress,
     Sampling, Stats, TextModel,
 };
-use inbox::Inbox;
-use job::{Guided, Prepared, TokenWriter, VerdictWriter};
+use inbox::{Cancelled, Inbox};
+use job::{Done, Guided, Prepared, TokenWriter, VerdictWriter};
 use native::Model;
 use pins::Pins;
 use sample::Sampler;
@@ -236,6 +236,11 @@ impl Output {
 impl Local {
     /// Starts the lanes, one after the other: llama.cpp makes the contexts of a model one at a time.
     fn start(&mut self, model: &Arc<Model>, lanes: Lanes) -> Result<()> {
+        let inbox = self.inbox.clone();
+        let deadlines = crate::thread::spawn("dicast-deadlines", move || inbox.keep_deadlines()).map_err(|error| {
+            Error::new(ErrorKind::Engine, format!("the thread dicast-deadlines cannot be started: {error}"))
+        })?;
+        self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(deadlines);
         for number in 0..lanes.count {
             let stats = Arc::new(Mutex::new(Stats::default()));
             let (thread, stop) =
@@ -244,13 +249,6 @@ impl Local {
             self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(())
-    }
-
-    /// Ends the steps that are being computed, so that the lanes look at what has come.
-    fn stop_steps(&self) {
-        for lane in &self.lanes {
-            lane.stop.set();
-        }
     }
 
     /// What carries a plan out, and the tokens that it may take.
@@ -332,6 +330,7 @@ impl Engine for Local {
         match self.files.check().and_then(|()| self.prepare(input, plan, sampling, submitted, listener)) {
             Ok((feed, need, writer)) => {
                 let prompt_tokens = writer.prompt_tokens();
+                let done = Done::new(done);
                 let prepared =
                     Prepared { id, feed, prompt_tokens, need, writer, submitted, deadline, patience, priority, done };
                 if let Err(unsent) = self.inbox.push(Box::new(prepared)) {
@@ -349,10 +348,8 @@ impl Engine for Local {
     }
 
     fn cancel(&self, id: JobId) {
-        match self.inbox.cancel(id) {
-            Some(waiting) => waiting.fail(Error::cancelled()),
-            // A lane that has stopped has ended the job already.
-            None => self.stop_steps(),
+        if let Cancelled::Waiting(job) = self.inbox.cancel(id, |lane| self.lanes[lane].stop.set()) {
+            job.fail(Error::cancelled());
         }
     }
 
@@ -411,7 +408,9 @@ impl Engine for Local {
     fn close(&self) {
         let waiting = self.inbox.shut();
         self.pins.end();
-        self.stop_steps();
+        for lane in &self.lanes {
+            lane.stop.set();
+        }
         for job in waiting {
             job.fail(Error::shut_down());
         }

@@ -101,6 +101,8 @@ pub(super) struct Scheduler<'model> {
     lane: usize,
     stats: Arc<Mutex<Stats>>,
     step: u64,
+    /// What the inbox knows of whether this lane computes prefixes that are to be kept.
+    pinning: bool,
 }
 
 impl<'model> Scheduler<'model> {
@@ -129,8 +131,23 @@ impl<'model> Scheduler<'model> {
         let batch = Batch::new(bounds.batch_tokens);
         let pace = Pace::new(context.threads());
         let places = Self::places(bounds.max_sequences);
-        let pinned = Vec::new();
-        Self { context, batch, pace, bounds, slots, places, pinned, pins, pins_seen: 0, inbox, lane, stats, step: 0 }
+        let (pinned, pinning) = (Vec::new(), false);
+        Self {
+            context,
+            batch,
+            pace,
+            bounds,
+            slots,
+            places,
+            pinned,
+            pins,
+            pins_seen: 0,
+            inbox,
+            lane,
+            stats,
+            step: 0,
+            pinning,
+        }
     }
 
     /// Works until the inbox is shut.
@@ -156,11 +173,11 @@ impl<'model> Scheduler<'model> {
 
     /// Takes what has arrived; sleeps where there is nothing else to do. False where the thread is to end.
     fn look(&mut self) -> bool {
-        // Before that: what is asked for later stops the next step.
-        self.context.stop_flag().clear();
-        let Some(cancelled) = self.inbox.look(self.lane, self.is_idle()) else { return false };
-        if !cancelled.is_empty() {
-            self.end_where(|job| cancelled.contains(&job.id), |_| Error::cancelled());
+        let flag = self.context.stop_flag();
+        let Some(over) = self.inbox.look(self.lane, self.is_idle(), || flag.clear()) else { return false };
+        if !over.is_empty() {
+            // Those that are out of time have been told so.
+            self.end_where(|job| over.contains(&job.id), |_| Error::cancelled());
         }
         true
     }
@@ -171,10 +188,6 @@ impl<'model> Scheduler<'model> {
 
     fn drop_expired(&mut self) {
         let now = Instant::now();
-        for job in self.inbox.expired(now) {
-            let error = job.timed_out();
-            job.fail(error);
-        }
         self.end_where(|job| job.deadline <= now, Prepared::timed_out);
     }
 
@@ -210,9 +223,7 @@ impl<'model> Scheduler<'model> {
         }
         // Before the caller hears of the end, so that neither the counters nor the lane's place lags behind it.
         self.publish_load();
-        if self.is_idle() {
-            self.inbox.rest(self.lane);
-        }
+        self.inbox.left(self.lane, job.id, self.is_idle());
         Some(job)
     }
 
@@ -235,7 +246,12 @@ impl<'model> Scheduler<'model> {
         }
         let (started, processor) = (Instant::now(), processor_time());
         self.context.set_threads(self.pace.threads(started));
-        let deadline = self.next_deadline();
+        let deadline = self.last_deadline();
+        let pinning = self.has_pins_to_compute();
+        if pinning != self.pinning {
+            self.pinning = pinning;
+            self.inbox.set_pinning(self.lane, pinning);
+        }
         let outcome = self.context.decode(&mut self.batch, deadline);
         if let (Some(before), Some(after)) = (processor, processor_time()) {
             self.pace.took(Instant::now(), started.elapsed(), after.saturating_sub(before));
@@ -254,10 +270,13 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    /// When the first job is out of time.
-    fn next_deadline(&self) -> Option<Instant> {
-        let running = self.slots.iter().filter_map(|slot| slot.job.as_ref().map(|job| job.deadline));
-        running.chain(self.inbox.next_deadline()).min()
+    /// When a step is of use to nobody any more: when the last of its jobs is out of time. Each of them hears of its own
+    /// deadline meanwhile.
+    fn last_deadline(&self) -> Option<Instant> {
+        if self.has_pins_to_compute() {
+            return None;
+        }
+        self.slots.iter().filter_map(|slot| slot.job.as_ref().map(|job| job.deadline)).max()
     }
 
     /// After a step that was stopped: forgets what it has computed. Every job goes on from where it was.
@@ -361,6 +380,7 @@ impl<'model> Scheduler<'model> {
             coming <= computed + WORTH_WAITING
         })?;
         let Some(index) = self.place(donor) else {
+            self.inbox.left(self.lane, job.id, self.is_idle());
             job.fail(Error::new(ErrorKind::Internal, "the engine has no place for a judgment that fits"));
             return None;
         };
@@ -375,7 +395,9 @@ impl<'model> Scheduler<'model> {
         slot.computed = computed;
         slot.used = self.step;
         let mut job = job;
-        job.start(computed);
+        if job.start(computed) {
+            self.inbox.begun(&job);
+        }
         self.with_stats(|stats| stats.reused_tokens += computed as u64);
         self.slots[index].job = Some(job);
         self.make_room();
@@ -444,8 +466,8 @@ impl<'model> Scheduler<'model> {
         }
         let jobs: Vec<_> = self.slots.iter_mut().filter_map(|slot| slot.job.take()).collect();
         self.fail_pins(&|| failed(fault));
-        self.inbox.rest(self.lane);
         for job in jobs {
+            self.inbox.left(self.lane, job.id, true);
             job.fail(failed(fault));
         }
     }
