@@ -401,7 +401,9 @@ fn neither_cancels_nor_deadlines_of_others_hold_a_long_judgment_up() {
             judge.submit(&request)
         };
         let tickets: Vec<_> = (1..100).map(late).collect();
-        tickets.into_iter().for_each(|ticket| drop(ticket.wait()));
+        for ticket in tickets {
+            drop(ticket.wait());
+        }
     };
     let others: [(&str, &(dyn Fn() + Sync)); 3] =
         [("old", &cancel_ended), ("running", &cancel_running), ("waiting", &let_wait)];
