@@ -163,7 +163,7 @@ fn a_calibration_survives_json_and_what_is_wrong_with_it_is_named() {
         "map": { "isotonic": { "differences": [0.0, 0.5, 2.0], "probabilities": [0.5, 0.7, 0.9] } },
         "threshold": { "difference": 0.5, "probability": 0.7, "error_rate": 0.1, "confidence": 0.9, "answered": 0.8 },
         "pairs": 500, "prompts": 100, "date": "2026-01-31", "model": { "bytes": 5, "checksum": "0f" }, "profile": "0f",
-        "options": { "temperature": 0.7, "orders": 2 },
+        "options": { "temperature": 0.7, "orders": 2 }, "expected_scores": true,
     });
     let with = |calibration: &serde_json::Value| {
         let mut profile: serde_json::Value = serde_json::from_str(&Profile::builtin().to_json()).expect("JSON");
@@ -224,12 +224,13 @@ fn a_calibration_survives_json_and_what_is_wrong_with_it_is_named() {
         ("/options", serde_json::json!({ "orders": 0 }), "calibration.options: orders is 0"),
         ("/options", serde_json::json!({ "warmth": 0 }), "calibration.options: "),
         ("/profile", serde_json::json!(7), "calibration.profile is 7: it must be text"),
+        ("/expected_scores", serde_json::json!(1), "calibration.expected_scores is 1: it must be true or false"),
     ] {
         let mut wrong = whole.clone();
         *wrong.pointer_mut(pointer).expect("a key") = value;
         is_error(with(&wrong), ErrorKind::InvalidProfile, &[wanted]);
     }
-    for key in ["map", "pairs", "prompts", "date", "model", "profile", "options"] {
+    for key in ["map", "pairs", "prompts", "date", "model", "profile", "options", "expected_scores"] {
         let mut wrong = whole.clone();
         wrong.as_object_mut().expect("an object").remove(key);
         is_error(with(&wrong), ErrorKind::InvalidProfile, &[&format!("calibration.{key} is missing")]);

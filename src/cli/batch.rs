@@ -105,6 +105,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         output_format: args.output_format,
         keys: &form.keys,
         record_bytes: input::request_bytes(&config.limits),
+        replaced_by: "--overwrite",
     };
     if args.dry_run {
         return dry_run::run(&form, &files, args.limit, config);
@@ -235,6 +236,13 @@ pub(crate) struct JudgedBy {
     pub(crate) options: Options,
 }
 
+/// Options as what results depend on: how long to wait is no part of what is judged.
+pub(crate) fn timeless(options: &Options) -> Value {
+    let mut options = serde_json::to_value(options).unwrap_or_default();
+    options.as_object_mut().map(|options| options.shift_remove("timeout_ms"));
+    options
+}
+
 /// What results depend on of a configuration: model, profile, options, reading. The model lies on this machine.
 pub(crate) fn judged_by(config: &JudgeConfig) -> Result<(Value, JudgedBy), Failure> {
     let source = model::find(&config.model)?;
@@ -243,11 +251,7 @@ pub(crate) fn judged_by(config: &JudgeConfig) -> Result<(Value, JudgedBy), Failu
     let model = source.fingerprint()?;
     let short = source.brief_fingerprint()?;
     let judging = json!({ "name": profile.name, "judging_checksum": profile.judging_checksum() });
-    let mut options = serde_json::to_value(&config.options).unwrap_or_default();
-    if let Some(options) = options.as_object_mut() {
-        // How long to wait is no part of what is judged.
-        options.shift_remove("timeout_ms");
-    }
+    let options = timeless(&config.options);
     let settings = json!({ "model": model, "profile": profile_value, "options": options, "verdict": config.verdict });
     let options = config.options.or(&profile.decoding);
     Ok((settings, JudgedBy { model: short, profile: profile_value, judging, options }))

@@ -1,7 +1,6 @@
 //! `dicast export`: results as data to train with.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use dicast::{ErrorKind, Keys, Reading, Response};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::outputs::{self, Named};
 use super::run::formats::{self, Format, Records as _};
 use super::run::lines::Line;
 use super::{Failure, Outcome, note, print};
@@ -23,8 +23,8 @@ Each line is {\"prompt\", \"chosen\", \"rejected\", \"margin\", \"chosen_name\",
 the difference of the rewards. The reward is the expected score if there is one, else the score. If the prompt of a request
 is a conversation, all three are conversations. Equal rewards make no pair; failed records are skipped.
 
-If a calibrated judge (dicast calibrate) gave the results, \"probability\" is the probability that the chosen response is better.
-Pairs on which the judge abstains are left out.")]
+If a calibrated judge (dicast calibrate) gave the results, \"probability\" is the probability that the chosen response is better;
+results of more than 32 responses hold none. Pairs on which the judge abstains are left out.")]
 pub(crate) struct Args {
     /// Results of `dicast batch`.
     #[arg(value_name = "RESULTS.jsonl")]
@@ -66,6 +66,7 @@ enum Pairs {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let keys = Keys { prompt: args.prompt_key.clone(), responses: args.responses_key.clone() };
+    check(&[("the results", &args.results), ("--requests", &args.requests)], args.output.as_deref())?;
     let mut results = formats::open(&args.results, None, &Keys::default(), RECORD_BYTES)?;
     let mut requests = formats::open(&args.requests, args.format, &keys, RECORD_BYTES)?;
     let (mut text, mut pairs, mut equal, mut abstained, mut failed) = (String::new(), 0_u64, 0_u64, 0_u64, 0_u64);
@@ -114,9 +115,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 /// Writes a text to a file, or to standard output.
 pub(crate) fn write(output: Option<&Path>, text: &str) -> Result<(), Failure> {
-    let Some(path) = output.filter(|path| *path != Path::new("-")) else { return print(text) };
-    let written = std::fs::File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error))
+    match output.filter(|path| *path != Path::new("-")) {
+        Some(path) => outputs::save(path, text),
+        None => print(text),
+    }
+}
+
+/// Refuses an output that would replace a file that is read.
+pub(crate) fn check(inputs: &[Named<'_>], output: Option<&Path>) -> Result<(), Failure> {
+    let output = output.filter(|path| *path != Path::new("-"));
+    outputs::check(inputs, &output.map(|path| ("--output", path)).into_iter().collect::<Vec<_>>())
 }
 
 /// The prompt of a request as it was written; `read` if JSON cannot hold it, as with half a surrogate pair.
@@ -149,8 +157,7 @@ fn of_request(result: &Value, prompt: &Value, responses: &[Response], args: &Arg
     let said = |text: &str| {
         if prompt.is_array() { json!([{ "role": "assistant", "content": text }]) } else { Value::from(text) }
     };
-    Ok(all
-        .into_iter()
+    all.into_iter()
         .map(|(best, worst)| (&rewards[best], &rewards[worst]))
         .filter(|(best, worst)| best.0 > worst.0 && best.0 - worst.0 >= args.min_margin)
         .map(|(best, worst)| {
@@ -162,26 +169,55 @@ fn of_request(result: &Value, prompt: &Value, responses: &[Response], args: &Arg
                 "chosen_name": best.1.name,
                 "rejected_name": worst.1.name,
             });
-            if let Some((probability, abstain)) = calibrated(result, &best.1.name, &worst.1.name) {
-                pair["probability"] = probability.into();
-                if abstain {
+            if let Some(said) = Said::of(result, [&best.1.name, &worst.1.name], best.0 - worst.0)? {
+                if let Some(probability) = said.probability {
+                    pair["probability"] = probability.into();
+                }
+                if said.abstains {
                     pair["abstain"] = true.into();
                 }
             }
-            pair
+            Ok(pair)
         })
-        .collect())
+        .collect()
 }
 
-/// What a calibrated judge says of two responses: the probability that the first one is better, and whether it abstains.
-fn calibrated(result: &Value, one: &str, other: &str) -> Option<(f64, bool)> {
-    result["preferences"]["pairs"].as_array()?.iter().find_map(|pair| {
-        let probability = pair["probability"].as_f64()?;
-        let abstain = pair["abstain"] == true;
-        match (pair["first"].as_str()?, pair["second"].as_str()?) {
-            names if names == (one, other) => Some((probability, abstain)),
-            names if names == (other, one) => Some((1.0 - probability, abstain)),
-            _ => None,
-        }
-    })
+/// What a calibrated judge says of two responses.
+struct Said {
+    /// The probability that the first one is better; `None` for a group whose pairs are not listed.
+    probability: Option<f64>,
+    abstains: bool,
+}
+
+impl Said {
+    /// `None` where the judge has no calibration.
+    ///
+    /// # Errors
+    /// Where it has one, but the result does not say whether it abstains on these two.
+    fn of(result: &Value, [one, other]: [&str; 2], difference: f64) -> Result<Option<Self>, String> {
+        let preferences = match result.get("preferences") {
+            None | Some(Value::Null) => return Ok(None),
+            Some(preferences) => preferences,
+        };
+        let listed = preferences["pairs"].as_array().into_iter().flatten().find_map(|pair| {
+            let probability = pair["probability"].as_f64()?;
+            let abstains = pair["abstain"].as_bool()?;
+            let probability = match (pair["first"].as_str()?, pair["second"].as_str()?) {
+                names if names == (one, other) => probability,
+                names if names == (other, one) => 1.0 - probability,
+                _ => return None,
+            };
+            Some(Self { probability: Some(probability), abstains })
+        });
+        let by_threshold = || {
+            let threshold = preferences["threshold"].as_f64()?;
+            // Reading numbers from JSON may change their last digit: a difference at the threshold counts as one that is not
+            // above it.
+            let abstains = difference <= threshold + 1e-9 * threshold.max(1.0);
+            Some(Self { probability: None, abstains })
+        };
+        listed.or_else(by_threshold).map(Some).ok_or_else(|| {
+            format!("its \"preferences\" do not say whether the judge abstains on {one:?} and {other:?}: judge again")
+        })
+    }
 }

@@ -17,6 +17,7 @@ mod judge;
 mod merged;
 mod model;
 mod options;
+mod outputs;
 mod parse;
 mod principles;
 mod probe;

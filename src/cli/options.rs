@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use dicast::config::{Incomplete, Kind, Row};
-use dicast::{ErrorKind, JudgeConfig};
+use dicast::{ErrorKind, JudgeConfig, Profile};
 use serde_json::{Map, Value};
 
+use super::outputs::PROFILE;
 use super::{Failure, input, worker};
 
 /// Names the model if neither an option nor the configuration does.
@@ -99,6 +100,25 @@ impl JudgeArgs {
         worker::isolate(&mut config)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The files that a judge is made of, each with the option that names it.
+    pub(crate) fn files(&self) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
+        let config = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+        let named = |given: Option<&Path>, other: Option<PathBuf>| given.map(Path::to_owned).or(other);
+        let of_config = (!config.model.is_empty()).then(|| config.model.clone());
+        let model = self.model.clone().or(of_config).or_else(|| std::env::var(MODEL_VARIABLE).ok()).map(PathBuf::from);
+        let beside = model.as_deref().map(Profile::places).into_iter().flatten();
+        let (profile, template) = (
+            named(self.profile.as_deref(), config.profile),
+            named(self.chat_template.as_deref(), config.chat_template),
+        );
+        let profiles: Vec<PathBuf> = profile.map_or_else(|| beside.collect(), |profile| vec![profile]);
+        let mut files: Vec<_> = profiles.into_iter().map(|profile| (PROFILE, profile)).collect();
+        files.extend(model.map(|model| ("--model", model)));
+        files.extend(template.map(|template| ("--chat-template", template)));
+        files.extend(self.config.clone().map(|config| ("--config", config)));
+        Ok(files)
     }
 
     /// The file of the profile, if an option names one.

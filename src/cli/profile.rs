@@ -1,13 +1,12 @@
 //! `dicast profile`: makes a judge profile from the reference package, shows one, checks one.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dicast::prompt::import;
 use dicast::{ErrorKind, Profile};
 
-use super::{Failure, Outcome, model, note, print};
+use super::{Failure, Outcome, model, note, outputs, print};
 
 /// Judge profiles: import, show and check them.
 #[derive(clap::Args)]
@@ -54,6 +53,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 fn import(source: &Path, output: Option<&Path>, overwrite: bool) -> Outcome {
+    let outputs: Vec<_> = output.map(|output| ("--output", output)).into_iter().collect();
+    outputs::check(&[("what is imported", source)], &outputs)?;
     let profile = import::import(source)?;
     let Some(output) = output else { return show(&profile) };
     write(&profile, output, overwrite)?;
@@ -67,16 +68,12 @@ fn import(source: &Path, output: Option<&Path>, overwrite: bool) -> Outcome {
 
 /// Writes a profile to a file; one that is there is replaced only with `overwrite`.
 pub(crate) fn write(profile: &Profile, output: &Path, overwrite: bool) -> Result<(), Failure> {
-    let mut options = std::fs::File::options();
-    options.write(true).truncate(true).create(true).create_new(!overwrite);
-    let written = options.open(output).and_then(|mut file| file.write_all(profile.to_json().as_bytes()));
-    written.map_err(|error| {
-        let place = output.display();
-        match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Failure::new(ErrorKind::InvalidConfig, format!("{place} exists"))
-                .hint("name another file, or give --overwrite to replace it"),
-            _ => Failure::io(format_args!("cannot write {place}"), &error),
+    outputs::write(output, profile.to_json().as_bytes(), overwrite).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::new(ErrorKind::InvalidConfig, format!("{} exists", output.display()))
+                .hint("name another file, or give --overwrite to replace it")
         }
+        _ => outputs::cannot_write(output, &error),
     })
 }
 

@@ -383,6 +383,21 @@ fn what_cannot_be_judged_in_blocks_is_refused_before_it_is_judged() {
     let wins = in_blocks(&TWELVE, |options| options.reward = Some(Reward::Win));
     let error = message(judge.judge(&wins), ErrorKind::InvalidRequest);
     assert!(error.contains("the reward \"win\" compares distributions"), "{error}");
+    // The probabilities of a calibrated judge come from scores, but not those of a rubric's table.
+    let mut profile = super::calibrated_tests::calibrated(&config().options);
+    profile.reasoning = None;
+    let calibrated = Judge::with_engine(config(), profile, Scripted::new(honest).opened(), Log::none()).unwrap();
+    let mut wins = request(&TWELVE, |options| {
+        of_six(options);
+        options.reward = Some(Reward::Win);
+    });
+    let verdict = calibrated.judge(&wins).unwrap();
+    assert!(verdict.blocks.is_some() && verdict.flags.contains(&Flag::CalibrationOfOtherOptions), "{verdict:?}");
+    assert_eq!(verdict.rewards.unwrap().values, verdict.preferences.unwrap().wins);
+    wins.principle.clear();
+    wins.rubric = vec![Criterion::new("brief", "Be brief."), Criterion::new("kind", "Be kind.")];
+    let error = message(calibrated.judge(&wins), ErrorKind::InvalidRequest);
+    assert!(error.contains("the reward \"win\" compares distributions"), "{error}");
     let adaptive = request(&TWELVE, |options| {
         of_six(options);
         (options.reasoning, options.adaptive_reasoning) = (Some(true), Some(0.9));

@@ -48,9 +48,12 @@ impl Applied {
     /// Puts what the calibration says into the verdict, with a flag where it was learned elsewhere.
     pub(super) fn apply(&self, verdict: &mut Verdict) {
         verdict.set_preferences(&self.calibrated.calibration);
+        // Expected scores lie between the written ones, so that a difference of one kind says nothing of the other.
+        let learned_on = self.calibrated.calibration.expected_scores;
+        let other_values = verdict.scores.iter().any(|scored| scored.expected.is_some() != learned_on);
         let elsewhere = [
             (self.calibrated.other_model, Flag::CalibrationOfOtherModel),
-            (self.other_options, Flag::CalibrationOfOtherOptions),
+            (self.other_options || other_values, Flag::CalibrationOfOtherOptions),
         ];
         verdict.flags.extend(elsewhere.into_iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag));
     }

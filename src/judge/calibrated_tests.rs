@@ -12,11 +12,11 @@ use crate::verdict::{Flag, Verdict};
 use super::Judge;
 
 /// Answers that differ by more than 1.5 are sure enough.
-fn calibrated(options: &Options) -> Profile {
+pub(super) fn calibrated(options: &Options) -> Profile {
     let mut profile = Profile::builtin();
     let map = CalibrationMap::Isotonic { differences: vec![0.0, 2.0, 4.0], probabilities: vec![0.5, 0.75, 1.0] };
     let relevant = Calibration::relevant(&options.resolve().unwrap());
-    let mut made = Calibration::new(map, 500, 100, json!({ "checksum": "0" }), &profile, relevant);
+    let mut made = Calibration::new(map, 500, 100, json!({ "checksum": "0" }), &profile, relevant, false);
     let (error_rate, confidence) = (0.1, 0.9);
     made.threshold = Some(Threshold { difference: 1.5, probability: 0.6875, error_rate, confidence, answered: 0.5 });
     profile.calibration = Some(Box::new(made));
@@ -85,6 +85,43 @@ fn a_calibration_of_other_options_or_another_profile_is_flagged() {
     let mut renamed = calibrated(&options());
     renamed.name = "another name".into();
     assert!(open(renamed).warnings().is_empty(), "a name changes no score");
+}
+
+#[test]
+fn a_calibration_of_the_other_kind_of_scores_is_flagged() {
+    let answer = r#"{"scores": {"model-1": 5, "model-2": 1}, "best-to-worst": ["model-1", "model-2"]}"#;
+    let shares = |score: usize| (1..=5).map(|one| f64::from(u8::from(one == score))).collect::<Vec<f64>>();
+    // Of three judges, the last one gives an expected score for one response of two.
+    let flags = |expected_scores: bool, distributions: &[usize]| {
+        let said: Vec<Vec<f64>> = distributions.iter().map(|&score| shares(score)).collect();
+        let mut profile = calibrated(&options());
+        profile.calibration.as_mut().unwrap().expected_scores = expected_scores;
+        let mut config = JudgeConfig::new("scripted");
+        config.options = options();
+        let engine = Scripted::new(move |_, _| Reply::text(answer).with_distributions(said.clone()));
+        let judged = Judge::with_engine(config, profile, engine.opened(), Log::none()).unwrap();
+        judged.judge(&JudgeRequest::new("Be brief.", "p", [("a", "x"), ("b", "y")])).unwrap().flags
+    };
+    for (expected_scores, distributions, fits) in [
+        (false, &[][..], true),
+        (false, &[5, 1], false),
+        (false, &[5], false),
+        (true, &[], false),
+        (true, &[5, 1], true),
+        (true, &[5], false),
+    ] {
+        let wanted = if fits { vec![] } else { vec![Flag::CalibrationOfOtherOptions] };
+        assert_eq!(flags(expected_scores, distributions), wanted, "{expected_scores} {distributions:?}");
+    }
+
+    let mut profile = calibrated(&options());
+    profile.calibration.as_mut().unwrap().expected_scores = true;
+    let mut config = JudgeConfig::new("scripted");
+    config.options = Options { guided: Some(false), ..options() };
+    let engine = Scripted::new(|_, _| Reply::text("?"));
+    let judged = Judge::with_engine(config, profile, engine.opened(), Log::none()).unwrap();
+    let [warning] = judged.warnings() else { panic!("{:?}", judged.warnings()) };
+    assert!(warning.contains("learned on expected scores, and this judge gives only written ones"), "{warning}");
 }
 
 #[test]

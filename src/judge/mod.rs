@@ -165,7 +165,8 @@ impl Judge {
         let calibrated = Calibrated::of(prompter.profile(), origin.fingerprint());
         if let Some(calibration) = &prompter.profile().calibration {
             let settings = config.options.or(&prompter.profile().decoding).resolve()?;
-            notes.extend(calibration.notes(origin.fingerprint(), prompter.profile(), &settings));
+            let (model, distributions) = (origin.fingerprint(), capabilities.distributions);
+            notes.extend(calibration.notes(model, prompter.profile(), &settings, distributions));
         }
         for warning in &notes {
             log.write(Level::Warn, || format!("{}: {warning}", config.model));

@@ -326,8 +326,8 @@ impl Profile {
         Ok(self)
     }
 
-    /// Where the profile of a model is looked for, the first place first.
-    fn places(model: &Path) -> [PathBuf; 2] {
+    /// Where the profile of a model is looked for, the first place first; see [`Self::find`].
+    pub fn places(model: &Path) -> [PathBuf; 2] {
         if model.is_dir() {
             let mut beside = model.as_os_str().to_owned();
             beside.push(".profile.json");

@@ -242,6 +242,7 @@ fn schemas() -> Value {
                 "description": "Of a calibrated judge: how sure it is of each two responses, and where it abstains.",
                 "properties": {
                     "error_rate": { "type": ["number", "null"], "description": "At most this share of the answers is wrong." },
+                    "threshold": { "type": "number", "description": "It abstains unless two values differ by more than this." },
                     "wins": numbers,
                     "pairs": { "type": "array", "items": object(
                         &["first", "second", "probability", "better", "abstain"],

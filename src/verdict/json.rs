@@ -145,6 +145,7 @@ struct RewardsForm {
 #[derive(serde::Deserialize)]
 struct PreferencesForm {
     error_rate: Option<f64>,
+    threshold: f64,
     wins: Pairs<f64>,
     #[serde(default)]
     pairs: Vec<PreferenceForm>,
@@ -175,6 +176,7 @@ impl PreferencesForm {
         };
         Ok(Preferences {
             error_rate: self.error_rate,
+            threshold: self.threshold,
             wins: self.wins.in_order(scores)?,
             pairs: self.pairs.into_iter().map(pair).collect::<Result<_, String>>()?,
         })
@@ -434,7 +436,8 @@ mod tests {
         };
         let rewards = Rewards { kind: Reward::Win, values: vec![0.75, 0.25], spreads: vec![Some(0.5), None] };
         let pair = Preference { first: 0, second: 1, probability: 0.75, better: None };
-        let preferences = Preferences { error_rate: Some(0.1), wins: vec![0.75, 0.25], pairs: vec![pair] };
+        let preferences =
+            Preferences { error_rate: Some(0.1), threshold: 0.5, wins: vec![0.75, 0.25], pairs: vec![pair] };
         let row = CriterionVerdict {
             criterion: Criterion { kind: CriterionKind::YesNo, ..Criterion::new("n", "x") },
             values: vec![0.5, 1.0],

@@ -12,13 +12,16 @@ pub const MAX_LISTED: usize = 32;
 
 /// What a calibrated judge says of each two responses.
 ///
-/// As JSON: `error_rate`, `wins` (by name), `pairs`, a list of `first`, `second`, `probability`, `better`, `abstain`.
+/// As JSON: `error_rate`, `threshold`, `wins` (by name), `pairs`, a list of `first`, `second`, `probability`, `better`, `abstain`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Preferences {
     /// At most this share of the pairs that are answered is wrong, over data as that which the judge was calibrated on. `None`
     /// where it was calibrated without a threshold.
     pub error_rate: Option<f64>,
+    /// The judge abstains on two responses unless their values (expected scores, else scores) differ by more than this. 0 where it
+    /// was calibrated without a threshold: it abstains only where they are equal.
+    pub threshold: f64,
     /// Of each response, in the order of the request, the mean probability that it is better than another one; 0.5 for a single
     /// response. This is the reward `win` of a calibrated judge.
     pub wins: Vec<f64>,
@@ -62,6 +65,7 @@ impl Preferences {
         };
         Self {
             error_rate: calibration.threshold.map(|threshold| threshold.error_rate),
+            threshold: calibration.least_difference(),
             wins: if count < 2 { vec![0.5; count] } else { (0..count).map(win).collect() },
             pairs: (0..listed).flat_map(|first| (first + 1..count).map(move |second| pair(first, second))).collect(),
         }
@@ -77,8 +81,9 @@ struct Named<'a>(&'a Preferences, Vec<&'a str>);
 impl Serialize for Named<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let pairs: Vec<_> = self.0.pairs.iter().map(|pair| Pair(pair, &self.1)).collect();
-        let mut map = serializer.serialize_map(Some(3))?;
+        let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry("error_rate", &self.0.error_rate)?;
+        map.serialize_entry("threshold", &self.0.threshold)?;
         map.serialize_entry("wins", &ByName(&self.1, &self.0.wins))?;
         map.serialize_entry("pairs", &pairs)?;
         map.end()
@@ -120,7 +125,7 @@ mod tests {
 
     fn calibration(difference: f64) -> Calibration {
         let map = CalibrationMap::Platt { slope: 1.0 };
-        let mut made = Calibration::new(map, 100, 50, 1.into(), &Profile::builtin(), Options::default());
+        let mut made = Calibration::new(map, 100, 50, 1.into(), &Profile::builtin(), Options::default(), false);
         let json = serde_json::json!({
             "difference": difference, "probability": 0.75, "error_rate": 0.1, "confidence": 0.9, "answered": 0.5,
         });
@@ -135,6 +140,7 @@ mod tests {
         let said = Preferences::new(&calibration(1.0), &[4.0, 3.0, 1.0]);
         let better: Vec<_> = said.pairs.iter().map(|pair| (pair.first, pair.second, pair.better)).collect();
         assert_eq!(better, [(0, 1, None), (0, 2, Some(0)), (1, 2, Some(1))]);
+        assert!((said.threshold - 1.0).abs() < 1e-12);
         let again = Preferences::new(&calibration(1.0), &[1.0, 3.0, 4.0]);
         assert_eq!(again.pairs[1].better, Some(2));
         for (one, other) in said.pairs.iter().zip(again.pairs.iter().rev()) {
@@ -145,6 +151,7 @@ mod tests {
         free.threshold = None;
         let said = Preferences::new(&free, &[2.0, 2.0, 2.1]);
         assert_eq!((said.error_rate, said.pairs[0].better, said.pairs[1].better), (None, None, Some(2)));
+        assert!(said.threshold.abs() < 1e-12);
         assert_eq!(Preferences::new(&free, &[2.0]).wins, [0.5]);
         let many = Preferences::new(&free, &vec![1.0; MAX_LISTED + 1]);
         assert!(many.pairs.is_empty() && many.wins.len() == MAX_LISTED + 1);

@@ -84,11 +84,51 @@ fn pairs_are_written_for_dpo() {
     let pair: Value = serde_json::from_str(export(&said(true), &["--keep-abstained"]).stdout.trim()).unwrap();
     assert_eq!((&pair["probability"], &pair["abstain"]), (&0.75.into(), &true.into()));
 
+    for path in [&results, &requests] {
+        let before = std::fs::read(path).unwrap();
+        let refused = run(["export", "--pairs", text(&results), "--requests", text(&requests), "-o", text(path)]);
+        refused.fails(2, &["--output", "which it would replace"]);
+        assert_eq!(std::fs::read(path).unwrap(), before);
+    }
+    run(["report", text(&results), "-o", text(&results)]).fails(2, &["also the file of the results"]);
+
     let swapped = folder.file("swapped.jsonl", REQUESTS.replace("\"<b>\"", "\"c\""));
     run(["export", "--pairs", text(&results), "--requests", text(&swapped)])
         .fails(1, &["results.jsonl, line 1", "no score for \"c\""]);
     let short = folder.file("short.jsonl", REQUESTS.lines().next().unwrap());
     run(["export", "--pairs", text(&results), "--requests", text(&short)]).fails(1, &["line 2", "no request for it"]);
+}
+
+#[test]
+fn pairs_of_a_group_that_is_too_large_to_be_listed_are_judged_by_the_threshold() {
+    let folder = Folder::new();
+    let names: Vec<_> = (0..40).map(|index| format!("r{index:02}")).collect();
+    let values: serde_json::Map<_, _> =
+        names.iter().zip(0..).map(|(name, index)| (name.clone(), (1.0 + f64::from(index) * 0.1).into())).collect();
+    let scores: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), 3.into())).collect();
+    let texts: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), name.as_str().into())).collect();
+    let requests = folder.file("in.jsonl", serde_json::json!({ "prompt": "q", "responses": texts }).to_string());
+    let export = |preferences: Value, pairs: &str, more: &[&str]| {
+        let result = serde_json::json!({ "scores": scores, "expected_scores": values, "preferences": preferences });
+        let results = folder.file("out.jsonl", result.to_string());
+        run([&["export", pairs, text(&results), "--requests", text(&requests)], more].concat())
+    };
+    let said = |threshold: f64| serde_json::json!({ "wins": {}, "pairs": [], "threshold": threshold });
+    // The differences 3.6 to 3.9 are above it, those of 4, 3, 2 and 1 pairs; 3.5 is not, whatever rounding makes of it.
+    let few = export(said(3.5), "--pairs=all", &[]).succeeds();
+    assert_eq!(few.stdout.lines().count(), 4 + 3 + 2 + 1, "{}", few.stdout);
+    for line in few.stdout.lines() {
+        let pair: Value = serde_json::from_str(line).unwrap();
+        assert!(pair["margin"].as_f64().unwrap() > 3.55, "{pair}");
+        assert!(pair.get("probability").is_none() && pair.get("abstain").is_none(), "{pair}");
+    }
+    assert!(few.stderr.contains("770 pairs left out on which the judge abstains"), "{}", few.stderr);
+    assert!(export(said(3.95), "--pairs", &[]).succeeds().stdout.is_empty());
+    let kept = export(said(3.95), "--pairs", &["--keep-abstained"]).succeeds().stdout;
+    assert!(kept.contains("\"abstain\":true"), "{kept}");
+    let unsaid = serde_json::json!({ "wins": {}, "pairs": [] });
+    export(unsaid, "--pairs", &["--keep-abstained"])
+        .fails(1, &["line 1", "do not say whether the judge abstains on \"r39\" and \"r00\""]);
 }
 
 #[test]

@@ -13,7 +13,8 @@ fn result(number: usize, difference: f64) -> String {
         "principle": "p", "prompt": format!("prompt {number}"), "responses": by_name("x".into(), "y".into()),
         "values": by_name((3.0 + difference).into(), 3.0.into()), "scores": scores,
         "expected_scores": by_name((3.0 + difference).into(), 3.0.into()),
-        "distributions": by_name(Value::Null, Value::Null),
+        "distributions": by_name(Value::Null, Value::Null), "judged_in_blocks": false,
+        "checksums": { "prompt": format!("p{number}"), "request": format!("r{number}") },
         "provenance": {
             "dicast": "0", "model": { "bytes": 1, "checksum": "0" }, "options": { "temperature": 0.0 },
             "profile": { "name": "x", "judging_checksum": "0" },
@@ -91,9 +92,46 @@ fn what_cannot_be_learned_from_is_named() {
     from(&other("\"temperature\":0.0", "\"temperature\":0.5"), &[]).fails(2, &["line 8", "other options"]);
     from(&other("\"judging_checksum\":\"0\"", "\"judging_checksum\":\"1\""), &[])
         .fails(2, &["line 8", "another profile"]);
+    from(&other("\"judged_in_blocks\":false", "\"judged_in_blocks\":true"), &[])
+        .fails(2, &["line 8", "judged in blocks", "--blocks never"]);
+    from(&other("\"judged_in_blocks\"", "\"x\""), &[]).fails(2, &["line 8", "does not say whether", "judge again"]);
+    from(&other("\"checksums\"", "\"x\""), &[]).fails(2, &["line 8", "does not say which prompt", "judge again"]);
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut lines = whole.clone();
+        let mut line: Value = serde_json::from_str(&lines[7]).unwrap();
+        change(&mut line);
+        lines[7] = line.to_string();
+        lines
+    };
+    let set = |key: &str, value: Value| changed(&|line| line[key] = value.clone());
+    let by_name = |better: Value, worse: Value| json!({ "chosen-1": better, "rejected-1": worse });
+    let none = by_name(Value::Null, Value::Null);
+    from(&set("expected_scores", none.clone()), &[])
+        .fails(2, &["line 8", "no expected scores, and the first result has"]);
+    from(&set("expected_scores", by_name(4.into(), Value::Null)), &[])
+        .fails(2, &["line 8", "for some of the responses"]);
+    let written: Vec<_> = whole.iter().map(|line| line.replace("\"expected_scores\"", "\"x\"")).collect();
+    let mut mixed = written.clone();
+    mixed[7].clone_from(&whole[7]);
+    from(&mixed, &[]).fails(2, &["line 8", "has expected scores, and the first result has none"]);
+    from(&written, &["--method", "platt", "--no-abstain"]).succeeds();
+    from(&set("scores", by_name(4.into(), "3".into())), &[]).fails(2, &["line 8", "\"scores\" has no number for"]);
+    from(&set("relevance", json!({ "chosen-1": 1 })), &[]).fails(2, &["line 8", "\"values\" has \"rejected-1\""]);
+    from(&set("relevance", json!({ "chosen-1": 1, "rejected-1": "0" })), &[])
+        .fails(2, &["line 8", "\"relevance\" has no number for \"rejected-1\""]);
+    for relevance in [json!([1, 0]), json!(7), json!({}), Value::Null] {
+        from(&set("relevance", relevance), &[]).fails(2, &["line 8", "\"relevance\" must be an object"]);
+    }
+    let lacking = changed(&|line| drop(line.as_object_mut().unwrap().remove("relevance")));
+    from(&lacking, &[]).fails(2, &["results.jsonl: line 8: it has no \"relevance\""]);
+    from(&set("distributions", by_name(json!([0.5, 0.5]), json!([0.2, 0.3, 0.5]))), &[])
+        .fails(2, &["line 8", "not over as many scores"]);
+    from(&set("distributions", by_name(json!([0.5, "x"]), Value::Null)), &[])
+        .fails(2, &["line 8", "of \"chosen-1\" must"]);
+    from(&set("distributions", by_name(7.into(), Value::Null)), &[]).fails(2, &["line 8", "a list of probabilities"]);
     from(&other("\"provenance\"", "\"origin\""), &[]).fails(2, &["line 8", "does not say which model", "judge again"]);
     let one_prompt: Vec<_> =
-        (0..60).map(|number| result(number, 1.0).replace(&format!("prompt {number}"), "p")).collect();
+        (0..60).map(|number| result(number, 1.0).replace(&format!("\"p{number}\""), "\"p\"")).collect();
     from(&one_prompt, &[]).fails(2, &["1 prompts cannot be split into 5 parts"]);
     from(&whole, &["--error-rate", "0.7"]).fails(2, &["--error-rate 0.7: must be above 0 and below 0.5"]);
     from(&whole, &["--confidence", "1"]).fails(2, &["--confidence 1: must be from 0.5 to below 1"]);
@@ -113,6 +151,78 @@ fn what_cannot_be_learned_from_is_named() {
     );
     run(["calibrate"]).fails(2, &["ITEMS.jsonl"]);
     run(["calibrate", "items.jsonl"]).fails(2, &["--output"]);
+}
+
+#[test]
+fn prompts_are_told_apart_by_all_of_their_text_and_results_count_once() {
+    let folder = Folder::new();
+    let whole = results();
+    let alike: Vec<_> =
+        whole.iter().enumerate().map(|(number, line)| line.replace(&format!("prompt {number}\""), "p\"")).collect();
+    let one = folder.file("one.jsonl", alike.join("\n"));
+    let calibrate = |from: &str, more: &[&str]| run([&["calibrate", "--from", from], more].concat());
+    assert!(calibrate(text(&one), &[]).succeeds().stdout.contains("400 pairs on 400 prompts"));
+    let both = |other: &std::path::Path| format!("{},{}", text(&one), text(other));
+    calibrate(&both(&one), &[]).fails(2, &["--from names", "one.jsonl twice"]);
+    let copy = folder.file("copy.jsonl", alike.join("\n"));
+    calibrate(&both(&copy), &[]).fails(2, &["copy.jsonl: line 1", "this is the item of", "one.jsonl: line 1"]);
+    // The same number in another file is another item, and a second label of an item is another one too.
+    let other: Vec<_> =
+        (0..100).map(|number| result(number, 1.0).replace(&format!("\"r{number}\""), "\"other\"")).collect();
+    let other = folder.file("other.jsonl", other.join("\n"));
+    assert!(calibrate(&both(&other), &[]).succeeds().stdout.contains("500 pairs on 400 prompts"));
+    let label = r#""relevance":{"chosen-1":0,"rejected-1":1}"#;
+    let other = folder.file("label.jsonl", whole[0].replace(r#""relevance":{"chosen-1":1,"rejected-1":0}"#, label));
+    assert!(calibrate(&both(&other), &[]).succeeds().stdout.contains("401 pairs on 400 prompts"));
+}
+
+#[test]
+fn what_is_read_is_not_replaced() {
+    let folder = Folder::new();
+    let (items, results) = (folder.file("items.jsonl", "x"), folder.file("r.jsonl", results().join("\n")));
+    let (items, results) = (text(&items), text(&results));
+    let (fresh, new) = (folder.path("fresh.html"), folder.path("new.jsonl"));
+    let (fresh, new) = (text(&fresh), text(&new));
+    let profile = folder.file("judge.profile.json", dicast::Profile::builtin().to_json());
+    let missing = folder.path("none/x.html");
+    let journal = format!("{new}.state");
+    let judge = ["-m", "judge.gguf", "--profile", text(&profile)];
+    let beside = format!("{}/judge.gguf", folder.path("").display());
+    for verb in ["eval", "calibrate"] {
+        let results_option = if verb == "eval" { "--report" } else { "--from" };
+        for (more, words) in [
+            (&[items, "-o", new, "--html", items][..], &["--html", "also the file of the items"][..]),
+            (&[items, "-o", items], &["--output", "also the file of the items"]),
+            (&[items, "-o", new, "--html", new], &["--html", "also the file of --output"]),
+            (&[items, "-o", new, "--plot", &journal], &["--plot", "the journal of --output"]),
+            (&[items, "-o", new, "--html", fresh, "--plot", fresh], &["--plot", "also the file of --html"]),
+            (&[items, "-o", new, "--html", text(&profile)], &["--html", "also the file of --profile"]),
+            (&[items, "-o", new, "--plot", text(&missing)], &["--plot", "none does not exist"]),
+            (&[items, "-o", "-"], &["--output -", "must be a file"]),
+            (&[items, "-o", "/dev/null"], &["--output /dev/null", "must be a file"]),
+            (&[items, "-o", "r.csv"], &["--output r.csv", "JSON Lines"]),
+            (&[items, "-o", new, "--html", "-"], &["--html -", "must be a file"]),
+            (&[results_option, results, "--html", results], &["--html", "also the file of", results_option]),
+        ] {
+            run([&[verb], more, &judge[..]].concat()).fails(2, words);
+        }
+        let principle = format!("@{items}");
+        let named = [verb, results_option, results, "--principle", &principle, "--html", items];
+        run(named).fails(2, &["also the file of --principle"]);
+        let model = [verb, results_option, results, "-m", &beside, "--plot", text(&profile)];
+        run(model).fails(2, &["also the file of --profile"]);
+        run([verb, results_option, results, "--html", fresh]).succeeds();
+    }
+    let write = |path: &str, more: &[&str]| {
+        run([&["calibrate", "--write-profile", path, "--overwrite"], more, &judge].concat())
+    };
+    write(items, &[items, "-o", new]).fails(2, &["--write-profile", "also the file of the items"]);
+    write(results, &["--from", results]).fails(2, &["--write-profile", "also the file of --from"]);
+    // The profile that judged may get its calibration in place.
+    let in_place = ["calibrate", "--write-profile", text(&profile), "--overwrite", "--from", results];
+    run([&in_place[..], &["--profile", text(&profile)]].concat()).fails(2, &["judged by another profile"]);
+    assert_eq!(std::fs::read_to_string(items).unwrap(), "x");
+    assert!(!std::path::Path::new(new).exists());
 }
 
 #[cfg(feature = "local")]
@@ -161,6 +271,16 @@ fn the_demonstration_judge_is_calibrated_and_abstains() {
     let flags = |verdict: &Value| verdict["flags"].to_string();
     assert!(!flags(&verdict).contains("calibration"), "{verdict}");
     assert!(flags(&judge(&["--max-reasoning-tokens", "90"])).contains("calibration_of_other_options"));
+
+    // With its calibration the same command has nothing left to judge.
+    let in_place = |more: &[&str]| {
+        let fixed = [text(&items), "-o", text(&results), "--profile", text(&written), "--overwrite"];
+        calibrate(&[&fixed, &whole[..], more].concat())
+    };
+    assert!(in_place(&[]).succeeds().stderr.contains("120"), "nothing is judged again");
+    assert_eq!(dicast::Profile::load(&written).unwrap().calibration, profile.calibration);
+    in_place(&["--max-reasoning-tokens", "90"])
+        .fails(2, &["options.max_reasoning_tokens", "give --rejudge to replace it"]);
 
     let mut other = profile.clone();
     other.calibration.as_mut().unwrap().model = json!({ "bytes": 1, "checksum": "0" });

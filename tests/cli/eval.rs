@@ -91,3 +91,33 @@ fn the_demonstration_judge_is_evaluated_and_goes_on_where_it_stopped() {
     assert!(message.contains("items.jsonl: line 13") && message.contains("no \"rejected\""), "{message}");
     evaluate(&["--by", "score"]).fails(2, &["was made with by \"expected_or_score\", which is now \"score\""]);
 }
+
+#[cfg(feature = "local")]
+#[test]
+fn results_tell_prompts_apart_whose_beginning_is_the_same_or_that_are_empty() {
+    let folder = Folder::new();
+    let long = "Please say how. ".repeat(40);
+    let item = |id: &str, prompt: &str| {
+        serde_json::json!({ "id": id, "prompt": prompt, "chosen": "Mix it.", "rejected": "Mix it, and then mix it again." })
+            .to_string()
+    };
+    let lines = [
+        item("1", &format!("{long}1")),
+        item("2", &format!("{long}2")),
+        item("3", &format!("{long}2")),
+        item("4", ""),
+        item("5", ""),
+    ];
+    let (items, results) = (folder.file("items.jsonl", lines.join("\n")), folder.path("results.jsonl"));
+    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf");
+    run(["eval", text(&items), "-o", text(&results), "-m", text(&model), "--no-reasoning"]).succeeds();
+    let written: Vec<Value> =
+        std::fs::read_to_string(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let prompt = |index: usize| &written[index]["checksums"]["prompt"];
+    assert_eq!(written[0]["prompt"], written[1]["prompt"], "the texts are cut");
+    assert_ne!(prompt(0), prompt(1));
+    assert_eq!(prompt(1), prompt(2));
+    assert_ne!(prompt(3), prompt(4));
+    assert_eq!(written[3]["checksums"]["request"], written[4]["checksums"]["request"]);
+    assert!(written.iter().all(|line| line["judged_in_blocks"] == false), "{written:?}");
+}

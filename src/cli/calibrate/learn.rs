@@ -1,18 +1,17 @@
-//! From results to what they teach: pairs, a map, how good it is, and a threshold.
+//! What pairs teach: a map, how good it is, and a threshold.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use dicast::ErrorKind;
 use dicast::eval::calibration::{
-    self, Abstention, Bin, Estimate, LabelledPair, Measured, Method, Quality, measure, one_of_each_prompt,
+    self, Abstention, Bin, Estimate, Measured, Method, Quality, measure, one_of_each_prompt,
 };
-use dicast::prompt::profile::{Calibration, CalibrationMap};
-use dicast::{ErrorKind, Options};
+use dicast::prompt::profile::CalibrationMap;
 use serde_json::{Value, json};
 
-use super::super::eval::summary::{Row, Summary};
 use super::super::table;
 use super::Failure;
+use super::labelled::Labelled;
 
 /// Which map is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,126 +22,6 @@ pub(super) enum Choice {
     Platt,
     /// Any curve that does not fall: for a thousand pairs and more.
     Isotonic,
-}
-
-/// Pairs whose order is known, and what judged them.
-pub(super) struct Labelled {
-    pub(super) files: Vec<String>,
-    pub(super) pairs: Vec<LabelledPair>,
-    pub(super) prompts: usize,
-    /// Items that were not judged.
-    pub(super) failed: usize,
-    pub(super) model: Value,
-    /// The checksum of the profile as a calibration knows it.
-    pub(super) profile: String,
-    /// What of the options changes scores.
-    pub(super) options: Options,
-}
-
-/// What judged a result.
-#[derive(PartialEq)]
-struct JudgedBy {
-    model: Value,
-    profile: String,
-    options: Options,
-}
-
-impl Labelled {
-    pub(super) fn of(summaries: &[Summary]) -> Result<Self, Failure> {
-        let mut pairs = Vec::new();
-        let mut prompts: HashMap<&str, usize> = HashMap::new();
-        let mut judged: Option<JudgedBy> = None;
-        for summary in summaries {
-            for (index, row) in summary.rows.iter().enumerate().filter(|(_, row)| row.scores.is_some()) {
-                let wrong = |what: String| {
-                    let place = format!("{}: line {}", summary.name, index + 1);
-                    Failure::new(ErrorKind::InvalidConfig, format!("{place}: {what}"))
-                };
-                let by = judged_by(&row.line).map_err(|what| {
-                    wrong(what).hint("judge again with `dicast eval` or `dicast calibrate` of this release")
-                })?;
-                match &judged {
-                    None => judged = Some(by),
-                    Some(first) => first.is_same(&by).map_err(|what| {
-                        wrong(format!("it was judged {what} than the first result"))
-                            .hint("a calibration is of one judge with one set of options: leave the others out")
-                    })?,
-                }
-                let next = prompts.len();
-                let prompt = *prompts.entry(row.line["prompt"].as_str().unwrap_or_default()).or_insert(next);
-                pairs.extend(pairs_of(row, prompt).map_err(wrong)?);
-            }
-        }
-        let Some(JudgedBy { model, profile, options }) = judged else {
-            return Err(Failure::new(ErrorKind::InvalidConfig, "there is no result to learn from"));
-        };
-        let mut with_pairs: Vec<usize> = pairs.iter().map(|pair| pair.prompt).collect();
-        with_pairs.sort_unstable();
-        with_pairs.dedup();
-        Ok(Self {
-            files: summaries.iter().map(|summary| summary.name.clone()).collect(),
-            pairs,
-            prompts: with_pairs.len(),
-            failed: summaries.iter().map(Summary::failed).sum(),
-            model,
-            profile,
-            options,
-        })
-    }
-}
-
-impl JudgedBy {
-    fn is_same(&self, other: &Self) -> Result<(), &'static str> {
-        if self.model != other.model {
-            Err("by another model")
-        } else if self.profile != other.profile {
-            Err("with another profile")
-        } else if self.options != other.options {
-            Err("with other options")
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// What judged a result.
-fn judged_by(line: &Value) -> Result<JudgedBy, String> {
-    let provenance = &line["provenance"];
-    let profile = provenance["profile"]["judging_checksum"].as_str();
-    let (Some(profile), Some(model)) = (profile, provenance.get("model")) else {
-        return Err("it does not say which model and profile judged it (\"provenance\")".into());
-    };
-    let options: Options = serde_json::from_value(provenance["options"].clone()).map_err(|error| error.to_string())?;
-    let settings = options.resolve().map_err(|error| error.message().to_owned())?;
-    Ok(JudgedBy { model: model.clone(), profile: profile.to_owned(), options: Calibration::relevant(&settings) })
-}
-
-/// The pairs of a result whose order is known.
-fn pairs_of(row: &Row, prompt: usize) -> Result<Vec<LabelledPair>, String> {
-    let Row { names, relevance, line, .. } = row;
-    let score =
-        |name: &String| line["scores"][name].as_f64().ok_or_else(|| format!("\"scores\" has no number for {name:?}"));
-    let scores = names.iter().map(score).collect::<Result<Vec<_>, _>>()?;
-    let values: Vec<f64> = names
-        .iter()
-        .zip(&scores)
-        .map(|(name, score)| line["expected_scores"][name].as_f64().unwrap_or(*score))
-        .collect();
-    let distribution = |name: &String| -> Option<Vec<f64>> {
-        line["distributions"][name].as_array()?.iter().map(Value::as_f64).collect()
-    };
-    let distributions: Vec<Option<Vec<f64>>> = names.iter().map(distribution).collect();
-    let all = (0..names.len()).flat_map(|a| (0..names.len()).map(move |b| (a, b)));
-    let known = all.filter(|&(better, worse)| relevance[better] > relevance[worse]);
-    let pair = |(better, worse): (usize, usize)| LabelledPair {
-        prompt,
-        difference: values[better] - values[worse],
-        raw: calibration::raw_probability(
-            [scores[better], scores[worse]],
-            [distributions[better].as_deref(), distributions[worse].as_deref()],
-        ),
-    };
-    Ok(known.map(pair).collect())
 }
 
 /// What the pairs taught.

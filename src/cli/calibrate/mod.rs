@@ -1,26 +1,25 @@
 //! `dicast calibrate`: learn from pairs whose order is known how sure a judge may be, and where it should abstain.
 
+mod labelled;
 mod learn;
 mod page;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::builder::PossibleValuesParser;
 use dicast::config::Reward;
-use dicast::eval::Benchmark;
 use dicast::prompt::profile::{Calibration, Threshold};
 use dicast::{ErrorKind, Profile};
 use serde_json::Value;
 
-use self::learn::{Labelled, Learned};
-use super::eval::Judging;
+use self::labelled::Labelled;
+use self::learn::Learned;
+use super::eval::items::{ItemArgs, Judging, Paths};
 use super::eval::summary::Summary;
 use super::options::JudgeArgs;
-use super::run::Plan;
-use super::run::earlier::Retry;
-use super::{Failure, Outcome, model, note, print, profile};
+use super::outputs::{WRITE_PROFILE, is_same};
+use super::{Failure, Outcome, model, note, outputs, print, profile};
 
 /// Fewer pairs than this are refused.
 const LEAST_PAIRS: usize = 50;
@@ -34,15 +33,14 @@ Items are those of `dicast eval`: preferences, rankings, JudgeBench, RM-Bench. E
 Results of `dicast eval` that are there already cost no second judging: --from.
 
 The profile that --write-profile makes has the key \"calibration\". A judge opened with it adds \"preferences\" to its verdicts: the
-probability that a response is better than another one, and \"abstain\" where they are too close. Its reward \"win\" is calibrated.
+probability that a response is better than another one, and \"abstain\" if they are too close. Its reward \"win\" is calibrated.
 
-Run the same command again after an interruption: it goes on where it stopped.
+Run the same command again after an interruption: it continues where it stopped.
 
 Examples:
   dicast calibrate pairs.jsonl -o results.jsonl --model judge.gguf --write-profile judge.profile.json
   dicast calibrate --from results.jsonl --html calibration.html
   dicast calibrate --from results.jsonl --model judge.gguf --error-rate 0.05 --write-profile strict.json")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Args {
     /// The items; - is standard input.
     #[arg(value_name = "ITEMS.jsonl", required_unless_present = "from", conflicts_with = "from", requires = "output")]
@@ -62,7 +60,7 @@ pub(crate) struct Args {
     /// How likely --error-rate is to hold, over the choice of the pairs; from 0.5 to below 1.
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.9)]
     confidence: f64,
-    /// Learn the probabilities alone: the judge abstains only where two scores are equal.
+    /// Learn the probabilities alone: the judge abstains only if two scores are equal.
     #[arg(long, conflicts_with_all = ["error_rate", "confidence"])]
     no_abstain: bool,
     /// Parts of the cross-validation; the pairs of one prompt stay together.
@@ -77,36 +75,17 @@ pub(crate) struct Args {
     /// Replace a profile that is there.
     #[arg(long, requires = "write_profile")]
     overwrite: bool,
-    /// What the items are, where their fields do not say it.
-    #[arg(long, value_parser = PossibleValuesParser::new(Benchmark::ALL.map(Benchmark::name)))]
-    benchmark: Option<String>,
-    /// The principle of items that have none; @FILE reads it from a file. Default: "helpful" of the library.
-    #[arg(long, value_name = "TEXT", conflicts_with = "named_principle")]
-    principle: Option<String>,
-    /// The principle of items that have none, by its name in the library.
-    #[arg(long, value_name = "NAME")]
-    named_principle: Option<String>,
     /// Also write the report as one HTML page with a reliability plot.
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
     /// Also write the reliability plot, an SVG picture.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
-    /// Judge only the first N items.
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// Judge failed items of an earlier run again: those that may succeed, or all.
-    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "retryable", require_equals = true)]
-    retry_failed: Option<Retry>,
+    #[command(flatten)]
+    given: ItemArgs,
     /// Replace results that are there, instead of continuing them.
     #[arg(long, conflicts_with_all = ["retry_failed", "from"])]
     rejudge: bool,
-    /// No progress.
-    #[arg(long, short)]
-    quiet: bool,
     #[command(flatten)]
     judge: JudgeArgs,
 }
@@ -116,7 +95,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     // Before anything is judged: a profile that cannot be written is found wrong at once.
     let base = args.write_profile.as_ref().map(|_| args.base()).transpose()?;
     let (code, results) = match (&args.items, &args.output) {
-        (Some(items), Some(output)) => (args.judging(items, output).run(args.judge.config()?)?, vec![output.clone()]),
+        (Some(items), Some(output)) => {
+            let overwrite = (args.rejudge, "--rejudge");
+            let judging = Judging { items, output, args: &args.given, by: Reward::ExpectedOrScore, overwrite };
+            (judging.run(args.judge.config()?)?, vec![output.clone()])
+        }
         _ => (ExitCode::SUCCESS, args.from.clone()),
     };
     let summaries = results.iter().map(|path| Summary::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -136,14 +119,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
         note(&format!("note: {pairs} pairs are few: look at the intervals; {FEW_PAIRS} and more are better\n"));
     }
     let learned = Learned::from(&labelled, args.method, args.folds as usize, args.split_seed, args.asked())?;
-    let write = |path: &Option<PathBuf>, made: &dyn Fn() -> String| match path {
-        Some(path) => std::fs::write(path, made())
-            .map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error)),
-        None => Ok(()),
-    };
-    write(&args.html, &|| page::page(&learned))?;
-    write(&args.plot, &|| page::figure(&learned))?;
-    print(&if args.json { format!("{}\n", learned.to_json()) } else { learned.to_text() })?;
+    if let Some(path) = &args.html {
+        outputs::save(path, &page::page(&learned))?;
+    }
+    if let Some(path) = &args.plot {
+        outputs::save(path, &page::figure(&learned))?;
+    }
+    print(&if args.given.json { format!("{}\n", learned.to_json()) } else { learned.to_text() })?;
     if let (Some(Base { profile: judged, .. }), Some(path)) = (base, &args.write_profile) {
         let written = calibrated(judged, &labelled, &learned)?;
         profile::write(&written, path, args.overwrite)?;
@@ -185,30 +167,24 @@ impl Args {
         if !(self.confidence >= 0.5 && self.confidence < 1.0) {
             return wrong(format!("--confidence {}: must be from 0.5 to below 1", self.confidence));
         }
+        let is_twice = |(index, path): &(usize, &PathBuf)| self.from[..*index].iter().any(|one| is_same(one, path));
+        if let Some((_, path)) = self.from.iter().enumerate().find(is_twice) {
+            return wrong(format!("--from names {} twice: each result counts once", path.display()));
+        }
+        let written = [("--html", &self.html), ("--plot", &self.plot), (WRITE_PROFILE, &self.write_profile)];
+        let paths = Paths {
+            items: self.items.as_deref(),
+            output: self.output.as_deref().filter(|_| self.items.is_some()),
+            results: ("--from", &self.from),
+            written: written.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?))).collect(),
+        };
+        paths.check(&self.given, &self.judge)?;
         match &self.write_profile {
             Some(path) if path.exists() && !self.overwrite => {
                 Err(Failure::new(ErrorKind::InvalidConfig, format!("{} exists", path.display()))
                     .hint("name another file, or give --overwrite to replace it"))
             }
             _ => Ok(()),
-        }
-    }
-
-    fn judging<'a>(&'a self, items: &'a Path, output: &'a Path) -> Judging<'a> {
-        Judging {
-            items,
-            output,
-            benchmark: self.benchmark.as_deref(),
-            principle: self.principle.as_deref(),
-            named_principle: self.named_principle.as_deref(),
-            by: Reward::ExpectedOrScore,
-            plan: Plan {
-                overwrite: self.rejudge,
-                retry: self.retry_failed,
-                limit: self.limit,
-                concurrency: None,
-                quiet: self.quiet,
-            },
         }
     }
 
@@ -236,7 +212,7 @@ impl Args {
 
 /// A profile with what was learned.
 fn calibrated(mut profile: Profile, labelled: &Labelled, learned: &Learned) -> Result<Profile, Failure> {
-    let Labelled { pairs, prompts, model, options, .. } = labelled;
+    let Labelled { pairs, prompts, model, options, expected_scores, .. } = labelled;
     let mut calibration = Calibration::new(
         learned.map.clone(),
         pairs.len() as u64,
@@ -244,6 +220,7 @@ fn calibrated(mut profile: Profile, labelled: &Labelled, learned: &Learned) -> R
         model.clone(),
         &profile,
         options.clone(),
+        *expected_scores,
     );
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     dicast::date::iso(seconds * 1000)[..10].clone_into(&mut calibration.date);

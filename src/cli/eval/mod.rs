@@ -1,24 +1,26 @@
 //! `dicast eval`: judges a benchmark, reports how often the judge is right, and compares judges.
 
 mod compare;
+pub(crate) mod items;
 pub(crate) mod page;
 pub(crate) mod summary;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
+use dicast::checksum::Checksum;
 use dicast::config::{Limits, Reward};
 use dicast::eval::{Benchmark, Item};
-use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Keys, Options, Scored, Verdict};
+use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Options, Scored, Verdict};
 use serde_json::{Map, Value, json};
 
+use self::items::{ItemArgs, Judging, Paths};
 use self::summary::Summary;
 use super::options::JudgeArgs;
-use super::run::earlier::Retry;
 use super::run::lines::{Line, Numbered, Place};
-use super::run::{self, Files, Plan, Work};
-use super::{Failure, Outcome, batch, input, principles, print};
+use super::run::{Files, Work};
+use super::{Failure, Outcome, batch, input, outputs, print};
 
 /// How much of a text a result keeps, in characters: enough to recognize the item.
 const EXCERPT: usize = 600;
@@ -51,15 +53,6 @@ pub(crate) struct Args {
     /// their significance, and how far the judges agree.
     #[arg(long, value_name = "RESULTS.jsonl", visible_alias = "compare", value_delimiter = ',')]
     report: Vec<PathBuf>,
-    /// What the items are. Default: by their fields.
-    #[arg(long, value_parser = PossibleValuesParser::new(Benchmark::ALL.map(Benchmark::name)))]
-    benchmark: Option<String>,
-    /// The principle of items that have none; @FILE reads it from a file. Default: "helpful" from the library.
-    #[arg(long, value_name = "TEXT", conflicts_with = "named_principle")]
-    principle: Option<String>,
-    /// The principle of items that have none, by its name in the library.
-    #[arg(long, value_name = "NAME")]
-    named_principle: Option<String>,
     /// The value by which responses are compared.
     #[arg(long, value_parser = PossibleValuesParser::new(Reward::WORDS.iter().copied()), default_value = "expected_or_score")]
     by: String,
@@ -69,93 +62,34 @@ pub(crate) struct Args {
     /// Also write a plot of the accuracies with their intervals, an SVG picture.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
-    /// Judge only the first N items.
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// Judge failed items of an earlier run again: those that may succeed, or all.
-    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "retryable", require_equals = true)]
-    retry_failed: Option<Retry>,
+    #[command(flatten)]
+    given: ItemArgs,
     /// Replace existing results instead of continuing them.
     #[arg(long, conflicts_with = "retry_failed")]
     overwrite: bool,
-    /// No progress.
-    #[arg(long, short)]
-    quiet: bool,
     #[command(flatten)]
     judge: JudgeArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    let written = [("--html", &args.html), ("--plot", &args.plot)];
+    let paths = Paths {
+        items: args.items.as_deref(),
+        output: args.output.as_deref().filter(|_| args.items.is_some()),
+        results: ("--report", &args.report),
+        written: written.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?))).collect(),
+    };
+    paths.check(&args.given, &args.judge)?;
     let (Some(items), Some(output)) = (&args.items, &args.output) else {
         let summaries = args.report.iter().map(|path| Summary::read(path)).collect::<Result<Vec<_>, _>>()?;
         report(args, &summaries)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let judging = Judging {
-        items,
-        output,
-        benchmark: args.benchmark.as_deref(),
-        principle: args.principle.as_deref(),
-        named_principle: args.named_principle.as_deref(),
-        by: word(&args.by)?,
-        plan: Plan {
-            overwrite: args.overwrite,
-            retry: args.retry_failed,
-            limit: args.limit,
-            concurrency: None,
-            quiet: args.quiet,
-        },
-    };
+    let overwrite = (args.overwrite, "--overwrite");
+    let judging = Judging { items, output, args: &args.given, by: word(&args.by)?, overwrite };
     let code = judging.run(args.judge.config()?)?;
     report(args, &[Summary::read(output)?])?;
     Ok(code)
-}
-
-/// Items to judge, and how.
-pub(crate) struct Judging<'a> {
-    pub(crate) items: &'a Path,
-    /// Where results go, as [`Summary`] reads them.
-    pub(crate) output: &'a Path,
-    /// What the items are, where their fields do not say it.
-    pub(crate) benchmark: Option<&'a str>,
-    /// The principle of items that have none.
-    pub(crate) principle: Option<&'a str>,
-    pub(crate) named_principle: Option<&'a str>,
-    /// What `values` of a result are.
-    pub(crate) by: Reward,
-    pub(crate) plan: Plan,
-}
-
-impl Judging<'_> {
-    /// Judges the items that have no result yet.
-    pub(crate) fn run(&self, config: JudgeConfig) -> Outcome {
-        if self.output == Path::new("-") {
-            return Err(Failure::new(
-                ErrorKind::InvalidConfig,
-                "--output - : the results must be a file, which the report reads",
-            ));
-        }
-        let limits = config.limits.clone();
-        let principle = match (self.principle, self.named_principle) {
-            (Some(text), _) => input::text_or_file(text, limits.max_request_bytes)?,
-            (None, name) => principles::principle(name.unwrap_or("helpful"))?.to_owned(),
-        };
-        let benchmark = Benchmark::ALL.into_iter().find(|known| Some(known.name()) == self.benchmark);
-        let keys = Keys::default();
-        let files = Files {
-            input: self.items,
-            input_format: None,
-            output: self.output,
-            output_format: None,
-            keys: &keys,
-            record_bytes: input::request_bytes(&limits),
-        };
-        let work = Evaluation::new(&files, benchmark, principle, self.by, limits, &config)?;
-        run::run(&work, &files, self.plan, config)
-    }
 }
 
 /// A setting that clap has checked already.
@@ -167,14 +101,13 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Failure> {
 /// Prints what the results say, and writes the page.
 fn report(args: &Args, summaries: &[Summary]) -> Result<(), Failure> {
     let comparison = (summaries.len() > 1).then(|| compare::Comparison::new(summaries)).transpose()?;
-    let write = |path: &Option<PathBuf>, made: &dyn Fn() -> String| match path {
-        Some(path) => std::fs::write(path, made())
-            .map_err(|error| Failure::io(format_args!("cannot write {}", path.display()), &error)),
-        None => Ok(()),
-    };
-    write(&args.html, &|| page::page(summaries, comparison.as_ref()))?;
-    write(&args.plot, &|| page::figure(summaries))?;
-    if args.json {
+    if let Some(path) = &args.html {
+        outputs::save(path, &page::page(summaries, comparison.as_ref()))?;
+    }
+    if let Some(path) = &args.plot {
+        outputs::save(path, &page::figure(summaries))?;
+    }
+    if args.given.json {
         let reports: Vec<Value> = summaries.iter().map(Summary::to_json).collect();
         let comparison = comparison.as_ref().map(compare::Comparison::to_json);
         return print(&format!("{}\n", json!({ "reports": reports, "comparison": comparison })));
@@ -215,6 +148,11 @@ impl Evaluation {
     ) -> Result<Self, Failure> {
         let (mut settings, judged) = batch::judged_by(config)?;
         if let Some(settings) = settings.as_object_mut() {
+            // The calibration changes no score, so a run goes on where its profile has got one; but it makes the reward "win".
+            if by != Reward::Win {
+                settings.insert("profile".into(), judged.judging["judging_checksum"].clone());
+                settings.insert("options".into(), batch::timeless(&judged.options));
+            }
             settings.insert("principle".into(), principle.as_str().into());
             settings.insert("by".into(), by.word().into());
             settings.insert("benchmark".into(), benchmark.map(Benchmark::name).into());
@@ -268,7 +206,7 @@ impl Work for Evaluation {
         let mut line = Map::new();
         let Kept { number, place, item } = kept;
         let id = item.as_ref().and_then(|item| item.id.clone()).unwrap_or_else(|| number.to_string());
-        line.insert("id".into(), id.into());
+        line.insert("id".into(), id.as_str().into());
         if let Some(item) = &item {
             let by_name = |values: &[f64]| named(item, values);
             line.insert("group".into(), item.group.as_str().into());
@@ -280,6 +218,10 @@ impl Work for Evaluation {
             let texts: Map<_, _> =
                 texts.map(|response| (response.name.clone(), Value::from(excerpt(&response.text)))).collect();
             line.insert("responses".into(), texts.into());
+            // Texts are cut; these tell prompts and requests apart.
+            let checksums =
+                json!({ "prompt": prompt_checksum(&item.request, &id), "request": checksum(&item.request) });
+            line.insert("checksums".into(), checksums);
         }
         match outcome.and_then(|verdict| Ok((verdict.rewards_of(self.by)?, verdict))) {
             Ok((values, verdict)) => {
@@ -299,6 +241,7 @@ impl Work for Evaluation {
                     });
                     line.insert("runs".into(), runs.collect::<Vec<_>>().into());
                 }
+                line.insert("judged_in_blocks".into(), verdict.blocks.is_some().into());
                 line.insert("reasoning".into(), excerpt(&verdict.reasoning).into());
                 let usage = serde_json::to_value(verdict.usage).unwrap_or_default();
                 line.insert("usage".into(), usage);
@@ -331,6 +274,25 @@ impl Work for Evaluation {
 fn named(item: &Item, values: &[f64]) -> Value {
     let names = item.request.responses.iter().map(|response| response.name.clone());
     names.zip(values.iter().map(|&value| Value::from(value))).collect::<Map<_, _>>().into()
+}
+
+/// A checksum of the prompt. Items with an empty prompt have none in common, so theirs is one of the item's id.
+fn prompt_checksum(request: &JudgeRequest, id: &str) -> String {
+    let mut checksum = Checksum::default();
+    if request.prompt.trim().is_empty() {
+        checksum.add(format!("\0{id}").as_bytes());
+    } else {
+        checksum.add(request.prompt.as_bytes());
+    }
+    checksum.to_string()
+}
+
+/// A checksum of all texts and names that are judged.
+fn checksum(request: &JudgeRequest) -> String {
+    let responses: Vec<_> = request.responses.iter().map(|response| [&response.name, &response.text]).collect();
+    let mut checksum = Checksum::default();
+    checksum.add(json!([request.principle, request.prompt, responses]).to_string().as_bytes());
+    checksum.to_string()
 }
 
 fn excerpt(text: &str) -> String {

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use dicast::ErrorKind;
 use dicast::eval::{ItemScores, item_scores, metrics, resampling};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::table;
 use super::Failure;
 
 /// One result.
 pub(crate) struct Row {
-    pub(super) id: String,
+    pub(crate) id: String,
     pub(super) group: String,
     /// `None` if the item was not judged.
     pub(crate) scores: Option<ItemScores>,
@@ -210,10 +210,9 @@ impl Summary {
             let each = METRICS
                 .iter()
                 .filter_map(|metric| Some((metric.name.to_owned(), self.estimate(metric, group)?.to_json())));
-            each.collect::<serde_json::Map<_, _>>().into()
+            each.collect::<Map<_, _>>().into()
         };
-        let groups: serde_json::Map<_, _> =
-            self.groups().into_iter().map(|group| (group.to_owned(), of(Some(group)))).collect();
+        let groups: Map<_, _> = self.groups().into_iter().map(|group| (group.to_owned(), of(Some(group)))).collect();
         json!({
             "results": self.name, "items": self.rows.len(), "failed": self.failed(), "ms": self.ms(), "metrics": of(None),
             "rm_bench_domains": self.by_domain(), "groups": groups,
@@ -226,16 +225,18 @@ fn row(line: &str) -> Result<Row, String> {
     let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let id = line["id"].as_str().ok_or("it has no \"id\": it is not a result of an evaluation")?.to_owned();
     let group = line["group"].as_str().unwrap_or_default().to_owned();
-    let relevance = line["relevance"].as_object().cloned().unwrap_or_default();
-    let names: Vec<String> = relevance.keys().cloned().collect();
-    let values_of = |values: &Value, what: &str| -> Result<Vec<f64>, String> {
-        names
-            .iter()
-            .map(|name| values[name].as_f64().ok_or_else(|| format!("{what:?} has no number for {name:?}")))
-            .collect()
+    let has_failed = line.get("error").is_some();
+    let relevance = match line.get("relevance") {
+        // What could not be read as an item has none.
+        None if has_failed => Map::new(),
+        Some(Value::Object(relevance)) if has_failed || !relevance.is_empty() => relevance.clone(),
+        None => return Err("it has no \"relevance\"".into()),
+        Some(_) => return Err("\"relevance\" must be an object with a number for each response".into()),
     };
+    let names: Vec<String> = relevance.keys().cloned().collect();
+    let values_of = |values: &Value, what: &str| numbers(values, what, &names);
     let known = values_of(&line["relevance"], "relevance")?;
-    let (scores, values) = if line.get("error").is_some() {
+    let (scores, values) = if has_failed {
         (None, Vec::new())
     } else {
         let values = values_of(&line["values"], "values")?;
@@ -248,4 +249,14 @@ fn row(line: &str) -> Result<Row, String> {
     let tokens = tokens("prompt_tokens") + tokens("reasoning_tokens") + tokens("verdict_tokens");
     let ms = line["ms"].as_f64().unwrap_or(0.0);
     Ok(Row { id, group, scores, names, values, relevance: known, tokens, ms, line })
+}
+
+/// One number for each of these names and for no other one; `what` is the key that holds them.
+pub(crate) fn numbers(values: &Value, what: &str, names: &[String]) -> Result<Vec<f64>, String> {
+    let number = |name: &String| values[name].as_f64().ok_or_else(|| format!("{what:?} has no number for {name:?}"));
+    let numbers = names.iter().map(number).collect::<Result<_, _>>()?;
+    match values.as_object().and_then(|fields| fields.keys().find(|name| !names.contains(name))) {
+        Some(name) => Err(format!("{what:?} has {name:?}, which \"relevance\" has not")),
+        None => Ok(numbers),
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub(crate) use self::page::escape;
 
-use super::export::write;
+use super::export::{check, write};
 use super::run::formats::{self, Records as _};
 use super::run::lines::Line;
 use super::{Failure, Outcome, table};
@@ -49,6 +49,7 @@ enum View {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    check(&[("the results", &args.results)], args.output.as_deref())?;
     let mut records = formats::open(&args.results, None, &Keys::default(), RECORD_BYTES)?;
     let mut totals = Totals::default();
     while let Some(record) = records.next_record()? {

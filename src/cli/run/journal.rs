@@ -39,6 +39,8 @@ pub(super) struct Journal {
     failed: HashSet<usize>,
     /// The path that a replacement gets when it is complete.
     replaces: Option<PathBuf>,
+    /// The option by which the user has results replaced, for hints.
+    option: &'static str,
 }
 
 /// A path with a further ending.
@@ -49,8 +51,9 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 impl Journal {
-    /// Opens the output at `path`, new or to be continued, for results made with `settings`.
-    pub(super) fn open(path: &Path, settings: &Value) -> Result<Self, Failure> {
+    /// Opens the output at `path`, new or to be continued, for results made with `settings`. `option` is the one that replaces
+    /// existing results.
+    pub(super) fn open(path: &Path, settings: &Value, option: &'static str) -> Result<Self, Failure> {
         finish_replacement(path)?;
         let had_output = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
         if had_output && !beside(path, ".state").exists() {
@@ -58,9 +61,9 @@ impl Journal {
                 ErrorKind::InvalidConfig,
                 format!("{} exists, and nothing says what it was made from", path.display()),
             )
-            .hint("name another output, or give --overwrite to replace it"));
+            .hint(hint(option)));
         }
-        let mut journal = Self::lock(path)?;
+        let mut journal = Self::lock(path, option)?;
         journal.resume(settings).map_err(|error| match error {
             Resume::Io(error) => Failure::io(format_args!("cannot read {}", path.display()), &error),
             Resume::Other(failure) => failure,
@@ -69,13 +72,18 @@ impl Journal {
     }
 
     /// Opens the replacement of the output at `path`: a new one, or one that an earlier run with the same settings left unfinished.
-    pub(super) fn replacing(path: &Path, settings: &Value, is_new: bool) -> Result<Self, Failure> {
+    pub(super) fn replacing(
+        path: &Path,
+        settings: &Value,
+        option: &'static str,
+        is_new: bool,
+    ) -> Result<Self, Failure> {
         finish_replacement(path)?;
         let new = beside(path, ".new");
         // Before its journal: if only the journal is left, the results have already replaced the old ones.
         let created = OpenOptions::new().write(true).create(true).truncate(false).open(&new);
         created.map_err(|error| cannot_write(&new, &error))?;
-        let mut journal = Self::lock(&new)?;
+        let mut journal = Self::lock(&new, option)?;
         if is_new || journal.resume(settings).is_err() {
             let restart = |journal: &mut Self| {
                 journal.output.set_len(0)?;
@@ -93,7 +101,7 @@ impl Journal {
     }
 
     /// Opens both files as they are, for this process alone.
-    pub(super) fn lock(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn lock(path: &Path, option: &'static str) -> Result<Self, Failure> {
         let state_path = beside(path, ".state");
         let open = |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let state = open(&state_path).map_err(|error| cannot_write(path, &error))?;
@@ -109,7 +117,7 @@ impl Journal {
         }
         let output = open(path).map_err(|error| cannot_write(path, &error))?;
         let (checksums, failed) = (Vec::new(), HashSet::new());
-        Ok(Self { path: path.into(), output, state, end: 0, checksums, failed, replaces: None })
+        Ok(Self { path: path.into(), output, state, end: 0, checksums, failed, replaces: None, option })
     }
 
     /// Checksums of the records that have results.
@@ -173,7 +181,7 @@ impl Journal {
         compare(&header, settings).map_err(|what| {
             Resume::Other(
                 Failure::new(ErrorKind::InvalidConfig, format!("{} was made {what}", self.path.display()))
-                    .hint("name another output, or give --overwrite to replace it"),
+                    .hint(hint(self.option)),
             )
         })?;
         let mut entry = [0; ENTRY];
@@ -203,7 +211,7 @@ impl Journal {
                     ErrorKind::InvalidConfig,
                     format!("{} holds results, but its journal is empty", self.path.display()),
                 )
-                .hint("name another output, or give --overwrite to replace it"),
+                .hint(hint(self.option)),
             ));
         }
         self.state.set_len(0)?;
@@ -250,6 +258,11 @@ impl Sink for Journal {
         self.end += result.len() as u64;
         Ok(())
     }
+}
+
+/// What helps where results cannot be continued.
+pub(super) fn hint(option: &str) -> String {
+    format!("name another output, or give {option} to replace it")
 }
 
 /// Completes a replacement that was killed between its last two steps.

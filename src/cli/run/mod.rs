@@ -62,6 +62,8 @@ pub(crate) struct Files<'a> {
     pub(crate) keys: &'a Keys,
     /// Most bytes of one record.
     pub(crate) record_bytes: usize,
+    /// The option by which the user has an existing output replaced, for hints.
+    pub(crate) replaced_by: &'static str,
 }
 
 /// Which records are judged, and how many at once.
@@ -117,7 +119,7 @@ impl Files<'_> {
     /// The failure if an output belongs to other input.
     fn other_input(&self, what: impl std::fmt::Display) -> Failure {
         Failure::new(ErrorKind::InvalidConfig, format!("{} was made from other input: {what}", self.output.display()))
-            .hint("name another output, or give --overwrite to replace it")
+            .hint(journal::hint(self.replaced_by))
     }
 
     /// Writes the output in its own format from the collected results.
@@ -168,7 +170,7 @@ pub(crate) fn run(work: &impl Work, files: &Files<'_>, plan: Plan, config: Judge
             ErrorKind::InvalidConfig,
             format!("{} exists, and nothing says what it was made from", files.output.display()),
         )
-        .hint("name another output, or give --overwrite to replace it"));
+        .hint(journal::hint(files.replaced_by)));
     }
     let mut session = Session::open(work, files, plan, records, &working)?;
     let ended = session.judge(work, files, plan, config)?;
@@ -249,10 +251,10 @@ impl Session {
     ) -> Result<Self, Failure> {
         let settings = work.settings();
         if plan.overwrite {
-            let replaced = Journal::lock(working)?;
+            let replaced = Journal::lock(working, files.replaced_by)?;
             return Self::replace(files, plan, records, working, &settings, replaced, Earlier::default());
         }
-        let journal = Journal::open(working, &settings)?;
+        let journal = Journal::open(working, &settings, files.replaced_by)?;
         let mut redo = match plan.retry {
             Some(retry) => journal.has_retried(retry)?,
             None => false,
@@ -298,7 +300,7 @@ impl Session {
         replaced: Journal,
         mut earlier: Earlier,
     ) -> Result<Self, Failure> {
-        let mut journal = Journal::replacing(working, settings, false)?;
+        let mut journal = Journal::replacing(working, settings, files.replaced_by, false)?;
         if !matches!(skip(&mut records, &journal, files), Ok(Skipped::All)) {
             // Left by a run with other input.
             if files.input == Path::new("-") {
@@ -306,7 +308,7 @@ impl Session {
             }
             records = Peeked::new(files.open()?);
             drop(journal);
-            journal = Journal::replacing(working, settings, true)?;
+            journal = Journal::replacing(working, settings, files.replaced_by, true)?;
         }
         let done = Done { lines: journal.done().len() as u64, failed: journal.failed() };
         earlier.skip(journal.done().len())?;

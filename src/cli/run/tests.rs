@@ -60,7 +60,15 @@ fn request(prompt: &str) -> String {
 
 fn files(keys: &Keys) -> Files<'_> {
     let (input, output) = (Path::new("in.jsonl"), Path::new("out.jsonl"));
-    Files { input, input_format: None, output, output_format: None, keys, record_bytes: 10_000 }
+    Files {
+        input,
+        input_format: None,
+        output,
+        output_format: None,
+        keys,
+        record_bytes: 10_000,
+        replaced_by: "--overwrite",
+    }
 }
 
 fn records(text: &str) -> Lines<Cursor<Vec<u8>>> {
@@ -192,7 +200,7 @@ fn a_batch_cut_anywhere_goes_on_to_the_same_output() {
     let input: String = (1..=12).map(|number| request(&number.to_string())).collect();
     let settings = json!({ "options": { "seed": 1 } });
     let run = || {
-        let mut journal = Journal::open(&output, &settings).unwrap();
+        let mut journal = Journal::open(&output, &settings, "--overwrite").unwrap();
         let keys = Keys::default();
         assert!(matches!(skip(&mut records(&input), &journal, &files(&keys)).unwrap(), Skipped::All));
         let done = journal.done().len() as u64;
@@ -226,11 +234,14 @@ fn an_output_of_something_else_is_left_alone() {
     let folder = Folder::new("other");
     let output = folder.0.join("out.jsonl");
     let settings = json!({ "options": { "seed": 1 }, "model": "m" });
-    let refusal = |settings: &Value| match Journal::open(&output, settings) {
+    let refusal = |settings: &Value| match Journal::open(&output, settings, "--rejudge") {
         Ok(_) => panic!("the output was taken"),
-        Err(failure) => failure.error.message().to_owned(),
+        Err(failure) => {
+            assert!(failure.hint.is_some_and(|hint| hint.contains("give --rejudge to replace it")));
+            failure.error.message().to_owned()
+        }
     };
-    judge_all(&Fake::default(), &request("1"), &mut Journal::open(&output, &settings).unwrap(), 1);
+    judge_all(&Fake::default(), &request("1"), &mut Journal::open(&output, &settings, "--overwrite").unwrap(), 1);
     let before = std::fs::read(&output).unwrap();
 
     assert!(
@@ -238,7 +249,7 @@ fn an_output_of_something_else_is_left_alone() {
     );
     assert!(refusal(&json!({ "options": {}, "model": "m" })).contains("which is now not set"));
 
-    let journal = Journal::open(&output, &settings).unwrap();
+    let journal = Journal::open(&output, &settings, "--overwrite").unwrap();
     assert!(refusal(&settings).contains("another process"));
     let keys = Keys::default();
     let skip = |text: String| skip(&mut records(&text), &journal, &files(&keys));
@@ -254,13 +265,13 @@ fn an_output_of_something_else_is_left_alone() {
     assert_eq!(std::fs::read(&output).unwrap(), before);
 
     // A replacement leaves it alone as well, until it is complete.
-    let mut new = Journal::replacing(&output, &settings, false).unwrap();
+    let mut new = Journal::replacing(&output, &settings, "--overwrite", false).unwrap();
     assert!(matches!(judge_all(&Fake::default(), &request("2"), &mut new, 1).1, Ended::Complete));
     assert_eq!(std::fs::read(&output).unwrap(), before);
     new.commit().unwrap();
     assert!(message(&std::fs::read_to_string(&output).unwrap()).contains("answer to 2"));
     assert!(!folder.0.join("out.jsonl.new").exists() && !folder.0.join("out.jsonl.new.state").exists());
-    assert_eq!(Journal::open(&output, &settings).unwrap().done().len(), 1);
+    assert_eq!(Journal::open(&output, &settings, "--overwrite").unwrap().done().len(), 1);
 }
 
 #[test]
@@ -275,13 +286,13 @@ fn results_are_taken_over_unless_they_failed_or_their_record_changed() {
         r#"{"error":{"kind":"too_large","message":"big"}}"#,
     ];
     let input: Vec<String> = (1..=5).map(|number| request(&number.to_string())).collect();
-    let mut journal = Journal::open(&output, &settings).unwrap();
+    let mut journal = Journal::open(&output, &settings, "--overwrite").unwrap();
     let mut all = records(&input.concat());
     for line in old {
         journal.append(all.next_line().unwrap().unwrap().checksum, &format!("{line}\n")).unwrap();
     }
     drop(journal);
-    let checksums = || Journal::open(&output, &settings).unwrap().done().to_vec();
+    let checksums = || Journal::open(&output, &settings, "--overwrite").unwrap().done().to_vec();
     let again = |input: &str, retry: Option<Retry>| {
         let mut sink = Lot::default();
         let mut earlier = Earlier::open(&output, checksums(), retry).unwrap();
@@ -292,7 +303,7 @@ fn results_are_taken_over_unless_they_failed_or_their_record_changed() {
         let lines = text.lines().enumerate().filter(|(_, line)| line.contains("answer to"));
         lines.map(|(index, _)| index + 1).collect::<Vec<_>>()
     };
-    assert!(Journal::open(&output, &settings).unwrap().has_retried(Retry::Retryable).unwrap());
+    assert!(Journal::open(&output, &settings, "--overwrite").unwrap().has_retried(Retry::Retryable).unwrap());
     let (tally, _, text) = again(&input.concat(), Some(Retry::Retryable));
     assert_eq!((tally.kept, tally.kept_failed, tally.failed()), (3, 2, 2));
     assert_eq!(answered(&text), [2, 5]);

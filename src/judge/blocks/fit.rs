@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::{self, Reward, Settings};
+use crate::config::{self, Reward, RubricMode, Settings};
 use crate::decode::plan::Plan;
 use crate::engine::{Engine, Input};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,7 +55,9 @@ impl Judge {
                 whole => return Ok((whole?, None)),
             }
         }
-        if settings.reward == Some(Reward::Win) {
+        // A calibrated judge takes its probabilities from scores; but the table of a rubric has no calibration.
+        let separate = !request.rubric.is_empty() && settings.rubric_mode == RubricMode::Separate;
+        if settings.reward == Some(Reward::Win) && (self.calibrated.is_none() || separate) {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
                 "options: the group must be judged in blocks, and the reward \"win\" compares distributions, which have no common \

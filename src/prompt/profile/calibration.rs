@@ -16,7 +16,7 @@ pub const MAX_POINTS: usize = 10_000;
 /// The calibration of a judge: part of its profile, written by `dicast calibrate`.
 ///
 /// A difference is the value of one response less that of another, on the judge's scale. The value is the expected score, or
-/// the score as written where the engine gives no distributions.
+/// the score as written where the engine gives no distributions ([`Self::expected_scores`]).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Calibration {
@@ -37,6 +37,8 @@ pub struct Calibration {
     pub profile: String,
     /// The options that it was learned with, as far as they change scores.
     pub options: Options,
+    /// Whether it was learned on expected scores; else on scores as written.
+    pub expected_scores: bool,
 }
 
 /// From a difference of two values to the probability that the first response is better. Symmetric by construction: with the
@@ -75,7 +77,8 @@ pub struct Threshold {
 }
 
 impl Calibration {
-    /// Of a map, what it was learned from, and what judged. Without a threshold, dated 1970: set what else is known.
+    /// Of a map, what it was learned from, and what judged; `expected_scores` says of which values. Without a threshold, dated
+    /// 1970: set what else is known.
     pub fn new(
         map: CalibrationMap,
         pairs: u64,
@@ -83,6 +86,7 @@ impl Calibration {
         model: Value,
         profile: &Profile,
         options: Options,
+        expected_scores: bool,
     ) -> Self {
         Self {
             map,
@@ -93,6 +97,7 @@ impl Calibration {
             model,
             profile: profile.judging_checksum(),
             options,
+            expected_scores,
         }
     }
 
@@ -122,7 +127,12 @@ impl Calibration {
 
     /// Whether the judge says which of two responses is better, or abstains.
     pub fn is_answered(&self, difference: f64) -> bool {
-        difference.abs() > self.threshold.map_or(0.0, |threshold| threshold.difference)
+        difference.abs() > self.least_difference()
+    }
+
+    /// The judge answers where values differ by more than this.
+    pub(crate) fn least_difference(&self) -> f64 {
+        self.threshold.map_or(0.0, |threshold| threshold.difference)
     }
 
     /// Whether it was learned with these settings.
@@ -130,8 +140,15 @@ impl Calibration {
         self.options == Self::relevant(settings)
     }
 
-    /// In what a judge differs from the one that it was learned on, in sentences. `model` is `None` where nobody knows.
-    pub(crate) fn notes(&self, model: Option<&Value>, profile: &Profile, settings: &Settings) -> Vec<String> {
+    /// In what a judge differs from the one that it was learned on, in sentences. `model` is `None` where it is not known,
+    /// `distributions` says whether the engine can give expected scores.
+    pub(crate) fn notes(
+        &self,
+        model: Option<&Value>,
+        profile: &Profile,
+        settings: &Settings,
+        distributions: bool,
+    ) -> Vec<String> {
         let again = "learn it again with `dicast calibrate`";
         let mut notes = Vec::new();
         if model.is_some_and(|model| *model != self.model) {
@@ -139,6 +156,11 @@ impl Calibration {
         }
         if profile.judging_checksum() != self.profile {
             notes.push(format!("the profile has changed since its calibration was learned: {again}"));
+        }
+        if self.expected_scores && !(distributions && settings.guided != Some(false)) {
+            notes.push(format!(
+                "the calibration in the profile was learned on expected scores, and this judge gives only written ones: {again}"
+            ));
         }
         let value = |options: &Options| serde_json::to_value(options).unwrap_or_default();
         let (then, now) = (value(&self.options), value(&Self::relevant(settings)));
@@ -326,6 +348,11 @@ impl<'a> Fields<'a> {
         value.as_f64().ok_or_else(|| self.wrong(key, value, "a number"))
     }
 
+    fn switch(&self, key: &str) -> Result<bool> {
+        let value = self.get(key)?;
+        value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false"))
+    }
+
     fn count(&self, key: &str) -> Result<u64> {
         let value = self.get(key)?;
         value.as_u64().ok_or_else(|| self.wrong(key, value, "a whole number"))
@@ -345,8 +372,11 @@ impl<'a> Fields<'a> {
 
 /// Read key by key, so that an error names the key.
 fn read(value: &Value) -> Result<Calibration> {
-    let whole =
-        Fields::of("", value, &["map", "threshold", "pairs", "prompts", "date", "model", "profile", "options"])?;
+    let whole = Fields::of(
+        "",
+        value,
+        &["map", "threshold", "pairs", "prompts", "date", "model", "profile", "options", "expected_scores"],
+    )?;
     let map = Fields::of("map", whole.get("map")?, &["platt", "isotonic"])?;
     let map = match (map.fields.get("platt"), map.fields.get("isotonic")) {
         (Some(platt), None) => {
@@ -385,6 +415,7 @@ fn read(value: &Value) -> Result<Calibration> {
         model: whole.get("model")?.clone(),
         profile: whole.text("profile")?,
         options,
+        expected_scores: whole.switch("expected_scores")?,
     })
 }
 
