@@ -4,7 +4,7 @@ mod blocks;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod blocks_tests;
 mod calibrated;
-#[cfg(all(test, feature = "testing", not(feature = "shuttle")))]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod calibrated_tests;
 mod consensus;
 mod count;
