@@ -168,13 +168,18 @@ fn every_form_of_a_report_is_written() {
 
 /// A server with one path, which answers each post by `answer`.
 fn plain_server(path: &'static str, answer: fn(&Value) -> Value) -> String {
+    closing_server(path, usize::MAX, answer)
+}
+
+/// The same; a connection that has had `most` answers is closed when the next request comes.
+fn closing_server(path: &'static str, most: usize, answer: fn(&Value) -> Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serve = move |stream: TcpStream| -> std::io::Result<()> {
         let mut reader = BufReader::new(&stream);
-        loop {
+        for answered in 0.. {
             let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
+            if reader.read_line(&mut line)? == 0 || answered == most {
                 return Ok(());
             }
             let known = line.split_whitespace().nth(1) == Some(path);
@@ -201,6 +206,7 @@ fn plain_server(path: &'static str, answer: fn(&Value) -> Value) -> String {
                 body.len()
             )?;
         }
+        Ok(())
     };
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -232,6 +238,18 @@ fn a_server_of_verdicts_tells_its_phases() {
         assert_eq!(point["phases_ms"][phase]["count"], 4, "{phase}");
     }
     assert_eq!((&point["tokens"]["prompt"], &point["tokens"]["reused"]), (&json!(40), &json!(20)));
+}
+
+#[test]
+fn a_kept_connection_that_is_closed_when_it_is_used_again_is_no_failure() {
+    let url = closing_server("/v1/judge", 2, |request| {
+        let names = names(request);
+        let scores: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), json!(3))).collect();
+        json!({ "scores": scores, "ranking": names })
+    });
+    let (ran, report) = report(&url, &["--requests", "12", "--concurrency", "1", "--warmup", "0"]);
+    ran.succeeds();
+    assert_eq!((&report["points"][0]["succeeded"], &report["points"][0]["failed"]), (&json!(12), &json!(0)));
 }
 
 #[test]

@@ -321,9 +321,16 @@ impl Asked {
         sent: Instant,
     ) -> Result<Measured, Trouble> {
         let network = |error: reqwest::Error| Trouble::new("network", cause(&error));
-        let post = self.request(reqwest::Method::POST, &self.url);
-        let post = post.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
-        let response = post.send().await.map_err(network)?;
+        let post = || {
+            let post = self.request(reqwest::Method::POST, &self.url);
+            post.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone()).send()
+        };
+        let response = match post().await {
+            // A server may close a kept connection at the moment at which it is used again: that is no failure of its own.
+            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => post().await,
+            outcome => outcome,
+        }
+        .map_err(network)?;
         let status = response.status();
         if !status.is_success() {
             let body = whole(response).await.unwrap_or_default();
