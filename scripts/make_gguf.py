@@ -2,7 +2,7 @@
 """Writes a Qwen3 model file with random weights and the real Qwen3 tokenizer and chat template.
 
 Such a model judges nothing, but loads, tokenizes and computes as a real one does: for tests (--shape tiny) and for
-benchmarks (--shape 0.6b, the exact shape of Qwen3-0.6B). The same arguments give the same bytes. Weights are made and
+benchmarks (--shape 0.6b and 8b, the exact shapes of Qwen3-0.6B and Qwen3-8B). The same arguments give the same bytes. Weights are made and
 written tensor by tensor; the largest is held in memory once.
 """
 
@@ -16,6 +16,9 @@ import numpy as np
 SHAPES = {
     "tiny": {"layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "head_dim": 32, "ffn": 128, "context": 8192},
     "0.6b": {"layers": 28, "hidden": 1024, "heads": 16, "kv_heads": 8, "head_dim": 128, "ffn": 3072, "context": 40960},
+    # Has a matrix of its own for the logits.
+    "8b": {"layers": 36, "hidden": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "ffn": 12288, "context": 40960,
+           "output": True},
 }
 VOCABULARY = 151_936
 # Rows that are made at once: 1024 columns of 32-bit numbers give 16 MiB.
@@ -29,7 +32,7 @@ def arguments():
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, metavar="FOLDER",
                         help="folder with tokenizer.json and tokenizer_config.json of Qwen3")
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
-    parser.add_argument("--quant", choices=["f16", "q8_0"], default="f16", help="how matrices are stored")
+    parser.add_argument("--quant", choices=["f16", "bf16", "q8_0"], default="f16", help="how matrices are stored")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--context", type=int, help="context length, instead of the shape's own")
     parser.add_argument("--name", help="general.name of the model")
@@ -82,6 +85,8 @@ def tensors(shape):
         yield f"{block}.ffn_up", (ffn, hidden)
         yield f"{block}.ffn_down", (hidden, ffn)
     yield "output_norm", (hidden,)
+    if shape.get("output"):
+        yield "output", (VOCABULARY, hidden)
 
 
 def f16(random, rows, columns):
@@ -90,6 +95,16 @@ def f16(random, rows, columns):
     for start in range(0, rows, CHUNK_ROWS):
         part = data[start:start + CHUNK_ROWS]
         part[:] = random.standard_normal(part.shape, dtype=np.float32) * np.float32(0.02)
+    return data
+
+
+def bf16(random, rows, columns):
+    """The same, as the upper halves of 32 bit floats."""
+    data = np.empty((rows, columns), dtype=np.uint16)
+    for start in range(0, rows, CHUNK_ROWS):
+        part = data[start:start + CHUNK_ROWS]
+        numbers = random.standard_normal(part.shape, dtype=np.float32) * np.float32(0.02)
+        part[:] = numbers.view(np.uint32) >> 16
     return data
 
 
@@ -108,7 +123,11 @@ def main():
     options = arguments()
     shape = SHAPES[options.shape]
     quantized = options.quant == "q8_0"
-    kind = gguf.LlamaFileType.MOSTLY_Q8_0 if quantized else gguf.LlamaFileType.MOSTLY_F16
+    kind = {
+        "f16": gguf.LlamaFileType.MOSTLY_F16, "bf16": gguf.LlamaFileType.MOSTLY_BF16,
+        "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    }[options.quant]
+    make = {"f16": f16, "bf16": bf16, "q8_0": q8_0}[options.quant]
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
     # Written under another name first: a file with the final name is always complete.
@@ -139,6 +158,9 @@ def main():
             stored = (size[0], size[1] // BLOCK * (2 + BLOCK))
             writer.add_tensor_info(f"{name}.weight", stored, np.dtype(np.uint8), stored[0] * stored[1],
                                    gguf.GGMLQuantizationType.Q8_0)
+        elif options.quant == "bf16":
+            writer.add_tensor_info(f"{name}.weight", size, np.dtype(np.uint16), 2 * size[0] * size[1],
+                                   gguf.GGMLQuantizationType.BF16)
         else:
             writer.add_tensor_info(f"{name}.weight", size, np.dtype(np.float16), 2 * size[0] * size[1])
     writer.write_header_to_file()
@@ -150,7 +172,7 @@ def main():
         if len(size) == 1:
             writer.write_tensor_data(np.ones(size, dtype=np.float32))
         else:
-            writer.write_tensor_data((q8_0 if quantized else f16)(random, *size))
+            writer.write_tensor_data(make(random, *size))
     writer.close()
     unfinished.replace(options.output)
 

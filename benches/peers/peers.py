@@ -28,6 +28,9 @@ class Settings:
         self.llama_server, self.vllm_python = os.environ["LLAMA_SERVER"], os.environ["VLLM_PYTHON"]
         self.gguf, self.hf, self.profile = (Path(path).resolve() for path in (args.gguf, args.hf, args.profile))
         self.callers, self.reasoning = args.callers, args.reasoning
+        # On a tiny model two threads of llama-server wait for each other longer than they compute.
+        small = self.gguf.stat().st_size < 64 * 2**20
+        self.llama_threads = args.llama_threads or (1 if small else os.cpu_count())
         # The reference has one limit for reasoning and verdict together.
         self.tokens = args.reasoning + 50 if args.reasoning else 400
         self.running = {}
@@ -189,6 +192,7 @@ def main():
     parser.add_argument("--hf", default=demo / "hf", help="the same weights for vLLM and transformers")
     parser.add_argument("--profile", default=demo / "dicast-demo.profile.json", help="the judge profile")
     parser.add_argument("--reasoning", type=int, default=0, help="budget of the reasoning, in tokens; 0 leaves it open")
+    parser.add_argument("--llama-threads", type=int, help="threads of llama-server [1 for less than 64 MiB of weights, else all]")
     parser.add_argument("--json", help="where to write all figures")
     parser.add_argument("--svg", help="where to write a chart")
     args = parser.parse_args()

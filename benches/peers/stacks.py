@@ -182,10 +182,10 @@ class Llama(Load):
 
     def start(self):
         self.port = free_port()
-        slots = self.settings.callers
+        slots, threads = self.settings.callers, self.settings.llama_threads
         command = [
             self.settings.llama_server, "-m", self.settings.gguf, "--host", "127.0.0.1", "--port", self.port, "-np", slots,
-            "-c", 2048 * slots, "-t", os.cpu_count(), "-tb", os.cpu_count(), "--jinja", "--alias", "judge",
+            "-c", 2048 * slots, "-t", threads, "-tb", threads, "--jinja", "--alias", "judge",
         ]
         self.processes = [Process(command, self.settings.folder / f"{self.name}.log")]
         self.processes[0].await_url(f"http://127.0.0.1:{self.port}/health")
@@ -200,6 +200,21 @@ class Llama(Load):
     def target(self):
         body = ["--body", json.dumps(self.budget())] if self.settings.reasoning else []
         return ["--url", self.url, "--api", "openai", "--profile", self.settings.profile, *body]
+
+
+class LlamaText(Load):
+    name, what = "llama-text", "llama-server, free text"
+
+    def start(self):
+        self.under = self.settings.shared(Llama)
+        self.processes = self.under.processes
+
+    def target(self):
+        return ["--url", self.under.url, "--api", "openai", "--no-schema", "--profile", self.settings.profile]
+
+    def end(self):
+        # The server is shared.
+        pass
 
 
 class Vllm(Llama):
@@ -311,5 +326,5 @@ class ReferenceLocal(Stack):
 
 
 ALL = [
-    Dicast, ReferenceLlama, ReferenceLlamaBatch, Llama, ReferenceVllm, ReferenceVllmBatch, Vllm, ReferenceLocal,
+    Dicast, ReferenceLlama, ReferenceLlamaBatch, Llama, LlamaText, ReferenceVllm, ReferenceVllmBatch, Vllm, ReferenceLocal,
 ]
