@@ -5,8 +5,10 @@
 mod support;
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Sleep, Verdict};
+use dicast::{Criterion, ErrorKind, Judge, JudgeConfig, JudgeRequest, Sleep, Verdict};
 
 const PRINCIPLE: &str = "Prefer short answers. Where two are of one length, prefer the one that names its sources.";
 
@@ -121,6 +123,14 @@ fn a_judgment_that_needs_all_the_room_gets_it_and_the_prefix_comes_back() {
     (config.local.threads, config.local.kv_cache_tokens) = (1, 0);
     let judge = Judge::open(config).unwrap();
     let pinned = judge.warm(&prefix(PRINCIPLE, "")).unwrap();
+    fill(&judge);
+    assert!(reused(&judge, PRINCIPLE, "before") < pinned.tokens() - 1, "it had to go");
+    judge_others(&judge);
+    assert!(reused(&judge, PRINCIPLE, "after") + 1 >= pinned.tokens());
+}
+
+/// Judges a request that needs the whole context.
+fn fill(judge: &Judge) {
     let context = judge.capabilities().context_tokens.unwrap();
     let long = |words: usize| {
         let mut long = request("The longest answer wins.", "length");
@@ -133,9 +143,114 @@ fn a_judgment_that_needs_all_the_room_gets_it_and_the_prefix_comes_back() {
         if judge.count(&long(middle)).is_ok_and(|count| count.fits()) { fits = middle } else { too_long = middle }
     }
     judge.judge(&long(fits)).unwrap();
-    assert!(reused(&judge, PRINCIPLE, "before") < pinned.tokens() - 1, "it had to go");
-    judge_others(&judge);
-    assert!(reused(&judge, PRINCIPLE, "after") + 1 >= pinned.tokens());
+}
+
+#[test]
+fn a_prefix_that_had_to_go_is_computed_again_when_it_is_warmed_up_again() {
+    let mut config = small();
+    (config.local.threads, config.local.kv_cache_tokens) = (1, 0);
+    let judge = Judge::open(config).unwrap();
+    let first = judge.warm(&prefix(PRINCIPLE, "")).unwrap();
+    fill(&judge);
+    let before = judge.stats().computed_tokens;
+    let second = judge.warm(&prefix(PRINCIPLE, "")).unwrap();
+    assert_eq!(second.tokens(), first.tokens());
+    assert!(judge.stats().computed_tokens > before, "it had to go");
+    assert!(reused(&judge, PRINCIPLE, "again") + 1 >= second.tokens());
+    // One that is there is not computed twice.
+    let before = judge.stats().computed_tokens;
+    drop(judge.warm(&prefix(PRINCIPLE, "")).unwrap());
+    assert_eq!(judge.stats().computed_tokens, before);
+}
+
+#[test]
+fn a_long_prefix_is_computed_however_much_is_judged_meanwhile() {
+    let mut config = large();
+    (config.local.context_tokens, config.local.kv_cache_tokens, config.local.max_sequences) = (2048, 4096, 16);
+    let judge = Judge::open(config).unwrap();
+    let over = AtomicBool::new(false);
+    /// Ends the load, also where the test fails.
+    struct End<'a>(&'a AtomicBool);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    std::thread::scope(|scope| {
+        let _end = End(&over);
+        // Their lengths differ, so that they do not end together.
+        scope.spawn(|| {
+            let mut pending = std::collections::VecDeque::new();
+            for number in 0_usize.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let mut request = request(&format!("Principle {} is best.", number % 7), &"bb ".repeat(number % 37));
+                request.options.max_reasoning_tokens = Some(8 + u32::try_from(number * 7 % 60).unwrap());
+                pending.push_back(judge.submit_when_free(&request));
+                if pending.len() > 64 {
+                    pending.pop_front().unwrap().wait().unwrap();
+                }
+            }
+        });
+        let busy = Instant::now();
+        while judge.stats().running < 3 {
+            assert!(busy.elapsed() < Duration::from_secs(60), "{:?}", judge.stats());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut long = prefix(PRINCIPLE, &"word ".repeat(1500));
+        long.options.timeout_ms = Some(60_000);
+        assert!(judge.warm(&long).unwrap().tokens() > 1500);
+    });
+}
+
+#[test]
+fn a_rubric_of_too_many_criteria_is_refused_with_what_to_do() {
+    let judge = Judge::open(small()).unwrap();
+    let rubric = |what: &str, count: usize| {
+        let mut request = prefix("", "");
+        request.rubric = (0..count)
+            .map(|number| Criterion::new(format!("c{number}"), format!("{what} {number} is there.")))
+            .collect();
+        request
+    };
+    let error = judge.warm(&rubric("Fact", 9)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Overloaded && !error.is_retryable());
+    assert!(error.message().contains("9 criteria") && error.message().contains("with 8 of the criteria"), "{error}");
+    let kept = judge.warm(&rubric("Source", 2)).unwrap();
+    let error = judge.warm(&rubric("Fact", 8)).unwrap_err();
+    assert!(error.message().contains("criterion 7 of 8") && error.message().contains("free one first"), "{error}");
+    drop(kept);
+    assert!(judge.warm(&rubric("Fact", 8)).is_ok());
+}
+
+#[test]
+fn falling_asleep_waits_for_what_is_warmed_up_or_ends_it() {
+    for cancel in [false, true] {
+        let judge = Judge::open(large()).unwrap();
+        let long = prefix(PRINCIPLE, &"word ".repeat(3000));
+        std::thread::scope(|scope| {
+            let warming = scope.spawn(|| judge.warm(&long));
+            let began = Instant::now();
+            while judge.stats().computed_tokens == 0 {
+                assert!(began.elapsed() < Duration::from_secs(60));
+                std::thread::yield_now();
+            }
+            let mut how = Sleep::default();
+            how.cancel_running = cancel;
+            judge.sleep(&how).unwrap();
+            let outcome = warming.join().unwrap();
+            match outcome {
+                Ok(pinned) => assert!(pinned.tokens() > 3000),
+                Err(error) => {
+                    assert!(cancel && error.kind() == ErrorKind::Cancelled, "{error}");
+                    assert!(error.message().contains("warming up was cancelled"), "{error}");
+                }
+            }
+        });
+        judge.wake().unwrap();
+        assert!(judge.warm(&prefix(PRINCIPLE, "")).is_ok(), "it may be warmed up again");
+    }
 }
 
 #[test]
@@ -172,12 +287,14 @@ fn closing_ends_the_wait_and_a_deadline_too() {
     let judge = Judge::open(large()).unwrap();
     let mut late = prefix(PRINCIPLE, &"word ".repeat(1500));
     late.options.timeout_ms = Some(1);
-    assert_eq!(judge.warm(&late).unwrap_err().kind(), ErrorKind::Timeout);
+    let error = judge.warm(&late).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.message(), "the prefix was not computed within 0.001 s (timeout_ms)");
     // Nothing is kept of it: the next one has all the room.
     let long = prefix(PRINCIPLE, &"word ".repeat(3000));
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| judge.warm(&long));
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
         judge.close();
         // Closed, or computed before that.
         if let Err(error) = waits.join().unwrap() {

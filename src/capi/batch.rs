@@ -14,12 +14,12 @@ use super::judge::{Process, dicast_judge};
 use super::layout::{self, Layout};
 use super::request::options;
 use super::rewards::{Results, Terms, Wanted, dicast_group, dicast_reward_options, group_request, read_groups};
-use super::status::{DICAST_INVALID_ARGUMENT, DICAST_OK, DICAST_PENDING};
+use super::status::{DICAST_CLOSED, DICAST_INVALID_ARGUMENT, DICAST_OK, DICAST_PENDING};
 use super::text::dicast_str;
 use super::verdict::dicast_verdict;
 use crate::config::Options;
 use crate::error::{Error, ErrorKind, Result};
-use crate::judge::{Canceller, Judge, Submission, Ticket};
+use crate::judge::{Canceller, Judge, Submission, Ticket, Waiter};
 use crate::prompt::profile::Scale;
 use crate::request::JudgeRequest;
 use crate::verdict::Verdict;
@@ -87,10 +87,8 @@ struct Batch {
     tickets: Vec<Mutex<Option<Ticket>>>,
     /// The last one has ended.
     done: Condvar,
-    /// Read under the queue's lock, and so apart from the state.
-    cancelled: AtomicBool,
-    /// Makes the thread that waits for room in the queue check whether the batch is cancelled.
-    nudge: Box<dyn Fn() + Send + Sync>,
+    /// The thread that waits for room in the queue. It is stopped when the batch is cancelled.
+    waiter: Arc<Waiter>,
     /// Responses of each group.
     counts: Vec<usize>,
     scale: Scale,
@@ -107,14 +105,10 @@ impl Batch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
     fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.waiter.stop();
+        // Those that come later see that it is stopped.
         let cancellers: Vec<_> = self.state().cancellers.iter().flatten().cloned().collect();
-        (self.nudge)();
         for canceller in cancellers {
             canceller.cancel();
         }
@@ -135,28 +129,30 @@ impl Batch {
 
     /// Submits the groups. It runs on its own thread, because groups wait for room in the queue.
     fn run(self: &Arc<Self>, judge: Arc<Judge>, work: Vec<Result<(JudgeRequest, Submission)>>) {
+        let (mut places, mut requests) = (Vec::new(), Vec::new());
         for (index, work) in work.into_iter().enumerate() {
-            let ticket = match work {
-                Ok(_) if self.is_cancelled() => Err(Error::cancelled()),
-                Ok((request, terms)) => Ok(judge.submit_unless(&request, terms, &|| self.is_cancelled())),
-                Err(error) => Err(error),
-            };
-            match ticket {
-                Ok(ticket) => {
-                    let canceller = ticket.canceller();
-                    self.state().cancellers[index] = Some(canceller.clone());
-                    if self.is_cancelled() {
-                        canceller.cancel();
-                    }
-                    *self.ticket(index) = Some(ticket);
-                    self.look(index);
+            match work {
+                Ok(request) => {
+                    places.push(index);
+                    requests.push(request);
                 }
                 Err(error) => self.end(index, Err(error)),
             }
         }
+        judge.submit_in_line(&self.waiter, requests, |at, ticket| self.take_in(places[at], ticket));
         drop(judge);
         let unfinished = |state: &mut State| state.ended < state.slots.len();
         drop(self.done.wait_while(self.state(), unfinished));
+    }
+
+    fn take_in(self: &Arc<Self>, index: usize, ticket: Ticket) {
+        let canceller = ticket.canceller();
+        self.state().cancellers[index] = Some(canceller.clone());
+        if self.waiter.is_stopped() {
+            canceller.cancel();
+        }
+        *self.ticket(index) = Some(ticket);
+        self.look(index);
     }
 
     fn ticket(&self, index: usize) -> MutexGuard<'_, Option<Ticket>> {
@@ -203,7 +199,10 @@ impl Drop for Finish {
 /// Judges many groups, each as one listwise judgment, and returns at once; a thread submits them as the queue has room. `groups`
 /// has `group_count` entries, which are copied, with their texts. `options` may be NULL.
 ///
-/// On success you own `*batch`. An invalid group ends with its own status.
+/// On success you own `*batch`. What is wrong with one group ends that group alone, with its own status: its texts, its
+/// `options_json`, `priority`, `reserved`, or its number of responses. What concerns all groups fails the call, and nothing is
+/// judged: DICAST_INVALID_ARGUMENT for NULL, sizes that differ, and `options` out of range; DICAST_INVALID_REQUEST for
+/// `options->options_json`; DICAST_CLOSED if the judge is closed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_judge_submit_groups(
     judge: Option<&dicast_judge>,
@@ -216,6 +215,9 @@ pub unsafe extern "C" fn dicast_judge_submit_groups(
     boundary!(error; {
         let handle = given(judge, "judge")?;
         let (judge, out) = (handle.shared()?, given(batch, "batch")?);
+        if judge.is_closed() {
+            return Err(Error::closed());
+        }
         // SAFETY: the array has as many entries as is said, whose texts live during the call; the options announce their size.
         let (groups, (shared, terms)) = unsafe { (read_groups(groups, group_count)?, read(options)?) };
         // SAFETY: as above.
@@ -229,8 +231,7 @@ pub unsafe extern "C" fn dicast_judge_submit_groups(
             state: Mutex::new(state),
             tickets: groups.iter().map(|_| Mutex::default()).collect(),
             done: Condvar::new(),
-            cancelled: AtomicBool::new(false),
-            nudge: Box::new(judge.nudger()),
+            waiter: judge.waiter(),
             counts: groups.iter().map(|group| group.response_count).collect(),
             scale: handle.scale(),
         });
@@ -312,10 +313,13 @@ pub extern "C" fn dicast_batch_ended(batch: Option<&dicast_batch>) -> usize {
 }
 
 /// How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING if it has not ended, else why it failed.
-/// DICAST_INVALID_ARGUMENT out of range and for NULL.
+/// DICAST_INVALID_ARGUMENT out of range and for NULL; DICAST_CLOSED in a forked child.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_batch_status(batch: Option<&dicast_batch>, index: usize) -> i32 {
-    boundary!(else DICAST_INVALID_ARGUMENT; { batch?.get().ok()?.state().slots.get(index).map(Slot::status) })
+    boundary!(else DICAST_INVALID_ARGUMENT; {
+        let Ok(batch) = batch?.get() else { return Some(DICAST_CLOSED) };
+        batch.state().slots.get(index).map(Slot::status)
+    })
 }
 
 /// Takes the outcome of the group at `index`: the whole verdict, with flags, usage and reasoning. On DICAST_OK you own `*verdict`.

@@ -232,7 +232,7 @@ unsafe fn judge_groups(
         // SAFETY: passed on.
         let request = unsafe { group_request(group, &wanted.options, &wanted.terms) };
         // The deadline covers the wait for room too.
-        let submit = |(request, terms): (JudgeRequest, Submission)| judge.submit_unless(&request, terms, &|| false);
+        let submit = |(request, terms): (JudgeRequest, Submission)| judge.submit_by_deadline(&request, terms);
         pending.push_back((group.response_count, request.map(submit)));
         // Verdicts are turned into numbers as soon as they are there, instead of being held until the last group is submitted.
         while let Some((count, submitted)) = pending.pop_front() {

@@ -352,10 +352,17 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the engine cannot; [`ErrorKind::Overloaded`] where it keeps enough already;
-    /// [`ErrorKind::ContextOverflow`], [`ErrorKind::Timeout`], the engine's own. Nothing is kept then.
+    /// [`ErrorKind::ContextOverflow`], [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`] after [`Self::refuse_pins`], the engine's
+    /// own. Nothing is kept then.
     fn pin(&self, prefix: Vec<u32>, deadline: Instant) -> Result<Pin> {
         let _ = (prefix, deadline);
         Err(cannot_pin(self.capabilities().engine))
+    }
+
+    /// `true` ends every [`Self::pin`] that waits, and each that comes, as cancelled, until it is called with `false`. What is
+    /// computed already stays.
+    fn refuse_pins(&self, refuse: bool) {
+        let _ = refuse;
     }
 
     /// Gives back the memory of weights and cache until [`Self::wake`]. The judge calls it while no job runs, and submits none
@@ -404,6 +411,19 @@ pub trait Engine: Send + Sync {
     fn about(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Prefixes that an engine keeps at once.
+pub(crate) const MOST_PINS: usize = 8;
+
+/// The error of [`Engine::pin`] at its deadline. The judge says how long that was.
+pub(crate) fn pin_late() -> Error {
+    Error::new(ErrorKind::Timeout, "the prefix was not computed in time")
+}
+
+/// The error of [`Engine::pin`] after [`Engine::refuse_pins`].
+pub(crate) fn pin_cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "warming up was cancelled: the judge falls asleep (cancel_running)")
 }
 
 /// The error of an engine that cannot keep a prefix on request.

@@ -12,6 +12,7 @@ mod ensemble;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod ensemble_tests;
 mod launch;
+mod line;
 mod meter;
 #[cfg(all(test, feature = "shuttle"))]
 mod model;
@@ -61,6 +62,7 @@ pub use count::TokenCount;
 pub(crate) use meter::are_labels;
 pub use meter::{BOUNDS, Histogram, Metrics, Phase, Recent};
 pub use power::{Arriving, Sleep};
+pub(crate) use queue::Waiter;
 pub use submission::Submission;
 pub(crate) use ticket::Waited;
 pub use ticket::{Canceller, Ticket};
@@ -239,6 +241,11 @@ impl Judge {
         self.config.limits.max_queue.saturating_sub(self.queue.free())
     }
 
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Ends all pending and later judgments with [`ErrorKind::Closed`], and unloads the model. Callbacks
     /// may still be running when this returns.
     pub fn close(&self) {
@@ -337,31 +344,6 @@ impl Judge {
             Some(permit) => self.enter(request, submission.patient(), Instant::now(), permit),
             None => self.failed(Error::closed()),
         }
-    }
-
-    /// Like [`Judge::submit_when_free_with`]; if `stop` returns true before there is room, the judgment ends as cancelled.
-    /// [`Judge::nudger`] makes those who wait ask it again.
-    pub(crate) fn submit_unless(
-        &self,
-        request: &JudgeRequest,
-        submission: Submission,
-        stop: &dyn Fn() -> bool,
-    ) -> Ticket {
-        let until = submission.deadline;
-        match self.queue.enter_unless(until, stop) {
-            Entered::In(permit) => self.enter(request, submission.patient(), Instant::now(), permit),
-            Entered::Closed => self.failed(Error::closed()),
-            Entered::Full if stop() => self.failed(Error::cancelled()),
-            Entered::Full => {
-                self.failed(Error::new(ErrorKind::Timeout, "the deadline passed before there was room in the queue"))
-            }
-        }
-    }
-
-    /// See [`Judge::submit_unless`].
-    pub(crate) fn nudger(&self) -> impl Fn() + Send + Sync + 'static {
-        let queue = self.queue.clone();
-        move || queue.nudge()
     }
 
     /// Waits until a request could be queued, at most `timeout`; false if there is no room by then. Another thread

@@ -30,7 +30,8 @@ pub enum Arriving {
 pub struct Sleep {
     /// What becomes of requests that come while it sleeps.
     pub arriving: Arriving,
-    /// Whether the judgments that run are cancelled. Otherwise they are waited for.
+    /// Whether the judgments that run are cancelled, and [`Judge::warm`](crate::Judge::warm) where it is in progress. Otherwise
+    /// they are waited for.
     pub cancel_running: bool,
     /// How long the judgments that run are waited for, at most; `None`: as long as their deadlines allow. After that the
     /// judge goes on as if nothing had been asked.

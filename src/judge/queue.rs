@@ -1,6 +1,7 @@
 //! The queue's bound, how many judgments may be pending at once, and which ones are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::meter::Meter;
@@ -11,7 +12,8 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 pub(super) struct Queue {
     state: Mutex<State>,
     /// Signalled to all waiters whenever a place becomes free or the queue closes. Never to one: some wait to take a
-    /// place and some only to see one, and the second kind would swallow the signal of the first.
+    /// place and some only to see one, and the second kind would swallow the signal of the first. Those in line have signals
+    /// of their own.
     changed: Condvar,
     /// Counts the judgments that end.
     pub(super) meter: Meter,
@@ -22,6 +24,31 @@ struct State {
     closed: bool,
     next: u64,
     pending: HashMap<u64, Weak<Pending>>,
+    /// Those that wait for many places, in the order in which they began to wait. Only the first is told of a free place.
+    line: BTreeMap<u64, Arc<Waiter>>,
+}
+
+/// One thread that waits for many places, one after the other, and that can be stopped.
+pub(crate) struct Waiter {
+    queue: Arc<Queue>,
+    stopped: AtomicBool,
+    /// It may be its turn, the queue has closed, or it is stopped.
+    changed: Condvar,
+}
+
+impl Waiter {
+    /// It waits no longer.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // It is looked at under the lock: the waiter has either seen it, or sleeps by now.
+        drop(self.queue.state());
+        self.changed.notify_all();
+    }
+
+    /// Whether [`Self::stop`] was called.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
 }
 
 /// What somebody who asks for a place gets.
@@ -46,7 +73,7 @@ pub(super) struct Entry {
 
 impl Queue {
     pub(super) fn new(places: usize) -> Arc<Self> {
-        let state = State { free: places, closed: false, next: 0, pending: HashMap::new() };
+        let state = State { free: places, closed: false, next: 0, pending: HashMap::new(), line: BTreeMap::new() };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), meter: Meter::default() })
     }
 
@@ -91,32 +118,48 @@ impl Queue {
         Some(Permit(self.clone()))
     }
 
-    /// Like [`Self::enter`], until a moment, and as long as `stop` says false, which is looked at again after [`Self::nudge`].
-    pub(super) fn enter_unless(self: &Arc<Self>, until: Option<Instant>, stop: &dyn Fn() -> bool) -> Entered {
+    /// One that waits for places of this queue.
+    pub(super) fn waiter(self: &Arc<Self>) -> Arc<Waiter> {
+        Arc::new(Waiter { queue: self.clone(), stopped: AtomicBool::new(false), changed: Condvar::new() })
+    }
+
+    /// Like [`Self::enter`], until a moment, and as long as the waiter is not stopped. Waiters get places in the order in which
+    /// they came.
+    pub(super) fn enter_in_line(self: &Arc<Self>, waiter: &Arc<Waiter>, until: Option<Instant>) -> Entered {
         let mut state = self.state();
-        loop {
+        let mut number = None;
+        let entered = loop {
             if state.closed {
-                return Entered::Closed;
+                break Entered::Closed;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if stop() || left.is_some_and(|left| left.is_zero()) {
-                return Entered::Full;
+            if waiter.is_stopped() || left.is_some_and(|left| left.is_zero()) {
+                break Entered::Full;
             }
             if state.free > 0 {
                 state.free -= 1;
-                return Entered::In(Permit(self.clone()));
+                break Entered::In(Permit(self.clone()));
+            }
+            if number.is_none() {
+                number = Some(state.next);
+                state.next += 1;
+                state.line.extend(number.map(|number| (number, waiter.clone())));
             }
             state = match left {
-                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => waiter.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => waiter.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
+        };
+        if let Some(number) = number {
+            state.line.remove(&number);
         }
-    }
-
-    /// Whoever waits looks again at what it waits for.
-    pub(super) fn nudge(&self) {
-        drop(self.state());
-        self.changed.notify_all();
+        // The signal for a place may have come to this one, which does not take it, or takes only one of several.
+        let next = if state.free > 0 { state.line.values().next().cloned() } else { None };
+        drop(state);
+        if let Some(next) = next {
+            next.changed.notify_all();
+        }
+        entered
     }
 
     /// Waits for a place without taking it. True also where the queue is closed: nothing is left to wait for.
@@ -129,8 +172,14 @@ impl Queue {
 
     /// Lets nobody in any more, and sends away those who wait.
     pub(super) fn close(&self) {
-        self.state().closed = true;
+        let mut state = self.state();
+        state.closed = true;
+        let line: Vec<_> = state.line.values().cloned().collect();
+        drop(state);
         self.changed.notify_all();
+        for waiter in line {
+            waiter.changed.notify_all();
+        }
     }
 
     /// Lists a judgment as pending.
@@ -166,8 +215,14 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.state().free += 1;
+        let mut state = self.0.state();
+        state.free += 1;
+        let first = state.line.values().next().cloned();
+        drop(state);
         self.0.changed.notify_all();
+        if let Some(first) = first {
+            first.changed.notify_all();
+        }
     }
 }
 

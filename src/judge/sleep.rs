@@ -182,7 +182,7 @@ impl Judge {
             loaded.engine.reload(model.unwrap_or(&self.config.model))?;
             return self.go_on(Some(Self::renewed(&loaded)), began);
         };
-        let outcome = self.quiet(how).and_then(|()| kept.engine.reload(model.unwrap_or(&self.config.model)));
+        let outcome = self.quiet(&kept, how).and_then(|()| kept.engine.reload(model.unwrap_or(&self.config.model)));
         match outcome {
             Ok(()) => self.go_on(Some(Self::renewed(&kept)), began),
             Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Timeout | ErrorKind::Closed) => {
@@ -203,23 +203,29 @@ impl Judge {
         Loaded { engine, prompter, longest_token: *longest_token, weights: weights + 1 }
     }
 
-    /// Waits until no judgment runs, or cancels them.
-    fn quiet(&self, how: &Sleep) -> Result<()> {
+    /// Waits until no judgment runs and nothing is being warmed up, or cancels them.
+    fn quiet(&self, loaded: &Loaded, how: &Sleep) -> Result<()> {
         if how.cancel_running {
             for pending in self.queue.pending() {
                 if pending.is_working() {
                     pending.cancel();
                 }
             }
+            // Until all is quiet: one that was let in before the judge fell asleep may not have come to the engine yet.
+            loaded.engine.refuse_pins(true);
         }
-        self.power.drain(how.patience.and_then(|patience| Instant::now().checked_add(patience)))
+        let outcome = self.power.drain(how.patience.and_then(|patience| Instant::now().checked_add(patience)));
+        if how.cancel_running {
+            loaded.engine.refuse_pins(false);
+        }
+        outcome
     }
 
     /// Lets what runs end, and gives the memory back. False where the judge sleeps already.
     fn fall_asleep(&self, how: &Sleep) -> Result<bool> {
         let can_reopen = self.origin.model.is_some();
         let Some(loaded) = self.power.doze(how.arriving)? else { return Ok(false) };
-        let outcome = self.quiet(how).and_then(|()| if can_reopen { Ok(()) } else { loaded.engine.sleep() });
+        let outcome = self.quiet(&loaded, how).and_then(|()| if can_reopen { Ok(()) } else { loaded.engine.sleep() });
         if let Err(error) = outcome {
             if error.kind() != ErrorKind::Closed {
                 self.go_on(None, Instant::now())?;

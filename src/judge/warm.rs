@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::Judge;
 use super::power::{Admitted, asleep};
-use crate::engine::{Pin, cannot_pin};
-use crate::error::Result;
+use crate::engine::{EngineKind, MOST_PINS, Pin, cannot_pin};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::Level;
 use crate::request::{JudgeRequest, Response};
 
@@ -32,18 +32,17 @@ impl Judge {
     /// Verdicts are the same as without, up to the rounding of what is computed in other steps.
     ///
     /// Only the embedded engine in this process can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
-    /// judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it.
+    /// judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it, or once it is
+    /// warmed up again. While this waits for room, no judgment begins that would take it.
+    ///
+    /// [`Judge::sleep`] and [`Judge::reload`] wait for it as for a judgment; with [`Sleep::cancel_running`] they end it.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] on other engines, in a worker process, and with `local.deterministic`;
-    /// [`ErrorKind::Overloaded`] if too much is kept already; those of a request; [`ErrorKind::Timeout`],
-    /// [`ErrorKind::Asleep`], [`ErrorKind::Closed`]. Nothing is kept then.
+    /// [`ErrorKind::Overloaded`] if too much is kept already, and for a rubric of more than 8 criteria; those of a request;
+    /// [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`], [`ErrorKind::Asleep`], [`ErrorKind::Closed`]. Nothing is kept then.
     ///
-    /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
-    /// [`ErrorKind::Overloaded`]: crate::ErrorKind::Overloaded
-    /// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
-    /// [`ErrorKind::Asleep`]: crate::ErrorKind::Asleep
-    /// [`ErrorKind::Closed`]: crate::ErrorKind::Closed
+    /// [`Sleep::cancel_running`]: super::Sleep::cancel_running
     pub fn warm(&self, request: &JudgeRequest) -> Result<Pinned> {
         let began = Instant::now();
         // Held until the end: the judge does not fall asleep meanwhile.
@@ -52,11 +51,30 @@ impl Judge {
         let request = JudgeRequest { responses, ..request.clone() };
         let settings = self.prepare(&request)?;
         let deadline = began + settings.timeout();
+        let parts = self.parts(&loaded, &request, &settings)?;
+        let count = parts.len();
+        if count > MOST_PINS && self.capabilities.engine == EngineKind::Local {
+            let message = format!(
+                "this rubric has {count} criteria, each with a prefix of its own, but a judge keeps {MOST_PINS} prefixes: warm it                  up with {MOST_PINS} of the criteria; the prompts of the others are computed when they are judged"
+            );
+            return Err(Error::new(ErrorKind::Overloaded, message).with_retryable(false));
+        }
+        let explained = |error: Error, number: usize| match error.kind() {
+            ErrorKind::Timeout => {
+                let waited = settings.timeout().as_secs_f64();
+                Error::new(ErrorKind::Timeout, format!("the prefix was not computed within {waited} s (timeout_ms)"))
+            }
+            ErrorKind::Overloaded if count > 1 => {
+                error.context(format!("criterion {number} of {count}, each of which has a prefix of its own"))
+            }
+            _ => error,
+        };
         let mut pinned = Pinned(Vec::new());
-        for part in self.parts(&loaded, &request, &settings)? {
+        for (index, part) in parts.into_iter().enumerate() {
             let prefix = loaded.prompter.prefix(&part, &settings)?;
             let prefix = prefix.ok_or_else(|| cannot_pin(self.capabilities.engine))?;
-            pinned.0.push(loaded.engine.pin(prefix, deadline)?);
+            let pin = loaded.engine.pin(prefix, deadline).map_err(|error| explained(error, index + 1))?;
+            pinned.0.push(pin);
         }
         self.log.write(Level::Debug, || {
             format!("pinned {} tokens of prompts after {} ms", pinned.tokens(), began.elapsed().as_millis())

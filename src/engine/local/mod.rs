@@ -385,6 +385,10 @@ impl Engine for Local {
         Ok(pin)
     }
 
+    fn refuse_pins(&self, refuse: bool) {
+        self.pins.refuse(refuse);
+    }
+
     fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -4,23 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::engine::{MOST_PINS, pin_cancelled, pin_late};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Prefixes that one engine keeps at once. Each has a sequence of its own in every lane.
-pub(super) const MOST_PINS: usize = 8;
 
 /// One that is to be kept.
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) id: u64,
     pub(super) tokens: Arc<[u32]>,
+    /// How often it was asked for. Each time the lanes make sure that it is there: it may have been evicted.
+    pub(super) asked: u64,
 }
 
 struct Entry {
     wanted: Wanted,
     /// How many want it.
     count: usize,
-    /// For each lane, whether it has computed the prefix.
+    /// For each lane, whether the prefix was there since it was last asked for.
     computed: Vec<bool>,
     /// Why a lane could not.
     failure: Option<(ErrorKind, String)>,
@@ -31,6 +31,8 @@ struct State {
     next: u64,
     /// The engine has ended.
     over: bool,
+    /// The engine is to end or to sleep: nobody waits any more.
+    refused: bool,
 }
 
 /// Shared by the lanes and by those who pin.
@@ -48,7 +50,7 @@ pub(super) struct Pins {
 impl Pins {
     /// For so many lanes. Half of a lane's pool of keys and values stays for judgments.
     pub(super) fn new(lanes: usize, pool_tokens: usize) -> Self {
-        let state = State { entries: Vec::new(), next: 0, over: false };
+        let state = State { entries: Vec::new(), next: 0, over: false, refused: false };
         Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -63,7 +65,8 @@ impl Pins {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a prefix to be kept; gives its number. One that is kept already takes no further place.
+    /// Asks for a prefix to be kept; gives its number. One that is kept already takes no further place, and is computed again
+    /// if it was evicted.
     ///
     /// # Errors
     /// [`ErrorKind::Overloaded`] where too many are kept already, or they take too many tokens.
@@ -72,6 +75,9 @@ impl Pins {
         let same = state.entries.iter_mut().find(|entry| *entry.wanted.tokens == *tokens && entry.failure.is_none());
         if let Some(entry) = same {
             entry.count += 1;
+            entry.wanted.asked += 1;
+            entry.computed.fill(false);
+            self.version.fetch_add(1, Ordering::Release);
             return Ok(entry.wanted.id);
         }
         let full = |message: String| Err(Error::new(ErrorKind::Overloaded, message).with_retryable(false));
@@ -89,7 +95,7 @@ impl Pins {
         }
         let id = state.next;
         state.next += 1;
-        let wanted = Wanted { id, tokens: tokens.into() };
+        let wanted = Wanted { id, tokens: tokens.into(), asked: 1 };
         state.entries.push(Entry { wanted, count: 1, computed: vec![false; self.lanes], failure: None });
         self.version.fetch_add(1, Ordering::Release);
         Ok(id)
@@ -116,7 +122,7 @@ impl Pins {
         Some(self.state().entries.iter().map(|entry| entry.wanted.clone()).collect())
     }
 
-    /// A lane has computed a prefix, or could not.
+    /// A lane has a prefix, or could not compute it.
     pub(super) fn report(&self, id: u64, lane: usize, outcome: Result<()>) {
         let mut state = self.state();
         let Some(entry) = state.entries.iter_mut().find(|entry| entry.wanted.id == id) else { return };
@@ -131,14 +137,16 @@ impl Pins {
     /// Waits until every lane has computed a prefix.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`], a failure of the engine, or what `ended` gives where the engine has ended.
+    /// [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`] after [`Self::refuse`], a failure of the engine, or what `ended` gives where the engine has ended.
     pub(super) fn wait(&self, id: u64, deadline: Instant, ended: impl Fn() -> Error) -> Result<()> {
-        let began = Instant::now();
         let mut state = self.state();
         loop {
             if state.over {
                 drop(state);
                 return Err(ended());
+            }
+            if state.refused {
+                return Err(pin_cancelled());
             }
             let entry = state.entries.iter().find(|entry| entry.wanted.id == id);
             let entry = entry.ok_or_else(|| Error::new(ErrorKind::Internal, "a pin was freed while it was made"))?;
@@ -150,13 +158,17 @@ impl Pins {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let waited = deadline.saturating_duration_since(began).as_secs_f64();
-                let message = format!("the prefix was not computed within {waited} s (timeout_ms)");
-                return Err(Error::new(ErrorKind::Timeout, message));
+                return Err(pin_late());
             }
             let left = left.min(Duration::from_secs(60));
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether those who wait, now and later, end as cancelled.
+    pub(super) fn refuse(&self, refuse: bool) {
+        self.state().refused = refuse;
+        self.changed.notify_all();
     }
 
     /// The engine has ended: whoever waits is told.
@@ -206,7 +218,28 @@ mod tests {
         let other = pins.add(vec![3]).unwrap();
         pins.report(other, 0, Err(Error::new(ErrorKind::Engine, "no")));
         assert_eq!(pins.wait(other, soon, ended).unwrap_err().kind(), ErrorKind::Engine);
+        pins.refuse(true);
+        assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Cancelled);
+        pins.refuse(false);
+        pins.wait(id, soon, ended).unwrap();
         pins.end();
         assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn what_is_asked_for_again_is_looked_at_again() {
+        let pins = Pins::new(1, 100);
+        let mut version = 0;
+        let id = pins.add(vec![1, 2]).unwrap();
+        assert_eq!(pins.news(&mut version).unwrap()[0].asked, 1);
+        pins.report(id, 0, Ok(()));
+        let soon = Instant::now() + Duration::from_millis(5);
+        pins.wait(id, soon, ended).unwrap();
+        // It may have been evicted meanwhile.
+        assert_eq!(pins.add(vec![1, 2]).unwrap(), id);
+        assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(pins.news(&mut version).unwrap()[0].asked, 2);
+        pins.report(id, 0, Ok(()));
+        pins.wait(id, soon, ended).unwrap();
     }
 }

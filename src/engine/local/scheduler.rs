@@ -15,13 +15,13 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::engine::Stats;
+use crate::engine::{MOST_PINS, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::inbox::{Inbox, Jobs};
 use super::job::Prepared;
 use super::pace::{Pace, processor_time};
-use super::pins::{MOST_PINS, Pins};
+use super::pins::Pins;
 use super::shield::{Batch, Context, Decoded, Fault};
 use pinned::Pinned;
 
@@ -365,7 +365,7 @@ impl<'model> Scheduler<'model> {
         if running.count() >= self.bounds.max_sequences {
             return None;
         }
-        let reserved = self.held_by_jobs() + self.held_by_unfinished_pins();
+        let reserved = self.held_by_jobs() + self.kept_for_pins();
         let (mut donor, mut computed) = (0, 0);
         let job = self.inbox.pop(self.lane, |job| {
             if reserved + job.need > self.bounds.pool_tokens {

@@ -6,8 +6,8 @@ use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::gguf::Header;
-use super::pins::MOST_PINS;
 use super::scheduler::{Bounds, KEPT_PROMPTS};
+use crate::engine::MOST_PINS;
 
 /// Tokens of context that a judgment gets by default, where the model was trained for as many.
 const DEFAULT_CONTEXT: u32 = 8192;

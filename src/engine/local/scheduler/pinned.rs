@@ -1,14 +1,13 @@
 //! Pinned prefixes: each has a sequence of its own behind those of the jobs, with tokens but without a job.
 //!
-//! A prefix is computed when it is asked for. It is evicted last, where a job fits in no other way, and comes back at no cost
-//! once a job has computed it again.
+//! A prefix is computed when it is asked for; while it waits for room, no job takes that room. It is evicted last, where a job
+//! fits in no other way, and comes back at no cost once a job has computed it again.
 
 use std::sync::Arc;
 
 use super::{Scheduler, Slot, WORTH_WAITING};
+use crate::engine::MOST_PINS;
 use crate::error::Error;
-
-use super::super::pins::MOST_PINS;
 
 /// A prefix that this lane keeps.
 pub(super) struct Pinned {
@@ -16,7 +15,9 @@ pub(super) struct Pinned {
     tokens: Arc<[u32]>,
     /// Its sequence. Empty before the prefix is computed and after it was evicted.
     slot: usize,
-    /// Somebody waits until it is computed for the first time.
+    /// How often it was asked for.
+    asked: u64,
+    /// Somebody waits until it is computed.
     awaited: bool,
 }
 
@@ -31,12 +32,15 @@ impl Scheduler<'_> {
             self.truncate(pin.slot, 0);
         }
         for wanted in wanted {
-            if self.pinned.iter().any(|pin| pin.id == wanted.id) {
+            if let Some(pin) = self.pinned.iter_mut().find(|pin| pin.id == wanted.id) {
+                pin.awaited |= pin.asked != wanted.asked;
+                pin.asked = wanted.asked;
                 continue;
             }
             let mut slots = self.places..self.places + MOST_PINS;
             let Some(slot) = slots.find(|slot| self.pinned.iter().all(|pin| pin.slot != *slot)) else { return };
-            self.pinned.push(Pinned { id: wanted.id, tokens: wanted.tokens, slot, awaited: true });
+            let super::super::pins::Wanted { id, tokens, asked } = wanted;
+            self.pinned.push(Pinned { id, tokens, slot, asked, awaited: true });
         }
     }
 
@@ -94,10 +98,21 @@ impl Scheduler<'_> {
         true
     }
 
-    /// Tokens of prefixes that are being computed. Nothing evicts them.
-    pub(super) fn held_by_unfinished_pins(&self) -> usize {
+    /// Tokens of the pool that a new job must leave: of prefixes that are being computed, which nothing evicts, and of those that
+    /// wait for room. Otherwise jobs that come one after the other would never leave enough room at once.
+    pub(super) fn kept_for_pins(&self) -> usize {
+        let waiting: usize = self.pinned.iter().filter(|pin| self.waits(pin)).map(|pin| pin.tokens.len()).sum();
+        if waiting > 0 {
+            // Beside all other prefixes: one does not evict another.
+            return waiting + self.held_by_pins();
+        }
         let unfinished = self.pin_slots().iter().filter(|slot| slot.computed < slot.tokens.len());
         unfinished.map(|slot| slot.tokens.len()).sum()
+    }
+
+    /// Whether a prefix that somebody waits for has not begun.
+    fn waits(&self, pin: &Pinned) -> bool {
+        pin.awaited && self.slots[pin.slot].tokens.is_empty()
     }
 
     /// Tokens of the pool that prefixes take. One that a running job shares is counted for the job.
