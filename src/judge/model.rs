@@ -116,6 +116,37 @@ fn nobody_sleeps_while_there_is_room() {
 }
 
 #[test]
+fn a_place_goes_down_the_line() {
+    check(|| {
+        let queue = Queue::new(1);
+        let held = queue.try_enter();
+        let waits: Vec<_> = (0..2)
+            .map(|_| {
+                let queue = queue.clone();
+                thread::spawn(move || {
+                    let waiter = queue.waiter();
+                    for _ in 0..2 {
+                        assert!(matches!(queue.enter_in_line(&waiter, None), Entered::In(_)));
+                    }
+                })
+            })
+            .collect();
+        // One that is stopped may have got the signal for a place.
+        let stopped = queue.waiter();
+        let (stopping, stops) = (queue.clone(), stopped.clone());
+        let stops = thread::spawn(move || drop(stopping.enter_in_line(&stops, None)));
+        let beside = queue.clone();
+        let beside = thread::spawn(move || drop(beside.enter()));
+        drop(held);
+        stopped.stop();
+        for wait in waits.into_iter().chain([stops, beside]) {
+            wait.join().unwrap();
+        }
+        assert_eq!(queue.free(), 1);
+    });
+}
+
+#[test]
 fn closing_sends_everybody_away() {
     check(|| {
         let queue = Queue::new(1);
@@ -128,11 +159,13 @@ fn closing_sends_everybody_away() {
             .collect();
         let within = queue.clone();
         let within = thread::spawn(move || matches!(within.enter_within(LONG), Entered::Closed));
+        let line = queue.clone();
+        let line = thread::spawn(move || matches!(line.enter_in_line(&line.waiter(), None), Entered::Closed));
         queue.close();
         for wait in waits {
             assert!(wait.join().unwrap());
         }
-        assert!(within.join().unwrap());
+        assert!(within.join().unwrap() && line.join().unwrap());
         drop(held);
         assert!(queue.try_enter().is_none(), "a closed queue lets nobody in");
     });

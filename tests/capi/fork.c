@@ -26,6 +26,10 @@ int main(int argc, char **argv) {
     dicast_request *request;
     dicast_judge *judge;
     dicast_ticket *waiting = NULL, *called = NULL;
+    dicast_batch *batch = NULL;
+    dicast_pin *pin = NULL;
+    dicast_group group = {0};
+    dicast_str text = S("x");
     dicast_verdict *verdict = NULL;
     pid_t child;
     begin(argc);
@@ -46,11 +50,16 @@ int main(int argc, char **argv) {
     judge_once(judge, request);
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &waiting, &error));
     OK(error, dicast_judge_submit(judge, request, never, NULL, &called, &error));
+    OK(error, dicast_judge_warm(judge, request, &pin, &error));
+    group.struct_size = sizeof group;
+    group.principle = group.prompt = text;
+    group.responses = &text;
+    group.response_count = 1;
+    OK(error, dicast_judge_submit_groups(judge, &group, 1, NULL, &batch, &error));
     child = fork();
     if (child == 0) {
         double rewards[1] = {1};
         int32_t statuses[1] = {0};
-        dicast_str text = S("x");
         dicast_stats stats = {0};
         dicast_info info = {0};
         dicast_verdict *verdicts[1];
@@ -72,6 +81,15 @@ int main(int argc, char **argv) {
         FAILS(DICAST_CLOSED, error, dicast_ticket_wait(waiting, DICAST_FOREVER, &verdict, &error));
         FAILS(DICAST_CLOSED, error, dicast_ticket_wait(called, DICAST_FOREVER, NULL, &error));
         FAILS(DICAST_CLOSED, error, dicast_ticket_cancel(waiting, &error));
+        FAILS(DICAST_CLOSED, error, dicast_batch_wait(batch, DICAST_FOREVER, &error));
+        FAILS(DICAST_CLOSED, error, dicast_batch_take(batch, 0, &verdict, &error));
+        FAILS(DICAST_CLOSED, error, dicast_batch_cancel(batch, &error));
+        FAILS(DICAST_CLOSED, error, dicast_batch_rewards(batch, NULL, rewards, statuses, 1, &error));
+        CHECK(dicast_batch_status(batch, 0) == DICAST_CLOSED && dicast_batch_count(batch) == 1);
+        FAILS(DICAST_CLOSED, error, dicast_judge_submit_groups(judge, &group, 1, NULL, &batch, &error));
+        FAILS(DICAST_CLOSED, error, dicast_judge_warm(judge, request, &pin, &error));
+        dicast_batch_free(batch);
+        dicast_pin_free(pin);
         dicast_ticket_free(waiting);
         dicast_ticket_free(called);
         dicast_judge_free(judge);
@@ -88,6 +106,10 @@ int main(int argc, char **argv) {
     dicast_verdict_free(verdict);
     dicast_ticket_free(waiting);
     dicast_ticket_free(called);
+    OK(error, dicast_batch_wait(batch, DICAST_FOREVER, &error));
+    CHECK(dicast_batch_status(batch, 0) == DICAST_OK);
+    dicast_batch_free(batch);
+    dicast_pin_free(pin);
     judge_once(judge, request);
     dicast_judge_free(judge);
     dicast_request_free(request);

@@ -141,8 +141,28 @@ int main(int argc, char **argv) {
     dicast_batch_free(batch);
     end_all(&engine);
 
-    /* A batch that is freed is cancelled, and its places are free; none at all is done at once. */
+    /* Behind a group that waits for room a deadline holds too, and an invalid group has ended. */
     groups[0].deadline_ms = options.deadline_ms = 0;
+    groups[4].deadline_ms = 30;
+    groups[5].options_json = S("{\"colour\": 1}");
+    OK(error, dicast_judge_submit_groups(judge, groups, 6, NULL, &batch, &error));
+    await_jobs(&engine, 3);
+    CHECK(dicast_batch_status(batch, 5) == DICAST_INVALID_REQUEST);
+    for (i = 0; dicast_batch_status(batch, 4) == DICAST_PENDING; i++) {
+        const struct timespec moment = {0, 1000000};
+        CHECK(i < 60000);
+        nanosleep(&moment, NULL);
+    }
+    CHECK(dicast_batch_status(batch, 4) == DICAST_TIMEOUT && dicast_batch_status(batch, 3) == DICAST_PENDING);
+    CHECK(dicast_batch_ended(batch) == 2);
+    finish(engine.jobs[0]);
+    await_jobs(&engine, 4);
+    engine.jobs[0] = engine.jobs[--engine.count];
+    dicast_batch_free(batch);
+    end_all(&engine);
+    groups[4] = groups[5] = groups[0];
+
+    /* A batch that is freed is cancelled, and its places are free; none at all is done at once. */
     OK(error, dicast_judge_submit_groups(judge, groups, 8, NULL, &batch, &error));
     await_jobs(&engine, 3);
     dicast_batch_free(batch);
@@ -180,5 +200,13 @@ int main(int argc, char **argv) {
     OK(error, dicast_batch_cancel(batch, &error));
     dicast_batch_free(batch);
     end_all(&engine);
+
+    /* A judge that is closed takes none. */
+    judge = open_on(&engine, "{\"model\": \"toy\"}");
+    OK(error, dicast_judge_close(judge, &error));
+    FAILS(DICAST_CLOSED, error, dicast_judge_submit_groups(judge, groups, 8, NULL, &other, &error));
+    FAILS(DICAST_CLOSED, error, dicast_judge_submit_groups(judge, NULL, 0, NULL, &other, &error));
+    CHECK(other == NULL);
+    dicast_judge_free(judge);
     return 0;
 }
