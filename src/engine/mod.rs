@@ -417,11 +417,13 @@ pub trait Engine: Send + Sync {
 pub(crate) const MOST_PINS: usize = 8;
 
 /// The error of [`Engine::pin`] at its deadline. The judge says how long that was.
+#[cfg(any(feature = "local", all(unix, any(feature = "trtllm", test))))]
 pub(crate) fn pin_late() -> Error {
     Error::new(ErrorKind::Timeout, "the prefix was not computed in time")
 }
 
 /// The error of [`Engine::pin`] after [`Engine::refuse_pins`].
+#[cfg(any(feature = "local", all(unix, any(feature = "trtllm", test))))]
 pub(crate) fn pin_cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "warming up was cancelled: the judge falls asleep (cancel_running)")
 }

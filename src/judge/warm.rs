@@ -55,7 +55,8 @@ impl Judge {
         let count = parts.len();
         if count > MOST_PINS && self.capabilities.engine == EngineKind::Local {
             let message = format!(
-                "this rubric has {count} criteria, each with a prefix of its own, but a judge keeps {MOST_PINS} prefixes: warm up with {MOST_PINS} of the criteria; the prompts of the others are computed when they are judged"
+                "this rubric has {count} criteria, each with a prefix of its own, but a judge keeps {MOST_PINS} prefixes: warm up \
+                 with {MOST_PINS} of the criteria; the prompts of the others are computed when they are judged"
             );
             return Err(Error::new(ErrorKind::Overloaded, message).with_retryable(false));
         }

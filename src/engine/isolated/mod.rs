@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The parent holds the deadlines, makes the prompts, and loads no native code. When the worker dies, the judgments that it
-//! had end with an error that a retry may cure, the others wait for the next worker, which is started at once.
+//! had end with an error that a retry may cure, the others wait for the next worker, which is started at once. Prefixes that
+//! were pinned are computed again by the next worker.
 
 mod ledger;
 #[expect(unsafe_code, reason = "signals: sending without one, dying with the parent, leaving at once")]
@@ -17,6 +18,8 @@ mod protocol;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_pins;
 mod worker;
 
 use std::sync::mpsc::channel;
@@ -183,15 +186,15 @@ impl Engine for Isolated {
         self.shared.cancel(id.0);
     }
 
-    fn pin(&self, _: Vec<u32>, _: Instant) -> Result<Pin> {
-        let engine = self.capabilities.engine;
-        if engine != EngineKind::Local {
-            return Err(cannot_pin(engine));
+    fn pin(&self, prefix: Vec<u32>, deadline: Instant) -> Result<Pin> {
+        match self.capabilities.engine {
+            EngineKind::Local => self.shared.pin(&prefix, deadline),
+            engine => Err(cannot_pin(engine)),
         }
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "a worker process pins no prefix: set local.isolation to \"none\", or judge one request with this principle first",
-        ))
+    }
+
+    fn refuse_pins(&self, refuse: bool) {
+        self.shared.refuse_pins(refuse);
     }
 
     fn warnings(&self) -> &[String] {

@@ -42,6 +42,12 @@ pub(super) enum Order {
     Tokenize(u64),
     /// Answer with the bytes of every token.
     Vocabulary(u64),
+    /// Compute the prefix whose ids are the tail, within the time left, and keep it.
+    Pin { number: u64, left_us: u64 },
+    /// Keep a prefix no longer, also if it is still being computed.
+    Unpin(u64),
+    /// Whether prefixes that are being computed, and those to come, end as cancelled.
+    RefusePins(bool),
     /// End all jobs and the process.
     Close,
 }
@@ -65,6 +71,8 @@ pub(super) enum Report {
     Tokens(u64, std::result::Result<(), WireError>),
     /// The tail is [`encode_vocabulary`].
     Vocabulary(u64),
+    /// A prefix is computed, or could not be.
+    Pinned(u64, std::result::Result<(), WireError>),
 }
 
 /// What the worker has opened.

@@ -3,6 +3,7 @@
 //! One thread does all this, since the kernel ends a worker with the *thread* that started it. Two more serve each worker:
 //! one writes orders, so that a worker that does not read holds up nobody, and one reads reports and calls completions.
 
+mod pins;
 mod start;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use crate::engine::{Completion, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{ThreadId, current};
 
+use pins::Pins;
 use start::{Unopened, said, start};
 
 use super::ledger::{Failed, Held, Ledger};
@@ -80,6 +82,7 @@ struct State {
     phase: Phase,
     link: Option<Link>,
     ledger: Ledger,
+    pins: Pins,
     window: usize,
     asked: HashMap<u64, Sender<Answer>>,
     next_question: u64,
@@ -119,6 +122,7 @@ impl Shared {
             phase: Phase::Starting,
             link: None,
             ledger: Ledger::default(),
+            pins: Pins::default(),
             window: 1,
             asked: HashMap::new(),
             next_question: 0,
@@ -251,6 +255,7 @@ impl Shared {
         state.phase = Phase::Closed;
         let completions = state.ledger.clear();
         state.asked.clear();
+        state.pins.end(Error::shut_down);
         self.changed.notify_all();
         drop(state);
         for done in completions {
@@ -361,6 +366,7 @@ pub(super) fn run(
             // A few jobs wait ready in the worker, so that no place there is empty.
             state.window = decoded + (decoded / 4).max(1);
             shared.changed.notify_all();
+            state.send_pins();
             state.send()
         };
         fail(failed);
@@ -398,6 +404,7 @@ fn give_up(shared: &Shared, reason: &str) {
     }
     let completions = state.ledger.clear();
     state.asked.clear();
+    state.pins.end(|| Error::engine_dead(reason));
     shared.changed.notify_all();
     drop(state);
     for done in completions {
@@ -478,7 +485,7 @@ fn watch(shared: &Shared) -> Verdict {
         }
         let passed = if was_busy { last.elapsed().min(pulse * 2) } else { Duration::ZERO };
         last = Instant::now();
-        was_busy = starting || state.ledger.is_busy() || !state.asked.is_empty();
+        was_busy = starting || state.ledger.is_busy() || state.pins.is_busy() || !state.asked.is_empty();
         silent = if heard || !was_busy { Duration::ZERO } else { silent + passed };
         if silent > shared.unresponsive {
             return Verdict::Stuck(format!("it did not answer for {}.unresponsive_ms", shared.table));
@@ -527,6 +534,7 @@ fn bury(shared: &Shared, served: Served, stuck: Option<&str>, broken: bool) {
     let death = end(shared, served, if stuck.is_some() { Duration::ZERO } else { GRACE }, stuck);
     let mut state = shared.state();
     let completions = state.ledger.died(death.crashed || broken);
+    state.pins.died(death.crashed || broken, || pins::died(&death.how, &said(&death)));
     state.asked.clear();
     state.fruitless += 1;
     let Stats { reused_tokens, computed_tokens, steps, kv_blocks_reused, .. } = std::mem::take(&mut state.stats);

@@ -5,23 +5,25 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use super::process::{Death, Worker};
+use super::tests_pins::{Kept, Pinning};
 use super::*;
 use crate::decode::plan::{Plan, Reasoning, VerdictPlan};
 use crate::engine::scripted::{Reply, Scripted};
 use crate::engine::{Generation, Input, Listener, Patience, Priority, Sampling};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::Condvar;
 
 /// The prompt of a job that crashes its worker, of one that never ends, and of one on which the worker hangs.
-const CRASH: u32 = 666;
-const NEVER: u32 = 777;
+pub(super) const CRASH: u32 = 666;
+pub(super) const NEVER: u32 = 777;
 const HANG: u32 = 888;
 /// The prompt of a job that reasons.
 const THINK: u32 = 999;
 
 /// Starts workers that are threads.
 #[derive(Clone, Default)]
-struct Threads {
+pub(super) struct Threads {
     launched: Arc<AtomicU32>,
     /// How many workers, from the first on, open the model; the others fail.
     fine: Option<u32>,
@@ -30,6 +32,8 @@ struct Threads {
     /// The worker from which on the model is another one.
     changed: Option<u32>,
     stream: Arc<Mutex<Option<UnixStream>>>,
+    /// The prefixes that they keep.
+    pub(super) kept: Kept,
 }
 
 /// A worker, and its end of the stream.
@@ -62,7 +66,7 @@ impl Launcher for Threads {
                 return Err(Error::new(ErrorKind::ModelNotFound, "the model is gone"));
             }
             let model = if this.changed.is_some_and(|first| number >= first) { 2 } else { 1 };
-            Ok((script(stream), model.into()))
+            Ok((script(stream, number, this.kept.clone()), model.into()))
         };
         std::thread::spawn(move || worker::serve_on(theirs, |_| Ok(()), Box::new(opener)));
         Ok((ours, Box::new(Thread(end))))
@@ -78,7 +82,8 @@ fn tokens() -> Vec<RawToken> {
 }
 
 /// The engine of a worker. Its stream ends where it crashes.
-fn script(stream: UnixStream) -> Opened {
+fn script(stream: UnixStream, worker: u32, kept: Kept) -> Opened {
+    let breaks = stream.try_clone().unwrap();
     let engine = Scripted::new(move |job, _| {
         let Input::Tokens { ids, .. } = &job.input else { panic!("tokens are sent") };
         match ids[0] {
@@ -96,10 +101,13 @@ fn script(stream: UnixStream) -> Opened {
                 .with_distributions(vec![vec![0.1 + 0.2, 1.0 / 3.0]]),
         }
     });
+    let engine = engine.with_capabilities(|capabilities| capabilities.engine = EngineKind::Local);
+    let (inner, refused, changed) = (engine.opened().engine, Mutex::new(false), Condvar::new());
+    let engine = Arc::new(Pinning { inner, stream: breaks, worker, kept, refused, changed });
     let encode = |text: &str| Ok(text.bytes().map(|byte| u32::from(byte - b'a')).collect());
     let tokenizer = Arc::new(Tokenizer::from_encoder(Box::new(encode), tokens()).unwrap());
     let text = TextModel { chat_template: String::new(), bos: None, eos: None, tokenizer };
-    Opened { engine: engine.opened().engine, text: Some(text) }
+    Opened { engine, text: Some(text) }
 }
 
 fn parts() -> TextParts {
@@ -107,7 +115,7 @@ fn parts() -> TextParts {
     TextParts { chat_template: "t".into(), bos: None, eos: Some("<|end|>".into()), tokenizer: None, kinds }
 }
 
-fn open_threads(threads: &Threads, unresponsive_ms: u64) -> Result<Opened> {
+pub(super) fn open_threads(threads: &Threads, unresponsive_ms: u64) -> Result<Opened> {
     let mut config = JudgeConfig::new("model.gguf");
     config.local.unresponsive_ms = unresponsive_ms;
     open_with(Box::new(threads.clone()), model(&config, &Profile::builtin()), || Ok(parts()))
@@ -138,9 +146,9 @@ fn submit(engine: &dyn Engine, ids: &[u32], timeout: Duration) -> (JobId, Outcom
     (id, outcome)
 }
 
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
-fn run(engine: &dyn Engine, ids: &[u32]) -> Result<Generation> {
+pub(super) fn run(engine: &dyn Engine, ids: &[u32]) -> Result<Generation> {
     submit(engine, ids, LONG).1.recv_timeout(LONG).expect("every job ends once")
 }
 

@@ -9,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::config::{Isolation, JudgeConfig};
 use crate::engine::source::Source;
-use crate::engine::{Generation, Job, JobId, Listener, Opened, Patience};
+use crate::engine::{Generation, Job, JobId, Listener, Opened, Patience, Pin};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 
@@ -69,6 +69,8 @@ struct Shared {
     opened: OnceLock<Opened>,
     /// The jobs that have not ended, by the parent's number; `None` while one is being submitted.
     jobs: Mutex<HashMap<u64, Option<JobId>>>,
+    /// The prefixes that are kept, by the parent's number; `None` while one is being computed.
+    pins: Mutex<HashMap<u64, Option<Pin>>>,
     out: Mutex<UnixStream>,
 }
 
@@ -86,6 +88,41 @@ impl Shared {
 
     fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Option<JobId>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pins(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Option<Pin>>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Computes a prefix on a thread of its own, since that waits.
+    fn pin(self: &Arc<Self>, number: u64, prefix: Vec<u32>, deadline: Instant) -> io::Result<()> {
+        let (engine, shared) = (self.opened()?.engine.clone(), self.clone());
+        self.pins().insert(number, None);
+        let work = move || {
+            let outcome = engine.pin(prefix, deadline);
+            let (pin, outcome) = match outcome {
+                Ok(pin) => (Some(pin), Ok(())),
+                Err(error) => (None, Err((&error).into())),
+            };
+            let mut pins = shared.pins();
+            // Otherwise it is not wanted any more.
+            let unwanted = match (pins.contains_key(&number), pin) {
+                (true, Some(pin)) => pins.insert(number, Some(pin)).flatten(),
+                (_, pin) => {
+                    pins.remove(&number);
+                    pin
+                }
+            };
+            drop(pins);
+            drop(unwanted);
+            shared.report(&Report::Pinned(number, outcome), &[]);
+        };
+        if let Err(error) = std::thread::Builder::new().name("dicast-pin".into()).spawn(work) {
+            self.pins().remove(&number);
+            let error = Error::new(ErrorKind::Engine, format!("the thread of a prefix cannot be started: {error}"));
+            self.report(&Report::Pinned(number, Err((&error).into())), &[]);
+        }
+        Ok(())
     }
 
     fn opened(&self) -> io::Result<&Opened> {
@@ -131,8 +168,8 @@ pub(super) fn serve_on(
     opener: Opener,
 ) -> io::Result<End> {
     let mut input = io::BufReader::new(stream.try_clone()?);
-    let shared =
-        Arc::new(Shared { opened: OnceLock::new(), jobs: Mutex::new(HashMap::new()), out: Mutex::new(stream) });
+    let (opened, jobs, pins) = (OnceLock::new(), Mutex::default(), Mutex::default());
+    let shared = Arc::new(Shared { opened, jobs, pins, out: Mutex::new(stream) });
     let (mut opener, mut parent) = (Some(opener), Some(parent));
     let texts = tokenizing(&shared)?;
     loop {
@@ -174,6 +211,19 @@ pub(super) fn serve_on(
                     protocol::encode_vocabulary(ids.map(|id| tokenizer.token_bytes(id).unwrap_or_default()))
                 });
                 shared.report(&Report::Vocabulary(number), &tokens.unwrap_or_default());
+            }
+            Order::Pin { number, left_us } => {
+                let deadline = Instant::now() + Duration::from_micros(left_us);
+                shared.pin(number, protocol::take_ids(&tail)?, deadline)?;
+            }
+            Order::Unpin(number) => {
+                let pin = shared.pins().remove(&number);
+                drop(pin);
+            }
+            Order::RefusePins(refuse) => {
+                if let Some(opened) = shared.opened.get() {
+                    opened.engine.refuse_pins(refuse);
+                }
             }
             Order::Close => {
                 if let Some(opened) = shared.opened.get() {

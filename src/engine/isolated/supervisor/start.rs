@@ -170,6 +170,7 @@ fn take(shared: &Shared, report: Report, tail: &[u8]) {
                 outcome.map_err(Error::from).and_then(|()| protocol::take_ids(tail).map_err(|error| broken(&error)));
             answer(&mut state, number, Answer::Tokens(ids));
         }
+        Report::Pinned(number, outcome) => state.pins.answered(number, outcome.map_err(Error::from)),
         Report::Vocabulary(number) => {
             let tokens = protocol::decode_vocabulary(tail).unwrap_or_default();
             answer(&mut state, number, Answer::Vocabulary(tokens));
