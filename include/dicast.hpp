@@ -33,6 +33,7 @@
 #include "dicast/info.hpp"
 #include "dicast/judge.hpp"
 #include "dicast/metrics.hpp"
+#include "dicast/options.hpp"
 #include "dicast/pin.hpp"
 #include "dicast/prompt.hpp"
 #include "dicast/request.hpp"

@@ -48,7 +48,7 @@ build() {
     done
 }
 
-build c blocking async events engine dashboard groups
+build c blocking async events engine dashboard groups warming
 build cpp trainer sleeping
 
 # On llama.cpp itself: that which the library was built with, linked beside it a second time.

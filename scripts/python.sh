@@ -64,7 +64,7 @@ test)
     "$venv/bin/ruff" format --quiet --no-cache --check . ../examples/python
     "$venv/bin/pytest" --quiet -p no:cacheprovider
     # Types of the package, and of a program that uses it.
-    for checked in dicast ../examples/python/grpo_reward.py; do
+    for checked in dicast ../examples/python/grpo_reward.py ../examples/python/warming.py; do
         "$venv/bin/mypy" --no-error-summary --cache-dir "$target/python/mypy" "$checked"
     done
     ;;

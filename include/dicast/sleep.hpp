@@ -21,7 +21,7 @@ enum class Arriving : std::uint32_t {
 /** How a judge falls asleep. A value. */
 struct SleepOptions {
     Arriving arriving = Arriving::wait;
-    /** Whether running judgments end as Status::cancelled. Otherwise the call waits for them. */
+    /** Whether running judgments, and try_warm, end as Status::cancelled. Otherwise the call waits for them. */
     bool cancel_running = false;
     /** How long to wait for running judgments; empty: as long as their deadlines allow. */
     std::optional<std::chrono::milliseconds> patience = std::nullopt;

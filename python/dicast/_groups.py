@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Type, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _library
 from ._handle import Handle
-from ._library import NULL, check, error_taken, ffi, lib, owned
-from ._submitting import PRIORITIES, milliseconds, slices
+from ._library import NULL, check, ffi, lib, owned
+from ._outcomes import Outcome, Place, Turn
+from ._scope import Scoped
+from ._submitting import priority_of
+from ._times import milliseconds, slices
 from .errors import BatchError, DicastError, InvalidArgumentError, InvalidRequestError
 from .models import RewardResult
 
@@ -45,7 +47,7 @@ class Group:
     deadline: Optional[float] = None
 
 
-class Batch:
+class Batch(Scoped):
     """Groups that are judged: see :meth:`dicast.Judge.submit_groups`.
 
     Dropping it, or leaving its ``with`` block, cancels what has not ended. Any number of threads may use one.
@@ -54,7 +56,9 @@ class Batch:
     def __init__(self, pointer: Any, counts: List[int]) -> None:
         self._pointer = owned("batch", pointer)
         self._counts = counts
-        self._outcomes: Dict[int, Union[RewardResult, DicastError]] = {}
+        self._turn = Turn()
+        self._places: Dict[int, Place] = {}
+        self._outcomes: Dict[int, Outcome] = {}
 
     def __len__(self) -> int:
         return len(self._counts)
@@ -108,16 +112,20 @@ class Batch:
         "rank", "group" or "win"; ``normalize`` maps scores to 0 to 1. Call it before you take results, because
         that moves the verdicts out of the library: afterwards it raises an :class:`InvalidArgumentError`.
         """
-        if reward not in _REWARDS:
+        if not isinstance(reward, str) or reward not in _REWARDS:
             raise InvalidArgumentError(f"reward is {reward!r}: it must be one of {', '.join(map(repr, _REWARDS))}")
-        if any(isinstance(outcome, RewardResult) for outcome in self._outcomes.values()):
-            raise InvalidArgumentError("results were taken out of this batch already: ask for the rewards before that")
         options, error = ffi.new("dicast_reward_options *"), ffi.new("dicast_error **")
         options.struct_size = ffi.sizeof("dicast_reward_options")
         options.reward, options.normalize = _REWARDS[reward], bool(normalize)
         total = sum(self._counts)
         rewards, statuses = ffi.new("double[]", total), ffi.new("int32_t[]", total)
-        check(lib.dicast_batch_rewards(self._pointer, options, rewards, statuses, total, error), error)
+        with self._turn.lock:
+            results = (isinstance(outcome, RewardResult) for outcome in self._outcomes.values())
+            if any(results) or any(place.is_filled for place in self._places.values()):
+                raise InvalidArgumentError(
+                    "results were taken out of this batch already: ask for the rewards before that"
+                )
+            check(lib.dicast_batch_rewards(self._pointer, options, rewards, statuses, total, error), error)
         values = iter(rewards)
         return [[next(values) for _ in range(count)] for count in self._counts]
 
@@ -125,31 +133,24 @@ class Batch:
         """Cancels all groups that have not ended; their outcomes are then a :class:`JudgmentCancelledError`."""
         lib.dicast_batch_cancel(self._pointer, NULL)
 
-    def __enter__(self) -> Batch:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         self.cancel()
 
-    def _outcome(self, index: int) -> Union[RewardResult, DicastError, None]:
-        if index in self._outcomes:
-            return self._outcomes[index]
-        verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
-        status = lib.dicast_batch_take(self._pointer, index, verdict, error)
-        if status == lib.DICAST_PENDING:
-            return None
-        outcome: Union[RewardResult, DicastError]
-        if status == lib.DICAST_OK:
-            outcome = RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
-        else:
-            outcome = error_taken(error[0])
-        # Another thread may have taken it, and so has kept the real one, or is about to.
-        return self._outcomes.setdefault(index, outcome)
+    def _outcome(self, index: int) -> Optional[Outcome]:
+        with self._turn.lock:
+            outcome = self._outcomes.get(index)
+            if outcome is not None:
+                return outcome
+            place = self._places.get(index)
+            if place is None:
+                place = self._places[index] = Place()
+            if not place.is_filled:
+                lib.dicast_batch_take(self._pointer, index, place.verdict, place.error)
+            if not place.is_filled:
+                return None
+            outcome = self._outcomes[index] = place.read()
+            del self._places[index]
+            return outcome
 
 
 class Grouping:
@@ -171,57 +172,63 @@ class Grouping:
         A group is a :class:`Group` or a mapping with its fields. ``generation`` sets options of all groups. The whole
         batch ends after ``deadline`` seconds at the latest. An invalid group ends with its own error.
         """
-        entries = [_group(group, number) for number, group in enumerate(groups)]
+        if isinstance(groups, (str, bytes, Mapping)) or not isinstance(groups, Iterable):
+            raise InvalidRequestError(f"groups is {type(groups).__name__}: it must be a list of groups")
+        entries = list(groups)
         array = ffi.new("dicast_group[]", len(entries))
         keep: List[Any] = []
         counts: List[int] = []
         for number, (filled, group) in enumerate(zip(array, entries)):
-            texts, views = _library.views(_texts(group.responses, number), "a response")
-            counts.append(len(views))
-            options = self._options(True, {**generation, **group.options}) or ""
-            filled.struct_size = ffi.sizeof("dicast_group")
-            for name, text in (("principle", group.principle), ("prompt", group.prompt), ("id", group.id)):
-                view = _library.view(text, name)
-                setattr(filled, name, view)
-                keep.append(view)
-            filled.responses, filled.response_count = texts, len(views)
-            filled.options_json = view = _library.view(options, "options")
-            # To the library 0 is "normal", and the priority of the batch.
-            filled.priority = 0 if group.priority is None else _priority(group.priority)
-            filled.deadline_ms = milliseconds(group.deadline)
-            keep.append((texts, views, view))
+            try:
+                count, texts = self._fill(filled, _group(group), generation)
+            except DicastError as wrong:
+                raise type(wrong)(f"group {number}: {wrong}", kind=wrong.kind, retryable=wrong.retryable) from None
+            counts.append(count)
+            keep.append(texts)
         terms = ffi.new("dicast_batch_options *")
         terms.struct_size = ffi.sizeof("dicast_batch_options")
-        terms.priority, terms.deadline_ms = _priority(priority), milliseconds(deadline)
+        terms.priority, terms.deadline_ms = priority_of(priority), milliseconds(deadline)
         out, error = ffi.new("dicast_batch **"), ffi.new("dicast_error **")
         with self._handle as handle:
             check(lib.dicast_judge_submit_groups(handle, array, len(entries), terms, out, error), error)
         del keep  # The texts live until here.
         return Batch(out[0], counts)
 
+    def _fill(self, filled: Any, group: Group, generation: Mapping[str, Any]) -> Tuple[int, Any]:
+        """Writes a group in the form of the C interface. Gives its number of responses, and what must live as long."""
+        texts, views = _library.views(_texts(group.responses), "a response")
+        options = self._options(True, {**generation, **group.options}) or ""
+        filled.struct_size = ffi.sizeof("dicast_group")
+        keep: List[Any] = [texts, views]
+        fields = (("principle", group.principle), ("prompt", group.prompt), ("id", group.id), ("options_json", options))
+        for name, text in fields:
+            view = _library.view(text, name)
+            setattr(filled, name, view)
+            keep.append(view)
+        filled.responses, filled.response_count = texts, len(views)
+        # To the library 0 is "normal", and the priority of the batch.
+        filled.priority = 0 if group.priority is None else priority_of(group.priority)
+        filled.deadline_ms = milliseconds(group.deadline)
+        return len(views), keep
+
     def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
         raise NotImplementedError
 
 
-def _group(group: Union[Group, Mapping[str, Any]], number: int) -> Group:
+def _group(group: Union[Group, Mapping[str, Any]]) -> Group:
     if isinstance(group, Mapping):
         try:
             group = Group(**group)
         except TypeError as error:
-            raise InvalidRequestError(f"group {number}: {str(error).replace('Group.__init__() ', '')}") from None
+            raise InvalidRequestError(str(error).replace("Group.__init__() ", "").replace("__init__() ", "")) from None
     if not isinstance(group, Group):
-        raise InvalidRequestError(f"group {number} is {type(group).__name__}: it must be a Group or a mapping")
+        raise InvalidRequestError(f"it is {type(group).__name__}: it must be a Group or a mapping")
+    if not isinstance(group.options, Mapping) or not all(isinstance(name, str) for name in group.options):
+        raise InvalidRequestError(f"options is {group.options!r}: it must map names of options to values")
     return group
 
 
-def _texts(responses: Any, number: int) -> List[str]:
+def _texts(responses: Any) -> List[str]:
     if isinstance(responses, (str, bytes, Mapping)) or not isinstance(responses, Iterable):
-        kind = type(responses).__name__
-        raise InvalidRequestError(f"group {number}: responses is {kind}: it must be a list of texts")
+        raise InvalidRequestError(f"responses is {type(responses).__name__}: it must be a list of texts")
     return list(responses)
-
-
-def _priority(priority: str) -> int:
-    if priority not in PRIORITIES:
-        raise InvalidArgumentError(f'priority is {priority!r}: it must be "low", "normal" or "high"')
-    return int(PRIORITIES[priority])

@@ -6,6 +6,7 @@ import threading
 from typing import Any, Dict, Optional
 
 from ._library import NULL, check, ffi, lib
+from ._times import milliseconds
 from .errors import ClosedError, InvalidArgumentError
 
 
@@ -55,14 +56,13 @@ class Handle:
 def sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]) -> Any:
     """How to fall asleep, in the form of the C interface."""
     kinds = {"wait": lib.DICAST_ARRIVING_WAIT, "fail": lib.DICAST_ARRIVING_FAIL}
-    if arriving not in kinds:
+    if not isinstance(arriving, str) or arriving not in kinds:
         raise InvalidArgumentError(f'arriving is {arriving!r}: it must be "wait" or "fail"')
     options = ffi.new("dicast_sleep_options *")
     options.struct_size = ffi.sizeof("dicast_sleep_options")
     options.arriving = kinds[arriving]
     options.cancel_running = bool(cancel_running)
-    # To the library 0 means no limit, so no patience at all is written as one millisecond.
-    options.patience_ms = 0 if patience is None else max(1, int(patience * 1000))
+    options.patience_ms = milliseconds(patience, "patience")
     return options
 
 

@@ -20,8 +20,10 @@ __all__ = [
     "check",
     "config_schema",
     "defaults",
+    "error_read",
     "error_taken",
     "ffi",
+    "handle_place",
     "lib",
     "options_json",
     "owned",
@@ -48,6 +50,12 @@ def owned(kind: str, pointer: Any) -> Any:
     return ffi.gc(pointer, _free[kind])
 
 
+def handle_place(kind: str) -> Any:
+    """A place where the library writes a handle, which is freed with the place."""
+    free = _free[kind]
+    return ffi.gc(ffi.new(f"dicast_{kind} **"), lambda place: free(place[0]))
+
+
 def view(text: str, what: str) -> Tuple[Any, int]:
     """A text in the form of the C interface. Both members of the result must live during the call."""
     try:
@@ -66,7 +74,11 @@ def text_of(value: Any) -> str:
 
 def error_taken(pointer: Any) -> DicastError:
     """The exception for an error of the library, which is freed."""
-    error = owned("error", pointer)
+    return error_read(owned("error", pointer))
+
+
+def error_read(error: Any) -> DicastError:
+    """The exception for an error of the library."""
     partial = None
     if lib.dicast_error_has_partial(error):
         partial = partial_of(json.loads(text_of(lib.dicast_error_json(error)))["error"].get("partial"))

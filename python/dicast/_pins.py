@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
-from typing import Any, List, Mapping, Optional, Type
+from typing import Any, List, Mapping, Optional
 
 from . import _library
 from ._handle import Handle
 from ._library import check, ffi, lib, owned
+from ._scope import Scoped
 
 __all__ = ["Pin", "Warming"]
 
@@ -16,7 +16,7 @@ __all__ = ["Pin", "Warming"]
 _SLICE = 0.1
 
 
-class Pin:
+class Pin(Scoped):
     """The beginning of prompts, which a judge keeps computed until :meth:`free`, or until the ``with`` block ends.
 
     Nothing is kept any more once the judge sleeps, takes other weights or is closed.
@@ -33,15 +33,7 @@ class Pin:
         if pointer is not None:
             ffi.release(pointer)
 
-    def __enter__(self) -> Pin:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         self.free()
 
 
@@ -60,8 +52,9 @@ class Warming:
                 results = judge.judge_batch(requests)
 
         It waits until all is computed, at most for ``timeout_ms`` (one of ``generation``). Raises an
-        :class:`UnsupportedError` on engines other than the embedded one in this process, and with
-        ``local.deterministic``; an :class:`OverloadedError` if the judge keeps too much already: free one.
+        :class:`UnsupportedError` on engines other than the embedded one, and with ``local.deterministic``; an
+        :class:`OverloadedError` if the judge keeps too much already: free one; a :class:`JudgmentCancelledError` if the
+        judge falls asleep with ``cancel_running``.
         """
         request = _library.request_new(principle, prompt, {}, self._options(True, generation))
         made: List[Any] = []

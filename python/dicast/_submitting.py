@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from . import _library
 from ._handle import Handle
 from ._library import NULL, check, error_taken, ffi, lib, owned, text_of
+from ._outcomes import Outcome, Place, Turn
+from ._times import milliseconds, slices
 from .errors import DicastError, InvalidArgumentError
 from .models import RewardResult
 
 __all__ = ["Event", "Events", "Submitting", "Ticket"]
 
-#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits.
-_SLICE_MS = 250
-
-PRIORITIES = {
+_PRIORITIES = {
     "low": lib.DICAST_PRIORITY_LOW,
     "normal": lib.DICAST_PRIORITY_NORMAL,
     "high": lib.DICAST_PRIORITY_HIGH,
@@ -93,7 +90,8 @@ class Ticket:
     def __init__(self, pointer: Any, heard: Optional[int]) -> None:
         self._pointer = owned("ticket", pointer)
         self._heard = heard
-        self._outcome: Any = None
+        self._turn, self._place = Turn(), Place()
+        self._outcome: Optional[Outcome] = None
 
     def result(self, timeout: Optional[float] = None) -> RewardResult:
         """Waits for the verdict, at most ``timeout`` seconds; raises the error of a failed judgment.
@@ -103,10 +101,11 @@ class Ticket:
         """
         for wait in slices(timeout):
             if self._take(wait):
-                if isinstance(self._outcome, DicastError):
-                    raise self._outcome
-                outcome: RewardResult = self._outcome
-                return outcome
+                outcome = self._outcome
+                if isinstance(outcome, DicastError):
+                    raise outcome
+                if outcome is not None:
+                    return outcome
         raise TimeoutError("the judgment has not ended yet")
 
     def done(self) -> bool:
@@ -120,19 +119,20 @@ class Ticket:
     def _take(self, wait: int) -> bool:
         if self._outcome is not None:
             return True
-        verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
-        status = lib.dicast_ticket_wait(self._pointer, wait, verdict, error)
-        if status == lib.DICAST_PENDING:
-            return False
-        if status == lib.DICAST_OK:
-            self._outcome = RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
-        else:
-            failure = error_taken(error[0])
-            if status == lib.DICAST_INVALID_ARGUMENT:
-                # Another thread has taken it, and is about to keep it.
-                return self._outcome is not None
-            self._outcome = failure
-        return True
+        # One thread waits in the library, the others for that one.
+        lock = self._turn.lock
+        if not lock.acquire(timeout=wait / 1000):
+            return self._outcome is not None
+        try:
+            place = self._place
+            if self._outcome is None and not place.is_filled:
+                lib.dicast_ticket_wait(self._pointer, wait, place.verdict, place.error)
+            if self._outcome is None and place.is_filled:
+                self._outcome = place.read()
+                self._place = Place()
+            return self._outcome is not None
+        finally:
+            lock.release()
 
     def __del__(self) -> None:
         if self._heard is not None:
@@ -215,34 +215,17 @@ class Submitting:
 
 def _submission(name: str, priority: str, deadline: Optional[float]) -> Tuple[Any, Any]:
     """How a request is submitted, and what must live as long as that is used."""
-    if priority not in PRIORITIES:
-        raise InvalidArgumentError(f'priority is {priority!r}: it must be "low", "normal" or "high"')
     options = ffi.new("dicast_submit_options *")
     options.struct_size = ffi.sizeof("dicast_submit_options")
     keep = _library.view(name, "id")
     options.id = keep
-    options.priority = PRIORITIES[priority]
+    options.priority = priority_of(priority)
     options.deadline_ms = milliseconds(deadline)
     return options, keep
 
 
-def milliseconds(deadline: Optional[float]) -> int:
-    """A deadline in seconds, as the library takes it: 0 is none."""
-    if deadline is None:
-        return 0
-    if not (deadline >= 0 and math.isfinite(deadline)):
-        raise InvalidArgumentError(f"deadline is {deadline!r}: it must be a number of seconds, 0 or more")
-    return max(1, math.ceil(deadline * 1000))
-
-
-def slices(timeout: Optional[float]) -> Any:
-    """Waits in milliseconds that add up to `timeout` seconds; endless for None."""
-    if timeout is None:
-        yield from itertools.repeat(_SLICE_MS)
-    else:
-        end = time.monotonic() + timeout
-        while True:
-            left = end - time.monotonic()
-            yield max(0, min(_SLICE_MS, math.ceil(left * 1000)))
-            if left <= 0:
-                return
+def priority_of(priority: str) -> int:
+    """A priority, as the library takes it."""
+    if not isinstance(priority, str) or priority not in _PRIORITIES:
+        raise InvalidArgumentError(f'priority is {priority!r}: it must be "low", "normal" or "high"')
+    return int(_PRIORITIES[priority])

@@ -10,8 +10,7 @@ import logging
 import os
 import weakref
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _library
 from ._asking import Asking
@@ -35,6 +34,7 @@ from ._options import generation_config as options_of_config
 from ._options import generation_options
 from ._pins import Warming
 from ._progress import Progress, Watch
+from ._scope import Scoped
 from ._submitting import Submitting
 from .errors import (
     BatchError,
@@ -53,7 +53,7 @@ _LOGGER.addHandler(logging.NullHandler())
 Request = Union[Mapping[str, Any], RewardRequest]
 
 
-class Judge(Asking, Submitting, Grouping, Warming):
+class Judge(Asking, Submitting, Grouping, Warming, Scoped):
     """An opened model. Any number of threads, coroutines and event loops may use one at once.
 
     ``model`` is the path of a GGUF file, or a name on the Hugging Face hub, ``owner/repo[@revision][:file]``, which
@@ -240,9 +240,10 @@ class Judge(Asking, Submitting, Grouping, Warming):
     def sleep(self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None) -> None:
         """Frees the memory of weights and KV cache until :meth:`wake`, for example while a trainer needs it.
 
-        Waits for running judgments, at most ``patience`` seconds, or cancels them. Requests that arrive meanwhile wait,
-        or fail with :class:`AsleepError` (``arriving="fail"``). Raises :class:`UnsupportedError` if the engine cannot
-        do this, and :class:`JudgmentTimeoutError` if judgments still ran; the judge then works as before.
+        Waits for running judgments and for :meth:`warm`, at most ``patience`` seconds, or cancels them. Requests that
+        arrive meanwhile wait, or fail with :class:`AsleepError` (``arriving="fail"``). Raises
+        :class:`UnsupportedError` if the engine cannot do this, and :class:`JudgmentTimeoutError` if judgments still
+        ran; the judge then works as before.
         """
         error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
         with self._handle as handle:
@@ -293,15 +294,7 @@ class Judge(Asking, Submitting, Grouping, Warming):
         """Ends pending judgments and unloads the model. Closing twice does no harm."""
         self._handle.close()
 
-    def __enter__(self) -> Judge:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         self.close()
 
     def __repr__(self) -> str:

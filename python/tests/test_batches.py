@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import signal
-from typing import Any, Dict, List
+import subprocess
+import sys
+import threading
+from typing import Any, Callable, Dict, List
 
 import pytest
 
 import dicast
-from support import MODEL
+from support import MODEL, ROOT
 
 #: More than any wait here takes, in seconds.
 BOUND = 120.0
@@ -81,6 +86,92 @@ def test_a_batch_is_cancelled_as_a_whole() -> None:
     assert any(isinstance(one, dicast.ClosedError) for one in outcomes)
 
 
+def at_once(*works: Callable[[], Any]) -> List[Any]:
+    """What the functions give, called in threads at the same time; for one that fails, its exception."""
+    barrier, given = threading.Barrier(len(works)), [None] * len(works)
+
+    def call(number: int, work: Callable[[], Any]) -> None:
+        barrier.wait()
+        try:
+            given[number] = work()
+        except Exception as error:
+            given[number] = error  # type: ignore[call-overload]
+
+    threads = [threading.Thread(target=call, args=(number, work)) for number, work in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    return given
+
+
+def test_several_threads_take_the_results_of_one_batch(judge: dicast.Judge) -> None:
+    groups = [group(f"{number}: {SHORTER}") for number in range(40)]
+    for _ in range(5):
+        batch = judge.submit_groups(groups, max_reasoning_tokens=4)
+        assert batch.wait(BOUND)
+        *results, rewards = at_once(*[functools.partial(batch.results, BOUND)] * 3, batch.rewards)
+        assert all(isinstance(result, dicast.RewardResult) for result in results[0])
+        # All of them have the same ones.
+        assert all(one is other for some in results[1:] for one, other in zip(results[0], some))
+        if isinstance(rewards, Exception):
+            assert isinstance(rewards, dicast.InvalidArgumentError), rewards
+        else:
+            assert not any(math.isnan(reward) for some in rewards for reward in some)
+
+
+def test_several_threads_wait_for_one_ticket(judge: dicast.Judge, example: Dict[str, Any]) -> None:
+    for _ in range(5):
+        ticket = judge.submit(**example)
+        first, *others = at_once(*[functools.partial(ticket.result, BOUND)] * 4)
+        assert isinstance(first, dicast.RewardResult) and all(other is first for other in others)
+
+
+def test_an_interrupted_result_is_not_lost(
+    judge: dicast.Judge, example: Dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, ticket = judge.submit_groups([group(SHORTER)]), judge.submit(**example)
+    assert batch.wait(BOUND)
+    read = dicast.RewardResult.from_verdict
+
+    def interrupted(_verdict: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dicast.RewardResult, "from_verdict", interrupted)
+    for take in (batch.results, ticket.result):
+        with pytest.raises(KeyboardInterrupt):
+            take()
+    # The verdict has left the library.
+    with pytest.raises(dicast.InvalidArgumentError):
+        batch.rewards()
+    monkeypatch.setattr(dicast.RewardResult, "from_verdict", read)
+    assert batch.results()[0].ranking == ["1", "2"] and ticket.result().scores
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_is_told_and_does_not_hang(judge: dicast.Judge, example: Dict[str, Any]) -> None:
+    batch, ticket = judge.submit_groups([group(SHORTER)]), judge.submit(**example)
+    # As if another thread were taking outcomes now.
+    locks = [batch._turn.lock, ticket._turn.lock]
+    for lock in locks:
+        assert lock.acquire(timeout=BOUND)
+    child = os.fork()
+    if child == 0:
+        told = 0
+        for take in (lambda: batch.result(0), batch.rewards, lambda: ticket.result(BOUND)):
+            try:
+                take()
+            except dicast.ClosedError:
+                told += 1
+            except BaseException:
+                pass
+        os._exit(told)
+    for lock in locks:
+        lock.release()
+    assert os.waitpid(child, 0)[1] >> 8 == 3
+    assert batch.results(BOUND)[0].ranking == ["1", "2"] and ticket.result(BOUND).scores
+
+
 def test_groups_that_are_no_groups(judge: dicast.Judge) -> None:
     wrong: List[Any] = [
         {"principle": "p", "prompt": "q"},
@@ -89,18 +180,57 @@ def test_groups_that_are_no_groups(judge: dicast.Judge) -> None:
         {"principle": "p", "prompt": "q", "responses": "text"},
         {"principle": "p", "prompt": "q", "responses": [7]},
         {"principle": "p", "prompt": "q", "responses": None},
+        {"principle": None, "prompt": "q", "responses": ["a"]},
+        {"principle": "p", "prompt": "q", "responses": ["a"], "options": None},
+        {"principle": "p", "prompt": "q", "responses": ["a"], "options": {1: 2}},
+        {"principle": "p", "prompt": "q", "responses": ["a"], "id": None},
+        {1: 2},
         "text",
+        None,
     ]
     for one in wrong:
-        with pytest.raises(dicast.InvalidRequestError):
-            judge.submit_groups([one])
-    for terms in ({"priority": "urgent"}, {"deadline": -1.0}, {"deadline": math.nan}):
-        with pytest.raises(dicast.InvalidArgumentError):
+        with pytest.raises(dicast.InvalidRequestError, match=r"^group 1: "):
+            judge.submit_groups([group(SHORTER), one])
+    for groups in (None, "text", {"principle": "p"}, 7):
+        with pytest.raises(dicast.InvalidRequestError, match="groups is"):
+            judge.submit_groups(groups)  # type: ignore[arg-type]
+    times: List[Any] = [-1.0, math.nan, math.inf, 1e300, 10**400, "x", [1], True]
+    wrong = [{"priority": priority} for priority in ("urgent", ["high"], 3)] + [{"deadline": time} for time in times]
+    for terms in wrong:
+        field = next(iter(terms))
+        with pytest.raises(dicast.InvalidArgumentError, match=rf"^{field} is "):
             judge.submit_groups([group(SHORTER)], **terms)
-        with pytest.raises(dicast.InvalidArgumentError):
+        with pytest.raises(dicast.InvalidArgumentError, match=rf"^group 0: {field} is "):
             judge.submit_groups([group(SHORTER, **terms)])
-    with pytest.raises(dicast.InvalidArgumentError):
-        judge.submit_groups([group(SHORTER)]).rewards("best")
+    # A sequence is not needed.
+    batch = judge.submit_groups(group(SHORTER) for _ in range(2))
+    for reward in ("best", ["rank"]):
+        with pytest.raises(dicast.InvalidArgumentError):
+            batch.rewards(reward)  # type: ignore[arg-type]
+    for time in (math.nan, math.inf, 1e300, "x"):
+        for wait in (batch.wait, batch.results):
+            with pytest.raises(dicast.InvalidArgumentError, match=r"^timeout is .* None waits without limit"):
+                wait(time)  # type: ignore[arg-type]
+    assert batch.wait(-1) in (False, True) and len(batch.results(1e9)) == 2
+
+
+def test_times_of_other_calls_are_checked(judge: dicast.Judge, example: Dict[str, Any]) -> None:
+    ticket, events = judge.submit(**example), dicast.Events()
+    wrong: List[Any] = [math.nan, math.inf, 1e300, "x"]
+    for time in wrong:
+        with pytest.raises(dicast.InvalidArgumentError, match=r"^timeout is "):
+            ticket.result(time)
+        with pytest.raises(dicast.InvalidArgumentError, match=r"^timeout is "):
+            events.next(time)
+        with pytest.raises(dicast.InvalidArgumentError, match=r"^deadline is "):
+            judge.submit(**example, deadline=time)
+        with pytest.raises(dicast.InvalidArgumentError, match=r"^patience is "):
+            judge.sleep(patience=time)
+    with pytest.raises(dicast.InvalidArgumentError, match=r"^priority is "):
+        judge.submit(**example, priority=["high"])  # type: ignore[arg-type]
+    with pytest.raises(dicast.InvalidArgumentError, match=r"^arriving is "):
+        judge.sleep(arriving=["wait"])  # type: ignore[arg-type]
+    assert ticket.result(BOUND).scores
 
 
 def test_a_prefix_is_kept(example: Dict[str, Any]) -> None:
@@ -126,6 +256,15 @@ def test_a_prefix_is_kept(example: Dict[str, Any]) -> None:
     with dicast.from_pretrained(MODEL, local={"deterministic": True}) as exact:
         with pytest.raises(dicast.UnsupportedError):
             exact.warm(example["principle"])
+
+
+def test_the_example_of_a_kept_prefix() -> None:
+    program = [sys.executable, str(ROOT / "examples/python/warming.py"), str(MODEL)]
+    said = subprocess.run(program, check=True, capture_output=True, text=True, timeout=BOUND).stdout
+    kept, *judged = said.splitlines()
+    tokens = int(kept.split()[0])
+    reused = [int(line.split("; ")[1].split()[0]) for line in judged]
+    assert len(reused) == 3 and all(count + 1 >= tokens for count in reused), said
 
 
 def test_loading_is_watched_and_ended(example: Dict[str, Any]) -> None:

@@ -32,12 +32,13 @@ impl Drop for dicast_pin {
 ///
 /// It keeps the beginning of all prompts with the principle of `request`, or, if its prompt is not empty, of all prompts with
 /// this principle and this prompt; for a rubric, that of each criterion. The responses do not matter; there may be none. Only
-/// the embedded engine in this process can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
+/// the embedded engine can do this, also in a worker process (`local.isolation`); if that dies, the next one computes the
+/// prefixes again. It keeps up to 8 prefixes in up to half of its keys and values. If a
 /// judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it, or after another
 /// call of this function. While it waits for room, no judgment begins that would take it. dicast_judge_sleep and
 /// dicast_judge_reload wait for it as for a judgment; with `cancel_running` they end it.
 ///
-/// On success you own `*pin`. DICAST_UNSUPPORTED on other engines, in a worker process (`local.isolation`) and with
+/// On success you own `*pin`. DICAST_UNSUPPORTED on other engines and with
 /// `local.deterministic`: judge one request instead. DICAST_OVERLOADED if too much is kept already: free a pin; also for a
 /// rubric of more than 8 criteria. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE, DICAST_CONTEXT_OVERFLOW, DICAST_TIMEOUT,
 /// DICAST_CANCELLED, DICAST_ASLEEP, DICAST_CLOSED, DICAST_ENGINE. Nothing is kept then.

@@ -24,7 +24,7 @@ pub struct dicast_sleep_options {
     pub struct_size: usize,
     /// DICAST_ARRIVING_WAIT (0) or DICAST_ARRIVING_FAIL: what happens to requests that arrive while the judge sleeps.
     pub arriving: u32,
-    /// 0: wait for running judgments. 1: they end as DICAST_CANCELLED.
+    /// 0: wait for running judgments, and for dicast_judge_warm. 1: they end as DICAST_CANCELLED.
     pub cancel_running: u32,
     /// How long to wait for running judgments, in milliseconds; 0: as long as their deadlines allow.
     pub patience_ms: u64,

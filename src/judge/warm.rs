@@ -31,16 +31,19 @@ impl Judge {
     /// principle and this prompt; for a rubric, that of each criterion. The responses do not matter; there may be none.
     /// Verdicts are the same as without, up to the rounding of what is computed in other steps.
     ///
-    /// Only the embedded engine in this process can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
+    /// Only the embedded engine can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
     /// judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it, or once it is
     /// warmed up again. While this waits for room, no judgment begins that would take it.
+    ///
+    /// In a worker process (`local.isolation`) that dies, the next worker computes the prefixes again by itself.
     ///
     /// [`Judge::sleep`] and [`Judge::reload`] wait for it as for a judgment; with [`Sleep::cancel_running`] they end it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] on other engines, in a worker process, and with `local.deterministic`;
+    /// [`ErrorKind::Unsupported`] on other engines, and with `local.deterministic`;
     /// [`ErrorKind::Overloaded`] if too much is kept already, and for a rubric of more than 8 criteria; those of a request;
-    /// [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`], [`ErrorKind::Asleep`], [`ErrorKind::Closed`]. Nothing is kept then.
+    /// [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`], [`ErrorKind::Asleep`], [`ErrorKind::Closed`]; [`ErrorKind::Engine`] if
+    /// the worker process dies meanwhile. Nothing is kept then.
     ///
     /// [`Sleep::cancel_running`]: super::Sleep::cancel_running
     pub fn warm(&self, request: &JudgeRequest) -> Result<Pinned> {

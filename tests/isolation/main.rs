@@ -6,6 +6,7 @@
 mod batch;
 mod chaos;
 mod life;
+mod pins;
 mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

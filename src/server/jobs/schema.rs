@@ -1,4 +1,4 @@
-//! The database file: how it is opened, how it is told apart from other files, and its tables.
+//! The database file: opening it, refusing files of other programs, and its tables.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
