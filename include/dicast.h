@@ -714,7 +714,7 @@ typedef struct dicast_sleep_options {
      */
     uint32_t arriving;
     /**
-     * 0: wait for running judgments. 1: they end as DICAST_CANCELLED.
+     * 0: wait for running judgments, and for dicast_judge_warm. 1: they end as DICAST_CANCELLED.
      */
     uint32_t cancel_running;
     /**
@@ -2000,7 +2000,10 @@ int32_t dicast_judge_rewards_groups(const struct dicast_judge *judge,
  * Judges many groups, each as one listwise judgment, and returns at once; a thread submits them as the queue has room. `groups`
  * has `group_count` entries, which are copied, with their texts. `options` may be NULL.
  *
- * On success you own `*batch`. An invalid group ends with its own status.
+ * On success you own `*batch`. What is wrong with one group ends that group alone, with its own status: its texts, its
+ * `options_json`, `priority`, `reserved`, or its number of responses. What concerns all groups fails the call, and nothing is
+ * judged: DICAST_INVALID_ARGUMENT for NULL, sizes that differ, and `options` out of range; DICAST_INVALID_REQUEST for
+ * `options->options_json`; DICAST_CLOSED if the judge is closed.
  */
 int32_t dicast_judge_submit_groups(const struct dicast_judge *judge,
                                    const struct dicast_group *groups,
@@ -2034,7 +2037,7 @@ size_t dicast_batch_ended(const struct dicast_batch *batch);
 
 /**
  * How the group at `index` ended: DICAST_OK with a verdict, DICAST_PENDING if it has not ended, else why it failed.
- * DICAST_INVALID_ARGUMENT out of range and for NULL.
+ * DICAST_INVALID_ARGUMENT out of range and for NULL; DICAST_CLOSED in a forked child.
  */
 int32_t dicast_batch_status(const struct dicast_batch *batch,
                             size_t index);
@@ -2371,13 +2374,16 @@ int32_t dicast_judge_submit_with(const struct dicast_judge *judge,
  *
  * It keeps the beginning of all prompts with the principle of `request`, or, if its prompt is not empty, of all prompts with
  * this principle and this prompt; for a rubric, that of each criterion. The responses do not matter; there may be none. Only
- * the embedded engine in this process can do this. It keeps up to 8 prefixes in up to half of its keys and values. If a
- * judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it.
+ * the embedded engine can do this, also in a worker process (`local.isolation`); if that dies, the next one computes the
+ * prefixes again. It keeps up to 8 prefixes in up to half of its keys and values. If a
+ * judgment needs the room of a prefix, it gets it; the prefix is kept again once a judgment has computed it, or after another
+ * call of this function. While it waits for room, no judgment begins that would take it. dicast_judge_sleep and
+ * dicast_judge_reload wait for it as for a judgment; with `cancel_running` they end it.
  *
- * On success you own `*pin`. DICAST_UNSUPPORTED on other engines, in a worker process (`local.isolation`) and with
- * `local.deterministic`: judge one request instead. DICAST_OVERLOADED if too much is kept already: free a pin.
- * DICAST_INVALID_REQUEST, DICAST_TOO_LARGE, DICAST_CONTEXT_OVERFLOW, DICAST_TIMEOUT, DICAST_ASLEEP, DICAST_CLOSED,
- * DICAST_ENGINE. Nothing is kept then.
+ * On success you own `*pin`. DICAST_UNSUPPORTED on other engines and with
+ * `local.deterministic`: judge one request instead. DICAST_OVERLOADED if too much is kept already: free a pin; also for a
+ * rubric of more than 8 criteria. DICAST_INVALID_REQUEST, DICAST_TOO_LARGE, DICAST_CONTEXT_OVERFLOW, DICAST_TIMEOUT,
+ * DICAST_CANCELLED, DICAST_ASLEEP, DICAST_CLOSED, DICAST_ENGINE. Nothing is kept then.
  */
 int32_t dicast_judge_warm(const struct dicast_judge *judge,
                           const struct dicast_request *request,
