@@ -80,8 +80,8 @@ class RewardResult(Model):
     rubric: Optional[Dict[str, Any]] = field(default=None, compare=False)
     #: The rewards that the request asked for (``reward``): ``kind``, and by name ``values`` and ``spreads``.
     rewards: Optional[Dict[str, Any]] = field(default=None, compare=False)
-    #: How sure a calibrated judge is of each pair of responses, and where it abstains: ``error_rate``, ``wins`` by name
-    #: and ``pairs``; None if the profile has no calibration.
+    #: How sure a calibrated judge is of each pair of responses, and where it abstains: ``error_rate``, ``threshold``,
+    #: ``wins`` by name and ``pairs``; None if the profile has no calibration.
     preferences: Optional[Dict[str, Any]] = field(default=None, compare=False)
 
     def __str__(self) -> str:

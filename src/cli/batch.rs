@@ -14,7 +14,7 @@ use super::run::earlier::Retry;
 use super::run::formats::{Format, is_of_result};
 use super::run::lines::{Line, Numbered, Place};
 use super::run::{self, Files, Plan, Work};
-use super::{Failure, Outcome, dry_run, input, model};
+use super::{Failure, Outcome, dry_run, input, model, outputs};
 
 /// Judge a file of requests.
 #[derive(clap::Args)]
@@ -109,6 +109,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     if args.dry_run {
         return dry_run::run(&form, &files, args.limit, config);
+    }
+    if files.output != Path::new("-") {
+        let of_judge = args.judge.files()?;
+        let inputs: Vec<_> = of_judge.iter().map(|(option, path)| (*option, path.as_path())).collect();
+        outputs::check(&inputs, &[("--output", files.output)])?;
     }
     // Checked before the model is fetched, so that a wrong name costs no download.
     drop(if args.input == Path::new("-") { None } else { Some(files.open()?) });

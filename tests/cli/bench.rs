@@ -303,6 +303,19 @@ fn an_interruption_prints_what_was_measured() {
 #[test]
 fn what_cannot_be_measured_is_refused_with_the_reason() {
     run(["bench"]).fails(2, &["no model is named"]);
+    let folder = Folder::new();
+    let input = folder.file("in.jsonl", "kept");
+    let missing = folder.path("none/x.json");
+    let input = text(&input);
+    for (more, words) in [
+        (&["--input", input, "--trace", input][..], &["--trace", "also the file of --input"][..]),
+        (&["--baseline", input, "--json", input], &["--json", "also the file of --baseline"]),
+        (&["--csv", text(&missing)], &["--csv", "none does not exist"]),
+        (&["--compare", input, input, "--html", input], &["--html", "also the file of --compare"]),
+    ] {
+        run([&["bench"], more].concat()).fails(2, words);
+    }
+    assert_eq!(std::fs::read_to_string(input).unwrap(), "kept");
     run(["bench", "--url", "http://x", "--sweep"]).fails(2, &["--objective"]);
     run(["bench", "--url", "http://x", "--objective", "p99"]).fails(2, &["p99=2s"]);
     run(["bench", "--url", "http://x", "--rate", "0"]).fails(2, &["0.0001"]);

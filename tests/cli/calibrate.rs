@@ -128,6 +128,11 @@ fn what_cannot_be_learned_from_is_named() {
         .fails(2, &["line 8", "not over as many scores"]);
     from(&set("distributions", by_name(json!([0.5, "x"]), Value::Null)), &[])
         .fails(2, &["line 8", "of \"chosen-1\" must"]);
+    for distribution in [json!([]), json!([0.5, 0.4]), json!([1.5, -0.5]), json!({})] {
+        from(&set("distributions", by_name(distribution, Value::Null)), &[]).fails(2, &["line 8", "that sum to 1"]);
+    }
+    let unknown = changed(&|line| line["provenance"]["model"] = Value::Null);
+    from(&unknown, &[]).fails(2, &["line 8", "does not say which model"]);
     from(&set("distributions", by_name(7.into(), Value::Null)), &[]).fails(2, &["line 8", "a list of probabilities"]);
     from(&other("\"provenance\"", "\"origin\""), &[]).fails(2, &["line 8", "does not say which model", "judge again"]);
     let one_prompt: Vec<_> =

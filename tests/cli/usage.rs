@@ -118,6 +118,9 @@ fn an_output_that_is_not_ours_is_left_alone() {
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "precious\n");
     batch(text(&input), text(&input)).fails(2, &["same file"]);
     batch(text(&folder.path("none")), text(&output)).fails(2, &["no file", "none"]);
+    let over = run(["batch", text(&input), "-o", text(&model), "--overwrite", "--model", text(&model)]);
+    over.fails(2, &["--output", "also the file of --model"]);
+    assert_eq!(std::fs::read(&model).unwrap(), model_bytes());
     batch(text(&input), text(&folder.path("no/such/out.jsonl"))).fails(2, &["the folder", "does not exist"]);
 }
 

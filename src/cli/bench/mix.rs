@@ -23,7 +23,7 @@ const MAX_ITEMS: u64 = 1_000_000;
 pub(super) struct MixArgs {
     /// Requests, in any form that `dicast batch` reads. They are sent in order, then again from the start.
     #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
+    pub(super) input: Option<PathBuf>,
     /// Only the first N requests of the file.
     #[arg(long, value_name = "N", requires = "input", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,

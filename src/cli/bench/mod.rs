@@ -39,6 +39,7 @@ use self::sweep::{Search, Tried};
 use self::target::{ServerArgs, Target};
 use super::export::write;
 use super::options::JudgeArgs;
+use super::outputs::{self, Named};
 use super::{FAILED, Failure, Outcome, model, print};
 
 /// How often a rate of a sweep is measured again if it is not certain whether it holds.
@@ -180,6 +181,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let output = &args.output;
+    check_files(args)?;
     if let [old, new] = output.compare.as_slice() {
         let (old, new) = (compare::read(old)?, compare::read(new)?);
         if let Some(path) = &output.html {
@@ -248,6 +250,21 @@ pub(crate) fn run(args: &Args) -> Outcome {
         );
     }
     Ok(code)
+}
+
+/// Refuses, before anything is measured, what could not be written and what would replace a file that is read.
+fn check_files(args: &Args) -> Result<(), Failure> {
+    let Output { json, csv, html, trace, baseline, compare, .. } = &args.output;
+    let of_judge = args.judge.files()?;
+    let mut inputs: Vec<Named<'_>> = of_judge.iter().map(|(option, path)| (*option, path.as_path())).collect();
+    inputs.extend(compare.iter().map(|path| ("--compare", path.as_path())));
+    inputs.extend(baseline.as_deref().map(|path| ("--baseline", path)));
+    inputs.extend(args.mix.input.as_deref().map(|path| ("--input", path)));
+    let written = [("--json", json), ("--csv", csv), ("--html", html), ("--trace", trace)];
+    let written = written.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+    // Reports may go to standard output.
+    let written: Vec<_> = written.filter(|(option, path)| *option == "--trace" || *path != Path::new("-")).collect();
+    outputs::check(&inputs, &written)
 }
 
 /// Writes the report in every form that was asked for.

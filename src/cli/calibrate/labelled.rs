@@ -131,7 +131,8 @@ impl JudgedBy {
 fn judged_by(Row { line, .. }: &Row, scores: &Scores) -> Result<JudgedBy, Refused> {
     let provenance = &line["provenance"];
     let profile = provenance["profile"]["judging_checksum"].as_str();
-    let (Some(profile), Some(model)) = (profile, provenance.get("model")) else {
+    let model = provenance.get("model").filter(|model| !model.is_null());
+    let (Some(profile), Some(model)) = (profile, model) else {
         return Err("it does not say which model and profile judged it (\"provenance\")".to_owned().into());
     };
     match line["judged_in_blocks"].as_bool() {
@@ -177,15 +178,18 @@ impl Scores {
             none if none == names.len() => None,
             _ => return Err("\"expected_scores\" has numbers for some of the responses only".into()),
         };
-        let distribution = |name: &String| match &line["distributions"][name] {
-            Value::Null => Ok(None),
-            Value::Array(list) => list
-                .iter()
-                .map(|share| share.as_f64().filter(|share| (0.0..=1.0).contains(share)))
-                .collect::<Option<Vec<f64>>>()
-                .map(Some)
-                .ok_or_else(|| format!("the distribution of {name:?} must be a list of probabilities")),
-            _ => Err(format!("the distribution of {name:?} must be a list of probabilities, or null")),
+        let distribution = |name: &String| -> Result<Option<Vec<f64>>, String> {
+            let shares: Option<Vec<f64>> = match &line["distributions"][name] {
+                Value::Null => return Ok(None),
+                Value::Array(list) => list.iter().map(Value::as_f64).collect(),
+                _ => None,
+            };
+            let is_one = |shares: &Vec<f64>| {
+                shares.iter().all(|share| *share >= 0.0) && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-3
+            };
+            let wrong =
+                || format!("the distribution of {name:?} must be a list of probabilities that sum to 1, or null");
+            shares.filter(is_one).map(Some).ok_or_else(wrong)
         };
         let distributions = names.iter().map(distribution).collect::<Result<Vec<_>, String>>()?;
         let mut lengths = distributions.iter().flatten().map(Vec::len);
