@@ -1,14 +1,14 @@
-//! `dicast profile`: makes a judge profile from the reference package, shows one, checks one.
+//! `dicast profile`: makes a judge profile from the reference package, lists those of the library, shows one, checks one.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dicast::prompt::import;
-use dicast::{ErrorKind, Profile};
+use dicast::{ErrorKind, Profile, profiles};
 
 use super::{Failure, Outcome, model, note, outputs, print};
 
-/// Judge profiles: import, show and check them.
+/// Judge profiles: list, show, import and check them.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,9 +29,14 @@ enum Verb {
         #[arg(long)]
         overwrite: bool,
     },
-    /// Print the profile that a model uses, or the built-in one.
+    /// List the profiles of the library, for judges that read one or two responses at once.
+    List,
+    /// Print a profile of the library, the one that a model uses, or the built-in one.
     Show {
-        /// The model, as for `dicast judge`. Without it: the built-in profile.
+        /// The name of a profile of the library (`dicast profile list`).
+        #[arg(value_name = "NAME", conflicts_with = "model")]
+        name: Option<String>,
+        /// The model, as for `dicast judge`. Without it and without a name: the built-in profile.
         #[arg(long, short)]
         model: Option<String>,
     },
@@ -46,8 +51,13 @@ enum Verb {
 pub(crate) fn run(args: &Args) -> Outcome {
     match &args.verb {
         Verb::Import { source, output, overwrite } => import(source, output.as_deref(), *overwrite),
-        Verb::Show { model: None } => show(&Profile::builtin()),
-        Verb::Show { model: Some(named) } => show(&model::find(named)?.profile(None)?),
+        Verb::List => list(),
+        Verb::Show { name: Some(name), .. } => show(profiles::find(name).ok_or_else(|| {
+            Failure::new(ErrorKind::InvalidConfig, format!("there is no profile {name:?} in the library"))
+                .hint("`dicast profile list` lists all names")
+        })?),
+        Verb::Show { name: None, model: None } => show(&Profile::builtin()),
+        Verb::Show { name: None, model: Some(named) } => show(&model::find(named)?.profile(None)?),
         Verb::Check { files } => check(files),
     }
 }
@@ -75,6 +85,19 @@ pub(crate) fn write(profile: &Profile, output: &Path, overwrite: bool) -> Result
         }
         _ => outputs::cannot_write(output, &error),
     })
+}
+
+fn list() -> Outcome {
+    let rows = profiles::all().iter().map(|named| {
+        let reads = match named.profile.verdict.kind().responses() {
+            Some(1) => "one",
+            Some(2) => "two",
+            _ => "any",
+        };
+        format!("{:<24}{reads:<11}{}\n", named.profile.name, named.usage)
+    });
+    print(&format!("{:<24}{:<11}for\n{}", "name", "responses", rows.collect::<String>()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(profile: &Profile) -> Outcome {

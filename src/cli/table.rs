@@ -154,6 +154,8 @@ fn flag_text(flag: &Flag) -> String {
         Flag::JudgedInBlocks => {
             "judged in blocks: responses of different blocks are compared by the responses that all blocks share".into()
         }
+        Flag::JudgedOneByOne => "judged one by one: this judge reads one response at once".into(),
+        Flag::ComparedInPairs => "compared in pairs: this judge reads two responses at once".into(),
         Flag::CalibrationOfOtherModel => {
             "the profile's calibration was learned on another model: its probabilities may be wrong (dicast calibrate)".into()
         }

@@ -11,7 +11,7 @@ pub use notation::gbnf_reasoning;
 
 use serde::{Deserialize, Serialize};
 
-use crate::prompt::profile::{Scale, VerdictForm};
+use crate::prompt::profile::{Scale, VerdictForm, VerdictKind};
 
 /// Alternatives that the ranking of one stage may have in EBNF: eight names at once, three of sixteen.
 const MAX_ALTERNATIVES: u64 = 1024;
@@ -19,7 +19,8 @@ const MAX_ALTERNATIVES: u64 = 1024;
 /// The verdicts of one request.
 ///
 /// As text: `lead`, the layout up to the scores, `"name": score` for each name in the order shown, the layout up to the
-/// ranking, the names in any order, the rest of the layout.
+/// ranking, the names in any order, the rest of the layout. A layout of one or two scores has these alone. A choice is a
+/// score too: on a scale of letters, on which `A` is 17.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VerdictGrammar {
     /// `literals[i]` is the text before score `i`.
@@ -81,9 +82,17 @@ pub struct Written {
 impl VerdictGrammar {
     /// The grammar of a verdict on the `shown` names. `lead` is what comes before the layout.
     pub fn new(form: &VerdictForm, scale: Scale, lead: &str, shown: &[String]) -> Self {
-        let (before, rest) = form.layout.split_once("%scores%").expect("a checked profile names both places");
-        let (between, end) = rest.split_once("%ranking%").expect("a checked profile names both places");
         let names: Vec<_> = shown.iter().map(|name| quoted(name)).collect();
+        let pieces = form.pieces();
+        let (&[before, between, end], VerdictKind::Table) = (&pieces[..], form.kind()) else {
+            let (end, before) = pieces.split_last().expect("there is a text before a mark and one after it");
+            let mut literals: Vec<String> = before.iter().map(ToString::to_string).collect();
+            if let Some(first) = literals.first_mut() {
+                first.insert_str(0, lead);
+            }
+            let scale = if form.kind() == VerdictKind::Choice { CHOICES } else { scale };
+            return Self { literals, between: String::new(), names, end: (*end).into(), ranks: false, scale };
+        };
         let literals = names
             .iter()
             .enumerate()
@@ -108,14 +117,19 @@ impl VerdictGrammar {
         &self.names
     }
 
-    /// Number of names.
+    /// Number of scores.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.literals.len()
     }
 
-    /// Whether there is no name; never the case for a checked request.
+    /// Whether there is no score; never the case for a checked request.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.literals.is_empty()
+    }
+
+    /// Whether the judge writes a ranking.
+    pub fn ranks(&self) -> bool {
+        self.ranks
     }
 
     /// Byte offset, from the start of `lead`, of the score at `place` in the order shown; `None` past the last.
@@ -213,7 +227,7 @@ impl VerdictGrammar {
         let tail = if self.ranks { self.end.as_str() } else { "" };
         let answer = format!("{lead}{}{}", answer.trim(), &tail[tail.trim_end().len()..]);
         let read = self.read(&answer)?;
-        let all = self.names.len();
+        let all = self.literals.len();
         let (ranked, ends) = if self.ranks { (all, answer.ends_with(tail)) } else { (0, true) };
         (ends && read.scores.len() == all && read.ranked.len() == ranked).then_some(read)
     }
@@ -229,7 +243,7 @@ impl VerdictGrammar {
         let mut rest = answer;
         for literal in &self.literals {
             rest = rest.strip_prefix(literal.as_str())?;
-            let score = rest.chars().next()?.to_digit(10).and_then(|digit| u8::try_from(digit).ok())?;
+            let score = rest.bytes().next()?.checked_sub(b'0')?;
             if !self.scale.contains(f64::from(score)) {
                 return None;
             }
@@ -265,7 +279,7 @@ impl VerdictGrammar {
     }
 
     fn scores_end(&self) -> usize {
-        self.score_offset(self.names.len() - 1).expect("there is a last score") + 1
+        self.score_offset(self.literals.len() - 1).expect("there is a last score") + 1
     }
 
     /// The places of the names by score, the best first.
@@ -309,7 +323,7 @@ impl Grammar {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Score => text.push(char::from(b'0' + self.scale.min)),
+                Part::Score => text.push(mark(self.scale.min)),
                 Part::Names { names, take } => {
                     let mut names: Vec<_> = names.iter().map(String::as_str).collect();
                     if *take < names.len() {
@@ -321,6 +335,14 @@ impl Grammar {
         }
         text
     }
+}
+
+/// The scale of a choice: the letters `A` and `B`, as bytes above that of the digit 0.
+pub const CHOICES: Scale = Scale { min: b'A' - b'0', max: b'B' - b'0' };
+
+/// How a score is written: as a digit, or as a letter.
+fn mark(score: u8) -> char {
+    char::from(b'0' + score)
 }
 
 /// Text as a JSON string, which is also a string in Lark.

@@ -65,7 +65,10 @@ impl Plan {
             let lead = if reasoning.is_some() { profile.verdict.separator.as_str() } else { "" };
             let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, lead, aliases.shown());
             match settings.ranking_from {
-                RankingFrom::Judge => VerdictPlan::Guided { grammar, consistent: settings.consistent_ranking },
+                RankingFrom::Judge => {
+                    let consistent = settings.consistent_ranking && grammar.ranks();
+                    VerdictPlan::Guided { grammar, consistent }
+                }
                 RankingFrom::Scores => VerdictPlan::Guided { grammar: grammar.without_ranking(), consistent: false },
             }
         } else {

@@ -19,7 +19,7 @@ impl ScoreProbe {
         Self { scale, log_sums: vec![f64::NEG_INFINITY; scale.len()] }
     }
 
-    /// Adds a token whose text at the place of the score begins with the byte `digit`.
+    /// Adds a token whose text at the place of the score begins with the byte `digit`, or the letter of a choice.
     pub fn add(&mut self, digit: u8, logit: f32) {
         let Some(sum) =
             digit.checked_sub(b'0' + self.scale.min).and_then(|index| self.log_sums.get_mut(usize::from(index)))

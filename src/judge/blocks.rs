@@ -1,13 +1,17 @@
 //! A group that is too long for one prompt: blocks of responses that share some of them, the anchors.
 //!
 //! ```text
-//! fit.rs   does the group fit? if not, the least number of blocks that do
-//! here     which responses are anchors, and which block the others are in
-//! link.rs  the verdicts of the blocks of one run, merged onto one scale
+//! fit.rs      does the group fit? if not, the least number of blocks that do
+//! here        which responses are anchors, and which block the others are in
+//! link.rs     the verdicts of the blocks of one run, merged onto one scale
+//! compare.rs  judges that read one or two responses: blocks of as many, without anchors
 //! ```
 
+mod compare;
 mod fit;
 mod link;
+
+pub(super) use compare::share;
 
 pub(super) use fit::most_at_once;
 pub(super) use link::Blocks;

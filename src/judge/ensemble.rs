@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use crate::config::{RankRule, RankingFrom, Reward, Settings, StopEarly};
 use crate::error::{Error, ErrorKind, PartialVerdict, Result};
-use crate::prompt::profile::Scale;
+use crate::prompt::profile::{Scale, VerdictKind};
 use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Timing, Usage, Verdict, merged_flags};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, share};
 use super::calibrated::Applied;
 use super::consensus;
 use super::rubric::{Rubric, mean_row};
@@ -78,9 +78,14 @@ impl Course {
         self.before = Some((usage, timing));
     }
 
-    /// Whether the responses are judged in blocks.
-    pub(super) fn is_in_blocks(&self) -> bool {
+    /// Whether the responses are judged in several prompts.
+    pub(super) fn is_split(&self) -> bool {
         self.blocks.is_some()
+    }
+
+    /// Whether they are judged in blocks, by a judge that could read them all.
+    fn is_in_blocks(&self) -> bool {
+        self.blocks.as_ref().is_some_and(|blocks| blocks.kind == VerdictKind::Table)
     }
 
     /// Returns whether blocks were not asked for, and could be.
@@ -151,7 +156,12 @@ impl Course {
     fn of_block(&self, block: usize, error: Error) -> Error {
         let Some(blocks) = &self.blocks else { return error };
         let partial = error.partial().map(|partial| PartialVerdict { scores: None, ranking: None, ..partial.clone() });
-        let error = error.context(format_args!("block {} of {}", block + 1, blocks.count()));
+        let what = match blocks.kind {
+            VerdictKind::Table => "block",
+            VerdictKind::Score => "response",
+            _ => "comparison",
+        };
+        let error = error.context(format_args!("{what} {} of {}", block + 1, blocks.count()));
         partial.into_iter().fold(error, Error::with_partial)
     }
 
@@ -237,10 +247,19 @@ impl Course {
         if let Some(reward) = self.reward {
             merged.set_rewards(reward, self.scale, |verdict| {
                 let table = verdict.rubric.as_ref().filter(|_| reward == Reward::Win);
-                table.zip(self.rubric.as_ref()).map(|(table, rubric)| rubric.wins(table))
+                let of_rubric = table.zip(self.rubric.as_ref()).map(|(table, rubric)| rubric.wins(table));
+                of_rubric.or_else(|| self.shares(reward, verdict).map(Ok))
             })?;
         }
         Ok(merged)
+    }
+
+    /// The reward "win" of responses that were compared in pairs: the share of wins that their scores stand for. A calibration
+    /// knows better.
+    fn shares(&self, reward: Reward, verdict: &Verdict) -> Option<Vec<f64>> {
+        let chosen = self.blocks.as_ref().is_some_and(|blocks| blocks.kind == VerdictKind::Choice);
+        let own = chosen && reward == Reward::Win && verdict.rubric.is_none() && verdict.preferences.is_none();
+        own.then(|| verdict.values().into_iter().map(|value| share(self.scale, value)).collect())
     }
 
     /// The results of the parts of runs, of those of their blocks.

@@ -6,6 +6,8 @@ mod blocks_tests;
 mod calibrated;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod calibrated_tests;
+#[cfg(all(test, not(feature = "shuttle")))]
+mod compare_tests;
 mod consensus;
 mod count;
 mod ensemble;

@@ -8,6 +8,7 @@ use crate::decode::plan::Plan;
 use crate::engine::{Capabilities, Guidance, Input, Job, Listener, Priority, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::mask::AliasMap;
+use crate::prompt::profile::VerdictKind;
 use crate::prompt::{self, Prompt, ReasoningState};
 use crate::request::JudgeRequest;
 use crate::verdict::Texts;
@@ -23,7 +24,7 @@ use super::run::{Run, Terms};
 use super::submission::Submission;
 
 /// The most runs of one judgment.
-const MAX_RUNS: usize = 256;
+pub(super) const MAX_RUNS: usize = 256;
 
 /// A judgment that is ready to be submitted.
 pub(super) struct Prepared {
@@ -168,7 +169,7 @@ impl Judge {
                  above 0, or ask for orders instead"
             )));
         }
-        let scale = self.profile().scale;
+        let (scale, kind) = (self.profile().scale, self.profile().verdict.kind());
         let separate = !request.rubric.is_empty() && settings.rubric_mode == RubricMode::Separate;
         if separate && settings.reward == Some(Reward::Win) && settings.rubric_merge != RubricMerge::Mean {
             return Err(invalid(
@@ -179,7 +180,9 @@ impl Judge {
         }
         let timeout = submission.within(submitted, settings.timeout());
         let (priority, deadline) = (submission.priority, submission.latest(submitted, timeout));
-        let may_split = settings.blocks.is_none() && request.responses.len() > 1 + settings.block_anchors as usize;
+        let may_split = kind == VerdictKind::Table
+            && settings.blocks.is_none()
+            && request.responses.len() > 1 + settings.block_anchors as usize;
         let stage = |settings: &Settings, listener: Option<Listener>| -> Result<Stage> {
             let rubric = separate.then(|| Rubric {
                 criteria: request.rubric.clone(),
@@ -196,7 +199,7 @@ impl Judge {
             if let Some(first) = runs.first_mut() {
                 first.job.listener = listener;
             }
-            let blocks = layout.map(|layout| Blocks { layout, scale, consistent: is_by_scores(settings) });
+            let blocks = layout.map(|layout| Blocks { layout, scale, consistent: is_by_scores(settings), kind });
             let course = Course::new(settings, scale, orders, reduced, rubric, blocks);
             let course = course.may_split(may_split).calibrated(calibrated.clone());
             Ok(Stage { runs, course })
@@ -213,12 +216,15 @@ impl Judge {
             ));
         }
         let first = stage(&Settings { reasoning: false, ..settings.clone() }, None)?;
-        if first.course.is_in_blocks() {
-            return Err(invalid(
+        if first.course.is_split() {
+            return Err(invalid(if kind == VerdictKind::Table {
                 "options: adaptive_reasoning looks at distributions, and a group that is judged in blocks has none: leave it out, \
                  or set \"blocks\": \"never\""
-                    .to_owned(),
-            ));
+                    .to_owned()
+            } else {
+                "options: adaptive_reasoning looks at one judgment of all responses, and this judge reads one or two: leave it out"
+                    .to_owned()
+            }));
         }
         let second = Second { stage: stage(&settings, submission.listener)?, least };
         Ok(Prepared { first, second: Some(second), timeout })
@@ -231,7 +237,7 @@ impl Judge {
         request: &JudgeRequest,
         mut settings: Settings,
     ) -> Result<Prompt> {
-        if most_at_once(&settings)?.is_none() {
+        if most_at_once(&settings)?.is_none() && self.profile().verdict.kind() == VerdictKind::Table {
             let parts = self.parts(loaded, request, &settings)?;
             return loaded.prompter.prompt(&parts[0], &settings);
         }

@@ -1,13 +1,13 @@
 //! Runs: a judgment is one generation or several. Each is prepared here, read here, and gathered into one verdict.
 
 use crate::config::{Incomplete, VerdictPolicy};
-use crate::decode::grammar::{VerdictGrammar, Written};
+use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::expected_score;
 use crate::engine::{Generation, Guidance, Job};
 use crate::error::{ErrorKind, Result};
 use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
-use crate::prompt::profile::Profile;
+use crate::prompt::profile::{Profile, VerdictKind};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::verdict::{self, Flag, Repair, Texts, Verdict};
 
@@ -67,9 +67,9 @@ impl Reader {
         let thoughts = reasoning.clone().map_or("", |range| &raw[range]).to_owned();
         // What a grammar wrote can be read in one way, whatever a name or the profile's layout may look like.
         let written = grammar.as_ref().and_then(|grammar| Some((grammar, grammar.read_complete(&raw[start..])?)));
-        let read = if let Some((grammar, Written { scores, ranked })) = written {
+        let read = if let Some((grammar, written)) = written {
             raw.push_str(&grammar.left_out().unwrap_or_default());
-            verdict::of_grammar(raw, thoughts, &scores, ranked, aliases)
+            verdict::of_grammar(raw, thoughts, written, aliases, profile)
         } else {
             match reasoning {
                 Some(_) => {
@@ -85,6 +85,8 @@ impl Reader {
         let mut verdict = read.map_err(|error| {
             if verdict_truncated { error.context("the verdict reached max_verdict_tokens") } else { error }
         })?;
+        let choice = profile.verdict.kind() == VerdictKind::Choice;
+        let distributions = if choice { verdict::of_choice(profile.scale, &distributions) } else { distributions };
         for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
             let scored = &mut verdict.scores[aliases.request_index(place)];
             scored.expected = Some(expected_score(profile.scale, &distribution));

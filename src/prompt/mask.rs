@@ -105,6 +105,12 @@ pub(crate) fn in_order(names: Vec<String>, prefix: &str, mode: Mask, order: Vec<
     AliasMap::new(names, shown, order)
 }
 
+/// The same responses, named by letters from A on.
+pub(crate) fn by_letters(aliases: AliasMap) -> AliasMap {
+    let shown = ('A'..='Z').take(aliases.len()).map(String::from).collect();
+    AliasMap { shown, ..aliases }
+}
+
 /// The first `count` numbers as Python's `random.seed(seed); random.shuffle(...)` orders them.
 pub(crate) fn shuffled(count: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();

@@ -18,16 +18,23 @@ pub struct Message {
 /// The messages of `request` as the judge of `profile` reads them, with the responses named and ordered by `aliases`.
 ///
 /// The user's part is what Python's `json.dumps({"principle", "prompt", "responses"}, ensure_ascii=False)` writes.
-/// A profile with an empty system prompt gets no system message.
+/// A profile with an empty system prompt gets no system message, and one with a `user_message` that message instead of the
+/// JSON.
 pub fn messages(profile: &Profile, request: &JudgeRequest, aliases: &AliasMap) -> Vec<Message> {
-    let json = request_json(request, aliases);
+    let shown = aliases.shown().iter().enumerate();
+    let shown =
+        shown.map(|(place, name)| (name.as_str(), request.responses[aliases.request_index(place)].text.as_str()));
+    let asked = match &profile.user_message {
+        Some(message) => message.fill(&request.principle, &request.prompt, shown),
+        None => request_json(request, aliases),
+    };
     let system = &profile.system_prompt;
     match profile.message_layout {
-        _ if system.is_empty() => vec![Message { role: "user", content: json }],
+        _ if system.is_empty() => vec![Message { role: "user", content: asked }],
         MessageLayout::SystemUserJson => {
-            vec![Message { role: "system", content: system.clone() }, Message { role: "user", content: json }]
+            vec![Message { role: "system", content: system.clone() }, Message { role: "user", content: asked }]
         }
-        MessageLayout::UserJson => vec![Message { role: "user", content: format!("{system}\n\n{json}") }],
+        MessageLayout::UserJson => vec![Message { role: "user", content: format!("{system}\n\n{asked}") }],
     }
 }
 

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::request::{JudgeRequest, Response};
 use mask::AliasMap;
 use messages::Message;
-use profile::{MessageLayout, Profile};
+use profile::{MessageLayout, Profile, VerdictKind};
 use template::{ChatTemplate, Segment};
 use tokenize::{BpeVocab, Tokenizer};
 
@@ -249,7 +249,15 @@ pub(crate) fn warm() {
 /// How the responses of a request are named and ordered. `request.mask_responses == Some(false)` shows the real names
 /// whatever `settings` say.
 pub fn aliases(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> AliasMap {
-    mask::mask(names(request), &profile.alias_prefix, mask_mode(request, settings), settings.mask_seed)
+    let mode = mask_mode(request, settings);
+    named(profile, mask::mask(names(request), &profile.alias_prefix, mode, settings.mask_seed))
+}
+
+/// A judge that chooses one of two responses names it by its letter.
+fn named(profile: &Profile, aliases: AliasMap) -> AliasMap {
+    // More than two are judged two by two, each with names of its own.
+    let letters = profile.verdict.kind() == VerdictKind::Choice && aliases.len() <= 26;
+    if letters { mask::by_letters(aliases) } else { aliases }
 }
 
 /// As [`aliases`], with the responses in this order.
@@ -259,7 +267,7 @@ pub(crate) fn aliases_in_order(
     settings: &Settings,
     order: Vec<usize>,
 ) -> AliasMap {
-    mask::in_order(names(request), &profile.alias_prefix, mask_mode(request, settings), order)
+    named(profile, mask::in_order(names(request), &profile.alias_prefix, mask_mode(request, settings), order))
 }
 
 fn mask_mode(request: &JudgeRequest, settings: &Settings) -> Mask {

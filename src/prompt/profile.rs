@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::config::{JudgeConfig, Options};
 use crate::error::{Error, ErrorKind, Result};
 pub(crate) use crate::files::read_bounded;
+use crate::profiles;
 
 use super::reasoning;
 use super::template::{self, ChatTemplate, Date};
 
 mod calibration;
+mod form;
 
 pub use calibration::{Calibration, CalibrationMap, MAX_POINTS, Threshold};
+pub use form::{UserMessage, VerdictForm, VerdictKind};
 
 /// The built-in system prompt, for judges that were not trained with their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
@@ -39,7 +42,10 @@ pub struct Profile {
     /// How the request is laid out in messages.
     #[serde(default)]
     pub message_layout: MessageLayout,
-    /// The text before the number in an alias.
+    /// The user's message in words instead of JSON, for judges that were trained to read it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_message: Option<UserMessage>,
+    /// The text before the number in an alias. A judge that chooses one of two responses sees them as `A` and `B` instead.
     #[serde(default = "default_alias_prefix")]
     pub alias_prefix: String,
     /// The scores that the judge may give.
@@ -140,38 +146,12 @@ impl ReasoningForm {
     }
 }
 
-/// How a verdict is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct VerdictForm {
-    /// What the judge writes between its reasoning and the verdict.
-    #[serde(default = "blank_line")]
-    pub separator: String,
-    /// The layout that a guided verdict follows: `%scores%` stands for `"model-1": 4, "model-2": 2`, `%ranking%` for
-    /// `"model-1", "model-2"`. Each must occur once, the scores first.
-    pub layout: String,
-}
-
-impl Default for VerdictForm {
-    fn default() -> Self {
-        Self {
-            separator: blank_line(),
-            layout: "{\n  \"scores\": {%scores%},\n  \"best-to-worst\": [%ranking%]\n}".into(),
-        }
-    }
-}
-
 fn default_alias_prefix() -> String {
     "model-".into()
 }
 
 fn newline() -> String {
     "\n".into()
-}
-
-fn blank_line() -> String {
-    "\n\n".into()
 }
 
 /// Whether a model of this name (of its file, or in its metadata) is one of the `RewardAnything` family.
@@ -199,6 +179,7 @@ impl Profile {
             name: "default".into(),
             system_prompt: DEFAULT_SYSTEM_PROMPT.into(),
             message_layout: MessageLayout::default(),
+            user_message: None,
             alias_prefix: default_alias_prefix(),
             scale: Scale::default(),
             reasoning: Some(ReasoningForm::think()),
@@ -260,11 +241,25 @@ impl Profile {
             .find(|place| place.is_file())
     }
 
-    /// Reads a profile from a file and checks it.
+    /// Reads a profile from a file and checks it. A name without an ending, of which there is no file, is that of a profile of
+    /// the [library](crate::profiles).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidProfile`] naming the file and what is wrong with it.
     pub fn load(path: &Path) -> Result<Self> {
+        if let (Some(name), None) = (path.to_str(), path.extension())
+            && path.components().count() == 1
+            && !path.exists()
+        {
+            return profiles::find(name).cloned().ok_or_else(|| {
+                let known: Vec<&str> = profiles::all().iter().map(|named| named.profile.name.as_str()).collect();
+                let message = format!(
+                    "there is neither a file {name:?} nor a profile of this name in the library, which has {}",
+                    known.join(", ")
+                );
+                Error::new(ErrorKind::InvalidProfile, message)
+            });
+        }
         let place = path.display();
         let fail =
             |what: String| Error::new(ErrorKind::InvalidProfile, format!("cannot read the profile {place}: {what}"));
@@ -384,13 +379,11 @@ impl Profile {
                 "alias_prefix is {prefix:?}: at most {MAX_PREFIX_BYTES} bytes, no quotes, backslashes or control characters"
             ));
         }
-        let (scores, ranking) = (self.verdict.layout.find("%scores%"), self.verdict.layout.find("%ranking%"));
-        match (scores, ranking) {
-            (Some(scores), Some(ranking))
-                if scores < ranking
-                    && self.verdict.layout.matches("%scores%").count() == 1
-                    && self.verdict.layout.matches("%ranking%").count() == 1 => {}
-            _ => return fail("verdict.layout must hold %scores% once and %ranking% once after it".into()),
+        let form = &self.verdict;
+        form.check().or_else(fail)?;
+        if let Some(message) = &self.user_message {
+            // One response needs no name.
+            message.check(form.kind() != VerdictKind::Score).or_else(fail)?;
         }
         if let Some(form) = &self.reasoning
             && (form.open.is_empty() || form.close.is_empty())

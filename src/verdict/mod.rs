@@ -9,6 +9,7 @@ mod drawn;
 mod envelope;
 mod extract;
 mod find;
+mod forms;
 mod frame;
 mod interpret;
 mod json;
@@ -40,10 +41,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::config::VerdictPolicy;
+use crate::decode::grammar::{CHOICES, Written};
 use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::number;
 use crate::prompt::mask::AliasMap;
-use crate::prompt::profile::Profile;
+use crate::prompt::profile::{Profile, Scale, VerdictKind};
 
 pub use self::blocks::{BlockOutcome, BlockTable};
 use self::check::Outcome;
@@ -374,8 +376,13 @@ impl<'a> Reader<'a> {
     fn read(self, raw: String, reasoning: &str, answer: &str, form: Form, mut repairs: Repairs) -> Result<Verdict> {
         let Self { texts, names, keys, profile, policy } = self;
         let split = matches!(form, Form::Split | Form::Untagged);
-        let clean = if split { strict::read(answer, names, profile) } else { None };
+        let is_table = profile.verdict.kind() == VerdictKind::Table;
+        let clean = if split && is_table { strict::read(answer, names, profile) } else { None };
         let outcome = match clean {
+            None if !is_table && matches!(form, Form::NoAnswer | Form::Unclosed) => {
+                Outcome::refused("the judge wrote reasoning and no final answer")
+            }
+            None if !is_table => forms::read(answer, texts, names, profile),
             Some(_) if texts.respond(answer) => {
                 Outcome::refused("the answer only repeats, word for word, what one of the responses contains")
             }
@@ -401,18 +408,31 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The verdict that an engine wrote under a grammar: `scores` by place in the order shown, `ranked` places, none if the
-/// judge wrote no ranking. It is derived from the scores then.
+/// The verdict that an engine wrote under a grammar. If the judge wrote no ranking, it is derived from the scores.
 pub(crate) fn of_grammar(
     raw: String,
     reasoning: String,
-    scores: &[u8],
-    ranked: Vec<usize>,
+    written: Written,
     names: &AliasMap,
+    profile: &Profile,
 ) -> Result<Verdict> {
-    let scores: Vec<f64> = scores.iter().copied().map(f64::from).collect();
-    let ranking = if ranked.is_empty() { derive_ranking(names, &scores) } else { ranked };
-    assemble(Outcome::clean(scores, ranking), names, reasoning, raw)
+    let Written { scores, ranked } = written;
+    let least = if profile.verdict.kind() == VerdictKind::Choice { CHOICES.min } else { 0 };
+    let scores: Vec<f64> = scores.into_iter().map(|score| f64::from(score - least)).collect();
+    let outcome =
+        if ranked.is_empty() { forms::of_marks(&scores, names, profile) } else { Outcome::clean(scores, ranked) };
+    assemble(outcome, names, reasoning, raw)
+}
+
+/// The distributions of the scores of a choice, of the probability that each response was chosen: a response is the best or the
+/// worst one.
+pub(crate) fn of_choice(scale: Scale, distributions: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let of = |&chosen: &f64| {
+        let mut distribution = vec![0.0; scale.len()];
+        (distribution[0], distribution[scale.len() - 1]) = (1.0 - chosen, chosen);
+        distribution
+    };
+    distributions.first().map(|chosen| chosen.iter().map(of).collect()).unwrap_or_default()
 }
 
 /// The checked verdict of what was read, or the error that says what is missing.

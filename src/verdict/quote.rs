@@ -35,9 +35,9 @@ impl Texts {
         kept
     }
 
-    /// Adds texts. Those without a digit hold no verdict, and are not kept.
+    /// Adds texts. Those without a digit or a letter in brackets hold no verdict, and are not kept.
     fn add<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
-        for text in texts.into_iter().filter(|text| text.contains(char::is_numeric)) {
+        for text in texts.into_iter().filter(|text| text.contains(char::is_numeric) || text.contains(['[', '<'])) {
             self.add_text(text);
             // As the answer is read: a quotation in other digits or in stars is one too.
             let (digits, ..) = chars::plain(text, true, true);
@@ -49,7 +49,7 @@ impl Texts {
     }
 
     fn add_text(&mut self, text: &str) {
-        if text.contains(['{', '[', '｛', '［']) {
+        if text.contains(['{', '[', '<', '｛', '［']) {
             self.plain.extend(plain(text));
             self.plain.push('\0');
         }

@@ -109,6 +109,10 @@ pub enum Flag {
     /// The responses were judged in blocks that share some of them, and the scores of the blocks were put on one scale:
     /// responses of different blocks were never compared directly.
     JudgedInBlocks,
+    /// The judge reads one response at once: it has scored each by itself.
+    JudgedOneByOne,
+    /// The judge reads two responses at once: the scores are made of comparisons of pairs.
+    ComparedInPairs,
     /// The calibration of the profile was learned on another model: its probabilities may be wrong.
     CalibrationOfOtherModel,
     /// The calibration of the profile was learned with other options, or the profile has changed since: its probabilities may

@@ -12,7 +12,7 @@ use clap::builder::PossibleValuesParser;
 use dicast::checksum::Checksum;
 use dicast::config::{Limits, Reward};
 use dicast::eval::{Benchmark, Item};
-use dicast::{Error, ErrorKind, JudgeConfig, JudgeRequest, Options, Scored, Verdict};
+use dicast::{Error, ErrorKind, Flag, JudgeConfig, JudgeRequest, Options, Scored, Verdict};
 use serde_json::{Map, Value, json};
 
 use self::items::{ItemArgs, Judging, Paths};
@@ -241,7 +241,7 @@ impl Work for Evaluation {
                     });
                     line.insert("runs".into(), runs.collect::<Vec<_>>().into());
                 }
-                line.insert("judged_in_blocks".into(), verdict.blocks.is_some().into());
+                line.insert("judged_in_blocks".into(), verdict.flags.contains(&Flag::JudgedInBlocks).into());
                 line.insert("reasoning".into(), excerpt(&verdict.reasoning).into());
                 let usage = serde_json::to_value(verdict.usage).unwrap_or_default();
                 line.insert("usage".into(), usage);

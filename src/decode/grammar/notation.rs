@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Grammar, Part, VerdictGrammar, quoted};
+use super::{Grammar, Part, VerdictGrammar, mark, quoted};
 
 /// For up to this many names, a JSON schema lists every ranking: 120 for five names.
 const MAX_LISTED: usize = 5;
@@ -38,7 +38,7 @@ impl Grammar {
         }
         start.push('\n');
         if scored {
-            let _ = writeln!(start, "score: /[{}-{}]/", self.scale.min, self.scale.max);
+            let _ = writeln!(start, "score: /[{}-{}]/", mark(self.scale.min), mark(self.scale.max));
         }
         start + &rules
     }
@@ -86,7 +86,7 @@ impl Grammar {
         }
         root.push('\n');
         if scored {
-            let _ = writeln!(root, "score ::= [{}-{}]", self.scale.min, self.scale.max);
+            let _ = writeln!(root, "score ::= [{}-{}]", mark(self.scale.min), mark(self.scale.max));
         }
         root + &rules
     }

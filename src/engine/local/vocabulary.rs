@@ -71,7 +71,8 @@ impl Vocabulary {
     pub(super) fn check_verdicts(&self, profile: &Profile) -> Result<()> {
         let form = &profile.verdict;
         let layout = VerdictGrammar::new(form, profile.scale, &form.separator, &["model-1".into(), "model-2".into()]);
-        let digits = (profile.scale.min..=profile.scale.max).map(|digit| digit.to_string());
+        let scale = layout.scale();
+        let digits = (scale.min..=scale.max).map(|score| char::from(b'0' + score).to_string());
         match std::iter::once(layout.example()).chain(digits).find(|text| !self.guides.writes(text)) {
             Some(text) => Err(Error::new(
                 ErrorKind::InvalidModel,

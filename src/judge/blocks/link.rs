@@ -7,12 +7,12 @@
 //! few anchors that spread little the slope would be noise.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::prompt::profile::Scale;
+use crate::prompt::profile::{Scale, VerdictKind};
 use crate::verdict::{BlockOutcome, BlockTable, Flag, Scored, Verdict, merged_flags};
 
 use super::super::consensus;
 use super::super::ensemble::{add_cost, by_mean, once};
-use super::Layout;
+use super::{Layout, compare};
 
 /// Below this, blocks differ by rounding alone.
 const EQUAL: f64 = 1e-9;
@@ -23,6 +23,8 @@ pub(in crate::judge) struct Blocks {
     pub(in crate::judge) scale: Scale,
     /// Whether the ranking is held to the scores.
     pub(in crate::judge) consistent: bool,
+    /// What the verdict of a block is about.
+    pub(in crate::judge) kind: VerdictKind,
 }
 
 impl Blocks {
@@ -37,6 +39,9 @@ impl Blocks {
 
     /// The verdict of a run, of the verdicts of its blocks in their order.
     pub(in crate::judge) fn link(&self, verdicts: &[&Verdict]) -> Result<Verdict> {
+        if self.kind != VerdictKind::Table {
+            return compare::merged(verdicts, &self.layout, (self.kind, self.scale), self.consistent);
+        }
         let members = &self.layout.blocks;
         let fits = |(verdict, block): (&&Verdict, &Vec<usize>)| verdict.scores.len() == block.len();
         let (Some(&first), true) =
@@ -152,7 +157,7 @@ impl Blocks {
 }
 
 /// What a block gave; `block` holds the indices of its responses.
-fn outcome(verdict: &Verdict, block: &[usize], shift: f64) -> BlockOutcome {
+pub(super) fn outcome(verdict: &Verdict, block: &[usize], shift: f64) -> BlockOutcome {
     let place = |name: &String| verdict.scores.iter().position(|scored| scored.name == *name);
     let shown: Vec<usize> = verdict.aliases.iter().filter_map(|(_, name)| place(name)).collect();
     BlockOutcome {
@@ -179,7 +184,7 @@ mod tests {
     fn blocks(count: usize, anchors: &[usize], blocks: &[&[usize]]) -> Blocks {
         let blocks = blocks.iter().map(|block| block.to_vec()).collect();
         let layout = Layout { count, anchors: anchors.to_vec(), blocks };
-        Blocks { layout, scale: Scale::default(), consistent: false }
+        Blocks { layout, scale: Scale::default(), consistent: false, kind: VerdictKind::Table }
     }
 
     /// A response with its score and expected score.
@@ -234,7 +239,7 @@ mod tests {
                 (0..count).filter(|index| anchors.contains(index) || index % parts == part).collect()
             };
             let layout = Layout { count, anchors: anchors.clone(), blocks: (0..parts).map(members).collect() };
-            let blocks = Blocks { layout, scale: Scale::default(), consistent: false };
+            let blocks = Blocks { layout, scale: Scale::default(), consistent: false, kind: VerdictKind::Table };
             let verdicts: Vec<Verdict> = (0..parts)
                 .map(|part| {
                     let value = |&index: &usize| (index, 3.0, Some(truth[index] + lenience[part]));

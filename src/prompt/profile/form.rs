@@ -1,0 +1,238 @@
+//! How a judge is shown a request and writes its verdict, other than as JSON about any number of responses.
+
+use serde::{Deserialize, Serialize};
+
+/// How a verdict is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct VerdictForm {
+    /// What the judge writes between its reasoning and the verdict.
+    #[serde(default = "blank_line")]
+    pub separator: String,
+    /// The layout that a guided verdict follows. Its marks say what a verdict is about ([`Self::kind`]):
+    ///
+    /// - `%scores%` stands for `"model-1": 4, "model-2": 2`, `%ranking%` for `"model-1", "model-2"`: each once, the scores
+    ///   first. The judge reads any number of responses.
+    /// - `%score%` stands for one score: once for a judge that reads one response, twice for one that reads two, whose scores
+    ///   stand in the order shown.
+    /// - `%choice%` stands for the letter of the better one of two responses, `A` or `B`.
+    pub layout: String,
+}
+
+impl Default for VerdictForm {
+    fn default() -> Self {
+        Self {
+            separator: blank_line(),
+            layout: "{\n  \"scores\": {%scores%},\n  \"best-to-worst\": [%ranking%]\n}".into(),
+        }
+    }
+}
+
+fn blank_line() -> String {
+    "\n\n".into()
+}
+
+/// What a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerdictKind {
+    /// A score for each of any number of responses, and their ranking.
+    Table,
+    /// The score of one response.
+    Score,
+    /// The scores of two responses.
+    TwoScores,
+    /// Which of two responses is better.
+    Choice,
+}
+
+impl VerdictKind {
+    /// How many responses the judge reads at once; `None` for any number.
+    pub fn responses(self) -> Option<usize> {
+        match self {
+            Self::Table => None,
+            Self::Score => Some(1),
+            Self::TwoScores | Self::Choice => Some(2),
+        }
+    }
+}
+
+impl VerdictForm {
+    /// What a verdict of this layout is about; [`VerdictKind::Table`] for a layout that [`Self::check`] refuses.
+    pub fn kind(&self) -> VerdictKind {
+        match (self.layout.matches("%score%").count(), self.layout.matches("%choice%").count()) {
+            (1, 0) => VerdictKind::Score,
+            (2, 0) => VerdictKind::TwoScores,
+            (0, 1) => VerdictKind::Choice,
+            _ => VerdictKind::Table,
+        }
+    }
+
+    /// The text of the layout around its marks, one more than it has marks; of a table, around both.
+    pub(crate) fn pieces(&self) -> Vec<&str> {
+        let marks: &[&str] = match self.kind() {
+            VerdictKind::Table => &["%scores%", "%ranking%"],
+            VerdictKind::Score | VerdictKind::TwoScores => &["%score%"],
+            VerdictKind::Choice => &["%choice%"],
+        };
+        let (mut pieces, mut rest) = (Vec::new(), self.layout.as_str());
+        while let Some((at, mark)) = marks.iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min() {
+            pieces.push(&rest[..at]);
+            rest = &rest[at + mark.len()..];
+        }
+        pieces.push(rest);
+        pieces
+    }
+
+    /// Checks the marks of the layout.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let count = |mark| self.layout.matches(mark).count();
+        let (scores, ranking) = (count("%scores%"), count("%ranking%"));
+        if self.kind() != VerdictKind::Table {
+            if scores + ranking > 0 {
+                return Err(
+                    "verdict.layout holds %score% or %choice%, and %scores% or %ranking%: these exclude each other"
+                        .into(),
+                );
+            }
+            // Without a text between them two scores could not be told apart.
+            return match &self.pieces()[..] {
+                [_, "", _] if self.kind() == VerdictKind::TwoScores => {
+                    Err("verdict.layout must have a text between its two %score%".into())
+                }
+                _ => Ok(()),
+            };
+        }
+        if (scores, ranking) == (1, 1) && self.layout.find("%scores%") < self.layout.find("%ranking%") {
+            return Ok(());
+        }
+        Err("verdict.layout must hold %scores% once and %ranking% once after it; or %score% once or twice, or %choice% once, for a \
+             judge that reads one or two responses"
+            .into())
+    }
+}
+
+/// The user's message in words, for judges that were not trained to read JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct UserMessage {
+    /// The message, with the marks `%principle%`, `%prompt%` and `%responses%`, each once.
+    pub text: String,
+    /// Each response in it, with the marks `%name%` and `%response%`, each once.
+    pub response: String,
+    /// What stands between two responses.
+    #[serde(default = "blank_line")]
+    pub between: String,
+}
+
+impl UserMessage {
+    /// The message about a principle, a prompt, and responses with the names that the judge sees.
+    pub(crate) fn fill<'a>(
+        &self,
+        principle: &str,
+        prompt: &str,
+        responses: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> String {
+        let each: Vec<String> =
+            responses.map(|(name, text)| filled(&self.response, &[("%name%", name), ("%response%", text)])).collect();
+        let marks = [("%principle%", principle), ("%prompt%", prompt), ("%responses%", &each.join(&self.between))];
+        filled(&self.text, &marks)
+    }
+
+    /// Checks the marks. `names` tells whether the judge must see the names.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn check(&self, names: bool) -> Result<(), String> {
+        for mark in ["%principle%", "%prompt%", "%responses%"] {
+            if self.text.matches(mark).count() != 1 {
+                return Err(format!("user_message.text must hold {mark} once"));
+            }
+        }
+        if self.response.matches("%response%").count() != 1 {
+            return Err("user_message.response must hold %response% once".into());
+        }
+        if self.response.matches("%name%").count() != usize::from(names)
+            && (names || self.response.matches("%name%").count() > 1)
+        {
+            return Err("user_message.response must hold %name% once".into());
+        }
+        Ok(())
+    }
+}
+
+/// A text with its marks replaced, in one pass: a mark in what is put in stays as it is.
+fn filled(text: &str, marks: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len() + marks.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let mut rest = text;
+    while let Some((at, mark, value)) =
+        marks.iter().filter_map(|(mark, value)| Some((rest.find(mark)?, mark, value))).min()
+    {
+        out.push_str(&rest[..at]);
+        out.push_str(value);
+        rest = &rest[at + mark.len()..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(layout: &str) -> VerdictForm {
+        VerdictForm { separator: String::new(), layout: layout.into() }
+    }
+
+    #[test]
+    fn the_marks_of_a_layout_say_what_a_verdict_is_about() {
+        for (layout, kind, pieces) in [
+            (VerdictForm::default().layout.as_str(), VerdictKind::Table, 3),
+            ("[RESULT] %score%", VerdictKind::Score, 2),
+            ("<answer>%score%, %score%</answer>", VerdictKind::TwoScores, 3),
+            ("[[%choice%]]", VerdictKind::Choice, 2),
+        ] {
+            let form = form(layout);
+            assert_eq!((form.check(), form.kind(), form.pieces().len()), (Ok(()), kind, pieces), "{layout}");
+        }
+        for wrong in [
+            "",
+            "%scores%",
+            "%ranking% %scores%",
+            "%scores% %scores% %ranking%",
+            "%score% %score% %score%",
+            "%choice% %choice%",
+            "%score% %choice%",
+            "%score% %scores% %ranking%",
+            "%choice% %ranking%",
+            "%score%%score%",
+        ] {
+            assert!(form(wrong).check().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_filled_in_one_pass() {
+        let message = UserMessage {
+            text: "Rule: %principle%\nTask: %prompt%\n%responses%\nEnd".into(),
+            response: "%name%) %response%".into(),
+            between: "\n".into(),
+        };
+        assert_eq!(message.check(true), Ok(()));
+        let filled = message.fill("%prompt%", "%responses%", [("A", "%name% %principle%"), ("B", "y")].into_iter());
+        assert_eq!(filled, "Rule: %prompt%\nTask: %responses%\nA) %name% %principle%\nB) y\nEnd");
+        for (text, response) in [
+            ("%principle% %prompt%", "%name% %response%"),
+            ("%principle% %prompt% %responses%", "%name%"),
+            ("%principle% %prompt% %responses%", "%response%"),
+        ] {
+            let wrong = UserMessage { text: text.into(), response: response.into(), between: String::new() };
+            assert!(wrong.check(true).is_err(), "{text} {response}");
+        }
+    }
+}
