@@ -19,7 +19,7 @@ pub(crate) enum Token {
 }
 
 impl Token {
-    /// Its text, where it is named by that.
+    /// Its text, if the engine names it by text.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             #[cfg(feature = "remote")]
@@ -28,7 +28,7 @@ impl Token {
         }
     }
 
-    /// Its length in bytes, where it is named by them.
+    /// Its length in bytes, if the engine names it by text.
     #[cfg(feature = "remote")]
     pub(crate) fn len(&self) -> usize {
         self.bytes().len()

@@ -30,7 +30,7 @@ pub struct ReasoningTokens {
     pub budget: u32,
     /// Fed when the budget is spent: a line end, and the closing.
     forced: Vec<u32>,
-    /// Of these, the tokens of the line's end.
+    /// How many of these belong to the line end.
     line: usize,
 }
 

@@ -9,7 +9,7 @@ use crate::prompt::profile::Scale;
 #[derive(Clone, Debug)]
 pub struct ScoreProbe {
     scale: Scale,
-    /// Log of the summed exponentials by score, relative to nothing.
+    /// For each score, the log of the summed exponentials, not normalized.
     log_sums: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What stands beside a name in running text: a score, several of them with labels, a mark such as `[RESULT] 4`.
+//! What is written beside a name in running text: a score, several scores with labels, a mark such as `[RESULT] 4`.
 
 use super::chars::{self, Quote};
 use super::interpret::Context;
@@ -54,7 +54,7 @@ pub(super) enum Label {
     Bare,
     /// A score.
     Score,
-    /// What sums up several criteria.
+    /// The overall score over several criteria.
     Overall { total: bool },
     /// A rank.
     Rank(usize),
@@ -70,8 +70,8 @@ pub(super) struct Number {
     pub(super) value: Read,
 }
 
-/// The numbers beside names in one line, or in one text of a tree: `model-1: 4, model-2: 2`. `cut` where the whole text
-/// ends with it, so that digits may be missing.
+/// The numbers beside names in one line, or in one text of a tree: `model-1: 4, model-2: 2`. `cut`: the whole text ends
+/// with this one, so that digits may be missing.
 pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) -> Vec<Number> {
     let mentions = context.names.mentions(text);
     let mut found: Vec<Number> = Vec::new();
@@ -104,7 +104,8 @@ pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) 
         if line_start {
             leader = Some(mention.place);
         }
-        // `model-1: clearer than model-2. Score: 4`: what comes after a name in prose belongs to the one that leads the line.
+        // `model-1: clearer than model-2. Score: 4`: in prose, what comes after a later name belongs to the name that
+        // leads the line.
         let parted = segment.trim_start().starts_with([',', '.', ';', '。', '，']);
         let in_prose = !line_start && (parted || !listed);
         for (label, value) in values(segment, at_end, rule, context) {
@@ -123,7 +124,7 @@ pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) 
     found
 }
 
-/// The numbers in what follows a name.
+/// The numbers in the text after a name.
 fn values(segment: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Vec<(Label, Read)> {
     let segment = without_note(segment);
     if score::is_revised(segment) {
@@ -159,7 +160,7 @@ fn values(segment: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Vec
     }
 }
 
-/// What follows a name without the words that lead to the next one: `4 and the `.
+/// The text after a name, without the words that lead to the next name: `4 and the `.
 fn without_lead(segment: &str) -> &str {
     let mut rest = segment;
     for words in [ARTICLES, ANDS] {
@@ -172,7 +173,8 @@ fn without_lead(segment: &str) -> &str {
     rest
 }
 
-/// What follows a name without a note in parentheses before a colon, which says something else: `(5 words): 4`.
+/// The text after a name, without a note in parentheses before a colon: `(5 words): 4`. The note is about something
+/// else.
 fn without_note(segment: &str) -> &str {
     let Some(inner) = segment.trim_start().strip_prefix('(') else { return segment };
     let Some((note, rest)) = inner.split_once(')') else { return segment };
@@ -186,7 +188,7 @@ fn without_note(segment: &str) -> &str {
     if counts && valued { rest } else { segment }
 }
 
-/// What follows a name at once.
+/// What directly follows a name.
 enum Direct {
     Number(Label, Read),
     Prose,
@@ -216,7 +218,7 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
         // `model-1 -4`: a sign or a dash.
         return unreadable();
     }
-    // `model-1: -4`: a sign behind what separates.
+    // `model-1: -4`: a sign after the separator.
     let between = &marked[..marked.len() - rest.len()];
     if let Some((at, _)) =
         between.char_indices().next_back().filter(|(_, c)| matches!(chars::fold(*c), '-' | '–' | '—'))
@@ -295,8 +297,8 @@ fn rank_of(value: &str) -> Option<usize> {
     if suffixed { ranking::rank_number(value) } else { None }
 }
 
-/// The text up to the comma, bar or bracket that ends a value; returns whether there was one. The point that ends a
-/// sentence goes too, where it cannot belong to the number.
+/// The text up to the comma, bar or bracket that ends a value; returns whether there was one. A full stop at the end of
+/// the sentence is dropped too, unless it could belong to the number.
 fn first_part(text: &str, rule: Rule) -> (&str, bool) {
     let mut parens = 0_usize;
     let mut end = text.len();
@@ -304,7 +306,7 @@ fn first_part(text: &str, rule: Rule) -> (&str, bool) {
     while let Some((index, c)) = characters.next() {
         let next = characters.peek().map(|(_, next)| *next);
         let blank_follows = next.is_none_or(|next| chars::is_blank(next) || Quote::of(next).is_some());
-        // What could be digits of the number, parted from it by a wrong character.
+        // Possible digits of the number, separated from it by a wrong character.
         let goes_on = next.is_some_and(|next| next.is_ascii_digit() || next == '.');
         match chars::fold(c) {
             '(' => parens += 1,
@@ -370,7 +372,7 @@ fn value_text(part: &str) -> &str {
     part.get(at..).unwrap_or_default()
 }
 
-/// The parts of a line between commas and the like, what stands in parentheses left whole.
+/// The parts of a line between commas and the like. Text in parentheses stays whole.
 fn split_parts(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut depth) = (0, 0_usize);
@@ -414,7 +416,7 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
         let signed = part[at + sign.len()..].trim_start_matches([' ', '*', '_', '`']);
         let negative = signed.strip_prefix(['-', '−']).is_some_and(digit);
         let value = part[at + sign.len()..].trim_start_matches(mark);
-        // A sign is part of the number, which is off every scale then.
+        // A sign is part of the number, which is then off every scale.
         let value = if negative { signed } else { value };
         let label = part[..at].trim_matches(mark);
         // `model-1: good. Clarity: 3`: the label begins after what stands before it.
@@ -437,8 +439,8 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
     (digit(value) && number && word(label)).then_some((label, value))
 }
 
-/// The text of the number after the last mark that stands for a score: `[RESULT] 4`, `[[4]]`, `\boxed{4}`. `None` where
-/// there is no such mark, or two that differ.
+/// The text of the number after the last score mark: `[RESULT] 4`, `[[4]]`, `\boxed{4}`. `None` if there is no such
+/// mark, or if two differ.
 pub(super) fn marker(text: &str) -> Option<&str> {
     let mut found: Option<&str> = None;
     for value in marks(text) {
@@ -450,12 +452,12 @@ pub(super) fn marker(text: &str) -> Option<&str> {
     found.filter(|value| value.starts_with(|c: char| chars::fold(c).is_ascii_digit()))
 }
 
-/// How many marks for a score a text holds.
+/// How many score marks a text holds.
 pub(super) fn count_marks(text: &str) -> usize {
     marks(text).count()
 }
 
-/// What each mark for a score in a text holds.
+/// The content of each score mark in a text.
 pub(super) fn marks(text: &str) -> impl Iterator<Item = &str> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -497,7 +499,7 @@ pub(super) fn marks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The scores in a list without names, `4, 2, 5`, however it is wrapped; `None` if it is none.
+/// The scores in a list without names, `4, 2, 5`, however it is wrapped; `None` if the text is no such list.
 pub(super) fn list(text: &str) -> Option<Vec<&str>> {
     let wrapped = |c: char| {
         chars::is_blank(c)

@@ -1,4 +1,4 @@
-//! What a verdict says of the blocks in which its responses were judged.
+//! What a verdict says about the blocks in which its responses were judged.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};

@@ -22,7 +22,7 @@ pub(super) fn fold(c: char) -> char {
     }
 }
 
-/// The ASCII form of a digit or separator of another script than Latin.
+/// The ASCII form of a digit or separator of a non-Latin script.
 pub(super) fn fold_script(c: char) -> Option<char> {
     if c < '\u{600}' {
         return None;
@@ -41,7 +41,8 @@ pub(super) fn fold_script(c: char) -> Option<char> {
     ZEROS.iter().find_map(|zero| of(zero, 0)).or(circled).and_then(|digit| char::from_digit(digit, 10))
 }
 
-/// Whether a character is not seen: marks of direction and of joining, variation selectors, tags, the frame of a keycap.
+/// Whether a character is invisible: marks of direction and of joining, variation selectors, tags, the frame of a
+/// keycap.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -59,8 +60,8 @@ pub(super) fn is_invisible(c: char) -> bool {
     )
 }
 
-/// The text without characters that `unseen` drops, and with digits and separators in ASCII where `digits` is set. Says
-/// whether anything was dropped and whether any digit or separator was written in ASCII.
+/// The text without invisible characters if `unseen` is set, and with digits and separators in ASCII if `digits` is
+/// set. Also gives whether anything was dropped, and whether any digit or separator was changed to ASCII.
 pub(super) fn plain(text: &str, unseen: bool, digits: bool) -> (Cow<'_, str>, bool, bool) {
     let dropped = |c: char| unseen && is_invisible(c);
     let folded = |c: char| if digits { fold_script(c) } else { None };
@@ -78,7 +79,7 @@ pub(super) fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}' | '\u{E00}'..='\u{E7F}' | '\u{20000}'..='\u{2FFFF}')
 }
 
-/// Whether a character takes room and says nothing: white space, zero-width characters, control characters.
+/// Whether a character takes up room and carries no meaning: white space, zero-width characters, control characters.
 pub(super) fn is_blank(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '\u{FEFF}' | '\u{200B}'..='\u{200F}' | '\u{2060}')
 }

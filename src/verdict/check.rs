@@ -1,4 +1,4 @@
-//! From what was read to a checked verdict: which reading is the answer, and whether it is complete.
+//! Turns what was read into a checked verdict: chooses the reading that is the answer, and checks that it is complete.
 
 use super::chars;
 use super::drawn;
@@ -13,7 +13,7 @@ use super::repair::{Flag, Repair, Repairs};
 use super::turn;
 use crate::config::{Incomplete, VerdictPolicy};
 
-/// How many verdicts the prose round them is read of, from the last one back.
+/// For how many verdicts, counted back from the last, the prose around them is read.
 const MAX_FRAMED: usize = 64;
 /// How many missing names an error lists.
 const MAX_NAMED: usize = 64;
@@ -30,7 +30,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// What needed no mending.
+    /// An outcome that needed no repair.
     pub(super) fn clean(scores: Vec<f64>, ranking: Vec<usize>) -> Self {
         Self { scores: Ok(scores), ranking: Ok(ranking), repairs: Repairs::default(), dropped: Vec::new() }
     }
@@ -45,7 +45,7 @@ impl Outcome {
     }
 }
 
-/// Reads an answer. `thinks` where the judge writes reasoning, tagged or not; `texts` are those that it was shown.
+/// Reads an answer. `thinks`: the judge writes reasoning, tagged or not. `texts`: the texts that the judge was shown.
 pub(super) fn read(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &Context<'_>) -> Outcome {
     if form == Form::NoAnswer {
         return Outcome::refused("the judge wrote reasoning and no final answer");
@@ -58,7 +58,7 @@ pub(super) fn read(answer: &str, form: Form, thinks: bool, texts: &Texts, contex
         answer = &unescaped;
         repairs.push(Repair::Unescaped);
     }
-    // Where names hold such characters themselves, they must stay.
+    // If names hold such characters themselves, the characters must stay.
     let unseen = !context.names.hold(chars::is_invisible);
     let digits = !context.names.hold(|c| chars::fold_script(c).is_some());
     let (plain, dropped, folded) = chars::plain(answer, unseen, digits);
@@ -107,14 +107,14 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
     let beside = if form == Form::Unclosed { Beside::default() } else { Beside::scan(answer, texts, &found, context) };
     let draft = |last: &Reading| {
         let after = answer.get(last.end..).unwrap_or_default();
-        // Behind a tag that closes reasoning an announced verdict, or one that the text goes on from, is no draft.
+        // After a tag that closes reasoning, a verdict is no draft if it is announced or if the text goes on from it.
         let known = form == Form::Split
             && (matches!(last.frame, Frame::Own | Frame::Final | Frame::Plain)
                 || beside.whole.scores.status() == Status::Complete
                 || beside.whole.ranking.status() == Status::Complete);
         outside(&answer[..last.start]) && breaks_off(after) && !known
     };
-    // Behind a quotation the judge's own verdict may stand in the text.
+    // After a quotation, the judge's own verdict may come in the text.
     let own_follows = |last: &Reading| {
         matches!(last.frame, Frame::Quoted | Frame::Mentioned)
             && beside.whole.scores.status() == Status::Complete
@@ -145,12 +145,12 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
     choose(answer, &beside, found.readings, context)
 }
 
-/// Whether a verdict in lines or a table is quoted, by the words before it or the last words of the answer.
+/// Whether the words before a verdict in lines or a table, or the last words of the answer, say that it is quoted.
 fn is_led_as_quoted(lead: &str, inline: bool, answer: &str, context: &Context<'_>) -> bool {
     if lead.starts_with('>') || frame::points_back(answer) || frame::quotes(lead, context.names) {
         return true;
     }
-    // A word or two are a heading.
+    // One or two words are a heading.
     let words = lead.split_whitespace().count() > 2 || (!lead.is_ascii() && lead.chars().count() > 6);
     if inline || !words || !lead.ends_with([':', '：']) {
         return false;
@@ -160,7 +160,7 @@ fn is_led_as_quoted(lead: &str, inline: bool, answer: &str, context: &Context<'_
     matches!(frame, Frame::Quoted | Frame::Mentioned | Frame::Doubtful)
 }
 
-/// Puts records together that stand one after the other, as in JSON Lines: `{"model": "model-1", "score": 4}`.
+/// Joins consecutive records, as in JSON Lines: `{"model": "model-1", "score": 4}`.
 fn join_records(answer: &str, readings: &mut Vec<Reading>) {
     let mut joined: Vec<Reading> = Vec::with_capacity(readings.len());
     for reading in readings.drain(..) {
@@ -173,7 +173,7 @@ fn join_records(answer: &str, readings: &mut Vec<Reading>) {
         };
         match joined.last_mut() {
             Some(before)
-                // A record that gives a name another score than one before it spoils both.
+                // If a record gives a name another score than a record before it, neither is trusted.
                 if (partial(before) || before.joined)
                     && partial(&reading)
                     && !apart(before)
@@ -191,12 +191,12 @@ fn join_records(answer: &str, readings: &mut Vec<Reading>) {
     *readings = joined;
 }
 
-/// What the text beside the structures says.
+/// What the text outside of structures says.
 #[derive(Default)]
 struct Beside {
-    /// Of the whole text outside of structures.
+    /// The reading of all text outside of structures.
     whole: Reading,
-    /// Whether a structure stands after all of it.
+    /// Whether a structure comes after all of it.
     before: bool,
 }
 
@@ -221,7 +221,7 @@ impl Beside {
         Self { whole, before: !rest.contains(char::is_numeric) }
     }
 
-    /// Whether the text gives all scores, and others than a structure does.
+    /// Whether the text gives all scores, and they differ from those of a structure.
     fn contradicts(&self, scores: &Scores, ranking: &Ranking) -> bool {
         self.whole.scores.status() == Status::Complete && contradicts_scores(scores, &self.whole.scores)
             || self.whole.ranking.status() == Status::Complete
@@ -230,7 +230,8 @@ impl Beside {
     }
 }
 
-/// Drops what is quoted: what stands in a text that the judge was shown, and what the prose round it calls a quotation.
+/// Drops quotations: whatever is found in a text that the judge was shown, and whatever the surrounding prose calls a
+/// quotation.
 fn drop_quoted(answer: &str, texts: &Texts, beside: &Beside, readings: &mut Vec<Reading>) -> Result<(), Outcome> {
     let some = !readings.is_empty();
     if !texts.is_empty() {
@@ -239,7 +240,8 @@ fn drop_quoted(answer: &str, texts: &Texts, beside: &Beside, readings: &mut Vec<
             !answer.get(reading.start..reading.end).is_some_and(|text| texts.hold(text, &mut lookups))
         });
     }
-    // A sentence that speaks of a response quotes it where no verdict of the judge stands before; else it may correct that.
+    // A sentence about a response quotes it if no verdict of the judge comes before; otherwise it may correct that
+    // verdict.
     let mut told = beside.before && beside.whole.scores.status() == Status::Complete;
     for reading in readings.iter_mut().filter(|reading| !reading.template) {
         match reading.frame {
@@ -266,20 +268,20 @@ fn drop_quoted(answer: &str, texts: &Texts, beside: &Beside, readings: &mut Vec<
     Ok(())
 }
 
-/// The text with the entities of HTML resolved that a verdict may hold.
+/// The text with the HTML entities resolved that a verdict may hold.
 fn unescape_html(text: &str) -> String {
     let resolved = text.replace("&quot;", "\"").replace("&#39;", "'").replace("&gt;", ">").replace("&lt;", "<");
     resolved.replace("&amp;", "&")
 }
 
-/// Whether prose after a verdict ends in the middle of a sentence, as a text does that was cut while the judge thought.
-/// Where prose stands before the verdict too, it may be a draft within reasoning that has no tags.
+/// Whether prose after a verdict ends in the middle of a sentence, as in a text that was cut while the judge reasoned.
+/// If prose comes before the verdict too, the verdict may be a draft within untagged reasoning.
 fn breaks_off(after: &str) -> bool {
     let after = after.trim_end();
     after.ends_with(|c: char| c.is_alphanumeric() || c == ',') && after.contains(' ')
 }
 
-/// Takes fields of which no structure says anything from the text outside of structures.
+/// Takes fields that no structure mentions from the text outside of structures.
 fn complete_from_text(answer: &str, beside: &Beside, readings: &mut Vec<Reading>) {
     let scores_seen = readings.iter().any(|reading| reading.scores.seen);
     let ranking_seen = readings.iter().any(|reading| reading.ranking.seen);
@@ -303,7 +305,7 @@ fn complete_from_text(answer: &str, beside: &Beside, readings: &mut Vec<Reading>
     }
 }
 
-/// Chooses among several readings: the last that says both, else the last of each.
+/// Chooses among several readings: the last one that gives both fields, else the last one for each field.
 fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &Context<'_>) -> Outcome {
     let stated = |status: Status| status >= Status::Invalid;
     let both = readings.iter().rposition(|r| stated(r.scores.status()) && stated(r.ranking.status()));
@@ -319,11 +321,11 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
     let mut scores = scores_at.map_or_else(Scores::default, |at| readings[at].scores.clone());
     let mut ranking = ranking_at.map_or_else(Ranking::default, |at| readings[at].ranking.clone());
     for (at, later) in readings.iter().enumerate() {
-        // A template that is shown after the verdict is none.
+        // A template that is shown after the verdict is no verdict.
         if later.template && later.closed {
             continue;
         }
-        // Whoever corrects a part of a verdict doubts the rest.
+        // A judge that corrects part of a verdict doubts the rest.
         if scores_at.is_some_and(|chosen| at > chosen) && contradicts_scores(&scores, &later.scores)
             || ranking_at.is_some_and(|chosen| at > chosen) && contradicts_ranking(&ranking, &later.ranking)
         {
@@ -334,7 +336,7 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
 
     if let Some(at) = both {
         let chosen = &readings[at];
-        // An earlier verdict that differs is a draft only where the text says so.
+        // An earlier verdict that differs is a draft only if the text says so.
         let gap = readings[..at].iter().map(|earlier| earlier.end).max().unwrap_or(0);
         let last_word = chosen.frame == Frame::Final
             || (gap > 0 && frame::corrects(answer.get(gap..chosen.start).unwrap_or_default()));
@@ -378,7 +380,7 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
     finish(&scores, &ranking, repairs, dropped, context)
 }
 
-/// Checks both fields for completeness and settles what the policy leaves to be settled.
+/// Checks both fields for completeness and resolves what the policy leaves open.
 fn finish(
     scores: &Scores,
     ranking: &Ranking,
@@ -424,7 +426,7 @@ fn finish(
     Outcome { scores: values, ranking: order, repairs, dropped }
 }
 
-/// Decides between the ways in which a ranking can be read: the one that agrees with the scores.
+/// Decides between several ways to read a ranking: takes the one that agrees with the scores.
 fn settle(readings: &[Vec<usize>], scores: Option<&[f64]>, repairs: &mut Repairs) -> Field<Vec<usize>> {
     if let [only] = readings {
         return Ok(only.clone());
@@ -453,7 +455,7 @@ fn contradicts_ranking(chosen: &Ranking, later: &Ranking) -> bool {
     !chosen.readings.is_empty() && !chosen.readings.iter().any(|reading| later.readings.contains(reading))
 }
 
-/// Whether a text beside a verdict says or marks anything: prose, a fence, a tag.
+/// Whether the text beside a verdict holds anything: prose, a fence, a tag.
 fn outside(text: &str) -> bool {
     text.contains(|c: char| c.is_alphanumeric() || matches!(c, '`' | '<' | '*' | '#'))
 }
@@ -463,7 +465,7 @@ pub(super) fn is_consistent(ranking: &[usize], scores: &[f64]) -> bool {
     ranking.windows(2).all(|pair| scores[pair[0]] >= scores[pair[1]])
 }
 
-/// What a reader should know of a verdict: `scores` by place, `ranking` of places.
+/// What a reader should know about a verdict: `scores` by place, `ranking` of places.
 pub(super) fn flags(scores: &[f64], ranking: &[usize], dropped: Vec<String>) -> Vec<Flag> {
     let mut flags = Vec::new();
     if !is_consistent(ranking, scores) {

@@ -16,14 +16,14 @@ impl Collected {
 
     pub(super) fn add(&mut self, place: usize, label: Label, value: Read) {
         let numbers = self.0.entry(place).or_default();
-        // So many numbers beside one name are no score.
+        // A name with so many numbers beside it has no score.
         if numbers.len() < 64 {
             numbers.push((label, value));
         }
     }
 
-    /// The score of each place: what sums up several criteria goes before what is called a score, that before a number
-    /// without a label. With it the criteria of places that have nothing else, and why a sum is none.
+    /// The score of each place. An overall score takes precedence over what is called a score, and that over a number
+    /// without a label. Also gives the criteria of places that have nothing else, and why a sum is not a score.
     pub(super) fn resolve(self) -> (Vec<(usize, Read)>, Vec<String>) {
         let mut scores = Vec::new();
         let mut criteria: Vec<String> = Vec::new();
@@ -54,7 +54,7 @@ impl Collected {
                 &bare
             };
             scores.extend(best.iter().map(|&value| (place, value)));
-            // A weaker one must not say something else; what is no score beside it is a remark.
+            // A weaker number must not give another score; if it is no score, it is a remark.
             for weaker in [&called, &bare] {
                 if !std::ptr::eq(weaker, best) {
                     scores.extend(weaker.iter().filter(|value| value.is_ok()).map(|&value| (place, value)));
@@ -68,7 +68,7 @@ impl Collected {
     }
 }
 
-/// Whether a total is the sum of several criteria that are on the profile's scale themselves.
+/// Whether a total is the sum of several criteria that are each on the profile's scale.
 fn is_sum(sums: &[Read], parts: &[Read]) -> bool {
     let values: Vec<f64> = parts.iter().filter_map(|part| part.ok()).map(|value| value.score).collect();
     let total = sums.iter().filter_map(|sum| sum.ok()).map(|value| value.score).next();

@@ -1,5 +1,5 @@
-//! What judges draw: tables with lines, in LaTeX or with the entities of HTML, stars for scores, medals for ranks. All is
-//! rewritten in plain signs before it is read.
+//! What judges draw: tables with lines, in LaTeX or with HTML entities; stars for scores; medals for ranks. All of it
+//! is rewritten in plain signs before it is read.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ const MEDALS: [(char, &str); 3] = [('🥇', "1st place: "), ('🥈', "2nd place:
 /// Commands of LaTeX that draw a line between rows.
 const RULES: [&str; 5] = ["\\hline", "\\midrule", "\\toprule", "\\bottomrule", "\\cmidrule"];
 
-/// The text in plain signs. What a name holds, by `kept`, stays as it is.
+/// The text in plain signs. Characters that `kept` accepts are part of a name and stay as they are.
 pub(super) fn plain(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut plain = Cow::Borrowed(text);
     if plain.contains("&gt;") && !kept('&') {
@@ -84,7 +84,7 @@ fn stars(line: &str, plain: &mut String) {
     let (before, after) = (&line[..start], &line[end..]);
     let full = row.iter().take_while(|c| FULL.contains(c)).count();
     let orderly = row[full..].iter().all(|c| EMPTY.contains(c)) && row.len() <= MAX_STARS && !after.contains(is_star);
-    // A single star, or one before the name, is an ornament.
+    // A single star, or one before the name, is decoration.
     let led = before.trim_end().ends_with([':', '：', '=', '|', '-', '–', '—', '→', '('])
         || (row.len() > 1 && before.contains(char::is_alphanumeric));
     let rest = after.trim_start_matches([' ', '|', '(', '[', '*', ':', '-', '–', '—']);
@@ -96,7 +96,7 @@ fn stars(line: &str, plain: &mut String) {
     }
     plain.push_str(before);
     if number {
-        // The number stands beside the stars.
+        // The number is written beside the stars.
         plain.push_str(after.trim_start());
     } else {
         let _ = write!(plain, "{full}");

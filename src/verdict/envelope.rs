@@ -1,5 +1,5 @@
-//! The answer within what a server wraps it in: blocks of content with types, messages with roles. Blocks of reasoning
-//! are none of it.
+//! Takes the answer out of what a server may wrap it in: typed blocks of content, messages with roles. Blocks of
+//! reasoning are not part of the answer.
 
 use super::interpret::is_thought_type;
 use super::keys::{Key, Keys};
@@ -8,7 +8,7 @@ use super::tolerant::{self, Group, Node, Work};
 
 /// How deep a server's wrapping is followed.
 const MAX_DEPTH: usize = 12;
-/// Keys under which the answer stands, or that lead to it.
+/// Keys that hold the answer, or lead to it.
 const CONTENT: &[&str] = &[
     "text",
     "content",
@@ -32,7 +32,7 @@ const CONTENT: &[&str] = &[
     "generations",
     "predictions",
 ];
-/// Keys under which reasoning stands.
+/// Keys that hold reasoning.
 const THOUGHTS: &[&str] = &[
     "thinking",
     "reasoning",
@@ -66,14 +66,14 @@ const SIGNS: &[&str] = &[
     "stop_reason",
 ];
 
-/// What stands in a wrapping.
+/// The content of a wrapping.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     pub(super) reasoning: String,
     pub(super) answer: String,
 }
 
-/// Opens the wrapping where the whole text is one; `None` if it is none, or holds no text.
+/// Opens the wrapping if the whole text is one; `None` if it is none, or holds no text.
 pub(super) fn open<'n>(text: &str, keys: &Keys, names: impl FnOnce() -> Names<'n>) -> Option<Opened> {
     let trimmed = text.trim();
     if !trimmed.starts_with(['[', '{']) || !SIGNS.iter().any(|sign| trimmed.contains(sign)) {
@@ -94,7 +94,7 @@ struct Opener<'k> {
     keys: &'k Keys,
     names: &'k Names<'k>,
     found: Opened,
-    /// Whether something else than text was met: a verdict's own key, a call of a tool.
+    /// Whether anything other than text was found: a verdict's own key, a tool call.
     foreign: bool,
     signs: bool,
 }
@@ -118,7 +118,7 @@ impl Opener<'_> {
                 let messages: Vec<&Group<'_>> = group.entries.iter().filter_map(|entry| entry.value.group()).collect();
                 let role = |group: &Group<'_>, role: &str| field(group, "role").is_some_and(|found| found == role);
                 if messages.iter().any(|message| field(message, "role").is_some()) {
-                    // Of a conversation only the last turn of the judge counts.
+                    // In a conversation, only the judge's last turn counts.
                     match messages.iter().rev().find(|message| role(message, "assistant") || role(message, "model")) {
                         Some(last) => self.object(last, depth + 1),
                         None => self.foreign = true,
@@ -169,7 +169,7 @@ impl Opener<'_> {
             } else if matches!(self.keys.read(key).0, Key::Score | Key::Overall { .. } | Key::Rank(_))
                 || key == "tool_calls"
             {
-                // An empty list of calls is none.
+                // An empty list of calls does not count.
                 self.foreign |= entry.value.group().is_none_or(|group| !group.entries.is_empty());
             }
         }

@@ -1,4 +1,4 @@
-//! Where the reasoning ends and the answer begins.
+//! Finds where the reasoning ends and the answer begins.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ const TAGS: &[&str] = &[
     "reasoning_content",
     "seed:think",
 ];
-/// Marks round reasoning that have no form in common with others.
+/// Marks around reasoning whose form is unlike all others.
 const ODD_TAGS: &[(&str, bool)] = &[
     ("<|channel>thought", false),
     ("<channel|>", true),
@@ -54,14 +54,14 @@ pub(super) struct Parts<'a> {
     pub(super) repair: Option<Repair>,
 }
 
-/// What is known of the place where the answer begins.
+/// What is known about where the answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The answer is what follows the reasoning.
     Split,
     /// No tag at all: the answer is the whole text.
     Untagged,
-    /// Reasoning was opened and not closed: only a verdict at the very end is one.
+    /// Reasoning was opened and not closed: only a verdict at the very end counts.
     Unclosed,
     /// The turn is in channels, and none of them is the final one.
     NoAnswer,
@@ -75,8 +75,8 @@ struct Tag {
     own: bool,
 }
 
-/// Splits the judge's output after the reasoning: at the last closing tag, but not at one within a verdict, and not at
-/// one that the text only speaks of. A section before the answer that is marked as thoughts belongs to the reasoning.
+/// Splits the judge's output after the reasoning: at the last closing tag, except one within a verdict and one that the
+/// text only mentions. A section before the answer that is marked as thoughts belongs to the reasoning.
 pub(super) fn split<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
     let mut parts = split_at_tags(text, profile);
     if matches!(parts.form, Form::Split | Form::Untagged)
@@ -159,7 +159,7 @@ fn split_at_tags<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
             depth = depth.saturating_sub(1);
             last_close = Some(tag);
         } else {
-            // A tag that is written twice in a row opens one reasoning.
+            // A tag that is written twice in a row opens only one reasoning.
             if last_open.is_none_or(|last: usize| !text[last..tag.start].trim().is_empty()) {
                 depth += 1;
             }
@@ -171,7 +171,7 @@ fn split_at_tags<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
     if last_close.is_none() && last_open.is_none() && spoken_of.is_none() {
         return parts("", text, Form::Untagged, None);
     }
-    // A tag within a string of the verdict, or after it, ends no reasoning.
+    // A tag within a string of the verdict, or after the verdict, does not end reasoning.
     if is_json(text) {
         return parts("", text, Form::Split, Some(Repair::StrayReasoningTag));
     }
@@ -199,7 +199,7 @@ fn split_at_tags<'a>(text: &'a str, profile: &Profile) -> Parts<'a> {
     }
 }
 
-/// Whether the text speaks of a tag and does not use it: it stands in quotes, or in the middle of a sentence.
+/// Whether the text only mentions a tag: the tag is in quotes, or in the middle of a sentence.
 fn is_spoken_of(text: &str, tag: &Tag) -> bool {
     let (before, after) = (&text[..tag.start], &text[tag.end..]);
     let opening = before.chars().next_back().is_some_and(|c| chars::Quote::of(c).is_some());
@@ -267,7 +267,7 @@ impl Tags<'_> {
             _ => return None,
         };
         let window = &rest[bracket.len_utf8()..];
-        // In square brackets only the form of one family of models is known.
+        // In square brackets, only the form of one model family is known.
         if bracket == '[' && !window.trim_start_matches('/').starts_with("THINK]") {
             return None;
         }
@@ -302,7 +302,7 @@ impl Tags<'_> {
     }
 }
 
-/// Whether a text is one JSON object and nothing else, but for a code fence.
+/// Whether a text is one JSON object and nothing else, apart from a code fence.
 fn is_json(text: &str) -> bool {
     let text = text.trim();
     let text = match text.strip_prefix("```") {
@@ -314,7 +314,7 @@ fn is_json(text: &str) -> bool {
     text.starts_with('{') && text.ends_with('}') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Whether what follows a verdict ends it: nothing, a fence, closing brackets or tags, marks for the end of a turn.
+/// Whether the text after a verdict ends it: nothing, a fence, closing brackets or tags, marks for the end of a turn.
 pub(super) fn is_closing(text: &str) -> bool {
     let text = &text[..turn::end(text).unwrap_or(text.len())];
     let mut rest = text.trim_matches(|c| chars::is_blank(c) || matches!(c, '`' | '}' | ']' | '"' | '\''));

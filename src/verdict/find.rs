@@ -1,4 +1,4 @@
-//! Where in an answer structures stand that may be the verdict.
+//! Finds the structures in an answer that may be the verdict.
 
 use super::chars;
 use super::extract;
@@ -11,13 +11,13 @@ use super::turn;
 
 /// How often a verdict that was written as a string, perhaps more than once, is unescaped.
 const MAX_UNESCAPED: usize = 3;
-/// How many structures are read, or two for each name where that is more. Past it the text is no answer.
+/// Most structures that are read, or two for each name if that is more. A text with more is no answer.
 const MAX_STRUCTURES: usize = 4096;
-/// How many structures that the text cuts and that say nothing are searched from within.
+/// How many structures that are cut by the end of the text and give nothing are searched inside.
 const MAX_CUT: usize = 1;
-/// Longest mark of a turn's end, in bytes.
+/// Longest end-of-turn mark, in bytes.
 const MAX_MARK: usize = 48;
-/// How many marks of a turn's end are met before any verdict.
+/// How many end-of-turn marks may come before any verdict.
 const MAX_MARKS: usize = 2;
 /// How many structures without a verdict are remembered.
 const MAX_SILENT: usize = 64;
@@ -27,19 +27,19 @@ const MAX_HEADING: usize = 256;
 /// Everything that was found.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Readings that say something of scores or ranking, in the order of the text.
+    /// Readings that give scores or a ranking, in the order of the text.
     pub(super) readings: Vec<Reading>,
-    /// Where structures stand that hold reasoning or an example, and no verdict: their text says nothing either.
+    /// The ranges of structures that hold reasoning or an example, and no verdict: their text does not count either.
     pub(super) silent: Vec<(usize, usize)>,
     /// Where the judge's turn ends.
     pub(super) end: usize,
     /// Whether the search ended before the text did.
     pub(super) exhausted: bool,
-    /// Whether the search ended at something too deep or too long: what stands in it or after it is no verdict.
+    /// Whether the search ended at something too deep or too long: nothing in it or after it is a verdict.
     pub(super) too_large: bool,
 }
 
-/// Looks for structures from the start of an answer on. Those within another are part of it.
+/// Looks for structures from the start of an answer. A structure within another is part of it.
 pub(super) fn readings(answer: &str, context: &Context<'_>) -> Found {
     let mut found = Found { end: answer.len(), ..Found::default() };
     let mut work = Work::for_len(answer.len(), context.names.len());
@@ -55,7 +55,7 @@ pub(super) fn readings(answer: &str, context: &Context<'_>) -> Found {
 
 fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize, found: &mut Found) {
     let longest = context.names.longest();
-    // `gap` is where the text outside of structures began, `turn` how far no turn ended in it.
+    // `gap`: where the text outside of structures began. `turn`: the end of the part of it in which no turn ended.
     let (mut at, mut gap, mut turn) = (0, 0, 0);
     let (mut structures, mut cut, mut marks) = (0, 0, 0);
     while let Some(offset) = answer[at..].find(['{', '[', '｛', '［']) {
@@ -104,7 +104,7 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
             Ok(root) => {
                 let mut reading = interpret::read(&root, heading(&answer[gap..start]), context);
                 reading.start = start;
-                // What never ended and says nothing was no structure: go on within it.
+                // A structure that never ended and gives nothing was none: go on inside it.
                 if root.closed || !reading.is_empty() {
                     (at, gap, turn) = (root.end, root.end, root.end);
                 } else {
@@ -124,7 +124,7 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
                     found.too_large = true;
                     return;
                 }
-                // Nothing but opening brackets, as a model writes that has lost its way: they enclose nothing.
+                // Only opening brackets, as a model writes that has lost its way: they enclose nothing.
                 at = start + run;
             }
             Err(Stop::Exhausted) => found.exhausted = true,
@@ -132,7 +132,7 @@ fn search(answer: &str, context: &Context<'_>, work: &mut Work, unescape: usize,
     }
 }
 
-/// Whether the text before the end of a turn holds scores or a ranking without any structure.
+/// Whether the text before the end of a turn gives scores or a ranking without any structure.
 fn says_something(text: &str, context: &Context<'_>) -> bool {
     let said = loose::scan(text, context);
     said.scores.values.len() == said.scores.count || !said.ranking.readings.is_empty()
@@ -155,8 +155,7 @@ fn is_escaped(inner: &str) -> bool {
     false
 }
 
-/// The key that stands before a structure, as in `Scores: {…}`: the last line of the text before it, where it ends in
-/// a colon.
+/// The key before a structure, as in `Scores: {…}`: the last line of the text before it, if that ends in a colon.
 fn heading(before: &str) -> &str {
     let from = before.len().saturating_sub(MAX_HEADING);
     let before = &before[(from..=before.len()).find(|&at| before.is_char_boundary(at)).unwrap_or(from)..];

@@ -1,4 +1,4 @@
-//! What the prose round a verdict says of it: whether it is the judge's own, its last word, a draft, or somebody else's
+//! What the prose around a verdict says about it: whether it is the judge's own, its last word, a draft, or another's
 //! that is only quoted.
 
 use super::chars::{self, Quote};
@@ -8,27 +8,27 @@ use super::names::Names;
 /// How much text before and after a verdict is looked at, in bytes.
 const WINDOW: usize = 400;
 
-/// What the prose round a verdict says of it.
+/// What the prose around a verdict says about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// Nothing: it stands for itself.
+    /// Nothing: it stands alone.
     #[default]
     Bare,
-    /// It is announced, in words that say nothing else.
+    /// The words announce it, and say nothing else.
     Plain,
-    /// It is said to be the judge's own.
+    /// The words say that it is the judge's own.
     Own,
-    /// It is said to be the last word.
+    /// The words say that it is the last one.
     Final,
-    /// It is quoted, or given as an example or a draft.
+    /// The words say that it is quoted, or an example, or a draft.
     Quoted,
-    /// It stands in a sentence that speaks of a response, and may be quoted from it.
+    /// It is in a sentence about a response, and may be quoted from that response.
     Mentioned,
     /// The words say both.
     Doubtful,
 }
 
-/// Words with which another's text is quoted.
+/// Words that introduce a quotation of another's text.
 #[rustfmt::skip]
 static QUOTES: Lexicon = Lexicon::new(&[
     "says", " said", "saying", "claims", "claimed", "claiming", "inject", "smuggl", "embed", "hidden", "hides",
@@ -44,7 +44,7 @@ static QUOTES: Lexicon = Lexicon::new(&[
     "escribe", "ignoro", "intenta", "pide", "声称", "写道", "试图", "注入", "忽略", "伪造", "要求", "写着", "引用", "说：", "说:", "自称",
     "主張", "無視", "偽", "試み", "書かれ", "書いて", "утвержда", "пишет", "игнорир", "поддел", "требует",
 ]);
-/// Words for a piece of another's text, or for what does not count.
+/// Words for a piece of another's text, or for something that does not count.
 #[rustfmt::skip]
 static SNIPPETS: Lexicon = Lexicon::new(&[
     "excerpt", "snippet", "discard", "suspicious", "pasted", "old version", "not mine", "must not count", "out of account",
@@ -53,7 +53,7 @@ static SNIPPETS: Lexicon = Lexicon::new(&[
     "deuxième réponse", "troisième réponse", "première réponse", "segunda respuesta", "tercera respuesta", "primera respuesta",
     "zweite antwort", "zweiten antwort", "dritte antwort", "dritten antwort", "第一个", "第二个", "第三个", "二番目", "三番目",
 ]);
-/// Words that say where in another's text something stands.
+/// Words that say where in another's text something is.
 static STANDING: Lexicon = Lexicon::new(&[
     "stood at the",
     "stands at the",
@@ -74,7 +74,7 @@ static MENTIONS: Lexicon = Lexicon::new(&[
     "first answer", "first response", "enthält", "steht in", "contient", "faux", "contiene", "falso", "包含", "里有",
     "中有", "含まれ", "содержит",
 ]);
-/// Words with which an example or a draft is given.
+/// Words that introduce an example or a draft.
 #[rustfmt::skip]
 static DRAFTS: Lexicon = Lexicon::new(&[
     "example", "e.g", "for instance", "format is", "format would", "placeholder", "would look", "would have been",
@@ -105,7 +105,7 @@ static OWN: Lexicon = Lexicon::new(&[
     "моя оценка",
 ]);
 
-/// Words for what a judge gives: a verdict in the middle of a sentence is its own only beside one of them.
+/// Words for what a judge gives: in the middle of a sentence, a verdict is the judge's own only beside one of them.
 #[rustfmt::skip]
 static NOUNS: Lexicon = Lexicon::new(&[
     "verdict", "score", "rating", "rated", "grade", "rank", "worst", "order", "scale", "points", "evaluation", "judgment", "judgement", "result", "answer", "output",
@@ -118,7 +118,7 @@ static ANNOUNCING: Lexicon = Lexicon::new(&[
     "here", "as follows", "follows:", "following:", "below", "sure", "okay", "alright", "so:", "so,", "my ", "i come", "i conclude", "i would", "i'd ", "i find", "i arrive", "i give", "we ",
     "conclusion", "summary", "therefore", "thus", "hence", "overall", "done", "hier", "voici", "aquí", "aqui", "ecco", "以下", "如下", "次の", "次のとおり", "ниже", "итог", "فيما يلي", "结论", "結論", "总结", "three", "all of",
 ]);
-/// Words with which a sentence on one response or its writer begins.
+/// First words of a sentence about one response or its writer.
 const SUBJECTS: &[&str] = &[
     "it ",
     "he ",
@@ -166,7 +166,7 @@ const REFUSED: &[&str] = &[
     "beurteil", "helfen", "noter", "évaluer", "juger", "aider", "evaluar", "puntuar", "juzgar", "ayudar", "评", "打分",
     "判断", "帮", "協助", "評価", "判定", "对这些", "оцен", "помо",
 ];
-/// How a sentence begins that points back at a quotation.
+/// First words of a sentence that points back at a quotation.
 #[rustfmt::skip]
 const POINTING: &[&str] = &[
     "i ignore it", "i ignore this", "i ignore that", "i ignored it", "i ignored this", "i ignored that",
@@ -177,7 +177,8 @@ const POINTING: &[&str] = &[
     "none of this", "i disregard", "it is fake", "it is a", "the json above", "the verdict above", "the block above",
 ];
 
-/// The frame of a verdict from `start` to `end`. `gap` is where the text before it began: the end of the one before.
+/// The frame of a verdict from `start` to `end`. `gap` is where the text before it begins: the end of the verdict
+/// before.
 pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names<'_>) -> Frame {
     let (before, inline) = lead(&text[gap..start.max(gap)], names);
     let (after, points_back) = trail(text.get(end..).unwrap_or_default());
@@ -188,14 +189,14 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     let plain = |text: &str| text.to_lowercase().replace('’', "'").replace("that said", "").replace("having said", "");
     let (leading, trailing) = (plain(before), plain(after));
     let has = |words: &Lexicon| words.is_in(&leading) || words.is_in(&trailing);
-    // Whose a verdict is stands before it: what follows mostly speaks of what comes next.
+    // The text before a verdict says whose it is; the text after it is mostly about what comes next.
     let leads = |words: &Lexicon| words.is_in(&leading);
     let own = leads(&OWN) || (trailing.trim_start().starts_with("is my") && !leading.contains(char::is_alphabetic));
     let is_final = leads(&FINALS) && !leading.contains("not final");
-    // In the middle of a sentence stands what the sentence speaks of.
+    // A verdict in the middle of a sentence is what the sentence is about.
     let goes_on = after.trim_start().starts_with(char::is_lowercase) && after.trim().contains(' ');
     let denied = DENIALS.iter().any(|denial| leading.contains(denial)) || leads(&NEGATIONS);
-    // Words that announce nothing of a judge's speak of something else.
+    // Words that do not announce a judge's result are about something else.
     let unknown = !inline && before.contains(char::is_alphabetic) && !leads(&NOUNS) && !leads(&ANNOUNCING);
     let embedded = goes_on || points_back || denied || unknown || (inline && before.contains(' ') && !leads(&NOUNS));
     let singled = singles_out(before, &leading, names);
@@ -212,8 +213,8 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     }
 }
 
-/// Whether words that lead to a verdict in lines or a table say that it is quoted: they name where it stands, whose it is, or
-/// that it does not count. Words that say nothing of that are a heading.
+/// Whether the words before a verdict in lines or a table say that it is quoted: they name where it is from or whose it
+/// is, or say that it does not count. Any other words are a heading.
 pub(super) fn quotes(lead: &str, names: &Names<'_>) -> bool {
     let lower = lead.to_lowercase().replace('’', "'");
     let own = OWN.is_in(&lower) || FINALS.is_in(&lower) || ANNOUNCING.is_in(&lower);
@@ -222,13 +223,13 @@ pub(super) fn quotes(lead: &str, names: &Names<'_>) -> bool {
     (marked && !own && (told || (singles_out(lead, &lower, names) && !NOUNS.is_in(&lower)))) || STANDING.is_in(&lower)
 }
 
-/// Whether the last line of an answer points back at what stands before it as another's: `That was in model-2.`
+/// Whether the last line of an answer says that the text before it is another's: `That was in model-2.`
 pub(super) fn points_back(answer: &str) -> bool {
     let last = last_line(answer.trim_end()).trim().to_lowercase();
     POINTING.iter().any(|point| last.starts_with(point)) && !OWN.is_in(&last) && !FINALS.is_in(&last)
 }
 
-/// Whether words that lead to a verdict speak of one response and not of all.
+/// Whether the words before a verdict are about one response and not about all.
 fn singles_out(before: &str, leading: &str, names: &Names<'_>) -> bool {
     const OTHERS: &[&str] =
         &["time", "place", "half", "step", "look", "reading", "thought", "round", "pass", "part", "criterion", "point"];
@@ -254,7 +255,7 @@ fn singles_out(before: &str, leading: &str, names: &Names<'_>) -> bool {
     false
 }
 
-/// Whether the text between two verdicts says that the second is the last word, and quotes nobody.
+/// Whether the text between two verdicts says that the second is the last one, and quotes nobody.
 pub(super) fn corrects(between: &str) -> bool {
     let from = chars::floor_boundary(between, between.len().saturating_sub(WINDOW));
     let between = between[from..].to_lowercase();
@@ -276,8 +277,8 @@ pub(super) fn refuses(text: &str) -> bool {
     }) || (head.contains("できません") && head.contains('評'))
 }
 
-/// The words that lead to a verdict: the sentence on its line, or the line before it that ends in a colon. With it
-/// whether the verdict goes on with the sentence, without a colon.
+/// The words that lead to a verdict: the sentence on its line, or the line before it if that ends in a colon. Also
+/// gives whether the verdict continues the sentence, without a colon.
 fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     let from = chars::floor_boundary(before, before.len().saturating_sub(WINDOW));
     let before = &before[from..];
@@ -307,7 +308,7 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     }
     let marked = head.trim_end_matches(|c: char| matches!(c, '*' | '_' | '`') || Quote::of(c).is_some());
     let colon = marked.ends_with([':', '：', '=']) || marked.ends_with("->") || marked.ends_with('→');
-    // A heading or a bold line leads to what follows as a colon does.
+    // A heading or a bold line leads to what follows, as a colon does.
     let line = last_line(head).trim();
     let colon = colon || line.starts_with('#') || (line.starts_with("**") && line.ends_with("**"));
     if !inline && !colon {
@@ -320,10 +321,10 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     let start = sentence
         .rmatch_indices(stop)
         .map(|(at, sign)| at + sign.len())
-        // A point within a number or a name ends no sentence.
+        // A full stop within a number or a name ends no sentence.
         .find(|&at| !sentence[..at].ends_with(['.', '!', '?']) || sentence[at..].starts_with(chars::is_blank))
         .unwrap_or(0);
-    // After the end of a sentence on the same line a verdict stands for itself.
+    // After the end of a sentence on the same line, a verdict stands alone.
     let abbreviated = ["p.s", "n.b"].iter().any(|sign| line.to_lowercase().contains(sign));
     if abbreviated {
         return (line.trim(), true);
@@ -334,7 +335,7 @@ fn lead<'t>(before: &'t str, names: &Names<'_>) -> (&'t str, bool) {
     (line[start..].trim(), inline && !colon)
 }
 
-/// Whether a tag says that what it encloses is another's: `<response_2>`, `<quote>`.
+/// Whether a tag says that it encloses another's text: `<response_2>`, `<quote>`.
 fn is_quoting_tag(line: &str, names: &Names<'_>) -> bool {
     const QUOTING: &[&str] = &[
         "quot",
@@ -371,7 +372,7 @@ fn is_mark(line: &str) -> bool {
         || !line.contains(char::is_alphanumeric)
 }
 
-/// The words that follow a verdict on its line, or that point back at it from the next.
+/// The words that follow a verdict on its line, or that point back at it from the next line.
 fn trail(after: &str) -> (&str, bool) {
     let after = &after[..chars::floor_boundary(after, WINDOW)];
     let head = after.trim_start_matches(['`', '"', '\'', '”', '’', '»', '」', '*', '_', '}', ']']);
@@ -391,7 +392,7 @@ fn trail(after: &str) -> (&str, bool) {
     ("", false)
 }
 
-/// Whether a verdict stands in quotation marks within a line of prose, or in a quoted paragraph of Markdown.
+/// Whether a verdict is in quotation marks within a line of prose, or in a quoted paragraph of Markdown.
 fn is_in_quotes(text: &str, gap: usize, start: usize, end: usize) -> bool {
     let before = &text[gap..start.max(gap)];
     let line = last_line(before);

@@ -11,14 +11,14 @@ use super::scale;
 use super::score::{self, Rule};
 use super::tolerant::{self, Group, Node, Root, Work};
 
-/// How deep structures are followed, strings that hold JSON included.
+/// How deep structures are followed, including strings that hold JSON.
 pub(super) const MAX_DEPTH: usize = 8;
 
-/// What is the same for all readings of one text.
+/// Shared by all readings of one text.
 pub(super) struct Context<'a> {
     pub(super) names: &'a Names<'a>,
     pub(super) keys: &'a Keys,
-    /// How scores are read where the text names no scale.
+    /// How scores are read if the text names no scale.
     pub(super) rule: Rule,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn read(root: &Root<'_>, heading: &str, context: &Context<'_>) -> Rea
     reader.reading.repairs = root.repairs.clone();
     reader.find_scale(&root.node, heading);
     let key = match &root.node {
-        // A structure with keys of its own needs no heading.
+        // A structure with its own keys needs no heading.
         Node::Group(group) if !heading.is_empty() && !reader.has_own_keys(group) => context.keys.read_heading(heading),
         _ => Key::Other,
     };
@@ -68,7 +68,7 @@ impl<'c> Interpreter<'c> {
         Self { context, rule: context.rule, reading, ranks: Vec::new(), positional: false }
     }
 
-    /// A reader of something within, of which what it finds must agree.
+    /// A reader for something inside; what it finds must agree with the rest.
     fn inner(&self) -> Self {
         Self { rule: self.rule, ..Self::new(self.context) }
     }
@@ -92,7 +92,7 @@ impl<'c> Interpreter<'c> {
     fn finish(mut self) -> Reading {
         if !self.ranks.is_empty() {
             let from_ranks = ranking::from_ranks(&self.ranks, self.context.names.len());
-            // Ranks of some responses say nothing where the whole ranking is written.
+            // Ranks of some responses mean nothing if the whole ranking is written.
             if !self.reading.ranking.seen || from_ranks.status() >= Status::Invalid {
                 self.repair(Repair::RankingForm);
                 self.reading.ranking.merge(from_ranks);
@@ -111,7 +111,7 @@ impl<'c> Interpreter<'c> {
         })
     }
 
-    /// Reads an object or list that may hold a verdict. `flat` where names in it may stand for scores.
+    /// Reads an object or list that may hold a verdict. `flat`: names in it may stand for scores.
     fn group(&mut self, group: &Group<'_>, flat: bool, depth: usize) {
         if depth > MAX_DEPTH || is_thought(group) || self.record(group, depth) {
             return;
@@ -164,7 +164,7 @@ impl<'c> Interpreter<'c> {
                 _ => others.push((field, key == Key::Wrapper || key == Key::Label || key == Key::Value)),
             }
         }
-        // What sums up several criteria is the score; one criterion alone is none.
+        // The overall score over several criteria is the score; one criterion alone is not.
         if !own_scores {
             for field in sums {
                 own_scores = true;
@@ -186,7 +186,7 @@ impl<'c> Interpreter<'c> {
         }
     }
 
-    /// Notes that scores are written for these criteria and none that sums them up.
+    /// Notes that there are scores for these criteria and no overall score.
     pub(super) fn only_criteria<'k>(&mut self, criteria: impl Iterator<Item = &'k str>) {
         let names: Vec<String> = criteria.take(8).map(quoted).collect();
         let fault = format!("scores are written for {}, but none sums them up", names.join(", "));
@@ -209,7 +209,7 @@ impl<'c> Interpreter<'c> {
             })
     }
 
-    /// Takes over what was read within.
+    /// Takes over what an inner reader found.
     fn absorb(&mut self, inner: Self) {
         let Self { reading, ranks, .. } = inner;
         self.ranks.extend(ranks);
@@ -234,8 +234,8 @@ impl<'c> Interpreter<'c> {
         }
     }
 
-    /// Reads names that stand beside other keys as scores. With scores under their own key, only bare numbers count:
-    /// the rest are remarks.
+    /// Reads names beside other keys as scores. If the scores have a key of their own, only bare numbers count: the
+    /// rest are remarks.
     fn flat_scores(&mut self, names: &[&Field<'_, '_>], own_scores: bool, depth: usize) {
         for field in names {
             let Some(node) = field.nodes.first() else { continue };
@@ -258,7 +258,7 @@ impl<'c> Interpreter<'c> {
         }
     }
 
-    /// Follows what stands under other keys for the fields that are still missing. What is found must agree.
+    /// Looks under other keys for the fields that are still missing. Everything found must agree.
     fn nested(&mut self, others: &[(&Field<'_, '_>, bool)], depth: usize) {
         let (scores_seen, ranking_seen) = (self.reading.scores.seen, self.reading.ranking.seen);
         for (field, flat) in others {
@@ -459,7 +459,7 @@ pub(super) fn fields<'n, 'a>(group: &'n Group<'a>) -> Vec<Field<'n, 'a>> {
     fields
 }
 
-/// Whether a key that means a score holds those of all responses and not one number.
+/// Whether a key that means a score holds the scores of all responses, not one number.
 fn holds_all(field: &Field<'_, '_>) -> bool {
     field.nodes.len() > 1
         || match field.nodes.first() {

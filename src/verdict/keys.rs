@@ -14,19 +14,19 @@ use crate::warm::made;
 pub(super) enum Key {
     /// The scores of all responses, or the score of one.
     Score,
-    /// A score that sums up several criteria; the sum itself where `total` is set.
+    /// An overall score over several criteria; `total`: the sum itself.
     Overall { total: bool },
     /// The ranking of all responses, or the rank of one.
     Rank(Order),
     /// The name of a response in a record.
     Label,
-    /// Another name for a score, in a record alone.
+    /// Another name for a score, only within a record.
     Value,
-    /// An object or string within which the verdict stands.
+    /// An object or string that contains the verdict.
     Wrapper,
-    /// Scores where numbers follow, remarks where text does: `notes`.
+    /// Scores if numbers follow, remarks if text does: `notes`.
     Marks,
-    /// Reasoning: no verdict stands in it.
+    /// Reasoning: it contains no verdict.
     Thought,
     /// Anything else.
     Other,
@@ -43,8 +43,8 @@ pub(super) enum Order {
     Unsaid,
 }
 
-/// How many repairs of single letters away from these a key is still read as them: they are long, and nothing that
-/// means something else is near.
+/// A key within this many single-letter edits of one of these is still read as that one: they are long, and no word
+/// with another meaning is near.
 const MAX_EDITS: usize = 2;
 
 /// How many keys are remembered.
@@ -54,12 +54,12 @@ const MAX_KNOWN: usize = 256;
 pub(super) struct Keys {
     scores: String,
     ranking: String,
-    /// What keys were read as: the same ones come again and again.
+    /// What keys were read as: the same keys come again and again.
     known: RefCell<HashMap<String, (Key, bool)>>,
 }
 
 impl Keys {
-    /// The keys that stand before the scores and the ranking in the profile's layout.
+    /// The keys before the scores and the ranking in the profile's layout.
     pub(super) fn new(profile: &Profile) -> Self {
         let layout = profile.verdict.layout.as_str();
         let before = |mark: &str| layout.split(mark).next().and_then(last_key).unwrap_or_default().to_owned();
@@ -92,7 +92,7 @@ impl Keys {
         let key = self.read_normal(&normal(written));
         match key {
             Key::Score | Key::Overall { .. } if names_criterion(written) => Key::Other,
-            // `ranking (worst to best)`: what stands in parentheses says the order.
+            // `ranking (worst to best)`: the text in parentheses gives the order.
             Key::Rank(Order::Unsaid) => Key::Rank(said_order(written)),
             key => key,
         }
@@ -121,7 +121,7 @@ impl Keys {
         } else if let Some(head) =
             plural(&["scores", "ratings", "score", "rating", "grades", "bewertung", "评分", "得分"])
         {
-            // `Accuracy scores` are those of one criterion.
+            // `Accuracy scores` are the scores of one criterion.
             if OVERALL.contains(&head) {
                 Key::Overall { total: head == "total" }
             } else if is_owner(head) {
@@ -134,7 +134,7 @@ impl Keys {
         }
     }
 
-    /// What a column of a table means by its header.
+    /// What a table column means, by its header.
     pub(super) fn read_column(&self, written: &str) -> Key {
         let text = normal(written);
         if matches!(text.as_str(), "final" | "result" | "results") {
@@ -146,7 +146,7 @@ impl Keys {
         }
     }
 
-    /// The order of the profile's own ranking key: best first unless it says otherwise.
+    /// The order of the profile's own ranking key: best first unless the key says otherwise.
     fn own_order(&self) -> Order {
         match self.read_normal(&normal(&self.ranking)) {
             Key::Rank(Order::WorstFirst) => Order::WorstFirst,
@@ -252,7 +252,7 @@ impl Lists {
     }
 }
 
-/// Whether what stands in parentheses after a key names one criterion: `score (clarity)`.
+/// Whether the text in parentheses after a key names one criterion: `score (clarity)`.
 fn names_criterion(written: &str) -> bool {
     const OTHERS: &[&str] = &[
         "overall",
@@ -317,7 +317,7 @@ fn names_criterion(written: &str) -> bool {
     })
 }
 
-/// Whether a heading of unknown words may name one criterion: a few words, none of which says whose the scores are.
+/// Whether a heading of unknown words may name one criterion: a few words, none of which says whose scores they are.
 pub(super) fn may_name_criterion(head: &str) -> bool {
     const OTHERS: &[&str] = &[
         "my",
@@ -367,7 +367,7 @@ pub(super) fn may_name_criterion(head: &str) -> bool {
     words.len() <= 3 && !words.iter().any(|word| OTHERS.contains(&word.as_str()))
 }
 
-/// Whether a word before `scores` says whose or which they are, and names no criterion.
+/// Whether a word before `scores` says whose or which scores they are, and names no criterion.
 fn is_owner(word: &str) -> bool {
     const OWNERS: &[&str] = &[
         "",
@@ -420,7 +420,7 @@ fn is_owner(word: &str) -> bool {
     OWNERS.contains(&word)
 }
 
-/// The order that a remark in a key says.
+/// The order that a remark in a key gives.
 fn said_order(written: &str) -> Order {
     static BEST: Lexicon =
         Lexicon::new(&["best", "highest", "meilleur", "mejor", "melhor", "miglior", "最好", "最优", "最良", "лучш"]);
@@ -443,7 +443,7 @@ fn last_key(text: &str) -> Option<&str> {
     Some(&text[start..]).filter(|key| !key.is_empty())
 }
 
-/// Letters and digits in lower case, without what stands in parentheses.
+/// Letters and digits in lower case, without any text in parentheses.
 fn normal(text: &str) -> String {
     let head = text.split(['(', '（', '[']).next().filter(|head| head.contains(char::is_alphanumeric));
     let head = head.unwrap_or(text);

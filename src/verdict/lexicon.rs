@@ -1,5 +1,5 @@
-//! Lists of words that are looked for in running text. Each list is one automaton, made when it is first asked: looking for
-//! every word by itself would take most of the time of a spoiled verdict.
+//! Lists of words to look for in running text. Each list is one automaton, built at first use: looking for each word
+//! separately would take most of the time that a damaged verdict needs.
 
 use std::sync::OnceLock;
 

@@ -1,5 +1,5 @@
-//! Verdicts that are not JSON: YAML, Markdown lists, sections and tables, CSV, lines of text. The known names are looked
-//! for, and what stands beside or below them; nothing is taken that could be read in two ways.
+//! Verdicts that are not JSON: YAML, Markdown lists, sections and tables, CSV, lines of text. Looks for the known names
+//! and for what is beside or below them; takes nothing that could be read in two ways.
 
 mod section;
 
@@ -19,7 +19,7 @@ use super::table::{self, Table};
 use super::tolerant::{Entry, Group, Node};
 use section::{Beside, Section};
 
-/// Stands in a text where a structure was taken out of it.
+/// Marks the place in a text from which a structure was taken out.
 pub(super) const STRUCTURE: char = '\u{1f}';
 
 /// Scores beside names in a string of a tree: `model-1: 4, model-2: 2`.
@@ -68,13 +68,13 @@ struct Scan<'c> {
     /// Responses that lines with ordinals begin with, in the order of the lines: `1. model-3 (5)`.
     listed: Vec<(usize, usize)>,
     section: Section,
-    /// The criterion whose scores the lines give, where a heading names one.
+    /// The criterion whose scores the lines give, if a heading names one.
     criterion: Option<String>,
-    /// The line before the present one.
+    /// The line before the current one.
     before: String,
-    /// Whether the text ends with the present line.
+    /// Whether the text ends with the current line.
     cut: bool,
-    /// Whether the present piece of text is the last one of its line.
+    /// Whether the current piece of text is the last one of its line.
     last: bool,
 }
 
@@ -82,7 +82,7 @@ impl Scan<'_> {
     fn line(&mut self, line: &str) {
         if line.contains(STRUCTURE) {
             self.line(&line.replace(STRUCTURE, ""));
-            // The words before a structure lead to that, and to nothing after it.
+            // The words before a structure lead to the structure, not to anything after it.
             self.before.clear();
             return;
         }
@@ -107,7 +107,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether a line is one word that stands over scores or a ranking, such as `scores:`: who speaks, the line before says.
+    /// Whether a line is one word above scores or a ranking, such as `scores:`. The line before then says who speaks.
     fn is_bare_heading(&self, line: &str) -> bool {
         let word = line.trim().trim_matches(|c: char| !c.is_alphanumeric());
         !word.contains(char::is_whitespace)
@@ -195,7 +195,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads text under the present heading.
+    /// Reads text under the current heading.
     fn body(&mut self, text: &str) {
         let mentions = self.context.names.mentions(text);
         if !text.contains(char::is_alphanumeric) && mentions.is_empty() {
@@ -227,7 +227,7 @@ impl Scan<'_> {
             return self.ranking(&Node::Text(Cow::Borrowed(text.trim())), order);
         }
         if chars::is_number(text) {
-            // What is left of a score that a line break cut in two.
+            // The rest of a score that a line break cut in two.
             self.reading.scores.fault("a number among the scores has no name".into());
         }
         let cut = self.cut && self.last;
@@ -284,7 +284,8 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads scores without names in the order shown: `Scores: 4, 2, 5`, `\boxed{4, 2, 5}`. Says whether there were any.
+    /// Reads scores without names in the order shown: `Scores: 4, 2, 5`, `\boxed{4, 2, 5}`. Returns whether there were
+    /// any.
     fn positional(&mut self, text: &str) -> bool {
         let count = self.context.names.len();
         let mut marked = beside::marks(text);
@@ -311,7 +312,7 @@ impl Scan<'_> {
         true
     }
 
-    /// Headings of scores and rankings within a line: a key before a colon, or a line that is nothing else.
+    /// Headings of scores and rankings within a line: a key before a colon, or a whole line.
     fn headings(&self, line: &str) -> Vec<Heading> {
         let decoration = |c: char| chars::is_blank(c) || Quote::of(c).is_some() || "#>*-•+_|".contains(c);
         let mut headings = Vec::new();
@@ -322,7 +323,8 @@ impl Scan<'_> {
                 .rfind(['.', ',', ';', '{', '}', '[', ']', '|', '，', '。'])
                 .map_or(from, |last| from + last + window[last..].chars().next().map_or(1, char::len_utf8));
             let head = line[start..colon].trim_matches(decoration);
-            // Only a line that ends with the colon is the heading of a criterion, or one that gives numbers to all names.
+            // A heading is that of a criterion only if the line ends with the colon, or goes on with numbers for all
+            // names.
             let after = &line[colon + c.len_utf8()..];
             let alone = after.trim_matches(decoration).is_empty() && from == 0;
             let key = self.heading(head, alone || from == 0 && self.names_all(head, after));
@@ -358,7 +360,7 @@ impl Scan<'_> {
         headings
     }
 
-    /// Whether a word or two lead to numbers beside all names: `Weights: model-1: 4, model-2: 2`.
+    /// Whether one or two words lead to numbers beside all names: `Weights: model-1: 4, model-2: 2`.
     fn names_all(&self, head: &str, after: &str) -> bool {
         if head.split_whitespace().count() > 2 || !after.contains(char::is_numeric) {
             return false;
@@ -374,7 +376,7 @@ impl Scan<'_> {
             && mentions.iter().all(|mention| numbered(mention.end))
     }
 
-    /// What a heading means. `any` where one of unknown words may name a criterion.
+    /// What a heading means. `any`: a heading of unknown words may name a criterion.
     fn heading(&self, head: &str, any: bool) -> Option<Key> {
         if head.is_empty() || head.len() > 160 {
             return None;
@@ -395,8 +397,8 @@ impl Scan<'_> {
         self.reading.ranking.merge(found.ranking);
     }
 
-    /// Whether a numbered list of all responses is a ranking: the scores beside them fall from line to line. Where they do not,
-    /// the numbers may only count.
+    /// Whether a numbered list of all responses is a ranking: the scores beside them fall from line to line. If they do
+    /// not, the numbers may only count the lines.
     fn list_is_ranking(&self) -> bool {
         let values = &self.reading.scores.values;
         let scores: Option<Vec<f64>> = self.listed.iter().map(|(place, _)| values.get(place).copied()).collect();

@@ -1,5 +1,5 @@
-//! What a verdict of several runs has besides scores and ranking: the runs, how far they agree, and whether places influence
-//! the judge; and the rewards that a request asked for.
+//! What a verdict of several runs holds besides scores and ranking: the runs, how far they agree, and whether places
+//! influence the judge; and the rewards that a request asked for.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -213,7 +213,7 @@ impl Verdict {
         self.scores.iter().map(|scored| scored.expected.unwrap_or(scored.score)).collect()
     }
 
-    /// Puts the rewards of a kind into the verdict; `own` may know better what they are.
+    /// Puts the rewards of a kind into the verdict. If `own` gives values, they take the place of the usual ones.
     pub(crate) fn set_rewards(
         &mut self,
         kind: Reward,
@@ -245,7 +245,7 @@ fn group(values: &[f64]) -> Vec<f64> {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let deviation = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
-    // Below this the values differ by rounding alone.
+    // Below this, the values differ only by rounding.
     values.iter().map(|value| if deviation > 1e-9 { (value - mean) / deviation } else { 0.0 }).collect()
 }
 
@@ -272,7 +272,7 @@ fn wins(verdict: &Verdict) -> Option<Vec<f64>> {
 }
 
 impl Verdict {
-    /// How probable it is that the best response is better than the one that comes closest, a tie counting half; of a single
+    /// The probability that the best response is better than its closest rival, a tie counting half; for a single
     /// response, that its score is the most probable one. `None` without distributions.
     pub(crate) fn certainty(&self) -> Option<f64> {
         let of = |&index: &usize| self.scores[index].distribution.as_deref();

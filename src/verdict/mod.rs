@@ -359,7 +359,7 @@ pub fn parse_to_json(text: &str, names: &AliasMap, profile: &Profile, policy: &V
     }
 }
 
-/// Where all ways to read meet.
+/// The common path of all ways to read.
 struct Reader<'a> {
     texts: &'a Texts,
     names: &'a AliasMap,

@@ -92,7 +92,7 @@ const NOUNS: &[&str] = &[
 /// Longest text in which names are searched, in bytes, and how much more for each name.
 const MAX_SEARCHED: usize = 65_536;
 const SEARCHED_A_NAME: usize = 512;
-/// Most words of a name for which it is searched in running text.
+/// Most words of a name that is searched for in running text.
 const MAX_WORDS: usize = 8;
 
 /// What a written name means. Places count in the order in which the responses were shown.
@@ -102,7 +102,7 @@ pub(super) enum Match {
     Exact(usize),
     /// A name in another form.
     Mended(usize),
-    /// No name, or not one alone.
+    /// No name, or more than one.
     None,
 }
 
@@ -177,7 +177,7 @@ impl<'a> Names<'a> {
         self.map.pairs().any(|(shown, real)| shown.contains(&kind) || real.contains(&kind))
     }
 
-    /// What a text that is only a name means. `numbers` where a bare number may be one.
+    /// What a text that is only a name means. `numbers`: a bare number may be a name.
     pub(super) fn resolve(&self, written: &str, numbers: bool) -> Match {
         if let Some(&place) = self.exact.get(written) {
             return Match::Exact(place);
@@ -206,7 +206,7 @@ impl<'a> Names<'a> {
         loose.resolve("", head, false)
     }
 
-    /// Whether a number is that of the response at `place` where they are numbered: `2` for `model-2`.
+    /// Whether a number is that of the response at `place`, if the responses are numbered: `2` for `model-2`.
     pub(super) fn is_numbered(&self, place: usize, number: usize) -> bool {
         let numbered = self.loose().numbered.as_ref();
         numbered.is_some_and(|(_, places)| places.get(&number.to_string()) == Some(&place))
@@ -232,7 +232,7 @@ impl<'a> Names<'a> {
             };
             let mention = (1..=most.min(words.len() - next)).rev().find_map(|count| {
                 let end = words[next + count - 1].1;
-                // The last word of a name does not go on as a decimal or a longer name.
+                // The last word of a name must not continue as a decimal or a longer name.
                 if continues_number(text, end) {
                     return None;
                 }
@@ -285,7 +285,7 @@ impl Loose {
             for (table, text) in [(&mut shown, alias), (&mut real, name)] {
                 let normal = normal_form(text);
                 if !normal.is_empty() {
-                    // Two names of one normal form can only be told apart as they are.
+                    // Two names with the same normal form can only be told apart as they are written.
                     table.entry(normal).and_modify(|other| *other = None).or_insert(Some(place));
                 }
                 let tail =
@@ -328,7 +328,7 @@ impl Loose {
         }
     }
 
-    /// The response whose number is written, alone or after a word that stands for the prefix or nearly is it.
+    /// The response whose number is written, alone or after a word for the prefix, or after a word close to one.
     fn by_number(&self, normal: &str, numbers: bool) -> Option<usize> {
         let (prefix, places) = self.numbered.as_ref()?;
         let (noun, digits) = normal.split_at(normal.find(|c: char| c.is_ascii_digit())?);
@@ -341,7 +341,7 @@ impl Loose {
         places.get(digits).copied().filter(|_| noun_fits)
     }
 
-    /// How many words a name has that begins with a word for the prefix, or with one nearly like it.
+    /// How many words a name has if it begins with a word for the prefix, or with a word close to one.
     fn noun_words(&self, first: &str) -> usize {
         let noun = self.numbered.as_ref().is_some_and(|(prefix, _)| {
             (first.len() > 1 && NOUNS.contains(&first) && NOUNS.contains(&prefix.as_str()))
@@ -351,7 +351,7 @@ impl Loose {
     }
 }
 
-/// The common prefix of the shown names and their numbers, where they are that prefix and the numbers from 1 on.
+/// The common prefix of the shown names and their numbers, if the names are that prefix and the numbers from 1 on.
 fn numbered(map: &AliasMap) -> Option<(String, HashMap<String, usize>)> {
     let mut prefix: Option<String> = None;
     let mut places = HashMap::new();
@@ -462,7 +462,7 @@ fn words(text: &str) -> Vec<(usize, usize)> {
             }
             None => {}
         }
-        // A combining mark goes on with its letter.
+        // A combining mark belongs to the letter before it.
         if kind.is_some() || !unicode_normalization::char::is_combining_mark(c) {
             previous = kind;
         } else if let Some(last) = words.last_mut() {
@@ -472,7 +472,7 @@ fn words(text: &str) -> Vec<(usize, usize)> {
     words
 }
 
-/// Parts a word for the prefix of an alias from the sentence before it, where no blank does.
+/// Separates a word for the prefix of an alias from the sentence before it if no blank does.
 fn part_noun(text: &str, words: &mut Vec<(usize, usize)>) {
     let Some(&(start, end)) = words.last() else { return };
     let window = &text[start.max(chars::floor_boundary(text, end.saturating_sub(24)))..end];
@@ -483,7 +483,7 @@ fn part_noun(text: &str, words: &mut Vec<(usize, usize)>) {
     }
 }
 
-/// Whether the text goes on after a word so that the word is not whole: `model-1.5`, `model1b`.
+/// Whether the text after a word continues it, so that the word is not whole: `model-1.5`, `model1b`.
 fn continues_number(text: &str, end: usize) -> bool {
     let mut after = text[end..].chars();
     match after.next() {

@@ -90,7 +90,7 @@ const LAST: &[&str] = &[
     "худший",
     "последний",
 ];
-/// Words round the number of a rank.
+/// Words around the number of a rank.
 const BEFORE: &[&str] = &[
     "rank",
     "place",
@@ -136,7 +136,7 @@ const AFTER: &[&str] = &[
     "위",
 ];
 
-/// The rank that the text before a name gives it, of `count` responses.
+/// The rank that the text before a name gives to it, among `count` responses.
 pub(super) fn read(before: &str, count: usize) -> Option<usize> {
     let text: String = before.to_lowercase().chars().map(chars::fold).collect();
     let text = text.trim_matches(|c: char| !c.is_alphanumeric());

@@ -1,4 +1,4 @@
-//! How sure a calibrated judge is of each two responses, and where it abstains.
+//! How sure a calibrated judge is about each pair of responses, and when it abstains.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -106,7 +106,7 @@ impl Serialize for Pair<'_> {
 }
 
 impl Verdict {
-    /// Puts what a calibration says of the responses into the verdict.
+    /// Puts what a calibration says about the responses into the verdict.
     pub(crate) fn set_preferences(&mut self, calibration: &Calibration) {
         self.preferences = Some(Box::new(Preferences::new(calibration, &self.values())));
     }

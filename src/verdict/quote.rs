@@ -1,13 +1,13 @@
-//! Texts that the judge was shown: what stands in them word for word is quoted from them and is no verdict.
+//! The texts that the judge was shown: whatever repeats them word for word is quoted from them and is no verdict.
 
 use std::collections::HashSet;
 
 use super::{chars, drawn};
 use crate::request::JudgeRequest;
 
-/// How many pieces of an answer are looked up at most; past it every piece counts as quoted.
+/// Most pieces of an answer that are looked up; after that, every piece counts as quoted.
 const MAX_LOOKUPS: usize = 64;
-/// Shortest line that counts as quoted, in letters and digits: shorter ones anybody writes.
+/// Shortest line that counts as quoted, in letters and digits: anybody writes shorter ones.
 const MIN_LINE: usize = 6;
 
 /// The texts of a request, as far as a verdict could be quoted from them.
@@ -15,7 +15,7 @@ const MIN_LINE: usize = 6;
 pub(crate) struct Texts {
     /// Without blanks, escapes and marks of quotation, one text after the other.
     plain: String,
-    /// How much of it is the responses'.
+    /// How much of it comes from the responses.
     responses: usize,
     lines: HashSet<String>,
 }
@@ -35,11 +35,11 @@ impl Texts {
         kept
     }
 
-    /// Adds texts. Those without a digit or a letter in brackets hold no verdict, and are not kept.
+    /// Adds texts. Texts without a digit or a letter in brackets hold no verdict, and are not kept.
     fn add<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
         for text in texts.into_iter().filter(|text| text.contains(char::is_numeric) || text.contains(['[', '<'])) {
             self.add_text(text);
-            // As the answer is read: a quotation in other digits or in stars is one too.
+            // Rewritten as the answer is: a quotation in other digits or in stars is a quotation too.
             let (digits, ..) = chars::plain(text, true, true);
             let read = drawn::plain(&digits, |_| false);
             if read != text {
@@ -61,12 +61,12 @@ impl Texts {
         self.lines.is_empty() && self.plain.is_empty()
     }
 
-    /// Whether a structure stands in one of the responses.
+    /// Whether a structure occurs in one of the responses.
     pub(super) fn respond(&self, structure: &str) -> bool {
         self.responses > 0 && self.plain[..self.responses].contains(&plain(structure).collect::<String>())
     }
 
-    /// Whether a structure stands in one of the texts. `lookups` counts how often that was asked.
+    /// Whether a structure occurs in one of the texts. `lookups` counts the calls.
     pub(super) fn hold(&self, structure: &str, lookups: &mut usize) -> bool {
         if self.plain.is_empty() {
             return false;
@@ -76,7 +76,7 @@ impl Texts {
         *lookups > MAX_LOOKUPS || self.plain.contains(&structure)
     }
 
-    /// The text without the lines that stand in one of the texts.
+    /// The text without the lines that occur in one of the texts.
     pub(super) fn without_lines(&self, text: &str) -> Option<String> {
         let quoted = |line: &str| {
             let form = line_form(line);
@@ -96,7 +96,7 @@ fn plain(text: &str) -> impl Iterator<Item = char> {
         .flat_map(char::to_lowercase)
 }
 
-/// A line without the marks round it.
+/// A line without the marks around it.
 fn line_form(line: &str) -> String {
     plain(line.trim_matches(|c: char| !c.is_alphanumeric())).collect()
 }

@@ -29,7 +29,7 @@ struct Item {
     rank: bool,
 }
 
-/// Reads the value of a key that means a ranking, with what follows it without a key.
+/// Reads the value of a key that means a ranking, and what follows it without a key.
 pub(super) fn read(nodes: &[&Node<'_>], order: Order, context: &Context<'_>) -> Found {
     let mut reader =
         Reader { context, order, found: Found::default(), items: Vec::new(), both_ways: false, object: false };
@@ -101,7 +101,7 @@ pub(super) fn rank_number(written: &str) -> Option<usize> {
     text[..digits].parse::<u16>().ok().filter(|_| known).map(usize::from)
 }
 
-/// Whether what stands between two names says that the second comes after the first.
+/// Whether the text between two names says that the second comes after the first.
 pub(super) fn is_then(between: &str) -> bool {
     const THENS: &[&str] =
         &["then", "and then", "followed by", "dann", "puis", "luego", "poi", "depois", "затем", "然后", "其次", "次に"];
@@ -110,12 +110,12 @@ pub(super) fn is_then(between: &str) -> bool {
     THENS.contains(&words.to_lowercase().as_str())
 }
 
-/// Whether the names are put in order by `>` alone.
+/// Whether `>` alone puts the names in order.
 pub(super) fn is_falling(text: &str, mentions: &[Mention]) -> bool {
     mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]) == Some(Link::Falling))
 }
 
-/// Whether names stand in one line, each behind its number from 1 on: `#1 model-3, #2 model-1`.
+/// Whether the names are in one line, each after its number, counted from 1: `#1 model-3, #2 model-1`.
 pub(super) fn is_numbered(text: &str, mentions: &[Mention]) -> bool {
     let mark = |c: char| chars::is_blank(c) || matches!(c, '#' | '.' | ')' | '(' | ':' | ',' | ';' | '*' | '`' | '"');
     let mut at = 0;
@@ -127,7 +127,7 @@ pub(super) fn is_numbered(text: &str, mentions: &[Mention]) -> bool {
     numbered && mentions.len() > 1 && text[at..].trim_matches(mark).is_empty()
 }
 
-/// Places by rank, where the ranks are 1 to `count`, each once.
+/// Places by rank, if the ranks are 1 to `count`, each once.
 fn by_rank(ranks: &[(usize, usize)], count: usize) -> Option<Vec<usize>> {
     if ranks.len() != count {
         return None;
@@ -148,7 +148,7 @@ struct Reader<'c> {
     items: Vec<Item>,
     /// Whether a sign and the key point in different directions.
     both_ways: bool,
-    /// Whether the value is an object: its order says nothing where the key does not.
+    /// Whether the value is an object: its order means nothing unless the key gives the order.
     object: bool,
 }
 
@@ -272,7 +272,7 @@ impl Reader<'_> {
                 let remark = plain[first.end..].trim_start().starts_with([':', '-', '–', '—']);
                 if leads && (same || (remark && !is_chain(&plain, &mentions))) {
                     self.repair(Repair::Name(quoted(text)));
-                    // `2: model-2` says the number of the response again, and no rank.
+                    // `2: model-2` repeats the number of the response, and is no rank.
                     let ordinal = ordinal.filter(|&number| !self.context.names.is_numbered(first.place, number));
                     self.push(first.place, false, ordinal, ordinal.is_some());
                 } else {
@@ -334,7 +334,7 @@ impl Reader<'_> {
         self.found.dropped.push(quoted(text));
     }
 
-    /// Puts the items together: complete, or what is missing or wrong.
+    /// Puts the items together: the complete ranking, or what is missing or wrong.
     fn finish(mut self) -> Found {
         let count = self.context.names.len();
         let listed: Vec<usize> = self.items.iter().map(|item| item.place).collect();
@@ -356,7 +356,7 @@ impl Reader<'_> {
         let by_rank_failed = by_rank.is_none();
         let called_ranks = self.object || self.items.iter().any(|item| item.rank);
         let mut readings = Vec::new();
-        // Called ranks decide where the key does not say that the order does.
+        // Numbers that are called ranks decide, unless the key gives the order.
         if !(called_ranks && self.order == Order::Unsaid && by_rank.is_some()) {
             readings.push(listed.clone());
         }
@@ -393,7 +393,7 @@ impl Reader<'_> {
     }
 }
 
-/// The text without what stands in parentheses.
+/// The text without the parts in parentheses.
 fn without_parentheses(text: &str) -> String {
     let mut depth = 0_usize;
     text.chars()
@@ -411,12 +411,12 @@ fn without_parentheses(text: &str) -> String {
         .collect()
 }
 
-/// Whether only signs of a ranking stand between the names.
+/// Whether only ranking signs are between the names.
 pub(super) fn is_chain(text: &str, mentions: &[Mention]) -> bool {
     mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]).is_some())
 }
 
-/// What stands between two names of a ranking in one string.
+/// What is between two names of a ranking in one string.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     /// A comma or the like: the next one.
@@ -430,7 +430,7 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Reads what stands between two names, remarks in parentheses left out. `None` if it is prose.
+    /// Reads the text between two names, without remarks in parentheses. `None` if it is prose.
     pub(super) fn read(between: &str) -> Option<Self> {
         let mut signs = String::new();
         let mut parens = 0_usize;
@@ -447,7 +447,7 @@ impl Link {
             }
         }
         let mut link = Self::Next;
-        // Commas stand apart from words without a blank too: `，其次`.
+        // Commas separate words without a blank too: `，其次`.
         let signs = signs.replace(',', " , ").replace(';', " ; ");
         for word in signs.split(' ').filter(|word| !word.is_empty()) {
             let ordinal = word.trim_end_matches(['.', ')', ':', ',']);

@@ -1,4 +1,4 @@
-//! What a piece of text says of scores and ranking, complete or not.
+//! What a piece of text says about scores and ranking, complete or not.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::repair::Repairs;
 use super::scale::Named;
 use super::score::{Read, Why};
 
-/// How many reasons are kept for not trusting a field.
+/// Most reasons that are kept for not trusting a field.
 const MAX_FAULTS: usize = 8;
 
-/// What one piece of text says of the scores.
+/// What one piece of text says about the scores.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scores {
-    /// Whether the piece says anything of them.
+    /// Whether the piece mentions them.
     pub(super) seen: bool,
     /// By place, as far as they could be read.
     pub(super) values: BTreeMap<usize, f64>,
@@ -28,14 +28,14 @@ pub(super) struct Scores {
     pub(super) faults: Vec<String>,
 }
 
-/// What one piece of text says of the ranking.
+/// What one piece of text says about the ranking.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ranking {
-    /// Whether the piece says anything of it.
+    /// Whether the piece mentions it.
     pub(super) seen: bool,
-    /// Each way in which it can be read: places, best first. More than one where the text alone does not decide.
+    /// Each way to read it: places, best first. More than one if the text alone does not decide.
     pub(super) readings: Vec<Vec<usize>>,
-    /// Names listed where the list is not complete.
+    /// The names listed, if the list is not complete.
     pub(super) listed: Vec<usize>,
     /// Why it cannot be trusted.
     pub(super) faults: Vec<String>,
@@ -44,11 +44,11 @@ pub(super) struct Ranking {
 /// How much of a field was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Status {
-    /// Nothing is said of it.
+    /// It is not mentioned.
     Absent,
     /// Names are missing.
     Partial,
-    /// Something is said of it that cannot stand.
+    /// It is mentioned, but cannot be accepted.
     Invalid,
     /// Complete.
     Complete,
@@ -75,7 +75,7 @@ impl Scores {
         }
     }
 
-    /// Notes the score that is written for the response at `place`, named `shown`. Says whether the same score was
+    /// Notes the score that is written for the response at `place`, named `shown`. Returns whether the same score was
     /// there already.
     pub(super) fn put(&mut self, place: usize, shown: &str, read: Read) -> bool {
         self.seen = true;
@@ -104,7 +104,7 @@ impl Scores {
     }
 }
 
-/// Why the score of a response cannot be read, in words; `None` if that was said already.
+/// Why the score of a response cannot be read, in words; `None` if that was already reported.
 fn words(why: Why, shown: &str) -> Option<String> {
     Some(match why {
         Why::Unclear => format!("{shown} has no score that can be read"),
@@ -135,7 +135,7 @@ impl Ranking {
         }
     }
 
-    /// Adds what another place in the same piece says: it must agree.
+    /// Adds what another place in the same piece says; both must agree.
     pub(super) fn merge(&mut self, other: Self) {
         if !other.seen {
             return;
@@ -158,7 +158,7 @@ impl Ranking {
     }
 }
 
-/// Why records are doubted whose scores differ.
+/// Why records whose scores differ are not trusted.
 const TWO_SCORES: &str = "consecutive records give one response two scores";
 
 /// What one piece of text says.
@@ -167,26 +167,26 @@ const TWO_SCORES: &str = "consecutive records give one response two scores";
 pub(super) struct Reading {
     pub(super) scores: Scores,
     pub(super) ranking: Ranking,
-    /// Names that were not asked for.
+    /// Names that are not part of the request.
     pub(super) dropped: Vec<String>,
     pub(super) repairs: Repairs,
-    /// Ranks beside names, by place: what the ranking was made of.
+    /// Ranks beside names, by place: the source of the ranking.
     pub(super) ranks: Vec<(usize, usize)>,
-    /// Whether something in it is marked as reasoning or as an example, and was passed over.
+    /// Whether something in it is marked as reasoning or as an example, and was skipped.
     pub(super) thought: bool,
-    /// Whether it was put together from several pieces.
+    /// Whether it was joined from several pieces.
     pub(super) joined: bool,
     /// Whether the piece holds an ellipsis, as a template does.
     pub(super) template: bool,
     /// Whether the end of the piece was written.
     pub(super) closed: bool,
-    /// What the prose round it says of it.
+    /// What the prose around it says about it.
     pub(super) frame: Frame,
-    /// The line before the first number, of text without structure.
+    /// For text without structure: the line before the first number.
     pub(super) lead: Option<String>,
-    /// Whether these words stand on the line of that number.
+    /// Whether these words are on the line of that number.
     pub(super) inline: bool,
-    /// Where it stands in the text.
+    /// Where it begins in the text.
     pub(super) start: usize,
     /// Byte after its end.
     pub(super) end: usize,
@@ -197,7 +197,7 @@ impl Reading {
         !self.scores.seen && !self.ranking.seen
     }
 
-    /// Whether it says both, or all scores.
+    /// Whether it gives both fields, or all scores.
     pub(super) fn says_all(&self) -> bool {
         let (scores, ranking) = (self.scores.status(), self.ranking.status());
         scores >= Status::Invalid && ranking >= Status::Invalid
@@ -205,7 +205,7 @@ impl Reading {
             || ranking == Status::Complete
     }
 
-    /// Whether two pieces are parts of one: neither gives a name what the other gives it.
+    /// Whether two pieces are parts of one: no name gets the same thing from both.
     pub(super) fn joins(&self, next: &Self) -> bool {
         next.scores.values.keys().all(|place| !self.scores.values.contains_key(place))
             && next.ranks.iter().all(|(place, _)| !self.ranks.iter().rev().take(64).any(|(other, _)| other == place))
@@ -239,7 +239,7 @@ impl Reading {
         self.joined = true;
     }
 
-    /// Makes the ranking of the ranks of all parts.
+    /// Makes the ranking from the ranks of all parts.
     pub(super) fn settle_joined(&mut self) {
         if self.joined && !self.ranks.is_empty() {
             self.ranking = ranking::from_ranks(&self.ranks, self.scores.count);

@@ -68,7 +68,7 @@ impl Named {
         same(self.max, f64::from(scale.max)) && self.min.is_none_or(|min| same(min, f64::from(scale.min)))
     }
 
-    /// The place on the profile's scale of a score on this one; a bottom that is not named is the profile's.
+    /// Maps a score on this scale to the profile's scale; if the bottom is not named, it is the profile's.
     pub(super) fn map(self, score: f64, scale: Scale) -> f64 {
         let (bottom, top) = (f64::from(scale.min), f64::from(scale.max));
         let min = self.min.unwrap_or(bottom);
@@ -76,7 +76,7 @@ impl Named {
             return score;
         }
         let mapped = bottom + (score - min) / (self.max - min) * (top - bottom);
-        // What is left of the arithmetic is not the judge's: four digits are.
+        // Four digits are the judge's; the rest comes from the arithmetic.
         (mapped * 1e4).round() / 1e4
     }
 

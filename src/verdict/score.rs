@@ -1,4 +1,4 @@
-//! The value of one score: `4`, `"4"`, `4/5`, `4.5`, `"4 - good"`. What could be another number is refused.
+//! The value of one score: `4`, `"4"`, `4/5`, `4.5`, `"4 - good"`. Text that could mean another number is refused.
 
 use super::chars;
 use super::lexicon::Lexicon;
@@ -13,7 +13,7 @@ pub(super) struct Value {
     pub(super) plain: bool,
     /// Whether it lay off the scale and was moved to its end.
     pub(super) clamped: bool,
-    /// The other scale it was mapped from.
+    /// The other scale from which it was mapped.
     pub(super) from: Option<Named>,
 }
 
@@ -28,7 +28,7 @@ pub(super) enum Why {
     OtherScale(Named),
     /// It counts something else: `4 words`.
     Unit,
-    /// The reason was noted where it was found.
+    /// The reason was already noted.
     Told,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Rule {
 /// Words that may stand before a score.
 const BEFORE: &[&str] =
     &["score", "rating", "grade", "points", "note", "punkte", "得分", "评分", "分数", "スコア", "点数"];
-/// What scores count.
+/// Words for what scores count.
 const UNITS: &[&str] = &[
     "points",
     "point",
@@ -155,7 +155,7 @@ const REMARKS: &[&str] = &[
     "bien",
 ];
 
-/// Reads a score. `cut` where the text ended right after it, so that digits may be missing.
+/// Reads a score. `cut`: the text ended right after it, so that digits may be missing.
 pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
     let folded: String;
     let mut text = written.trim_matches(chars::is_blank);
@@ -184,7 +184,7 @@ pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
             named = Some(other);
         }
         if let Some(top) = top {
-            // What stands beside the number itself goes before what a heading says.
+            // A scale beside the number itself takes precedence over one in a heading.
             if !named.is_some_and(|named| (named.max - top).abs() < f64::EPSILON) {
                 let other = Named { min: (top > 99.0).then_some(0.0), max: top };
                 if named.is_some_and(|named| !named.is(rule.scale)) && !other.is(rule.scale) {
@@ -218,7 +218,7 @@ pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
     Ok(Value { score, plain, clamped: true, from })
 }
 
-/// Whether a number with a word counts something else than a score: `5 words`.
+/// Whether a number with a word counts something other than a score: `5 words`.
 pub(super) fn counts_else(text: &str) -> bool {
     let Some((_, tail)) = number(text) else { return false };
     let word = tail.trim_start();
@@ -226,7 +226,7 @@ pub(super) fn counts_else(text: &str) -> bool {
     is_word && after_unit(tail).is_none() && denominator(tail).is_none()
 }
 
-/// A decimal number at the start: digits, and a point only between digits. No sign but minus, no exponent.
+/// A decimal number at the start: digits, and a point only between digits. No sign except minus, no exponent.
 pub(super) fn number(text: &str) -> Option<(f64, &str)> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let sign = text.len() - unsigned.len();
@@ -274,7 +274,7 @@ fn denominator(tail: &str) -> Option<(f64, &str)> {
     number(rest.trim_start())
 }
 
-/// Whether a remark gives another score in the place of the first: `4, lowered to 3`, `4.4 (rounded to 4)`.
+/// Whether a remark replaces the score with another: `4, lowered to 3`, `4.4 (rounded to 4)`.
 pub(super) fn is_revised(text: &str) -> bool {
     static REVISIONS: Lexicon = Lexicon::new(&[
         "rounded to",
@@ -303,14 +303,14 @@ pub(super) fn is_revised(text: &str) -> bool {
     REVISIONS.find(&lower).is_some_and(|at| lower[at..].contains(char::is_numeric))
 }
 
-/// What follows a number, where it is a remark and not more of the number: it begins apart from it and holds no other
-/// number. With it the top of a scale that it names.
+/// The text after a number, if it is a remark and not more of the number: it is separated from the number and holds no
+/// other number. Also gives the top of a scale that it names.
 fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
     if is_revised(tail) {
         return Err(Why::Unclear);
     }
     if tail.starts_with(chars::is_blank) && tail.trim_start().starts_with('.') {
-        // A point apart from its number: digits may be lost.
+        // A point separated from its number: digits may be missing.
         return Err(Why::Unclear);
     }
     let mut tail = tail.trim_end_matches(['*', '`', '.', '!', ' ', '。', '！']);
@@ -358,7 +358,7 @@ fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
         .trim_matches(|c: char| !c.is_alphanumeric() && c != '\'')
         .to_lowercase();
     if rest.trim_start().starts_with(dash) {
-        // After a dash or a colon stands prose, which may hold numbers, though not another score.
+        // After a dash or a colon comes prose, which may hold numbers but not another score.
         return if ["or", "to", "and", "maybe", "oder", "ou", "o", "bis"].contains(&first.as_str()) {
             Err(Why::Unclear)
         } else {
@@ -399,7 +399,7 @@ fn without_word(text: &str) -> &str {
     }
 }
 
-/// Whether more digits could have made another score of the scale out of a number at the end of a cut text.
+/// Whether further digits could have made a number at the end of a cut text into another score of the scale.
 fn could_go_on(written: &str, score: f64, scale: Scale) -> bool {
     let fraction = written.contains('.');
     // A tenth more, or any digit after it.

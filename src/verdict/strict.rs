@@ -1,5 +1,5 @@
-//! The short way: an answer that is the profile's layout to the letter, as a guided judge writes it, needs no reading
-//! between the lines. Names count exactly as they are, also such as no tolerant reader could tell apart.
+//! The fast path: an answer in exactly the profile's layout, as a guided judge writes it, needs no tolerant reading.
+//! Names count exactly as written, even names that no tolerant reader could tell apart.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,8 +17,8 @@ enum Node {
     Text(String),
 }
 
-/// Scores and ranking by place in the order shown; `None` if the answer is anything but a clean verdict with all scores and a
-/// ranking that names all responses or none. The ranking is `None` then.
+/// Scores and ranking by place in the order shown; the ranking is `None` if the answer ranks no response. The result is
+/// `None` if the answer is anything but a clean verdict with all scores and a ranking that names all responses or none.
 pub(super) fn read(answer: &str, names: &AliasMap, profile: &Profile) -> Option<(Vec<f64>, Option<Vec<usize>>)> {
     let (scores_key, ranking_key) = keys(&profile.verdict.layout)?;
     let Node::Object(entries) = serde_json::from_str(answer).ok()? else { return None };

@@ -13,11 +13,11 @@ use super::score::{self, Read, Rule};
 /// A table whose header was read.
 pub(super) struct Table {
     columns: Vec<Column>,
-    /// The character between two cells.
+    /// The separator between two cells.
     between: char,
-    /// Places by column, where each response has a column and not a row.
+    /// Places by column, if each response has a column and not a row.
     across: Option<Vec<Option<usize>>>,
-    /// What each response has in which column, or under which label.
+    /// The value of each response in each column, or under each label.
     pub(super) cells: Vec<(usize, Label, Read)>,
     pub(super) ranks: Vec<(usize, usize)>,
 }
@@ -34,7 +34,7 @@ fn cells(line: &str, between: char) -> Vec<&str> {
     let line = if between == '|' { line.strip_prefix('|').unwrap_or(line) } else { line };
     let line = if between == '|' { line.strip_suffix('|').unwrap_or(line) } else { line };
     let quote = |c: char| chars::is_blank(c) || matches!(c, '"' | '*' | '`' | '_');
-    // In CSV a cell in quotes may hold the character between two cells.
+    // In CSV, a quoted cell may hold the separator.
     let mut quoted = false;
     line.split(|c: char| {
         quoted ^= c == '"' && between != '|';
@@ -177,7 +177,7 @@ pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
     }
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    // Whether a row is open, and a cell in it: their ends may be left out.
+    // Whether a row is open, and a cell in it: their end tags may be left out.
     let (mut row, mut cell) = (false, false);
     while let Some(open) = rest.find('<') {
         let tag = &rest[open + 1..];
@@ -192,7 +192,7 @@ pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
             continue;
         }
         let before = &rest[..open];
-        // Within a row line breaks of the source mean nothing.
+        // Within a row, line breaks of the source mean nothing.
         if row {
             plain.extend(before.chars().map(|c| if c == '\n' { ' ' } else { c }));
         } else {
@@ -236,7 +236,7 @@ pub(super) fn untag(text: &str) -> std::borrow::Cow<'_, str> {
     std::borrow::Cow::Owned(plain)
 }
 
-/// What the attributes of a tag say: `name="model-1" score="4"` as `model-1, score: 4`, one alone as `model-1: `.
+/// What the attributes of a tag say: `name="model-1" score="4"` as `model-1, score: 4`, a single one as `model-1: `.
 fn record(tag: &str) -> Option<String> {
     const ORNAMENTS: &[&str] = &["class", "style", "href", "lang", "type", "xmlns", "version", "encoding", "id"];
     let whole = tag.trim_end().ends_with('/');

@@ -1,8 +1,9 @@
-//! A reader of JSON as models spoil it: always ends, in linear time and bounded memory, and never guesses a value.
+//! A reader for JSON that a model has damaged. It always ends, in linear time and bounded memory, and never guesses a
+//! value.
 //!
 //! It gives a tree in which duplicate keys are kept, an object may hold values without a key and a list may hold keys:
-//! what that means is for the interpretation to say. Text that cannot be part of any structure is kept as a word, so
-//! that a stray digit beside a score is seen and not lost.
+//! the interpretation decides what that means. Text that cannot be part of any structure is kept as a word, so that a
+//! stray digit beside a score is seen and not lost.
 
 pub(super) mod token;
 
@@ -13,7 +14,7 @@ use super::repair::{Repair, Repairs};
 
 /// How deep brackets may nest. A verdict needs three or four levels.
 const MAX_DEPTH: usize = 32;
-/// How many entries one structure may hold in all, and how many more for each name that is asked for.
+/// Most entries of one structure, and how many more for each requested name.
 const MAX_ENTRIES: usize = 16_384;
 const ENTRIES_A_NAME: usize = 8;
 
@@ -22,8 +23,8 @@ const ENTRIES_A_NAME: usize = 8;
 pub(super) enum Node<'a> {
     /// A string in quotes.
     Text(Cow<'a, str>),
-    /// Anything else that is not a structure: a number, a literal, an unquoted string. `cut` where the text ended
-    /// with it, so that more of it may be missing. Empty where a value is missing.
+    /// Anything else that is not a structure: a number, a literal, an unquoted string. `cut`: the text ended with it,
+    /// so that more of it may be missing. Empty if a value is missing.
     Word { text: &'a str, cut: bool },
     /// An object, a list or a tuple.
     Group(Group<'a>),
@@ -36,21 +37,21 @@ pub(super) struct Group<'a> {
     pub(super) entries: Vec<Entry<'a>>,
 }
 
-/// A value with its key, where it has one.
+/// A value with its key, if it has one.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) value: Node<'a>,
 }
 
-/// One structure that stands for itself in the text.
+/// One structure at the top level of the text.
 #[derive(Debug)]
 pub(super) struct Root<'a> {
     /// Always a [`Node::Group`].
     pub(super) node: Node<'a>,
     /// Byte after its end.
     pub(super) end: usize,
-    /// Whether its end was written; else the text ended first.
+    /// Whether its end was written; if not, the text ended first.
     pub(super) closed: bool,
     /// Whether it holds an ellipsis, as a template does.
     pub(super) ellipsis: bool,
@@ -66,7 +67,7 @@ pub(super) enum Stop {
     Exhausted,
 }
 
-/// How many bytes may still be looked at: what makes the time linear whatever the text. With it how many entries one
+/// How many bytes may still be looked at, which keeps the time linear for every text; and how many entries one
 /// structure may hold.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -75,7 +76,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Work enough for any sensible text of `len` bytes on so many responses.
+    /// Work enough for any sensible text of `len` bytes about so many responses.
     pub(super) fn for_len(len: usize, responses: usize) -> Self {
         let bytes = len.saturating_mul(6).saturating_add(4096);
         Self { bytes, entries: responses.saturating_mul(ENTRIES_A_NAME).max(MAX_ENTRIES) }
@@ -103,8 +104,9 @@ pub(super) fn read<'a>(text: &'a str, start: usize, work: &mut Work) -> Result<R
     Ok(Root { node: Node::Group(group), end: reader.at, closed, ellipsis: reader.ellipsis, repairs: reader.repairs })
 }
 
-/// Whether what stands at `start` opens a structure that could hold a verdict, by its first entry alone: an object
-/// whose first entry has a key, or a list of structures or strings. Sets, placeholders and formulas in prose do not.
+/// Whether the bracket at `start` opens a structure that could hold a verdict, judged by its first entry alone: an
+/// object whose first entry has a key, or a list of structures or strings. Sets, placeholders and formulas in prose do
+/// not.
 pub(super) fn opens_structure(text: &str, start: usize, longest_name: usize) -> bool {
     let rest = &text[start..];
     let Some(open) = rest.chars().next() else { return false };
@@ -113,7 +115,7 @@ pub(super) fn opens_structure(text: &str, start: usize, longest_name: usize) -> 
     let inner = trim_escaped_blank(window);
     let Some(first) = inner.chars().next() else { return false };
     if chars::fold(open) == '[' {
-        // `[[4]]` is a mark round a score.
+        // `[[4]]` is a score mark.
         if first == '['
             && inner[1..]
                 .trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ';' | '/' | ' '))
@@ -184,7 +186,7 @@ impl Bracket {
 enum Closing {
     /// Ends it.
     Ends,
-    /// Ends it, and is left for a structure further out.
+    /// Ends it, and then ends an outer structure.
     EndsOuter,
     /// Nothing: it is stray.
     Stray,
@@ -196,7 +198,7 @@ struct Reader<'a, 'w> {
     work: &'w mut Work,
     open: Vec<Bracket>,
     entries: usize,
-    /// Kinds of quotes for which no closing one stands in the rest of the text.
+    /// Kinds of quotes that are not closed in the rest of the text.
     unclosed: [bool; Quote::COUNT],
     ellipsis: bool,
     repairs: Repairs,
@@ -207,7 +209,7 @@ impl<'a> Reader<'a, '_> {
         &self.text[self.at..]
     }
 
-    /// The next character, full-width forms folded, and its length in bytes.
+    /// The next character, with full-width forms folded, and its length in bytes.
     fn peek(&self) -> Option<(char, usize)> {
         let byte = *self.text.as_bytes().get(self.at)?;
         if byte < 0x80 {
@@ -264,7 +266,7 @@ impl<'a> Reader<'a, '_> {
 
     /// Reads entries up to the end of the innermost structure; returns whether that end was written.
     fn entries(&mut self, kind: Bracket, entries: &mut Vec<Entry<'a>>) -> Result<bool, Stop> {
-        // Commas since the last entry; before the first entry none is wanted.
+        // Commas since the last entry; none is expected before the first entry.
         let mut commas = 0;
         let mut first = true;
         loop {
@@ -319,7 +321,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Decides what a closing bracket means where a structure of `kind` with these entries is the innermost one.
+    /// Decides what a closing bracket means if a structure of `kind` with these entries is the innermost one.
     fn closing(&mut self, kind: Bracket, closing: Bracket, entries: &[Entry<'a>]) -> Closing {
         if closing == kind {
             return Closing::Ends;
@@ -340,8 +342,8 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// After the bracket that would end the outermost structure: whether further entries follow all the same, so that
-    /// the bracket was one too many. Moves to the first of them if so.
+    /// After the bracket that would end the outermost structure: whether further entries follow, so that the bracket
+    /// was one too many. If so, moves to the first of them.
     fn continues(&mut self) -> Result<bool, Stop> {
         let mut at = self.at;
         let mut comma = false;
@@ -381,7 +383,7 @@ impl<'a> Reader<'a, '_> {
         Ok(follows)
     }
 
-    /// Reads one entry of a structure of `kind`; `None` if what stood there says nothing.
+    /// Reads one entry of a structure of `kind`; `None` if the text there means nothing.
     fn entry(&mut self, kind: Bracket) -> Result<Option<Entry<'a>>, Stop> {
         let Some((c, len)) = self.peek() else { return Ok(None) };
         if Bracket::opened_by(c).is_some() {
@@ -441,7 +443,8 @@ impl<'a> Reader<'a, '_> {
         c.is_alphanumeric().then(|| Entry { key: None, value: Node::Word { text: &rest[..c.len_utf8()], cut: false } })
     }
 
-    /// After what may be a key: steps over its colon, or what was written for one, and says whether a value follows.
+    /// After a possible key: steps over its colon, or what was written in its place, and returns whether a value
+    /// follows.
     fn colon(&mut self, kind: Bracket) -> Result<bool, Stop> {
         let Some((c, len)) = self.peek() else { return Ok(false) };
         match c {
@@ -537,7 +540,7 @@ impl<'a> Reader<'a, '_> {
 }
 
 impl<'a> Node<'a> {
-    /// The structure, where it is one.
+    /// The structure, if it is one.
     pub(super) fn group(&self) -> Option<&Group<'a>> {
         match self {
             Self::Group(group) => Some(group),

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Marks at which a turn ends, with the families of models whose templates write them. What follows one is no longer
-/// the judge's. Sorted by nothing; the first byte is `<` or `[`.
+/// Marks that end a turn, with the model families whose templates write them. Text after a mark is no longer the
+/// judge's. Not sorted; the first byte is `<` or `[`.
 #[rustfmt::skip]
 const ENDS: &[(&str, &str)] = &[
     ("<|im_end|>", "ChatML: Qwen, Yi, SmolLM, Hermes, InternLM 2, Kimi"),
@@ -64,13 +64,13 @@ const ENDS: &[(&str, &str)] = &[
     ("[INST]", "Llama 2, Mistral: the next turn"),
 ];
 
-/// Where the first mark stands at which a turn ends.
+/// The position of the first mark that ends a turn.
 pub(super) fn end(text: &str) -> Option<usize> {
     let mut at = 0;
     while let Some(offset) = text[at..].find(['<', '[']) {
         let start = at + offset;
         let rest = &text[start..];
-        // A quick look at the second byte, for texts that are full of brackets.
+        // A quick check of the second byte, for texts that are full of brackets.
         let second =
             rest.as_bytes().get(1).is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'|' | b'/' | 0xEF));
         if second && (ENDS.iter().any(|(mark, _)| rest.starts_with(mark)) || is_end_by_name(rest)) {
@@ -81,7 +81,7 @@ pub(super) fn end(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether a special token that is in no table says by its name that something ends: `<|end_of_answer|>`.
+/// Whether a special token that is not in the table ends something, by its name: `<|end_of_answer|>`.
 fn is_end_by_name(rest: &str) -> bool {
     let Some(inner) = rest.strip_prefix("<|").or_else(|| rest.strip_prefix("<\u{ff5c}")) else { return false };
     let Some(len) = inner.bytes().take(40).position(|byte| matches!(byte, b'|' | 0xEF)) else { return false };
@@ -95,14 +95,14 @@ fn is_end_by_name(rest: &str) -> bool {
 /// A turn in channels, as gpt-oss writes it.
 pub(super) struct Channels<'a> {
     pub(super) reasoning: String,
-    /// What stands in the channel `final`; `None` if there is none.
+    /// The content of the channel `final`; `None` if there is none.
     pub(super) answer: Option<Cow<'a, str>>,
 }
 
 /// Opens the name of a channel.
 pub(super) const CHANNEL: &str = "<|channel|>";
 const MESSAGE: &str = "<|message|>";
-/// What servers leave of the marks that open the final channel where they drop special tokens.
+/// What is left of the marks that open the final channel when a server drops special tokens.
 const FINAL_WITHOUT_MARKS: &str = "assistantfinal";
 
 /// Whether a text holds marks of channels.
@@ -138,7 +138,7 @@ fn with_marks(text: &str) -> Channels<'_> {
     let mut rest = text;
     while let Some(at) = rest.find(MESSAGE) {
         let head = &rest[..at];
-        // After the turn of the judge: another's.
+        // After the judge's turn: another's.
         let other =
             head.contains("<|start|>user") || head.contains("<|start|>system") || head.contains("<|start|>developer");
         if other || head.contains("<|return|>") || head.contains("<|call|>") {

@@ -132,7 +132,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Reads the score of a response from an object of its own: the one called a score, else the one that sums up.
+    /// Reads the score of a response from an object of its own: the one called a score, else the overall one.
     fn object_score(&mut self, place: usize, group: &Group<'_>, depth: usize) -> Read {
         let (mut scores, mut sums, mut values) = (Vec::new(), Vec::new(), Vec::new());
         let (mut criteria, mut total) = (Vec::new(), false);
@@ -157,7 +157,7 @@ impl Interpreter<'_> {
                 _ => {}
             }
         }
-        // A group of criteria under `scores` is no score where another sums them up.
+        // A group of criteria under `scores` is no score if another value sums them up.
         if !sums.is_empty() || !values.is_empty() {
             scores.retain(|node| !matches!(node, Node::Group(_)));
         }
@@ -194,7 +194,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// Looks at what stands among scores without a key: a number there could belong to the score before it.
+    /// Looks at values without a key among the scores: a number there could belong to the score before it.
     pub(super) fn stray<'n>(&mut self, nodes: impl Iterator<Item = &'n Node<'n>>) {
         for node in nodes {
             if !is_remark(node) {

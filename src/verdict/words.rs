@@ -1,4 +1,4 @@
-//! The words for scores, rankings and what stands beside them, as letters and digits in lower case.
+//! The words for scores, rankings and what is written beside them, as letters and digits in lower case.
 
 /// The scores of all responses.
 #[rustfmt::skip]
@@ -13,7 +13,7 @@ pub(super) const SCORES: &[&str] = &[
     "nilai", "skor", "poäng", "betyg", "poeng", "karakter", "оцінка", "оцінки", "бали", "body", "hodnocení", "pisteet",
     "βαθμολογία", "pontszám", "punctaj", "scor", "अंक", "स्कोर", "امتیاز", "คะแนน", "ציון", "ציונים", "puntuazioa", "cijfers", "cijfer",
 ];
-/// Words that mean scores where numbers follow, and remarks where text does.
+/// Words that mean scores if numbers follow, and remarks if text does.
 #[rustfmt::skip]
 pub(super) const MARKS: &[&str] = &[
     "note", "notes", "notation", "notations", "évaluation", "évaluations", "评价", "評価", "평가", "النتيجة", "التقييم", "التقييمات",
@@ -58,7 +58,7 @@ pub(super) const WORST_FIRST: &[&str] = &[
     "pireaumeilleur", "depeoramejor", "peoramejor", "dopiorparaomelhor", "dalpeggiorealmigliore", "отхудшегоклучшему",
     "从坏到好", "从劣到优", "由差到好", "由劣到优", "最差到最好", "从低到高", "悪い順", "最悪から最良", "低い順", "나쁜순",
 ];
-/// A ranking whose order is not said.
+/// A ranking whose order is not given.
 #[rustfmt::skip]
 pub(super) const RANKINGS: &[&str] = &[
     "orden", "ordre", "ordine", "ordem", "порядок", "rang", "名次", "順",
@@ -80,19 +80,19 @@ pub(super) const LABELS: &[&str] = &[
     "candidato", "modello", "risposta", "resposta", "модель", "ответ", "النموذج", "الإجابة", "模型", "回答", "回复", "名称",
     "答案", "モデル", "応答", "모델", "응답",
 ];
-/// A score, in a record alone.
+/// A score, only within a record.
 #[rustfmt::skip]
 pub(super) const VALUES: &[&str] = &[
     "value", "val", "number",
 ];
-/// What a verdict stands in.
+/// Keys that enclose a verdict.
 #[rustfmt::skip]
 pub(super) const WRAPPERS: &[&str] = &[
     "result", "results", "evaluation", "evaluations", "verdict", "judgment", "judgement", "answer", "output",
     "response", "responses", "final", "finalanswer", "finalverdict", "arguments", "parameters", "input", "data",
     "json", "content", "assessment", "analysis", "models", "judgments", "function", "args", "properties", "value",
 ];
-/// Reasoning, in which no verdict stands.
+/// Reasoning, which contains no verdict.
 #[rustfmt::skip]
 pub(super) const THOUGHTS: &[&str] = &[
     "thinking", "thought", "thoughts", "reasoning", "reasoningcontent", "reasoningtext", "reasoningdetails",

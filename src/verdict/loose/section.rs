@@ -1,4 +1,4 @@
-//! What a heading opens: the section of one response, a ranking, a table; and what closes it.
+//! What a heading opens: the section of one response, a ranking, a table; and what ends it.
 
 use std::borrow::Cow;
 
@@ -16,15 +16,15 @@ use crate::verdict::tolerant::{Entry, Group, Node};
 pub(super) struct Beside {
     pub(super) place: usize,
     pub(super) value: Read,
-    /// As it is where no digit of it is missing.
+    /// How it reads if no digit is missing.
     pub(super) whole: Read,
 }
 
-/// Under which heading a line stands.
+/// The heading that a line is under.
 pub(super) enum Section {
     None,
     Scores,
-    /// What is said of one response, under its name.
+    /// Text about one response, under its name.
     Response(usize),
     /// The items of a ranking so far, and the numbers beside them.
     Ranking(Order, Vec<String>, Vec<Beside>),
@@ -111,12 +111,12 @@ impl Scan<'_> {
         (alone && (heading || bold || framed || colon || named_alone)).then_some(first.place)
     }
 
-    /// Reads a line in the section of one response; returns whether there is nothing else to be read in it.
+    /// Reads a line in the section of one response; returns whether nothing else in the line is to be read.
     pub(super) fn in_response(&mut self, line: &str) -> bool {
         let Section::Response(place) = self.section else { return false };
         let mentions = self.context.names.mentions(line);
         if mentions.iter().any(|mention| mention.place != place) && beside::count_marks(line) == 0 {
-            // A line on another response, or a ranking.
+            // A line about another response, or a ranking.
             let leads = mentions.first().is_some_and(|first| !line[..first.start].contains(char::is_alphanumeric));
             let chain = mentions.len() > 1 && ranking::is_chain(line, &mentions);
             if leads || chain || !self.headings(line).is_empty() {
@@ -198,8 +198,8 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads the items of a ranking. Numbers beside them are ranks where they are 1 to the number of responses, scores
-    /// where they fall.
+    /// Reads the items of a ranking. Numbers beside them are ranks if they are 1 to the number of responses, and scores
+    /// if they fall.
     fn end_ranking(&mut self, order: Order, items: Vec<String>, numbers: Vec<Beside>) {
         let count = self.context.names.len();
         let values: Vec<f64> = numbers.iter().filter_map(|number| number.whole.ok()).map(|value| value.score).collect();

@@ -7,10 +7,11 @@ use crate::verdict::chars::{self, Quote};
 use crate::verdict::repair::Repair;
 
 impl<'a> Reader<'a, '_> {
-    /// Reads a string from its opening quote, `len` bytes long. `None` if the quote opens none: no other ends it.
+    /// Reads a string from its opening quote, `len` bytes long. `None` if the quote opens no string, because no other
+    /// quote ends it.
     ///
-    /// A string cut by the end of the text is a word. The first closing quote ends a key; in a value, a quote ends the
-    /// string only where what follows it can follow a string, so that quotes within prose are kept.
+    /// A string that is cut by the end of the text is a word. The first closing quote ends a key. In a value, a quote
+    /// ends the string only if the text after it can follow a string, so that quotes within prose are kept.
     pub(super) fn string(&mut self, quote: Quote, len: usize, key: bool) -> Result<Option<Node<'a>>, Stop> {
         if self.unclosed[quote as usize] {
             return Ok(None);
@@ -50,7 +51,7 @@ impl<'a> Reader<'a, '_> {
                 b'"' => (matches!(quote, Quote::Double | Quote::TypographicDouble), 1),
                 b'\'' => (matches!(quote, Quote::Single | Quote::TypographicSingle), 1),
                 b'`' => (quote == Quote::Backtick, 1),
-                // The lead bytes of the quotes outside of ASCII.
+                // The lead bytes of the quotes that are not ASCII.
                 0xC2 | 0xE2 | 0xE3 | 0xEF => {
                     self.text[at..].chars().next().map_or((false, 1), |c| (quote.closes(c), c.len_utf8()))
                 }
@@ -74,7 +75,7 @@ impl<'a> Reader<'a, '_> {
             if ends_string(&after[..blank], &after[blank..], quote) {
                 return Ok(Some((at, at + len)));
             }
-            // `"model-3, "model-1"`: this quote opens the next string, and the one that ends ours is missing.
+            // `"model-3, "model-1"`: this quote opens the next string, and the quote that should end ours is missing.
             let content = self.text[start..at].trim_end();
             self.work.spend(at - start - content.len())?;
             if content.ends_with([',', '，']) {
@@ -88,7 +89,7 @@ impl<'a> Reader<'a, '_> {
         Ok(None)
     }
 
-    /// The content of a string with its escapes resolved; borrowed where there are none.
+    /// The content of a string with its escapes resolved; borrowed if there are none.
     fn unescape(&mut self, raw: &'a str) -> Cow<'a, str> {
         if raw.bytes().any(|byte| byte < 0x20) {
             self.repairs.push(Repair::RawControl);
@@ -103,7 +104,7 @@ impl<'a> Reader<'a, '_> {
         Cow::Owned(text)
     }
 
-    /// Reads a word: whatever stands up to the next structural character, without the blanks at its end.
+    /// Reads a word: everything up to the next structural character, without the blanks at its end.
     pub(super) fn word(&mut self, kind: Bracket, key: bool) -> Result<&'a str, Stop> {
         let start = self.at;
         let numeric = self.rest().starts_with(|c: char| c.is_ascii_digit());
@@ -159,7 +160,7 @@ impl<'a> Reader<'a, '_> {
         stray
     }
 
-    /// A word as a value, its repairs noted.
+    /// A word as a value, with its repairs noted.
     pub(super) fn word_node(&mut self, text: &'a str, cut: bool) -> Node<'a> {
         match text {
             "True" | "False" | "None" => self.repairs.push(Repair::PythonLiteral),
@@ -171,8 +172,8 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// Whether a quote from `at` to `next` stands between two characters that exclude it as the end of a string. Only a
-/// quick look, for the many quotes of a text that is nothing else; where it says no, the question is still open.
+/// Whether a quote from `at` to `next` is between two characters that exclude it as the end of a string. Only a quick
+/// check, for texts that consist of quotes; if it says no, the question is still open.
 fn is_within_word(bytes: &[u8], at: usize, next: usize) -> bool {
     let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'{' | b'(');
     at > 0 && bytes[at - 1].is_ascii_graphic() && bytes[at - 1] != b',' && bytes.get(next).is_some_and(goes_on)
@@ -184,7 +185,7 @@ fn ends_string(blank: &str, after: &str, quote: Quote) -> bool {
     let Some(next) = characters.next() else { return true };
     match chars::fold(next) {
         ',' | '}' | ']' | ')' | ':' | ';' | '#' => true,
-        // After an apostrophe a slash or a letter goes on with the word.
+        // After an apostrophe, a slash or a letter continues the word.
         '/' => quote != Quote::Single,
         _ if blank.contains('\n') || Quote::of(next).is_some() => true,
         // One wrong character in place of the comma, at the end of a line or before the next string.
