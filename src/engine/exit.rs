@@ -1,8 +1,8 @@
-//! The end of the process while engines work.
+//! What happens to engines when the process ends.
 //!
-//! `exit` runs the destructors of static objects, those of llama.cpp among them, while other threads go on: an engine
-//! thread that computes then reads freed memory. So engines are closed first, in a handler that is registered once the
-//! library's static objects exist, and which therefore runs before they are destroyed.
+//! `exit` runs the destructors of static objects, including those of llama.cpp, while other threads go on: an engine
+//! thread that computes would then read freed memory. So engines are closed first, in a handler. It is registered once
+//! the library's static objects exist, and therefore runs before they are destroyed.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -15,27 +15,27 @@ use crate::warm;
 
 use super::Engine;
 
-/// Longest wait for who is busy; a load gets the signal to stop and looks several times a second.
+/// Longest wait for busy threads. A load gets the signal to stop, and checks for it several times a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 static EXITING: AtomicBool = AtomicBool::new(false);
 static OPEN: Mutex<Open> = Mutex::new(Open { process: 0, busy: 0, engines: Vec::new() });
 
 struct Open {
-    /// Whose engines these are: a child of `fork` has none of its parent's.
+    /// The process of these engines: a child of `fork` has none of its parent's.
     process: u32,
-    /// How many use a library with static objects.
+    /// How many threads use a library with static objects.
     busy: usize,
     engines: Vec<Weak<dyn Engine>>,
 }
 
-/// Works on what is open. Nobody forks meanwhile: in the child the lock would stay locked.
+/// Works on what is open. No thread may fork meanwhile: in the child the lock would stay locked.
 fn with_open<T>(work: impl FnOnce(&mut Open) -> T) -> T {
     warm::without_fork(|| {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let process = std::process::id();
         if open.process != process {
-            // The parent's engines are left alone: their threads are not here.
+            // The parent's engines are left alone: their threads do not exist in this process.
             std::mem::forget(std::mem::take(&mut open.engines));
             (open.process, open.busy) = (process, 0);
         }
@@ -43,25 +43,25 @@ fn with_open<T>(work: impl FnOnce(&mut Open) -> T) -> T {
     })
 }
 
-/// Whether the process is ending: nothing is opened any more, and what llama.cpp holds is not freed.
+/// Whether the process is ending: nothing is opened any more, and memory of llama.cpp is not freed.
 pub(super) fn is_exiting() -> bool {
     EXITING.load(Ordering::Acquire)
 }
 
 thread_local! {
-    /// How many of those who are busy are this thread.
+    /// How many of the busy holders are on this thread.
     static MINE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Held by who uses a library with static objects: while a model is loaded or freed, and by an engine's thread for as long as
-/// it runs. The end of the process waits for it.
+/// Held by a thread that uses a library with static objects: while it loads or frees a model, and by an engine's thread
+/// for as long as it runs. The end of the process waits for it.
 pub(super) struct Busy {
     /// It stays on its thread.
     thread: PhantomData<*const ()>,
 }
 
 impl Busy {
-    /// `None` if the process is ending: nothing is begun any more then.
+    /// `None` if the process is ending: then nothing new may begin.
     pub(super) fn begin() -> Option<Self> {
         let begun = with_open(|open| {
             let begins = !is_exiting();
@@ -82,7 +82,7 @@ impl Drop for Busy {
     }
 }
 
-/// Lists an engine that is open: it is closed when the process ends.
+/// Registers an open engine, to be closed when the process ends.
 ///
 /// # Errors
 /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the process is ending.
@@ -99,9 +99,9 @@ pub(super) fn watch(engine: Weak<dyn Engine>) -> Result<()> {
 }
 
 /// Registers the handler. Handlers run in the reverse order of their registration, and so do the destructors of static
-/// objects: called again once a library has made more of those. It does nothing after some times.
+/// objects. So this is called again when a library has created more of them. After a number of calls it does nothing.
 pub(super) fn register() {
-    /// More than there are steps of setting libraries up, and a few openings.
+    /// More than the steps of setting libraries up, and a few openings.
     const MOST: u32 = 16;
     static REGISTERED: AtomicU32 = AtomicU32::new(0);
     if REGISTERED.load(Ordering::Relaxed) < MOST {
@@ -120,7 +120,7 @@ fn at_exit() {
 #[cfg(not(unix))]
 fn at_exit() {}
 
-/// Closes every engine, and waits for who is busy.
+/// Closes every engine, and waits for the busy threads.
 #[cfg_attr(not(unix), expect(dead_code, reason = "nothing calls it"))]
 extern "C" fn close_all() {
     let work = || {
@@ -130,7 +130,8 @@ extern "C" fn close_all() {
         loop {
             for engine in with_open(|open| std::mem::take(&mut open.engines)).iter().filter_map(Weak::upgrade) {
                 engine.close();
-                // Whoever drops it last would free it under destroyed objects.
+                // If this were the last reference, dropping it would free the engine when static objects are already
+                // destroyed.
                 std::mem::forget(engine);
             }
             if with_open(|open| open.busy) <= mine || Instant::now() >= until {

@@ -1,4 +1,4 @@
-//! What an engine in a worker process is opened from; the same on systems that have none.
+//! What an engine in a worker process is opened from; also compiled on systems without worker processes.
 #![cfg_attr(not(unix), expect(dead_code, reason = "only a worker reads it"))]
 
 use serde_json::Value;
@@ -12,13 +12,13 @@ pub(super) struct Model<'a> {
     pub(super) table: Table,
     /// Its name in messages.
     pub(super) place: String,
-    /// What tells it from another model.
+    /// Distinguishes it from other models.
     pub(super) fingerprint: Value,
     pub(super) config: &'a JudgeConfig,
     pub(super) profile: &'a Profile,
 }
 
-/// Which of the engines is isolated: whose settings count.
+/// Which engine is isolated, and therefore whose settings apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     #[cfg_attr(not(any(feature = "local", test)), expect(dead_code, reason = "not in this build"))]
@@ -37,7 +37,7 @@ impl Table {
     }
 }
 
-/// What makes the prompts of a model, as far as its files tell without its engine.
+/// The parts that make the prompts of a model, as far as its files give them without its engine.
 pub(super) struct TextParts {
     pub(super) chat_template: String,
     pub(super) bos: Option<String>,

@@ -1,16 +1,16 @@
-//! What waits for an engine, by priority.
+//! Queues of work for an engine, by priority.
 
 use std::collections::VecDeque;
 
 use super::Priority;
 
-/// Of so many turns at which several priorities wait, one is for who has waited longest.
+/// If several priorities wait, one turn in this many goes to the item that has waited longest.
 const FAIR_TURN: u32 = 4;
 
-/// Three lines, one a priority. The first of the highest one is next; but every fourth time it is the one that has waited
-/// longest of all, so that a batch goes on beside a stream of urgent requests.
+/// Three queues, one for each priority. The first item of the highest priority is next. But every fourth time it is the
+/// item that has waited longest of all, so that a batch makes progress beside a stream of urgent requests.
 pub(super) struct Lines<T> {
-    /// By falling priority, each with the number of its arrival.
+    /// By falling priority, each item with the number of its arrival.
     waiting: [VecDeque<(u64, T)>; 3],
     arrived: u64,
     turns: u32,
@@ -48,7 +48,7 @@ impl<T> Lines<T> {
         self.waiting.iter().filter(|line| !line.is_empty()).count() > 1
     }
 
-    /// Whose turn it is.
+    /// The queue whose turn it is.
     fn line(&self) -> Option<usize> {
         if self.is_mixed() && self.turns % FAIR_TURN == FAIR_TURN - 1 {
             let longest = |line: &usize| self.waiting[*line].front().map_or(u64::MAX, |(arrival, _)| *arrival);
@@ -57,19 +57,19 @@ impl<T> Lines<T> {
         self.waiting.iter().position(|line| !line.is_empty())
     }
 
-    /// What is next.
+    /// The next item.
     pub(super) fn first(&self) -> Option<&T> {
         self.waiting[self.line()?].front().map(|(_, item)| item)
     }
 
-    /// Takes what is next.
+    /// Takes the next item.
     pub(super) fn pop(&mut self) -> Option<T> {
         let line = self.line()?;
         self.turns = self.turns.wrapping_add(u32::from(self.is_mixed()));
         self.waiting[line].pop_front().map(|(_, item)| item)
     }
 
-    /// Takes out the one that matches.
+    /// Takes out the item that matches.
     #[cfg(any(feature = "local", feature = "trtllm", test))]
     pub(super) fn remove(&mut self, matches: impl Fn(&T) -> bool) -> Option<T> {
         self.waiting.iter_mut().find_map(|line| {
@@ -78,7 +78,7 @@ impl<T> Lines<T> {
         })
     }
 
-    /// Takes out those that match.
+    /// Takes out the items that match.
     #[cfg(any(feature = "local", test))]
     pub(super) fn extract(&mut self, matches: impl Fn(&T) -> bool) -> Vec<T> {
         let mut taken = Vec::new();

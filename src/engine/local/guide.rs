@@ -10,7 +10,8 @@ use llguidance::{Matcher, ParserFactory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
 
-/// Compiled grammars kept. With masked names a grammar depends on the number of responses alone, so that a few serve all.
+/// Most compiled grammars that are kept. With masked names a grammar depends only on the number of responses, so a few
+/// serve all requests.
 const CACHE: usize = 64;
 
 /// Compiles grammars for one vocabulary.
@@ -26,7 +27,7 @@ struct Compiled {
     most_tokens: usize,
 }
 
-/// One verdict in the making.
+/// One verdict that is being written.
 pub(super) struct Guide {
     matcher: Matcher,
 }
@@ -45,8 +46,8 @@ impl TokenizerEnv for Vocabulary {
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
         // Forced bytes may end inside a character; the trie's greedy walk covers those.
         self.trie.tokenize_with_greedy_fallback(bytes, |text| {
-            // A tokenizer that normalizes writes other bytes than these (é for e and an accent), which the grammar would
-            // refuse.
+            // A tokenizer that normalizes writes other bytes than these (é for e and an accent), and the grammar would
+            // refuse them.
             let ids = self.tokenizer.encode_text(text).unwrap_or_default();
             if self.tokenizer.decode(&ids) == text.as_bytes() {
                 ids
@@ -79,17 +80,17 @@ impl Guides {
         let info = TokRxInfo::new(u32::try_from(size).map_err(failed)?, end);
         let trie = TokTrie::from(&info, &words);
         let environment: TokEnv = Arc::new(Vocabulary { trie, tokenizer: tokenizer.clone() });
-        // Forced tokens are asked for explicitly; slices speed up free strings, of which a verdict has none.
+        // Forced tokens are requested explicitly; slices speed up free strings, and a verdict has none.
         let capabilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
         let mut factory = ParserFactory::new(&environment, capabilities, &[]).map_err(failed)?;
         factory.quiet();
         Ok(Self { factory, tokenizer, compiled: Mutex::default() })
     }
 
-    /// The guide of a grammar in Lark, compiled or from the cache. `example` is a verdict of it.
+    /// The guide of a Lark grammar, compiled or from the cache. `example` is a verdict that the grammar admits.
     ///
-    /// Also gives the most tokens that a verdict may take: forced parts are tokenized as `example` is, and what is
-    /// sampled may be split finer, to a degree that half as many tokens again have been ample for.
+    /// Also gives the most tokens that a verdict may take: forced parts are tokenized as `example` is, and sampled
+    /// parts may be split more finely. Half as many tokens again have been ample for that.
     pub(super) fn guide(&self, lark: &str, example: &str) -> Result<(Guide, usize)> {
         let cached = self.compiled.lock().map_err(failed)?.get(lark).cloned();
         let compiled = if let Some(compiled) = cached {
@@ -115,14 +116,14 @@ impl Guides {
         Ok((Guide { matcher: compiled.matcher.deep_clone() }, compiled.most_tokens))
     }
 
-    /// Whether the vocabulary has tokens for each byte of a text. Where one is missing, a grammar that forces it fails, and one
-    /// that admits it among others never gets it.
+    /// Whether the vocabulary has tokens for each byte of a text. If one is missing, a grammar that forces it fails,
+    /// and a grammar that admits it among others never gets it.
     pub(super) fn writes(&self, text: &str) -> bool {
         let ids = self.factory.tok_env().tokenize_bytes(text.as_bytes());
         self.tokenizer.decode(&ids) == text.as_bytes()
     }
 
-    /// A guide that is not kept: for grammars that no second request will share.
+    /// A guide that is not kept: for grammars that no second request will use.
     pub(super) fn one_off(&self, lark: &str) -> Result<Guide> {
         Ok(Guide { matcher: self.compile(lark)? })
     }
@@ -141,7 +142,7 @@ impl Guides {
 }
 
 impl Guide {
-    /// Tokens that must come next, already taken as written.
+    /// Tokens that must come next. They are already counted as written.
     pub(super) fn forced(&mut self) -> Vec<u32> {
         self.matcher.consume_ff_tokens()
     }
@@ -151,7 +152,7 @@ impl Guide {
         self.matcher.compute_mask().map_err(failed)
     }
 
-    /// Takes a token as written.
+    /// Counts a token as written.
     pub(super) fn take(&mut self, token: u32) -> Result<()> {
         self.matcher.consume_token(token).map_err(failed)
     }

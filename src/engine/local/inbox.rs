@@ -1,5 +1,5 @@
-//! What waits for the engine's threads: jobs, which any lane takes, and cancels for the lane that has the job. It also knows
-//! which jobs run, and ends what is out of time.
+//! What waits for the engine's threads: jobs, which any lane takes, and cancels for the lane that has the job. It also
+//! knows which jobs run, and ends those whose time is over.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use super::job::{Done, Prepared};
 
 pub(super) type Jobs = Vec<Box<Prepared>>;
 
-/// A lane ends its late jobs between two steps. One that is in the middle of a step for longer than this is not waited for.
+/// A lane ends its late jobs between two steps. A lane whose step takes longer than this is not waited for.
 const LATE: Duration = Duration::from_millis(10);
 
-/// Shared by the lanes and by those who submit. No completion is called while its lock is held.
+/// Shared by the lanes and the submitting threads. No completion is called while its lock is held.
 pub(super) struct Inbox {
     state: Mutex<State>,
-    /// A job or the end has come: whoever sleeps looks again.
+    /// A job has come, or the end: sleeping lanes look again.
     changed: Condvar,
-    /// The first deadline has changed, or the end has come: for the thread that keeps the deadlines.
+    /// The first deadline has changed, or the end has come; for the thread that keeps the deadlines.
     due: Condvar,
 }
 
@@ -28,59 +28,59 @@ struct State {
     waiting: Lines<Box<Prepared>>,
     running: Vec<Running>,
     lanes: Vec<Lane>,
-    /// For each lane, which of its jobs are over since it looked: cancelled, or out of time.
+    /// For each lane, which of its jobs have ended since it last looked: cancelled, or past their deadline.
     over: Vec<Vec<JobId>>,
-    /// For each lane, whether it computes prefixes that are to be kept.
+    /// For each lane, whether it computes prefixes to be kept.
     pinning: Vec<bool>,
-    /// For each lane, whether it was nudged since it looked.
+    /// For each lane, whether it was woken since it last looked.
     nudged: Vec<bool>,
-    /// Nothing is taken in any more.
+    /// No more jobs are accepted.
     shut: bool,
-    /// A lane has panicked: that is why.
+    /// A lane has panicked, which is why.
     dead: bool,
-    /// When the thread that keeps the deadlines looks next; `None` while nothing is pending for it.
+    /// When the thread that keeps the deadlines looks next; `None` while it has nothing to wait for.
     alarm: Option<Instant>,
 }
 
-/// A job that a lane has.
+/// A job that a lane works on.
 struct Running {
     id: JobId,
     lane: usize,
     submitted: Instant,
     deadline: Instant,
     done: Done,
-    /// Its lane is to drop it.
+    /// Its lane must drop it.
     over: bool,
 }
 
 /// What becomes of a job that is cancelled.
 pub(super) enum Cancelled {
-    /// It waited. Its end is still to be told.
+    /// It was waiting. Its completion is still to be called.
     Waiting(Box<Prepared>),
-    /// Its lane will end it, or it has ended.
+    /// Its lane will end it, or it has already ended.
     Noted,
 }
 
-/// What a lane is about.
+/// What a lane is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lane {
     /// It has jobs.
     Busy,
-    /// It has none: it sleeps, or is on its way to look.
+    /// It has no job: it sleeps, or is about to look.
     Idle,
-    /// It had none, and is on its way to take one of those that wait.
+    /// It had no job, and is about to take one of those that wait.
     Taking,
 }
 
 impl State {
-    /// Lanes of lower number that have no job, and so come before this one.
+    /// How many lanes of lower number have no job, and so come before this one.
     fn ahead(&self, lane: usize) -> usize {
         self.lanes[..lane].iter().filter(|&&other| other != Lane::Busy).count()
     }
 }
 
 impl Inbox {
-    /// For so many lanes.
+    /// For this many lanes.
     pub(super) fn new(lanes: usize) -> Self {
         let state = State {
             waiting: Lines::default(),
@@ -101,7 +101,7 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in a job; gives it back where the engine has ended.
+    /// Accepts a job; gives it back if the engine has ended.
     pub(super) fn push(&self, job: Box<Prepared>) -> Result<(), Box<Prepared>> {
         {
             let mut state = self.state();
@@ -115,15 +115,15 @@ impl Inbox {
         Ok(())
     }
 
-    /// Wakes the thread that keeps the deadlines if this one comes before what it waits for.
+    /// Wakes the thread that keeps the deadlines if this deadline is earlier than the one it waits for.
     fn expect(&self, state: &State, deadline: Instant) {
         if state.alarm.is_none_or(|alarm| deadline < alarm) {
             self.due.notify_one();
         }
     }
 
-    /// Cancels a job. If a lane has it, that lane hears of it, and `stop` is called with its number where the step that it
-    /// computes is of use to nobody any more. A step that others need is not thrown away.
+    /// Cancels a job. If a lane has it, the lane is notified, and `stop` is called with the lane's number if no other
+    /// job needs the step that it computes. A step that others need is not thrown away.
     pub(super) fn cancel(&self, id: JobId, stop: impl FnOnce(usize)) -> Cancelled {
         let mut state = self.state();
         if let Some(job) = state.waiting.remove(|job| job.id == id) {
@@ -135,21 +135,22 @@ impl Inbox {
             let lane = job.lane;
             over[lane].push(id);
             if !pinning[lane] && running.iter().all(|job| job.over || job.lane != lane) {
-                // Under the lock: the lane takes it back when it looks.
+                // Under the lock: the lane clears the request when it looks.
                 stop(lane);
             }
         }
         Cancelled::Noted
     }
 
-    /// Which jobs of this lane are over since it looked; `None` if the lane is to end. A lane that is `idle` sleeps until there is
-    /// something for it, or it is nudged. Idle lanes of lower number come first: so requests one after the other meet the same lane, with the
-    /// prompts that it keeps, and come out the same. `seen` takes back what asked the lane to look.
+    /// Which jobs of this lane have ended since it last looked; `None` if the lane must end. An `idle` lane sleeps
+    /// until there is something for it, or until it is woken. Idle lanes of lower number come first: so consecutive
+    /// requests meet the same lane, with the prompts that it keeps, and give the same results. `seen` clears the
+    /// request that made the lane look.
     pub(super) fn look(&self, lane: usize, idle: bool, seen: impl FnOnce()) -> Option<Vec<JobId>> {
         let mut state = self.state();
         let before = std::mem::replace(&mut state.lanes[lane], if idle { Lane::Idle } else { Lane::Busy });
         if before == Lane::Taking {
-            // The job was taken by another lane, or its deadline passed. Lanes that left it to this one must look again.
+            // Another lane took the job, or its deadline passed. Lanes that left it to this one must look again.
             self.changed.notify_all();
         }
         while idle && !state.nudged[lane] && !state.shut {
@@ -161,7 +162,7 @@ impl Inbox {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if std::mem::take(&mut state.nudged[lane]) && state.lanes[lane] == Lane::Idle {
-            // It may have to compute now: jobs are not left to it.
+            // It may have to compute now, so no job is left to it.
             state.lanes[lane] = Lane::Busy;
         }
         if state.shut {
@@ -171,16 +172,17 @@ impl Inbox {
         Some(std::mem::take(&mut state.over[lane]))
     }
 
-    /// Wakes every lane: there is something to look at besides the jobs.
+    /// Wakes every lane: there is something to look at other than jobs.
     pub(super) fn nudge(&self) {
         self.state().nudged.fill(true);
         self.changed.notify_all();
     }
 
-    /// The waiting job whose turn it is, where `fits` takes it.
+    /// The waiting job whose turn it is, if `fits` accepts it.
     pub(super) fn pop(&self, lane: usize, fits: impl FnOnce(&Prepared) -> bool) -> Option<Box<Prepared>> {
         let mut state = self.state();
-        // What this lane was on its way to may have gone to another one, and what waits now may be for a lane ahead of it.
+        // Another lane may have taken the job that this lane was about to take, and the job that waits now may be for a
+        // lane ahead of it.
         if state.lanes[lane] != Lane::Busy && state.waiting.len() <= state.ahead(lane) {
             return None;
         }
@@ -191,7 +193,7 @@ impl Inbox {
         Some(job)
     }
 
-    /// The time of a patient job has begun.
+    /// The time of a patient job begins.
     pub(super) fn begun(&self, job: &Prepared) {
         let mut state = self.state();
         if let Some(running) = state.running.iter_mut().find(|running| running.id == job.id) {
@@ -200,8 +202,8 @@ impl Inbox {
         self.expect(&state, job.deadline);
     }
 
-    /// A lane has a job no longer, and no other one if it is `idle`. To be called before the caller hears of that end: the
-    /// caller's next job is then for this lane.
+    /// A lane no longer has a job, and has no other one if it is `idle`. Call this before the caller is told that the
+    /// job ended: then the caller's next job goes to this lane.
     pub(super) fn left(&self, lane: usize, id: JobId, idle: bool) {
         let mut state = self.state();
         state.running.retain(|running| running.id != id);
@@ -211,13 +213,13 @@ impl Inbox {
         }
     }
 
-    /// Says whether a lane computes prefixes that are to be kept: its steps are then of use whatever becomes of its jobs.
+    /// Sets whether a lane computes prefixes to be kept: then its steps are needed whatever happens to its jobs.
     pub(super) fn set_pinning(&self, lane: usize, pinning: bool) {
         self.state().pinning[lane] = pinning;
     }
 
-    /// Ends what is out of time, until the inbox is shut: what waits, and what runs in a step that takes long. So a deadline
-    /// stops no step that others need.
+    /// Ends everything whose deadline has passed, until the inbox is shut: waiting jobs, and jobs in a long step. So a
+    /// deadline never stops a step that others need.
     pub(super) fn keep_deadlines(&self) {
         let mut state = self.state();
         while !state.shut {
@@ -258,23 +260,23 @@ impl Inbox {
         }
     }
 
-    /// Jobs that wait.
+    /// Number of waiting jobs.
     pub(super) fn len(&self) -> usize {
         self.state().waiting.len()
     }
 
-    /// Ends the engine because a lane has panicked. As [`Self::shut`].
+    /// Ends the engine because a lane has panicked. Like [`Self::shut`].
     pub(super) fn give_up(&self) -> Jobs {
         self.state().dead = true;
         self.shut()
     }
 
-    /// What jobs end as, once this is shut: those of a lane, and those that come too late.
+    /// The error of jobs once this is shut: those of a lane, and those that come too late.
     pub(super) fn error(&self) -> Error {
         if self.state().dead { Error::engine_dead("one of its threads panicked") } else { Error::shut_down() }
     }
 
-    /// Ends the engine: every lane ends before its next step, and what waits is given.
+    /// Ends the engine: every lane ends before its next step. Gives the jobs that wait.
     pub(super) fn shut(&self) -> Jobs {
         let mut state = self.state();
         state.shut = true;

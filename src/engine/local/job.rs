@@ -30,7 +30,7 @@ pub(super) struct Prepared {
     pub(super) done: Done,
 }
 
-/// Who hears of the end of a job: once, from its lane, or at its deadline while the lane computes.
+/// Who is told the end of a job: once, by its lane, or at its deadline while the lane computes.
 #[derive(Clone)]
 pub(super) struct Done(Arc<Mutex<Option<Completion>>>);
 
@@ -39,7 +39,7 @@ impl Done {
         Self(Arc::new(Mutex::new(Some(completion))))
     }
 
-    /// Tells the outcome, unless one was told before.
+    /// Gives the outcome, unless one was given before.
     pub(super) fn tell(&self, outcome: Result<Generation>) {
         let completion = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(completion) = completion {
@@ -48,7 +48,7 @@ impl Done {
     }
 }
 
-/// A guided verdict in the making.
+/// A guided verdict that is being written.
 pub(super) struct Guided {
     pub(super) guide: Guide,
     pub(super) grammar: VerdictGrammar,
@@ -83,7 +83,7 @@ pub(super) struct TokenWriter {
 }
 
 impl TokenWriter {
-    /// A writer that starts with its reasoning, or with its verdict where there is none. `transcript` is empty.
+    /// A writer that starts with its reasoning, or with its verdict if there is no reasoning. `transcript` is empty.
     pub(super) fn new(
         vocabulary: Arc<Vocabulary>,
         sampler: Sampler,
@@ -125,15 +125,15 @@ impl TokenWriter {
         fed
     }
 
-    /// The job got its place; `reused` tokens of its prompt were there already.
+    /// The job got its place; `reused` tokens of its prompt were already computed.
     pub(super) fn start(&mut self, reused: usize) {
         self.stopwatch.start();
         let usage = &mut self.transcript.usage;
-        // What is fed after the prompt may have been there as well.
+        // What is fed after the prompt may have been computed as well.
         usage.reused_tokens = reused.min(usage.prompt_tokens);
     }
 
-    /// Takes the logits after the last token fed; gives the tokens to feed next, none where the output is complete.
+    /// Takes the logits after the last token fed; gives the tokens to feed next, none if the output is complete.
     ///
     /// # Errors
     /// Broken logits, or a defect in the grammar.
@@ -159,7 +159,7 @@ impl TokenWriter {
         let tokens = self.reasoning.as_ref().expect("the reasoning phase has an end");
         let closes = matches!(&tokens.end, End::Token { id, .. } if *id == token);
         if !closes && self.vocabulary.ends_text(token) {
-            // The turn is over without a closing tag; the end itself is not fed.
+            // The turn is over without a closing tag; the token that ends it is not fed.
             self.end_reasoning_by_force(next);
             self.transcript.reasoning_truncated = false;
             return self.complete_if_written();
@@ -213,7 +213,7 @@ impl TokenWriter {
         for &token in forced {
             self.transcript.close(self.vocabulary.bytes(token));
         }
-        // A budget of nothing is the caller's wish, not a cut.
+        // If the caller set a budget of 0, nothing was cut.
         self.transcript.reasoning_truncated = tokens.budget > 0;
         self.begin_verdict(next);
     }
@@ -251,7 +251,7 @@ impl TokenWriter {
         let VerdictWriter::Guided(guided) = &mut self.verdict else { return Ok(()) };
         let allowed = guided.guide.allowed()?;
         let token = self.sampler.choose(logits, &Allowed::Only(&allowed))?;
-        // How many bytes from here the next score stands, where there is one left.
+        // In how many bytes from here the next score comes, if one is left.
         let ahead = guided
             .grammar
             .score_offset(self.scores.len())
@@ -297,14 +297,14 @@ impl TokenWriter {
         Ok(())
     }
 
-    /// What was written, with its times.
+    /// The output, with its times.
     pub(super) fn finish(self) -> Generation {
         self.transcript.finish(self.stopwatch.stop())
     }
 }
 
 impl Prepared {
-    /// A lane begins with the job, which has taken over `reused` tokens of its prompt. Gives whether its time begins now.
+    /// A lane starts the job, and has reused `reused` tokens of its prompt. Returns whether the job's time begins now.
     pub(super) fn start(&mut self, reused: usize) -> bool {
         self.writer.start(reused);
         let Some(patience) = self.patience.take() else { return false };
@@ -319,7 +319,7 @@ impl Prepared {
         self.done.tell(Err(error));
     }
 
-    /// Ends the job with what was written.
+    /// Ends the job with its output.
     pub(super) fn complete(self) {
         self.done.tell(Ok(self.writer.finish()));
     }

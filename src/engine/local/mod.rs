@@ -63,7 +63,7 @@ struct Local {
     vocabulary: Arc<Vocabulary>,
     inbox: Arc<Inbox>,
     pins: Arc<Pins>,
-    /// Whether a judgment takes over what was computed before it. Otherwise there is nothing to pin.
+    /// Whether a judgment reuses what was computed before it. If not, there is nothing to pin.
     shares_prompts: bool,
     lanes: Vec<Lane>,
     next_id: AtomicU64,
@@ -73,9 +73,9 @@ struct Local {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What others see of a lane.
+/// What other threads see of a lane.
 struct Lane {
-    /// Ends a step that takes long.
+    /// Stops a step that takes long.
     stop: StopFlag,
     stats: Arc<Mutex<Stats>>,
 }
@@ -94,12 +94,12 @@ pub(super) fn open(
     let options = config.options.or(&profile.decoding);
     let (reasoning_is_off, is_guided) = (options.reasoning == Some(false), options.guided != Some(false));
     let config = &config.local;
-    // Memory of a GPU is its own.
+    // A GPU has its own memory.
     let on_gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
     let available = if on_gpu { None } else { sizes::available() };
     let (context_tokens, lanes) = sizes::lanes(config, &header, available)?;
     let mut warnings = header.warnings();
-    // Weights in memory have nothing to do with the file any more.
+    // Weights in memory no longer depend on the file.
     let files = Files::of(if config.mmap { header.files() } else { &[] })?;
     let model = Arc::new(Model::load(path, header, config, progress)?);
     files.check()?;
@@ -167,13 +167,13 @@ pub fn available_memory() -> Option<u64> {
     sizes::available()
 }
 
-/// Sets llama.cpp up.
+/// Sets up llama.cpp.
 ///
-/// Its static objects are made in small steps, each followed by a registration with [`exit`]: what is destroyed before the
-/// engines are closed is in use no longer.
+/// Its static objects are created in small steps, each followed by a registration with [`exit`]: an object that is
+/// destroyed before the engines are closed is then no longer in use.
 pub(crate) fn warm() {
     exit::register();
-    // What fails here fails again, with an error, where a model is opened.
+    // A step that fails here fails again, with an error, when a model is opened.
     let _ = native::backend();
     exit::register();
     let mut step = 0;
@@ -184,7 +184,7 @@ pub(crate) fn warm() {
     exit::register();
 }
 
-/// Starts a lane and waits until its context stands.
+/// Starts a lane and waits until its context is ready.
 fn start(
     model: Arc<Model>,
     lanes: Lanes,
@@ -219,9 +219,9 @@ fn start(
     Ok((thread, stop))
 }
 
-/// Most tokens of what a job writes.
+/// Most tokens that a job writes.
 struct Output {
-    /// What is fed to open the reasoning.
+    /// The tokens fed to open the reasoning.
     opening: usize,
     reasoning: usize,
     verdict: usize,
@@ -251,7 +251,7 @@ impl Local {
         Ok(())
     }
 
-    /// What carries a plan out, and the tokens that it may take.
+    /// The parts that carry out a plan, and the tokens that it may take.
     fn phases(&self, plan: Plan) -> Result<(Option<ReasoningTokens>, VerdictWriter, Output)> {
         let vocabulary = &self.vocabulary;
         let Plan { reasoning, verdict } = plan;
@@ -375,7 +375,7 @@ impl Engine for Local {
         let tokens = prefix.len();
         let id = self.pins.add(prefix)?;
         let (pins, inbox) = (self.pins.clone(), self.inbox.clone());
-        // Also where waiting fails.
+        // Created first, so that it is released if waiting fails.
         let pin = Pin::new(tokens, move || {
             pins.remove(id);
             inbox.nudge();

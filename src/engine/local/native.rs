@@ -21,13 +21,13 @@ use super::shield::{self, Batch, Context};
 use super::sizes::MAX_STEP;
 use super::text;
 
-/// Most bytes of llama.cpp's own complaints that are kept for an error message.
+/// Most bytes of llama.cpp's error log that are kept for an error message.
 const MAX_COMPLAINT: usize = 2000;
 
 thread_local! {
-    /// What llama.cpp complained of on this thread, while it loaded.
+    /// What llama.cpp logged as errors on this thread while it loaded.
     static COMPLAINTS: RefCell<String> = const { RefCell::new(String::new()) };
-    /// What it warned of meanwhile.
+    /// What it logged as warnings meanwhile.
     static WARNINGS: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -40,11 +40,11 @@ pub(super) struct Model {
     warnings: Vec<String>,
 }
 
-/// llama.cpp's process-wide state, set up once: its own tables, and a log that prints nothing.
+/// llama.cpp's process-wide state, set up once: its own tables, and a log callback that prints nothing.
 pub(super) fn backend() -> Result<&'static LlamaBackend> {
     static BACKEND: OnceLock<std::result::Result<LlamaBackend, String>> = OnceLock::new();
     let backend = BACKEND.get_or_init(|| {
-        // SAFETY: `keep_complaint` has the signature asked for, takes no data, and does not unwind.
+        // SAFETY: `keep_complaint` has the required signature, takes no data, and does not unwind.
         unsafe { llama_cpp_sys_2::llama_log_set(Some(keep_complaint), std::ptr::null_mut()) };
         shield::install();
         LlamaBackend::init().map_err(|error| error.to_string())
@@ -52,7 +52,7 @@ pub(super) fn backend() -> Result<&'static LlamaBackend> {
     backend.as_ref().map_err(|error| Error::new(ErrorKind::Engine, format!("llama.cpp cannot be set up: {error}")))
 }
 
-/// Keeps what llama.cpp reports as an error, for the message of ours, and its warnings; drops the rest of its log.
+/// Keeps what llama.cpp logs as errors, for our error message, and its warnings; drops the rest of its log.
 unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text: *const c_char, _: *mut c_void) {
     let kept = match level {
         llama_cpp_sys_2::GGML_LOG_LEVEL_ERROR => &COMPLAINTS,
@@ -62,9 +62,9 @@ unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text
     if text.is_null() {
         return;
     }
-    // SAFETY: llama.cpp hands over a string that ends in zero and lives as long as this call.
+    // SAFETY: llama.cpp passes a string that ends in zero and lives as long as this call.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
-    // Nothing may unwind into C: where the thread is ending, the text is dropped.
+    // Nothing may unwind into C: if the thread is ending, the text is dropped.
     let _ = kept.try_with(|kept| {
         if let Ok(mut kept) = kept.try_borrow_mut()
             && kept.len() < MAX_COMPLAINT
@@ -74,9 +74,9 @@ unsafe extern "C" fn keep_complaint(level: llama_cpp_sys_2::ggml_log_level, text
     });
 }
 
-/// Whether loading goes on: until the process ends, or whoever watches ends it.
+/// Whether loading goes on: until the process ends, or until the caller's progress callback stops it.
 unsafe extern "C" fn goes_on(part: f32, watching: *mut c_void) -> bool {
-    // SAFETY: it is what `load` handed over: alive while it loads, and used by this thread alone.
+    // SAFETY: it is the pointer that `load` passed: alive while it loads, and used by this thread alone.
     let watching = unsafe { &*watching.cast::<Watching<'_>>() };
     if exit::is_exiting() || watching.ended.get() {
         return false;
@@ -87,13 +87,13 @@ unsafe extern "C" fn goes_on(part: f32, watching: *mut c_void) -> bool {
     goes_on
 }
 
-/// Who watches a loading, and whether it was ended.
+/// The observer of a load, and whether it stopped the load.
 struct Watching<'a> {
     progress: &'a Progress,
     ended: Cell<bool>,
 }
 
-/// Runs `f` and gives what llama.cpp complained of meanwhile, in one line.
+/// Runs `f`, and gives what llama.cpp logged as errors meanwhile, in one line.
 fn with_complaints<T>(f: impl FnOnce() -> T) -> (T, String) {
     COMPLAINTS.with_borrow_mut(String::clear);
     WARNINGS.with_borrow_mut(String::clear);
@@ -103,7 +103,7 @@ fn with_complaints<T>(f: impl FnOnce() -> T) -> (T, String) {
     (value, lines.map(shield::without_folders).collect::<Vec<_>>().join("; "))
 }
 
-/// What of llama.cpp's warnings bears on results: its lines about memory, threads and the like do not.
+/// Those warnings of llama.cpp that affect results: its lines about memory, threads and the like do not.
 fn take_warnings() -> Vec<String> {
     const BEARING: &[&str] = &[
         "control-looking",
@@ -134,7 +134,7 @@ impl Model {
         parameters.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
         parameters.load_mode =
             if config.mmap { llama_cpp_sys_2::LLAMA_LOAD_MODE_AUTO } else { llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE };
-        // The end of the process waits for a load that is under way.
+        // The end of the process waits for a load that is in progress.
         parameters.progress_callback = Some(goes_on);
         let watching = Watching { progress, ended: Cell::new(false) };
         parameters.progress_callback_user_data = (&raw const watching).cast_mut().cast();
@@ -161,7 +161,7 @@ impl Model {
         Ok(Self { llama: Arc::new(llama), header, place, warnings })
     }
 
-    /// What llama.cpp warned of while it loaded, where it bears on the results.
+    /// What llama.cpp warned of while it loaded, if it affects the results.
     pub(super) fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -171,8 +171,8 @@ impl Model {
         (0..self.llama.tokens()).map(|token| self.llama.ends_text(token)).collect()
     }
 
-    /// The tokenizer: of the `tokenizers` crate, built from the file, which is faithful to the reference; for
-    /// vocabularies it has no recipe for, llama.cpp's own.
+    /// The tokenizer: of the `tokenizers` crate, built from the file, which is faithful to the reference; llama.cpp's
+    /// own for vocabularies that the crate cannot rebuild.
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
         let texts = || self.header.texts("tokenizer.ggml.tokens").into_iter().flat_map(Texts::iter);
         if let Some(tokenizer) = text::tokenizer(&self.header, &self.place)? {
@@ -216,7 +216,7 @@ impl Model {
         // passes over the keys of other sequences, so that the pool costs nothing in decoding.
         parameters.kv_unified = true;
         parameters.flash_attn_type = llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED;
-        // A file may ask for pooled embeddings, which there are no logits of.
+        // A file may ask for pooled embeddings, which have no logits.
         parameters.pooling_type = llama_cpp_sys_2::LLAMA_POOLING_TYPE_NONE;
         parameters.embeddings = false;
         parameters.no_perf = true;
@@ -239,8 +239,8 @@ impl Model {
         Ok(context)
     }
 
-    /// Computes a few tokens. Sizes and types that do not go together come out here, on one thread, where llama.cpp's
-    /// assertions can still be caught: its threads of computation end the process.
+    /// Computes a few tokens. Sizes and types that do not fit together show up here, on one thread, where llama.cpp's
+    /// assertions can still be caught: on its compute threads they end the process.
     fn try_out(&self, context: &mut Context<'_>, threads: i32) -> Result<()> {
         let invalid =
             |what: &str| Error::new(ErrorKind::InvalidModel, format!("{}: cannot be computed: {what}", self.place));
@@ -268,13 +268,13 @@ impl Model {
     }
 }
 
-/// Which texts a vocabulary that llama.cpp tokenizes can write.
+/// Which texts can be written with a vocabulary that llama.cpp tokenizes.
 struct Writable {
-    /// Bytes that no token of their own stands for.
+    /// Bytes without a token of their own.
     missing: [bool; 256],
     /// Characters that are tokens.
     characters: HashSet<char>,
-    /// The bytes of each token, where llama.cpp leaves out what it cannot write without a word; empty where it throws.
+    /// The bytes of each token, if llama.cpp silently leaves out what it cannot write; empty if it throws.
     bytes: Vec<Vec<u8>>,
 }
 
@@ -304,7 +304,7 @@ impl Writable {
         };
         if !self.bytes.is_empty() {
             let written = ids.iter().filter_map(|&id| self.bytes.get(id as usize)).flatten().copied();
-            // Some vocabularies write a blank as ▁, and so cannot tell the two apart.
+            // Some vocabularies write a blank as ▁, and so cannot distinguish the two.
             let wanted = text.replace('\u{2581}', " ");
             if !written.eq(wanted.bytes())
                 && !ids.iter().filter_map(|&id| self.bytes.get(id as usize)).flatten().eq(text.as_bytes())
@@ -315,7 +315,7 @@ impl Writable {
         Ok(ids)
     }
 
-    /// The error for a text that cannot be written, with the character where it can be found.
+    /// The error for a text that cannot be written, with the character if it can be found.
     fn refusal(&self, text: &str, fault: Option<&shield::Fault>) -> Error {
         let lost = text.chars().find(|&letter| {
             !self.characters.contains(&letter)

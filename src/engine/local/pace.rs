@@ -1,23 +1,24 @@
-//! How many threads compute a step: all where the machine is free, one where it is busy.
+//! How many threads compute a step: all if the machine is free, one if it is busy.
 //!
-//! The threads of a step wait for each other after every operation, spinning. Where another program takes the core of one
-//! of them, all wait until it is scheduled again: two threads on a busy machine were measured 10 to 60 times slower than
-//! one. The engine's thread sees it by its own clocks: on a free core it computes or spins all the time.
+//! The threads of a step wait for each other after every operation, spinning. If another program takes the core of one
+//! of them, all wait until it is scheduled again: two threads on a busy machine were measured 10 to 60 times slower
+//! than one. The engine's thread detects it by its own clocks: on a free core it computes or spins all the time.
 
 use std::time::{Duration, Instant};
 
-/// Below this share of processor time in the time of a step, somebody else had the core.
+/// If the share of processor time in the time of a step is below this, another program had the core.
 const FREE_SHARE: f64 = 0.9;
-/// How long one thread computes alone before all are tried again; doubled each time that fails, up to the second bound.
+/// How long one thread computes alone before all threads are tried again. Doubled each time that fails, up to the
+/// second bound.
 const ALONE: Duration = Duration::from_millis(250);
 const ALONE_MOST: Duration = Duration::from_secs(8);
-/// Time of steps that is enough to judge by.
+/// Enough time in steps to decide by.
 const SAMPLE: Duration = Duration::from_millis(10);
 
 /// Chooses the number of threads, step by step.
 pub(super) struct Pace {
     threads: i32,
-    /// Until when one thread computes alone.
+    /// One thread computes alone until then.
     alone_until: Option<Instant>,
     alone: Duration,
     wall: Duration,
@@ -25,12 +26,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// At most `threads` compute.
+    /// At most `threads` threads compute.
     pub(super) fn new(threads: i32) -> Self {
         Self { threads, alone_until: None, alone: ALONE, wall: Duration::ZERO, processor: Duration::ZERO }
     }
 
-    /// Threads for the step that begins now.
+    /// The threads for the step that begins now.
     pub(super) fn threads(&mut self, now: Instant) -> i32 {
         if self.alone_until.is_some_and(|until| now < until) {
             return 1;
@@ -39,7 +40,7 @@ impl Pace {
         self.threads
     }
 
-    /// Takes in how long a step took, by the clock and of the processor.
+    /// Records how long a step took, by the clock and in processor time.
     pub(super) fn took(&mut self, now: Instant, wall: Duration, processor: Duration) {
         if self.threads < 2 || self.alone_until.is_some() {
             return;
@@ -59,17 +60,17 @@ impl Pace {
     }
 }
 
-/// Processor time of the calling thread; `None` if the system does not tell.
+/// Processor time of the calling thread; `None` if the system does not give it.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "reads a clock of the C library")]
 pub(super) fn processor_time() -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes the time it is given, and nothing else.
+    // SAFETY: the call only writes the time that it is given.
     let told = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) } == 0;
     told.then(|| Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0)))
 }
 
-/// Processor time of the calling thread; not asked for on this system.
+/// Processor time of the calling thread; not measured on this system.
 #[cfg(not(unix))]
 pub(super) fn processor_time() -> Option<Duration> {
     None

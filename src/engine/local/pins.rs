@@ -1,4 +1,4 @@
-//! Which beginnings of prompts are to be kept: asked for by callers, computed by every lane.
+//! Which beginnings of prompts are kept: callers ask for them, every lane computes them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 use crate::engine::{MOST_PINS, pin_cancelled, pin_late};
 use crate::error::{Error, ErrorKind, Result};
 
-/// One that is to be kept.
+/// A prefix to be kept.
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) id: u64,
     pub(super) tokens: Arc<[u32]>,
-    /// How often it was asked for. Each time the lanes make sure that it is there: it may have been evicted.
+    /// How often it was asked for. Each time the lanes make sure that it is computed: it may have been evicted.
     pub(super) asked: u64,
 }
 
 struct Entry {
     wanted: Wanted,
-    /// How many want it.
+    /// How many callers want it.
     count: usize,
-    /// For each lane, whether the prefix was there since it was last asked for.
+    /// For each lane, whether the prefix was computed since it was last asked for.
     computed: Vec<bool>,
-    /// Why a lane could not.
+    /// Why a lane could not compute it.
     failure: Option<(ErrorKind, String)>,
 }
 
@@ -31,16 +31,16 @@ struct State {
     next: u64,
     /// The engine has ended.
     over: bool,
-    /// The engine is to end or to sleep: nobody waits any more.
+    /// The engine is about to end or to sleep: no caller waits any more.
     refused: bool,
 }
 
-/// Shared by the lanes and by those who pin.
+/// Shared by the lanes and the callers.
 pub(super) struct Pins {
     state: Mutex<State>,
     /// A lane has computed a prefix, or the engine has ended.
     changed: Condvar,
-    /// Rises with every change of what is to be kept.
+    /// Rises with every change of the prefixes to be kept.
     version: AtomicU64,
     lanes: usize,
     /// Tokens of all prefixes together, at most.
@@ -48,7 +48,7 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    /// For so many lanes. Half of a lane's pool of keys and values stays for judgments.
+    /// For this many lanes. Half of a lane's pool of keys and values stays free for judgments.
     pub(super) fn new(lanes: usize, pool_tokens: usize) -> Self {
         let state = State { entries: Vec::new(), next: 0, over: false, refused: false };
         Self {
@@ -65,8 +65,8 @@ impl Pins {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a prefix to be kept; gives its number. One that is kept already takes no further place, and is computed again
-    /// if it was evicted.
+    /// Asks for a prefix to be kept; gives its number. A prefix that is already kept takes no second place, and is
+    /// computed again if it was evicted.
     ///
     /// # Errors
     /// [`ErrorKind::Overloaded`] where too many are kept already, or they take too many tokens.
@@ -101,7 +101,7 @@ impl Pins {
         Ok(id)
     }
 
-    /// One who asked for a prefix needs it no longer.
+    /// A caller no longer needs a prefix.
     pub(super) fn remove(&self, id: u64) {
         let mut state = self.state();
         let Some(at) = state.entries.iter().position(|entry| entry.wanted.id == id) else { return };
@@ -112,9 +112,9 @@ impl Pins {
         }
     }
 
-    /// What is to be kept, where that has changed since `version`, which is updated.
+    /// The prefixes to be kept, if they have changed since `version`, which is updated.
     pub(super) fn news(&self, version: &mut u64) -> Option<Vec<Wanted>> {
-        // Before the list: a change after this is news again.
+        // Read before the list: a change after this counts as news again.
         let now = self.version.load(Ordering::Acquire);
         if std::mem::replace(version, now) == now {
             return None;
@@ -122,7 +122,7 @@ impl Pins {
         Some(self.state().entries.iter().map(|entry| entry.wanted.clone()).collect())
     }
 
-    /// A lane has a prefix, or could not compute it.
+    /// A lane has computed a prefix, or could not compute it.
     pub(super) fn report(&self, id: u64, lane: usize, outcome: Result<()>) {
         let mut state = self.state();
         let Some(entry) = state.entries.iter_mut().find(|entry| entry.wanted.id == id) else { return };
@@ -165,13 +165,13 @@ impl Pins {
         }
     }
 
-    /// Whether those who wait, now and later, end as cancelled.
+    /// Whether callers that wait, now and later, end as cancelled.
     pub(super) fn refuse(&self, refuse: bool) {
         self.state().refused = refuse;
         self.changed.notify_all();
     }
 
-    /// The engine has ended: whoever waits is told.
+    /// The engine has ended: every caller that waits is told.
     pub(super) fn end(&self) {
         self.state().over = true;
         self.changed.notify_all();
@@ -195,7 +195,7 @@ mod tests {
         let ids: Vec<u64> = (1..=MOST_PINS).map(|length| pins.add(vec![1; length]).unwrap()).collect();
         let full = pins.add(vec![2]).unwrap_err();
         assert!(full.message().contains("free one"), "{full}");
-        // Twice the same is one, kept until both are gone.
+        // The same prefix twice is one, kept until both are gone.
         assert_eq!(pins.add(vec![1; 3]).unwrap(), ids[2]);
         pins.remove(ids[2]);
         assert!(pins.add(vec![2]).is_err());

@@ -7,13 +7,13 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use crate::engine::Sampling;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Tokens whose logit lies this many temperatures below the best weigh less than e^-30 of it: they are left out before
-/// sorting, which would otherwise take longer than the rest of the step.
+/// A token whose logit is this many temperatures below the best has less than e^-30 of its weight. Such tokens are
+/// dropped before sorting, which would otherwise take longer than the rest of the step.
 const NEGLIGIBLE: f32 = 30.0;
 
 /// Which tokens may be chosen.
 pub(super) enum Allowed<'a> {
-    /// All but those marked, by id. Ids past the end of the list are banned too.
+    /// All except those marked, by id. Ids past the end of the list are banned too.
     AllBut(&'a [bool]),
     /// Only these.
     Only(&'a SimpleVob),
@@ -90,7 +90,7 @@ impl Sampler {
     }
 }
 
-/// The allowed token with the highest logit; of equals the one with the lowest id.
+/// The allowed token with the highest logit; among equals, the one with the lowest id.
 fn greedy(logits: &[f32], allowed: &Allowed<'_>) -> Option<u32> {
     let mut best: Option<(u32, f32)> = None;
     each(logits, allowed, |id, logit| {

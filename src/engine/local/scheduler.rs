@@ -1,13 +1,13 @@
-//! An engine thread, or lane: continuous batching over the sequences of one llama.cpp context. A small model has several lanes,
-//! which compute judgments side by side.
+//! An engine thread, or lane: continuous batching over the sequences of one llama.cpp context. A small model has
+//! several lanes, which compute judgments side by side.
 //!
-//! In every step each decoding job feeds its pending tokens (one sampled, or several forced), and what room is left goes
-//! to prompts, by priority, then in order of arrival, and in chunks, so that a long prompt does not hold up those that decode. Jobs join
-//! and leave between steps.
+//! In every step each decoding job feeds its pending tokens (one sampled, or several forced). The rest of the step goes
+//! to prompts, by priority, then in order of arrival, and in chunks, so that a long prompt does not delay jobs that
+//! decode. Jobs join and leave between steps.
 //!
-//! Keys and values lie in one pool that all sequences share. A new prompt takes over the longest prefix that any
-//! sequence holds (in the pool this copies references, not data); a finished job leaves its prompt behind for later
-//! ones, until room is needed.
+//! Keys and values are in one pool that all sequences share. A new prompt reuses the longest prefix that any sequence
+//! holds (in the pool this copies references, not data); a finished job leaves its prompt for later jobs, until the
+//! room is needed.
 
 mod pinned;
 
@@ -25,17 +25,17 @@ use super::pins::Pins;
 use super::shield::{Batch, Context, Decoded, Fault};
 use pinned::Pinned;
 
-/// A prefix shorter than this is not worth the wait of a step until another job has computed it.
+/// A prefix shorter than this is not worth waiting a step for, until another job has computed it.
 const WORTH_WAITING: usize = 16;
 
-/// Prompts of finished jobs that are kept. What prompts share lies in any of them; more would only make every attention
-/// step pass over their keys.
+/// Prompts of finished jobs that are kept. One kept prompt holds the shared prefix; keeping more only slows attention,
+/// which passes over all keys in every step.
 pub(super) const KEPT_PROMPTS: usize = 2;
 
 /// Bounds of a step and of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Jobs decoded at once.
+    /// Jobs that decode at once.
     pub(super) max_sequences: usize,
     /// Tokens of one step.
     pub(super) batch_tokens: usize,
@@ -43,21 +43,21 @@ pub(super) struct Bounds {
     pub(super) chunk_tokens: usize,
     /// Tokens that the pool of keys and values holds.
     pub(super) pool_tokens: usize,
-    /// Whether prompts of finished jobs are kept, and a job takes over what it shares with another.
+    /// Whether prompts of finished jobs are kept, and a job reuses what it shares with another.
     pub(super) shares_prompts: bool,
 }
 
-/// A sequence of the context: what it holds, and the job that works on it.
+/// A sequence of the context: its tokens, and the job that works on it.
 struct Slot {
     /// Tokens of the sequence; the first `computed` of them have keys and values.
     tokens: Vec<u32>,
     computed: usize,
     job: Option<Box<Prepared>>,
-    /// Step of the last use, for choosing what to evict.
+    /// Step of its last use, for choosing what to evict.
     used: u64,
-    /// Where in the batch of this step the logits of the last token stand.
+    /// Where in the batch of this step the logits of its last token are.
     logits: Option<usize>,
-    /// Tokens of this slot in the batch of this step.
+    /// Number of its tokens in the batch of this step.
     in_batch: usize,
 }
 
@@ -71,8 +71,8 @@ impl Slot {
         self.job.is_none() && !self.tokens.is_empty()
     }
 
-    /// Tokens of the pool that are set aside for this slot. A shared prefix is counted for each: the sum is never less
-    /// than what is taken.
+    /// Tokens of the pool that are reserved for this slot. A shared prefix is counted for each slot, so the sum is
+    /// never less than what is used.
     fn reserved(&self) -> usize {
         self.job.as_ref().map_or(self.tokens.len(), |job| job.need)
     }
@@ -88,31 +88,31 @@ pub(super) struct Scheduler<'model> {
     batch: Batch,
     pace: Pace,
     bounds: Bounds,
-    /// Those of jobs, then those of pinned prefixes.
+    /// The slots of jobs, then those of pinned prefixes.
     slots: Vec<Slot>,
-    /// How many of them are for jobs.
+    /// How many slots are for jobs.
     places: usize,
     pinned: Vec<Pinned>,
     pins: Arc<Pins>,
-    /// The version of the pins that this lane knows.
+    /// The version of the pins that this lane has seen.
     pins_seen: u64,
     inbox: Arc<Inbox>,
     /// Its number.
     lane: usize,
     stats: Arc<Mutex<Stats>>,
     step: u64,
-    /// What the inbox knows of whether this lane computes prefixes that are to be kept.
+    /// The last value that the inbox was given for whether this lane computes prefixes to be kept.
     pinning: bool,
 }
 
 impl<'model> Scheduler<'model> {
-    /// Sequences for jobs and the prompts that they leave. One job at a time goes on in the sequence of the last one, and
-    /// every step passes over its own keys alone.
+    /// Sequences for jobs and the prompts that they leave. With one job at a time, the next job continues in the
+    /// sequence of the last one, and every step passes only over its own keys.
     fn places(max_sequences: usize) -> usize {
         if max_sequences == 1 { 1 } else { max_sequences + KEPT_PROMPTS }
     }
 
-    /// Sequences that a context needs for these bounds.
+    /// Sequences that a context needs within these bounds.
     pub(super) fn sequences(bounds: Bounds) -> usize {
         Self::places(bounds.max_sequences) + if bounds.shares_prompts { MOST_PINS } else { 0 }
     }
@@ -171,12 +171,12 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    /// Takes what has arrived; sleeps where there is nothing else to do. False where the thread is to end.
+    /// Takes what has arrived; sleeps if there is nothing else to do. False if the thread must end.
     fn look(&mut self) -> bool {
         let flag = self.context.stop_flag();
         let Some(over) = self.inbox.look(self.lane, self.is_idle(), || flag.clear()) else { return false };
         if !over.is_empty() {
-            // Those that are out of time have been told so.
+            // Jobs past their deadline have already been told so.
             self.end_where(|job| over.contains(&job.id), |_| Error::cancelled());
         }
         true
@@ -203,13 +203,13 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    /// Takes the job out of a slot and leaves what was computed of its prompt for later ones.
+    /// Takes the job out of a slot and leaves the computed part of its prompt for later jobs.
     fn vacate(&mut self, index: usize) -> Option<Box<Prepared>> {
         let slot = &mut self.slots[index];
         let job = slot.job.take()?;
         let kept = if self.bounds.shares_prompts { job.prompt_tokens.min(slot.computed) } else { 0 };
         self.truncate(index, kept);
-        // A prompt that another sequence holds as well is not kept twice.
+        // A prompt that another sequence also holds is not kept twice.
         let tokens = &self.slots[index].tokens;
         let held_elsewhere =
             self.slots.iter().enumerate().any(|(other, slot)| other != index && slot.tokens.starts_with(tokens));
@@ -221,13 +221,13 @@ impl<'model> Scheduler<'model> {
         {
             self.truncate(oldest, 0);
         }
-        // Before the caller hears of the end, so that neither the counters nor the lane's place lags behind it.
+        // Before the caller is told of the end, so that neither the counters nor the lane's state lags behind.
         self.publish_load();
         self.inbox.left(self.lane, job.id, self.is_idle());
         Some(job)
     }
 
-    /// Drops what a sequence holds past `length`.
+    /// Drops what a sequence holds beyond `length`.
     fn truncate(&mut self, index: usize, length: usize) {
         let slot = &mut self.slots[index];
         // Whole sequences and tails can always be removed: models that keep a running state were refused at opening.
@@ -237,7 +237,7 @@ impl<'model> Scheduler<'model> {
         slot.used = self.step;
     }
 
-    /// Computes one batch and lets every job whose tokens are all computed choose its next ones.
+    /// Computes one batch, then lets every job whose tokens are all computed choose its next ones.
     fn step(&mut self) {
         self.step += 1;
         self.fill_batch();
@@ -270,8 +270,8 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    /// When a step is of use to nobody any more: when the last of its jobs is out of time. Each of them hears of its own
-    /// deadline meanwhile.
+    /// When no job needs a step any more: when its last job is past its deadline. Each job is told at its own deadline
+    /// meanwhile.
     fn last_deadline(&self) -> Option<Instant> {
         if self.has_pins_to_compute() {
             return None;
@@ -279,7 +279,7 @@ impl<'model> Scheduler<'model> {
         self.slots.iter().filter_map(|slot| slot.job.as_ref().map(|job| job.deadline)).max()
     }
 
-    /// After a step that was stopped: forgets what it has computed. Every job goes on from where it was.
+    /// After a step that was stopped: discards what the step has computed. Every job continues from where it was.
     fn take_back(&mut self) {
         self.batch.clear();
         for index in 0..self.slots.len() {
@@ -295,7 +295,7 @@ impl<'model> Scheduler<'model> {
     fn advance(&mut self, index: usize, at: usize) {
         let slot = &mut self.slots[index];
         let Some(job) = &mut slot.job else { return };
-        // Sampled and forced tokens differ in how they came, not in how they are computed.
+        // Sampled and forced tokens differ in where they come from, not in how they are computed.
         let room = job.need.saturating_sub(slot.tokens.len());
         let logits = self.context.logits(at).map_err(|fault| failed(&fault));
         match logits.and_then(|logits| job.writer.advance(logits)) {
@@ -342,7 +342,7 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    /// Puts as many pending tokens of a slot into the batch as there is room for; gives their number.
+    /// Puts as many pending tokens of a slot into the batch as fit; gives their number.
     fn add_pending(&mut self, index: usize, room: usize) -> usize {
         let slot = &mut self.slots[index];
         let from = slot.computed;
@@ -359,7 +359,7 @@ impl<'model> Scheduler<'model> {
         to - from
     }
 
-    /// Gives the first waiting job a place, where there is one.
+    /// Gives the first waiting job a place, if there is one.
     fn admit(&mut self) -> Option<usize> {
         let running = self.slots.iter().filter(|slot| slot.job.is_some());
         if running.count() >= self.bounds.max_sequences {
@@ -437,7 +437,7 @@ impl<'model> Scheduler<'model> {
             .min_by_key(|&index| (Some(index) == spared, self.slots[index].used))
     }
 
-    /// Evicts cached prompts, and pinned ones last, until all that is reserved fits the pool.
+    /// Evicts cached prompts, then pinned ones, until all reservations fit the pool.
     fn make_room(&mut self) {
         while self.taken() > self.bounds.pool_tokens {
             let Some(oldest) = self.oldest_cached(None).or_else(|| self.oldest_pin()) else { return };
@@ -445,17 +445,17 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    /// Tokens of the pool that are set aside for running jobs.
+    /// Tokens of the pool that are reserved for running jobs.
     fn held_by_jobs(&self) -> usize {
         self.slots.iter().filter(|slot| slot.job.is_some()).map(Slot::reserved).sum()
     }
 
-    /// Tokens of the pool that are set aside, for jobs and for what is kept.
+    /// Tokens of the pool that are reserved, for jobs and for what is kept.
     fn taken(&self) -> usize {
         self.slots[..self.places].iter().map(Slot::reserved).sum::<usize>() + self.held_by_pins()
     }
 
-    /// After a failed computation: the jobs in the batch fail, what the context holds is dropped, and work goes on.
+    /// After a failed computation: the jobs in the batch fail, the content of the context is dropped, and work goes on.
     fn recover(&mut self, fault: &Fault) {
         let _ = self.context.clear();
         for slot in &mut self.slots {
@@ -474,7 +474,7 @@ impl<'model> Scheduler<'model> {
 
     fn publish_load(&self) {
         let running = self.slots.iter().filter(|slot| slot.job.is_some());
-        // llama.cpp's pool hands out single tokens: a block is one.
+        // llama.cpp's pool hands out single tokens, so a block is one token.
         let (running, used) = running.fold((0, 0), |(count, sum), slot| (count + 1, sum + slot.computed));
         self.with_stats(|stats| {
             stats.running = running;

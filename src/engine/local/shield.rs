@@ -1,4 +1,4 @@
-//! llama.cpp behind its shield (`cpp/llama_shield.cpp`): models, contexts and batches whose calls end in an error where
+//! llama.cpp behind its shield (`cpp/llama_shield.cpp`): models, contexts and batches whose calls return an error if
 //! llama.cpp throws or asserts.
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -17,7 +17,8 @@ use super::watch::{StopFlag, Watch};
 
 /// Most bytes of a failure's text.
 const MAX_MESSAGE: usize = 2048;
-/// Largest text that llama.cpp counts with its signed numbers; a third, since it may give a token a byte and more.
+/// Longest text that llama.cpp can count with its signed numbers: a quarter of their range, since it may give a byte
+/// more than one token.
 const MAX_TEXT: usize = i32::MAX as usize / 4;
 
 const OK: i32 = 0;
@@ -31,7 +32,7 @@ struct Message {
 unsafe extern "C" {
     fn dicast_shield_install();
     fn dicast_shield_warm(step: usize, message: Message) -> bool;
-    // ggml's own, of a header that it does not install.
+    // A function of ggml itself, from a header that it does not install.
     fn ggml_critical_section_start();
     fn ggml_critical_section_end();
     fn dicast_shield_load(
@@ -89,7 +90,7 @@ unsafe extern "C" {
 /// What llama.cpp threw or asserted.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// Its own words.
+    /// The library's own words.
     pub(super) message: String,
 }
 
@@ -99,21 +100,21 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// Makes llama.cpp's assertions errors. Called once, before anything else here.
+/// Turns llama.cpp's assertions into errors. Called once, before anything else here.
 pub(super) fn install() {
     // SAFETY: sets a callback that lives as long as the process.
     unsafe { dicast_shield_install() };
 }
 
-/// Makes the static objects of one step; whether there is a further one. What fails here fails again, with an error, where a
-/// model is opened.
+/// Creates the static objects of one step; returns whether there is a further step. What fails here fails again, with
+/// an error, when a model is opened.
 pub(super) fn warm(step: usize) -> bool {
-    // SAFETY: without room, no text is written.
+    // SAFETY: with no room for it, no text is written.
     unsafe { dicast_shield_warm(step, Message { text: std::ptr::null_mut(), room: 0 }) }
 }
 
-/// Enters the section that ggml lets one thread in at a time, for moments: to be left by the same thread, or by what fork makes
-/// of it.
+/// Enters the section that ggml lets one thread into at a time, for moments. The same thread must leave it, or the
+/// thread that continues in a child after `fork`.
 pub(crate) fn enter_section() {
     // SAFETY: takes a lock.
     unsafe { ggml_critical_section_start() };
@@ -135,7 +136,7 @@ fn shielded(call: impl FnOnce(Message) -> i32) -> Result<(), Fault> {
     Err(Fault { message: without_folders(&text) })
 }
 
-/// The text of an assertion begins with the path of a source file of the machine that built it: its name says as much.
+/// An assertion's text begins with the path of a source file on the machine that built it: the file name is enough.
 pub(super) fn without_folders(text: &str) -> String {
     let words: Vec<&str> = text
         .split_whitespace()
@@ -151,8 +152,8 @@ pub(super) fn without_folders(text: &str) -> String {
 /// A loaded model.
 pub(super) struct Model(NonNull<llama_model>);
 
-// SAFETY: llama.cpp does not change a model after it was loaded, but where contexts are made, which this crate
-// does one at a time; its functions on const models may be called from any thread.
+// SAFETY: llama.cpp does not change a loaded model, except when contexts are made, which this crate does one at a time;
+// its functions on const models may be called from any thread.
 unsafe impl Send for Model {}
 // SAFETY: as above.
 unsafe impl Sync for Model {}
@@ -180,17 +181,17 @@ impl Model {
         usize::try_from(unsafe { llama_cpp_sys_2::llama_vocab_n_tokens(self.vocab()) }).unwrap_or(0)
     }
 
-    /// Whether the text is over after this token.
+    /// Whether this token ends the text.
     pub(super) fn ends_text(&self, token: usize) -> bool {
         let Ok(id) = i32::try_from(token) else { return false };
         // SAFETY: only looks the id up in a set.
         token < self.tokens() && unsafe { llama_cpp_sys_2::llama_vocab_is_eog(self.vocab(), id) }
     }
 
-    /// Why a judge cannot run on models of this kind, where it cannot.
+    /// Why a judge cannot run on models of this kind, if it cannot.
     pub(super) fn obstacle(&self) -> Option<&'static str> {
         let model = self.0.as_ptr();
-        // SAFETY: the model is alive; all of these only look at its parameters.
+        // SAFETY: the model is alive; all of these only read its parameters.
         unsafe {
             if llama_cpp_sys_2::llama_model_is_recurrent(model) || llama_cpp_sys_2::llama_model_is_hybrid(model) {
                 Some("keep a running state, which cannot share prefixes")
@@ -255,14 +256,14 @@ impl Model {
 
 impl Drop for Model {
     fn drop(&mut self) {
-        // When the process ends, llama.cpp's static objects may be gone: the system takes the memory back.
+        // When the process ends, llama.cpp's static objects may already be destroyed; the system frees the memory.
         let Some(_busy) = exit::Busy::begin() else { return };
         // SAFETY: nothing refers to the model any more: contexts borrow it.
         unsafe { llama_cpp_sys_2::llama_model_free(self.0.as_ptr()) };
     }
 }
 
-/// Tokens to compute in one step.
+/// The tokens to compute in one step.
 pub(super) struct Batch {
     tokens: Vec<llama_token>,
     positions: Vec<i32>,
@@ -281,7 +282,7 @@ impl Batch {
         }
     }
 
-    /// Takes every token out.
+    /// Removes every token.
     pub(super) fn clear(&mut self) {
         self.tokens.clear();
         self.positions.clear();
@@ -294,7 +295,7 @@ impl Batch {
         self.tokens.len()
     }
 
-    /// Adds a token at its place in a sequence; `wanted` asks for the logits after it.
+    /// Adds a token at its position in a sequence; `wanted` asks for the logits after it.
     pub(super) fn add(&mut self, token: u32, position: usize, sequence: usize, wanted: bool) {
         let number = |number: usize| i32::try_from(number).expect("contexts are shorter than 2^31");
         self.tokens.push(i32::try_from(token).expect("token ids were checked on submission"));
@@ -313,9 +314,10 @@ pub(super) enum Decoded {
     Stopped,
 }
 
-/// Called between the operations of a computation, by the thread that asked for it; true stops it.
+/// Called between the operations of a computation, by the thread that started it; true stops it.
 unsafe extern "C" fn is_over(watch: *mut c_void) -> bool {
-    // SAFETY: the context passes the watch that it keeps, and computes on its own thread: nobody else looks at it now.
+    // SAFETY: the context passes the watch that it owns, and computes on its own thread: no other thread uses the watch
+    // now.
     unsafe { &*watch.cast::<Watch>() }.is_over()
 }
 
@@ -324,7 +326,7 @@ pub(super) struct Context<'model> {
     raw: NonNull<llama_context>,
     /// Tokens of the vocabulary.
     logits: usize,
-    /// What it was made with: llama.cpp asserts both.
+    /// What it was made with: llama.cpp asserts both bounds.
     sequences: usize,
     batch_tokens: usize,
     threads: i32,
@@ -368,12 +370,12 @@ impl<'model> Context<'model> {
         Ok(context)
     }
 
-    /// Starts the threads of the computation: without, llama.cpp starts new ones for every batch. They have the name and
-    /// the blocked signals of the calling thread.
+    /// Starts the threads of the computation; without this, llama.cpp starts new ones for every batch. They have the
+    /// name and the blocked signals of the calling thread.
     fn start_threads(&mut self) -> Result<(), Fault> {
         // SAFETY: gives a plain structure.
         let mut parameters = unsafe { llama_cpp_sys_2::ggml_threadpool_params_default(self.threads) };
-        // Sleep between batches: spinning would take the host's cores while the judge is idle.
+        // The threads sleep between batches: spinning would take the host's cores while the judge is idle.
         parameters.poll = 0;
         // SAFETY: the parameters outlive the call; the pool is attached to this context alone, and freed after it.
         self.pool = unsafe {
@@ -389,7 +391,7 @@ impl<'model> Context<'model> {
         Ok(())
     }
 
-    /// What stops a computation from another thread.
+    /// Stops a computation from another thread.
     pub(super) fn stop_flag(&self) -> &StopFlag {
         self.watch.flag()
     }
@@ -399,13 +401,13 @@ impl<'model> Context<'model> {
         self.threads
     }
 
-    /// Sets the threads of the computation, at most those that it was made with.
+    /// Sets the number of compute threads, at most as many as the context was made with.
     pub(super) fn set_threads(&mut self, threads: i32) {
         if threads == self.threads {
             return;
         }
         self.threads = threads;
-        // SAFETY: the context is alive and used by nobody else.
+        // SAFETY: the context is alive and no other thread uses it.
         unsafe { llama_cpp_sys_2::llama_set_n_threads(self.raw.as_ptr(), threads, threads) };
     }
 
@@ -415,16 +417,16 @@ impl<'model> Context<'model> {
         }
         let context = self.raw.as_ptr();
         let outcome = shielded(|message| call(context, message));
-        // Whatever was thrown, it left what it was changing half done.
+        // Whatever was thrown, it left a change half done.
         self.broken = outcome.is_err();
         outcome
     }
 
-    /// Computes a batch; stops at the deadline. Where it was stopped, some of the batch may lie among the keys and values:
-    /// what was not there before has to be removed.
+    /// Computes a batch; stops at the deadline. If it was stopped, part of the batch may be among the keys and values:
+    /// whatever was not there before must be removed.
     ///
     /// # Errors
-    /// What llama.cpp says against it.
+    /// The message of llama.cpp.
     pub(super) fn decode(&mut self, batch: &mut Batch, deadline: Option<Instant>) -> Result<Decoded, Fault> {
         self.watch.begin(deadline);
         let refused = |message: String| Err(Fault { message });
@@ -451,8 +453,9 @@ impl<'model> Context<'model> {
             logits: batch.wanted.as_mut_ptr(),
         };
         let mut result = 0;
-        // SAFETY: every array of the batch has `n_tokens` entries and outlives the call, each `seq_id` points at the one
-        // that `n_seq_id` says; tokens, sequences and the number of both were checked against what llama.cpp asserts.
+        // SAFETY: every array of the batch has `n_tokens` entries and outlives the call, each `seq_id` points at the
+        // one that `n_seq_id` counts; tokens, sequences and the number of both were checked against what llama.cpp
+        // asserts.
         self.call(|context, message| unsafe {
             dicast_shield_decode(context, &raw const raw, &raw mut result, message)
         })?;
@@ -478,7 +481,7 @@ impl<'model> Context<'model> {
         Ok(unsafe { std::slice::from_raw_parts(logits, self.logits) })
     }
 
-    /// Drops what a sequence holds from a place on.
+    /// Drops what a sequence holds from a position on.
     pub(super) fn remove(&mut self, sequence: usize, from: usize) -> Result<(), Fault> {
         let (sequence, from) = self.place(sequence, from)?;
         let mut whole = false;
@@ -486,7 +489,7 @@ impl<'model> Context<'model> {
         self.call(|context, message| unsafe { dicast_shield_remove(context, sequence, from, &raw mut whole, message) })
     }
 
-    /// Lets `to` share the first `end` places of `from`.
+    /// Lets `to` share the first `end` positions of `from`.
     pub(super) fn share(&mut self, from: usize, to: usize, end: usize) -> Result<(), Fault> {
         let (from, end) = self.place(from, end)?;
         let (to, _) = self.place(to, 0)?;
@@ -494,7 +497,7 @@ impl<'model> Context<'model> {
         self.call(|context, message| unsafe { dicast_shield_copy(context, from, to, end, message) })
     }
 
-    /// Forgets every sequence, and zeroes their memory: broken numbers must not reach later ones.
+    /// Clears every sequence and zeroes their memory: broken numbers must not reach later sequences.
     pub(super) fn clear(&mut self) -> Result<(), Fault> {
         // SAFETY: the context is alive.
         self.call(|context, message| unsafe { dicast_shield_clear(context, true, message) })
@@ -510,7 +513,7 @@ impl<'model> Context<'model> {
 
 impl Drop for Context<'_> {
     fn drop(&mut self) {
-        // A broken context may be half changed, and threads may still wait in it: it is left alone.
+        // A broken context may be half changed, and threads may still wait in it: it is leaked on purpose.
         if !self.broken {
             // SAFETY: the context is alive and dropped once, before the threads that compute for it.
             unsafe {

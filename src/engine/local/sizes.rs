@@ -1,4 +1,5 @@
-//! The sizes of a context: what the configuration leaves open, what llama.cpp asks for, what the memory holds.
+//! The sizes of a context: those that the configuration leaves open, within what llama.cpp requires and the memory
+//! allows.
 
 use std::path::Path;
 
@@ -9,18 +10,18 @@ use super::gguf::Header;
 use super::scheduler::{Bounds, KEPT_PROMPTS};
 use crate::engine::MOST_PINS;
 
-/// Tokens of context that a judgment gets by default, where the model was trained for as many.
+/// Tokens of context that a judgment gets by default, if the model was trained for as many.
 const DEFAULT_CONTEXT: u32 = 8192;
-/// Contexts that the pool of keys and values holds by default, where the memory is there.
+/// Contexts that the pool of keys and values holds by default, if there is enough memory.
 const DEFAULT_CONTEXTS: u32 = 4;
-/// Bytes of weights that are worth one more thread: below, threads wait for each other longer than they compute.
+/// Bytes of weights that justify one more thread: below that, threads wait for each other longer than they compute.
 const BYTES_A_THREAD: u64 = 32 << 20;
-/// Weights of this size stay in the caches of a core. A batch of several judgments then saves no reading, while each passes over
-/// the keys of all: one at a time takes the least work.
+/// Weights of this size stay in the caches of a core. Then a batch of several judgments saves no reading, and each
+/// judgment passes over the keys of all: one at a time takes the least work.
 const IN_CACHE: u64 = 16 << 20;
-/// Largest step of one matrix product. llama.cpp sets memory aside for as many tokens.
+/// Most tokens in one matrix product. llama.cpp reserves memory for as many tokens.
 pub(super) const MAX_STEP: usize = 512;
-/// What the vocabulary, the grammars and llama.cpp's own tables take, about.
+/// About what the vocabulary, the grammars and llama.cpp's own tables take.
 const FIXED_BYTES: u64 = 150 << 20;
 
 /// What opening a model takes, in bytes. The figures are estimates: a few percent over what was measured.
@@ -42,7 +43,7 @@ impl MemoryNeed {
         self.weights.saturating_add(self.kv_cache).saturating_add(self.compute)
     }
 
-    /// What a model takes with a pool of `kv_tokens`, computed in steps of `step` tokens.
+    /// The memory of a model with a pool of `kv_tokens`, computed in steps of `step` tokens.
     pub(super) fn of(header: &Header, kv_tokens: u64, step: u64) -> Self {
         let size = |name: &str| header.size(name).unwrap_or(0);
         let width = size("embedding_length");
@@ -68,36 +69,35 @@ impl MemoryNeed {
     }
 }
 
-/// How an engine computes: lanes, each with a thread or several of its own, side by side.
+/// How an engine computes: lanes side by side, each with one or more threads of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lanes {
     pub(super) count: usize,
-    /// Of each lane.
+    /// Threads of each lane.
     pub(super) threads: u32,
-    /// Of each lane.
+    /// Bounds of each lane.
     pub(super) bounds: Bounds,
 }
 
 impl Lanes {
-    /// What all of it takes.
+    /// The memory that all of it takes.
     pub(super) fn memory(&self, header: &Header) -> MemoryNeed {
         let all = |tokens: usize| (tokens * self.count) as u64;
         MemoryNeed::of(header, all(self.bounds.pool_tokens), all(self.bounds.batch_tokens.min(MAX_STEP)))
     }
 }
 
-/// What the lanes are chosen by.
+/// What the number of lanes depends on.
 #[derive(Clone, Copy, Debug)]
 struct Machine {
     cores: u32,
-    /// Bytes of memory that there are, where that is known.
+    /// Bytes of available memory, if known.
     available: Option<u64>,
     gpu: bool,
 }
 
-/// Decides the sizes that the configuration leaves open, and refuses those that the model or the memory cannot have.
-/// `available` are the bytes of memory that there are, where that is known. Gives the tokens of context that a judgment may
-/// have, too.
+/// Decides the sizes that the configuration leaves open, and refuses sizes that the model or the memory cannot support.
+/// `available`: the bytes of available memory, if known. Also gives the tokens of context that a judgment may have.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] naming the keys, with the numbers.
@@ -129,10 +129,11 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
     // As many lanes as fit, then as large a pool as fits.
     let mut smallest = None;
     for count in (1..=most_lanes).rev() {
-        // A batch of several would be summed in another order than a judgment alone.
+        // A batch of several judgments would be summed in another order than a judgment alone.
         let alone = config.deterministic || (weights <= IN_CACHE && !machine.gpu);
         let together = if alone { 1 } else { config.max_sequences.div_ceil(count) };
-        // A lane of few judgments at once needs no more than they do, and one for the prompts that are kept.
+        // A lane that runs few judgments at once needs no more contexts than that, and one for the prompts that are
+        // kept.
         let contexts = if together == 1 { 1 } else { DEFAULT_CONTEXTS.min(together.saturating_add(1)) };
         let most = if pool == 0 { contexts } else { 1 };
         for contexts in (1..=most).rev() {
@@ -148,7 +149,7 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
             };
             let lanes = Lanes { count: count as usize, threads: each, bounds };
             let need = lanes.memory(header);
-            // Mapped weights can leave the memory again.
+            // Mapped weights can be dropped from memory again.
             let weights = if config.mmap { 0 } else { need.weights };
             let total = need.kv_cache.saturating_add(need.compute).saturating_add(weights);
             if machine.available.is_none_or(|available| total <= available) {
@@ -170,7 +171,8 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
     ))
 }
 
-/// Cores to compute on: hyper-threads of one core share its arithmetic units, and more threads than cores only wait.
+/// Cores to compute on: hyper-threads of one core share its arithmetic units, and threads beyond the number of cores
+/// only wait.
 fn physical_cores() -> u32 {
     let logical = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
     let siblings = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
@@ -182,8 +184,8 @@ fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// The bytes of memory that this process can still take: what the machine has, and what its control groups allow. `None`
-/// where the system does not say.
+/// The bytes of memory that this process can still use: what the machine has, and what its control groups allow. `None`
+/// if the system does not say.
 pub(super) fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|table| row(&table, "MemAvailable:"));
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -196,8 +198,8 @@ fn row(table: &str, name: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// What is left in the tightest of the control groups of a process, whose table `/proc/self/cgroup` is. `root` is where
-/// they are mounted; version 1 has a folder for memory there.
+/// What is left in the tightest control group of a process; `table` is its `/proc/self/cgroup`. `root` is where the
+/// groups are mounted; version 1 has a folder for memory there.
 fn in_groups(root: &Path, table: &str) -> Option<u64> {
     let mut least = None;
     for line in table.lines() {
@@ -211,12 +213,12 @@ fn in_groups(root: &Path, table: &str) -> Option<u64> {
             continue;
         };
         let mut folder = base.join(path.trim_start_matches('/'));
-        // Inside a container the path may be that of the host, and only the root is there.
+        // Inside a container the path may be that of the host; then only the root exists.
         loop {
             let number = |name: &str| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
             if let (Some(limit), Some(usage)) = (number(limit), number(usage)) {
                 let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
-                // Cached files leave when memory is short.
+                // Cached files are dropped when memory is short.
                 let cache = stat.lines().find_map(|line| line.strip_prefix(cached)?.trim().parse::<u64>().ok());
                 let left = limit.saturating_sub(usage.saturating_sub(cache.unwrap_or(0)));
                 least = Some(least.map_or(left, |least: u64| least.min(left)));
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(shape(2, BYTES_A_THREAD, &config), (1, 2, 8));
         assert_eq!(shape(16, 3 * BYTES_A_THREAD, &config), (4, 4, 2));
         assert_eq!(shape(16, 8 << 30, &config), (1, 16, 8));
-        // No more lanes than judgments at once, and than contexts that the pool holds.
+        // No more lanes than judgments at once, and no more than contexts that the pool holds.
         assert_eq!(shape(64, IN_CACHE, &config), (8, 1, 1));
         assert_eq!(shape(2, IN_CACHE, &LocalConfig { max_sequences: 1, ..config.clone() }), (1, 1, 1));
         let small = LocalConfig { kv_cache_tokens: 1000, context_tokens: 600, ..config.clone() };

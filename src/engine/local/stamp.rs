@@ -1,8 +1,8 @@
 //! A model's files as they were when it was opened.
 //!
-//! llama.cpp computes on the file itself, mapped into memory. A file that is written over while it is open gives other
-//! weights without a word, and one that is cut ends the process. So each is looked at again before every judgment. A file
-//! that was replaced, as `mv` does it, is no change: the old one stays as long as it is open.
+//! llama.cpp computes on the file itself, mapped into memory. Overwriting an open file changes the weights silently,
+//! and truncating it ends the process. So each file is checked again before every judgment. Replacing a file, as `mv`
+//! does, is no change: the old file stays as long as it is open.
 
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Files {
         paths.iter().map(stamp).collect::<Result<_>>().map(Self)
     }
 
-    /// Checks that none has changed.
+    /// Checks that no file has changed.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] naming the file and what changed.

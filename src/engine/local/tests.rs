@@ -1,4 +1,4 @@
-//! The embedded engine against the framework that the demonstration judge was trained in, and at its end.
+//! The embedded engine, compared with the framework that trained the demonstration judge; and how it ends.
 
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -68,7 +68,7 @@ fn logits_and_tokens_equal_the_training_frameworks() {
     }
 }
 
-/// Between the judge's look at what is open and the engine's inbox another thread may close.
+/// Another thread may close the judge between its check that it is open and the engine's inbox.
 #[test]
 fn a_job_that_comes_after_the_end_is_closed_not_dead() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf");

@@ -1,4 +1,4 @@
-//! What makes the prompts of a model, as far as the header of its file tells: no part of llama.cpp has a hand in it.
+//! What makes the prompts of a model, as far as the header of its file gives it; none of it uses llama.cpp.
 
 use crate::engine::isolation::TextParts;
 use crate::error::{Error, ErrorKind, Result};
@@ -7,7 +7,7 @@ use crate::prompt::tokenize::{BpeVocab, TokenKind, Tokenizer, VocabToken};
 
 use super::gguf::{Header, Texts};
 
-/// Everything that the header of the file at `place` tells.
+/// Everything that the header of the file at `place` gives.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] if it has no chat template or a broken vocabulary.
@@ -57,8 +57,8 @@ pub(super) fn kinds(header: &Header) -> Vec<TokenKind> {
     header.ints("tokenizer.ggml.token_type").unwrap_or_default().iter().map(kind).collect()
 }
 
-/// The tokenizer of the `tokenizers` crate, which is faithful to the reference; `None` for vocabularies that it has no
-/// recipe for.
+/// The tokenizer of the `tokenizers` crate, which is faithful to the reference; `None` for vocabularies that the crate
+/// cannot rebuild.
 pub(super) fn tokenizer(header: &Header, place: &str) -> Result<Option<Tokenizer>> {
     if header.text("tokenizer.ggml.model") != Some("gpt2") {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! The model's vocabulary as the decoding of a judgment needs it: bytes, ends, what must not be sampled where.
+//! The model's vocabulary as a judgment's decoding needs it: bytes, end tokens, and which tokens must not be sampled
+//! where.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// `ends_text` marks the tokens, by id, after which the model's text is over; there are as many as logits.
+    /// `ends_text` marks, by id, the tokens that end the model's text; it has as many entries as there are logits.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] if no token ends the text.
@@ -34,7 +35,7 @@ impl Vocabulary {
         })?;
         let end = u32::try_from(end).expect("vocabularies have fewer than 2^32 tokens");
         let guides = Guides::new(tokenizer.clone(), size, end)?;
-        // A control token would not be text; a token without bytes would write nothing, for ever.
+        // A control token would not be text; a token without bytes would write nothing and could repeat for ever.
         let unusable = |id: usize| {
             let id = u32::try_from(id).expect("vocabularies have fewer than 2^32 tokens");
             tokenizer.is_control(id) || tokenizer.token_bytes(id).is_none_or(<[u8]>::is_empty)
@@ -44,8 +45,9 @@ impl Vocabulary {
         Ok(Self { tokenizer, guides, ends_text, banned_in_reasoning, banned_in_answer })
     }
 
-    /// Admits, within reasoning, the token that closes it. Where the closing is plain text, admits the ends of the text: a
-    /// model that was not trained for the tags may end its turn without one. Gives whether the closing is plain text.
+    /// Admits, within reasoning, the token that closes it. If the closing is plain text, admits the end-of-text tokens
+    /// instead: a model that was not trained for the tags may end its turn without one. Returns whether the closing is
+    /// plain text.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] if the vocabulary cannot write the tags.
@@ -64,7 +66,7 @@ impl Vocabulary {
         Ok(token.is_none())
     }
 
-    /// Refuses a vocabulary that cannot write verdicts, as one whose byte tokens lost their types.
+    /// Refuses a vocabulary that cannot write verdicts, such as one whose byte tokens lost their types.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidModel`] with the layout or the digit that it cannot write.
@@ -98,17 +100,17 @@ impl Vocabulary {
         self.tokenizer.token_bytes(id).unwrap_or_default()
     }
 
-    /// Whether the text is over after this token.
+    /// Whether this token ends the text.
     pub(super) fn ends_text(&self, id: u32) -> bool {
         self.ends_text.get(id as usize).copied().unwrap_or(false)
     }
 
-    /// Marks, by id, what is not sampled within reasoning: ends of text, control tokens, the opening token.
+    /// Marks, by id, what is not sampled within reasoning: end-of-text tokens, control tokens, the opening token.
     pub(super) fn banned_in_reasoning(&self) -> &[bool] {
         &self.banned_in_reasoning
     }
 
-    /// Marks, by id, what is not sampled within a free answer: control tokens, but for the ends of text.
+    /// Marks, by id, what is not sampled within a free answer: control tokens, except end-of-text tokens.
     pub(super) fn banned_in_answer(&self) -> &[bool] {
         &self.banned_in_answer
     }

@@ -1,4 +1,4 @@
-//! Stops a computation while it runs: when somebody asks for it, and at a deadline.
+//! Stops a running computation: on request, and at a deadline.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use std::time::{Duration, Instant};
 pub(super) struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Stops the computation that runs, or the next one, unless it ends soon anyway.
+    /// Stops the running computation, or the next one, unless it ends soon anyway.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Takes the request back.
+    /// Withdraws the request.
     pub(super) fn clear(&self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
-/// A computation that is stopped has to be done again: one that takes less than this is let to its end.
+/// A computation that is stopped has to be repeated: one that takes less time than this runs to its end.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// When to stop a computation. Lives on the thread that computes; only the flag is shared.
+/// When to stop a computation. It stays on the thread that computes; only the flag is shared.
 pub(super) struct Watch {
     flag: StopFlag,
-    /// When a request to stop begins to count.
+    /// From when on a request to stop counts.
     patient_until: Cell<Instant>,
     /// When the computation stops by itself.
     deadline: Cell<Option<Instant>>,
@@ -40,7 +40,7 @@ impl Watch {
         Self { flag, patient_until: Cell::new(Instant::now()), deadline, calls }
     }
 
-    /// What stops a computation from another thread.
+    /// Stops the computation from another thread.
     pub(super) fn flag(&self) -> &StopFlag {
         &self.flag
     }
@@ -51,9 +51,10 @@ impl Watch {
         self.deadline.set(deadline);
     }
 
-    /// Whether the computation is to stop. Called between its operations.
+    /// Whether the computation must stop. Called between its operations.
     ///
-    /// Looks at the clock in every eighth call alone: a small model's step has hundreds of operations of microseconds.
+    /// Reads the clock only in every eighth call: a small model's step has hundreds of operations that take
+    /// microseconds.
     pub(super) fn is_over(&self) -> bool {
         let calls = self.calls.get().wrapping_add(1);
         self.calls.set(calls);

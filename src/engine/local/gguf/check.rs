@@ -1,4 +1,5 @@
-//! What a header must say for llama.cpp to run on it: sizes in range, tensors that fit them, numbers that are numbers.
+//! What a header must hold so that llama.cpp can run on it: sizes in range, tensors that fit them, numbers that are
+//! neither infinite nor undefined.
 //!
 //! The bounds are those that llama.cpp asserts (`load_hparams`, `load_tensors`, the graph builders), so that a file that
 //! breaks one is refused by name instead of ending the process.
@@ -10,16 +11,16 @@ use crate::error::{Error, ErrorKind, Result};
 const MAX_LAYERS: u64 = 512;
 /// Most experts that llama.cpp holds (`LLAMA_MAX_EXPERTS`).
 const MAX_EXPERTS: u64 = 1024;
-/// Largest width of a layer, and of a feed-forward layer: far over the largest models.
+/// Largest width of a layer, and of a feed-forward layer: far above the largest models.
 const MAX_WIDTH: u64 = 1 << 20;
 /// Most heads of attention, and the largest size of one.
 const MAX_HEADS: u64 = 1 << 14;
-/// Longest context that llama.cpp counts with signed numbers.
+/// Longest context that llama.cpp can count with signed numbers.
 const MAX_CONTEXT: u64 = 1 << 30;
-/// A context below this holds no judgment.
+/// A context below this is too small for a judgment.
 const MIN_CONTEXT: u64 = 64;
 
-/// Architectures whose layers all have attention over queries, keys and values of one layer, stored apart or together.
+/// Architectures in which every layer has attention over its own queries, keys and values, stored apart or together.
 const PLAIN_ATTENTION: &[&str] = &[
     "llama",
     "mistral3",
@@ -65,7 +66,7 @@ pub(super) fn invalid<T>(message: impl Into<String>) -> Result<T> {
 }
 
 impl Header {
-    /// Checks all that the header says. See the module.
+    /// Checks everything that the header says. See the module.
     pub(super) fn check(&self) -> Result<()> {
         self.check_kind()?;
         self.check_numbers()?;
@@ -77,7 +78,7 @@ impl Header {
         self.check_tensors()
     }
 
-    /// Whether the file is a language model that generates at all.
+    /// Whether the file is a language model that generates text.
     fn check_kind(&self) -> Result<()> {
         let kind = self.text("general.type").unwrap_or("model");
         let architecture = self.architecture();
@@ -111,7 +112,7 @@ impl Header {
         Ok(())
     }
 
-    /// No number is infinite or undefined, and what divides is positive.
+    /// No number is infinite or undefined, and every divisor is positive.
     fn check_numbers(&self) -> Result<()> {
         for (key, value) in &self.values {
             let (least, most) = match value {
@@ -317,7 +318,7 @@ impl Header {
         format!("{}.{name}", self.architecture())
     }
 
-    /// A whole number that must be there and in its range.
+    /// A whole number that must be present and in its range.
     fn required(&self, name: &str, least: u64, most: u64) -> Result<u64> {
         self.optional(name, least, most)?.map_or_else(
             || {
@@ -331,13 +332,13 @@ impl Header {
         )
     }
 
-    /// A whole number that must be in its range where it is there.
+    /// A whole number that must be in its range if it is present.
     fn optional(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>> {
         let key = self.key(name);
         match self.get(&key) {
             None => Ok(None),
             Some(Value::Int(number)) => self.in_range(&key, *number, least, most).map(Some),
-            // Of several kinds of layers, each with its own.
+            // In models with several kinds of layers, each kind has its own number.
             Some(Value::Ints(numbers)) if numbers.len() as u64 <= MAX_LAYERS => {
                 for &number in numbers {
                     self.in_range(&key, number, least, most)?;

@@ -1,7 +1,8 @@
-//! What a GGUF file says of itself, read and checked before llama.cpp sees it.
+//! What a GGUF file says about itself, read and checked before llama.cpp sees it.
 //!
-//! llama.cpp ends the process on much that a damaged file can hold: it asserts, and it follows offsets. So whatever can be
-//! known from the header is checked here, and every refusal names the key or tensor, its value and what to do.
+//! llama.cpp ends the process on much that a damaged file can hold: it asserts, and it follows offsets unchecked. So
+//! everything that the header can tell is checked here, and every refusal names the key or tensor, its value and what
+//! to do.
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 
@@ -78,11 +79,11 @@ impl Texts {
 /// What the header says of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tensor {
-    /// Elements of each dimension, the fastest first; 1 where there is none.
+    /// Elements of each dimension, the fastest first; 1 for a dimension that is not there.
     pub(super) shape: [u64; 4],
-    /// Dimensions that are written down.
+    /// Dimensions that the header lists.
     pub(super) dimensions: usize,
-    /// The type by ggml's numbers.
+    /// The type, by ggml's numbers.
     pub(super) kind: u32,
     /// Bytes of its data.
     pub(super) bytes: u64,
@@ -98,8 +99,7 @@ pub(in crate::engine) struct Header {
 }
 
 impl Header {
-    /// Reads the header of the model at `path`, of all its parts where it is split, and checks that a judge can run on
-    /// what it says.
+    /// Reads the header of the model at `path`, with all parts of a split model, and checks that a judge can run on it.
     ///
     /// # Errors
     /// [`ErrorKind::ModelNotFound`], [`ErrorKind::Io`], [`ErrorKind::Unsupported`] or [`ErrorKind::InvalidModel`], saying
@@ -134,7 +134,7 @@ impl Header {
         Ok(header)
     }
 
-    /// Adds the tensors of the other parts of a split model, which llama.cpp finds by their names.
+    /// Adds the tensors of the other parts of a split model. llama.cpp finds the parts by their names.
     fn add_parts(&mut self, path: &Path) -> Result<()> {
         let invalid = |message: String| Error::new(ErrorKind::InvalidModel, format!("{}: {message}", path.display()));
         let count = self.int("split.count").unwrap_or(1);
@@ -179,7 +179,7 @@ impl Header {
         }
     }
 
-    /// What is odd, but no reason to refuse the model.
+    /// Oddities that are no reason to refuse the model.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.text("tokenizer.ggml.model") == Some("gpt2") && self.text("tokenizer.ggml.pre").is_none() {
@@ -202,7 +202,7 @@ impl Header {
         self.tensors.values().fold(0, |sum, tensor| sum.saturating_add(tensor.bytes))
     }
 
-    /// What is said of a tensor.
+    /// The description of a tensor.
     pub(super) fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
@@ -220,7 +220,7 @@ impl Header {
         }
     }
 
-    /// Whether the vocabulary has a token of this text that ordinary text never yields.
+    /// Whether the vocabulary has a token with this text that ordinary text is never tokenized to.
     pub(in crate::engine) fn has_special(&self, text: &str) -> bool {
         let place =
             self.texts(vocabulary::TOKENS).and_then(|texts| texts.iter().position(|other| other == text.as_bytes()));
@@ -253,7 +253,7 @@ impl Header {
         }
     }
 
-    /// The model's architecture, such as `qwen3`; empty where it names none, which [`Self::read`] refuses.
+    /// The model's architecture, such as `qwen3`; empty if the header names none, which [`Self::read`] refuses.
     pub(super) fn architecture(&self) -> &str {
         self.text("general.architecture").unwrap_or_default()
     }

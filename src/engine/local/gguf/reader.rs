@@ -1,5 +1,5 @@
-//! Reads the bytes of a header. Memory is taken as bytes are read, and within limits: neither a count nor the length of a
-//! sparse file is believed.
+//! Reads the bytes of a header. Memory is allocated as bytes are read, and within limits: neither a count nor the
+//! length of a sparse file is trusted.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read};
@@ -14,13 +14,13 @@ const MAX_KEY: u64 = 64 << 10;
 const MAX_PAIRS: u64 = 1 << 16;
 /// Most tensors of a header.
 const MAX_TENSORS: u64 = 1 << 18;
-/// Most elements of an array: vocabularies have some 260,000 tokens and 520,000 merges.
+/// Most elements of an array: vocabularies have about 260,000 tokens and 520,000 merges.
 const MAX_ARRAY: u64 = 1 << 22;
-/// Largest header. The largest ones in use have some 20 MB.
+/// Largest header. The largest ones in use have about 20 MB.
 const MAX_HEADER: u64 = 256 << 20;
-/// Longest name of a tensor that llama.cpp takes.
+/// Longest name of a tensor that llama.cpp accepts.
 const MAX_NAME: usize = 63;
-/// Alignments that a mapped file can be computed on, in bytes.
+/// Alignments with which a mapped file can be computed on, in bytes.
 const ALIGNMENT: std::ops::RangeInclusive<i64> = 32..=1 << 20;
 
 /// Why a header cannot be read.
@@ -92,7 +92,7 @@ impl<R: Read> Reader<R> {
         Ok(Header { values, tensors, files: Vec::new() })
     }
 
-    /// What a file is that is not a model: people meet some kinds again and again.
+    /// What a file is if it is no model: some kinds are common.
     fn not_a_model(&mut self, start: &[u8]) -> Step<String> {
         let mut more = start.to_vec();
         (&mut self.input).take(508).read_to_end(&mut more)?;
@@ -120,8 +120,8 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Reads the tensor descriptions. Each tensor must begin where the one before it ends, as llama.cpp asks for, so that
-    /// none overlap, and the last one must end within the file.
+    /// Reads the tensor descriptions. As llama.cpp requires, each tensor must begin where the one before it ends, so
+    /// that none overlap; the last one must end within the file.
     fn tensors(&mut self, count: u64, alignment: u64) -> Step<HashMap<String, Tensor>> {
         let mut tensors = HashMap::new();
         let mut next = 0_u64;
@@ -215,7 +215,7 @@ impl<R: Read> Reader<R> {
     fn array(&mut self) -> Step<Value> {
         let kind = u32::from_le_bytes(self.bytes()?);
         let count = u64::from_le_bytes(self.bytes()?);
-        // Every element takes a byte or more: a count past what is left is damage.
+        // Every element takes at least a byte: a count above the bytes left means damage.
         if count > self.left() || count > MAX_ARRAY {
             return invalid(format!("an array of {count} elements: truncated or damaged"));
         }
@@ -296,7 +296,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Goes on by `length` bytes, within the bounds of a header.
+    /// Moves on by `length` bytes, within the bounds of a header.
     fn advance(&mut self, length: u64) -> Step<()> {
         self.at += length;
         if self.at > MAX_HEADER {
@@ -314,7 +314,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// A string as people read it. Where bytes are not UTF-8 they are shown as such.
+/// A string for people to read. Bytes that are not UTF-8 are shown as such.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -1,8 +1,8 @@
-//! Headers that are whole, damaged and made up.
+//! Headers that are intact, damaged and invented.
 
 use super::*;
 
-/// What is written of a value.
+/// What is written for a value.
 #[derive(Clone)]
 enum Made {
     U32(u32),
@@ -39,7 +39,7 @@ impl Made {
     }
 }
 
-/// A file in the making.
+/// A file that is being built.
 #[derive(Clone)]
 struct File {
     values: Vec<(&'static str, Made)>,
@@ -243,7 +243,7 @@ fn vocabularies_hold_together() {
     let mut untyped = whole();
     untyped.values.retain(|(key, _)| *key != "tokenizer.ggml.token_type");
     refused(&untyped, &["token_type is missing"]);
-    // A byte may be missing, an empty token may be there, and ids that say "none".
+    // A byte may be missing, a token may be empty, and ids may say "none".
     let odd = texts(&|texts| texts[3] = Vec::new()).set("tokenizer.ggml.padding_token_id", Made::U32(u32::MAX));
     assert!(read(&odd.bytes()).is_ok());
     let merges = Made::Texts(vec![b"a b".to_vec(), b"ab".to_vec()]);
@@ -280,7 +280,7 @@ fn tensors_fit_the_sizes() {
     let mut file = whole();
     file.tensors.push(file.tensors[2].clone());
     refused(&file, &["blk.0.attn_norm.weight", "twice"]);
-    // Types: the offsets are those of 32-bit numbers, so that only the last tensor may have another.
+    // Types: the offsets are those of 32-bit numbers, so only the last tensor may have another type.
     let mut file = whole();
     file.tensors.push(("blk.0.ffn_norm.weight".into(), vec![32], 1));
     refused(&file, &["blk.0.ffn_norm.weight", "f16", "f32"]);
@@ -314,7 +314,7 @@ fn other_kinds_of_files_are_called_by_name() {
     refused(&file, &["llama.block_count", "twice"]);
 }
 
-/// Reads zeros for ever, as a sparse file does.
+/// Reads zeros without end, as a sparse file does.
 struct Sparse(std::io::Cursor<Vec<u8>>);
 
 impl std::io::Read for Sparse {
@@ -343,7 +343,7 @@ fn a_sparse_file_takes_no_memory() {
         file.values.push(("x.y", value));
         file.tensors.clear();
         let mut bytes = file.bytes();
-        // Nothing follows the value but zeros.
+        // Only zeros follow the value.
         while bytes.last() == Some(&0) {
             bytes.pop();
         }

@@ -1,9 +1,9 @@
 //! The types that a tensor's numbers can have.
 
-/// 32-bit floating point: what norms and biases must have.
+/// 32-bit floating point: the required type of norms and biases.
 pub(super) const F32: u32 = llama_cpp_sys_2::GGML_TYPE_F32;
 
-/// Bytes of `rows` rows of `columns` elements of a ggml type, or why there can be none.
+/// Bytes of `rows` rows of `columns` elements of a ggml type, or why that is impossible.
 pub(super) fn bytes(kind: u32, columns: u64, rows: u64) -> Result<u64, String> {
     if kind >= llama_cpp_sys_2::GGML_TYPE_COUNT {
         return Err(format!("has the unknown type {kind}"));

@@ -42,14 +42,14 @@ pub(super) fn check(header: &Header) -> Result<()> {
     }
 }
 
-/// llama.cpp looks tokens up by their texts and asserts that no two are equal.
+/// llama.cpp looks up tokens by their texts and asserts that no two are equal.
 fn check_texts(tokens: &Texts, model: &str) -> Result<()> {
     let mut ids = HashMap::with_capacity(tokens.len());
     for (id, text) in tokens.iter().enumerate() {
         if text.len() > MAX_TOKEN_BYTES || text.contains(&0) && text.len() > 1 && model != "rwkv" {
             return invalid(format!("token {id} of {TOKENS} has {} bytes, or a zero among them: damaged", text.len()));
         }
-        // Where texts are written in letters, all must be.
+        // If texts are written in letters, all of them must be.
         if ["gpt2", "gemma4", "bert"].contains(&model) && std::str::from_utf8(text).is_err() {
             return invalid(format!(
                 "token {id} of {TOKENS} is {:?}, which is not UTF-8",
@@ -68,10 +68,10 @@ fn check_texts(tokens: &Texts, model: &str) -> Result<()> {
     Ok(())
 }
 
-/// The type of each token. Those of bytes say which byte by their text.
+/// The type of each token. For byte tokens, the text says which byte.
 fn check_types(header: &Header, tokens: &Texts, model: &str) -> Result<()> {
     let types = match header.get(TYPES) {
-        // Without types, its tokens of bytes are texts such as "<0x0A>" to llama.cpp.
+        // Without types, byte tokens are texts such as "<0x0A>" to llama.cpp.
         None if model == "llama" && tokens.iter().any(|text| byte_of(text).is_some()) => {
             return invalid(format!("{TYPES} is missing: convert the model again with its tokenizer"));
         }
@@ -107,7 +107,7 @@ fn check_types(header: &Header, tokens: &Texts, model: &str) -> Result<()> {
 pub(in crate::engine::local) fn byte_of(text: &[u8]) -> Option<u8> {
     let digits = text.strip_prefix(b"<0x")?.strip_suffix(b">")?;
     let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 2 && !digits.starts_with('+'))?;
-    // Lower-case digits are no bytes to llama.cpp, which looks for upper-case ones.
+    // llama.cpp looks for upper-case digits; a text with lower-case digits is no byte to it.
     digits.bytes().all(|digit| digit.is_ascii_digit() || digit.is_ascii_uppercase()).then_some(())?;
     u8::from_str_radix(digits, 16).ok()
 }
@@ -125,7 +125,7 @@ fn check_scores(header: &Header, tokens: &Texts) -> Result<()> {
     Ok(())
 }
 
-/// Special tokens that are named must be there.
+/// Special tokens that are named must exist.
 fn check_special(header: &Header, tokens: &Texts) -> Result<()> {
     const NONE: i64 = 0xffff_ffff;
     for name in ["bos", "eos", "eot", "eom", "unknown", "seperator", "padding"] {

@@ -1,7 +1,7 @@
-//! Pinned prefixes: each has a sequence of its own behind those of the jobs, with tokens but without a job.
+//! Pinned prefixes: each has a sequence of its own, after those of the jobs, with tokens but without a job.
 //!
-//! A prefix is computed when it is asked for; while it waits for room, no job takes that room. It is evicted last, where a job
-//! fits in no other way, and comes back at no cost once a job has computed it again.
+//! A prefix is computed when it is asked for; while it waits for room, no job takes that room. It is evicted last, if a
+//! job fits in no other way, and costs nothing to restore once a job has computed it again.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ pub(super) struct Pinned {
     slot: usize,
     /// How often it was asked for.
     asked: u64,
-    /// Somebody waits until it is computed.
+    /// A caller waits until it is computed.
     awaited: bool,
 }
 
 impl Scheduler<'_> {
-    /// Takes over which prefixes are to be kept, and frees the others.
+    /// Takes over the list of prefixes to keep, and frees all others.
     pub(super) fn look_at_pins(&mut self) {
         let Some(wanted) = self.pins.news(&mut self.pins_seen) else { return };
         let (kept, freed): (Vec<_>, Vec<_>) =
@@ -49,8 +49,8 @@ impl Scheduler<'_> {
         self.pinned.iter().any(|pin| pin.awaited)
     }
 
-    /// Fills the sequences of prefixes that are not there, and puts what is to be computed into the batch. Gives the number of
-    /// these tokens.
+    /// Fills the sequences of prefixes that are not computed yet, and puts their pending tokens into the batch. Gives
+    /// the number of these tokens.
     pub(super) fn add_pins(&mut self, room: usize) -> usize {
         let mut added = 0;
         for at in 0..self.pinned.len() {
@@ -62,12 +62,12 @@ impl Scheduler<'_> {
         added
     }
 
-    /// Takes over what is computed of a prefix. False where it is not there, and has to wait.
+    /// Starts a prefix with what is already computed of it. False if it has to wait.
     fn begin_pin(&mut self, at: usize) -> bool {
         let Pinned { slot, awaited, ref tokens, .. } = self.pinned[at];
         let tokens = tokens.clone();
         let (donor, computed, coming) = self.longest_prefix(&tokens);
-        // Who computes it in this step, or what holds the room it needs, comes to an end.
+        // The job that computes it in this step, or that holds the room it needs, will end.
         let ready = computed == tokens.len()
             || (awaited && coming <= computed + WORTH_WAITING && self.make_room_for_pin(tokens.len()));
         if !ready {
@@ -85,7 +85,7 @@ impl Scheduler<'_> {
         true
     }
 
-    /// Evicts cached prompts until a prefix of `length` tokens fits. False where jobs hold too much.
+    /// Evicts cached prompts until a prefix of `length` tokens fits. False if jobs hold too much.
     fn make_room_for_pin(&mut self, length: usize) -> bool {
         let busy = self.held_by_jobs() + self.held_by_pins();
         if busy + length > self.bounds.pool_tokens {
@@ -98,24 +98,24 @@ impl Scheduler<'_> {
         true
     }
 
-    /// Tokens of the pool that a new job must leave: of prefixes that are being computed, which nothing evicts, and of those that
-    /// wait for room. Otherwise jobs that come one after the other would never leave enough room at once.
+    /// Tokens of the pool that a new job must leave free: for prefixes that are being computed, which nothing evicts,
+    /// and for those that wait for room. Otherwise a stream of jobs would never leave enough room at once.
     pub(super) fn kept_for_pins(&self) -> usize {
         let waiting: usize = self.pinned.iter().filter(|pin| self.waits(pin)).map(|pin| pin.tokens.len()).sum();
         if waiting > 0 {
-            // Beside all other prefixes: one does not evict another.
+            // In addition to all other prefixes: one does not evict another.
             return waiting + self.held_by_pins();
         }
         let unfinished = self.pin_slots().iter().filter(|slot| slot.computed < slot.tokens.len());
         unfinished.map(|slot| slot.tokens.len()).sum()
     }
 
-    /// Whether a prefix that somebody waits for has not begun.
+    /// Whether a prefix that a caller waits for has not been started.
     fn waits(&self, pin: &Pinned) -> bool {
         pin.awaited && self.slots[pin.slot].tokens.is_empty()
     }
 
-    /// Tokens of the pool that prefixes take. One that a running job shares is counted for the job.
+    /// Tokens of the pool that prefixes take. A prefix that a running job shares is counted for the job.
     pub(super) fn held_by_pins(&self) -> usize {
         let running = || self.slots[..self.places].iter().filter(|slot| slot.job.is_some());
         let shared = |pin: &Slot| {
@@ -142,7 +142,7 @@ impl Scheduler<'_> {
             .min_by_key(|&index| self.slots[index].used)
     }
 
-    /// Says which prefixes are computed now.
+    /// Reports which prefixes are computed now.
     pub(super) fn report_pins(&mut self) {
         for pin in &mut self.pinned {
             if pin.awaited && self.slots[pin.slot].computed == pin.tokens.len() {
@@ -152,7 +152,7 @@ impl Scheduler<'_> {
         }
     }
 
-    /// After a failed computation, which has dropped them all.
+    /// After a failed computation, which has dropped all prefixes.
     pub(super) fn fail_pins(&mut self, error: &dyn Fn() -> Error) {
         for pin in &mut self.pinned {
             if std::mem::take(&mut pin.awaited) {
