@@ -416,7 +416,7 @@ pub trait Engine: Send + Sync {
 /// Prefixes that an engine keeps at once.
 pub(crate) const MOST_PINS: usize = 8;
 
-/// The error of [`Engine::pin`] at its deadline. The judge says how long that was.
+/// The error of [`Engine::pin`] at its deadline. The judge adds how long that was.
 #[cfg(any(feature = "local", all(unix, any(feature = "trtllm", test))))]
 pub(crate) fn pin_late() -> Error {
     Error::new(ErrorKind::Timeout, "the prefix was not computed in time")
@@ -472,7 +472,7 @@ impl std::fmt::Debug for Pin {
     }
 }
 
-/// Gives freed memory back to the system if the allocator would keep it.
+/// Gives freed memory back to the system if the allocator would otherwise keep it.
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(unsafe_code, reason = "a function of the C library"))]
 pub(crate) fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -498,7 +498,7 @@ impl Progress {
         self.0.as_ref().is_none_or(|goes_on| goes_on(part))
     }
 
-    /// As [`Self::say`].
+    /// Like [`Self::say`].
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`] if loading is to end.

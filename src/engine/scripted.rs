@@ -116,7 +116,7 @@ struct State {
     running: Vec<Scheduled>,
     dead: Option<String>,
     closed: bool,
-    /// What the judge has asked of its memory: `sleep`, `wake`, `reload <model>`.
+    /// What the judge has asked about its memory: `sleep`, `wake`, `reload <model>`.
     asked: Vec<String>,
 }
 
@@ -179,14 +179,14 @@ impl Scripted {
         self.shared.state().asked.clone()
     }
 
-    /// Notes what was asked of its memory. A model called `broken` cannot be loaded.
+    /// Notes what was asked about its memory. A model called `broken` cannot be loaded.
     fn ask(&self, what: String) -> crate::Result<()> {
         let broken = what.ends_with("broken");
         self.shared.state().asked.push(what);
         if broken { Err(Error::new(ErrorKind::InvalidModel, "the model is broken")) } else { Ok(()) }
     }
 
-    /// Starts the thread with the first job, so that an engine which was never used has none.
+    /// Starts the thread with the first job, so that an unused engine has none.
     fn start(&self) {
         let mut thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if thread.is_none() {
@@ -261,7 +261,7 @@ impl State {
         taken
     }
 
-    /// When there is something to do next.
+    /// When there is next something to do.
     fn wake(&self) -> Option<Instant> {
         let running = self.running.iter().map(|job| match job.reply.what {
             What::Never => job.deadline,

@@ -122,7 +122,8 @@ impl Source {
             (None, Place::File { path, header }) => {
                 let names = ["general.name", "general.basename"].map(|key| header.text(key).unwrap_or_default());
                 let profile = Profile::for_model(path, &names)?;
-                // The built-in profile is for any model, however it marks its reasoning, and for one that does not reason.
+                // The built-in profile is for any model: however it marks its reasoning, and even if it does not
+                // reason.
                 if profile != Profile::builtin() || Profile::lies_beside(path) {
                     return Ok(profile);
                 }
@@ -164,7 +165,8 @@ impl Source {
         Ok(json!({ "checksum": checksum.to_string() }))
     }
 
-    /// Like [`Self::fingerprint`], and when each of its files was written: a sample need not hold what was changed.
+    /// Like [`Self::fingerprint`], with the time at which each file was written: the sampled bytes may not include a
+    /// change.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the model cannot be read.
@@ -264,13 +266,13 @@ pub fn open(config: &JudgeConfig) -> Result<(Profile, Opened)> {
     Ok((profile, opened))
 }
 
-/// An engine that this build lacks.
+/// The error for an engine that this build lacks.
 #[cfg(not(all(feature = "local", feature = "trtllm", feature = "remote")))]
 fn missing(place: impl std::fmt::Display, what: &str, feature: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{place}: {what}: build with the feature `{feature}`"))
 }
 
-/// Nothing is there. A name on the model hub looks like a path, so the error gives the name that works.
+/// The error if nothing is there. A name on the model hub looks like a path, so the error gives the name that works.
 fn not_found(model: &str) -> Error {
     let is_file = Path::new(model).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
     let on_hub = model.split('/').count() == 2 && !model.starts_with(['.', '/', '~']) && !is_file;
@@ -289,7 +291,8 @@ fn file(path: &Path) -> Result<Place> {
     Ok(Place::File { path: path.to_owned() })
 }
 
-/// A folder: a TensorRT-LLM engine, whole or not, or none, with the way to a model from what it holds instead.
+/// A folder: a TensorRT-LLM engine, complete or not, or something else; then the error says how to get a model from
+/// what it holds.
 fn folder(path: &Path) -> Result<Place> {
     let place = path.display();
     let entries = std::fs::read_dir(path)

@@ -18,8 +18,8 @@ fn invalid(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidModel, format!("{}: {what}", path.display()))
 }
 
-/// Reads `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` in a folder, as Hugging Face has them. `template`
-/// is the profile's chat template, where it has one; `setting` names the folder, for messages.
+/// Reads `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` in a folder, in the form of Hugging Face.
+/// `template` is the profile's chat template, if it has one; `setting` names the folder in messages.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidModel`] naming the file and what is wrong with it.

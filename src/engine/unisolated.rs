@@ -1,4 +1,4 @@
-//! In the place of `isolated` on systems other than Unix, where there are no worker processes.
+//! Takes the place of `isolated` on systems other than Unix, which have no worker processes.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ pub fn serve() -> Result<ExitCode> {
     Err(Error::new(ErrorKind::Unsupported, "engines can run in worker processes only on Unix systems"))
 }
 
-/// Opens nothing.
+/// Opens nothing: always an error.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`], with the setting that asks for it.

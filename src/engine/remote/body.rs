@@ -1,4 +1,4 @@
-//! What a server is sent, in the fields that it knows.
+//! The bodies of requests to a server, in the fields that it knows.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::prompt::messages::Message;
 
 use super::facts::{Facts, Kind, Notation};
 
-/// What holds a text to a form.
+/// What constrains a text to a form.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Guide<'a> {
     /// A grammar.
@@ -29,11 +29,11 @@ pub(super) struct Completion<'a> {
     pub(super) max_tokens: usize,
     pub(super) sampling: Sampling,
     pub(super) guide: Option<Guide<'a>>,
-    /// The token that ends it, by id and by text.
+    /// The token that ends the completion, by id and by text.
     pub(super) stop: Option<(u32, &'a str)>,
     /// Alternatives at each token.
     pub(super) alternatives: u32,
-    /// Whether this process can tell what a token id stands for.
+    /// Whether this process knows the text of a token id.
     pub(super) knows_ids: bool,
     pub(super) stream: bool,
 }
@@ -80,7 +80,7 @@ impl Completion<'_> {
         }
         if let Some((id, text)) = self.stop {
             match facts.kind {
-                // Its guide ends there.
+                // Its guide ends at that token.
                 Kind::LlamaServer => {}
                 Kind::Vllm | Kind::Sglang | Kind::TrtllmServe => {
                     fields.insert("stop_token_ids".into(), json!([id]));
@@ -90,7 +90,7 @@ impl Completion<'_> {
                 }
             }
         }
-        // Written by hand: a value for each of thousands of ids would take most of the time.
+        // Written by hand: building a JSON value for each of thousands of ids would take most of the time.
         let mut body = String::with_capacity(self.ids.len() * 7 + 1024);
         body.push_str("{\"prompt\":[");
         for (place, id) in self.ids.iter().enumerate() {
@@ -141,12 +141,12 @@ impl Chat<'_> {
     }
 }
 
-/// Messages as all servers take them.
+/// Messages in the form that all servers accept.
 pub(super) fn messages(messages: &[Message]) -> Value {
     messages.iter().map(|message| json!({ "role": message.role, "content": message.content })).collect()
 }
 
-/// Says how tokens are chosen. Everything is said, since servers have defaults of their own.
+/// Sets how tokens are chosen. Every setting is sent, since servers have defaults of their own.
 fn sampling(fields: &mut Map<String, Value>, kind: Kind, sampling: Sampling) {
     let Sampling { temperature, top_p, top_k, seed } = sampling;
     let number = |value: f32| value.to_string().parse::<f64>().map_or(Value::Null, Value::from);
@@ -158,7 +158,7 @@ fn sampling(fields: &mut Map<String, Value>, kind: Kind, sampling: Sampling) {
             fields.insert("min_p".into(), 0.into());
             fields.insert("typical_p".into(), 1.into());
             fields.insert("repeat_penalty".into(), 1.into());
-            // 32 bits, of which all ones would mean a random one.
+            // 32 bits; all ones would mean a random seed.
             let folded = u32::try_from((seed ^ (seed >> 32)) & 0x7FFF_FFFF).unwrap_or_default();
             fields.insert("seed".into(), folded.into());
         }
@@ -182,7 +182,7 @@ fn sampling(fields: &mut Map<String, Value>, kind: Kind, sampling: Sampling) {
     }
 }
 
-/// Adds a guide in the notation of a server; none where it has no notation for it.
+/// Adds a guide in the notation of a server; none if the server has no notation for it.
 fn constrain(fields: &mut Map<String, Value>, notation: Notation, guide: &Guide<'_>) {
     let schema = |fields: &mut Map<String, Value>, schema: &Value| {
         let format = json!({

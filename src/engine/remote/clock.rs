@@ -10,8 +10,8 @@ use crate::error::Error;
 
 use super::pool::Turn;
 
-/// The time of a job. That of a patient one begins when it gets its first place at a server; until then its deadline is the
-/// end of its patience.
+/// The time of a job. The time of a patient job begins when it gets its first place at a server; until then its
+/// deadline is the end of its patience.
 pub(super) struct Clock {
     turn: Cell<Turn>,
     begun: Cell<Instant>,
@@ -42,7 +42,7 @@ impl Clock {
         self.changed.notify_one();
     }
 
-    /// When its next request gets its place.
+    /// Which turn its next request gets.
     pub(super) fn turn(&self) -> Turn {
         self.turn.get()
     }

@@ -1,4 +1,4 @@
-//! Carries out one judgment: its requests, where each goes, and what is done where one fails.
+//! Carries out one judgment: its requests, where each goes, and what is done when one fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ use crate::decode::logprobs;
 
 /// Tokens at the end of a prompt that the template writes.
 const TAIL: usize = 8;
-/// What a prompt is told from another by: so much of its beginning.
+/// Prompts are distinguished by this many tokens from their beginning.
 const AFFINITY_TOKENS: usize = 256;
 const AFFINITY_BYTES: usize = 1024;
 
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) config: RemoteConfig,
     pub(super) profile: Profile,
     pub(super) tokenizer: Option<Arc<Tokenizer>>,
-    /// The template, where the server tokenizes pieces of it.
+    /// The template, if the server tokenizes pieces of it.
     pub(super) template: Option<ChatTemplate>,
     pub(super) way: Way,
     pub(super) guidance: Guidance,
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub(super) reused: AtomicU64,
     pub(super) computed: AtomicU64,
     pub(super) requests: AtomicU64,
-    /// Lengths of verdicts in tokens, by their lengths in bytes, where the server tokenizes.
+    /// Lengths of verdicts in tokens, by their lengths in bytes, if the server tokenizes.
     pub(super) lengths: Mutex<std::collections::HashMap<usize, usize>>,
 }
 
@@ -73,10 +73,10 @@ impl Server<'_> {
 }
 
 impl Shared {
-    /// The whole of a judgment.
+    /// Carries out a whole judgment.
     pub(super) async fn judge(&self, job: Job, clock: &Clock) -> Result<Generation> {
         let Job { input, plan, sampling, submitted, listener, .. } = job;
-        // Of two servers that write the same answer nobody could tell the pieces apart.
+        // If two servers write the same answer, a listener could not tell their pieces apart.
         let listener = listener.filter(|_| self.config.hedge_ms == 0);
         let generation = match (input, self.way) {
             (Input::Tokens { ids, shared_prefix }, _) => {
@@ -132,7 +132,7 @@ impl Shared {
         }
     }
 
-    /// Tokens of the longest verdict, and of the reasoning's tags, by this process's tokenizer.
+    /// Tokens of the longest verdict, and of the reasoning's tags, by the tokenizer of this process.
     fn measured(&self, plan: &Plan) -> Result<(usize, Option<ReasoningTokens>)> {
         let tokenizer = self
             .tokenizer
@@ -179,7 +179,7 @@ impl Shared {
         ))
     }
 
-    /// Makes the tokens of messages by a server's tokenizer.
+    /// Tokenizes messages with a server's tokenizer.
     async fn prepare(
         &self,
         messages: &[Message],
@@ -202,7 +202,7 @@ impl Shared {
                 Ok((ids, most, server.facts.tags.clone()))
             })
             .await?;
-        // The template may have opened the reasoning, or closed it. What is at the end is the template's own.
+        // The template may have opened the reasoning, or closed it. The end of the prompt comes from the template.
         let tail = &ids[ids.len().saturating_sub(TAIL)..];
         let mut reasoning = None;
         match (&mut plan.reasoning, &tags) {
@@ -247,7 +247,7 @@ impl Shared {
         Ok(ids)
     }
 
-    /// Tokens of a verdict like `example`.
+    /// The number of tokens of a verdict like `example`.
     async fn length(&self, server: &Server<'_>, example: &str) -> Tried<usize> {
         const MOST: usize = 4096;
         if let Some(&length) = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).get(&example.len()) {
@@ -314,7 +314,7 @@ impl Shared {
                 listener.hear(&piece.text);
             }
             written.finish = piece.finish.unwrap_or(written.finish);
-            // Events are kept apart only where the text of single tokens is needed.
+            // Events are kept apart only if the text of single tokens is needed.
             let apart = closing || !(writer.knows_ids() || closed || part == Part::Verdict);
             keep(&mut written.pieces, piece, apart);
             if writer.is_spent(part, ids, closed) {
@@ -345,7 +345,7 @@ impl Shared {
                          schemas: set guided to false",
                     )
                 })?;
-                // Its tokens are not known here: two bytes at least, and white space of the server's choice.
+                // Its tokens are not known here: each has at least two bytes, and the server chooses the white space.
                 (Some((grammar, schema)), grammar.example().len() + 64)
             }
             VerdictPlan::Free { max_tokens } => (None, *max_tokens as usize),
@@ -412,7 +412,8 @@ impl Shared {
         Ok(transcript.finish(watch.stop()))
     }
 
-    /// Does some work at a server, and again, elsewhere where that is possible, while it fails by no fault of its own.
+    /// Does some work at a server, and repeats it while it fails through no fault of its own, at another server if
+    /// possible.
     async fn try_servers<T>(
         &self,
         affinity: u64,
@@ -450,7 +451,7 @@ impl Shared {
         }
     }
 
-    /// Does the work at the server of a lease; at a second one too, where the first takes long and that is wished.
+    /// Does the work at the server of a lease; also at a second server if the first takes long and hedging is on.
     async fn race<T>(&self, lease: Lease, affinity: u64, work: &impl AsyncFn(&Server<'_>) -> Tried<T>) -> Tried<T> {
         let root = lease.endpoint.root.clone();
         let first = self.attempt(lease, work);
@@ -465,7 +466,7 @@ impl Shared {
         let Some(lease) = self.pool.lease_now(affinity, &[root]) else { return first.await };
         let second = self.attempt(lease, work);
         tokio::pin!(second);
-        // The one that loses is dropped, which ends it at its server.
+        // The slower one is dropped, which ends it at its server.
         tokio::select! {
             done = &mut first => match done {
                 Err(fault) if fault.is_retryable() => second.await,
@@ -491,8 +492,8 @@ impl Shared {
     }
 }
 
-/// Adds what an event brought to what came before it, in one piece where that loses nothing: thousands of answers may be under
-/// way.
+/// Adds the content of an event to what came before it, in one piece if that loses nothing: thousands of answers may be
+/// in progress.
 fn keep(pieces: &mut Vec<Piece>, mut piece: Piece, apart: bool) {
     let plain = |piece: &Piece| !piece.text.is_empty() && piece.positions.is_empty() && piece.reasoning.is_empty();
     match pieces.last_mut() {
@@ -511,12 +512,12 @@ fn keep(pieces: &mut Vec<Piece>, mut piece: Piece, apart: bool) {
     }
 }
 
-/// Room for what a tokenizer does otherwise within a grammar than with the whole text, and for the end of the text.
+/// Extra room, because text may be tokenized differently within a grammar than as a whole, and for the end of the text.
 fn roomy(tokens: usize) -> usize {
     tokens + tokens / 4 + 16
 }
 
-/// What prompts share that begin alike, past what all prompts of a judge share.
+/// The same for prompts that begin alike beyond what all prompts of a judge share.
 fn affinity_of(ids: &[u32], shared_prefix: usize) -> u64 {
     let end = (shared_prefix + AFFINITY_TOKENS).min(ids.len());
     let bytes: Vec<u8> = ids[shared_prefix.min(end)..end].iter().flat_map(|id| id.to_le_bytes()).collect();

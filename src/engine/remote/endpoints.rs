@@ -1,4 +1,4 @@
-//! Which servers there are, and with which keys.
+//! Which servers there are, and which keys they get.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const MAX_ENDPOINTS: usize = 1024;
 /// The URL of a server without `/v1` and without a slash at the end.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfig`] for what is no URL of a server, and for one that holds a password.
+/// [`ErrorKind::InvalidConfig`] if it is no URL of a server, or if it holds a password.
 pub(super) fn root(url: &str) -> Result<String> {
     let wrong = |what: &str| Err(Error::new(ErrorKind::InvalidConfig, format!("{}: {what}", without_user(url))));
     if !is_url(url) {
@@ -39,7 +39,7 @@ pub(super) fn root(url: &str) -> Result<String> {
     Ok(format!("{origin}{path}"))
 }
 
-/// A URL without what stands before its `@`.
+/// A URL without the part before its `@`.
 fn without_user(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
@@ -50,7 +50,7 @@ fn without_user(url: &str) -> String {
 /// The keys of the configuration and of its file.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfig`] for a file that cannot be read and a key that no header can hold. No key is shown.
+/// [`ErrorKind::InvalidConfig`] for a file that cannot be read or a key that no header can hold. No key is shown.
 pub(super) fn keys(config: &RemoteConfig) -> Result<Vec<HeaderValue>> {
     let mut keys = config.api_keys.expose().to_vec();
     if let Some(path) = &config.api_keys_file {
@@ -59,7 +59,7 @@ pub(super) fn keys(config: &RemoteConfig) -> Result<Vec<HeaderValue>> {
     keys.iter().map(|key| bearer(key)).collect()
 }
 
-/// The lines of a file that say something.
+/// The lines of a file that are neither empty nor comments.
 fn lines(path: &Path, setting: &str) -> Result<Vec<String>> {
     let fail = |what: String| Error::new(ErrorKind::InvalidConfig, format!("{setting} {}: {what}", path.display()));
     let bytes = read_bounded(path, MAX_FILE_BYTES).map_err(|error| fail(error.to_string()))?;
@@ -97,7 +97,7 @@ pub(super) fn roots(model: &str, config: &RemoteConfig) -> Result<Vec<String>> {
     Ok(roots)
 }
 
-/// The servers. One that is in `known` already stays as it is.
+/// The servers. A server that is already in `known` is kept as it is.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] naming what is wrong.

@@ -1,17 +1,17 @@
-//! Server-sent events: the data of each, out of a stream of bytes that may be cut anywhere.
+//! Server-sent events: the data of each, from a stream of bytes that may be split anywhere.
 
 /// Collects bytes and gives the data of the events in them.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     buffer: Vec<u8>,
-    /// Where the first line begins that was not read yet.
+    /// Where the first unread line begins.
     start: usize,
-    /// Data of an event whose end has not come.
+    /// Data of an event whose end has not arrived.
     data: Vec<u8>,
 }
 
 impl Events {
-    /// Adds what came.
+    /// Adds the bytes that arrived.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -26,7 +26,7 @@ impl Events {
         self.buffer.len() - self.start + self.data.len()
     }
 
-    /// The data of the next whole event.
+    /// The data of the next complete event.
     pub(super) fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             let rest = &self.buffer[self.start..];
@@ -55,7 +55,7 @@ impl Events {
     }
 }
 
-/// The value of a line of data. Some servers write errors under a name of their own.
+/// The value of a data line. Some servers write errors under a field name of their own.
 fn field(line: &[u8]) -> Option<&[u8]> {
     let value = line.strip_prefix(b"data:").or_else(|| line.strip_prefix(b"error:"))?;
     Some(value.strip_prefix(b" ").unwrap_or(value))

@@ -1,4 +1,4 @@
-//! What is known of a server.
+//! What is known about a server.
 
 use crate::engine::Guidance;
 
@@ -9,7 +9,7 @@ pub(super) enum Kind {
     Sglang,
     TrtllmServe,
     LlamaServer,
-    /// Another one that speaks the protocol.
+    /// Another program that speaks the protocol.
     #[default]
     Other,
 }
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// The most alternatives at a token that it gives by default.
+    /// The most alternatives for a token that it gives by default.
     pub(super) fn most_alternatives(self) -> u32 {
         match self {
             Self::LlamaServer => 1000,
@@ -34,10 +34,10 @@ impl Kind {
     }
 }
 
-/// How a server is told of a constraint.
+/// How a constraint is sent to a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Notation {
-    /// It knows none.
+    /// It supports none.
     #[default]
     None,
     /// `response_format` with a JSON schema.
@@ -95,7 +95,7 @@ impl Way {
         }
     }
 
-    /// Whether text that reads like a control token stays text.
+    /// Whether text that looks like a control token stays text.
     pub(super) fn keeps_text(self) -> bool {
         matches!(self, Self::Tokens | Self::Pieces)
     }
@@ -106,9 +106,9 @@ impl Way {
 pub(super) enum Logprobs {
     #[default]
     None,
-    /// Those of the model: what the constraint forbids takes a part of them.
+    /// The probabilities of the model: a part of them goes to what the constraint forbids.
     BeforeMask,
-    /// Those under the constraint.
+    /// The probabilities under the constraint.
     AfterMask,
 }
 
@@ -122,7 +122,7 @@ impl Logprobs {
     }
 }
 
-/// What is known of a server.
+/// What is known about a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) kind: Kind,
@@ -130,7 +130,7 @@ pub(super) struct Facts {
     /// The name of the model there.
     pub(super) model: String,
     pub(super) context: Option<usize>,
-    /// Generations that it works on at once, where it tells.
+    /// How many generations it works on at once, if it says so.
     pub(super) slots: Option<usize>,
     pub(super) way: Way,
     pub(super) notation: Notation,
@@ -139,27 +139,27 @@ pub(super) struct Facts {
     /// Whether answers come with token ids.
     pub(super) ids: bool,
     pub(super) logprobs: Logprobs,
-    /// The tokens of the tags round reasoning, where the server tokenizes.
+    /// The tokens of the tags around reasoning, if the server tokenizes.
     pub(super) tags: Option<Tags>,
 }
 
-/// Tokens of the tags round reasoning.
+/// Tokens of the tags around reasoning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tags {
     pub(super) open: u32,
     pub(super) prefix: Vec<u32>,
     pub(super) close: u32,
-    /// A line's end.
+    /// A line end.
     pub(super) line: Vec<u32>,
 }
 
 impl Facts {
-    /// Where it completes token ids.
+    /// The path for completions of token ids.
     pub(super) fn completions(&self) -> &'static str {
         if self.kind == Kind::LlamaServer { "/completion" } else { "/v1/completions" }
     }
 
-    /// One line for people.
+    /// One line for people to read.
     pub(super) fn in_words(&self) -> String {
         let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
         let context = self.context.map(|tokens| format!(", {tokens} tokens of context")).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 
 /// Longest part of a server's own words in a message.
 const MAX_SAID: usize = 300;
-/// Longest `Retry-After` that is believed.
+/// Longest `Retry-After` that is followed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// What a request gave, or why it failed.
@@ -20,7 +20,7 @@ pub(super) enum Fault {
     /// The server answered with a status of an error.
     Refused {
         status: u16,
-        /// What it said, shortened.
+        /// The server's words, shortened.
         said: String,
         retry_after: Option<Duration>,
     },
@@ -30,17 +30,17 @@ pub(super) enum Fault {
     Broken(String),
     /// It sent nothing for this long.
     Silent(Duration),
-    /// It sent what cannot be read.
+    /// It sent something that cannot be read.
     Garbage(String),
     /// The answer is too large.
     TooLarge(u64),
-    /// It says within an answer that it failed.
+    /// It reported within an answer that it failed.
     Failed(String),
     /// The request itself cannot be made.
     Request(Refusal),
 }
 
-/// An error of ours that no other server would change.
+/// An error on our side that no other server would change.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) kind: ErrorKind,
@@ -62,7 +62,7 @@ impl Fault {
         Self::Refused { status, said: said(body), retry_after }
     }
 
-    /// Whether the same request may work when it is sent again, here or elsewhere.
+    /// Whether the same request may succeed if it is sent again, here or elsewhere.
     pub(super) fn is_retryable(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status, 408 | 409 | 425 | 429 | 500..=599) && *status != 501,
@@ -71,12 +71,12 @@ impl Fault {
         }
     }
 
-    /// Whether it speaks against the server, and not against the request.
+    /// Whether the server is at fault, and not the request.
     pub(super) fn is_the_servers(&self) -> bool {
         self.is_retryable() && !matches!(self, Self::Refused { status: 429, .. })
     }
 
-    /// How long the server asks to be left alone.
+    /// How long the server asks not to be called.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
@@ -97,7 +97,8 @@ impl Fault {
         }
     }
 
-    /// The error that a caller gets: who, what, and what can be done. `tries`: how often it was sent.
+    /// The error that a caller gets: which server, what happened, and what can be done. `tries`: how often the request
+    /// was sent.
     pub(super) fn into_error(self, endpoint: &str, tries: u32) -> Error {
         let kind = self.kind();
         let retryable = self.is_retryable();
@@ -137,7 +138,7 @@ fn speaks_of_context(said: &str) -> bool {
         .any(|word| said.contains(word))
 }
 
-/// What a server says of an error, shortened and on one line.
+/// What a server says about an error, shortened and on one line.
 pub(super) fn said(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(value) => words(&value).unwrap_or_else(|| value.to_string()),
@@ -146,7 +147,7 @@ pub(super) fn said(body: &[u8]) -> String {
     shortened(&text)
 }
 
-/// A text of a server's, shortened and on one line.
+/// A server's text, shortened and on one line.
 pub(super) fn shortened(text: &str) -> String {
     let mut short = String::new();
     for (count, letter) in text.trim().chars().enumerate() {

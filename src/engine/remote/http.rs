@@ -1,4 +1,4 @@
-//! Requests to servers: bounded, without redirects, with the key of the endpoint.
+//! Requests to servers: bounded, without redirects, with the endpoint's key.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::events::Events;
 use super::fault::{Fault, Tried, shortened};
 use super::reply::{self, Piece};
 
-/// Largest answer of what is no generation, and largest body of a refusal that is read.
+/// Largest answer other than a generation, and largest body of a refusal that is read.
 const MAX_FACTS_BYTES: u64 = 16 << 20;
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
-/// Time for a question about the server.
+/// Time limit for a question about the server.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest wait for an answer that is not streamed: its deadline comes before.
+/// Longest wait for an answer that is not streamed; its deadline comes earlier.
 const WHOLE_ANSWER: Duration = Duration::from_secs(86_400);
 const MAX_CA_BYTES: u64 = 16 << 20;
 
@@ -29,7 +29,8 @@ const MAX_CA_BYTES: u64 = 16 << 20;
 pub(super) struct Http {
     client: reqwest::Client,
     idle: Duration,
-    /// Whether answers are streamed; where not, nothing comes before they are whole, and only their deadline bounds that.
+    /// Whether answers are streamed. If not, nothing arrives before an answer is complete, and only its deadline limits
+    /// the wait.
     stream: bool,
     max_answer: u64,
 }
@@ -93,7 +94,7 @@ impl Http {
         }
         let status = response.status().as_u16();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        // The status says enough where the rest does not come.
+        // If the rest does not arrive, the status says enough.
         let body = self.body(response, MAX_REFUSAL_BYTES).await.unwrap_or_default();
         Err(Fault::refused(status, &body, after.as_deref()))
     }
@@ -118,7 +119,7 @@ impl Http {
         chunk.map_err(|error| Fault::Broken(chain(&error)))
     }
 
-    /// Asks for JSON that is no generation.
+    /// Asks for JSON that is not a generation.
     pub(super) async fn ask(&self, url: &str, key: Option<&HeaderValue>, body: Option<&Value>) -> Tried<Value> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let body = body.map(|body| body.to_string().into_bytes());
@@ -129,7 +130,7 @@ impl Http {
         };
         let work = async {
             match once().await {
-                // A server may close a connection that was kept just when it is used again.
+                // A server may close a kept connection just when it is used again.
                 Err(Fault::Broken(_)) => once().await,
                 outcome => outcome,
             }
@@ -140,7 +141,7 @@ impl Http {
     /// Whether a server answers at all.
     pub(super) async fn answers(&self, url: &str, key: Option<&HeaderValue>, limit: Duration) -> bool {
         let sent = tokio::time::timeout(limit, self.send(Method::GET, url, key, None, limit)).await;
-        // A server without this path is there all the same.
+        // A server without this path still answers.
         matches!(sent, Ok(Ok(_) | Err(Fault::Refused { status: 400..=499, .. })))
     }
 
@@ -151,7 +152,7 @@ impl Http {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let form = match kind.split(';').next().unwrap_or_default().trim() {
             "text/event-stream" => Form::Events,
-            // A server that does not stream.
+            // The server does not stream.
             "application/json" => Form::Whole,
             other => {
                 return Err(Fault::Garbage(format!("its type is {:?}, not text/event-stream", shortened(other))));
@@ -166,7 +167,7 @@ enum Form {
     Whole,
 }
 
-/// A generation that is being written. Dropping it closes the connection, so that the server stops.
+/// A generation in progress. Dropping it closes the connection, so that the server stops.
 pub(super) struct Answer<'a> {
     http: &'a Http,
     response: Response,
@@ -179,7 +180,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// What came next; `None` at the end of a whole answer.
+    /// The next piece; `None` at the end of a complete answer.
     pub(super) async fn next(&mut self) -> Tried<Option<Piece>> {
         loop {
             let data = match self.form {
@@ -226,10 +227,10 @@ impl Answer<'_> {
     }
 }
 
-/// An error with what caused it. reqwest's own message names the URL, which the caller does already.
+/// An error with its causes. reqwest's own message names the URL, which the caller already does.
 fn chain(error: &reqwest::Error) -> String {
     let text = causes(error);
-    // The usual certificate that a server signs for itself: `openssl req -x509` makes it one of an authority.
+    // The usual self-signed certificate: `openssl req -x509` marks it as one of an authority.
     if text.contains("CaUsedAsEndEntity") {
         return format!(
             "the server presents the certificate of an authority as its own: make a certificate for it with \
@@ -276,7 +277,7 @@ fn headers(lines: &[String]) -> Result<HeaderMap> {
 /// The header that a key goes in.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfig`] for a key with letters that no header may have; without the key.
+/// [`ErrorKind::InvalidConfig`] for a key with characters that no header may have; the message does not show the key.
 pub(super) fn bearer(key: &str) -> Result<HeaderValue> {
     let mut value: HeaderValue = format!("Bearer {key}").parse().map_err(|_| {
         Error::new(ErrorKind::InvalidConfig, "a key for a server holds characters that a header cannot have")

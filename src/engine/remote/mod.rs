@@ -7,8 +7,8 @@
 //! writer.rs     one judgment over tokens               body.rs   the fields that each server knows
 //! ```
 //!
-//! One thread does it all; a judgment is a task on it. Dropping the task closes its connection, which ends its work at the
-//! server: that is how a judgment is cancelled and how it times out.
+//! All of it runs on one thread; a judgment is a task on it. Dropping the task closes its connection, which ends its
+//! work at the server: that is how a judgment is cancelled and how it times out.
 
 mod body;
 mod clock;
@@ -55,9 +55,9 @@ use pace::Dice;
 use pool::{Endpoint, Pool};
 use probe::Probe;
 
-/// How often the file of servers is looked at.
+/// How often the file of servers is checked.
 const WATCH_PERIOD: Duration = Duration::from_secs(1);
-/// Longest wait for an answer about a server's health.
+/// Longest wait for an answer to a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The engine.
@@ -101,7 +101,7 @@ impl Drop for Done {
     }
 }
 
-/// What was opened, before it is an engine.
+/// What was found at opening, before it becomes an engine.
 struct Found {
     shared: Shared,
     capabilities: Capabilities,
@@ -112,7 +112,7 @@ struct Found {
 /// Opens the servers that `model` and the settings name.
 ///
 /// # Errors
-/// Of the settings; [`ErrorKind::Network`] if no server answers, with what each said.
+/// Those of the settings; [`ErrorKind::Network`] if no server answers, with what each said.
 pub(super) fn open(model: &str, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
     let (model, remote, profile) = (model.to_owned(), config.remote.clone(), profile.clone());
     let (orders, received) = unbounded_channel();
@@ -165,7 +165,7 @@ async fn find(model: &str, config: &RemoteConfig, profile: &Profile) -> Result<F
         .map(|folder| text_folder::from_folder(folder, profile.chat_template.as_deref(), "remote.tokenizer"))
         .transpose()?;
     let example = |text: &TextModel| {
-        // A template that cannot carry the profile's messages is found before a server is asked.
+        // A template that cannot carry the profile's messages is found before any server is asked.
         Prompter::of(profile.clone(), Some(text))?;
         text.tokenizer.encode_text("a word")
     };
@@ -232,7 +232,7 @@ async fn find(model: &str, config: &RemoteConfig, profile: &Profile) -> Result<F
     Ok(Found { shared, capabilities, warnings, text })
 }
 
-/// A judge that was trained with a system prompt of its own needs its profile.
+/// A judge that was trained with its own system prompt needs its profile.
 fn check_profile(profile: &Profile, facts: &Facts) -> Result<()> {
     if is_reward_anything(&facts.model) && *profile == Profile::builtin() {
         return Err(Error::new(
@@ -248,7 +248,7 @@ fn check_profile(profile: &Profile, facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-/// What a user should know of the servers.
+/// What a user should know about the servers.
 fn oddities(profile: &Profile, endpoints: &[Arc<Endpoint>], config: &RemoteConfig) -> Vec<String> {
     let mut list = Vec::new();
     for endpoint in endpoints {
@@ -383,7 +383,7 @@ async fn run(model: &str, shared: Arc<Shared>, mut orders: UnboundedReceiver<Ord
     watch.abort();
 }
 
-/// Checks the health of servers, finds those that were away, and reads their file again when it changes.
+/// Checks the health of servers, probes those that were away, and reads their file again when it changes.
 async fn watch_servers(model: &str, shared: &Shared) {
     let config = &shared.config;
     let health = (config.health_period_ms > 0).then(|| Duration::from_millis(config.health_period_ms));
@@ -395,7 +395,7 @@ async fn watch_servers(model: &str, shared: &Shared) {
         let now = stamp_of(config);
         if now != stamp {
             stamp = now;
-            // A file that is being written, or wrong, leaves the servers as they are.
+            // A file that is incomplete or wrong leaves the servers as they are.
             if let Ok(endpoints) = endpoints::all(model, config, &shared.pool.endpoints()) {
                 for endpoint in &endpoints {
                     meet(endpoint, shared).await;
@@ -423,14 +423,14 @@ async fn watch_servers(model: &str, shared: &Shared) {
     }
 }
 
-/// Asks a server that was not known what it is.
+/// Probes a server that is not known yet.
 async fn meet(endpoint: &Endpoint, shared: &Shared) {
     if endpoint.facts().is_some() {
         return;
     }
     let example = shared.tokenizer.as_ref().and_then(|tokenizer| tokenizer.encode_text("a word").ok());
     let asked = ask(endpoint, &shared.http, &shared.config, &shared.profile, example.as_deref()).await;
-    // One that cannot do what the others do gets no work.
+    // A server that cannot do what the others do gets no work.
     if let Ok(facts) = asked
         && facts.way == shared.way
         && facts.notation.guidance() >= shared.guidance

@@ -1,16 +1,16 @@
-//! How a server is spared: when it may get the next request, and when a failed one is sent again. Pure types: whoever
-//! uses them says what time it is.
+//! How a server is spared: when it may get the next request, and when a failed request is sent again. Pure types: the
+//! caller passes the time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A server that failed is left alone for this long first, then for twice as long, up to [`LONGEST_REST`].
+/// A server that failed gets no requests for this long first, then for twice as long, up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Longest wait before a retry.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// Stops work for a server that fails again and again, and lets one request try after a rest.
+/// Stops requests to a server that fails again and again, and lets one trial request through after a rest.
 #[derive(Debug)]
 pub(super) struct Breaker {
     max_failures: u32,
@@ -18,7 +18,7 @@ pub(super) struct Breaker {
     /// How often it has opened since the last success.
     trips: u32,
     rests_until: Option<Instant>,
-    /// Whether the one request is under way that tries.
+    /// Whether the trial request is in progress.
     trying: bool,
 }
 
@@ -27,7 +27,7 @@ impl Breaker {
         Self { max_failures, failures: 0, trips: 0, rests_until: None, trying: false }
     }
 
-    /// Whether a request may be sent; where not yet, since when one may.
+    /// Whether a request may be sent; if not, from when on one may.
     pub(super) fn allows(&self, now: Instant) -> Result<(), Option<Instant>> {
         match self.rests_until {
             Some(until) if until > now => Err(Some(until)),
@@ -36,7 +36,7 @@ impl Breaker {
         }
     }
 
-    /// Whether it stops work.
+    /// Whether it stops requests.
     pub(super) fn is_open(&self) -> bool {
         self.rests_until.is_some()
     }
@@ -68,7 +68,7 @@ impl Breaker {
     }
 }
 
-/// At most so many requests in any period.
+/// At most this many requests in any period.
 #[derive(Debug)]
 pub(super) struct Window {
     limit: usize,
@@ -77,12 +77,12 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// `limit` 0 is none.
+    /// A `limit` of 0 means no limit.
     pub(super) fn new(limit: usize, period: Duration) -> Self {
         Self { limit, period, begun: VecDeque::new() }
     }
 
-    /// Since when a request may be sent, where it may not now.
+    /// From when on a request may be sent, if it may not be sent now.
     pub(super) fn blocked_until(&mut self, now: Instant) -> Option<Instant> {
         while self.begun.front().is_some_and(|&begun| now.saturating_duration_since(begun) >= self.period) {
             self.begun.pop_front();
@@ -99,8 +99,8 @@ impl Window {
     }
 }
 
-/// How long a request waits before it is sent again for the `tries`th time, from 1. `random` is from 0 to 1: requests that
-/// failed together do not come back together.
+/// How long a request waits before it is sent again for the `tries`th time, from 1. `random` is from 0 to 1, so that
+/// requests that failed together do not come back together.
 pub(super) fn delay(tries: u32, first: Duration, random: f64) -> Duration {
     let longest = first.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(LONGEST_DELAY);
     longest.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
@@ -146,7 +146,7 @@ mod tests {
         assert!(breaker.allows(now).is_ok());
         breaker.fail(now);
         assert_eq!(breaker.allows(now), Err(Some(now + FIRST_REST)));
-        // What was under way fails too: the rest gets no longer.
+        // Requests that were in progress fail too: the rest is not extended.
         breaker.fail(now + FIRST_REST / 2);
         assert_eq!(breaker.allows(now), Err(Some(now + FIRST_REST)));
         let later = now + FIRST_REST;

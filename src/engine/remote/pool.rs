@@ -1,7 +1,7 @@
-//! The servers: which of them gets the next request.
+//! The servers: which one gets the next request.
 //!
-//! A request takes a lease of a server. Requests that wait are served in the order in which they came. Least loaded first;
-//! requests with the same beginning go to the same server while that has room, for its prefix cache.
+//! A request takes a lease of a server. Waiting requests are served in the order in which they came, at the least
+//! loaded server. Requests with the same beginning go to the same server while it has room, for its prefix cache.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use super::facts::Facts;
 use super::fault::Fault;
 use super::pace::{Breaker, Window, mixed};
 
-/// How long requests wait where no server is up.
+/// How long requests wait while no server is up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One server.
@@ -38,9 +38,9 @@ struct State {
     in_flight: usize,
     breaker: Breaker,
     window: Window,
-    /// It asked to be left alone until then.
+    /// It asked not to be called until then.
     paused_until: Option<Instant>,
-    /// It gets no work any more.
+    /// It gets no more work.
     draining: bool,
     /// Its last failure.
     last: Option<String>,
@@ -71,7 +71,7 @@ impl Endpoint {
         self.keys.get(turn.checked_rem(self.keys.len())?)
     }
 
-    /// What is known of it; `None` until it was probed.
+    /// What is known about it; `None` until it was probed.
     pub(super) fn facts(&self) -> Option<Arc<Facts>> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -80,12 +80,12 @@ impl Endpoint {
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(facts));
     }
 
-    /// Whether it is out of work after failures.
+    /// Whether it gets no work because of failures.
     pub(super) fn is_down(&self) -> bool {
         self.state().breaker.is_open()
     }
 
-    /// A check of its health.
+    /// The result of a health check.
     pub(super) fn checked(&self, healthy: bool) {
         let mut state = self.state();
         if healthy {
@@ -99,18 +99,19 @@ impl Endpoint {
     }
 }
 
-/// What a request asks of the pool.
+/// A request that waits for a place.
 struct Waiter {
     affinity: u64,
-    /// Where it has failed already.
+    /// Servers at which it has already failed.
     avoid: Vec<String>,
     give: oneshot::Sender<Result<Lease, Error>>,
 }
 
-/// When a request gets its place, beside others that wait.
+/// When a request gets its place among those that wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Turn {
-    /// Its judgment has begun: before those that have not, so that judgments end, and find their prompts in the caches.
+    /// Its judgment has begun. It comes before those that have not, so that judgments end, and find their prompts in
+    /// the caches.
     Begun,
     /// The first request of a judgment.
     New(Priority),
@@ -144,7 +145,7 @@ impl Waiters {
 pub(super) struct Pool {
     endpoints: Mutex<Vec<Arc<Endpoint>>>,
     waiters: Mutex<Waiters>,
-    /// Since when no server is up.
+    /// Since when no server has been up.
     down_since: Mutex<Option<Instant>>,
     changed: Arc<Notify>,
     most: usize,
@@ -200,9 +201,9 @@ impl Drop for Lease {
 /// Whether a server can take a request.
 enum Room {
     Free(usize),
-    /// Not before then, where that is known.
+    /// Not before that time, if it is known.
     Later(Option<Instant>),
-    /// It is down until then.
+    /// It is down until that time.
     Down(Option<Instant>),
 }
 
@@ -225,7 +226,7 @@ impl Pool {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes other servers: new ones get work, those that are gone finish theirs.
+    /// Replaces the servers: new ones get work, removed ones finish theirs.
     pub(super) fn replace(&self, endpoints: Vec<Arc<Endpoint>>) {
         let mut now = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         for endpoint in now.iter().filter(|old| !endpoints.iter().any(|new| Arc::ptr_eq(old, new))) {
@@ -236,7 +237,7 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// Looks again at who can take work.
+    /// Checks again which servers can take work.
     pub(super) fn wake(&self) {
         self.changed.notify_one();
     }
@@ -254,14 +255,14 @@ impl Pool {
         taken.await.unwrap_or_else(|_| Err(Error::shut_down()))
     }
 
-    /// Another server than those, where one has room now.
+    /// A server other than those in `avoid`, if one has room now.
     pub(super) fn lease_now(&self, affinity: u64, avoid: &[String]) -> Option<Lease> {
         let endpoints = self.endpoints();
         let others: Vec<_> = endpoints.into_iter().filter(|endpoint| !avoid.contains(&endpoint.root)).collect();
         self.choose(&others, affinity, &[], Instant::now()).ok()
     }
 
-    /// Gives out places, for as long as it is polled.
+    /// Gives out places for as long as it is polled.
     pub(super) async fn serve(&self) {
         loop {
             let wake = self.dispatch();
@@ -275,7 +276,7 @@ impl Pool {
         }
     }
 
-    /// Gives out places; says when to do it again though nothing has changed.
+    /// Gives out places; returns when to do it again even if nothing has changed.
     fn dispatch(&self) -> Option<Instant> {
         let now = Instant::now();
         let endpoints = self.endpoints();
@@ -298,7 +299,7 @@ impl Pool {
                 }
             };
             if let Some(waiter) = waiters.pop() {
-                // Where nobody waits any more the lease gives its place back.
+                // If the request no longer waits, the lease gives its place back.
                 drop(waiter.give.send(outcome));
             }
         }
@@ -307,14 +308,14 @@ impl Pool {
         [wake, patience].into_iter().flatten().min()
     }
 
-    /// Notes since when every server is down.
+    /// Notes since when every server has been down.
     fn note_outage(&self, endpoints: &[Arc<Endpoint>], now: Instant) {
         let down = endpoints.iter().all(|endpoint| endpoint.is_down());
         let mut since = self.down_since.lock().unwrap_or_else(PoisonError::into_inner);
         *since = down.then(|| since.unwrap_or(now));
     }
 
-    /// The error of requests that wait, where every server has been down for too long.
+    /// The error of waiting requests, if every server has been down for too long.
     fn outage(&self, endpoints: &[Arc<Endpoint>], now: Instant) -> Option<Error> {
         let since = (*self.down_since.lock().unwrap_or_else(PoisonError::into_inner))?;
         if now < since + PATIENCE {
@@ -327,7 +328,7 @@ impl Pool {
         Some(Error::new(ErrorKind::Network, format!("{servers} down for {} s{last}", PATIENCE.as_secs())))
     }
 
-    /// A place at the best server; where there is none, when to look again.
+    /// A place at the best server; if there is none, when to look again.
     fn choose(
         &self,
         endpoints: &[Arc<Endpoint>],
@@ -351,7 +352,7 @@ impl Pool {
         let Some(&(failed, least, ..)) = free.iter().min_by_key(|(failed, load, ..)| (*failed, *load)) else {
             return Err(wake);
         };
-        // A few requests more are worth a warm cache.
+        // A warm cache is worth a few more requests at one server.
         let slack = least + 2 + least / 4;
         let chosen = free
             .iter()
@@ -449,7 +450,7 @@ mod tests {
             if Arc::ptr_eq(&lease.endpoint, &bad) {
                 lease.fail(&Fault::Broken("reset".into()));
             } else {
-                // Held, so that the other one is chosen.
+                // Held, so that the other server is chosen.
                 std::mem::forget(lease);
             }
         }

@@ -1,5 +1,5 @@
-//! Finds out what a server is and what it does, by asking and by trying. A server that ignores a constraint in silence is
-//! found by a constraint that admits one odd word: whoever writes something else has ignored it.
+//! Finds out what a server is and what it can do, by asking and by trying. A server that silently ignores a constraint
+//! is found by a constraint that admits only one odd word: a server that writes anything else has ignored it.
 
 use reqwest::header::HeaderValue;
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use super::reply::{Finish, Token};
 /// No model says this by itself.
 const WORD: &str = "quoxal";
 
-/// A server, as it is asked.
+/// A server that is being probed.
 pub(super) struct Probe<'a> {
     pub(super) http: &'a Http,
     /// The URL without `/v1`.
@@ -23,7 +23,7 @@ pub(super) struct Probe<'a> {
     pub(super) key: Option<&'a HeaderValue>,
     pub(super) config: &'a RemoteConfig,
     pub(super) profile: &'a Profile,
-    /// Ids of an ordinary prompt, where this process tokenizes.
+    /// Ids of an ordinary prompt, if this process tokenizes.
     pub(super) example: Option<&'a [u32]>,
 }
 
@@ -36,7 +36,7 @@ impl Probe<'_> {
         self.http.ask(&format!("{}{path}", self.root), self.key, Some(body)).await
     }
 
-    /// Everything.
+    /// Runs the whole probe.
     pub(super) async fn run(&self) -> Tried<Facts> {
         let mut facts = self.identify().await?;
         facts.way = self.way(&mut facts).await?;
@@ -48,7 +48,7 @@ impl Probe<'_> {
         Ok(facts)
     }
 
-    /// Which server it is, and which model it has.
+    /// Which server it is, and which model it serves.
     async fn identify(&self) -> Tried<Facts> {
         let models = self.get("/v1/models").await?;
         let listed: Vec<&Value> = models["data"].as_array().into_iter().flatten().collect();
@@ -100,7 +100,7 @@ impl Probe<'_> {
         Ok(facts)
     }
 
-    /// How requests reach it.
+    /// How requests are sent to it.
     async fn way(&self, facts: &mut Facts) -> Tried<Way> {
         if self.example.is_some() {
             return Ok(Way::Tokens);
@@ -123,7 +123,7 @@ impl Probe<'_> {
                 facts.tags = tags;
                 Ok(way)
             }
-            // A tag that is not one token, which the reader of verdicts finds in the text; or a server that does not tokenize.
+            // A tag is not one token, and the reader of verdicts finds it in the text; or the server does not tokenize.
             Err(Fault::Request(_) | Fault::Refused { status: 400..=499, .. })
                 if self.config.input == RemoteInput::Auto =>
             {
@@ -133,7 +133,7 @@ impl Probe<'_> {
         }
     }
 
-    /// The tokens of the tags round reasoning; none where a tag is not one token.
+    /// The tokens of the tags around reasoning; none if a tag is not one token.
     async fn tags(&self, facts: &Facts) -> Tried<Option<Tags>> {
         let line = tokenize(self, facts, "\n", false).await?;
         let Some(form) = &self.profile.reasoning else { return Ok(None) };
@@ -143,7 +143,7 @@ impl Probe<'_> {
             if form.prefix.is_empty() { Vec::new() } else { tokenize(self, facts, &form.prefix, false).await? };
         match (open.as_slice(), close.as_slice()) {
             (&[open], &[close]) => Ok(Some(Tags { open, prefix, close, line })),
-            // The built-in profile is for any model, also for one that does not reason.
+            // The built-in profile is for any model, including one that does not reason.
             _ if *form == ReasoningForm::think() && self.profile.system_prompt == Profile::builtin().system_prompt => {
                 Ok(None)
             }
@@ -158,7 +158,7 @@ impl Probe<'_> {
         }
     }
 
-    /// Tries the endpoint of completions.
+    /// Tries the completions endpoint.
     async fn try_completions(&self, facts: &mut Facts) -> Tried<()> {
         let notations: &[Notation] = match facts.kind {
             Kind::LlamaServer => &[Notation::Gbnf],
@@ -272,7 +272,7 @@ impl Probe<'_> {
 
     async fn generate(&self, path: &str, body: &Value) -> Tried<Trial> {
         match self.generate_once(path, body).await {
-            // As for what is no generation: a kept connection may be closed just when it is used again.
+            // As for other requests: a kept connection may be closed just when it is used again.
             Err(Fault::Broken(_)) => self.generate_once(path, body).await,
             outcome => outcome,
         }
@@ -293,7 +293,7 @@ impl Probe<'_> {
             || (finish == Some(Finish::Stop)
                 && serde_json::from_str::<Value>(text).is_ok_and(|value| value == json!({ "word": WORD })));
         let alternatives = positions.first().map(|position| position.alternatives.as_slice()).unwrap_or_default();
-        // Under a mask all but the beginnings of the odd word are forbidden.
+        // Under a mask, everything but the beginnings of the odd word is forbidden.
         let mut possible = alternatives.iter().filter(|(_, logprob)| *logprob > -100.0).map(|(token, _)| token);
         let masked = possible.all(|token| matches!(token, Token::Bytes(bytes) if text.as_bytes().starts_with(bytes)));
         let logprobs = match alternatives {
@@ -312,7 +312,7 @@ struct Trial {
     logprobs: Logprobs,
 }
 
-/// Asks for the odd word alone.
+/// Admits only the odd word.
 fn odd_word(body: &mut Map<String, Value>, notation: Notation) {
     let grammar = format!("root ::= \"{WORD}\"\n");
     match notation {
@@ -342,7 +342,7 @@ fn odd_word(body: &mut Map<String, Value>, notation: Notation) {
     }
 }
 
-/// The tokens of a text by the server's tokenizer. `special`: whether it may be a control token.
+/// The tokens of a text by the server's tokenizer. `special`: the text may be a control token.
 pub(super) async fn tokenize(probe: &Probe<'_>, facts: &Facts, text: &str, special: bool) -> Tried<Vec<u32>> {
     let body = if facts.kind == Kind::LlamaServer {
         json!({ "content": text, "add_special": false, "parse_special": special })

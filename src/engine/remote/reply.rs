@@ -1,4 +1,4 @@
-//! What servers answer, event by event, in the forms of chat completions, completions and llama-server's own.
+//! Answers of servers, event by event, in the forms of chat completions, completions and llama-server's own.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,15 +6,15 @@ use serde_json::Value;
 use super::fault::{Fault, Tried, said};
 pub(super) use crate::decode::logprobs::{Position, Token};
 
-/// Most alternatives that are read at one token.
+/// Most alternatives that are read for one token.
 const MAX_ALTERNATIVES: usize = 4096;
 
 /// Why a server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
-    /// The text ended, or a stop was met.
+    /// The text ended, or a stop token or text was reached.
     Stop,
-    /// The limit of tokens.
+    /// The limit of tokens was reached.
     Length,
 }
 
@@ -23,16 +23,16 @@ pub(super) enum Finish {
 pub(super) struct Piece {
     /// Text of the answer.
     pub(super) text: String,
-    /// Text that the server tells from the answer as reasoning.
+    /// Text that the server separates from the answer as reasoning.
     pub(super) reasoning: String,
     pub(super) ids: Vec<u32>,
     pub(super) positions: Vec<Position>,
     pub(super) finish: Option<Finish>,
-    /// Tokens of the prompt, those found in a cache, and those written.
+    /// Tokens of the prompt, those of them found in a cache, and those written.
     pub(super) prompt_tokens: Option<usize>,
     pub(super) cached_tokens: Option<usize>,
     pub(super) written_tokens: Option<usize>,
-    /// Whether what comes next may be added to it.
+    /// Whether the next piece may be added to it.
     pub(super) mergeable: bool,
 }
 
@@ -61,7 +61,7 @@ struct Event {
     tokens_predicted: Option<usize>,
     #[serde(default)]
     timings: Option<Timings>,
-    // Of an error that is not within "error".
+    // For an error that is not within "error".
     #[serde(default)]
     object: Option<String>,
     #[serde(default)]
@@ -159,7 +159,7 @@ impl Listed {
     }
 }
 
-/// A token by its text; vLLM writes `token_id:7` where it is asked for ids.
+/// A token by its text; vLLM writes `token_id:7` if it is asked for ids.
 fn named(text: &str) -> Token {
     match text.strip_prefix("token_id:").and_then(|id| id.parse().ok()) {
         Some(id) => Token::Id(id),
@@ -188,7 +188,7 @@ impl Logprobs {
 /// Reads the data of an event; `None` for the mark of the end.
 ///
 /// # Errors
-/// [`Fault::Garbage`] where it is of no known form, [`Fault::Failed`] where it says that the request has failed.
+/// [`Fault::Garbage`] if it has no known form, [`Fault::Failed`] if it says that the request has failed.
 pub(super) fn read(data: &[u8]) -> Tried<Option<Piece>> {
     if data.trim_ascii() == b"[DONE]" {
         return Ok(None);
@@ -236,7 +236,7 @@ pub(super) fn read(data: &[u8]) -> Tried<Option<Piece>> {
 fn finish(reason: &str) -> Tried<Finish> {
     match reason {
         "length" | "max_tokens" => Ok(Finish::Length),
-        // The server gave the request up.
+        // The server gave up the request.
         "abort" | "cancelled" | "error" | "timeout" | "timed_out" => {
             Err(Fault::Failed(format!("it ended the answer: {reason}")))
         }

@@ -1,6 +1,6 @@
-//! Text that some server's tokenizer may take for more than text.
+//! Text that some server's tokenizer may treat as more than text.
 
-/// A text in `texts` that some tokenizer may take for a control token: one of `tags`, or one written as model families
+/// A text in `texts` that some tokenizer may treat as a control token: one of `tags`, or one written as model families
 /// write theirs.
 pub(super) fn control_token<'a>(texts: impl Iterator<Item = &'a str>, tags: &[&str]) -> Option<String> {
     const KNOWN: [&str; 16] = [

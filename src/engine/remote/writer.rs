@@ -5,7 +5,7 @@
 //! verdict     under the grammar, on the prompt with the reasoning
 //! ...         the rest of a verdict that depends on what was written
 //! ```
-//! Where a server can, reasoning and verdict are one request.
+//! If a server can, reasoning and verdict are one request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ use super::reply::{Finish, Piece};
 /// Tokens that the end of a character may take past the reasoning's budget.
 const GRACE: usize = CHARACTER_GRACE as usize;
 
-/// How the verdict is held.
+/// How the verdict is constrained.
 enum Held {
     Grammar { grammar: VerdictGrammar, consistent: bool, stage: Box<Stage> },
     Schema { grammar: VerdictGrammar, schema: Value },
@@ -48,9 +48,9 @@ pub(super) struct Written {
     pub(super) part: Part,
     pub(super) pieces: Vec<Piece>,
     pub(super) finish: Finish,
-    /// Whether it was cut here, since the budget was spent.
+    /// Whether it was cut off here because the budget was spent.
     pub(super) cut: bool,
-    /// When it was sent, when its first and when the last token of its reasoning came.
+    /// When it was sent, and when the first and the last token of its reasoning came.
     pub(super) begun: Instant,
     pub(super) first: Option<Instant>,
     pub(super) last: Instant,
@@ -64,11 +64,11 @@ pub(super) struct Writer {
     ids: Vec<u32>,
     prompt: usize,
     reasoning: Option<ReasoningTokens>,
-    /// The token and the text that close it.
+    /// The token and the text that close the reasoning.
     close_id: u32,
     close: String,
     held: Held,
-    /// Tokens that the verdict, or what is left of it, takes at most.
+    /// Tokens that the verdict, or the rest of it, takes at most.
     most: usize,
     alternatives: u32,
     stream: bool,
@@ -87,16 +87,16 @@ pub(super) struct Start {
     pub(super) alternatives: u32,
     pub(super) stream: bool,
     pub(super) guidance: Guidance,
-    /// Tokens that a verdict of the grammar takes.
+    /// Tokens that the longest verdict of the grammar takes.
     pub(super) most: usize,
     pub(super) context: Option<usize>,
 }
 
-/// Most tokens of a verdict, of which the longest one of the grammar has `most`.
+/// Most tokens of a verdict; the longest one of the grammar has `most`.
 fn verdict_room(verdict: &VerdictPlan, guidance: Guidance, most: usize) -> usize {
     match verdict {
         VerdictPlan::Guided { .. } if guidance == Guidance::Grammar => most,
-        // White space is the server's choice.
+        // The server chooses the white space.
         VerdictPlan::Guided { .. } => most * 2 + 32,
         VerdictPlan::Free { max_tokens } => *max_tokens as usize,
     }
@@ -208,7 +208,8 @@ impl Writer {
         }
         let probed = self.alternatives > 0 && facts.logprobs != Logprobs::None;
         let joint = match &self.held {
-            // Probabilities are taken of the verdict alone: at each token of the reasoning they cost more than a request.
+            // Probabilities are requested for the verdict only: with each token of the reasoning they would cost more
+            // than a request.
             Held::Grammar { .. } => facts.gated && !probed,
             Held::Schema { .. } => facts.gated && !probed && facts.kind != Kind::LlamaServer,
             Held::Free => true,
@@ -216,7 +217,7 @@ impl Writer {
         if joint && facts.ids { Part::Both } else { Part::Reasoning }
     }
 
-    /// The next request, in the words of a server.
+    /// The next request, in the form that a server understands.
     pub(super) fn request(&self, facts: &Facts) -> (Part, Vec<u8>) {
         let part = self.part(facts);
         let close = self.close();
@@ -247,13 +248,13 @@ impl Writer {
         (part, completion.body(facts))
     }
 
-    /// Whether what a request has written so far spends the budget of the reasoning: it is cut then.
+    /// Whether the output of a request so far spends the budget of the reasoning; then it is cut off.
     pub(super) fn is_spent(&self, part: Part, ids: usize, closed: bool) -> bool {
         let Some(tokens) = &self.reasoning else { return false };
         part != Part::Verdict && !closed && ids > tokens.budget as usize + GRACE
     }
 
-    /// Whether this process can tell what a token id stands for.
+    /// Whether this process knows the text of a token id.
     pub(super) fn knows_ids(&self) -> bool {
         self.tokenizer.is_some()
     }
@@ -263,15 +264,15 @@ impl Writer {
         self.reasoning.as_ref().map(|_| self.close_id)
     }
 
-    /// The judgment had its place at a server then.
+    /// When the judgment got its place at a server.
     pub(super) fn start(&mut self, begun: Instant) {
         self.watch.start_at(begun);
     }
 
-    /// Takes in what a request wrote. True where another request follows.
+    /// Takes in the output of a request. True if another request follows.
     ///
     /// # Errors
-    /// Where a server wrote what it cannot have written.
+    /// If a server wrote something that it cannot have written.
     pub(super) fn advance(&mut self, written: &Written) -> Result<bool> {
         if let Some(first) = written.first {
             self.watch.prefilled_at(first);
@@ -293,7 +294,8 @@ impl Writer {
         let budget = tokens.budget as usize;
         let mut thoughts = Thoughts::of(&written.pieces, self.close_id, &self.close);
         if thoughts.ids.is_empty() && !thoughts.text.is_empty() {
-            // A server that gives no ids: its text is tokenized here. It stops at the closing tag, which it does not show.
+            // The server gives no ids, so its text is tokenized here. It stops at the closing tag, which it does not
+            // show.
             let Some(tokenizer) = &self.tokenizer else {
                 return Err(Error::new(ErrorKind::Network, "the server gave no token ids"));
             };
@@ -380,13 +382,13 @@ impl Writer {
                 let answer = std::str::from_utf8(self.transcript.answered()).ok();
                 let (Some(read), false, false) = (answer.and_then(|answer| grammar.read(answer)), stage.last, length)
                 else {
-                    // What is not complete is for the reader of verdicts to refuse.
+                    // The reader of verdicts refuses an incomplete one.
                     self.transcript.verdict_truncated = length;
                     return Ok(false);
                 };
                 **stage = grammar.stage(&read, *consistent);
                 let mut written: Vec<u32> = pieces.iter().flat_map(|piece| piece.ids.iter().copied()).collect();
-                // The end of the text, which no letter stands for.
+                // The token that ends the text has no letters.
                 if let Some(last) = pieces.iter().rposition(|piece| !piece.text.is_empty()) {
                     written.truncate(pieces[..=last].iter().map(|piece| piece.ids.len()).sum());
                 }
@@ -399,13 +401,13 @@ impl Writer {
         }
     }
 
-    /// What was written.
+    /// The output.
     pub(super) fn finish(self) -> Generation {
         self.transcript.finish(self.watch.stop())
     }
 }
 
-/// A reasoning, told from what follows it.
+/// A reasoning, separated from what follows it.
 struct Thoughts {
     ids: Vec<u32>,
     text: String,
@@ -429,7 +431,7 @@ impl Thoughts {
             };
             thoughts.closed = true;
             thoughts.ids.extend(&piece.ids[..at]);
-            // Several tokens in one event, among them the closing one, whose text a server may leave out.
+            // One event has several tokens, among them the closing one, whose text a server may leave out.
             let (before, after) = match piece.text.split_once(tag) {
                 Some(parts) => parts,
                 None if at + 1 == piece.ids.len() => (piece.text.as_str(), ""),
@@ -446,7 +448,7 @@ impl Thoughts {
         thoughts
     }
 
-    /// The text of the first `count` tokens, as far as events tell.
+    /// The text of the first `count` tokens, as far as the events show it.
     fn text_of(&self, count: usize, pieces: &[Piece]) -> String {
         let mut text = String::new();
         let mut ids = 0;

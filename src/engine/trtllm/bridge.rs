@@ -1,4 +1,4 @@
-//! The border to C++: `cpp/trtllm_adapter.h`, declared to cxx.
+//! The border to C++: `cpp/trtllm_adapter.h`, declared for cxx.
 
 #[cxx::bridge(namespace = "dicast::trtllm")]
 pub(super) mod ffi {
@@ -12,11 +12,11 @@ pub(super) mod ffi {
         Memory,
         /// Another `std::exception`.
         Standard,
-        /// Something thrown that is no `std::exception`.
+        /// Something thrown that is not a `std::exception`.
         Foreign,
     }
 
-    /// How a call ended, and what the exception said.
+    /// How a call ended, and the exception's message.
     #[derive(Clone, Debug)]
     struct Status {
         code: Code,
@@ -30,7 +30,7 @@ pub(super) mod ffi {
         MaxUtilization,
     }
 
-    /// Everything that opens an executor. A zero or an empty list leaves a setting to the library.
+    /// Everything needed to open an executor. A zero or an empty list leaves a setting to the library.
     #[derive(Clone, Debug)]
     struct Settings {
         engine_folder: String,
@@ -50,7 +50,7 @@ pub(super) mod ffi {
         guided: bool,
         /// Whether requests bring probes.
         probes: bool,
-        /// Bytes of all tokens one after the other, and where each ends; a token without any is admitted by no guide.
+        /// Bytes of all tokens one after the other, and where each ends; no guide admits a token without bytes.
         vocabulary: Vec<u8>,
         vocabulary_ends: Vec<u32>,
         /// Tokens that end a text.
@@ -62,13 +62,13 @@ pub(super) mod ffi {
     struct Submission {
         tokens: Vec<i32>,
         max_tokens: i32,
-        /// 0 is greedy.
+        /// 0 means greedy.
         temperature: f32,
         top_p: f32,
         top_k: i32,
         seed: u64,
         end: i32,
-        /// Further tokens that end the text.
+        /// More tokens that end the text.
         stops: Vec<i32>,
         /// Tokens that are never sampled.
         banned: Vec<i32>,
@@ -79,25 +79,25 @@ pub(super) mod ffi {
         retained_tokens: i32,
         /// Whether the log probabilities of the sampled tokens are returned.
         log_probs: bool,
-        /// Goes before requests that wait.
+        /// Whether it goes before requests that wait.
         first: bool,
     }
 
-    /// Where a probe copies which logits.
+    /// Which logits a probe copies, and where.
     #[derive(Clone, Debug, Default)]
     struct ProbePlan {
         /// Tokens before the output.
         prompt_tokens: u32,
-        /// Token after which the answer begins; negative where the output begins with the answer.
+        /// The token after which the answer begins; negative if the output begins with the answer.
         after: i32,
-        /// Length of the answer, in bytes, at which each place is; ascending.
+        /// The length of the answer, in bytes, at which each place is; ascending.
         at: Vec<u32>,
         /// Where the tokens of each place end in `tokens`.
         ends: Vec<u32>,
         tokens: Vec<i32>,
     }
 
-    /// What was measured of one request; all zero where the library gave nothing.
+    /// What was measured for one request; all zero if the library gave nothing.
     #[derive(Clone, Copy, Debug, Default)]
     struct Metrics {
         /// Whether the library gave any.
@@ -112,9 +112,9 @@ pub(super) mod ffi {
     /// Counters of an executor.
     #[derive(Clone, Copy, Debug, Default)]
     struct Statistics {
-        /// Iterations of the executor's loop, which goes round while any request is active.
+        /// Iterations of the executor's loop, which runs while any request is active.
         iterations: u64,
-        /// Of these, those that computed something, and tokens computed in them.
+        /// How many of them computed something, and the tokens computed in them.
         steps: u64,
         computed_tokens: u64,
         /// As of the last iteration.
@@ -163,7 +163,7 @@ pub(super) mod ffi {
     }
 }
 
-/// Takes in what the executor answers.
+/// Receives the executor's answers.
 #[derive(Default)]
 pub(super) struct Receiver {
     pub(super) replies: Vec<cxx::UniquePtr<ffi::Reply>>,
@@ -171,14 +171,14 @@ pub(super) struct Receiver {
 
 impl Receiver {
     fn deliver(&mut self, reply: cxx::UniquePtr<ffi::Reply>) {
-        // Worked on once the call has returned: nothing that could panic runs below C++.
+        // Processed once the call has returned: nothing that could panic runs below C++.
         self.replies.push(reply);
     }
 }
 
-// SAFETY: a session owns an executor, whose members the library guards with its own locks: requests may be submitted and
-// cancelled, statistics read and the state asked for on any thread while another one waits for responses. The waiting
-// itself and the shutdown are done by one thread, the waiting thread's owner.
+// SAFETY: a session owns an executor, whose members the library guards with its own locks: any thread may submit and
+// cancel requests, read statistics and ask for the state while another thread waits for responses. Only one thread
+// waits and shuts down: the one that owns the waiting thread.
 unsafe impl Send for ffi::Session {}
 // SAFETY: as above.
 unsafe impl Sync for ffi::Session {}

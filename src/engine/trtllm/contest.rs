@@ -1,10 +1,11 @@
-//! Score distributions where no function of this process can see the logits: behind an orchestrator's workers, and where the
+//! Score distributions if no function of this process can see the logits: behind an orchestrator's workers, and if the
 //! last layers run in another process.
 //!
-//! The executor returns one number for a token that it sampled: its log probability among all that the grammar admits. So
-//! each score that was written is put against each other score of the scale: one more request, whose prompt ends right
-//! before the score, of one token, under a grammar that admits the two alone. Who wins, and with which probability, gives the
-//! difference of their logits; all the differences give the distribution. The prompts are in the KV cache.
+//! The executor returns one number for a sampled token: its log probability among all tokens that the grammar admits.
+//! So each written score is compared with each other score of the scale. Each comparison is one more request for one
+//! token: its prompt ends right before the score, and its grammar admits only the two scores. The winner and its
+//! probability give the difference of their logits; all the differences give the distribution. The prompts are in the
+//! KV cache.
 
 use std::f32::consts::LN_2;
 use std::time::{Duration, Instant};
@@ -22,22 +23,22 @@ use super::vocabulary::{GuideVocabulary, ScorePlaces};
 
 /// Most requests that one judgment makes at once.
 const AT_ONCE: usize = 64;
-/// How far a log probability may be off: they are computed in single precision, or in half where the logits are.
+/// How far a log probability may be off: they are computed in single precision, or in half precision if the logits are.
 const TOLERANCE: f32 = 0.01;
-/// A difference of logits past which the smaller probability is nothing.
+/// Beyond this difference of logits, the smaller probability counts as zero.
 const FAR: f64 = 80.0;
 
 /// One score against another one.
 struct Contest {
     /// Which score of the verdict.
     score: usize,
-    /// Tokens before it.
+    /// Number of tokens before it.
     prefix: usize,
     /// The token that was written, and its digit.
     written: (u32, u8),
     rival: (u32, u8),
     guide: String,
-    /// The rival's logit, less that of the written token.
+    /// The rival's logit minus that of the written token.
     margin: Option<f32>,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Contests {
     /// The prompt, and all tokens up to the last score.
     tokens: Vec<i32>,
     all: Vec<Contest>,
-    /// How many have been asked for.
+    /// How many have been requested.
     asked: usize,
 }
 
@@ -68,12 +69,12 @@ fn submission(vocabulary: &GuideVocabulary, tokens: Vec<i32>, guide: String) -> 
         allotted_ms: 0,
         retained_tokens: 0,
         log_probs: true,
-        // The judgment has waited already.
+        // The judgment has already waited.
         first: true,
     }
 }
 
-/// A grammar of these texts alone; `None` for a text that would have to be escaped.
+/// A grammar that admits only these texts; `None` for a text that would have to be escaped.
 fn guide(texts: &[&[u8]]) -> Option<String> {
     let plain = |byte: &u8| (byte.is_ascii_graphic() || *byte == b' ') && !b"\"\\".contains(byte);
     let quoted = texts.iter().map(|text| {
@@ -83,9 +84,9 @@ fn guide(texts: &[&[u8]]) -> Option<String> {
     Some(format!("root ::= {}", quoted.collect::<Option<Vec<_>>>()?.join(" | ")))
 }
 
-/// The rival's logit less the other one's, by the log probability of the winner among the two.
+/// The rival's logit minus the other one's, from the log probability of the winner among the two.
 ///
-/// `None` for what cannot be that: the winner of two has at least half.
+/// `None` if it cannot be that: the winner of two has at least half.
 fn margin(log_prob: f32, rival_won: bool) -> Option<f32> {
     if !(-LN_2 - TOLERANCE..=TOLERANCE).contains(&log_prob) {
         return None;
@@ -98,9 +99,10 @@ fn margin(log_prob: f32, rival_won: bool) -> Option<f32> {
 }
 
 impl Contests {
-    /// What has to be asked for an answer whose `output` tokens began at the lengths `starts`; `before` stands before it.
+    /// The contests for an answer whose `output` tokens began at the lengths `starts`; `before` comes before the
+    /// answer.
     ///
-    /// `None` if a score was not written as one token that has others in its place.
+    /// `None` if a score was not written as one token that has alternatives in its place.
     pub(super) fn new(
         vocabulary: &GuideVocabulary,
         grammar: &VerdictGrammar,
@@ -142,8 +144,8 @@ impl Contests {
         self.all[first..self.asked].iter().map(ask).collect()
     }
 
-    /// Takes in the answers to the last requests, in their order; `None` for one that failed. Whether all of them tell
-    /// something: where one does not, there is no distribution, and nothing more has to be asked.
+    /// Takes in the answers to the last requests, in their order; `None` for a request that failed. Returns whether all
+    /// of them are usable: if one is not, there is no distribution, and nothing more has to be requested.
     pub(super) fn take<'a>(&mut self, replies: impl ExactSizeIterator<Item = Option<&'a Reply>>) -> bool {
         let first = self.asked - replies.len().min(self.asked);
         for (contest, reply) in self.all[first..].iter_mut().zip(replies) {
@@ -175,10 +177,10 @@ impl Contests {
     }
 }
 
-/// Whether the library's log probabilities mean what the contests take them for; tried with two requests of one token.
+/// Whether the library's log probabilities mean what the contests assume; tried with two requests of one token.
 ///
 /// # Errors
-/// Where the engine cannot answer even these.
+/// If the engine cannot answer even these.
 pub(super) fn is_understood(session: &Session, vocabulary: &GuideVocabulary, limit: Duration) -> Result<bool> {
     let Some([one, other]) = vocabulary.two_digits() else { return Ok(false) };
     let (texts, tokens) = ([one, other].map(|id| vocabulary.bytes(id)), vocabulary.tokenizer().encode_text("Score: ")?);
@@ -216,7 +218,8 @@ pub(super) fn is_understood(session: &Session, vocabulary: &GuideVocabulary, lim
         }
     }
     let [alone, both] = found.map(Option::unwrap_or_default);
-    // What is alone is certain; of two neither is, whatever the model, unless the mask or the norm is another.
+    // A single candidate is certain. Of two, neither is certain, whatever the model, unless mask or normalization
+    // differ.
     Ok(alone.abs() <= TOLERANCE && both < 0.0 && margin(both, false).is_some())
 }
 

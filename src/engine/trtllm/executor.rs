@@ -1,8 +1,8 @@
-//! Jobs in flight: each waits for the responses to its own requests, and one thread waits for them all.
+//! Jobs in progress: each waits for the responses to its own requests, and one thread waits for all of them.
 //!
-//! Any thread submits and cancels. The waiting thread sleeps on a condition while nothing is in flight, and in the
-//! library's own wait while something is. It also keeps the deadlines, so that a job ends in time even where the library
-//! does not answer any more, and watches the library's pulse.
+//! Any thread submits and cancels. The waiting thread sleeps on a condition while no job is in progress, and otherwise
+//! in the library's own wait. It also keeps the deadlines, so that a job ends in time even if the library no longer
+//! answers, and watches the library's pulse.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,9 +19,9 @@ use super::failure::{failed, is_sticky, told};
 use super::job::{EngineRequest, JobWriter};
 use super::pulse::Pulse;
 
-/// Longest single wait inside the library: after it the thread looks whether it is to end.
+/// Longest single wait inside the library: after it, the thread checks whether it must end.
 const WAIT: Duration = Duration::from_millis(100);
-/// How often the library's statistics are taken over while work is in flight: it keeps those of 1,000 iterations.
+/// How often the library's statistics are read while work is in progress: it keeps those of 1,000 iterations.
 const STATISTICS_EVERY: Duration = Duration::from_millis(250);
 
 /// An executor with its jobs.
@@ -45,9 +45,10 @@ struct State {
     waiting: VecDeque<JobId>,
     /// How many of them have not ended.
     patient: usize,
-    /// Requests whose jobs have ended, until the library has answered them too, or for as long as a pulse may take.
+    /// Requests whose jobs have ended, until the library has answered these too, or until the limit of the pulse has
+    /// passed.
     abandoned: HashMap<u64, Instant>,
-    /// Answers to requests that the submitting thread has not entered yet, and how many such there may be.
+    /// Answers to requests that the submitting thread has not entered yet, and how many of them there may be.
     early: HashMap<u64, UniquePtr<Reply>>,
     entering: usize,
     pulse: Pulse,
@@ -55,12 +56,12 @@ struct State {
     closing: bool,
 }
 
-/// A job in flight.
+/// A job in progress.
 struct InFlight {
-    /// What the library works on.
+    /// The requests that the library works on.
     requests: Vec<u64>,
-    /// The answers to the requests made at once, by their places, and how many there are to be. `None` for one that failed
-    /// and may.
+    /// The answers to the requests made at once, by their places, and how many are expected. `None` for a request that
+    /// failed and is allowed to.
     answers: Vec<(usize, Option<UniquePtr<Reply>>)>,
     awaited: usize,
     /// Taken out while a thread works on it.
@@ -69,12 +70,12 @@ struct InFlight {
     /// When its time began.
     begun: Instant,
     deadline: Instant,
-    /// Of a patient job whose time has not begun.
+    /// Only for a patient job whose time has not begun.
     patience: Option<Patience>,
     done: Completion,
 }
 
-/// The time of a job: as that of [`Job`](crate::engine::Job).
+/// The time of a job, as in [`Job`](crate::engine::Job).
 pub(super) struct Time {
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
@@ -87,7 +88,7 @@ struct Work {
     probe: SharedPtr<Probe>,
 }
 
-/// A job whose answers are there.
+/// A job whose answers have arrived.
 struct Answered {
     id: JobId,
     work: Work,
@@ -139,14 +140,14 @@ impl State {
         !self.requests.is_empty() || !self.abandoned.is_empty()
     }
 
-    /// Takes in an answer to a job's request; gives the job where all its answers are there now.
+    /// Takes in an answer to a job's request; gives the job if all its answers have arrived.
     fn answer(&mut self, id: JobId, place: usize, reply: Option<UniquePtr<Reply>>) -> Option<Answered> {
         let job = self.jobs.get_mut(&id)?;
         job.answers.push((place, reply));
         self.complete(id)
     }
 
-    /// The job, if all its answers are there and no other thread works on it.
+    /// The job, if all its answers have arrived and no other thread works on it.
     fn complete(&mut self, id: JobId) -> Option<Answered> {
         let job = self.jobs.get_mut(&id)?;
         if job.answers.len() < job.awaited {
@@ -159,7 +160,7 @@ impl State {
         Some(Answered { id, work, replies, submitted: job.submitted })
     }
 
-    /// The error of a job that comes too late, where it does.
+    /// The error of a job that comes too late, if it does.
     fn refusal(&self) -> Option<Error> {
         if let Some(reason) = &self.dead {
             return Some(Error::engine_dead(reason));
@@ -186,7 +187,7 @@ impl Executor {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a job on. `done` is called once, whatever comes.
+    /// Starts a job. `done` is called exactly once.
     pub(super) fn submit(&self, id: JobId, mut writer: Box<JobWriter>, time: Time, done: Completion) {
         let Time { submitted, deadline, patience } = time;
         {
@@ -221,8 +222,8 @@ impl Executor {
         self.send(id, writer, vec![request]);
     }
 
-    /// Begins the time of the patient jobs whose turn it is. The library does not say when it begins with a request; but it
-    /// takes them in their order, and computes so many at once.
+    /// Begins the time of the patient jobs whose turn it is. The library does not say when it starts a request; but it
+    /// takes requests in order, and computes `most_at_once` of them at a time.
     fn begin_waiting(&self) {
         let mut begun = Vec::new();
         let mut state = self.state();
@@ -257,7 +258,7 @@ impl Executor {
 
     fn cancel_requests(&self, requests: &[u64]) {
         for &request in requests {
-            // Where it fails the request ends by itself, at its limit of tokens or time.
+            // If this fails, the request ends by itself, at its limit of tokens or time.
             let _ = self.session.cancel(request);
         }
     }
@@ -269,7 +270,7 @@ impl Executor {
         }
     }
 
-    /// Makes requests for a job, all at once.
+    /// Sends requests for a job, all at once.
     fn send(&self, id: JobId, writer: Box<JobWriter>, next: Vec<EngineRequest>) {
         let may_fail = writer.is_contesting();
         let mut probe = SharedPtr::null();
@@ -280,7 +281,7 @@ impl Executor {
         }
         for (place, EngineRequest { mut submission, probe: plan }) in next.into_iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-            // A deadline that has passed is kept by the waiting thread.
+            // The waiting thread handles a deadline that has passed.
             submission.allotted_ms = i64::try_from(left).unwrap_or(i64::MAX).max(1);
             if let Some(plan) = plan {
                 probe = self.session.probe(&plan);
@@ -292,7 +293,7 @@ impl Executor {
             state.entering -= 1;
             let early = state.early.remove(&request);
             if state.entering == 0 {
-                // The rest answers nothing that was asked for.
+                // The remaining answers belong to no request.
                 state.early.clear();
             }
             if !status.is_ok() {
@@ -341,7 +342,7 @@ impl Executor {
         state.pulse.beat(Instant::now());
         if state.abandoned.remove(&request).is_some() {
             drop(state);
-            // Nobody waits for it, but it may tell that the GPU is lost.
+            // No job waits for it, but it may say that the GPU is lost.
             if let Some(message) = message.filter(|message| is_sticky(message)) {
                 self.die(told("the engine failed on a request", &message).message());
             }
@@ -355,7 +356,7 @@ impl Executor {
         };
         let Some(job) = state.jobs.get_mut(&id) else { return };
         job.requests.retain(|&other| other != request);
-        // While the requests are being sent, one that failed is looked at later.
+        // While the requests are being sent, a failed one is handled later.
         let contesting = job.work.as_ref().is_none_or(|work| work.writer.is_contesting());
         let answered = match message {
             Some(message) if is_sticky(&message) || !contesting => {
@@ -371,7 +372,7 @@ impl Executor {
         }
     }
 
-    /// Works on the answers to a job's requests.
+    /// Processes the answers to a job's requests.
     fn advance(&self, answered: Answered) {
         let Answered { id, work: Work { mut writer, probe }, replies, submitted } = answered;
         let next = if writer.is_contesting() {
@@ -393,12 +394,12 @@ impl Executor {
         }
     }
 
-    /// Ends a job that the library failed on, and gives the executor up where it takes no requests any more, or where the
-    /// error is one that stays.
+    /// Ends a job on which the library failed. Gives up the executor if it accepts no more requests, or if the error is
+    /// permanent.
     fn fail(&self, id: JobId, error: Error, reason: &str) {
         let job = self.state().remove(id);
         let mut error = error;
-        // Before the caller knows: one that asks again at once is to meet an engine that says that it is dead.
+        // Before the caller is told: a caller that asks again at once must meet an engine that reports that it is dead.
         if is_sticky(reason) || !self.session.accepts_requests() {
             self.die(super::failure::first_line(reason));
             error = Error::engine_dead(error.message());
@@ -435,13 +436,13 @@ impl Executor {
         }
         let jobs: Vec<_> = self.state().jobs.drain().collect();
         for (_, job) in jobs {
-            // Shutting down waits until every request has ended.
+            // The shutdown waits until every request has ended.
             self.cancel_requests(&job.requests);
             (job.done)(Err(Error::shut_down()));
         }
     }
 
-    /// Ends every job as closed, without a word to the library, which may hang.
+    /// Ends every job as closed, without calling the library, which may hang.
     pub(super) fn abandon(&self) {
         let jobs: Vec<_> = self.state().jobs.drain().collect();
         for (_, job) in jobs {
@@ -469,7 +470,7 @@ impl Executor {
         }
     }
 
-    /// How long to wait for responses; sleeps while there is nothing to wait for. `None` if the thread is to end.
+    /// How long to wait for responses; sleeps while there is nothing to wait for. `None` if the thread must end.
     fn next_wait(&self) -> Option<Duration> {
         let mut state = self.state();
         if state.is_idle() && !state.closing {
@@ -486,11 +487,11 @@ impl Executor {
             return None;
         }
         let deadline = state.deadlines.first().map(|(deadline, _)| deadline.saturating_duration_since(Instant::now()));
-        // Rounded up: a wait of no time would spin until the deadline.
+        // Rounded up: a wait of zero would spin until the deadline.
         Some(deadline.map_or(WAIT, |left| left.min(WAIT) + Duration::from_millis(1)))
     }
 
-    /// Ends the jobs whose time is over, and looks whether the library is alive.
+    /// Ends the jobs whose time is over, and checks whether the library is alive.
     fn expire(&self) {
         self.begin_waiting();
         let now = Instant::now();
@@ -508,14 +509,15 @@ impl Executor {
                 state.pulse.beat(now);
             }
             let stopped = state.pulse.has_stopped(now);
-            // What is not answered for so long waits its turn, or was lost. An answer that still comes is not needed.
+            // A request without an answer for so long waits its turn, or was lost. An answer that still comes is not
+            // needed.
             state.abandoned.retain(|_, since| now.saturating_duration_since(*since) < limit);
             (stopped, limit)
         };
         for mut job in expired {
             self.cancel_requests(&job.requests);
             let outcome = match job.work.take() {
-                // The verdict is there; it has no distributions.
+                // The verdict is complete; it gets no distributions.
                 Some(work) if work.writer.is_contesting() => Ok(work.writer.finish()),
                 _ => Err(job.timed_out()),
             };
@@ -527,10 +529,10 @@ impl Executor {
         }
     }
 
-    /// Takes over what the library has counted.
+    /// Reads the library's counters.
     fn count(&self) {
         let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counters are worth no error: the old ones stand.
+        // Counters are not worth an error: the old ones stay.
         if self.session.statistics(&mut statistics).is_ok() {
             let counted = *statistics;
             drop(statistics);
@@ -567,7 +569,7 @@ impl Executor {
 
     /// Ends the library's threads. Blocks until they have ended.
     pub(super) fn shut_down(&self) {
-        // What it says is of no use to anybody by now.
+        // Its outcome no longer matters.
         let _ = self.session.shut_down();
     }
 

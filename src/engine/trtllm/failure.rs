@@ -1,13 +1,13 @@
-//! What the library says goes wrong, as errors that say what to do.
+//! Failures that the library reports, as errors that say what to do.
 
 use crate::error::{Error, ErrorKind};
 
 use super::bridge::ffi::{Code, Status};
 
-/// Longest part of a message of the library's that is passed on: a stack trace follows it.
+/// Longest part of a message of the library that is passed on: a stack trace follows it.
 const MAX_MESSAGE: usize = 2000;
 
-/// Texts of the library's that announce an error, in lower case, with the kind that it is and what to do about it.
+/// Texts of the library that announce an error, in lower case, with its kind and what to do about it.
 const KNOWN: &[(&str, ErrorKind, &str)] = &[
     ("no cuda-capable device", ErrorKind::Unsupported, "this machine has no NVIDIA GPU that CUDA can use"),
     ("driver version is insufficient", ErrorKind::Unsupported, "the NVIDIA driver is too old for this CUDA: update it"),
@@ -42,8 +42,8 @@ const KNOWN: &[(&str, ErrorKind, &str)] = &[
     ("exceeds maximum input length", ErrorKind::ContextOverflow, "build the engine with a larger --max_input_len"),
 ];
 
-/// Texts of CUDA errors that stay, in lower case: after one, every further call of the process fails on that GPU, while
-/// the executor goes on taking requests.
+/// Texts of permanent CUDA errors, in lower case: after one, every further call of the process fails on that GPU, while
+/// the executor goes on accepting requests.
 const STICKY: &[&str] = &[
     "illegal memory access",
     "cudaerrorillegaladdress",
@@ -63,7 +63,7 @@ const STICKY: &[&str] = &[
     "gpu has fallen off the bus",
 ];
 
-/// Whether an error of the library's leaves the GPU unusable for this process.
+/// Whether an error of the library leaves the GPU unusable for this process.
 pub(super) fn is_sticky(message: &str) -> bool {
     let lower = message.to_lowercase();
     STICKY.iter().any(|text| lower.contains(text))
@@ -76,7 +76,7 @@ pub(super) fn first_line(message: &str) -> &str {
     &line[..end]
 }
 
-/// The error of something that the library said.
+/// The error for a message of the library.
 pub(super) fn told(doing: &str, message: &str) -> Error {
     let line = first_line(message);
     let lower = message.to_lowercase();

@@ -1,5 +1,5 @@
-//! An engine folder: what `trtllm-build` wrote, with the tokenizer and the profile beside it. All of it is checked here,
-//! before the library is touched.
+//! An engine folder: the output of `trtllm-build`, with the tokenizer and the profile beside it. All of it is checked
+//! here, before the library is touched.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use crate::config::{TrtllmConfig, TrtllmMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::read_bounded;
 
-/// Releases whose engines and library this adapter drives: from the first to the last, patches included.
+/// Releases whose engines and library this adapter can drive: from the first to the last, including patches.
 const FIRST: (u32, u32, u32) = (1, 0, 0);
 const LAST: (u32, u32, u32) = (1, 2, 1);
-/// Architectures whose engines were looked into.
+/// Architectures whose engines were examined.
 const ARCHITECTURES: [&str; 2] = ["Qwen3ForCausalLM", "Qwen3MoeForCausalLM"];
-/// Types of logits that the executor's guided decoder takes.
+/// Types of logits that the executor's guided decoder accepts.
 const LOGITS: [&str; 2] = ["float32", "float16"];
 const MAX_JSON_BYTES: u64 = 16 << 20;
 const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
-/// Most GPUs that one engine is taken for.
+/// Most GPUs of one engine.
 const MAX_RANKS: u32 = 64;
 
-/// What was read of an engine folder.
+/// The content of an engine folder.
 #[derive(Debug)]
 pub(super) struct EngineFolder {
     pub(super) path: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct EngineFolder {
     pub(super) chat_template: String,
     pub(super) bos: Option<String>,
     pub(super) eos: Option<String>,
-    /// Ids of the tokens that end a text, where `generation_config.json` names them.
+    /// Ids of the tokens that end a text, if `generation_config.json` names them.
     pub(super) ends: Vec<u32>,
 }
 
@@ -111,7 +111,7 @@ fn unsupported(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{}: {what}", path.display()))
 }
 
-/// Reads a file that must be there; `what_to_do` ends the message where it is not.
+/// Reads a file that must exist; `what_to_do` ends the message if it does not.
 fn read(path: &Path, limit: u64, what_to_do: &str) -> Result<Vec<u8>> {
     read_bounded(path, limit).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => invalid(path, format!("is missing: {what_to_do}")),
@@ -132,7 +132,7 @@ fn optional<T: Default + DeserializeOwned + Send>(path: &Path) -> Result<T> {
     }
 }
 
-/// The release that a version names; what follows the numbers (`rc1`, `.post1`) does not count.
+/// The release in a version; anything after the numbers (`rc1`, `.post1`) is ignored.
 fn release(version: &str) -> Option<(u32, u32, u32)> {
     let mut numbers = version.trim_start_matches('v').split('.').map(|part| {
         let digits = part.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(part.len());
@@ -141,12 +141,12 @@ fn release(version: &str) -> Option<(u32, u32, u32)> {
     Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
 }
 
-/// Whether this adapter drives a release.
+/// Whether this adapter can drive a release.
 pub(super) fn is_supported(version: &str) -> bool {
     release(version).is_some_and(|release| (FIRST..=LAST).contains(&release))
 }
 
-/// Whether an engine of one release runs on the library of another: patches of one minor release go together.
+/// Whether an engine of one release runs on the library of another: patches of one minor release are compatible.
 pub(super) fn runs_on(engine: &str, library: &str) -> bool {
     match (release(engine), release(library)) {
         (Some(engine), Some(library)) => (engine.0, engine.1) == (library.0, library.1),

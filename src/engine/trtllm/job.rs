@@ -1,9 +1,9 @@
-//! One job: which requests it takes, one after the other, and what they wrote.
+//! One job: which requests it makes, one after the other, and what they wrote.
 //!
-//! The first request covers the reasoning and the verdict under one guide. A second one follows where the budget of the
-//! reasoning was spent: on the prompt, the reasoning cut off and closed, under the guide of the verdict alone. Further
-//! ones follow where the rest of a verdict depends on what was written, and at last many at once for the score distributions
-//! where no probe can run (`contest.rs`). Each finds what came before it in the KV cache.
+//! The first request covers the reasoning and the verdict under one guide. If the budget of the reasoning is spent, a
+//! second request follows: on the prompt and the reasoning, cut off and closed, under the guide of the verdict alone.
+//! Further requests follow if the rest of a verdict depends on what was written; the last ones are sent together, for
+//! the score distributions if no probe can run (`contest.rs`). Each finds what came before it in the KV cache.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,16 +65,16 @@ enum VerdictWriter {
 pub(super) struct JobWriter {
     terms: Arc<Terms>,
     sampling: Sampling,
-    /// The prompt, and what was fixed of the output so far.
+    /// The prompt, and the part of the output that is fixed so far.
     tokens: Vec<i32>,
     /// Leading tokens that every prompt of this judge has.
     shared_prefix: usize,
-    /// Where the output still begins with reasoning.
+    /// Set while the output still begins with reasoning.
     reasoning: Option<ReasoningTokens>,
     verdict: VerdictWriter,
-    /// Where the scores will stand, while they are not written.
+    /// Where the scores will be, until they are written.
     places: Option<ScorePlaces>,
-    /// Contests to be made once the verdict is written, and those that are being made.
+    /// Contests to be made once the verdict is written, and those in progress.
     open: Option<Contests>,
     contests: Option<Contests>,
     transcript: Transcript,
@@ -160,7 +160,7 @@ impl JobWriter {
         Ok(writer)
     }
 
-    /// Says the reasoning to `listener` once it is written.
+    /// Gives the reasoning to `listener` once it is written.
     pub(super) fn listen(&mut self, listener: Option<Listener>) {
         self.transcript = std::mem::take(&mut self.transcript).heard_by(listener);
     }
@@ -174,7 +174,7 @@ impl JobWriter {
             VerdictWriter::Guided { guide, .. } => !guide.last,
             VerdictWriter::Free { .. } => false,
         };
-        // What the last request is given to read.
+        // The input of the last request.
         let input = prompt + reasoning + if several { verdict } else { 0 };
         let need = prompt + reasoning + verdict;
         let Terms { max_input_tokens, max_tokens, .. } = *self.terms;
@@ -232,10 +232,10 @@ impl JobWriter {
         EngineRequest { submission, probe }
     }
 
-    /// Takes in what a request wrote; gives the next ones, none where the output is complete.
+    /// Takes in the output of a request; gives the next ones, none if the output is complete.
     ///
     /// # Errors
-    /// Where the executor ended the request for another reason than that its text was over.
+    /// If the executor ended the request for another reason than the end of its text.
     pub(super) fn advance(
         &mut self,
         reply: &Reply,
@@ -287,13 +287,14 @@ impl JobWriter {
         }
     }
 
-    /// Whether the verdict is written, and only its distributions are open.
+    /// Whether the verdict is written, and only its distributions are missing.
     pub(super) fn is_contesting(&self) -> bool {
         self.contests.is_some()
     }
 
-    /// Takes in the answers to the contests of the scores, in the order of their requests; `None` for one that failed. Gives
-    /// the next ones, none where all is decided. Without an answer there is no distribution; the verdict stands.
+    /// Takes in the answers to the contests of the scores, in the order of their requests; `None` for a request that
+    /// failed. Gives the next ones, none if all are decided. Without an answer there is no distribution; the verdict
+    /// stays.
     pub(super) fn contested(&mut self, replies: &[Option<UniquePtr<Reply>>]) -> Vec<EngineRequest> {
         let Some(mut contests) = self.contests.take() else { return Vec::new() };
         self.timing.verdict += self.requested.elapsed();
@@ -303,7 +304,7 @@ impl JobWriter {
         self.contest(contests)
     }
 
-    /// The next contests, or what they have come to.
+    /// The next contests, or their result.
     fn contest(&mut self, mut contests: Contests) -> Vec<EngineRequest> {
         let next = contests.next(&self.terms.vocabulary);
         if next.is_empty() {
@@ -334,7 +335,7 @@ impl JobWriter {
         self.tokens.extend(signed(forced));
     }
 
-    /// From now on the guide covers the verdict alone.
+    /// From here on, the guide covers only the verdict.
     fn unreasoned_guide(&mut self) -> Result<()> {
         if let VerdictWriter::Guided { grammar, consistent, guide } = &mut self.verdict {
             *guide = self.terms.vocabulary.first_stage(grammar, *consistent, false)?;
@@ -371,7 +372,7 @@ impl JobWriter {
                 self.transcript.distributions = places.distributions(grammar, &at, &logits, &starts);
             } else if terms.contests && !starts.is_empty() {
                 let contests = Contests::new(vocabulary, grammar, &places, &self.tokens, output, &starts);
-                // A prompt that the engine cannot read: the verdict has no distributions.
+                // A prompt is too long for the engine: the verdict gets no distributions.
                 let fits = |contests: &Contests| contests.longest() <= terms.max_input_tokens.min(terms.max_tokens - 1);
                 self.open = contests.filter(fits);
             }
@@ -385,12 +386,12 @@ impl JobWriter {
         }
     }
 
-    /// The request for the rest of a guided verdict, where there is one.
+    /// The request for the rest of a guided verdict, if there is a rest.
     fn next_stage(&mut self, output: &[u32], finish: Finish) -> Result<Option<EngineRequest>> {
         let VerdictWriter::Guided { grammar, consistent, guide } = &mut self.verdict else { return Ok(None) };
         let written = std::str::from_utf8(self.transcript.answered()).ok().and_then(|answer| grammar.read(answer));
         let (Some(written), false, false) = (written, guide.last, output.is_empty() || finish == Finish::Length) else {
-            // What the guide let through is complete; what it did not is for the reader of verdicts to refuse.
+            // What the guide admitted is complete; the reader of verdicts refuses anything else.
             self.transcript.verdict_truncated = finish == Finish::Length;
             return Ok(None);
         };
@@ -399,7 +400,7 @@ impl JobWriter {
         Ok(Some(self.request()))
     }
 
-    /// Adds up what a request took. `reasoning` of its `output` tokens were reasoning.
+    /// Adds up the usage of a request. `reasoning` of its `output` tokens were reasoning.
     fn count(&mut self, metrics: &Metrics, reasoning: usize, output: usize, submitted: Instant) {
         let [ago, prefill, mut decode] =
             [metrics.scheduled_ago_us, metrics.prefill_us, metrics.decode_us].map(Duration::from_micros);
@@ -420,14 +421,15 @@ impl JobWriter {
         } else {
             decode += queue + prefill;
         }
-        // The library tells when the first and the last token came; between them they come evenly.
+        // The library gives the times of the first and the last token; the tokens between are assumed to be evenly
+        // spaced.
         let [reasoning, output] = [reasoning, output].map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
         let thinking = decode.checked_div(output).unwrap_or_default() * reasoning;
         self.timing.reasoning += thinking;
         self.timing.verdict += decode.saturating_sub(thinking);
     }
 
-    /// What was written.
+    /// The output.
     pub(super) fn finish(self) -> Generation {
         self.transcript.finish(self.timing)
     }

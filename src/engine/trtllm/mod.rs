@@ -5,7 +5,7 @@
 //! vocabulary.rs  the vocabulary of the guide, and where scores can stand
 //! job.rs         the requests of one judgment
 //! contest.rs     score distributions where no probe can run
-//! executor.rs    all that is in flight, and the thread that waits
+//! executor.rs    all jobs in progress, and the thread that waits
 //! pulse.rs       whether the library is alive
 //! bridge.rs      the border to C++
 //! failure.rs     what the library says, as errors
@@ -46,9 +46,9 @@ use job::{JobWriter, Terms};
 use pulse::Pulse;
 use vocabulary::GuideVocabulary;
 
-/// How long the library's threads are waited for when an engine is dropped. A library that hangs is left behind.
+/// How long a dropped engine waits for the library's threads. A library that hangs is left behind.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// How long the answer to the first requests of an engine is waited for at least: kernels may be loaded for them.
+/// Least wait for the answer to the first requests of an engine: kernels may be loaded for them.
 const FIRST_ANSWER: Duration = Duration::from_secs(120);
 
 /// What this build was linked with.
@@ -81,7 +81,7 @@ struct Trtllm {
     terms: Arc<Terms>,
     executor: Arc<Executor>,
     next_id: AtomicU64,
-    /// Whether this process only works for another one, under `mpirun`.
+    /// Whether this process only works for another process, under `mpirun`.
     worker: bool,
     /// `None` once the engine is closed.
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -170,7 +170,7 @@ pub(super) fn open(path: &Path, config: &JudgeConfig, profile: &Profile) -> Resu
     }
 
     let trtllm = &config.trtllm;
-    // A probe is a function in this process: it runs where the last layers of the first rank do.
+    // A probe is a function in this process: it runs only if the last layers of the first rank do.
     let probes = guided && trtllm.mode == TrtllmMode::Leader && folder.pipeline_ranks == 1;
     let session = open_session(&settings(&folder, trtllm, &vocabulary, guided, probes)?)
         .map_err(|error| error.context(path.display()))?;
@@ -346,7 +346,7 @@ impl Engine for Trtllm {
         let thread = (thread.thread().id() != std::thread::current().id()).then_some(thread);
         let (ended, end) = channel();
         let executor = self.executor.clone();
-        // On a thread of its own, with the wait for the other one: either may hang in the library.
+        // On a thread of its own, including the wait for the other thread: either may hang in the library.
         let shut_down = move || {
             if let Some(thread) = thread {
                 let _ = thread.join();
@@ -362,7 +362,7 @@ impl Engine for Trtllm {
             Ok(_) => drop(end.recv_timeout(SHUTDOWN)),
             Err(_) => self.executor.shut_down(),
         }
-        // Where the library hangs, what waits still ends.
+        // If the library hangs, waiting jobs still end.
         self.executor.abandon();
     }
 }

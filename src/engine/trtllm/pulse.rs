@@ -1,7 +1,7 @@
 //! Whether an executor is alive: its counter of iterations is the heartbeat.
 //!
-//! The executor's loop goes round while any request is active, also where none of them finds room. Answers do not tell: one
-//! judgment may take minutes, and a request that waits answers not even a cancellation before it is scheduled.
+//! The executor's loop runs while any request is active, even if none of them finds room. Answers are no sign of life:
+//! one judgment may take minutes, and a waiting request does not answer even a cancellation before it is scheduled.
 
 use std::time::{Duration, Instant};
 
@@ -20,13 +20,13 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// A pulse that may stand still for `limit`. `reports_all`: whether iterations that scheduled nothing are reported too,
+    /// A pulse that may stand still for `limit`. `reports_all`: iterations that scheduled nothing are reported too,
     /// which an orchestrator's workers leave out.
     pub(super) fn new(limit: Duration, reports_all: bool) -> Self {
         Self { limit, reports_all, last: Instant::now(), iterations: 0, active: 0, scheduled: 0 }
     }
 
-    /// The longest that it may stand still.
+    /// The longest time that it may stand still.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
@@ -36,7 +36,7 @@ impl Pulse {
         self.last = now;
     }
 
-    /// Takes in counters: where the iterations have moved, that is a beat.
+    /// Takes in counters: a beat if the iterations have advanced.
     pub(super) fn observe(&mut self, counted: &Statistics, now: Instant) {
         if counted.iterations != self.iterations {
             self.iterations = counted.iterations;
@@ -47,7 +47,7 @@ impl Pulse {
 
     /// Whether it has stood still for too long while work was scheduled, in an executor that holds requests.
     ///
-    /// One that had nothing active, and reports all iterations, has to report the next request's at once.
+    /// An executor that had nothing active, and reports all iterations, must report those of the next request at once.
     pub(super) fn has_stopped(&self, now: Instant) -> bool {
         let works = if self.active > 0 { self.scheduled > 0 } else { self.reports_all };
         works && now.saturating_duration_since(self.last) >= self.limit

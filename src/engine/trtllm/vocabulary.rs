@@ -13,11 +13,11 @@ use crate::prompt::tokenize::Tokenizer;
 
 use super::bridge::ffi::ProbePlan;
 
-/// Stands in the guide's vocabulary for the token that closes the reasoning, so that no other token is taken for it: a
-/// character for private use, the last that there is.
+/// Represents the token that closes the reasoning in the guide's vocabulary, so that no other token is confused with
+/// it: a private-use character, the last one that exists.
 const CLOSE: char = '\u{10FFFD}';
-/// Bytes of grammars that are kept. With masked names they depend on the number of responses, and later stages on what was
-/// written, alone.
+/// Bytes of grammars that are kept. With masked names a grammar depends only on the number of responses, and for later
+/// stages on what was written.
 const CACHE: usize = 32 << 20;
 
 /// Vocabulary of one model.
@@ -28,14 +28,14 @@ pub(super) struct GuideVocabulary {
     close: Option<u32>,
     /// Control tokens that are never sampled in free text.
     banned: Vec<i32>,
-    /// Tokens with a digit in them, by what stands before it.
+    /// Tokens that contain a digit, by the bytes before it.
     digits: HashMap<Vec<u8>, Vec<DigitToken>>,
     longest_lead: usize,
     stages: Mutex<Stages>,
     counted: Mutex<Grammars>,
 }
 
-/// A grammar, whether its ranking must agree with the scores, whether reasoning stands before it, what was written.
+/// A grammar, whether its ranking must agree with the scores, whether reasoning comes before it, and what was written.
 type StageKey = (VerdictGrammar, bool, bool, State);
 
 /// The stages that are kept.
@@ -45,14 +45,14 @@ struct Stages {
     bytes: usize,
 }
 
-/// As much of what was written as the rest of the verdict depends on.
+/// The part of the written text that the rest of the verdict depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
     /// The order of the scores, the worst being 0.
     scores: Vec<u8>,
     /// Whether there are scores at all.
     scored: bool,
-    /// The names that are ranked already, in their own order.
+    /// The names that are already ranked, in their own order.
     ranked: Vec<usize>,
 }
 
@@ -70,11 +70,11 @@ impl State {
     }
 }
 
-/// A token with a digit in it.
+/// A token that contains a digit.
 struct DigitToken {
     id: u32,
     digit: u8,
-    /// What stands after the digit.
+    /// The bytes after the digit.
     tail: Vec<u8>,
 }
 
@@ -82,17 +82,17 @@ struct DigitToken {
 pub(super) struct EbnfGuide {
     pub(super) ebnf: String,
     pub(super) last: bool,
-    /// Most tokens of its text, its end included.
+    /// Most tokens of its text, including its end.
     pub(super) most_tokens: usize,
 }
 
-/// Where the probe of a request looks, and what it finds there.
+/// Where the probe of a request looks, and what it finds.
 pub(super) struct ScorePlaces {
     pub(super) plan: ProbePlan,
     places: Vec<Place>,
 }
 
-/// A length of the answer at which a token may begin that holds a score.
+/// A length of the answer at which a token that holds a score may begin.
 struct Place {
     /// Which score.
     score: usize,
@@ -173,8 +173,8 @@ impl GuideVocabulary {
         &self.banned
     }
 
-    /// The vocabulary of the guide: the bytes of all tokens, and where each ends. Control tokens have none, which keeps
-    /// them out of every grammar.
+    /// The vocabulary of the guide: the bytes of all tokens, and where each ends. Control tokens have no bytes, which
+    /// keeps them out of every grammar.
     pub(super) fn for_guide(&self) -> (Vec<u8>, Vec<u32>) {
         let size = self.tokenizer.vocab_size();
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(size));
@@ -189,7 +189,7 @@ impl GuideVocabulary {
         (bytes, ends)
     }
 
-    /// The first stage of a verdict, with the reasoning before it or not.
+    /// The first stage of a verdict, with or without the reasoning before it.
     ///
     /// # Errors
     /// Those of the tokenizer.
@@ -243,7 +243,7 @@ impl GuideVocabulary {
         Ok(guide)
     }
 
-    /// Counts a grammar, if it is one that the library has not been given yet.
+    /// Counts a grammar if the library has not been given it yet.
     pub(super) fn note(&self, ebnf: &str) {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).note(ebnf, Instant::now());
     }
@@ -253,7 +253,7 @@ impl GuideVocabulary {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).last_hour(Instant::now())
     }
 
-    /// Two tokens that are each a digit.
+    /// Two tokens that are each one digit.
     pub(super) fn two_digits(&self) -> Option<[u32; 2]> {
         let mut alone: Vec<_> = self.digits.get(&Vec::new())?.iter().filter(|token| token.tail.is_empty()).collect();
         alone.sort_by_key(|token| token.id);
@@ -262,8 +262,8 @@ impl GuideVocabulary {
         Some([first.id, other.id])
     }
 
-    /// Most tokens that a text like this may be written with. What is sampled may be split finer than the tokenizer
-    /// would, to a degree that half as many tokens again have been ample for.
+    /// Most tokens for a text like this one. Sampled text may be split more finely than by the tokenizer; half as many
+    /// tokens again have been ample for that.
     ///
     /// # Errors
     /// Those of the tokenizer.
@@ -272,7 +272,7 @@ impl GuideVocabulary {
         Ok((tokens + tokens / 2 + 16).min(text.len()))
     }
 
-    /// Where the scores of a verdict will stand. `prompt_tokens` stand before the output, which begins with reasoning or
+    /// Where the scores of a verdict will be. `prompt_tokens` come before the output, which begins with reasoning or
     /// with the answer.
     pub(super) fn score_places(&self, grammar: &VerdictGrammar, prompt_tokens: usize, reasoning: bool) -> ScorePlaces {
         let close = if reasoning { self.close } else { None };
@@ -310,7 +310,7 @@ impl GuideVocabulary {
 struct Grammars {
     /// Checksums of those that were seen.
     seen: HashSet<u64>,
-    /// Of each minute of the last hour, which minute it was and how many were new in it.
+    /// For each minute of the last hour, which minute it was and how many grammars were new in it.
     minutes: [(u64, u64); 60],
     start: Option<Instant>,
 }
@@ -353,7 +353,7 @@ impl Grammars {
 }
 
 impl ScorePlaces {
-    /// The tokens that can hold a score where a token begins at that length of the answer, with their digits.
+    /// The tokens that can hold a score if a token begins at that length of the answer, with their digits.
     pub(super) fn tokens(&self, score: usize, start: usize) -> Option<Vec<(u32, u8)>> {
         let here = |(place, at): &(&Place, &u32)| place.score == score && **at as usize == start;
         let index = self.places.iter().zip(&self.plan.at).position(|pair| here(&pair))?;
@@ -380,7 +380,7 @@ impl ScorePlaces {
             let Some((these, rest)) = logits.split_at_checked(digits.len()) else { break };
             logits = rest;
             let Some(offset) = grammar.score_offset(*score) else { break };
-            // The token that holds the score began here, and not at another place before it.
+            // The token that holds the score began here, and not at an earlier place.
             if starts.iter().rfind(|&&start| start <= offset) == Some(&(self.plan.at[place as usize] as usize)) {
                 let mut probe = ScoreProbe::new(grammar.scale());
                 for (&digit, &logit) in digits.iter().zip(these) {
