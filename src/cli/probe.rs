@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use dicast::config::Mask;
-use dicast::{Error, ErrorKind, Judge, JudgeRequest, Options, Verdict};
+use dicast::{Error, ErrorKind, Judge, JudgeRequest, Options, Submission, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -130,8 +130,10 @@ pub(super) fn run(judge: &Judge, most: Duration) -> Value {
             timeout_ms: Some(u64::try_from(left).unwrap_or(u64::MAX)),
             ..Options::default()
         };
-        let tickets: Vec<_> =
-            contrast.iter().map(|place| judge.submit_when_free(&place.request(options.clone()))).collect();
+        // The time of the whole probe, also for what the engine begins with late.
+        let submission = || Submission::default().deadline(started + most);
+        let submit = |place: &Place| judge.submit_when_free_with(&place.request(options.clone()), submission());
+        let tickets: Vec<_> = contrast.iter().map(submit).collect();
         for (&place, ticket) in contrast.iter().zip(tickets) {
             outcomes.push((place, ticket.wait()));
             bar.inc(1);

@@ -215,3 +215,31 @@ fn the_readme_shows_what_the_demonstration_prints() {
     let by_hand = judge(&[&station[..], &["--response", &responses[0], "--response", &responses[1]]].concat());
     assert_eq!(words(&by_hand), words(block("target/release/dicast judge --model demo/dicast-demo.gguf")));
 }
+
+#[test]
+fn judges_of_one_or_two_responses_give_the_same_complete_verdict() {
+    let folder = Folder::new();
+    let request = folder.file("r.json", REQUEST);
+    for (profile, flag, runs) in [
+        ("pairwise", "compared_in_pairs", 3),
+        ("prometheus-2", "judged_one_by_one", 3),
+        ("skywork-critic", "compared_in_pairs", 3),
+    ] {
+        let ran = judge(&["--json", text(&request), "--profile", profile, "--reward", "win"]).succeeds();
+        let verdict: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(keys(&verdict["scores"]).len(), 3);
+        assert_eq!(verdict["ranking"].as_array().unwrap().len(), 3);
+        assert!(verdict["flags"].as_array().unwrap().contains(&flag.into()), "{profile}: {}", verdict["flags"]);
+        let blocks = match verdict["ensemble"]["runs"].as_array() {
+            Some(orders) => &orders[1]["blocks"],
+            None => &verdict["blocks"],
+        };
+        assert_eq!(blocks["blocks"].as_array().unwrap().len(), runs);
+        for expected in verdict["expected_scores"].as_object().unwrap().values() {
+            assert!((1.0..=5.0).contains(&expected.as_f64().unwrap()));
+        }
+        let wins: Vec<f64> =
+            verdict["rewards"]["values"].as_object().unwrap().values().map(|win| win.as_f64().unwrap()).collect();
+        assert!((wins.iter().sum::<f64>() - 1.5).abs() < 1e-3, "{profile}: all wins are somebody's losses: {wins:?}");
+    }
+}

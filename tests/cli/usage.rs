@@ -275,3 +275,19 @@ fn the_library_of_principles_is_listed_and_named() {
     let rubric = folder.file("broken.json", r#"[{"criterion": 7}]"#);
     run([&ask[..], &["--rubric", text(&rubric)]].concat()).fails(1, &["broken.json", "a rubric is a list"]);
 }
+
+#[test]
+fn the_library_of_profiles_is_listed_shown_and_named() {
+    let listed = run(["profile", "list"]).succeeds().stdout;
+    for (name, reads) in [("pairwise", "two"), ("prometheus-2", "one"), ("rm-r1", "two")] {
+        let line = listed.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(reads), "{listed}");
+        let shown = run(["profile", "show", name]).succeeds().stdout;
+        let folder = Folder::new();
+        let copy = folder.file("judge.profile.json", shown);
+        run(["profile", "check", text(&copy)]).succeeds();
+    }
+    run(["profile", "show", "pair"]).fails(2, &["no profile \"pair\"", "`dicast profile list`"]);
+    let ask = ["parse", "--names", "a,b", "--profile", "pair", "-"];
+    run(ask).fails(1, &["neither a file \"pair\" nor a profile", "pairwise"]);
+}
