@@ -93,7 +93,11 @@ fn blocks_line(table: &BlockTable, verdict: &Verdict) -> String {
     let names = |indices: &[usize]| indices.iter().map(|&index| name(verdict, index)).collect::<Vec<_>>().join(", ");
     // A judge that reads one or two responses: a note says how the others were judged.
     if table.anchors.is_empty() {
-        return format!("{} judgments of {} each", table.blocks.len(), table.blocks.first().map_or(0, |block| block.order.len()));
+        return format!(
+            "{} judgments of {} each",
+            table.blocks.len(),
+            table.blocks.first().map_or(0, |block| block.order.len())
+        );
     }
     let shifts: Vec<_> = table.blocks.iter().map(|block| format!("{:+.2}", block.shift)).collect();
     let mut line = format!(
