@@ -431,8 +431,9 @@ public:
     }
 
     /**
-     * Judges many groups under one handle and returns at once; a thread submits them as the queue has room. An invalid
-     * group ends with its own status.
+     * Judges many groups under one handle and returns at once; a thread submits them as the queue has room. What is
+     * wrong with one group ends that group alone, with its own status; what concerns all groups, such as `options`,
+     * fails the call.
      */
     Result<Batch> try_submit_groups(const std::vector<Group> &groups, const BatchOptions &options = {}) const {
         const detail::Groups lent(groups);

@@ -50,7 +50,8 @@ class Group:
 class Batch(Scoped):
     """Groups that are judged: see :meth:`dicast.Judge.submit_groups`.
 
-    Dropping it, or leaving its ``with`` block, cancels what has not ended. Any number of threads may use one.
+    Dropping it, or leaving its ``with`` block, cancels what has not ended. Any number of threads may use one: all get
+    the same results.
     """
 
     def __init__(self, pointer: Any, counts: List[int]) -> None:
@@ -170,10 +171,16 @@ class Grouping:
         has room.
 
         A group is a :class:`Group` or a mapping with its fields. ``generation`` sets options of all groups. The whole
-        batch ends after ``deadline`` seconds at the latest. An invalid group ends with its own error.
+        batch ends after ``deadline`` seconds at the latest.
+
+        Fields of the wrong type, unknown options and times that are no numbers raise at once, with the number of the
+        group, and nothing is judged. A group whose values the judge refuses, such as one without responses, ends with
+        its own error, and the others are judged.
         """
         if isinstance(groups, (str, bytes, Mapping)) or not isinstance(groups, Iterable):
             raise InvalidRequestError(f"groups is {type(groups).__name__}: it must be a list of groups")
+        # What is wrong with the options of all groups is not the error of the first.
+        self._options(True, generation)
         entries = list(groups)
         array = ffi.new("dicast_group[]", len(entries))
         keep: List[Any] = []

@@ -202,6 +202,8 @@ def test_groups_that_are_no_groups(judge: dicast.Judge) -> None:
             judge.submit_groups([group(SHORTER)], **terms)
         with pytest.raises(dicast.InvalidArgumentError, match=rf"^group 0: {field} is "):
             judge.submit_groups([group(SHORTER, **terms)])
+    with pytest.raises(dicast.InvalidRequestError, match=r"^there is no generation setting"):
+        judge.submit_groups([group(SHORTER)], nonsense=1)
     # A sequence is not needed.
     batch = judge.submit_groups(group(SHORTER) for _ in range(2))
     for reward in ("best", ["rank"]):
