@@ -163,19 +163,21 @@ fn a_prefix_that_had_to_go_is_computed_again_when_it_is_warmed_up_again() {
     assert_eq!(judge.stats().computed_tokens, before);
 }
 
+/// Ends the load of a test, also where it fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_long_prefix_is_computed_however_much_is_judged_meanwhile() {
     let mut config = large();
     (config.local.context_tokens, config.local.kv_cache_tokens, config.local.max_sequences) = (2048, 4096, 16);
     let judge = Judge::open(config).unwrap();
     let over = AtomicBool::new(false);
-    /// Ends the load, also where the test fails.
-    struct End<'a>(&'a AtomicBool);
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     std::thread::scope(|scope| {
         let _end = End(&over);
         // Their lengths differ, so that they do not end together.

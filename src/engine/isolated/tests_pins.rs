@@ -88,7 +88,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 
 #[track_caller]
 fn fails(outcome: Result<Pin>, kind: ErrorKind, words: &[&str]) {
-    let error = outcome.err().expect("the prefix must not be kept");
+    let error = outcome.expect_err("the prefix must not be kept");
     assert_eq!(error.kind(), kind, "{error}");
     assert!(words.iter().all(|word| error.message().contains(word)), "{error}");
 }

@@ -168,8 +168,8 @@ pub(super) fn serve_on(
     opener: Opener,
 ) -> io::Result<End> {
     let mut input = io::BufReader::new(stream.try_clone()?);
-    let (opened, jobs, pins) = (OnceLock::new(), Mutex::default(), Mutex::default());
-    let shared = Arc::new(Shared { opened, jobs, pins, out: Mutex::new(stream) });
+    let (jobs, pins) = (Mutex::default(), Mutex::default());
+    let shared = Arc::new(Shared { opened: OnceLock::new(), jobs, pins, out: Mutex::new(stream) });
     let (mut opener, mut parent) = (Some(opener), Some(parent));
     let texts = tokenizing(&shared)?;
     loop {
