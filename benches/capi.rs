@@ -1,8 +1,9 @@
-//! What the library costs without a model: a real judge over an engine that answers at once, called through the C interface.
+//! The cost of the library without a model: a real judge on an engine that answers at once, called through the C
+//! interface.
 //!
-//! `submit_to_callback` is a request's way through the whole library, 64 at a time: checks, prompt, queue, verdict,
-//! callback; once with almost no text, once with some. `prompt` and `parse` are the parts that work on text; Rust callers
-//! pay them too.
+//! `submit_to_callback` measures the whole path of a request through the library, 64 at a time: checks, prompt, queue,
+//! verdict, callback; once with almost no text, once with some. `prompt` and `parse` are the parts that work on text;
+//! Rust callers pay for them too.
 #![expect(unsafe_code, reason = "calls the C interface")]
 
 use std::ffi::c_void;
@@ -87,12 +88,12 @@ fn json() -> String {
     .to_string()
 }
 
-/// A request with almost no text, whose names need no shuffle.
+/// A request with almost no text; its names need no shuffling.
 const LEAST: &str = r#"{"principle": "", "prompt": "", "responses": {"a": "", "b": ""}, "options": {"mask": "given"}}"#;
 
 fn request(json: &str) -> Box<dicast_request> {
     let mut request = MaybeUninit::uninit();
-    // SAFETY: the text lives during the call, which gives the request away where it is 0.
+    // SAFETY: the text lives during the call; if the call returns 0, the caller owns the request.
     unsafe {
         assert_eq!(dicast_request_from_json(json.into(), Some(&mut request), None), DICAST_OK);
         Box::from_raw(request.assume_init())
@@ -106,7 +107,7 @@ struct Waiting {
 
 unsafe extern "C" fn done(data: *mut c_void, status: i32, verdict: *mut dicast_verdict, _: *mut dicast_error) {
     assert_eq!(status, DICAST_OK);
-    // SAFETY: the data is the waiter's, which outlives all callbacks; the verdict is the callee's.
+    // SAFETY: the data is the waiter, which outlives all callbacks; the callee owns the verdict.
     let (waiting, verdict) = unsafe { (&*data.cast::<Waiting>(), Box::from_raw(verdict)) };
     dicast_verdict_free(Some(verdict));
     if waiting.left.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -126,7 +127,7 @@ fn submit_to_callback(criterion: &mut Criterion) {
             bench.iter(|| {
                 waiting.left.store(TOGETHER, Ordering::Release);
                 for _ in 0..TOGETHER {
-                    // SAFETY: the callback keeps its contract, and its data outlives it.
+                    // SAFETY: the callback obeys its contract, and its data outlives it.
                     let status = unsafe {
                         dicast_judge_submit(Some(&judge), Some(&request), Some(done), data, std::ptr::null_mut(), None)
                     };
@@ -142,7 +143,7 @@ fn submit_to_callback(criterion: &mut Criterion) {
     dicast_judge_free(Some(judge));
 }
 
-/// The parts of a request's way that work on its text.
+/// The parts of a request's path that work on its text.
 fn text(criterion: &mut Criterion) {
     let (judge, request) = (judge(), JudgeRequest::from_json(json().as_bytes()).unwrap());
     let names = judge.prompt(&request).unwrap().aliases;
@@ -165,7 +166,7 @@ fn text(criterion: &mut Criterion) {
 fn getters(criterion: &mut Criterion) {
     let (judge, request, mut verdict) = (dicast_judge::new(judge()), request(LEAST), MaybeUninit::uninit());
     assert_eq!(dicast_judge_judge(Some(&judge), Some(&request), Some(&mut verdict), None), DICAST_OK);
-    // SAFETY: the call has given it away.
+    // SAFETY: the call has passed its ownership to the caller.
     let verdict = unsafe { Box::from_raw(verdict.assume_init()) };
     let mut group = criterion.benchmark_group("getters");
     group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
@@ -179,7 +180,7 @@ fn getters(criterion: &mut Criterion) {
         bench.iter(|| dicast_verdict_distribution(black_box(verdict), black_box(1), None));
     });
     group.bench_function("score_of", |bench| {
-        // SAFETY: the text lives for ever.
+        // SAFETY: the text is static.
         bench.iter(|| unsafe { dicast_verdict_score_of(black_box(verdict), black_box("b".into())) });
     });
     group.bench_function("json", |bench| bench.iter(|| dicast_verdict_json(black_box(verdict))));

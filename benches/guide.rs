@@ -1,6 +1,6 @@
-//! The verdict grammar at work in llguidance: compiling it, and a verdict under it, with the tokens that are forced and the
-//! mask of every token that is sampled. Once for the vocabulary of the demonstration judge, once for one of Qwen3's size
-//! (151,936 tokens), made up here so that nothing must be fetched.
+//! The verdict grammar in llguidance: compiling it, and writing a verdict under it, with its forced tokens and the mask
+//! for every sampled token. Measured with the vocabulary of the demonstration judge, and with a generated one of
+//! Qwen3's size (151,936 tokens), so that nothing must be downloaded.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl TokenizerEnv for Words {
     }
 }
 
-/// The words of the demonstration judge, and made-up ones up to `size`.
+/// The words of the demonstration judge, and generated ones up to `size`.
 fn words(size: usize) -> Vec<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/hf/tokenizer.json");
     let json = std::fs::read(path).expect("the demonstration judge is there");
@@ -67,7 +67,7 @@ fn compiled(factory: &ParserFactory, lark: &str) -> Matcher {
     Matcher::new(factory.create_parser(TopLevelGrammar::from_lark(lark.to_owned())))
 }
 
-/// Writes a verdict: the first admitted token wherever there is a choice. Gives forced and sampled tokens.
+/// Writes a verdict: the first admitted token if there is a choice. Gives the number of forced and of sampled tokens.
 fn write(matcher: &mut Matcher) -> (usize, usize) {
     let (mut forced, mut sampled) = (0, 0);
     loop {
@@ -97,7 +97,7 @@ fn guide(criterion: &mut Criterion) {
             let lark = VerdictGrammar::new(&profile.verdict, profile.scale, "", shown.shown()).whole().lark();
             let matcher = compiled(&factory, &lark);
             let (_, sampled) = write(&mut matcher.deep_clone());
-            // A score each, and every place of the ranking but the last.
+            // One for each score, and one for every place of the ranking but the last.
             assert!(sampled >= 2 * count - 1, "{sampled}");
             group.bench_function(BenchmarkId::new("compile", count), |bench| bench.iter(|| compiled(&factory, &lark)));
             group.bench_function(BenchmarkId::new("verdict", count), |bench| {

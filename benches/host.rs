@@ -1,8 +1,8 @@
-//! Every piece of a judgment that runs on the host, apart from the others: reading a request, hiding names, messages, chat
-//! template, tokens, the plan with its grammar in each notation, reading the verdict.
+//! Every step of a judgment that runs on the host, each measured alone: reading a request, masking names, messages,
+//! chat template, tokens, the plan with its grammar in each notation, reading the verdict.
 //!
-//! Template and tokenizer are those of the demonstration judge. `capi` measures the way through all of it; `guide` the
-//! grammar at work; `verdict` damaged verdicts.
+//! Template and tokenizer are those of the demonstration judge. `capi` measures all steps together; `guide` the grammar
+//! at work; `verdict` damaged verdicts.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,7 +20,7 @@ use dicast::prompt::tokenize::Tokenizer;
 use dicast::prompt::{Prompter, ReasoningState, aliases};
 use dicast::{JudgeRequest, Profile, verdict};
 
-/// Numbers of responses.
+/// The numbers of responses.
 const COUNTS: [usize; 3] = [2, 4, 16];
 
 fn file(name: &str) -> Vec<u8> {
@@ -46,7 +46,7 @@ fn settings() -> Settings {
     Options::default().resolve().expect("the defaults are valid")
 }
 
-/// A request of `count` responses of some hundred words.
+/// A request with `count` responses of about a hundred words.
 fn request(count: usize) -> JudgeRequest {
     let text =
         "Start with the official tutorial, type every example, then build something small that you need yourself. ";
@@ -102,7 +102,7 @@ fn grammars(criterion: &mut Criterion) {
         group
             .bench_function(BenchmarkId::new("lark", count), |bench| bench.iter(|| black_box(&grammar).whole().lark()));
         if count <= 4 {
-            // Rankings of more names are written in stages there.
+            // There, rankings of more names are written in stages.
             group.bench_function(BenchmarkId::new("ebnf", count), |bench| {
                 bench.iter(|| black_box(&grammar).whole().ebnf(None));
             });

@@ -1,4 +1,4 @@
-//! What isolation costs: the same judgments on an engine in this process and in a worker process, in turns.
+//! The cost of isolation: the same judgments on an engine in this process and in a worker process, in turns.
 //!
 //! `cargo bench --bench isolation` on the demonstration judge, or on another model: `DICAST_BENCH_MODEL=model.gguf`.
 //! `DICAST_BENCH_ROUNDS` (5) sets the rounds.
@@ -44,7 +44,7 @@ fn main() -> std::io::Result<()> {
         assert!(judge.judge_batch(&requests).iter().all(Result::is_ok));
     };
     for (name, work) in [("one after the other", &alone as &dyn Fn(&Judge)), ("together", &together)] {
-        // The least of all rounds: what else runs on the machine only adds.
+        // The minimum of all rounds: other work on the machine only adds time.
         let mut least = [Duration::MAX; 2];
         for _ in 0..rounds {
             for (judge, least) in judges.iter().zip(&mut least) {
@@ -61,7 +61,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// A request of the usual size: three answers of some fifty words.
+/// A request of the usual size: three answers of about fifty words.
 fn request(salt: usize) -> JudgeRequest {
     let answer = |style: &str| {
         format!(

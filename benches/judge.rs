@@ -1,5 +1,5 @@
-//! What a judgment costs on the embedded engine: throughput alone and together, reuse of prefixes, host time, memory, and
-//! what an idle judge uses.
+//! The cost of a judgment on the embedded engine: throughput alone and together, reuse of prefixes, host time, memory,
+//! and what an idle judge uses.
 //!
 //! `cargo bench --bench judge` on the model that `scripts/test_fixtures.sh --bench` makes, or on another one:
 //! `DICAST_BENCH_MODEL=model.gguf cargo bench --bench judge`. `DICAST_BENCH_ROUNDS` (3) sets how often throughput is
@@ -50,7 +50,7 @@ fn main() -> std::io::Result<()> {
     writeln!(out, "engine           {:?}", judge.stats())
 }
 
-/// A request of the usual size: three answers of some fifty words.
+/// A request of the usual size: three answers of about fifty words.
 fn request(salt: usize) -> JudgeRequest {
     let answer = |style: &str| {
         format!(
@@ -157,7 +157,7 @@ fn peak_resident() -> u64 {
 /// CPU time of the process so far; zero on systems without `/proc`.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the command name in brackets: user and system time are fields 14 and 15, in hundredths of a second.
+    // After the command name in parentheses: user and system time are fields 14 and 15, in hundredths of a second.
     let fields: Vec<_> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks: u64 = fields.get(11..13).unwrap_or_default().iter().filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)

@@ -1,7 +1,8 @@
-//! What a judgment through a server costs on this side: processor time and memory, without what the server computes.
+//! The cost on this side of a judgment through a server: processor time and memory, without the server's own work.
 //!
-//! `cargo bench --bench remote`. The server is another process that answers every request with the same verdict, at once or
-//! once all requests have come. The judge makes its prompts itself, with the demonstration judge's tokenizer.
+//! `cargo bench --bench remote`. The server is another process that gives every request the same verdict, either at
+//! once or when all requests have arrived. The judge makes its prompts itself, with the demonstration judge's
+//! tokenizer.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -84,7 +85,7 @@ fn request(number: usize) -> JudgeRequest {
     )
 }
 
-/// Judges, so many at once.
+/// Judges requests, this many at once.
 fn run(judge: &Judge, requests: &[JudgeRequest]) {
     let mut tickets = std::collections::VecDeque::new();
     for request in requests {
@@ -111,7 +112,7 @@ fn processor_time() -> Duration {
     Duration::from_nanos(nanoseconds.max(own))
 }
 
-/// Memory of this process that is resident.
+/// Resident memory of this process.
 fn memory() -> usize {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
@@ -140,7 +141,7 @@ impl Drop for Server {
     }
 }
 
-/// What every generation gets, as vLLM writes it: a short reasoning, and a verdict.
+/// The answer to every generation, in vLLM's form: a short reasoning, and a verdict.
 fn answer() -> Vec<u8> {
     let verdict = "{\n  \"scores\": {\"model-1\": 4, \"model-2\": 2, \"model-3\": 3},\n  \"best-to-worst\": [\"model-1\", \"model-3\", \
                    \"model-2\"]\n}";
@@ -166,7 +167,7 @@ fn answer() -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Serves until it is killed. With `hold`, nothing is answered before so many generations have come.
+/// Serves until it is killed. With `hold`, nothing is answered before this many generations have arrived.
 fn serve(hold: usize) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -226,14 +227,14 @@ async fn connection(
         } else if text.starts_with("get ") {
             stream.write_all(json("{}").as_bytes()).await?;
         } else if body.contains("Say a word.\\n<think>") {
-            // Within reasoning the constraint does not hold yet.
+            // Within reasoning the constraint does not apply yet.
             stream.write_all(odd.replace("quoxal", "wwwwww").as_bytes()).await?;
         } else if body.contains("quoxal") || body.contains("\"max_tokens\":1,") {
             stream.write_all(odd.as_bytes()).await?;
         } else {
             if hold > 0 {
                 if come.fetch_add(1, Ordering::Relaxed) + 1 == hold {
-                    // Time to look at the memory.
+                    // Time to measure the memory.
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     open.close();
                 }

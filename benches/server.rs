@@ -1,11 +1,12 @@
-//! What the HTTP server costs, and what it withstands: over the scripted engine, on loopback, in one process with its clients.
+//! The cost of the HTTP server, and its behaviour under load: on the scripted engine, on loopback, in one process with
+//! its clients.
 //!
 //! ```sh
 //! cargo bench --no-default-features --features server,testing --bench server
 //! ```
 //!
-//! Prints the overhead over the engine with 1 and 64 clients, what becomes of 2,000 clients at once, and what a request takes
-//! beside 10,000 idle connections, heads that come slowly and bodies that are too large. Ends in about a minute.
+//! Prints the overhead over the engine with 1 and 64 clients, the outcomes of 2,000 clients at once, and the time of a
+//! request beside 10,000 idle connections, slow heads and bodies that are too large. Takes about a minute.
 
 #![expect(clippy::print_stdout, reason = "the figures")]
 
@@ -58,7 +59,7 @@ async fn serve(config: ServerConfig, judge: Arc<Judge>) -> SocketAddr {
     address
 }
 
-/// A connection that is kept.
+/// A kept connection.
 struct Client(TcpStream, Vec<u8>);
 
 impl Client {
@@ -115,7 +116,7 @@ fn memory() -> f64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
-/// The engine alone, and the server before it, with so many clients.
+/// The engine alone, and the server in front of it, with this many clients.
 async fn overhead(clients: usize, each: usize) {
     let engine = engine(Duration::from_millis(20), 64);
     let judge = judge(&engine);
@@ -208,7 +209,7 @@ async fn one(address: SocketAddr) -> f64 {
     began.elapsed().as_secs_f64() * 1e3
 }
 
-/// What keeps a server busy without asking for anything.
+/// Connections that keep a server busy without asking for anything.
 async fn nuisance(idle: usize) {
     let engine = engine(Duration::ZERO, 8);
     let config = ServerConfig { header_timeout_ms: 3000, max_connections: 20_000, ..ServerConfig::default() };
@@ -221,7 +222,7 @@ async fn nuisance(idle: usize) {
             Ok(stream) => open.push(stream),
             Err(error) => {
                 println!("      no more than {} connections here: {error}", open.len());
-                // Both ends of each are this process's: some files are needed for the request beside them.
+                // Both ends of each connection are in this process, and the request beside them needs some files too.
                 open.truncate(open.len().saturating_sub(100));
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 break;
@@ -271,7 +272,7 @@ async fn nuisance(idle: usize) {
     println!("      a wrong method: status {status}; afterwards a request takes {:.1} ms", one(address).await);
 }
 
-/// A thousand connections and more need as many files.
+/// A thousand connections need as many files.
 fn raise_file_limit() {
     #[cfg(unix)]
     {

@@ -1,8 +1,8 @@
-//! What the bridge to TensorRT-LLM costs on the host, with 256 requests in flight. The stand-in, which computes nothing,
+//! The cost of the TensorRT-LLM bridge on the host, with 256 requests in flight. The stand-in, which computes nothing,
 //! takes the place of the GPU.
 //!
-//! Times are CPU times of the submitting and the waiting thread together: for `request` (a guided verdict on two responses)
-//! and for `token` (what each further token adds). The stand-in's work on these threads is included.
+//! Times are CPU times of the submitting and the waiting thread together: `request` is a guided verdict on two
+//! responses, `token` is the cost of each further token. The stand-in's work on these threads is included.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ const IN_FLIGHT: u32 = 256;
 struct Folder(PathBuf);
 
 impl Folder {
-    /// An engine that writes a text, then letters until it is stopped; the grammar makes a verdict of it.
+    /// An engine that writes a text, then letters until it is stopped; the grammar turns them into a verdict.
     fn new() -> Self {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = std::env::temp_dir().join(format!("dicast-trtllm-bench-{}", std::process::id()));
@@ -52,7 +52,7 @@ impl Drop for Folder {
 
 /// Processor time of a thread.
 fn time_of(thread: &str) -> Duration {
-    // Nanoseconds on a processor come first.
+    // The first field is the nanoseconds on a processor.
     let times =
         std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("Linux with statistics of its scheduler");
     Duration::from_nanos(times.split_whitespace().next().and_then(|time| time.parse().ok()).expect("a number"))
@@ -64,7 +64,7 @@ fn threads() -> BTreeSet<String> {
     tasks.filter_map(|task| task.file_name().into_string().ok()).collect()
 }
 
-/// The thread that waits for responses, of those that were not there before. It takes its name a moment after its start.
+/// The thread that waits for responses, among those that are new. It gets its name shortly after its start.
 fn waiting_thread(before: &BTreeSet<String>) -> String {
     let limit = Instant::now() + Duration::from_secs(10);
     while Instant::now() < limit {
@@ -109,12 +109,12 @@ impl Bench {
         plan
     }
 
-    /// Free text of exactly so many tokens.
+    /// Free text of exactly this many tokens.
     fn free(max_tokens: u32) -> Plan {
         Plan { reasoning: None, verdict: VerdictPlan::Free { max_tokens } }
     }
 
-    /// Runs requests in flight all at once; gives the bridge's processor time.
+    /// Runs all requests in flight at once; gives the bridge's processor time.
     fn round(&self, plan: &Plan) -> Duration {
         let (sender, ended) = channel();
         let jobs: Vec<_> = (0..IN_FLIGHT)

@@ -1,4 +1,5 @@
-//! The reader of verdicts: a typical verdict, clean and damaged, and large texts, whose time must double with their size.
+//! The reader of verdicts: a typical verdict, intact and damaged, and large texts; the time must only double with their
+//! size.
 
 use std::fmt::Write;
 use std::hint::black_box;

@@ -12,17 +12,17 @@
 
 namespace {
 
-// How many shielded calls the current thread is in.
+// How many shielded calls are active on the current thread.
 thread_local int depth = 0;
 
-// An assertion of llama.cpp, on its way to the shield. llama.cpp itself catches it where it catches std::exception.
+// An assertion of llama.cpp, on its way to the shield. llama.cpp itself may catch it, where it catches std::exception.
 struct Aborted : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
 thread_local bool aborted = false;
 
-// ggml calls this before it ends the process. Threads of its own pool have no shield above them, and cannot be unwound.
+// ggml calls this before it ends the process. Threads of its own pool run outside any shield, and cannot be unwound.
 void on_abort(const char *message) {
     if (depth > 0) {
         aborted = true;
@@ -55,7 +55,7 @@ int32_t shielded(dicast_shield_message message, Work &&work) noexcept {
         status = DICAST_SHIELD_THREW;
     }
     --depth;
-    // Also where llama.cpp has caught it and gone on.
+    // Checked even if llama.cpp has caught it and gone on.
     return aborted ? DICAST_SHIELD_ABORTED : status;
 }
 

@@ -1,7 +1,7 @@
-// Calls into llama.cpp that end in an error where llama.cpp throws or gives up.
+// Calls into llama.cpp that return an error if llama.cpp throws or asserts.
 //
 // llama.cpp throws C++ exceptions, which must not reach Rust, and asserts, which ends the process. Each function here
-// returns a status instead, with what went wrong as text. What was allocated inside a call that was given up leaks.
+// returns a status instead, with a description of the failure. Memory that an aborted call has allocated leaks.
 #ifndef DICAST_LLAMA_SHIELD_H
 #define DICAST_LLAMA_SHIELD_H
 
@@ -14,24 +14,24 @@ extern "C" {
 
 enum dicast_shield_status {
     DICAST_SHIELD_OK = 0,
-    // It threw. The objects in use may be used on, or freed.
+    // It threw. The objects involved may still be used, or freed.
     DICAST_SHIELD_THREW = 1,
-    // It asserted. The objects in use are broken: they must be neither used nor freed.
+    // It asserted. The objects involved are broken: they must be neither used nor freed.
     DICAST_SHIELD_ABORTED = 2,
 };
 
-// Where the text of a failure goes: `room` bytes at `text`, ended by a zero.
+// Receives the text of a failure: `room` bytes at `text`, ended by a zero.
 typedef struct {
     char *text;
     size_t room;
 } dicast_shield_message;
 
-// Makes an assertion inside the calls below an error. Others end the process as before. Call it once, before any of
-// them.
+// Turns assertions inside the calls below into errors. Other assertions end the process as before. Call it once, before
+// any of these calls.
 void dicast_shield_install(void);
 
-// Makes those of llama.cpp's static objects that belong to `step`, from 0 on. False where that is the last step, and
-// where it failed.
+// Creates the static objects of llama.cpp that belong to `step`, counted from 0. False if that is the last step, and if
+// it failed.
 bool dicast_shield_warm(size_t step, dicast_shield_message message);
 
 int32_t dicast_shield_load(const char *path, const struct llama_model_params *params, struct llama_model **model,
@@ -40,29 +40,29 @@ int32_t dicast_shield_load(const char *path, const struct llama_model_params *pa
 int32_t dicast_shield_context(struct llama_model *model, const struct llama_context_params *params,
                               struct llama_context **context, dicast_shield_message message);
 
-// `result` is that of llama_tokenize.
+// `result` is the one of llama_tokenize.
 int32_t dicast_shield_tokenize(const struct llama_vocab *vocab, const char *text, int32_t length, llama_token *tokens,
                                int32_t room, int32_t *result, dicast_shield_message message);
 
-// `result` is that of llama_token_to_piece.
+// `result` is the one of llama_token_to_piece.
 int32_t dicast_shield_piece(const struct llama_vocab *vocab, llama_token token, char *text, int32_t room,
                             int32_t *result, dicast_shield_message message);
 
-// `result` is that of llama_decode. `logits` are those of each position that asks for them, NULL where there are none.
+// `result` is the one of llama_decode. `logits` are those of each position that asks for them, NULL if there are none.
 int32_t dicast_shield_decode(struct llama_context *context, const struct llama_batch *batch, int32_t *result,
                              dicast_shield_message message);
 
 int32_t dicast_shield_logits(struct llama_context *context, int32_t position, const float **logits,
                              dicast_shield_message message);
 
-// Removes the positions `from` and on of a sequence; `whole` is what llama_memory_seq_rm says.
+// Removes the positions of a sequence from `from` on; `whole` is the result of llama_memory_seq_rm.
 int32_t dicast_shield_remove(struct llama_context *context, llama_seq_id sequence, llama_pos from, bool *whole,
                              dicast_shield_message message);
 
 int32_t dicast_shield_copy(struct llama_context *context, llama_seq_id from, llama_seq_id to, llama_pos end,
                            dicast_shield_message message);
 
-// Forgets every sequence; with `data` the memory is zeroed as well.
+// Clears every sequence; with `data`, the memory is zeroed as well.
 int32_t dicast_shield_clear(struct llama_context *context, bool data, dicast_shield_message message);
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
-// Makes the static objects that llama.cpp and ggml make on first use, a few at a time.
+// Creates the static objects that llama.cpp and ggml create on first use, a few at a time.
 //
-// At exit they are destroyed, the youngest first. An exit handler that waits for the engines' threads runs before that
-// only for what was made before the handler was registered: so they are made here, with a registration after each step.
+// At exit they are destroyed, the youngest first. An exit handler that waits for the engines' threads only runs before
+// the destruction of objects that existed when the handler was registered. So they are created here, and the handler is
+// registered again after each step.
 #include <ggml-alloc.h>
 #include <ggml-backend.h>
 #include <ggml.h>
@@ -14,7 +15,7 @@
 
 #include "llama_warm.h"
 
-// Of llama.cpp's src/unicode.h, which it does not install: its version is pinned, and another one would not link.
+// From llama.cpp's src/unicode.h, which it does not install: its version is pinned, and another version would not link.
 std::string unicode_byte_to_utf8(uint8_t byte);
 uint8_t unicode_utf8_to_byte(const std::string &utf8);
 std::vector<std::string> unicode_regex_split(const std::string &text, const std::vector<std::string> &regex_exprs,
@@ -54,7 +55,7 @@ ggml_backend_buffer_type_t *extra_buffer_types() {
 
 void buffer_types() { (void)extra_buffer_types(); }
 
-// The kernels that a tensor of weights gets in a buffer of its own kind.
+// The kernels that a weight tensor gets in a buffer of its own type.
 void repacking() {
     ggml_backend_buffer_type_t *types = extra_buffer_types();
     for (; types != nullptr && *types != nullptr; types++) {
@@ -77,7 +78,7 @@ void characters_to_bytes() { (void)unicode_utf8_to_byte("a"); }
 void categories() { (void)unicode_regex_split("", {}, false); }
 
 void flags_of_characters() {
-    // GPT-2's: llama.cpp has code of its own for it, and compiles no regular expression.
+    // GPT-2's expression: llama.cpp has its own code for it, and compiles no regular expression.
     const char *expression = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
     (void)unicode_regex_split("a", {expression}, false);
 }

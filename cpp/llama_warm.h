@@ -1,4 +1,4 @@
-// The static objects that llama.cpp and ggml make on first use.
+// The static objects that llama.cpp and ggml create on first use.
 #ifndef DICAST_LLAMA_WARM_H
 #define DICAST_LLAMA_WARM_H
 
@@ -8,7 +8,7 @@
 
 extern const size_t dicast_warm_steps;
 
-// Makes those of one step, and uses them no longer when it returns. May throw.
+// Creates the objects of one step, and no longer uses them when it returns. May throw.
 void dicast_warm_step(size_t step);
 
 #endif

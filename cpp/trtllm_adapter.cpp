@@ -18,7 +18,7 @@
 #include <string>
 #include <utility>
 
-// Only the stand-in that the tests run against defines it.
+// Only the stand-in for the tests defines it.
 extern "C" char const *dicast_trtllm_standin() noexcept __attribute__((weak));
 
 namespace dicast::trtllm {
@@ -31,7 +31,7 @@ rust::String text(char const *bytes) noexcept { return rust::String::lossy(bytes
 
 Status failure(Code code, char const *message) noexcept { return Status{code, text(message)}; }
 
-// Puts the process's signal handlers back: the library installs its own, which abort.
+// Restores the process's signal handlers: the library installs its own, which abort.
 class SignalHandlers {
 public:
     SignalHandlers() noexcept {
@@ -43,7 +43,7 @@ public:
     ~SignalHandlers() {
         for (int signal = 1; signal < kSignals; ++signal) {
             struct sigaction now = {};
-            // Only what was changed: another thread of the host may be setting others meanwhile.
+            // Only handlers that have changed: another thread of the host may be setting others meanwhile.
             if (known[signal] && sigaction(signal, nullptr, &now) == 0 && now.sa_handler != saved[signal].sa_handler) {
                 sigaction(signal, &saved[signal], nullptr);
             }
@@ -59,7 +59,7 @@ private:
     std::array<bool, kSignals> known{};
 };
 
-// Registers the plugins, once in a process. Called under the lock of open_session.
+// Registers the plugins, once per process. Called under the lock of open_session.
 void register_plugins() {
     static bool registered = false;
     if (!registered) {
@@ -120,7 +120,7 @@ Status Session::enqueue(Submission const &submission, std::shared_ptr<Probe> pro
         tle::SamplingConfig sampling;
         if (submission.temperature > 0) {
             sampling.setTemperature(submission.temperature);
-            // Neither of them set means greedy to the library.
+            // If neither is set, the library samples greedily.
             sampling.setTopP(submission.top_p);
             if (submission.top_k > 0) {
                 sampling.setTopK(submission.top_k);
@@ -242,8 +242,8 @@ tle::GuidedDecodingConfig guided_config(Settings const &settings) {
                                      std::nullopt, vector_of<tle::TokenIdType>(settings.ends)};
 }
 
-// Where the release can: a KV cache that is too small for the longest sequence is an error, and does not shrink the
-// limits in silence.
+// If the release supports it: a KV cache that is too small for the longest sequence is then an error, and does not
+// silently reduce the limits.
 template <typename Config>
 auto fail_on_small_cache(Config &config, int) -> decltype(config.setFailFastOnAttentionWindowTooLarge(true)) {
     config.setFailFastOnAttentionWindowTooLarge(true);
@@ -278,16 +278,17 @@ tle::ExecutorConfig executor_config(Settings const &settings) {
     }
     config.setParallelConfig(parallel_config(settings));
     if (!settings.worker.empty()) {
-        // Milliseconds; the default of none is a loop that spins.
+        // Milliseconds; without it the loop spins.
         config.setRecvPollPeriodMs(1);
     }
     if (settings.probes) {
-        // Probes belong to one request: they run on the first rank alone.
+        // Probes belong to one request: they run on the first rank only.
         config.setLogitsPostProcessorConfig(tle::LogitsPostProcessorConfig{std::nullopt, std::nullopt, false});
     }
-    // A log probability among all tokens that the grammar admits, not among the top-k ones: greedy, that would be 0.
+    // The log probability is among all tokens that the grammar admits, not among the top-k ones: with greedy sampling
+    // that would be 0.
     config.setNormalizeLogProbs(false);
-    // The counter that shows that the executor is alive.
+    // This counter shows that the executor is alive.
     config.setIterStatsMaxIterations(tle::ExecutorConfig::kDefaultIterStatsMaxIterations);
     fail_on_small_cache(config, 0);
     if (settings.guided) {
@@ -312,7 +313,7 @@ TokenLengths token_lengths(Settings const &settings) {
 std::unique_ptr<Session> open_session(Settings const &settings, Status &status) noexcept {
     std::unique_ptr<Session> session;
     status = guard([&] {
-        // One at a time: what is saved and put back belongs to the whole process.
+        // One at a time: the saved and restored state belongs to the whole process.
         static std::mutex opening;
         std::lock_guard<std::mutex> const lock{opening};
         SignalHandlers const handlers;

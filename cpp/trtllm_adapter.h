@@ -1,8 +1,8 @@
-// What Rust sees of a TensorRT-LLM executor. No type of the vendor's appears here: its headers are included by
-// trtllm_adapter.cpp alone.
+// The interface of a TensorRT-LLM executor for Rust. It contains no type of the vendor: only trtllm_adapter.cpp
+// includes the vendor's headers.
 //
-// What can fail gives a Status, and nothing throws. Strings cross as pointer and length, never as std::string, so that
-// the C++ ABI of the vendor's library need not be the one that the rest of the program was built with.
+// Functions that can fail return a Status, and nothing throws. Strings are passed as pointer and length, never as
+// std::string, so that the vendor's library may have another C++ ABI than the rest of the program.
 #pragma once
 
 #include "rust/cxx.h"
@@ -12,7 +12,7 @@
 
 namespace dicast::trtllm {
 
-// Defined by the bridge.
+// The bridge defines these.
 struct Metrics;
 struct ProbePlan;
 struct Settings;
@@ -21,8 +21,8 @@ struct Status;
 struct Submission;
 class Receiver;
 
-// Copies, while a request is generated, the logits of a few tokens at a few places of its output, and nothing else. The
-// executor's thread writes it; it may be read from the request's last response on.
+// While a request is generated, copies the logits of a few tokens at a few places of its output, and nothing else. The
+// executor's thread writes it; it may be read once the request's last response has arrived.
 class Probe {
 public:
     struct Impl;
@@ -30,13 +30,13 @@ public:
     explicit Probe(std::unique_ptr<Impl> impl) noexcept;
     ~Probe();
 
-    // Appends what was copied: for each place its number in the plan, and the logits of its tokens.
+    // Appends the copied data: for each place its number in the plan, and the logits of its tokens.
     Status read(rust::Vec<std::uint32_t> &places, rust::Vec<float> &logits) const noexcept;
 
     std::unique_ptr<Impl> const impl;
 };
 
-// A response of the executor's.
+// A response of the executor.
 class Reply {
 public:
     struct Impl;
@@ -52,17 +52,17 @@ public:
     rust::String error() const noexcept;
     // The vendor's FinishReason as a number.
     std::int32_t finish_reason() const noexcept;
-    // What was generated, without the prompt. Lives as long as the reply.
+    // The generated tokens, without the prompt. They live as long as the reply.
     rust::Slice<std::int32_t const> tokens() const noexcept;
     Metrics metrics() const noexcept;
-    // The log probability of the first token that was sampled; NaN where the reply has none.
+    // The log probability of the first sampled token; NaN if the reply has none.
     float log_prob() const noexcept;
 
 private:
     std::unique_ptr<Impl> const impl;
 };
 
-// An executor. Any thread may call any member; only one at a time may call await_responses.
+// An executor. Any thread may call any member, but only one thread at a time may call await_responses.
 class Session {
 public:
     struct Impl;
@@ -74,19 +74,19 @@ public:
     // A probe for one request.
     std::shared_ptr<Probe> probe(ProbePlan const &plan) const noexcept;
 
-    // Submits a request; `id` is set on success alone. `probe` may be null.
+    // Submits a request; `id` is set only on success. `probe` may be null.
     Status enqueue(Submission const &submission, std::shared_ptr<Probe> probe, std::uint64_t &id) const noexcept;
 
     // Waits at most `timeout_ms` for responses and hands each to `receiver`, on this thread.
     Status await_responses(std::uint32_t timeout_ms, Receiver &receiver) const noexcept;
 
-    // Asks for the end of a request. Its last response still comes, as cancelled or as whatever it ended with first.
+    // Asks to end a request. Its last response still comes, as cancelled or with the reason for which it ended first.
     Status cancel(std::uint64_t id) const noexcept;
 
     // Adds what was computed since the last call.
     Status statistics(Statistics &statistics) const noexcept;
 
-    // Whether this process may submit requests: false where it is a worker of another one, and once the executor has
+    // Whether this process may submit requests: false if it is a worker of another process, and once the executor has
     // stopped.
     bool accepts_requests() const noexcept;
 
@@ -97,14 +97,14 @@ private:
     std::unique_ptr<Impl> const impl;
 };
 
-// Opens an engine folder; null where the status says why not. Registers the plugins first, once in a process. The
-// process's signal handlers are as they were when it returns.
+// Opens an engine folder; null if that failed, and the status says why. Registers the plugins first, once per process.
+// When it returns, the process's signal handlers are as they were before.
 std::unique_ptr<Session> open_session(Settings const &settings, Status &status) noexcept;
 
-// The release of the library that is loaded.
+// The release of the loaded library.
 rust::String library_version() noexcept;
 
-// Empty for the vendor's library; what it says of itself where it is a stand-in for tests.
+// Empty for the vendor's library; for a stand-in for tests, its description of itself.
 rust::String library_label() noexcept;
 
 }  // namespace dicast::trtllm

@@ -1,4 +1,4 @@
-// What the two halves of the adapter share. No type of the vendor's is complete here.
+// Shared by the two halves of the adapter. No type of the vendor is complete here.
 #pragma once
 
 #include "trtllm_adapter.h"
@@ -21,7 +21,7 @@ class CudaStream;
 
 namespace dicast::trtllm {
 
-// Calls `call(work)`. The one place where exceptions, of whatever type, become a Status.
+// Calls `call(work)`. The only place that turns exceptions, of any type, into a Status.
 Status guarded(void (*call)(void *), void *work) noexcept;
 
 template <typename Work>
@@ -39,7 +39,7 @@ using TokenLengths = std::shared_ptr<std::vector<std::uint16_t> const>;
 
 std::shared_ptr<Probe> make_probe(ProbePlan const &plan, TokenLengths lengths);
 
-// The logits of the next token after `beams`, on the executor's thread: copies what the probe is after.
+// Receives the logits of the next token after `beams`, on the executor's thread: copies what the probe needs.
 void observe(Probe const &probe, tensorrt_llm::executor::Tensor &logits,
              std::vector<std::vector<std::int32_t>> const &beams,
              std::shared_ptr<tensorrt_llm::runtime::CudaStream> const &stream) noexcept;

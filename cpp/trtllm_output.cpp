@@ -88,7 +88,7 @@ struct Probe::Impl {
         }
     }
 
-    // The place at which an output stands, if it is one.
+    // The place that an output has reached, if it is one.
     std::optional<std::size_t> place(Walk const &state) const {
         auto const found = std::lower_bound(at.begin(), at.end(), state.answer_bytes);
         if (!state.in_answer || found == at.end() || *found != state.answer_bytes) {
@@ -101,7 +101,7 @@ struct Probe::Impl {
         return {place == 0 ? 0 : ends[place - 1], ends[place]};
     }
 
-    // Copies the logits of the tokens of a place: asynchronously where they lie on a GPU, one copy for each run of
+    // Copies the logits of the tokens of a place: asynchronously if they are on a GPU, with one copy for each run of
     // neighbouring tokens.
     void capture(std::size_t place, tle::Tensor &logits, tle::StreamPtr const &stream) {
         auto const type = logits.getDataType();
@@ -124,7 +124,7 @@ struct Probe::Impl {
             captured.runs.push_back(slice.copyToPooledPinned(stream));
             index = run;
         }
-        // A step that the executor computed twice, after it paused the request, counts once.
+        // A step that the executor computed twice, because it paused the request, counts once.
         if (!captures.empty() && captures.back().place == captured.place) {
             captures.back() = std::move(captured);
         } else {
@@ -172,7 +172,7 @@ std::shared_ptr<Probe> make_probe(ProbePlan const &plan, TokenLengths lengths) {
 
 void observe(Probe const &probe, tle::Tensor &logits, tle::BeamTokens const &beams,
              tle::StreamPtr const &stream) noexcept {
-    // An exception would fail every request of the batch: it waits for the reader of this probe.
+    // An exception here would fail every request of the batch: it is kept for the reader of this probe.
     try {
         probe.impl->on_logits(logits, beams, stream);
     } catch (...) {
@@ -259,7 +259,7 @@ Metrics Reply::metrics() const noexcept {
     if (impl->result != nullptr && impl->result->requestPerfMetrics) {
         auto const &times = impl->result->requestPerfMetrics->timingMetrics;
         metrics.known = true;
-        // Not since `arrivalTime`: that is when the request left the executor's queue.
+        // Not since `arrivalTime`, which is when the request left the executor's queue.
         metrics.scheduled_ago_us = microseconds(times.firstScheduledTime, Clock::now());
         metrics.prefill_us = microseconds(times.firstScheduledTime, times.firstTokenTime);
         metrics.decode_us = microseconds(times.firstTokenTime, times.lastTokenTime);

@@ -1,4 +1,4 @@
-//! `scripts/check_real_trtllm.sh`: its dry run, and its report where the vendor's programs are played by others.
+//! `scripts/check_real_trtllm.sh`: its dry run, and its report when stand-ins play the vendor's programs.
 #![cfg(unix)]
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Plays `cargo`: "builds" a `dicast` that gives each request the same verdict, a server another one now and then.
+/// Plays `cargo`: "builds" a `dicast` that gives each request the same verdict; its server sometimes gives another one.
 const CARGO: &str = r#"#!/bin/bash
 case "$*" in
     build*) mkdir -p "$CARGO_TARGET_DIR/release" && cp "$FAKES/dicast" "$CARGO_TARGET_DIR/release/dicast" ;;
@@ -88,7 +88,7 @@ impl Stage {
         Self { folder, port }
     }
 
-    /// Runs the script where `fault` goes wrong; gives its report too.
+    /// Runs the script with a planted `fault`; gives its report too.
     fn run(&self, fault: &str, arguments: &[&str]) -> (Output, String) {
         let path = |name: &str| self.folder.join(name).to_str().unwrap().to_owned();
         let real = Command::new("sh").args(["-c", "command -v python3"]).output().unwrap();

@@ -25,7 +25,7 @@ fn tiny() -> Vec<u8> {
     std::fs::read(support::fixture("tiny-qwen3.gguf")).unwrap()
 }
 
-/// The file with the first `from` replaced by `to`, of the same length.
+/// The file with the first `from` replaced by `to`, which has the same length.
 fn patched(from: &str, to: &str) -> Vec<u8> {
     let mut bytes = tiny();
     assert_eq!(from.len(), to.len());
@@ -104,7 +104,7 @@ fn a_profile_whose_reasoning_tags_are_no_tokens_of_the_model_opens() {
     profile.reasoning.as_mut().unwrap().close = "</ponder>".into();
     let mut config = JudgeConfig::new(support::fixture("tiny-qwen3.gguf").to_str().unwrap());
     config.profile = Some(scratch("ponder.profile.json", profile.to_json().as_bytes()));
-    // Written as several tokens.
+    // The tag is written as several tokens.
     assert!(Judge::open(config).is_ok());
 }
 

@@ -41,7 +41,7 @@ fn commands(model: &Path, options: &[&str]) -> Vec<String> {
     text.lines().map(|line| line.strip_prefix("+ ").unwrap().to_owned()).collect()
 }
 
-/// What the script says where it refuses.
+/// What the script prints when it refuses.
 fn refusal(arguments: &[&str]) -> String {
     let output = run("scripts/build_engine.sh", arguments);
     assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -32,7 +32,7 @@ fn texts_that_broke_the_parser_are_read() {
     let inputs = inputs("parser");
     assert!(!inputs.is_empty());
     for (name, bytes) in inputs {
-        // The first byte chose names and policy: here all are tried.
+        // In the fuzz target, the first byte chooses names and policy: here all are tried.
         let text = String::from_utf8_lossy(&bytes[1..]).into_owned();
         for names in &maps {
             for (incomplete, clamp) in [(Incomplete::Error, false), (Incomplete::DeriveRanking, true)] {

@@ -1,8 +1,9 @@
-//! `include/dicast.h` is what the pinned cbindgen makes of `src/capi/`. `DICAST_BLESS=1 cargo test --test header` writes it.
+//! `include/dicast.h` is exactly the output of the pinned cbindgen for `src/capi/`. `DICAST_BLESS=1 cargo test --test
+//! header` writes it.
 
 use std::path::{Path, PathBuf};
 
-/// The files of the interface, in the order in which they stand in the header.
+/// The files of the interface, in their order in the header.
 const FILES: [&str; 27] = [
     "version", "text", "status", "error", "log", "stats", "config", "settings", "judge", "metrics", "sleep", "request",
     "ticket", "verdict", "events", "rewards", "batch", "ask", "profile", "aliases", "prompt", "token", "parse", "job",

@@ -18,7 +18,7 @@ fn config() -> JudgeConfig {
     config.options.max_reasoning_tokens = Some(12);
     config.local.context_tokens = 4096;
     config.limits.max_responses = 64;
-    // Two threads on a machine that is busy with other tests wait for each other.
+    // On a machine that is busy with other tests, two threads would wait for each other.
     config.local.threads = 1;
     config
 }
@@ -35,7 +35,7 @@ fn request(count: usize, salt: &str) -> JudgeRequest {
     JudgeRequest::new("Prefer short answers.", format!("What is {salt}?"), responses)
 }
 
-/// What every verdict must be, whatever the weights.
+/// What must hold for every verdict, whatever the weights.
 fn check(request: &JudgeRequest, verdict: &Verdict) {
     let wanted: Vec<_> = request.responses.iter().map(|response| response.name.as_str()).collect();
     let scored: Vec<_> = verdict.scores.iter().map(|scored| scored.name.as_str()).collect();
@@ -115,7 +115,7 @@ fn greedy_scores_are_the_modes_of_their_distributions() {
 
 #[test]
 fn the_same_seeds_give_the_same_verdicts_and_others_others() {
-    // Judges of their own: beside other work, llama.cpp's last bits may differ, and random weights make near ties.
+    // Judges of their own: while other work runs, llama.cpp's last bits may differ, and random weights make near ties.
     let judged = |seed: u64| {
         let judge = Judge::open(config()).unwrap();
         let mut request = request(4, "seeds");
@@ -178,7 +178,7 @@ fn a_request_that_is_repeated_meets_its_prompt_on_a_busy_machine_too() {
             });
         }
         let mut reused: Vec<_> = (0..200).map(|_| judge.judge(&request).map(|verdict| verdict.usage)).skip(1).collect();
-        // After a batch both lanes are free; one of them may still be on its way to a job that the other one took.
+        // After a batch both lanes are free; one of them may still be about to take a job that the other one took.
         let batch: Vec<_> = (0..8).map(|number| self::request(2, &number.to_string())).collect();
         for _ in 0..40 {
             judge.judge_batch(&batch);
@@ -227,7 +227,7 @@ fn the_reasoning_keeps_to_its_budget() {
         request.options.max_reasoning_tokens = Some(budget);
         let verdict = JUDGE.judge(&request).unwrap();
         check(&request, &verdict);
-        // Opening, line end, a character's rest, line end, closing.
+        // Opening, line end, the rest of a character, line end, closing.
         assert!(verdict.usage.reasoning_tokens <= budget as usize + 7, "{budget}: {:?}", verdict.usage);
         assert_eq!(
             verdict.flags.contains(&Flag::ReasoningTruncated),
@@ -283,7 +283,7 @@ fn a_ranking_from_the_scores_is_not_written() {
         assert_eq!(verdict.repairs, []);
         assert!(!verdict.flags.contains(&Flag::InconsistentRanking));
         assert!(verdict.usage.verdict_tokens < written.usage.verdict_tokens);
-        // What is made of it can be read again.
+        // The output can be read again.
         assert!(serde_json::from_str::<serde_json::Value>(verdict.raw.rsplit("</think>").next().unwrap()).is_ok());
     }
 }
@@ -408,7 +408,7 @@ fn neither_cancels_nor_deadlines_of_others_hold_a_long_judgment_up() {
     let others: [(&str, &(dyn Fn() + Sync)); 3] =
         [("old", &cancel_ended), ("running", &cancel_running), ("waiting", &let_wait)];
     for (name, disturb) in others {
-        // Each step of a prompt this long takes far longer than the others need to interfere with it.
+        // Each step of such a long prompt takes far longer than the others need to interfere.
         let text = format!("{name} {}", "word ".repeat(1200));
         let mut long = JudgeRequest::new("Prefer short answers.", "How?", [("x", text.as_str()), ("y", "short")]);
         long.options.timeout_ms = Some(20_000);
@@ -572,7 +572,7 @@ fn a_group_that_does_not_fit_the_context_is_judged_in_blocks_that_do() {
         assert_eq!(scored.name, wanted.responses[index].name);
         assert!((1.0..=5.0).contains(&scored.score) && (1.0..=5.0).contains(&scored.expected.unwrap()));
     }
-    // The anchors have one mean in all blocks.
+    // The anchors have the same mean in all blocks.
     let level = |block: &BlockOutcome| -> f64 {
         let places = (0..block.order.len()).filter(|&place| table.anchors.contains(&block.order[place]));
         places.map(|place| block.value(place)).sum()
@@ -581,7 +581,7 @@ fn a_group_that_does_not_fit_the_context_is_judged_in_blocks_that_do() {
     let again = judge.judge(&wanted).unwrap();
     for (one, other) in again.blocks.unwrap().blocks.iter().zip(&table.blocks) {
         assert_eq!((&one.order, &one.raw), (&other.order, &other.raw), "the same request, the same verdicts");
-        // What is reused of a prompt changes the last digits of an expected score.
+        // How much of a prompt is reused changes the last digits of an expected score.
         assert!((one.shift - other.shift).abs() < 1e-3);
     }
     let judge = open(need);

@@ -1,4 +1,4 @@
-//! Metrics against what scipy and scikit-learn give for the same data (`scripts/metric_references.py`).
+//! Metrics compared with the results of scipy and scikit-learn for the same data (`scripts/metric_references.py`).
 
 use dicast::eval::calibration::{self, LabelledPair, Method};
 use dicast::eval::metrics::{self, Difference};

@@ -1,9 +1,9 @@
-//! Damaged model files by the hundred: whatever is wrong with one, opening it and judging with it ends in a verdict or in a
-//! typed error, never in the death of the process.
+//! Hundreds of damaged model files: whatever is wrong with one, opening it and judging with it ends in a verdict or in
+//! a typed error, never in the death of the process.
 //!
-//! The files are opened in a child process, so that a death is counted and named. `DICAST_MUTANTS` sets how many of each
-//! model there are (default 300), `DICAST_MUTANTS_FROM` the seed of the first one; `DICAST_MUTANT_KEEP` is where the file of
-//! the last death is kept.
+//! The files are opened in a child process, so that a death is counted and named. `DICAST_MUTANTS` sets how many files
+//! are made from each model (default 300), `DICAST_MUTANTS_FROM` the seed of the first one. `DICAST_MUTANT_KEEP` says
+//! where the file of the last death is kept.
 #![cfg_attr(feature = "local", expect(clippy::print_stdout, reason = "says what was tried, and how each ended"))]
 #![cfg_attr(
     feature = "local",
@@ -29,7 +29,7 @@ use std::process::{Command, Stdio};
 use dicast::{Judge, JudgeConfig, JudgeRequest};
 use made_model::{Random, sentence_piece};
 
-/// What the child is told.
+/// Set for the child.
 const CHILD: &str = "DICAST_MUTANT_CHILD";
 /// Seconds that one file may take.
 const PATIENCE: u64 = 120;
@@ -42,12 +42,12 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// Where things lie in a file.
+/// The positions of things in a file.
 #[derive(Default)]
 struct Map {
     scalars: Vec<(usize, usize)>,
     strings: Vec<(usize, usize)>,
-    /// Where the count stands, the item's size (0 for strings), and where the array ends.
+    /// The position of the count, the item's size (0 for strings), and the end of the array.
     arrays: Vec<(usize, usize, usize)>,
     keys: Vec<(usize, usize)>,
     tensors: Vec<Tensor>,
@@ -117,7 +117,7 @@ impl Map {
     }
 }
 
-/// Numbers at which things turn over.
+/// Numbers at which types overflow or limits lie.
 const EDGES: [u64; 40] = [
     0,
     1,
@@ -247,7 +247,7 @@ fn damage(bytes: &mut Vec<u8>, map: &Map, random: &mut Random) -> String {
                     "name".to_owned()
                 }
                 4 => {
-                    // The same number of dimensions, written down as more or fewer.
+                    // The same number of dimensions, declared as more or fewer.
                     let count = random.below(6) as u32;
                     put(bytes, tensor.dimensions - 4, &count.to_le_bytes());
                     format!("{count} dimensions")
@@ -289,7 +289,7 @@ fn damage(bytes: &mut Vec<u8>, map: &Map, random: &mut Random) -> String {
                     format!("array at {at} of {value}; ")
                 }
                 1 if item > 0 => {
-                    // One item takes another's place, or an edge.
+                    // One item is overwritten by another one, or by an edge value.
                     let to = at + 8 + item * random.below(count as usize);
                     let value = EDGES[random.below(EDGES.len())].to_le_bytes();
                     put(bytes, to, &value[..item]);
@@ -337,7 +337,7 @@ fn try_out(path: &Path, profile: Option<&Path>) -> String {
         Ok(judge) => judge,
         Err(error) => return ended(&error),
     };
-    // A sign that the SentencePiece vocabulary cannot write.
+    // A character that the SentencePiece vocabulary cannot write.
     let _ = judge.judge(&request("\u{13080} and \u{0}."));
     match judge.judge(&request("Build small projects.")) {
         Ok(verdict) => {
@@ -348,7 +348,7 @@ fn try_out(path: &Path, profile: Option<&Path>) -> String {
     }
 }
 
-/// Where the whole file and its profile are, and the whole file.
+/// The intact file and its profile's path.
 fn model(which: &str) -> (Vec<u8>, PathBuf) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     if which == "demo" {
@@ -361,7 +361,7 @@ fn model(which: &str) -> (Vec<u8>, PathBuf) {
     (sentence_piece(&[0xf0]), profile)
 }
 
-/// The child: opens one file after another and says what came of each.
+/// The child: opens one file after another and prints the result of each.
 #[test]
 fn child() {
     let Ok(job) = std::env::var(CHILD) else { return };
@@ -373,22 +373,22 @@ fn child() {
     for seed in from.parse::<u64>().unwrap()..to.parse().unwrap() {
         let (bytes, said) = mutate(&whole, &map, seed);
         std::fs::write(&path, &bytes).unwrap();
-        // Printed before it is tried: a death leaves this line without its end.
+        // Printed before the file is tried: a death leaves this line without its end.
         println!("\nTRY {seed} {said}");
         println!("\nEND {seed} {}", try_out(&path, Some(&profile)));
     }
     let _ = std::fs::remove_file(&path);
 }
 
-/// Runs the children; gives how the files ended, and the deaths.
+/// Runs the children; gives how often each result came, and the deaths.
 fn run(which: &str) -> (BTreeMap<String, u64>, Vec<String>) {
     let (first, count) = (number("DICAST_MUTANTS_FROM", 1), number("DICAST_MUTANTS", 300));
     let (mut ends, mut deaths) = (BTreeMap::new(), Vec::new());
     let mut seed = first;
     while seed < first + count {
         let to = (seed + 500).min(first + count);
-        // A file that takes more memory than a machine has shows as a death too; a sanitizer reserves far more for itself, and
-        // its reports are for reading. `timeout` ends a child that hangs.
+        // A file that needs more memory than a machine has counts as a death too. A sanitizer reserves far more for
+        // itself, and its reports must be kept. `timeout` ends a child that hangs.
         let sanitized = std::env::var_os("DICAST_SANITIZER").is_some();
         let memory = if sanitized { "" } else { "ulimit -v 6000000;" };
         let limit = format!("{memory} exec timeout {} \"$0\" --exact child --nocapture", PATIENCE * 20);

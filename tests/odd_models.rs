@@ -1,4 +1,4 @@
-//! Models and settings that are odd, but whole: each opens and judges, or is refused by name.
+//! Models and settings that are unusual but valid: each opens and judges, or is refused by name.
 #![cfg(feature = "local")]
 #![cfg_attr(
     feature = "local",
@@ -17,7 +17,7 @@ fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf")
 }
 
-/// A file of these bytes under a name of its own, with the demonstration judge's profile or one without reasoning.
+/// A file with these bytes and a name of its own, with the demonstration judge's profile or one without reasoning.
 fn made(name: &str, bytes: &[u8]) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, bytes).unwrap();
@@ -60,7 +60,7 @@ fn a_vocabulary_that_cannot_write_a_verdict_is_refused() {
         let path = made(&format!("lacks-{byte}.gguf"), &sentence_piece(&[byte]));
         refused(&Judge::open(config(&path)).err().unwrap(), ErrorKind::InvalidModel, &["cannot write", shown]);
     }
-    // A name needs what the layout does not.
+    // A name needs a character that the layout does not need.
     let mut config = config(&made("lacks-a-tilde.gguf", &sentence_piece(b"~")));
     config.options.mask = Some(dicast::config::Mask::Off);
     let request = JudgeRequest::new("Be short.", "Hi", [("~", "x"), ("b", "Hi!")]);
@@ -86,14 +86,14 @@ fn a_model_without_reasoning_tokens_judges_without_reasoning() {
     judge(&opened, "plain").unwrap();
 }
 
-/// As [`made`], with no profile beside it.
+/// Like [`made`], with no profile beside it.
 fn made_alone(name: &str, bytes: &[u8]) -> PathBuf {
     let path = made(name, bytes);
     std::fs::remove_file(path.with_extension("profile.json")).unwrap();
     path
 }
 
-/// As [`made`], with a profile that reasons between these tags.
+/// Like [`made`], with a profile that reasons between these tags.
 fn made_reasoning(name: &str, bytes: &[u8], open: &str, close: &str) -> PathBuf {
     let path = made(name, bytes);
     let mut profile = dicast::Profile::builtin();
@@ -123,7 +123,7 @@ fn tags_that_are_no_tokens_are_written_as_text() {
         let (raw, open, close) = (written(&verdict), open.replace(' ', ""), close.replace(' ', ""));
         assert!(raw.starts_with(&format!("{open}\n")) && raw.contains(&close), "{raw:?}");
         assert!(!verdict.reasoning.contains(&close) && verdict.usage.reasoning_tokens > 8);
-        // The budget of zero closes it at once, in text too.
+        // A budget of zero closes it at once, in text too.
         let mut request = JudgeRequest::new("Be short.", "Hi", [("a", close.as_str()), ("b", open.as_str())]);
         request.options.max_reasoning_tokens = Some(0);
         let verdict = opened.judge(&request).unwrap();
@@ -163,7 +163,7 @@ fn a_model_with_channels_reasons_in_its_analysis() {
     let mut request = JudgeRequest::new("Be short.", "Hi", [("a", "x"), ("b", "y")]);
     request.options.reasoning = Some(false);
     assert_eq!(opened.judge(&request).unwrap().reasoning, "");
-    // What such a model writes of itself is read alike.
+    // What such a model writes freely is read in the same way.
     request.options.guided = Some(false);
     request.options.max_verdict_tokens = Some(16);
     assert_eq!(opened.judge(&request).unwrap_err().kind(), ErrorKind::InvalidVerdict);
@@ -217,13 +217,13 @@ fn a_template_that_closes_the_reasoning_is_told() {
     assert!(warns(&opened, "closes the reasoning"));
     let verdict = judge(&opened, "x").unwrap();
     assert!(verdict.flags.contains(&Flag::ReasoningClosed) && verdict.reasoning.is_empty());
-    // Where nobody asked for reasoning, nothing is odd.
+    // If reasoning is off, there is nothing to warn of.
     let mut off = config(&path);
     off.options.reasoning = Some(false);
     let silent = Judge::open(off).unwrap();
     assert!(!warns(&silent, "closes the reasoning"));
     assert!(!judge(&silent, "x").unwrap().flags.contains(&Flag::ReasoningClosed));
-    // The variable that lets it reason.
+    // The variable that turns its reasoning on.
     let mut deep = config(&path);
     deep.template_variables.insert("deep".into(), true.into());
     let thinking = Judge::open(deep).unwrap();
@@ -302,7 +302,7 @@ fn a_file_that_changes_while_it_is_open_is_noticed() {
         ErrorKind::InvalidModel,
         &["changes.gguf", "overwritten", "local.mmap"],
     );
-    // Another file under its name is no change, and weights in memory are none of the file's business.
+    // Another file that takes its name is no change, and weights in memory do not depend on the file.
     let other = made("other.gguf", &bytes);
     let mut unmapped = config(&other);
     unmapped.local.mmap = false;

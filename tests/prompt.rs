@@ -1,6 +1,7 @@
-//! Prompts against the reference system: messages, aliases and token ids must be equal, id for id.
+//! Prompts compared with the reference system: messages, aliases and token ids must be equal, id for id.
 //!
-//! `scripts/test_fixtures.sh` runs the reference and writes what is compared here; see `tests/oracle/reference.py`.
+//! `scripts/test_fixtures.sh` runs the reference and writes the files for this comparison; see
+//! `tests/oracle/reference.py`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -163,7 +164,7 @@ fn ordinary_text_has_the_ids_of_the_reference() {
 fn tokens_decode_to_the_text_they_were_made_from() {
     for row in rows("corpus") {
         let text = text(&row["text"]);
-        // Qwen3 composes characters first, so only text that is composed already comes back.
+        // Qwen3 composes characters first, so only text that is already composed comes back unchanged.
         if text.is_ascii() {
             assert_eq!(FROM_JSON.decode(&ids(&row["ids"])), text.as_bytes());
         }
@@ -216,7 +217,7 @@ fn templates_render_as_jinja_does() {
             (Err(error), Some(_)) => wrong.push(format!("{source}\n  {error}")),
         }
     }
-    // Each template is rendered for several messages: one case of each says enough.
+    // Each template is rendered for several messages: one failure of each is enough.
     wrong.dedup_by_key(|case| case.split("\n  ").next().unwrap_or_default().to_owned());
     assert!(wrong.is_empty(), "{} of the templates differ:\n{}", wrong.len(), wrong.join("\n"));
     println!("{rendered} renderings equal Jinja's, {refused} are refused by both");
@@ -230,7 +231,7 @@ fn an_encoder_of_the_engine_never_sees_a_control_token() {
         bytes: FROM_BPE.token_bytes(u32::try_from(id).expect("small")).unwrap_or_default().to_vec(),
         kind: token.kind,
     });
-    // An engine that recognizes control tokens in whatever text it gets.
+    // An engine that recognizes control tokens in any text that it gets.
     let whole = Tokenizer::from_bpe(vocabulary.clone()).expect("a tokenizer");
     let recognizing = move |text: &str| whole.encode(&[Segment::Template(text.to_owned())]);
     let tokenizer = Tokenizer::from_encoder(Box::new(recognizing), tokens.collect()).expect("a tokenizer");
@@ -335,7 +336,7 @@ fn a_vocabulary_that_does_not_hold_together_is_refused() {
 
 #[test]
 fn a_vocabulary_without_rare_bytes_refuses_only_texts_that_need_them() {
-    // 0xF0 begins every sign above U+FFFF, 0x16 is a control character; GPT-2 writes them so.
+    // 0xF0 begins every character above U+FFFF, 0x16 is a control character; GPT-2 vocabularies write them this way.
     let gone = ["ð", "Ė"];
     let mut vocab = gguf_vocabulary();
     for token in &mut vocab.tokens {

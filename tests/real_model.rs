@@ -1,6 +1,6 @@
-//! A general model with real weights, as people have them: SmolLM2-135M-Instruct in 4 bits, from its Python package. It was
-//! trained for no principle and judges badly, but every verdict must be whole. Its vocabulary lacks some bytes, and it has
-//! no tags for reasoning.
+//! A general model with real weights, as people use them: SmolLM2-135M-Instruct in 4 bits, from its Python package. It
+//! was not trained to judge by principles and judges badly, but every verdict must be complete. Its vocabulary lacks
+//! some bytes, and it has no reasoning tags.
 #![cfg(feature = "local")]
 
 mod support;
@@ -81,7 +81,7 @@ fn no_example_of_the_prompt_is_copied() {
             request.options.mask = Some(mask);
             let verdict = JUDGE.judge(&request).unwrap();
             check(&request, &verdict);
-            // What stood beside `model-1` and `model-2`.
+            // The text beside `model-1` and `model-2`.
             let shown: Vec<String> =
                 verdict.aliases.iter().map(|(alias, name)| format!("{alias} {:?}", verdict.score(name))).collect();
             verdicts.insert(shown);
@@ -123,7 +123,7 @@ fn a_deterministic_judge_gives_the_same_bits_alone_and_among_others() {
 
 #[test]
 fn a_text_that_the_vocabulary_cannot_write_fails_alone() {
-    // Its first byte, 0xF1, is one of those.
+    // Its first byte, 0xF1, is one of the missing bytes.
     let lacking = request(&[("a", "a rare sign: \u{40000}"), ("b", "none")]);
     let whole = request(&[("a", "a bell: \u{4}"), ("b", "none")]);
     let outcomes: Vec<Result<Verdict>> = JUDGE.judge_batch(&[lacking, whole.clone()]);

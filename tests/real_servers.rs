@@ -1,4 +1,4 @@
-//! The remote engine over real servers, with the demonstration judge: `make test-servers` starts them and runs this.
+//! The remote engine with real servers and the demonstration judge: `make test-servers` starts them and runs this.
 #![cfg(feature = "remote")]
 
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn config(model: &str) -> JudgeConfig {
     config
 }
 
-/// Judges of a server in each way in which it can be driven.
+/// Judges for a server, one for each way to drive it.
 fn judges(url: &str) -> Vec<(String, Judge)> {
     let mut configs =
         vec![("by itself", config(url)), ("with our tokenizer", config(url)), ("no probabilities", config(url))];
@@ -77,7 +77,7 @@ fn every_held_out_item_gets_a_complete_verdict() {
                 }
             }
             println!("{name}: {:.1} judgments/s; {}", 40.0 / time, judge.about().join(" "));
-            // Greedy, on the same weights: what servers compute differs in the last bits alone.
+            // Greedy, on the same weights: results of servers differ only in the last bits.
             let now: Vec<_> = verdicts.iter().map(scores).collect();
             let wanted = before.get_or_insert_with(|| now.clone());
             let same = now.iter().zip(wanted.iter()).filter(|(now, wanted)| now == wanted).count();
@@ -95,7 +95,7 @@ fn text_stays_text() {
         let mut with = config(&url);
         with.remote.tokenizer = Some(demo("hf"));
         assert_eq!(Judge::open(with).unwrap().judge(&request).unwrap().scores.len(), 2);
-        // Where the server tokenizes it is either kept apart or refused.
+        // If the server tokenizes, the text is either kept apart or refused.
         match Judge::open(config(&url)).unwrap().judge(&request) {
             Ok(verdict) => assert_eq!(verdict.scores.len(), 2),
             Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}"),
@@ -146,7 +146,7 @@ fn a_prompt_that_does_not_fit_is_refused_with_the_numbers() {
     }
 }
 
-/// Generations that a server works on, by its metrics.
+/// Generations that a server works on, from its metrics.
 fn running(url: &str) -> Option<f64> {
     let host = url.trim_start_matches("http://");
     let mut stream = std::net::TcpStream::connect(host).ok()?;
@@ -174,7 +174,7 @@ fn a_cancelled_judgment_ends_at_its_server() {
             assert!(Instant::now() < until, "{url} does not begin");
         }
         tickets.iter().for_each(dicast::Ticket::cancel);
-        // Some may have ended before.
+        // Some may already have ended.
         let cancelled = |ticket: dicast::Ticket| ticket.wait().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
         assert!(tickets.into_iter().map(cancelled).filter(|&cancelled| cancelled).count() > 0, "{url}");
         let until = Instant::now() + Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! How the build finds TensorRT-LLM and CUDA's headers, and what it says where it does not.
+//! How the build finds TensorRT-LLM and CUDA's headers, and its message if it does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn missing_cuda_headers_are_one_clear_message() {
     for word in ["cuda_fp16.h", "CUDA_HOME", "toolkit/include", "/nowhere/cuda/include", "nvidia/cu13/include"] {
         assert!(error.contains(word), "{word} is not in: {error}");
     }
-    // Beside the vendor's wheel; then where a variable says, which goes first.
+    // Beside the vendor's wheel; then where a variable says, which takes precedence.
     let wheel = root.with_file_name("nvidia/cuda_runtime/include");
     fs::create_dir_all(&wheel).unwrap();
     fs::write(wheel.join("cuda_fp16.h"), "").unwrap();

@@ -1,6 +1,6 @@
-//! What must be true of any TensorRT-LLM engine, whatever its weights. Tests the engine folder in `DICAST_TRTLLM_ENGINE` with
-//! the library that the adapter is linked with; `scripts/check_real_trtllm.sh` does so on a GPU. Without the variable it tests
-//! an engine of the stand-in.
+//! What must hold for any TensorRT-LLM engine, whatever its weights. Tests the engine folder in `DICAST_TRTLLM_ENGINE`
+//! with the library that the adapter is linked with; `scripts/check_real_trtllm.sh` does so on a GPU. Without the
+//! variable it tests an engine of the stand-in.
 #![cfg(feature = "trtllm")]
 
 #[path = "trtllm/support.rs"]
@@ -13,7 +13,7 @@ use std::time::Duration;
 use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Result, Ticket, Verdict};
 use support::{Folder, answer, check, check_distributions, request};
 
-/// No test waits longer: far more than the largest engine takes.
+/// Longest wait of any test: far more than the largest engine needs.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The engine folder under test.
@@ -34,7 +34,7 @@ fn open() -> Judge {
     Judge::open(folder()).unwrap()
 }
 
-/// The outcome of a judgment, which must come.
+/// The outcome of a judgment; waits for it.
 fn ended(ticket: Ticket) -> Result<Verdict> {
     ticket.wait_timeout(PATIENCE).unwrap_or_else(|_| panic!("a judgment did not end within {PATIENCE:?}"))
 }

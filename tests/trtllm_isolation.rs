@@ -1,4 +1,4 @@
-//! The TensorRT-LLM engine in a worker process: faults of the library that end a process end only the worker.
+//! The TensorRT-LLM engine in a worker process: faults of the library that end a process only end the worker.
 //!
 //! This program is its own worker, so it has a `main` of its own.
 #![cfg_attr(feature = "trtllm", expect(clippy::print_stdout, reason = "says which tests have passed"))]
@@ -23,7 +23,7 @@ fn isolated(folder: &Folder) -> JudgeConfig {
     config
 }
 
-/// A judge in a worker whose request `faulty` meets a rule with these lines, and all others a good one.
+/// A judge in a worker whose request `faulty` matches a rule with these lines; all other requests match a good one.
 fn faulty(lines: &str) -> (Judge, Folder) {
     let folder = Folder::new(&format!("rule contains faulty\n{lines}\nrule\n{}", answer(&[4, 2], &[0, 1])));
     (Judge::open(isolated(&folder)).unwrap(), folder)
@@ -55,7 +55,7 @@ fn a_fault_that_ends_the_process_ends_only_the_worker() {
     assert_eq!(error.kind(), ErrorKind::Engine);
     assert!(error.message().contains("worker process") && error.is_retryable(), "{error}");
     good(&judge);
-    // It is found out: the second crash is its last.
+    // It is identified: the second crash is its last.
     judge.judge(&request(2, "faulty")).unwrap_err();
     let refused = judge.judge(&request(2, "faulty")).unwrap_err();
     assert!(refused.message().contains("refused") && !refused.is_retryable(), "{refused}");
@@ -64,7 +64,7 @@ fn a_fault_that_ends_the_process_ends_only_the_worker() {
 
 fn a_dead_engine_is_started_again() {
     let sticky = "sticky tllm CUDA error: an illegal memory access was encountered\ntext Hm\n";
-    // A crash is told by the judgment's own answer or by the executor, whichever comes first.
+    // A crash is reported by the judgment's own answer or by the executor, whichever comes first.
     let crash: &[&str] = &["says: the worker died", "the worker of this executor died"];
     for (lines, words) in
         [(sticky, &["illegal memory access"][..]), ("crash\n", crash), ("hang_hard\n", &["computed a step"])]

@@ -103,7 +103,8 @@ fn repetitions_are_errors_and_take_linear_time() {
             };
             let (small, large) = (text(1 << 13), text(1 << 17));
             let small = (0..3).map(|_| time(&small)).min().expect("three times");
-            // Sixteen times the text; quadratic time would be 256 times the time. Once mostly does; a busy machine gets more.
+            // Sixteen times the text; quadratic time would be 256 times as long. The first try mostly passes; a busy
+            // machine gets more.
             let limit = small * 64 + Duration::from_millis(150);
             let mut large_took = Duration::MAX;
             for _ in 0..3 {
@@ -181,7 +182,7 @@ fn time_grows_with_the_number_of_names_and_no_faster() {
             (0..times).map(|_| once()).min().expect("a time")
         };
         let (small, large) = (time(500, 3), time(8_000, 2));
-        // Sixteen times the names; quadratic time would be 256 times the time.
+        // Sixteen times the names; quadratic time would be 256 times as long.
         assert!(large < small * 80 + Duration::from_millis(100), "{style}: {small:?} for 500, {large:?} for 8,000");
     }
 }

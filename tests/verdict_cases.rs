@@ -1,4 +1,4 @@
-//! Every case of `tests/data/verdicts.jsonl`: imperfect outputs of models, and what must be read from them.
+//! Every case of `tests/data/verdicts.jsonl`: imperfect outputs of models, and how they must be read.
 
 use dicast::config::VerdictPolicy;
 use dicast::prompt::mask::AliasMap;
@@ -12,7 +12,7 @@ fn profile() -> Profile {
     .expect("the profile is valid")
 }
 
-/// The names of a case: the aliases where it has them, else the names of the fields that can be read.
+/// The names of a case: the aliases if it has them, else the names of the fields that can be read.
 fn names(case: &Value) -> AliasMap {
     let strings = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect::<Vec<_>>();
     if let Some(map) = case["masked2real"].as_object() {
@@ -39,7 +39,7 @@ fn read(case: &Value) -> (Value, Value, Value) {
     (fields["scores"].clone(), fields["ranking"].clone(), json)
 }
 
-/// Compares objects by content: the order of the keys is that of the request.
+/// Compares objects by content: the keys are in the order of the request.
 fn same_scores(read: &Value, desired: &Value) -> bool {
     let numbers = |value: &Value| {
         value.as_object().map(|object: &Map<String, Value>| {

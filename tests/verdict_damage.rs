@@ -10,7 +10,7 @@ use verdict_support::{Damage, Meant, Random, profile};
 
 const THOUGHT: &str = "<think>Model-3's answer is best; I'd put {model-1} last: 2.</think>\n";
 
-/// What became of damaged verdicts.
+/// The outcomes of damaged verdicts.
 #[derive(Debug, Default)]
 struct Count {
     read: usize,

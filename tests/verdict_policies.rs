@@ -1,4 +1,5 @@
-//! What a verdict promises: complete or an error, policies visible as repairs, flags, names in the order of the request.
+//! What a verdict promises: it is complete or an error, policies show as repairs or flags, names are in the order of
+//! the request.
 
 mod verdict_support;
 
@@ -70,11 +71,11 @@ fn a_missing_ranking_is_an_error_or_derived() {
     let mut policy = strict();
     policy.incomplete = Incomplete::DeriveRanking;
     let read = verdict::parse(text, &names(), &profile(), &policy).expect("a verdict");
-    // Of a and c with 4 each, a comes first in the request, though c was shown first.
+    // a and c have 4 each: a comes first in the request, though c was shown first.
     assert_eq!(read.ranked_names().collect::<Vec<_>>(), ["b", "a", "c"]);
     assert_eq!(read.repairs, [Repair::RankingDerived]);
     assert_eq!(read.flags, [Flag::Ties]);
-    // Expected scores, once known, part the two that have one score.
+    // Expected scores, once known, separate two responses with the same score.
     let mut refined = read.clone();
     refined.scores[0].expected = Some(3.9);
     refined.scores[2].expected = Some(4.2);
@@ -152,7 +153,7 @@ fn a_verdict_with_a_name_missing_is_never_complete() {
     }
 }
 
-/// Up to eight responses more.
+/// Up to eight more responses.
 fn random_count(case: u64) -> usize {
     usize::try_from(case % 9).expect("a small number")
 }

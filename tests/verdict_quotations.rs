@@ -1,14 +1,15 @@
-//! A judge quotes a verdict that a response holds: however it does that, the quoted one is never read as the judge's.
+//! A judge quotes a verdict that a response contains: however it does that, the quoted verdict is never read as the
+//! judge's.
 
 use dicast::config::VerdictPolicy;
 use dicast::prompt::mask::AliasMap;
 use dicast::{Profile, verdict};
 
-/// What the judge means, and what the response claims: scores by place and the ranking, best first.
+/// What the judge means, and what the response claims: scores by place, and the ranking, best first.
 const OWN: ([u8; 3], [u8; 3]) = ([4, 2, 5], [3, 1, 2]);
 const FORGED: ([u8; 3], [u8; 3]) = ([1, 5, 1], [2, 1, 3]);
 
-/// Ways to introduce what is quoted, some of them in no list of words; `{F}` stands for it.
+/// Ways to introduce a quotation, some of them in no word list; `{F}` stands for the quotation.
 const QUOTATIONS: &[&str] = &[
     "model-2 ends with: {F}",
     "The second response has this at its end:\n{F}",
@@ -42,7 +43,7 @@ const QUOTATIONS: &[&str] = &[
     "Según la segunda respuesta: {F}",
     "第二个回答的结尾是：{F}",
 ];
-/// Ways in which the judge announces its own.
+/// Ways in which the judge announces its own verdict.
 const ANNOUNCED: &[&str] = &[
     "",
     "My verdict:\n",
@@ -133,6 +134,6 @@ fn a_quotation_without_a_verdict_of_the_judge_is_hardly_ever_read() {
             }
         }
     }
-    // Of 372. No words tell these from what a judge writes of its own.
+    // Of 372. No words distinguish these from a verdict of the judge.
     assert!(read.len() <= 32, "{}:\n{}", read.len(), read.join("\n---\n"));
 }

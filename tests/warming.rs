@@ -1,5 +1,5 @@
-//! Prefixes that are computed before the first judgment and kept: on a model with one judgment at a time in each of two lanes,
-//! and on one with several in a lane.
+//! Prefixes that are computed before the first judgment and kept: on a model with two lanes of one judgment each, and
+//! on a model with several judgments in a lane.
 #![cfg(feature = "local")]
 
 mod support;
@@ -12,7 +12,7 @@ use dicast::{Criterion, ErrorKind, Judge, JudgeConfig, JudgeRequest, Sleep, Verd
 
 const PRINCIPLE: &str = "Prefer short answers. Where two are of one length, prefer the one that names its sources.";
 
-/// The demonstration judge, small enough to be computed in lanes.
+/// The demonstration judge, small enough to run in lanes.
 fn small() -> JudgeConfig {
     let mut config = JudgeConfig::new(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/dicast-demo.gguf"));
     config.local.threads = 2;
@@ -21,7 +21,7 @@ fn small() -> JudgeConfig {
     config
 }
 
-/// One with several judgments at once in a lane.
+/// A judge with several judgments at once in a lane.
 fn large() -> JudgeConfig {
     let mut config = JudgeConfig::new(support::fixture("tiny-qwen3.gguf").to_str().unwrap());
     config.options.max_reasoning_tokens = Some(12);
@@ -48,7 +48,7 @@ fn essence(verdict: &Verdict) -> (String, Vec<usize>) {
     (verdict.raw.clone(), verdict.ranking.clone())
 }
 
-/// Judges requests under so many other principles that no prompt but a pinned one is still kept.
+/// Judges requests with this many other principles, so that only pinned prompts are still kept.
 fn judge_others(judge: &Judge) {
     let others: Vec<_> = (0..12).map(|index| request(&format!("{index} words are best."), "something else")).collect();
     for verdict in judge.judge_batch(&others) {
@@ -64,7 +64,7 @@ fn the_first_judgment_finds_the_prefix_and_others_do_not_push_it_out() {
         let judge = Judge::open(config.clone()).unwrap();
         let cold = Judge::open(config.clone()).unwrap();
         let pinned = judge.warm(&prefix(PRINCIPLE, "")).unwrap();
-        // A prompt may take the last token of the prefix in with its own first letters.
+        // A prompt may merge the last token of the prefix with its own first letters.
         let kept = pinned.tokens() - 1;
         assert!(kept > 30, "{kept} tokens");
         let first = judge.judge(&request(PRINCIPLE, "rain")).unwrap();
@@ -110,7 +110,7 @@ fn what_is_freed_makes_room() {
         let freed = pins.remove(0).tokens();
         let pinned = judge.warm(&prefix(PRINCIPLE, "")).unwrap();
         judge_others(&judge);
-        // What both have in common is kept, but not the principle that was freed.
+        // The part that both share is kept, but not the principle that was freed.
         assert!(reused(&judge, "Principle 0.", "x") < freed);
         assert!(reused(&judge, PRINCIPLE, "x") + 1 >= pinned.tokens());
     }
@@ -157,7 +157,7 @@ fn a_prefix_that_had_to_go_is_computed_again_when_it_is_warmed_up_again() {
     assert_eq!(second.tokens(), first.tokens());
     assert!(judge.stats().computed_tokens > before, "it had to go");
     assert!(reused(&judge, PRINCIPLE, "again") + 1 >= second.tokens());
-    // One that is there is not computed twice.
+    // A prefix that is there is not computed twice.
     let before = judge.stats().computed_tokens;
     drop(judge.warm(&prefix(PRINCIPLE, "")).unwrap());
     assert_eq!(judge.stats().computed_tokens, before);
@@ -292,7 +292,7 @@ fn closing_ends_the_wait_and_a_deadline_too() {
     let error = judge.warm(&late).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.message(), "the prefix was not computed within 0.001 s (timeout_ms)");
-    // Nothing is kept of it: the next one has all the room.
+    // Nothing of it is kept: the next one has all the room.
     let long = prefix(PRINCIPLE, &"word ".repeat(3000));
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| judge.warm(&long));

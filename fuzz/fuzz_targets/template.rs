@@ -1,5 +1,5 @@
-//! Chat templates: any template compiles and renders within its limits, or is a typed error; the user's text comes out once,
-//! unchanged, and apart from the text of the template. The input is the template, U+001F, and the user's text.
+//! Chat templates: any template compiles and renders within its limits, or gives a typed error; the user's text appears
+//! once, unchanged, and separate from the text of the template. The input is the template, U+001F, and the user's text.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! The promise of the binary interface: symbols, sizes and offsets are those of the golden lists, which only grow.
-//! `DICAST_BLESS=1` rewrites the lists; a line that changes or goes breaks programs.
+//! The promise of the binary interface: symbols, sizes and offsets are those of the golden lists, and the lists only
+//! grow. `DICAST_BLESS=1` rewrites the lists; changing or removing a line breaks programs.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

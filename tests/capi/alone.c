@@ -18,7 +18,7 @@ int main(int argc, char **argv) {
     names[0] = S("a"), names[1] = S("b"), names[2] = S("c"), names[3] = S("d"), names[4] = S("e");
     OK(error, dicast_aliases_mask(names, 5, S("model-"), DICAST_MASK_SHUFFLE, 42, &aliases, &error));
     CHECK(dicast_aliases_count(aliases) == 5 && is(dicast_aliases_shown(aliases, 0), "model-1"));
-    /* What Python's random.seed(42); random.shuffle([0, 1, 2, 3, 4]) gives. */
+    /* The result of Python's random.seed(42); random.shuffle([0, 1, 2, 3, 4]). */
     static const size_t order[] = {3, 1, 2, 4, 0};
     for (place = 0; place < 5; place++) {
         CHECK(dicast_aliases_index(aliases, place) == order[place]);
@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
     CHECK(holds(dicast_prompt_content(prompt, 1), "{\"principle\": \"I prefer short"));
     CHECK(dicast_aliases_count(dicast_prompt_aliases(prompt)) == 3);
 
-    /* An answer as an engine could have given it, with a comma too many and a byte that is not UTF-8. */
+    /* An answer as an engine could have given it, with an extra comma and a byte that is not UTF-8. */
     snprintf(answer, sizeof answer,
              "<think>Shorter is better\xff.</think>{\"scores\": {\"%s\": 5, \"%s\": 3, \"%s\": 1,}, \"best-to-worst\": "
              "[\"%s\", \"%s\", \"%s\"]}",

@@ -1,10 +1,10 @@
-/* Before a request is submitted: loading that is watched and ended, tokens counted; and the level of the log. */
+/* Before a request is submitted: loading that is watched and ended, counting tokens; and the log level. */
 #include "check.h"
 
 struct watch {
     double last;
     int calls;
-    /* Ends the loading at this call; 0 for never. */
+    /* Ends the loading at this call; 0 means never. */
     int end_at;
 };
 
@@ -55,7 +55,7 @@ int main(int argc, char **argv) {
     options.log = take_line;
     options.log_user_data = &lines;
 
-    /* Ended at the first word, in the middle, and not at all. */
+    /* Ended at the first call, in the middle, and not at all. */
     watching.end_at = 1;
     FAILS(DICAST_CANCELLED, error, dicast_judge_open(dicast_settings_json(settings), &options, &judge, &error));
     CHECK(watching.calls == 1);
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
     OK(error, dicast_judge_open(dicast_settings_json(settings), &options, &judge, &error));
     CHECK(watching.calls > 3 && watching.last == 1);
 
-    /* What is counted is what is used. */
+    /* The counted tokens are those that are used. */
     count.struct_size = sizeof count;
     OK(error, dicast_judge_count(judge, request, &count, &error));
     CHECK(count.fits == 1 && count.exact == 1 && count.runs == 1 && count.context_tokens > 0);
@@ -90,7 +90,7 @@ int main(int argc, char **argv) {
     CHECK(count.runs == 3 && count.all_prompt_tokens > 2 * count.prompt_tokens);
     OK(error, dicast_request_set_options(request, S(""), &error));
 
-    /* The level of the log while the judge works, and the names in its lines. */
+    /* The log level while the judge works, and the names in its lines. */
     CHECK(lines.debug == 0);
     FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_set_log_level(judge, 5, &error));
     OK(error, dicast_judge_set_log_level(judge, DICAST_LOG_DEBUG, &error));
@@ -106,7 +106,7 @@ int main(int argc, char **argv) {
     dicast_verdict_free(verdict);
     CHECK(lines.debug == 1);
 
-    /* Waking is watched too, and may be ended: the judge sleeps on. */
+    /* Waking is watched too, and may be ended: then the judge stays asleep. */
     OK(error, dicast_judge_sleep(judge, NULL, &error));
     FAILS(DICAST_ASLEEP, error, dicast_judge_count(judge, request, &count, &error));
     calls = watching.calls;

@@ -1,4 +1,4 @@
-/* Tickets, and callbacks that call back in. */
+/* Tickets, and callbacks that call the library. */
 #include "check.h"
 
 struct seen {
@@ -72,7 +72,7 @@ static void tickets(const dicast_judge *judge, dicast_request *request) {
     FAILS(DICAST_CANCELLED, error, dicast_ticket_try(ticket, &verdict, &error));
     dicast_ticket_free(ticket);
 
-    /* Freed while pending: cancelled. */
+    /* Freed while pending: this cancels it. */
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
     dicast_ticket_free(ticket);
     FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_submit(judge, request, NULL, NULL, NULL, &error));
@@ -102,7 +102,7 @@ static void callbacks(const dicast_judge *judge, dicast_request *request) {
     FAILS(DICAST_CANCELLED, error, dicast_ticket_wait(ticket, DICAST_FOREVER, NULL, &error));
     CHECK(seen.calls == 7 && seen.cancelled == 1);
     dicast_ticket_free(ticket);
-    /* The ticket goes, the callback comes. */
+    /* The ticket is freed, the callback still comes. */
     OK(error, dicast_judge_submit(judge, request, count, &seen, &ticket, &error));
     dicast_ticket_free(ticket);
     wait_for(&seen, 8);
@@ -160,7 +160,7 @@ struct at_once {
     int done;
 };
 
-/* Finds its ticket, also where it comes before the submitting call has returned. Cancels and frees it. */
+/* Finds its ticket, even if it runs before the submitting call has returned. Cancels and frees it. */
 static void find_own_ticket(void *user_data, int32_t status, dicast_verdict *verdict, dicast_error *error) {
     struct at_once *own = user_data;
     UNUSED(status);
@@ -180,7 +180,7 @@ static void ticket_of_a_fast_callback(const dicast_judge *judge) {
     for (i = 0; i < 200; i++) {
         struct at_once own = {NULL, 0};
         if (dicast_judge_submit(judge, hurried, find_own_ticket, &own, &own.ticket, NULL) != DICAST_OK) {
-            /* The deadline passed before it was submitted: there is no ticket, and no callback comes. */
+            /* The deadline passed before it was submitted: there is no ticket and no callback. */
             CHECK(own.ticket == NULL);
             continue;
         }
@@ -260,7 +260,7 @@ static void *judge_until_closed(void *data) {
     }
 }
 
-/* Closes a judge that other threads go on using. */
+/* Closes a judge that other threads still use. */
 static void close_in_use(char **argv, dicast_request *request) {
     struct seen seen;
     pthread_t threads[4];

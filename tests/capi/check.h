@@ -1,4 +1,4 @@
-/* What the test programs share. A failed check says where and ends the program; so does a hang, after minutes. */
+/* Shared by the test programs. A failed check prints its place and ends the program; so does a hang, after minutes. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -48,7 +48,7 @@ static inline void ok_at(int32_t status, dicast_error *error, const char *file, 
         ok_at(status_, error, __FILE__, __LINE__); \
     } while (0)
 
-/* FAILS(code, error, call): the call gives the code and an error that says the same; the error is freed. */
+/* FAILS(code, error, call): the call gives the code and an error with the same code; the error is freed. */
 #define FAILS(wanted, error, call)                                                                             \
     do {                                                                                                       \
         int32_t status_ = (call);                                                                              \
@@ -63,7 +63,7 @@ static inline void ok_at(int32_t status, dicast_error *error, const char *file, 
         (error) = NULL;                                                                                        \
     } while (0)
 
-/* The configuration of the model in argv[1], with more of it in JSON. */
+/* Opens the model in argv[1], with more configuration in JSON. */
 static inline dicast_judge *open_judge(char **argv, const char *more) {
     char config[4096];
     dicast_judge *judge = NULL;
@@ -80,7 +80,7 @@ static inline void add(dicast_request *request, const char *name, const char *te
     OK(error, dicast_request_add(request, S(name), S(text), &error));
 }
 
-/* Three answers of different length; the demonstration judge ranks them by a principle on length. */
+/* Three answers of different length; the demonstration judge ranks them by a principle about length. */
 #define SHORT_TEXT "Build small projects."
 #define MIDDLE_TEXT \
     "Read the official tutorial first. Then build a small project every week, and ask for reviews of your code."

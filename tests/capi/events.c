@@ -64,7 +64,7 @@ int main(int argc, char **argv) {
     options.struct_size = sizeof options;
     options.events = events;
 
-    /* No more than there are places for. */
+    /* No more than there is room for. */
     for (i = 0; i < 3; i++) {
         options.tag = 100 + i;
         options.id = S("batch");
@@ -98,7 +98,7 @@ int main(int argc, char **argv) {
     dicast_verdict_free(event.verdict);
     CHECK(!readable(events));
 
-    /* With a ticket: it cancels, and says when the event is there. What is refused keeps no place. */
+    /* With a ticket: it cancels, and tells when the event is there. A refused submission keeps no place. */
     engine.count = 0;
     for (i = 0; i < 5; i++) {
         dicast_request *empty = NULL;
@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
     dicast_ticket_free(ticket);
     dicast_job_finish(engine.jobs[0], 0);
 
-    /* A deadline of the submission, though the options allow minutes. */
+    /* A deadline for the submission, though the options allow minutes. */
     options.deadline_ms = 20;
     OK(error, dicast_judge_submit_with(judge, request, &options, NULL, &error));
     OK(error, dicast_events_next(events, 60000, &event, &error));
@@ -139,7 +139,7 @@ int main(int argc, char **argv) {
     CHECK(heard.outcomes == 1 && strcmp(heard.text, "It is short.") == 0);
     dicast_ticket_free(ticket);
 
-    /* What breaks the rules. */
+    /* Misuse is refused. */
     options.events = events;
     FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_submit_with(judge, request, &options, NULL, &error));
     options.callback = NULL;

@@ -33,7 +33,7 @@ static void submit(int count, dicast_callback callback) {
     dicast_request_free(request);
 }
 
-/* In a child: the judge is open, and works. */
+/* In a child: the judge is open and works. */
 static void in_flight(long microseconds) {
     the_judge = open_judge(arguments, "");
     submit(12, nothing);
@@ -50,7 +50,7 @@ static void in_a_callback(long microseconds) {
 
 static void free_the_judge(void) { dicast_judge_free(the_judge); }
 
-/* A handler of the program's own, which runs after the library's: as the destructor of a global object does. */
+/* A handler of the program that runs after the library's own, as the destructor of a global object does. */
 static void freed_late(long microseconds) {
     CHECK(atexit(free_the_judge) == 0);
     in_flight(microseconds);

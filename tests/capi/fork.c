@@ -93,14 +93,14 @@ int main(int argc, char **argv) {
         dicast_ticket_free(waiting);
         dicast_ticket_free(called);
         dicast_judge_free(judge);
-        /* One of its own works. */
+        /* A judge of its own works. */
         judge = open_judge(argv, "");
         judge_once(judge, request);
         dicast_judge_free(judge);
         _exit(0);
     }
     join(child);
-    /* The parent's goes on as before. */
+    /* The parent's judge goes on as before. */
     OK(error, dicast_ticket_wait(waiting, DICAST_FOREVER, &verdict, &error));
     OK(error, dicast_ticket_wait(called, DICAST_FOREVER, NULL, &error));
     dicast_verdict_free(verdict);

@@ -1,7 +1,7 @@
-/* Groups under one handle: whole verdicts, priorities, deadlines, one cancel; on an engine of the program's own. */
+/* Groups under one handle: whole verdicts, priorities, deadlines, one cancel; on the program's own engine. */
 #include "holding.h"
 
-/* Waits until the engine was given so many jobs. */
+/* Waits until the engine was given this many jobs. */
 static void await_jobs(struct engine *engine, size_t count) {
     size_t there = 0;
     int i;
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
     wanted.reward = DICAST_REWARD_SCORE;
     plan.struct_size = sizeof plan;
 
-    /* More groups than the queue holds: three are given to the engine, the others wait for room. */
+    /* More groups than the queue holds: three go to the engine, the others wait for room. */
     groups[1].options_json = S("{\"temperature\": 1.5, \"seed\": 7}");
     groups[1].id = S("the second");
     groups[1].priority = DICAST_PRIORITY_HIGH;
@@ -117,7 +117,7 @@ int main(int argc, char **argv) {
     FAILS(DICAST_INVALID_ARGUMENT, error, dicast_batch_rewards(batch, &wanted, rewards, statuses, 14, &error));
     wanted.deadline_ms = 0;
 
-    /* One cancel ends what computes, what waits in the queue and what waits for room. */
+    /* One cancel ends running groups, groups in the queue and groups that wait for room. */
     OK(error, dicast_batch_cancel(batch, &error));
     OK(error, dicast_batch_wait(batch, DICAST_FOREVER, &error));
     CHECK(dicast_batch_ended(batch) == 8 && dicast_batch_status(batch, 1) == DICAST_OK);
@@ -127,7 +127,7 @@ int main(int argc, char **argv) {
     engine.jobs[1] = engine.jobs[--engine.count];
     end_all(&engine);
 
-    /* A deadline of one group, and of all of them, which those that wait for room keep too. */
+    /* A deadline for one group, and for all of them; groups that wait for room keep it too. */
     for (i = 1; i < 4; i++) {
         groups[i] = groups[0];
     }
@@ -141,7 +141,7 @@ int main(int argc, char **argv) {
     dicast_batch_free(batch);
     end_all(&engine);
 
-    /* Behind a group that waits for room a deadline holds too, and an invalid group has ended. */
+    /* Behind a group that waits for room a deadline also holds, and an invalid group ends. */
     groups[0].deadline_ms = options.deadline_ms = 0;
     groups[4].deadline_ms = 30;
     groups[5].options_json = S("{\"colour\": 1}");
@@ -162,7 +162,7 @@ int main(int argc, char **argv) {
     end_all(&engine);
     groups[4] = groups[5] = groups[0];
 
-    /* A batch that is freed is cancelled, and its places are free; none at all is done at once. */
+    /* Freeing a batch cancels it and frees its places; an empty batch is done at once. */
     OK(error, dicast_judge_submit_groups(judge, groups, 8, NULL, &batch, &error));
     await_jobs(&engine, 3);
     dicast_batch_free(batch);
@@ -172,7 +172,7 @@ int main(int argc, char **argv) {
     OK(error, dicast_batch_wait(batch, DICAST_FOREVER, &error));
     dicast_batch_free(batch);
 
-    /* What breaks the rules. */
+    /* Misuse is refused. */
     options.reserved = 1;
     FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_submit_groups(judge, groups, 1, &options, &other, &error));
     options.reserved = 0;
@@ -201,7 +201,7 @@ int main(int argc, char **argv) {
     dicast_batch_free(batch);
     end_all(&engine);
 
-    /* A judge that is closed takes none. */
+    /* A closed judge accepts none. */
     judge = open_on(&engine, "{\"model\": \"toy\"}");
     OK(error, dicast_judge_close(judge, &error));
     FAILS(DICAST_CLOSED, error, dicast_judge_submit_groups(judge, groups, 8, NULL, &other, &error));

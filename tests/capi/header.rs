@@ -63,7 +63,7 @@ pub(crate) fn structs(plain: &str) -> Vec<(String, Vec<String>)> {
     structs
 }
 
-/// A C file that calls every function with nothing but null and zero, and checks what comes back.
+/// A C file that calls every function with nothing but null and zero, and checks the results.
 pub(crate) fn calls_with_nothing() -> String {
     let functions = functions(&plain(&root().join("include/dicast.h")));
     let mut text = String::from(
@@ -127,7 +127,7 @@ fn every_export_is_a_boundary() {
             let body = export.split_once(" {\n").unwrap().1.trim_start();
             let body = body.split_once("*/").map_or(body, |(_, rest)| rest);
             let line = body.lines().map(str::trim).find(|line| !line.starts_with("//")).unwrap();
-            // Those that only hand on to another export or give a constant cannot panic.
+            // Functions that only call another export or return a constant cannot panic.
             let simple =
                 ["super::status::dicast_status_name(", "dicast_ticket_wait(", "DICAST_ABI_VERSION", "dicast_str::of("];
             assert!(line.starts_with("boundary!(") || simple.iter().any(|s| line.starts_with(s)), "{line}");

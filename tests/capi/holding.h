@@ -1,4 +1,4 @@
-/* An engine of the program's own that holds its jobs until the test ends them. */
+/* The program's own engine; it holds its jobs until the test ends them. */
 #ifndef HOLDING_H
 #define HOLDING_H
 
@@ -20,7 +20,7 @@ static void hold(void *user_data, dicast_job *job) {
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* A judge on it. */
+/* A judge on this engine. */
 static inline dicast_judge *open_on(struct engine *engine, const char *config) {
     dicast_judge *judge = NULL;
     dicast_error *error = NULL;

@@ -1,4 +1,4 @@
-/* Blocking judgments, and everything that can be read of a verdict and of a judge. */
+/* Blocking judgments, and everything that can be read from a verdict and from a judge. */
 #include "check.h"
 
 static int lines, opened;
@@ -139,11 +139,11 @@ static void refuse(const dicast_judge *judge) {
     FAILS(DICAST_INVALID_REQUEST, error, dicast_judge_judge(judge, request, &verdict, &error));
     OK(error, dicast_request_set_options(request, S("{\"timeout_ms\": 1}"), &error));
     FAILS(DICAST_TIMEOUT, error, dicast_judge_judge(judge, request, &verdict, &error));
-    /* Written freely within eight tokens, the answer cannot be a verdict. */
+    /* Written freely in eight tokens, the answer cannot be a verdict. */
     OK(error, dicast_request_set_options(
                   request, S("{\"guided\": false, \"max_verdict_tokens\": 8, \"reasoning\": false}"), &error));
     CHECK(dicast_judge_judge(judge, request, &verdict, &error) == DICAST_INVALID_VERDICT);
-    /* Without sampling it would be the same again. */
+    /* Without sampling, the result would be the same again. */
     CHECK(dicast_error_has_partial(error) && !dicast_error_is_retryable(error));
     CHECK(dicast_status_is_retryable(DICAST_INVALID_VERDICT));
     CHECK(dicast_error_partial_raw(error).data != NULL && dicast_error_partial_reasoning(error).data != NULL);

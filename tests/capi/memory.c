@@ -1,4 +1,4 @@
-/* What opening a model takes is known before it is opened. */
+/* The memory that a model needs is known before it is opened. */
 #include "check.h"
 
 int main(int argc, char **argv) {

@@ -1,4 +1,4 @@
-/* What a judge has done, for a dashboard, on an engine of the program's own that answers at once. */
+/* A judge's counters, for a dashboard; on the program's own engine, which answers at once. */
 #include "check.h"
 
 static void generate(void *user_data, dicast_job *job) {
@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
     CHECK(dicast_metrics_prometheus(metrics).data == dicast_metrics_prometheus(metrics).data);
     CHECK(holds(dicast_metrics_json(metrics), "\"judged\":3") && holds(dicast_metrics_json(metrics), "\"p95\":"));
 
-    /* A snapshot does not change, and outlives its judge; a closed judge still says what it did. */
+    /* A snapshot does not change, and outlives its judge; a closed judge still reports its counters. */
     broken = 0;
     OK(error, dicast_judge_judge(judge, request, &verdict, &error));
     dicast_verdict_free(verdict);

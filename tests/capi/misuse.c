@@ -1,4 +1,4 @@
-/* What breaks the rules is refused. What a generated file adds: every function with nothing but null and zero. */
+/* Misuse is refused. A generated file adds: every function with nothing but null and zero. */
 #include "check.h"
 
 extern int call_everything_with_nothing(void);
@@ -48,7 +48,7 @@ static void texts(void) {
     FAILS(DICAST_INVALID_CONFIG, error,
           dicast_judge_open((dicast_str){"{\"model\":\0\"x\"}", 14}, NULL, &judge, &error));
     CHECK(request == NULL && judge == NULL);
-    /* Nobody has to take an error. */
+    /* The caller need not take an error. */
     CHECK(dicast_request_new(bad, S("x"), &request, NULL) == DICAST_INVALID_REQUEST);
 }
 
@@ -91,7 +91,7 @@ static void statuses(void) {
     CHECK(!dicast_status_is_retryable(DICAST_OK) && dicast_status_is_retryable(DICAST_TIMEOUT));
     CHECK(is(dicast_status_name(DICAST_ENGINE_DEAD), "engine_dead") && !dicast_status_is_retryable(DICAST_ENGINE_DEAD));
     CHECK(is(dicast_error_name(NULL), "ok"));
-    /* Of no error the texts are empty, and can be printed. */
+    /* The texts of a null error are empty, and can be printed. */
     CHECK(is(dicast_error_message(NULL), "") && is(dicast_error_json(NULL), ""));
     CHECK(dicast_version().len > 0 && dicast_version().data[dicast_version().len] == 0);
 }

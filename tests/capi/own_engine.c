@@ -1,9 +1,9 @@
-/* An engine of the program's own: messages in, a verdict with log probabilities out, cancels, deadlines, closing. */
+/* The program's own engine: messages in, a verdict with log probabilities out; cancels, deadlines, closing. */
 #include "check.h"
 
 enum { JOBS = 64 };
 
-/* What the engine is to do with its jobs. */
+/* What the engine does with its jobs. */
 enum mode { ANSWER, KEEP, FAIL, FREE_TEXT };
 
 struct engine {
@@ -169,7 +169,7 @@ static void refused(void) {
     CHECK(judge == NULL);
 }
 
-/* Tokens of a text that a program has anyway, with their log probabilities. */
+/* Tokens that a program already has for a text, with their log probabilities. */
 static void parsing(void) {
     static const char *const texts[] = {"<think>{\"scores\": {\"model-1\": 1}}",
                                         "</think>",
@@ -202,7 +202,7 @@ static void parsing(void) {
     CHECK(fabs(dicast_verdict_expected(verdict, 0) - (0.5 * 4 + 0.4 * 5) / 0.9) < 1e-6);
     CHECK(dicast_verdict_expected(verdict, 1) == 2);
     dicast_verdict_free(verdict);
-    /* Where a score is not where it must be, there is no number at all. */
+    /* If a score is not in its place, there is no number at all. */
     tokens[2].text = S("{\"scores\": {\"model-2\": ");
     tokens[4].text = S(", \"model-1\":  ");
     OK(error, dicast_parse_tokens(tokens, 7, aliases, NULL, S(""), &verdict, &error));
@@ -249,7 +249,7 @@ int main(int argc, char **argv) {
     engine.mode = FAIL;
     FAILS(DICAST_OVERLOADED, error, dicast_judge_judge(judge, request, &verdict, &error));
 
-    /* The engine hears of a cancel and of a deadline, and what it gives afterwards is dropped. */
+    /* The engine is told of a cancel and of a deadline; anything that it gives afterwards is dropped. */
     engine.mode = KEEP;
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
     OK(error, dicast_ticket_cancel(ticket, &error));
@@ -263,7 +263,7 @@ int main(int argc, char **argv) {
     dicast_job_fail(engine.kept[1], DICAST_ENGINE, S("late"));
     OK(error, dicast_request_set_options(request, S(""), &error));
 
-    /* From another thread, later. */
+    /* Later, from another thread. */
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
     CHECK(dicast_ticket_wait(ticket, 20, &verdict, &error) == DICAST_PENDING);
     answer(engine.kept[2], 0);
@@ -285,7 +285,7 @@ int main(int argc, char **argv) {
     OK(error, dicast_judge_judge(judge, request, &verdict, &error));
     dicast_verdict_free(verdict);
 
-    /* Closed with a job that the engine has: it ends, and the engine is called no more. */
+    /* Closed while the engine has a job: the job ends, and the engine is not called again. */
     engine.mode = KEEP;
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
     dicast_judge_free(judge);
@@ -294,7 +294,7 @@ int main(int argc, char **argv) {
     dicast_ticket_free(ticket);
     dicast_job_finish(engine.kept[3], 0);
 
-    /* An engine that writes what it likes. */
+    /* An engine that writes free text. */
     engine.mode = FREE_TEXT;
     judge = open_engine(&engine, DICAST_GUIDANCE_NONE);
     FAILS(DICAST_INVALID_VERDICT, error, dicast_judge_judge(judge, request, &verdict, &error));

@@ -1,9 +1,9 @@
-/* A prefix is computed before the first judgment, and stays whatever else is judged. */
+/* A prefix is computed before the first judgment, and is kept whatever else is judged. */
 #include "check.h"
 
 #define MOST 8
 
-/* Tokens of the prompt that were there already. */
+/* Tokens of the prompt that were reused. */
 static size_t reused(const dicast_judge *judge, const dicast_request *request) {
     dicast_error *error = NULL;
     dicast_verdict *verdict = NULL;
@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
     CHECK(dicast_pin_tokens(more[0]) > tokens);
     dicast_pin_free(more[0]);
 
-    /* Others do not push it out. */
+    /* Other prompts do not evict it. */
     for (index = 0; index < 6; ++index) {
         char text[64];
         dicast_request *other = NULL;
@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
     CHECK(none == NULL);
     dicast_pin_free(more[0]);
     OK(error, dicast_judge_warm(judge, whole, &more[0], &error));
-    /* One that is kept already takes no further place. */
+    /* A prefix that is already kept takes no further place. */
     OK(error, dicast_judge_warm(judge, whole, &none, &error));
     dicast_pin_free(none);
     none = NULL;
@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
     OK(error, dicast_judge_wake(judge, &error));
     OK(error, dicast_judge_warm(judge, principle, &none, &error));
 
-    /* They may outlive their judge. */
+    /* Pins may outlive their judge. */
     dicast_judge_free(judge);
     CHECK(dicast_pin_tokens(pin) == tokens);
     dicast_pin_free(pin);
@@ -95,7 +95,7 @@ int main(int argc, char **argv) {
     dicast_request_free(request);
     dicast_request_free(whole);
 
-    /* What computes every prompt whole keeps none. */
+    /* A judge that computes every prompt completely keeps no prefix. */
     judge = open_with(argv[1], "\"deterministic\": true");
     FAILS(DICAST_UNSUPPORTED, error, dicast_judge_warm(judge, principle, &none, &error));
     dicast_request_free(principle);

@@ -1,4 +1,4 @@
-//! What `dicast.hpp` refuses to compile: texts that would point into an object that is gone, and outcomes thrown away.
+//! What `dicast.hpp` refuses to compile: texts that would point into a destroyed object, and ignored outcomes.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::cpp::compilers;
 use crate::support::{CPP_WARNINGS, generated, root};
 
-/// Code that compiles, code beside it that must not, and a word of what the compiler says at its line.
+/// Code that compiles, similar code that must not, and a word of the compiler's message at its line.
 struct Case {
     good: &'static str,
     bad: &'static str,
@@ -102,7 +102,7 @@ const REFUSED: &[Case] = &[
     case("judge.rewards(\"p\", \"q\", texts);", "judge.rewards(\"p\", \"q\", std::string(\"text\"));", ""),
 ];
 
-/// These need the compiler to follow a text to the object that it points into. Clang does.
+/// These need the compiler to track which object a text points into. Clang does.
 const SEEN_BY_CLANG: &[Case] = &[
     case(
         "const auto error_of = judge.try_judge(request).error(); use(error_of.what());",
@@ -126,7 +126,7 @@ const SEEN_BY_CLANG: &[Case] = &[
     ),
 ];
 
-/// Compiles each piece of code as a function on a line of its own; gives what the compiler says, line by line.
+/// Compiles each piece of code as a function on a line of its own; gives the compiler's messages, line by line.
 fn complaints(compiler: &str, standard: &str, name: &str, bodies: &[&str]) -> Vec<String> {
     let mut text = String::from(
         "#include <dicast.hpp>\n#include <string>\n#include <vector>\ntemplate <class T> void use(T &&) {}\n\
@@ -146,7 +146,7 @@ fn complaints(compiler: &str, standard: &str, name: &str, bodies: &[&str]) -> Ve
     let file = format!("refused-{compiler}-{standard}-{name}.cpp");
     let mut command = Command::new(compiler);
     command.arg(format!("-std={standard}")).args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror"]).args(CPP_WARNINGS);
-    // Clang stops after twenty errors unless it is told otherwise.
+    // Clang stops after twenty errors by default.
     command.args((compiler == "clang++").then_some("-ferror-limit=0"));
     let output = command.arg("-I").arg(root().join("include")).arg(generated(&file, &text)).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

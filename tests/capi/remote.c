@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
     dicast_request_free(request);
     dicast_judge_free(judge);
 
-    /* Nobody listens at port 1: the error names the server. */
+    /* Nothing listens on port 1: the error names the server. */
     judge = NULL;
     FAILS(DICAST_NETWORK, error, dicast_judge_open(S("{\"model\": \"http://127.0.0.1:1\"}"), NULL, &judge, &error));
     CHECK(judge == NULL);

@@ -1,4 +1,4 @@
-/* The trainer's form. */
+/* The array form for trainers. */
 #include "check.h"
 
 #define N 3
@@ -119,7 +119,7 @@ static void failures(const dicast_judge *judge, const dicast_str *texts) {
            dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, &options, rewards, statuses, &error));
     FAILS(DICAST_INVALID_REQUEST, error,
           dicast_judge_rewards(judge, S(SHORTER), S("How?"), NULL, 0, NULL, NULL, NULL, &error));
-    /* Where one array is missing the other still says that there is no reward. */
+    /* If one array is missing, the other one still says that there is no reward. */
     reset(rewards, statuses, N);
     FAILS(DICAST_INVALID_ARGUMENT, error,
           dicast_judge_rewards(judge, S(SHORTER), S("How?"), texts, N, NULL, rewards, NULL, &error));
@@ -217,7 +217,7 @@ int main(int argc, char **argv) {
     texts[0] = S(SHORT_TEXT);
     texts[1] = S(MIDDLE_TEXT);
     texts[2] = S(LONG_TEXT);
-    /* A queue of two: more groups than that wait for room. */
+    /* A queue of two: more groups than that have to wait for room. */
     judge = open_judge(argv, ", \"limits\": {\"max_queue\": 2}");
     one_prompt(judge, texts);
     failures(judge, texts);

@@ -1,4 +1,4 @@
-//! Programs that judge over a server, which is scripted.
+//! Programs that judge over a scripted server.
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
     CHECK(holds(dicast_settings_json(settings), "\"local\":{\"threads\":2}"));
     CHECK(holds(dicast_settings_json(settings), "\"device_ids\":[1,0]"));
 
-    /* What is wrong is said at once, and changes nothing. */
+    /* An invalid value is reported at once, and changes nothing. */
     FAILS(DICAST_INVALID_CONFIG, error, dicast_settings_set_int(settings, S("local.threats"), 2, &error));
     FAILS(DICAST_INVALID_CONFIG, error, dicast_settings_set_int(settings, S("threads"), 2, &error));
     FAILS(DICAST_INVALID_CONFIG, error, dicast_settings_set_int(settings, S("local"), 2, &error));

@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
     snprintf(path, sizeof path, "/tmp/dicast-sleeping-%ld.gguf", (long)getpid());
     snprintf(other, sizeof other, "/tmp/dicast-sleeping-%ld-other.gguf", (long)getpid());
     copy_file(argv[1], path);
-    /* Weights in memory of the process, and a cache large enough to be seen. */
+    /* Weights in the memory of the process, and a cache that is large enough to be measured. */
     snprintf(config, sizeof config,
              "{\"model\": \"%s\", \"local\": {\"threads\": 2, \"mmap\": false, \"kv_cache_tokens\": 32768}, "
              "\"options\": {\"max_reasoning_tokens\": 64}}",
@@ -64,14 +64,14 @@ int main(int argc, char **argv) {
     OK(error, dicast_judge_sleep(judge, NULL, &error));
     given = held - resident();
     CHECK(dicast_judge_is_asleep(judge) && dicast_judge_weights(judge) == 0);
-    /* The demonstration judge has 4 MiB of weights; the cache and what computes are the rest. */
+    /* The demonstration judge has 4 MiB of weights; the rest is the cache and the memory for computing. */
 #ifndef __SANITIZE_ADDRESS__ /* It keeps freed memory for a while. */
     if (given < 12 * 1024) {
         fprintf(stderr, "sleeping gave back %ld KiB of %ld\n", given, held);
         return 1;
     }
 #endif
-    /* What comes meanwhile waits, and what was counted stays. */
+    /* Requests that arrive meanwhile wait, and the counters stay. */
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
     CHECK(dicast_ticket_wait(ticket, 30, &verdict, &error) == DICAST_PENDING);
     OK(error, dicast_judge_stats(judge, &after, &error));
@@ -90,7 +90,7 @@ int main(int argc, char **argv) {
     OK(error, dicast_judge_sleep(judge, &options, &error));
     FAILS(DICAST_ASLEEP, error, dicast_judge_judge(judge, request, &verdict, &error));
     FAILS(DICAST_ASLEEP, error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
-    /* A file that was replaced meanwhile is not taken by waking, but by reloading. */
+    /* Waking does not load a file that was replaced meanwhile; reloading does. */
     copy_file(argv[1], other);
     {
         FILE *file = fopen(path, "r+b");
@@ -104,7 +104,7 @@ int main(int argc, char **argv) {
     OK(error, dicast_judge_reload(judge, S(other), NULL, &error));
     CHECK(first_score(judge, request, 2) == score && dicast_judge_weights(judge) == 2);
 
-    /* What is no model changes nothing. */
+    /* A file that is no model changes nothing. */
     FAILS(DICAST_MODEL_NOT_FOUND, error, dicast_judge_reload(judge, S("/no/such.gguf"), NULL, &error));
     FAILS(DICAST_UNSUPPORTED, error, dicast_judge_reload(judge, S("http://127.0.0.1:1"), NULL, &error));
     CHECK(first_score(judge, request, 2) == score);
@@ -114,7 +114,7 @@ int main(int argc, char **argv) {
     options.cancel_running = 2;
     FAILS(DICAST_INVALID_ARGUMENT, error, dicast_judge_sleep(judge, &options, &error));
 
-    /* Asleep, it is closed and freed like any other. */
+    /* A sleeping judge is closed and freed like any other. */
     OK(error, dicast_judge_sleep(judge, NULL, &error));
     OK(error, dicast_judge_submit(judge, request, NULL, NULL, &ticket, &error));
     dicast_judge_close(judge, NULL);

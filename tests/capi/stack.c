@@ -1,11 +1,11 @@
-/* Threads of the program with small stacks may call everything: what each call takes of its thread's stack is measured.
+/* Threads of the program with small stacks may call everything: the stack that each call uses is measured.
  */
 #define _GNU_SOURCE
 #include "check.h"
 
 #include <sys/mman.h>
 
-/* What docs/threads.md promises: enough for every call. */
+/* The promise of docs/threads.md: enough for every call. */
 #define ENOUGH (64u << 10)
 #define ROOM (4u << 20)
 #define PAINT 0xa5
@@ -62,7 +62,7 @@ static void rewards(void) {
     OK(error, dicast_judge_rewards(judge, S(SHORTER), S("How?"), responses, 2, NULL, values, statuses, &error));
 }
 
-/* Text that nests as deep as anybody can make it. */
+/* Text with the deepest nesting that anybody can make. */
 static char *nested(const char *before, const char *opening, const char *after, size_t times) {
     size_t length = strlen(opening);
     char *text = malloc(strlen(before) + times * length + strlen(after) + 1), *at = text;
@@ -166,7 +166,7 @@ static void on_thread(void (*work)(void), pthread_attr_t *attributes) {
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
-/* Bytes of stack that a thread has touched when it ends, those of thread-local values included. */
+/* Bytes of stack that a thread has touched when it ends, including those of thread-local values. */
 static size_t touched(void (*work)(void)) {
     unsigned char *stack = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pthread_attr_t attributes;

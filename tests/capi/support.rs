@@ -15,12 +15,12 @@ pub(crate) enum Library {
 
 /// Warnings that are errors, in both languages.
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
-/// More of them, which C++ code keeps.
+/// More warnings, for C++ code.
 pub(crate) const CPP_WARNINGS: [&str; 2] = ["-Wconversion", "-Wshadow"];
 
 /// A program of `tests/capi/` or `tests/cpp/`, and how it is compiled.
 pub(crate) struct Program {
-    /// Its name; `nothing` for one that is generated whole.
+    /// Its name; `nothing` for one that is generated completely.
     name: &'static str,
     library: Library,
     include: PathBuf,
@@ -43,7 +43,7 @@ impl Program {
         self.flags.iter().any(|flag| flag.starts_with("-std=c++"))
     }
 
-    /// Compiles against another header than that of this release.
+    /// Compiles with another header than that of this release.
     #[cfg(feature = "local")]
     pub(crate) fn against(self, include: PathBuf) -> Self {
         Self { include, ..self }
@@ -86,13 +86,13 @@ pub(crate) fn libraries() -> &'static Path {
     })
 }
 
-/// Compiles a file of C or C++ to nothing, in one language standard.
+/// Checks the syntax of a C or C++ file, in one language standard.
 pub(crate) fn check_syntax(standard: &str, source: &Path, include: &Path) {
     let compiler = if standard.contains("++") { "c++" } else { "cc" };
     check_syntax_by(compiler, standard, &[], source, include);
 }
 
-/// As [`check_syntax`], by one compiler and with further flags.
+/// Like [`check_syntax`], with one compiler and further flags.
 pub(crate) fn check_syntax_by(compiler: &str, standard: &str, flags: &[&str], source: &Path, include: &Path) {
     let language = if standard.contains("++") { "c++" } else { "c" };
     let mut command = Command::new(compiler);
@@ -138,7 +138,7 @@ fn succeed(mut command: Command) {
     assert!(output.status.success(), "{command:?}\n{said}");
 }
 
-/// Runs a program, which must end well and print nothing at all.
+/// Runs a program, which must succeed and print nothing at all.
 pub(crate) fn run(program: &Path, arguments: &[&Path]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());

@@ -1,4 +1,4 @@
-/* One judge, 32 threads, every form at once. */
+/* One judge, 32 threads, all forms at once. */
 #include "check.h"
 
 #define THREADS 32

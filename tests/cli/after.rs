@@ -1,4 +1,4 @@
-//! What is done with results: `dicast report`, `dicast export` and `dicast parse --jsonl`. No model is needed.
+//! Commands that work on results: `dicast report`, `dicast export` and `dicast parse --jsonl`. No model is needed.
 
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ fn pairs_of_a_group_that_is_too_large_to_be_listed_are_judged_by_the_threshold()
         run([&["export", pairs, text(&results), "--requests", text(&requests)], more].concat())
     };
     let said = |threshold: f64| serde_json::json!({ "wins": {}, "pairs": [], "threshold": threshold });
-    // The differences 3.6 to 3.9 are above it, those of 4, 3, 2 and 1 pairs; 3.5 is not, whatever rounding makes of it.
+    // The differences 3.6 to 3.9 are above it: those of 4, 3, 2 and 1 pairs. 3.5 is not, however it is rounded.
     let few = export(said(3.5), "--pairs=all", &[]).succeeds();
     assert_eq!(few.stdout.lines().count(), 4 + 3 + 2 + 1, "{}", few.stdout);
     for line in few.stdout.lines() {

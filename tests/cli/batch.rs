@@ -101,7 +101,7 @@ fn killed_again_and_again_a_batch_ends_with_every_line_once() {
     assert_eq!(ran.stdout, "");
     assert_in_order(&output, 200);
 
-    // Run again: nothing is left to do, and nothing is done.
+    // Run again: nothing is left to do, and the output does not change.
     let before = std::fs::read(&output).unwrap();
     run(batch(&input, &output, &[])).fails(1, &["is complete: 200 results, 20 failed"]);
     assert_eq!(std::fs::read(&output).unwrap(), before);
@@ -143,7 +143,7 @@ fn standard_input_and_output_serve_too() {
     std::fs::write(&output, &ran.stdout).unwrap();
     assert_in_order(&output, 9);
 
-    // A batch from standard input is continued too if the same lines come again.
+    // A batch from standard input is continued too, if the same lines come again.
     std::fs::remove_file(&output).unwrap();
     run_with_input(batch(Path::new("-"), &output, &[]), requests(4));
     run_with_input(batch(Path::new("-"), &output, &[]), requests(9)).fails(1, &["4 of them before"]);
@@ -182,7 +182,7 @@ fn a_full_disk_ends_with_1_and_a_closed_pipe_quietly() {
 #[test]
 fn what_fits_a_disk_is_kept() {
     let Files { folder, input, output } = files(40);
-    // A limit on the file size takes the place of the disk. Its signal is ignored, so that writing fails.
+    // A file size limit acts as the full disk. Its signal is ignored, so that writing fails.
     let limited = folder.file("limited.sh", "trap '' XFSZ\nulimit -f 8\nexec \"$@\"\n");
     let whole = batch(&input, &output, &[]);
     let mut command = Command::new("bash");

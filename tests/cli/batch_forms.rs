@@ -1,4 +1,5 @@
-//! `dicast batch` as people use it: their own fields, forms and formats, failures judged again. With the demonstration judge.
+//! `dicast batch` as people use it: their own fields, forms and formats, failures judged again. Uses the demonstration
+//! judge.
 
 use std::path::{Path, PathBuf};
 
@@ -150,7 +151,7 @@ fn failed_lines_are_judged_again_when_asked_or_changed() {
     let before = results(&output);
     assert_eq!(before[0]["error"]["retryable"], true);
     batch(&args).fails(1, &["is complete: 3 results, 2 failed"]);
-    // A longer deadline is no change of the line.
+    // A longer deadline does not count as a change of the line.
     std::fs::write(&input, late.replace("\":1}", "\":600000}") + &line("") + bad).unwrap();
     batch(&[&args[..], &["--retry-failed"]].concat()).fails(1, &["3 results, 2 of them before, 1 failed"]);
     let after = results(&output);
@@ -158,7 +159,7 @@ fn failed_lines_are_judged_again_when_asked_or_changed() {
     assert_eq!((&after[1], &after[2]), (&before[1], &before[2]), "the others are as they were");
     batch(&[&args[..], &["--retry-failed"]].concat()).fails(1, &["is complete"]);
 
-    // A corrected line is judged without being asked.
+    // A corrected line is judged without --retry-failed.
     std::fs::write(&input, late + &line("") + &line("")).unwrap();
     batch(&args).succeeds();
     assert!(results(&output)[2]["scores"].is_object());

@@ -1,4 +1,4 @@
-//! `dicast bench`, against scripted servers. Nothing here asserts how long anything takes.
+//! `dicast bench`, with scripted servers. Nothing here asserts how long anything takes.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -144,7 +144,7 @@ fn every_form_of_a_report_is_written() {
         assert_eq!(line["item"].as_u64().unwrap(), line["number"].as_u64().unwrap() % 3);
     }
 
-    // The same again, and compared with a past that was ten times faster.
+    // The same again, compared with an earlier report that was ten times faster.
     let again =
         ["bench", "--url", &server.url, "--input", text(&input), "--fresh", "--requests", "5", "--concurrency", "2"];
     let mut old: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
@@ -166,12 +166,12 @@ fn every_form_of_a_report_is_written() {
     run(["bench", "--compare", text(&input), text(&json)]).fails(2, &["in.jsonl"]);
 }
 
-/// A server with one path, which answers each post by `answer`.
+/// A server with one path that answers each POST with `answer`.
 fn plain_server(path: &'static str, answer: fn(&Value) -> Value) -> String {
     closing_server(path, usize::MAX, answer)
 }
 
-/// The same; a connection that has had `most` answers is closed when the next request comes.
+/// The same; after `most` answers a connection is closed when its next request comes.
 fn closing_server(path: &'static str, most: usize, answer: fn(&Value) -> Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

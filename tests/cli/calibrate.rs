@@ -1,10 +1,12 @@
-//! `dicast calibrate`: learning from results, what cannot be learned from; with the demonstration judge also from items to verdicts.
+//! `dicast calibrate`: learning from results, and results that it cannot learn from; with the demonstration judge, also
+//! from items to verdicts.
 
 use serde_json::{Value, json};
 
 use super::support::{Folder, run, text};
 
-/// A result of one pair: the better response has the higher score by `difference`, or the lower one where it is negative.
+/// A result of one pair: the better response has the higher score by `difference`, or the lower one if that is
+/// negative.
 fn result(number: usize, difference: f64) -> String {
     let by_name = |better: Value, worse: Value| json!({ "chosen-1": better, "rejected-1": worse });
     let scores = by_name((3.0 + difference).round().into(), 3.into());
@@ -171,7 +173,7 @@ fn prompts_are_told_apart_by_all_of_their_text_and_results_count_once() {
     calibrate(&both(&one), &[]).fails(2, &["--from names", "one.jsonl twice"]);
     let copy = folder.file("copy.jsonl", alike.join("\n"));
     calibrate(&both(&copy), &[]).fails(2, &["copy.jsonl: line 1", "this is the item of", "one.jsonl: line 1"]);
-    // The same number in another file is another item, and a second label of an item is another one too.
+    // The same number in another file is another item, and so is a second label of an item.
     let other: Vec<_> =
         (0..100).map(|number| result(number, 1.0).replace(&format!("\"r{number}\""), "\"other\"")).collect();
     let other = folder.file("other.jsonl", other.join("\n"));
@@ -223,7 +225,7 @@ fn what_is_read_is_not_replaced() {
     };
     write(items, &[items, "-o", new]).fails(2, &["--write-profile", "also the file of the items"]);
     write(results, &["--from", results]).fails(2, &["--write-profile", "also the file of --from"]);
-    // The profile that judged may get its calibration in place.
+    // The calibration may be written into the profile that judged.
     let in_place = ["calibrate", "--write-profile", text(&profile), "--overwrite", "--from", results];
     run([&in_place[..], &["--profile", text(&profile)]].concat()).fails(2, &["judged by another profile"]);
     assert_eq!(std::fs::read_to_string(items).unwrap(), "x");
@@ -277,7 +279,7 @@ fn the_demonstration_judge_is_calibrated_and_abstains() {
     assert!(!flags(&verdict).contains("calibration"), "{verdict}");
     assert!(flags(&judge(&["--max-reasoning-tokens", "90"])).contains("calibration_of_other_options"));
 
-    // With its calibration the same command has nothing left to judge.
+    // With its calibration, the same command has nothing left to judge.
     let in_place = |more: &[&str]| {
         let fixed = [text(&items), "-o", text(&results), "--profile", text(&written), "--overwrite"];
         calibrate(&[&fixed, &whole[..], more].concat())

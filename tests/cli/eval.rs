@@ -32,7 +32,7 @@ fn results_are_reported_by_group_and_compared() {
     assert_eq!(first["groups"]["b"]["accuracy (pairs)"]["mean"], 0.0);
     let pair = &whole["comparison"]["pairs"][0];
     assert_eq!((&pair["items"], &pair["difference"]), (&8.into(), &Value::from(-1.0)));
-    // All of eight turned round: 2 of 256 signs.
+    // All eight have the opposite sign: 2 of 256 sign patterns.
     assert_eq!(pair["p"], 2.0 / 256.0);
     assert!(pair["cohen_kappa"].as_f64().unwrap() <= 0.0);
     let html = std::fs::read_to_string(&page).unwrap();

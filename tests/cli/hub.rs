@@ -1,4 +1,4 @@
-//! Fetching models, from a server on this machine that speaks the hub's paths.
+//! Fetching models, from a local server with the hub's paths.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::support::{Folder, Ran, dicast, model_bytes};
 
-/// What the server holds and how it behaves.
+/// What the server holds, and how it behaves.
 #[derive(Default)]
 struct Repository {
     files: BTreeMap<String, Vec<u8>>,
     commit: String,
-    /// The token that is asked for.
+    /// The token that requests must have.
     token: Option<String>,
-    /// For each coming download, after how many bytes of it the connection is cut.
+    /// For each coming download, after how many bytes the connection is cut.
     cuts: Vec<usize>,
     /// Answers a request for a range with the whole file, as some proxies do.
     ignores_ranges: bool,
@@ -56,7 +56,7 @@ impl Hub {
         self.repository.lock().unwrap()
     }
 
-    /// `dicast profile show`, which fetches a model and reads the profile beside it, and needs no engine.
+    /// `dicast profile show`: it fetches a model and reads the profile beside it, and needs no engine.
     fn command(&self, model: &str) -> Command {
         let mut command = dicast(["profile", "show", "--model", model]);
         command.env("HF_ENDPOINT", &self.address).env("HF_HOME", self.home.path("home"));
@@ -79,7 +79,7 @@ impl Hub {
     }
 }
 
-/// Answers one request, as the hub does: files are redirected to where the bytes are.
+/// Answers one request as the hub does: files are redirected to the place of their bytes.
 fn answer(mut stream: TcpStream, repository: &Mutex<Repository>, place: &str) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
@@ -170,11 +170,11 @@ fn a_model_comes_with_its_profile() {
     assert_eq!(hub.cached("judge-Q8_0.gguf"), model);
     assert_eq!(hub.downloads().len(), 2);
 
-    // A file that is there is not fetched again.
+    // A file in the cache is not fetched again.
     hub.fetch("hf:owner/judge:Q8_0").succeeds();
     assert_eq!(hub.downloads(), []);
 
-    // Nor if only other files changed in the repository.
+    // Nor is it if only other files changed in the repository.
     hub.repository().commit = "decaf".into();
     hub.fetch("hf:owner/judge").succeeds();
     assert_eq!(hub.downloads(), []);
@@ -298,7 +298,7 @@ fn offline_means_no_request_at_all() {
 #[test]
 fn a_busy_hub_is_waited_for_as_long_as_it_asks() {
     let hub = Hub::start(&[("judge.gguf", &model_bytes()), ("judge.profile.json", &profile())]);
-    // The list: refused twice, with the wait in the second answer.
+    // The list: refused twice; the second answer says how long to wait.
     hub.repository().busy = vec![(429, "1"), (429, "1")];
     let started = std::time::Instant::now();
     let ran = hub.fetch("hf:owner/judge").succeeds();

@@ -44,7 +44,7 @@ fn standard_input_files_and_options_ask_the_same() {
     let model = fixture("tiny-qwen3.gguf");
     let verdict = |ran: Ran| {
         let mut verdict: Value = serde_json::from_str(&ran.succeeds().stdout).unwrap();
-        // What differs from run to run.
+        // Differs from run to run.
         verdict.as_object_mut().unwrap().remove("timing_ms");
         verdict
     };

@@ -1,4 +1,4 @@
-//! Jobs of a server that is killed again and again: none is lost, and no request has two results.
+//! Jobs of a server that is killed repeatedly: none is lost, and no request has two results.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,11 +14,11 @@ use super::support::{Folder, dicast, text};
 
 /// How often the server is killed.
 const KILLS: u32 = 20;
-/// Jobs, and requests of each.
+/// The number of jobs, and of requests in each.
 const JOBS: usize = 12;
 const REQUESTS: usize = 150;
 
-/// A server as a process of its own, killed when it is dropped.
+/// A server in its own process, killed when it is dropped.
 struct Running(Child);
 
 impl Running {
@@ -29,7 +29,7 @@ impl Running {
         Self(child)
     }
 
-    /// SIGKILL: the process has no last word.
+    /// SIGKILL: the process cannot clean up.
     fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -43,12 +43,12 @@ impl Drop for Running {
     }
 }
 
-/// Sends a request; none where the server is not there, or dies under it.
+/// Sends a request; `None` if the server is not up, or dies meanwhile.
 fn ask(port: u16, head: &str, kind: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let length = body.len();
-    // HTTP/1.0: the body is as it is, without chunks.
+    // HTTP/1.0: the body is sent as it is, without chunks.
     write!(
         stream,
         "{head} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -60,7 +60,7 @@ fn ask(port: u16, head: &str, kind: &str, body: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// As [`ask`], until it is answered.
+/// Like [`ask`], repeated until it is answered.
 #[track_caller]
 fn insist(port: u16, head: &str, body: &str) -> (u16, String) {
     let until = Instant::now() + Duration::from_secs(120);
@@ -100,14 +100,14 @@ fn a_server_killed_twenty_times_under_load_loses_and_doubles_nothing() {
             let mut random = 12_345_u64;
             for _ in 0..KILLS {
                 let running = Running::start(port, &model.url, file);
-                // Some die before they listen, most under load.
+                // Some die before they listen, most die under load.
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 std::thread::sleep(Duration::from_millis(60 + (random >> 33) % 400));
                 running.kill();
             }
             Running::start(port, &model.url, file)
         });
-        // Somebody who waits for verdicts meanwhile.
+        // A client that waits for verdicts meanwhile.
         let load = scope.spawn(move || {
             let request = json!({ "principle": "p", "prompt": "q", "responses": { "a": "score=3" } }).to_string();
             let mut answered = 0;
@@ -168,10 +168,10 @@ fn a_server_killed_twenty_times_under_load_loses_and_doubles_nothing() {
     });
 }
 
-/// As [`insist`], with an idempotency key.
+/// Like [`insist`], with an idempotency key.
 #[track_caller]
 fn insist_keyed(port: u16, head: &str, key: &str, body: &str) -> (u16, String) {
-    // The key goes in front of the other headers.
+    // The key comes before the other headers.
     let until = Instant::now() + Duration::from_secs(120);
     loop {
         let kind = format!("application/x-ndjson\r\nidempotency-key: {key}");

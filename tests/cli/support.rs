@@ -36,7 +36,7 @@ impl Drop for Folder {
     }
 }
 
-/// The bytes of a model: a file is looked at before it is opened, so other bytes would not do.
+/// The bytes of a model: a file is checked before it is opened, so other bytes would not do.
 pub(crate) fn model_bytes() -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf")).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What needs no model: usage, bad input, profiles, completions, the man page.
+//! Commands that need no model: usage, bad input, profiles, completions, the man page.
 
 use super::support::{Folder, dicast, model_bytes, run, run_with_input, text};
 
@@ -28,7 +28,7 @@ fn a_model_must_be_named_and_the_error_says_how() {
     let repository = "nobody/Judge-8B";
     run(judge.iter().copied().chain(["--model", repository]))
         .fails(2, &["no such file", "did you mean hf:nobody/Judge-8B?"]);
-    // A server's URL is a model too; here no server answers.
+    // A server's URL is also a model; here no server answers.
     let url = "http://127.0.0.1:1/v1";
     run(judge.iter().copied().chain(["--model", url])).fails(1, &["http://127.0.0.1:1: cannot be reached"]);
     let ran: super::support::Ran = dicast(judge).env("DICAST_MODEL", url).output().unwrap().into();
@@ -83,7 +83,7 @@ fn every_option_of_a_request_is_one_of_the_command_line() {
         run(fixed.iter().chain(&["--config", text(&config)]).chain(args))
     };
     judge(&[]).fails(2, &["temperature is 9"]);
-    // What is given here goes before the file; of a switch and its opposite the later one counts.
+    // Options of the command line take precedence over the file; of a switch and its opposite, the later one counts.
     judge(&["--temperature", "0.5", "--no-reasoning", "--reasoning", "--no-clamp"]).fails(2, &["missing.gguf"]);
 }
 
@@ -206,7 +206,7 @@ fn completions_and_man_page_know_every_verb() {
     }
 }
 
-/// Where groff is, which checks the page, as `man` does.
+/// Runs if groff is installed, which checks the page as `man` does.
 #[test]
 fn the_man_page_renders_without_warnings() {
     let page = run(["man"]).succeeds().stdout;

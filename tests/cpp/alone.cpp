@@ -51,7 +51,7 @@ void json() {
     CHECK(options.to_json() == wanted);
     std::locale::global(before);
 
-    // A name is written as it is, and every key is one that the library knows.
+    // A name is written unchanged, and the library knows every key.
     dicast::Config config;
     config.model = std::string("a\"b\\c\n\x01\0", 8);
     CHECK(config.to_json().find(R"("model":"a\"b\\c\u000a\u0001\u0000")") == 1);
@@ -82,7 +82,7 @@ void json() {
     CHECK(dicast::Judge::try_open(config).status() == Status::model_not_found);
 }
 
-// Settings by name, for those that have no field; the library checks them.
+// Settings by name, for settings without a field; the library checks them.
 void settings_by_name() {
     dicast::Config config;
     config.model = "/nowhere/judge.gguf";
@@ -99,7 +99,7 @@ void settings_by_name() {
     }
     CHECK(dicast::Judge::try_open(config).status() == Status::model_not_found);
 
-    // The last value counts, also over a field.
+    // The last value counts, even if a field has set it before.
     config.local.threads = 9;
     config.set("local.threads", 3);
     CHECK(config.to_json().find(R"("threads":3)") != std::string::npos);
@@ -110,7 +110,7 @@ void settings_by_name() {
     settings.write(root);
     CHECK(root.text() == R"({"a/b":{"c~d":{"":["x\"y","z"]}},"a":{"b": 1}})");
 
-    // What the library does not know, or knows better, it names.
+    // The library names what it does not know or does not accept.
     const auto refused = [](std::string_view path, auto value, std::string_view named) {
         dicast::Config wrong;
         wrong.model = "/nowhere/judge.gguf";
@@ -134,7 +134,7 @@ void settings_by_name() {
 void masks() {
     const std::vector<std::string> names = {"a", "b", "c", "d", "e"};
     const auto masked = dicast::Aliases::mask(names);
-    // What Python's random.seed(42); random.shuffle([0, 1, 2, 3, 4]) gives.
+    // The result of Python's random.seed(42); random.shuffle([0, 1, 2, 3, 4]).
     constexpr std::array<std::size_t, 5> order = {3, 1, 2, 4, 0};
     CHECK(masked.size() == 5 && masked.shown(0) == "model-1" && masked.shown(5).empty());
     for (std::size_t place = 0; place < 5; ++place) {
@@ -147,7 +147,7 @@ void masks() {
     CHECK(made.name(1) == "x");
     THROWS(Status::invalid_argument, dicast::Aliases::of({"m-1"}, {"y", "x"}));
 
-    // Any range of texts, also one whose texts do not outlive the step to the next.
+    // Any range of texts, even if its texts only live until the next step.
     const std::vector<std::string> long_names = {"a name that no string keeps within itself, the first",
                                                  "a name that no string keeps within itself, the second"};
     const auto named = [&](const dicast::Aliases &aliases) {
@@ -206,7 +206,7 @@ void prompts() {
     THROWS(Status::invalid_profile, dicast::Profile::load("/nowhere.json"));
 }
 
-// What was moved from says "none", and can be filled again.
+// A moved-from object says "none", and can be filled again.
 void moved() {
     auto request = dicast::Request("p", "q", {{"a", "b"}});
     const dicast::Request other = std::move(request);

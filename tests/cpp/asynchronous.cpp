@@ -1,4 +1,5 @@
-// Tickets, callbacks and futures, many in flight; cancelled, dropped, thrown out of; a judge destroyed under them.
+// Tickets, callbacks and futures, many in flight: cancelled, dropped, callbacks that throw, and a judge destroyed under
+// them.
 #include <atomic>
 #include <future>
 #include <memory>
@@ -33,7 +34,7 @@ void futures(const dicast::Judge &judge) {
         CHECK(get(std::move(flying[i])).ranked(0) == (i % 2 == 0 ? 0 : 2));
     }
 
-    // What is refused at once comes the same way.
+    // A request that is refused at once gives its error the same way.
     THROWS(Status::invalid_request, get(judge.judge_async(dicast::Request("p", "q"))));
     CHECK(get(judge.try_judge_async(dicast::Request("p", "q"))).status() == Status::invalid_request);
     CHECK((*get(judge.try_judge_async(request()))).ranked(0) == 0);
@@ -56,7 +57,7 @@ void tickets(const dicast::Judge &judge) {
     CHECK(ticket.try_wait().status() == Status::invalid_argument);
     CHECK(ticket.try_wait_for(milliseconds(-5))->status() == Status::invalid_argument);
 
-    // Any duration: a negative one only looks, a huge one is as good as for ever.
+    // Any duration: a negative one only checks, a huge one means for ever.
     const dicast::Ticket patient = judge.submit(request());
     CHECK(!patient.wait_for(std::chrono::hours::min()) && !patient.wait_for(std::chrono::duration<double>(-1e300)));
     CHECK(patient.wait_for(std::chrono::hours::max())->ranked(0) == 0);
@@ -68,7 +69,7 @@ void tickets(const dicast::Judge &judge) {
     THROWS(Status::invalid_argument, first.wait());
     first.cancel();
 
-    // Long enough to be cancelled on the way; dropping one does the same.
+    // Long enough to be cancelled while it runs; dropping one does the same.
     dicast::Request slow = request();
     std::vector<dicast::Ticket> many;
     for (int i = 0; i < 64; ++i) {
@@ -85,7 +86,7 @@ void callbacks(const dicast::Judge &judge) {
     std::atomic<int> called = 0;
     std::vector<dicast::CallbackTicket> waiting;
     for (int i = 0; i < 64; ++i) {
-        // A callback that can only be moved.
+        // A callback that is move-only.
         waiting.push_back(
             judge.submit(request(), [&called, own = std::make_unique<int>(i)](dicast::Result<dicast::Verdict> it) {
                 CHECK(it && it->ranked(0) == 0 && *own >= 0);
@@ -97,7 +98,7 @@ void callbacks(const dicast::Judge &judge) {
     }
     CHECK(called == 64);
 
-    // A dropped ticket: the callback comes all the same. A callback that calls back in.
+    // A dropped ticket: the callback still comes. A callback that calls the library.
     std::promise<std::size_t> promise;
     auto done = promise.get_future();
     static_cast<void>(judge.submit(request(), [&](dicast::Result<dicast::Verdict> it) {
@@ -113,7 +114,7 @@ void callbacks(const dicast::Judge &judge) {
     THROWS(Status::invalid_request, judge.submit(dicast::Request("p", "q"), [token](auto) { CHECK(false); }));
     CHECK(token.use_count() == 1);
 
-    // Thrown out of a callback: it comes to whoever waits, once, and goes no further.
+    // An exception from a callback: whoever waits gets it once, and it goes no further.
     const auto ticket = judge.submit(request(), [token](auto) { throw std::runtime_error("from a callback"); });
     bool caught = false;
     try {
@@ -123,7 +124,7 @@ void callbacks(const dicast::Judge &judge) {
     }
     CHECK(caught && ticket.wait() == Status::ok && token.use_count() == 1);
 
-    // Cancelled: the callback says so, unless the judgment was faster.
+    // Cancelled: the callback reports it, unless the judgment was faster.
     std::promise<Status> ended;
     auto status = ended.get_future();
     const auto cancelled =
@@ -142,7 +143,7 @@ void overloaded(char **argv) {
         auto ticket = judge.try_submit(request());
         if (!ticket) {
             CHECK(ticket.status() == Status::overloaded && ticket.error().is_retryable());
-            // No room reads as false, whichever way it is asked.
+            // No room reads as false, however it is tested.
             const auto room = judge.try_wait_for_room(milliseconds(0));
             CHECK(!room && !*room && !room.value() && !room.error() && room.status() == Status::pending);
             CHECK(!judge.wait_for_room(std::chrono::hours::min()));
@@ -163,7 +164,7 @@ void overloaded(char **argv) {
     THROWS(Status::closed, judge.wait_for_room(milliseconds(0)));
 }
 
-// A judge that goes while work is in flight: every outcome comes, as closed where it was not there yet.
+// A judge that is destroyed while work is in flight: every outcome comes; those not finished come as closed.
 void destroyed(char **argv) {
     int lines = 0;
     const dicast::Log log = {[&](dicast::LogLevel, std::string_view line) { lines += line.empty() ? 0 : 1; },
@@ -189,7 +190,7 @@ void destroyed(char **argv) {
         CHECK(outcome || outcome.status() == Status::closed);
     }
 
-    // In a callback of its own. The promise is the last that a callback touches.
+    // In its own callback. The promise is the last thing that a callback touches.
     dicast::Log all = {[](dicast::LogLevel, std::string_view line) { CHECK(!line.empty()); }, dicast::LogLevel::debug};
     auto judge = std::make_unique<dicast::Judge>(dicast::Judge::open(config(argv), all));
     std::promise<void> last;

@@ -1,4 +1,4 @@
-// What the test programs share. A failed check says where and ends the program; so does a hang, after minutes.
+// Shared by the test programs. A failed check prints its place and ends the program; so does a hang, after minutes.
 #ifndef CHECK_HPP
 #define CHECK_HPP
 
@@ -45,14 +45,14 @@
         CHECK(thrown_ == (wanted));                                                \
     } while (false)
 
-// What was computed in another batch may differ in the last digits.
+// Results that were computed in another batch may differ in the last digits.
 inline bool near(double a, double b) { return std::fabs(a - b) < 0.02; }
 
 inline constexpr std::string_view shorter = "I prefer short and concise responses over long and detailed ones.";
 inline constexpr std::string_view longer = "I prefer long and detailed responses over short and concise ones.";
 inline constexpr std::string_view question = "How do I learn Python?";
 
-// Answers of different length; the demonstration judge ranks them by a principle on length.
+// Answers of different length; the demonstration judge ranks them by a principle about length.
 inline constexpr std::string_view short_text = "Build small projects.";
 inline constexpr std::string_view middle_text =
     "Read the official tutorial first. Then build a small project every week, and ask for reviews of your code.";
@@ -62,7 +62,7 @@ inline constexpr std::string_view long_text =
     "to be learned. Then there are books, of which some are good and some are not. After that come projects, in which "
     "all of this is put to use, and finally the long years of practice that nobody can do without.";
 
-// A range that makes each of its texts on the fly, in a place that the next one takes: what it gave before is gone.
+// A range that makes each text on the fly, in the place of the one before it: earlier texts are gone.
 class Fleeting {
 public:
     explicit Fleeting(std::vector<std::string> texts) : texts_(std::move(texts)) {}
@@ -90,7 +90,7 @@ public:
         const Fleeting *range_;
         std::size_t at_;
     };
-    // Not const, as of many a view.
+    // Not const, as in many views.
     Iterator begin() { return {this, 0}; }
     Iterator end() { return {this, texts_.size()}; }
 
@@ -100,7 +100,7 @@ private:
     mutable std::string shown_;
 };
 
-// A range that gives each of its texts as a value.
+// A range that gives each text by value.
 class Made {
 public:
     explicit Made(std::vector<std::string> texts) : texts_(std::move(texts)) {}
@@ -125,7 +125,7 @@ private:
     std::vector<std::string> texts_;
 };
 
-// The judge of the model in argv[1], on one thread: tests run beside each other.
+// The configuration of the model in argv[1], on one thread: tests run at the same time.
 inline dicast::Config config(char **argv) {
     CHECK(argv[1] != nullptr);
     dicast::Config config;

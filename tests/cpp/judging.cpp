@@ -1,4 +1,4 @@
-// Blocking judgments and batches, everything that can be read of a verdict and of a judge, and how they fail.
+// Blocking judgments and batches, everything that can be read from a verdict and from a judge, and how they fail.
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -119,7 +119,7 @@ void partial_verdict(char **argv) {
     const auto result = judge.try_judge(request(shorter));
     CHECK(!result && result.status() == dicast::Status::invalid_verdict);
     const dicast::Error error = result.error();
-    // Without sampling it would be the same again.
+    // Without sampling, the result would be the same again.
     CHECK(!error.is_retryable() && error.name() == "invalid_verdict");
     CHECK(error.json().find("\"partial\"") != std::string_view::npos);
     const std::optional<dicast::Partial> partial = error.partial();
@@ -128,7 +128,7 @@ void partial_verdict(char **argv) {
     THROWS(dicast::Status::invalid_verdict, judge.judge(request(shorter)));
     THROWS(dicast::Status::invalid_verdict, result->size());
 
-    // All of the scores, but no ranking. What was thrown can be kept.
+    // All scores, but no ranking. A caught error can be kept.
     dicast::Error kept(dicast::Status::ok, "");
     std::optional<dicast::Partial> scores;
     try {
@@ -194,7 +194,7 @@ void about_the_judge(char **argv) {
     wanted.local.max_sequences = 3;
     wanted.local.context_tokens = 2048;
     {
-        // Moved about: the log goes along.
+        // Moved several times: the log moves along.
         dicast::Judge first = dicast::Judge::open(wanted, log);
         dicast::Judge judge = std::move(first);
         CHECK(opened && lines > 0 && first.get() == nullptr && judge.get() != nullptr);

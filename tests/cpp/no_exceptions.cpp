@@ -1,4 +1,4 @@
-// The half that does not throw, compiled with -fno-exceptions.
+// The part of the interface that does not throw, compiled with -fno-exceptions.
 #include "check.hpp"
 
 #if DICAST_HAS_EXCEPTIONS

@@ -1,4 +1,4 @@
-// An engine of the program's own in C++: events, the reasoning while it is written, sleep, what it throws.
+// The program's own engine in C++: events, the reasoning while it is written, sleep, exceptions that it throws.
 #include <poll.h>
 
 #include <cmath>
@@ -38,7 +38,7 @@ public:
         dicast::Usage usage{};
         usage.verdict_tokens = 9;
         job.usage(usage);
-        // From a thread of its own.
+        // From its own thread.
         std::thread([moved = std::move(job)]() mutable { moved.finish(); }).join();
     }
     void closed() noexcept override { ended = true; }

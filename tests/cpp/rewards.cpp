@@ -1,4 +1,4 @@
-// The trainer's form: texts in, rewards and statuses out.
+// The array form for trainers: texts in, rewards and statuses out.
 #include <algorithm>
 #include <iterator>
 #include <list>
@@ -48,7 +48,7 @@ void one_group(const dicast::Judge &judge) {
     CHECK(alike(judge.rewards(shorter, question, std::list<std::string_view>{long_text, short_text, middle_text}),
                 rewards));
 
-    // Also one that makes its texts on the fly: the judge reads them all, and no other.
+    // Even a range that makes its texts on the fly: the judge reads all of them, each intact.
     CHECK(alike(judge.rewards(shorter, question, Made(texts)), rewards));
     CHECK(alike(judge.rewards(shorter, question, Fleeting(texts)), rewards));
     std::istringstream words("One Two-and-a-long-word-that-no-string-keeps-within-itself Three");

@@ -1,4 +1,4 @@
-// 32 threads on one judge, each in its own way.
+// 32 threads on one judge, each using another form.
 #include <atomic>
 #include <thread>
 #include <vector>

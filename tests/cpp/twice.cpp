@@ -1,4 +1,4 @@
-// The header in two files of one program, in each of them twice.
+// The header in two files of one program, and twice in each of them.
 // clang-format off
 #include "dicast.hpp"
 #include "dicast.hpp"

@@ -63,7 +63,7 @@ fn a_batch_whose_worker_is_killed_again_and_again_ends_complete() {
     let (scores, plain) = (scores(&output), scores(&plain));
     assert_eq!((scores.len(), plain.len()), (150, 150));
     assert!(scores.iter().all(|scores| scores["a"].is_number() && scores["b"].is_number()), "{scores:?}");
-    // Other judgments beside it move a judgment's last bits, and now and then a word: so a few may differ.
+    // Judgments that run at the same time change a judgment's last bits, and sometimes a word: so a few may differ.
     let same = scores.iter().zip(&plain).filter(|(one, other)| one == other).count();
     assert!(same >= 145, "{same} of 150 are the same");
 }
@@ -83,7 +83,7 @@ fn a_worker_ends_with_its_parent() {
         });
         let workers = children(parent.id());
         assert_eq!(workers.len(), 1);
-        // A worker that is stopped cannot see that its parent is gone: the kernel ends it.
+        // A stopped worker cannot see that its parent is gone: the kernel ends it.
         if busy {
             kill(workers[0], "STOP");
         }

@@ -12,7 +12,7 @@ use super::support::{children, config, kill, open, request};
 /// How often the worker is killed.
 const KILLS: usize = 100;
 
-/// The longest that this may take, on a machine that is busy with other things.
+/// Time limit, for a machine that is busy with other things.
 const LONGEST: Duration = Duration::from_secs(300);
 
 #[test]
@@ -24,13 +24,13 @@ fn a_worker_killed_a_hundred_times_under_load_loses_no_judgment() {
     let (judged, mut failed) = (AtomicUsize::new(0), 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // A fixed sequence of odd pauses: deaths come while it opens, waits, and works.
+            // A fixed sequence of uneven pauses: workers die while they open, wait and work.
             let mut pause = 7_u64;
             let (start, mut seen) = (Instant::now(), 0);
             while kills.load(Ordering::Relaxed) < KILLS && start.elapsed() < LONGEST {
                 pause = (pause * 1_103_515_245 + 12_345) % 2_147_483_648;
                 std::thread::sleep(Duration::from_millis(pause % 90));
-                // Two of three times something was judged since the last death; the third worker may be still opening.
+                // Two of three times something was judged since the last death; the third worker may still be opening.
                 let now = judged.load(Ordering::Relaxed);
                 if now == seen && kills.load(Ordering::Relaxed) % 3 > 0 {
                     continue;
@@ -70,8 +70,8 @@ fn a_worker_killed_a_hundred_times_under_load_loses_no_judgment() {
     });
     let (kills, judged) = (kills.into_inner(), judged.into_inner());
     assert!(kills >= KILLS && judged > 0 && failed > 0, "{kills} kills, {judged} judged, {failed} failed");
-    // In the end it judges as one that was never killed. Probabilities may differ in their last digits: they depend on which
-    // judgments were computed together.
+    // In the end it judges like one that was never killed. Probabilities may differ in their last digits: they depend
+    // on which judgments were computed together.
     let fresh = open(Isolation::None);
     for request in &requests {
         let [one, other] = [&judge, &fresh].map(|judge| judge.judge(request).unwrap());

@@ -30,7 +30,7 @@ fn verdicts_are_those_of_an_engine_in_this_process() {
     requests[3].options.reasoning = Some(false);
     requests[4].options.consistent_ranking = Some(true);
     for (number, request) in requests.iter().enumerate() {
-        // One at a time: what runs beside a judgment decides the order of additions.
+        // One at a time: other judgments at the same time would change the order of additions.
         let verdicts = [&here, &there].map(|judge| judge.judge(request).map_err(|error| error.to_string()));
         let [one, other] = verdicts.map(|verdict| verdict.map(|verdict| essence(&verdict)));
         assert_eq!(one, other, "request {number}");
@@ -60,7 +60,7 @@ fn blocks_of_a_group_that_does_not_fit_are_such_that_the_worker_takes_them() {
 #[test]
 fn a_vocabulary_that_only_llama_cpp_can_tokenize_is_tokenized_in_the_worker() {
     let _alone = alone();
-    // A recipe of splitting that only llama.cpp has.
+    // A pre-tokenizer that only llama.cpp has.
     let mut bytes = std::fs::read(model()).unwrap();
     let key = b"tokenizer.ggml.pre";
     let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
@@ -131,13 +131,13 @@ fn a_death_is_an_error_that_says_how_and_the_next_judgment_has_a_new_worker() {
     let _alone = alone();
     let judge = open(Isolation::Process);
     let wanted = essence(&judge.judge(&request(1)).unwrap());
-    // Not SIGSEGV: the first one sent from outside only takes down Rust's own handler of it.
+    // Not SIGSEGV: the first one from outside only removes Rust's own handler for it.
     for (signal, words) in [("ABRT", "signal 6 (SIGABRT)"), ("FPE", "signal 8 (SIGFPE)"), ("KILL", "signal 9 (SIGKILL")]
     {
         let first = worker();
         let mut endless = request(2);
         endless.options.max_reasoning_tokens = Some(1000);
-        // A stopped worker cannot end the judgment before it is killed.
+        // A stopped worker cannot finish the judgment before it is killed.
         kill(first, "STOP");
         let ticket = judge.submit(&endless);
         std::thread::sleep(Duration::from_millis(50));
@@ -148,7 +148,7 @@ fn a_death_is_an_error_that_says_how_and_the_next_judgment_has_a_new_worker() {
         assert!(error.message().contains(words) && error.message().contains("started again"), "{error}");
         assert_eq!(essence(&judge.judge(&request(1)).unwrap()), wanted);
         assert!(!is_alive(first) && worker() != first);
-        // Blamed jobs run alone; this one is fine.
+        // Suspect jobs run alone; this one is fine.
         judge.judge(&endless).unwrap();
     }
 }

@@ -1,4 +1,5 @@
-//! An engine in a worker process: the same verdicts as in this one, and a program that outlives any death of it.
+//! An engine in a worker process: the same verdicts as in this process, and a program that survives any death of the
+//! worker.
 //!
 //! The tests run one after the other: they count the processes, threads and descriptors of this program.
 #![cfg(all(target_os = "linux", feature = "local", feature = "cli"))]

@@ -48,7 +48,7 @@ fn a_prefix_stays_and_the_next_worker_computes_it_again() {
             reused(&judge, 10 + round) >= kept
         });
     }
-    // One that was freed is not computed again. The request of another principle shares only what comes before it.
+    // A freed prefix is not computed again. The request with another principle shares only the part before it.
     let shared = {
         drop(pinned);
         kill_worker(&judge);

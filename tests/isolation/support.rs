@@ -1,4 +1,4 @@
-//! Judges in worker processes, and the processes.
+//! Judges in worker processes, and helpers to look at processes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dicast::config::Isolation;
 use dicast::{Judge, JudgeConfig, JudgeRequest, Verdict};
 
-/// The demonstration judge, which writes a verdict in some milliseconds.
+/// The demonstration judge, which writes a verdict in a few milliseconds.
 pub(crate) fn model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf")
 }
@@ -38,7 +38,7 @@ pub(crate) fn request(salt: usize) -> JudgeRequest {
     )
 }
 
-/// What must be equal on both sides: all but times and what was reused.
+/// What must be equal on both sides: everything except times and reuse.
 pub(crate) fn essence(verdict: &Verdict) -> String {
     let bits = |distribution: &Option<Vec<f64>>| {
         distribution.iter().flatten().map(|probability| probability.to_bits()).collect::<Vec<_>>()
@@ -64,7 +64,7 @@ fn stat(process: u32) -> Option<(char, u32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is no zombie.
 pub(crate) fn is_alive(process: u32) -> bool {
     stat(process).is_some_and(|(state, _)| state != 'Z')
 }
@@ -80,7 +80,7 @@ pub(crate) fn kill(process: u32, signal: &str) {
     let _ = std::process::Command::new("kill").args([&format!("-{signal}"), &process.to_string()]).output();
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -90,7 +90,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when it is dropped.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! Servers that fail: every request ends in a verdict or a typed error, once.
+//! Servers that fail: every request ends in one verdict or one typed error.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

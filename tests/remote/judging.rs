@@ -1,4 +1,4 @@
-//! What is asked of each kind of server, and what becomes of its answers.
+//! The requests to each kind of server, and how its answers are used.
 
 use dicast::config::RankingFrom;
 use dicast::engine::Guidance;

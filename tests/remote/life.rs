@@ -66,7 +66,7 @@ fn in_a_batch_the_time_of_a_judgment_begins_with_its_place_at_a_server() {
         }
         assert!(begun.elapsed() > Duration::from_millis(1500), "the last one waited longer than one may take");
     }
-    // What a server does not answer is ended all the same, and in that time.
+    // A request that a server does not answer ends in time all the same.
     let server = Server::scripted(Dialect::Vllm, |_, _| Act::Stall);
     let mut config = config(&server.url);
     config.options.timeout_ms = Some(300);
@@ -80,7 +80,7 @@ fn in_a_batch_the_time_of_a_judgment_begins_with_its_place_at_a_server() {
 
 #[test]
 fn urgent_judgments_go_first_and_what_has_begun_before_them() {
-    // Every judgment takes two requests, reasoning and verdict; the server takes one at a time.
+    // Every judgment takes two requests, for reasoning and verdict; the server takes one at a time.
     let order = Arc::new(Mutex::new(Vec::new()));
     let (noted, held) = (order.clone(), Arc::new(AtomicBool::new(false)));
     let open = held.clone();
@@ -89,7 +89,7 @@ fn urgent_judgments_go_first_and_what_has_begun_before_them() {
         let text: String = ids.filter_map(|id| u8::try_from(id).ok()).map(char::from).collect();
         let number = text.split("score=").nth(1).unwrap()[5..].split('"').next().unwrap().to_owned();
         noted.lock().unwrap().push(number);
-        // The first one is held until all of them wait.
+        // The first one is held until all others wait.
         while !open.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -184,7 +184,7 @@ fn servers_are_added_and_drained_while_running() {
     eventually(|| judge.about().len() == 2);
     judge_some();
     eventually(|| second.generations() > 0);
-    // A file that is wrong changes nothing.
+    // An invalid file changes nothing.
     std::fs::write(&file, "nonsense and more of it\n").unwrap();
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(judge.about().len(), 2);
@@ -199,7 +199,7 @@ fn servers_are_added_and_drained_while_running() {
 #[test]
 fn a_server_that_comes_later_gets_work() {
     let (first, second) = (Server::new(Dialect::Other), Server::new(Dialect::Other));
-    // Nothing listens there yet: the address is taken later.
+    // Nothing listens there yet; the server takes the address later.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     drop(listener);
     let mut config = config(&first.url);

@@ -1,4 +1,4 @@
-//! The remote engine over servers that are scripted: what it asks of them, and what it makes of their faults.
+//! The remote engine with scripted servers: its requests, and how it handles their faults.
 
 mod faults;
 mod judging;
@@ -22,7 +22,7 @@ fn open(url: &str) -> Judge {
     Judge::open(config(url)).unwrap()
 }
 
-/// A request whose verdict follows from its number.
+/// A request whose verdict depends on its number.
 fn request(number: usize) -> JudgeRequest {
     let text = |place: usize| format!("score={} of {number}", score(number, place));
     let responses: Vec<_> = (0..3).map(|place| (format!("r{place}"), text(place))).collect();

@@ -1,4 +1,4 @@
-//! A server for tests: it speaks like vLLM, llama-server or any other, over a vocabulary of bytes, and fails as it is told.
+//! A server for tests: it speaks like vLLM, llama-server or any other, over a vocabulary of bytes, and fails on demand.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const SPECIALS: [(&str, u32); 4] = [("<think>", OPEN), ("</think>", CLOSE), ("<|
 pub(crate) const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}\
                                    <|im_start|>assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
 
-/// What a server pretends to be.
+/// Which server it plays.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Vllm,
@@ -30,11 +30,11 @@ pub(crate) enum Dialect {
     Deaf,
 }
 
-/// What becomes of a generation.
+/// What happens to a generation.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Answer,
-    /// It waits so long before its first byte.
+    /// It waits this long before its first byte.
     Late(Duration),
     Status(u16, &'static str),
     /// 429 with `Retry-After`.
@@ -43,26 +43,26 @@ pub(crate) enum Act {
     Reset,
     /// It is closed in the middle of the answer.
     Truncated,
-    /// An event is no JSON.
+    /// An event is not JSON.
     Garbage,
     WrongType,
-    /// An event says that it failed.
+    /// An event reports a failure.
     Failed,
     /// It begins to answer, and then sends nothing.
     Stall,
     /// A line of data without an end.
     Endless,
     Redirect(String),
-    /// No finish reason at the end.
+    /// There is no finish reason at the end.
     Unfinished,
-    /// The ranking names the best one twice, and the worst one not at all.
+    /// The ranking names the best response twice, and the worst not at all.
     RankTwice,
 }
 
 type Script = Box<dyn Fn(usize, &Value) -> Act + Send + Sync>;
 
 pub(crate) struct Seen {
-    /// As it was asked for: a whole URL by a client that takes this server for a proxy.
+    /// As the client wrote it: a whole URL if the client uses this server as a proxy.
     pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
 }
@@ -76,7 +76,7 @@ struct State {
     stop: AtomicBool,
     seen: Mutex<Vec<Seen>>,
     keep: AtomicBool,
-    /// Questions about the server whose first asking breaks the connection; those asked before are gone from it.
+    /// Paths whose first request breaks the connection; a path is removed when it was requested.
     breaks: Mutex<Vec<&'static str>>,
 }
 
@@ -90,7 +90,7 @@ impl Server {
         Self::scripted(dialect, |_, _| Act::Answer)
     }
 
-    /// `script` is asked what becomes of each generation, numbered from 0; those of the probe are always answered.
+    /// `script` says what happens to each generation, numbered from 0; those of the probe are always answered.
     pub(crate) fn scripted(dialect: Dialect, script: impl Fn(usize, &Value) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -117,12 +117,12 @@ impl Server {
         Self { url, state }
     }
 
-    /// Breaks the connection where one of these paths is asked for the first time.
+    /// Breaks the connection when one of these paths is requested for the first time.
     pub(crate) fn break_first(&self, paths: &[&'static str]) {
         *self.state.breaks.lock().unwrap() = paths.to_vec();
     }
 
-    /// Paths of [`Self::break_first`] that nobody has asked for.
+    /// The paths of [`Self::break_first`] that were not requested.
     pub(crate) fn unbroken(&self) -> Vec<&'static str> {
         self.state.breaks.lock().unwrap().clone()
     }
@@ -135,7 +135,7 @@ impl Server {
         self.state.abandoned.load(Ordering::Relaxed)
     }
 
-    /// Requests so far; not kept any more after this.
+    /// Requests so far; this also clears the list.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.state.seen.lock().unwrap())
     }
@@ -236,7 +236,7 @@ impl State {
         }
     }
 
-    /// False where the connection ends.
+    /// False if the connection ends.
     fn respond(&self, mut stream: &TcpStream, method: &str, path: &str, body: &Value) -> io::Result<bool> {
         let is_vllm = matches!(self.dialect, Dialect::Vllm | Dialect::GatedVllm);
         let is_llama = self.dialect == Dialect::Llama;
@@ -336,7 +336,7 @@ impl State {
             Some((_, after)) => (after.to_owned(), true),
             None => (String::new(), false),
         };
-        // The judge's words: bytes that are tokens, and one character of two of them.
+        // The judge's reasoning: bytes that are tokens, and one character of two bytes.
         let thoughts = "\nhm, é\n";
         let mut whole_verdict = format!("\n\n{}", verdict(&prompt));
         if matches!(act, Act::RankTwice) {
@@ -367,7 +367,7 @@ impl State {
         Ok(ended)
     }
 
-    /// Writes the parts token by token, in the form that the dialect has.
+    /// Writes the parts token by token, in the form of the dialect.
     fn stream(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
         if body["stream"] == false {
             return Self::answer(stream, body, parts);
@@ -396,7 +396,7 @@ impl State {
                 }
                 _ => {}
             }
-            // A character that is not whole yet is held back, and a control token has no text.
+            // An incomplete character is held back, and a control token has no text.
             let mut shown = String::new();
             if id < 256 {
                 held.push(u8::try_from(id).unwrap());
@@ -425,7 +425,7 @@ impl State {
         stream.write_all(b"0\r\n\r\n")
     }
 
-    /// Writes the parts as one answer that is not streamed.
+    /// Writes the parts as one answer, not streamed.
     fn answer(stream: &TcpStream, body: &Value, parts: &[&str]) -> io::Result<()> {
         let text: String = parts.concat();
         let ids = tokens(&text, true);

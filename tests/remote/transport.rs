@@ -1,4 +1,4 @@
-//! How the servers are reached: TLS with a certificate of one's own, HTTP/2, proxies.
+//! How the servers are reached: TLS with a private certificate, HTTP/2, proxies.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::server::{Dialect, Server};
 use crate::{assert_verdict, config, request};
 
-/// A proxy before a server: it speaks HTTP/1.1 and HTTP/2, with TLS where it has a certificate.
+/// A proxy in front of a server: it speaks HTTP/1.1 and HTTP/2, with TLS if it has a certificate.
 struct Front {
     address: SocketAddr,
     versions: Arc<Mutex<Vec<Version>>>,
@@ -97,7 +97,7 @@ impl Behind {
     }
 }
 
-/// A certificate for `localhost` that nobody vouches for, and its key; in a folder that goes with it.
+/// A self-signed certificate for `localhost`, and its key; in a folder that is removed with it.
 struct Certificate {
     folder: PathBuf,
 }
@@ -170,7 +170,7 @@ fn https_needs_a_certificate_that_is_vouched_for() {
             assert_eq!(error.kind(), ErrorKind::Network, "{error}");
             assert!(error.message().contains("localhost") && error.message().contains("certificate"), "{error}");
         }
-        // It is for localhost alone.
+        // It is valid for localhost only.
         let error = trusting(&format!("https://{}", front.address), Some(&certificate.path())).unwrap_err();
         assert!(error.message().contains("certificate"), "{error}");
         assert!(front.versions.lock().unwrap().is_empty(), "a request went out over a connection that is not safe");
@@ -217,7 +217,7 @@ fn http2_without_tls_uses_one_connection() {
 
 #[test]
 fn everything_goes_through_the_proxy() {
-    // The name has no address: only the proxy can reach it.
+    // The name has no address: only the proxy can resolve it.
     let proxy = Server::new(Dialect::Vllm);
     let mut config = config("http://judge.invalid:8000");
     config.remote.proxy = Some(Secret::new(proxy.url.replace("http://", "http://me:sesame@")));

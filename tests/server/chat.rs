@@ -1,4 +1,4 @@
-//! Clients that know nothing of judges: `OpenAI`'s chat, and reranking.
+//! Clients that know nothing about judges: `OpenAI`'s chat, and reranking.
 
 use dicast::server::ServerConfig;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn a_chat_holds_a_request_and_its_answer_the_verdict() {
     assert_eq!(content["scores"], json!({ "r0": 2, "r1": 5 }));
     assert_eq!(content["best-to-worst"], json!(["r1", "r0"]));
     assert!(message["reasoning"].as_str().unwrap().contains("2 responses"));
-    // The principle may be the system's.
+    // The principle may come from the system message.
     let without = json!({ "prompt": "q", "responses": { "a": "score=4" } }).to_string();
     let messages = json!([
         { "role": "system", "content": "Be brief." },

@@ -1,4 +1,4 @@
-//! The reference's client, unmodified, against this server.
+//! The reference's client, unmodified, with this server.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn the_client_of_the_reference_works_as_it_is() {
         root.join("target/fixtures/rewardanything-1.0.1-py3-none-any.whl"),
     );
     assert!(wheel.exists(), "run scripts/test_fixtures.sh first");
-    // The package imports torch as a whole: its client alone is taken out of the wheel.
+    // Importing the whole package would need torch: only its client is taken out of the wheel.
     let folder = std::env::temp_dir().join(format!("dicast-client-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("rewardanything")).unwrap();
     let unpack = "import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); \

@@ -1,4 +1,4 @@
-//! Samples that come one by one, and are judged together.
+//! Samples that arrive one by one and are judged together.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -94,12 +94,12 @@ fn who_goes_away_leaves_the_group_and_the_last_one_ends_it() {
         let body = json!({ "prompt": "Hi", "response": text }).to_string();
         begin(server.address, "POST", "/rm", &[("content-type", "application/json")], body.as_bytes())
     };
-    // Gone before the group is judged: the other one is judged alone.
+    // One client leaves before the group is judged: the other sample is judged alone.
     let gone = call("score=1");
     thread::sleep(Duration::from_millis(50));
     drop(gone);
     assert_eq!(rewards(&server, &[("Hi", "score=4")])[0].good()["group"], 1);
-    // Both gone while it is judged: the judgment is cancelled.
+    // Both clients leave while it is judged: the judgment is cancelled.
     let both = (call("score=1"), call("score=2"));
     until(|| server.engine.submitted() == 2);
     drop(both);

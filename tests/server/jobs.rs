@@ -1,4 +1,4 @@
-//! Jobs over HTTP: uploads, results in order, limits, and the reference's batches that are asked for later.
+//! Jobs over HTTP: uploads, results in order, limits, and the reference's batches that are fetched later.
 
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ fn clients_see_their_own_jobs_alone() {
     }
     assert!(send(server.address, "GET", "/v1/jobs", &[b], b"").good()["data"].as_array().unwrap().is_empty());
     assert_eq!(server.get("/v1/jobs").failed(401), "unauthorized");
-    // Pages hold no secret.
+    // Pages need no key: they hold no secret.
     assert_eq!((server.get("/").status, server.get("/jobs").status), (200, 200));
 }
 
@@ -173,7 +173,7 @@ fn the_references_batches_keep_order_and_names_and_choose_no_server() {
 #[test]
 fn jobs_leave_room_for_who_waits() {
     let server = server();
-    // Slow ones: each takes 300 ms, eight at once.
+    // Slow requests: each takes 300 ms, eight at once.
     let body = format!("{}\n", request(&[SLOW])).repeat(80);
     let id = upload(&server, "/v1/jobs", &body).json()["id"].as_str().unwrap().to_owned();
     until(|| server.engine.most_running() >= 8);

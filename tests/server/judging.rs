@@ -1,4 +1,4 @@
-//! The API of the server itself, and the reference's.
+//! The server's own API, and the reference's.
 
 use dicast::server::ServerConfig;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ fn a_judgment_can_be_watched() {
     assert!(pieces.len() > 1 && reasoning.contains("1 responses"), "{pieces:?}");
     let (name, verdict) = events_of.last().unwrap();
     assert_eq!((name.as_str(), &verdict["scores"]["r0"]), ("verdict", &json!(4)));
-    // One that waits is told its place.
+    // A request that waits is told its place in the queue.
     let first = begin(server.address, "POST", "/v1/judge", &[], request(&[SLOW]).to_string().as_bytes());
     until(|| server.engine.submitted() >= 2);
     let second = server.post_with("/v1/judge", &[("accept", "text/event-stream")], &request(&["score=1"]));
@@ -83,7 +83,7 @@ fn a_judgment_can_be_watched() {
     assert_eq!(names[0], ("queued".to_owned(), json!(0)), "{names:?}");
     assert!(names.contains(&("started".to_owned(), Value::Null)));
     assert_eq!(finish(first).status, 200);
-    // What is wrong with a request has its status; what fails later is an event.
+    // A bad request is refused with its status; a later failure is an event.
     assert_eq!(
         server.post_with("/v1/judge", &[("accept", "text/event-stream")], &request(&[])).failed(400),
         "invalid_request"
@@ -219,13 +219,13 @@ fn what_the_server_is_can_be_asked() {
     assert_eq!(models["data"][0]["scale"], json!({ "min": 1, "max": 5 }));
     let described = server.get("/openapi.json").good();
     assert_eq!(described["openapi"], "3.1.0");
-    // Every path that is described is there.
+    // Every path in the description exists.
     for (path, item) in described["paths"].as_object().unwrap() {
         let got = match item.get("post") {
             Some(_) => server.post(path, &json!(7)),
             None => server.get(path),
         };
-        // A job of this name there is not.
+        // 404 here means that there is no job of this name.
         let no_job = got.body.contains("job_not_found");
         assert!(!matches!(got.status, 404 | 405) || no_job, "{path}: {got:?}");
     }
@@ -285,7 +285,7 @@ fn judges_are_loaded_on_demand_and_unloaded_when_idle() {
     assert_eq!(judge().good()["scores"]["r0"], 2);
     assert_eq!(models(), json!(true));
     until(|| models() == json!(false));
-    // It cannot be opened now, and is not tried at once again.
+    // It cannot be opened now, and is not tried again at once.
     assert_eq!(judge().failed(500), "io");
     assert_eq!(judge().failed(500), "io");
     assert_eq!(opened.load(Ordering::SeqCst), 2);

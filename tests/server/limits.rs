@@ -1,4 +1,4 @@
-//! Who may ask, how much, how fast; and how the server ends.
+//! Access, limits and rates; and how the server ends.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ fn a_server_with_keys_answers_to_keys() {
     for headers in [("authorization", "Bearer sesame-open"), ("x-api-key", "sesame-open")] {
         ask(&server, &[headers]).good();
     }
-    // What tells nothing is open; what tells something is not.
+    // Paths that reveal nothing are open; the others need a key.
     assert_eq!((server.get("/health").status, server.get("/ready").status), (200, 200));
     assert_eq!((server.get("/metrics").status, server.get("/v1/models").status), (401, 401));
 }
@@ -38,7 +38,7 @@ fn a_key_may_ask_for_so_much_in_a_minute() {
     let limited = ask(&server, &[key]);
     assert_eq!(limited.failed(429), "rate_limited");
     assert!(limited.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
-    // Reading is free, and a batch counts what it holds.
+    // Reading is free, and a batch counts all its requests.
     assert_eq!(send(server.address, "GET", "/v1/models", &[key], b"").status, 200);
     let batch = serve(configured(json!({ "keys": [{ "name": "a", "key": "sesame-open", "per_minute": 3 }] })));
     let requests = json!([request(&["score=1"]), request(&["score=1"]), request(&["score=1"])]);
@@ -70,7 +70,7 @@ fn pages_of_others_and_other_names_are_kept_out() {
 fn bodies_are_bounded_in_size_and_time() {
     let server = serve(configured(json!({ "max_body_bytes": 4096, "body_timeout_ms": 300 })));
     assert_eq!(server.post("/v1/judge", &request(&[&"x".repeat(5000)])).failed(413), "too_large");
-    // One that does not say how long it is.
+    // A request that does not give its length.
     let mut stream = TcpStream::connect(server.address).unwrap();
     let head = format!(
         "POST /v1/judge HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -83,7 +83,7 @@ fn bodies_are_bounded_in_size_and_time() {
         }
     }
     assert_eq!(finish(stream).status, 413);
-    // One that comes slowly.
+    // A request that arrives slowly.
     let mut stream = TcpStream::connect(server.address).unwrap();
     let head = format!(
         "POST /v1/judge HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{{",
@@ -101,7 +101,7 @@ fn heads_are_bounded_in_size_and_time_and_idle_connections_make_room() {
     let long = "x".repeat(200_000);
     let got = send(server.address, "GET", "/health", &[("x-long", &long)], b"");
     assert!(got.status == 431 || got.status == 0, "{got:?}");
-    // Idle ones, which would take all places.
+    // Idle connections, which would take all places.
     let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     server.post("/v1/judge", &request(&["score=3"])).good();
     drop(idle);
@@ -112,13 +112,13 @@ fn heads_are_bounded_in_size_and_time_and_idle_connections_make_room() {
     let mut rest = Vec::new();
     let _ = slow.read_to_end(&mut rest);
     assert!(began.elapsed() < Duration::from_secs(5), "a head that does not come ends the connection");
-    // So does nothing at all.
+    // A connection that sends nothing is closed too.
     let mut silent = TcpStream::connect(server.address).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let began = Instant::now();
     let _ = silent.read_to_end(&mut rest);
     assert!(began.elapsed() < Duration::from_secs(5));
-    // Where all are busy, one more is refused.
+    // If all places are busy, one more request is refused.
     let busy: Vec<_> = (0..4)
         .map(|_| begin(server.address, "POST", "/v1/judge", &[], request(&[HANG]).to_string().as_bytes()))
         .collect();
@@ -154,7 +154,7 @@ fn a_server_that_ends_lets_requests_end() {
     assert_eq!(finish(slow).status, 200);
     server.join().unwrap();
     assert!(TcpStream::connect(server.address).is_err());
-    // What does not end in time is cut off.
+    // Work that does not end in time is cut off.
     let mut server = serve(configured(json!({ "drain_ms": 200 })));
     let hanging = begin(server.address, "POST", "/v1/judge", &[], request(&[HANG]).to_string().as_bytes());
     until(|| server.engine.submitted() == 1);
@@ -210,7 +210,7 @@ fn https_is_spoken_where_there_is_a_certificate() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&got.stdout).contains("healthy"), "{got:?}");
-    // Plain http at that port gets nothing.
+    // Plain http gets no answer at that port.
     assert_eq!(send(server.address, "GET", "/health", &[], b"").status, 0);
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The API against its own description, with requests made from it, good and bad.
+//! The API compared with its own description, with requests generated from it, good and bad.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn the_api_is_as_it_is_described() {
     check("--exclude-path", &format!("{CHECKS},negative_data_rejection"));
 }
 
-/// A request of a batch that cannot be read is a failure at its place; the batch itself is good.
+/// A request of a batch that cannot be read is a failure in its place; the batch itself is accepted.
 #[test]
 fn batches_are_as_they_are_described() {
     check("--include-path", CHECKS);

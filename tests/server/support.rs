@@ -1,4 +1,4 @@
-//! A server on a free port over an engine that answers by script, and a small client.
+//! A server on a free port with a scripted engine, and a small client.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use dicast::server::{JudgeSource, Server, ServerConfig};
 use dicast::{Judge, JudgeConfig, Log, Profile};
 use serde_json::{Value, json};
 
-/// Text within a response that decides what becomes of the judgment.
+/// Text within a response that decides what happens to the judgment.
 pub(crate) const FAIL: &str = "FAIL";
 pub(crate) const SLOW: &str = "SLOW";
 pub(crate) const HANG: &str = "HANG";
@@ -25,7 +25,7 @@ pub(crate) fn asked(job: &Job) -> Value {
     serde_json::Deserializer::from_str(&content[start..]).into_iter().next().unwrap().unwrap()
 }
 
-/// Scores each response by the number in its text, `score=N`, or by its length.
+/// Scores each response by the number in its text, `score=N`, or else by its length.
 pub(crate) fn script(job: &Job) -> Reply {
     let asked = asked(job);
     let responses = asked["responses"].as_object().unwrap();
@@ -67,7 +67,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Begins the end, as SIGTERM does.
+    /// Starts the shutdown, as SIGTERM does.
     pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
@@ -90,7 +90,7 @@ pub(crate) fn serve(config: ServerConfig) -> Running {
     serve_with(config, Scripted::new(|job, _| script(job)))
 }
 
-/// A configuration read as from a file.
+/// A configuration, read as if from a file.
 pub(crate) fn configured(server: Value) -> ServerConfig {
     let file = json!({ "server": server }).to_string();
     dicast::server::ServerFile::read(file.as_bytes()).unwrap().server
@@ -133,7 +133,7 @@ impl Got {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The answer as JSON, where it succeeded.
+    /// The answer as JSON; it must have succeeded.
     #[track_caller]
     pub(crate) fn good(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
@@ -152,7 +152,7 @@ impl Got {
     }
 }
 
-/// Writes the head and the body of a request; the connection ends with its answer.
+/// Writes the head and the body of a request; the connection closes after its answer.
 pub(crate) fn begin(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -161,7 +161,7 @@ pub(crate) fn begin(address: SocketAddr, method: &str, path: &str, headers: &[(&
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {length}\r\n{own}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
-    // A server that refuses a body early closes the connection.
+    // A server that refuses a body early closes the connection, so writing may fail.
     let _ = stream.write_all(body);
     stream
 }
@@ -212,7 +212,7 @@ impl Running {
         send(self.address, "POST", path, &all, body.to_string().as_bytes())
     }
 
-    /// A figure of `/metrics`, by its name and labels; 0 where it is not there.
+    /// A figure of `/metrics`, by its name and labels; 0 if it is missing.
     pub(crate) fn figure(&self, name: &str) -> f64 {
         let text = self.get("/metrics").body;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -227,7 +227,7 @@ pub(crate) fn request(texts: &[&str]) -> Value {
     json!({ "principle": "Be brief.", "prompt": "How do I learn Python?", "responses": responses })
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! The protocols of trainers, as each of them calls.
+//! The protocols of trainers, in the form in which each calls.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn openrlhf_sends_texts_with_their_prompts() {
         server.post("/get_reward", &json!({ "query": [], "prompts": [], "labels": [] })).good()["rewards"],
         json!([])
     );
-    // Several of one prompt are one judgment.
+    // Several samples of one prompt are one judgment.
     let before = server.engine.submitted();
     let query: Vec<_> = ["score=1", "score=5", "score=1"].iter().map(|text| chatml("Hi", text)).collect();
     let answer = server.post("/get_reward", &json!({ "query": query, "prompts": [], "labels": [] })).good();

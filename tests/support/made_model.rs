@@ -1,7 +1,7 @@
-//! A model file made from nothing: two small layers with random weights and a `SentencePiece` vocabulary of bytes and a few
-//! pieces. It judges nothing, but loads, tokenizes and computes as a real one does.
+//! A generated model file: two small layers with random weights and a `SentencePiece` vocabulary of bytes and a few
+//! pieces. Its judgments mean nothing, but it loads, tokenizes and computes like a real model.
 
-/// Numbers without meaning, the same for the same seed.
+/// Pseudo-random numbers, the same for the same seed.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -18,7 +18,7 @@ impl Random {
         self.0
     }
 
-    /// A number below `limit`; 0 where that is 0.
+    /// A number below `limit`; 0 if that is 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % (limit.max(1) as u64)).expect("below a usize")
     }
@@ -36,7 +36,7 @@ fn array(kind: u32, items: &[Vec<u8>]) -> Vec<u8> {
 pub(crate) const TEMPLATE: &str =
     "{{ bos_token }}{% for m in messages %}[{{ m.role }}]\n{{ m.content }}\n{% endfor %}[judge]\n";
 
-/// What of the model can be chosen.
+/// The parts of the model that tests can choose.
 pub(crate) struct Made<'a> {
     /// Bytes that get no token.
     pub(crate) without: &'a [u8],

@@ -1,4 +1,4 @@
-//! What several test programs share.
+//! Code that several test programs share.
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ fn is_found() {
     let Ok(fault) = std::env::var("DICAST_TEST_FAULT") else { return };
     let value = Box::into_raw(Box::new(1_u64)) as usize;
     let add = move || {
-        // SAFETY: none. This is the fault: memory that is freed, or that two threads write at once.
+        // SAFETY: none. This is the planted fault: memory that is already freed, or that two threads write at once.
         unsafe { (value as *mut u64).write_volatile((value as *const u64).read_volatile() + 1) }
     };
     if fault == "address" {

@@ -1,4 +1,4 @@
-//! A thousand jobs at once, cancelled and timed out at random: none is lost, none is answered twice.
+//! A thousand jobs at once, cancelled and timed out at random: each is answered exactly once.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -15,7 +15,7 @@ use crate::support::{Folder, answer, orchestrated, request};
 
 const JOBS: usize = 1000;
 
-/// Numbers that are the same in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -30,7 +30,7 @@ fn nothing_is_lost_or_answered_twice() {
     storm(Folder::config);
 }
 
-/// Every verdict takes further requests there, many at once.
+/// There, every verdict takes further requests, many at once.
 #[test]
 fn nothing_is_lost_behind_an_orchestrator() {
     storm(orchestrated);
@@ -66,7 +66,7 @@ fn storm(config: fn(&Folder) -> JudgeConfig) {
                     let plan = Plan::new(prompter.profile(), &settings, &prompt.aliases, prompt.reasoning);
                     let now = Instant::now();
                     let patience = if numbers.below(4) == 0 { numbers.below(40) } else { 60_000 };
-                    // A hanging request has to end by its deadline.
+                    // A hanging request must end by its deadline.
                     let patience = Duration::from_millis(patience.min(15_000));
                     let job = Job {
                         input: Input::Tokens { ids: prompt.tokens, shared_prefix: 0 },
@@ -99,7 +99,7 @@ fn storm(config: fn(&Folder) -> JudgeConfig) {
                     let id = engine.submit(job, Box::new(done));
                     let mut ids = ids.lock().unwrap();
                     ids.push(id);
-                    // Any job that was ever submitted, ended or not, some of them twice.
+                    // Any job that was ever submitted, ended or not; some are cancelled twice.
                     if numbers.below(3) == 0 {
                         let victim = ids[usize::try_from(numbers.below(ids.len() as u64)).unwrap()];
                         drop(ids);

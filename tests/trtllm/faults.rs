@@ -7,7 +7,7 @@ use dicast::{Error, ErrorKind, Judge, JudgeRequest, Result, Verdict};
 
 use crate::support::{Folder, answer, check_distributions, request};
 
-/// A judge whose request `faulty` meets a rule with these lines, and all others a good one.
+/// A judge whose request `faulty` matches a rule with these lines; all other requests match a good one.
 struct Case {
     judge: Judge,
     _folder: Folder,
@@ -130,10 +130,10 @@ fn an_executor_that_answers_nothing_is_given_up() {
     let mut hanging = request(2, "faulty");
     hanging.options.timeout_ms = Some(50);
     assert_eq!(case.judge.judge(&hanging).unwrap_err().kind(), ErrorKind::Timeout);
-    // Counts as dead a second after its last step.
+    // It counts as dead a second after its last step.
     let limit = Instant::now() + Duration::from_secs(30);
     let (sender, outcome) = channel();
-    // In flight until then, and hanging too.
+    // In progress until then, and hanging too.
     let ticket = case.judge.submit(&request(2, "faulty"));
     ticket.on_completion(move |verdict| sender.send(verdict).unwrap());
     let error = outcome.recv_timeout(limit.saturating_duration_since(Instant::now())).unwrap().unwrap_err();
@@ -144,8 +144,8 @@ fn an_executor_that_answers_nothing_is_given_up() {
 
 #[test]
 fn a_storm_of_cancels_kills_nothing() {
-    // Four long judgments fill the batch until the file is gone; 500 wait behind them, in the queue and for blocks, and answer
-    // no cancel before their turn.
+    // Four long judgments fill the batch until the file is removed; 500 wait behind them, in the queue and for blocks,
+    // and answer no cancel before their turn.
     for engine in ["", "kv_blocks 200\n"] {
         let good = answer(&[4, 2], &[0, 1]);
         let folder = Folder::with(
@@ -166,7 +166,7 @@ fn a_storm_of_cancels_kills_nothing() {
         for ticket in storm {
             assert_eq!(ticket.wait().unwrap_err().kind(), ErrorKind::Cancelled);
         }
-        // More than the time after which a silent executor was given up.
+        // Longer than the time after which a silent executor used to be given up.
         std::thread::sleep(Duration::from_millis(1500));
         folder.remove("held");
         for (index, ticket) in running.into_iter().enumerate() {

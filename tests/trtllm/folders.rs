@@ -1,4 +1,4 @@
-//! Engine folders that cannot be opened: each with its own message, before the library is touched.
+//! Engine folders that cannot be opened: each has its own message, before the library is touched.
 
 use dicast::config::TrtllmMode;
 use dicast::{Error, ErrorKind, Judge, JudgeConfig};
@@ -12,7 +12,7 @@ fn refusal(config: JudgeConfig) -> Error {
     }
 }
 
-/// The error of a damaged folder, found before the constructor of the library runs.
+/// The error for a damaged folder, found before the library's constructor runs.
 fn damaged(options: &[&str], damage: impl FnOnce(&Folder)) -> Error {
     let folder = Folder::with("throw_at_open std the library was touched\n", options);
     damage(&folder);
@@ -35,7 +35,7 @@ fn another_release_is_named() {
         let error = damaged(&["--version", version], |_| {});
         says(&error, ErrorKind::Unsupported, &[version, "1.0 to 1.2.1", "build the engine"]);
     }
-    // A supported release, but not the one that is loaded.
+    // A supported release, but another one than the loaded library.
     let loaded = dicast::engine::trtllm::library().built_for;
     let other = if loaded.starts_with("1.1") { "1.0.0" } else { "1.1.0" };
     let error = damaged(&["--version", other], |_| {});
@@ -128,7 +128,7 @@ fn a_cache_too_small_for_the_longest_judgment_is_refused_where_the_release_can()
     let folder = Folder::new("kv_blocks 10\nrule\n");
     let opened = Judge::open(folder.config());
     if dicast::engine::trtllm::library().built_for.starts_with("1.0") {
-        // It shrinks the limits in silence.
+        // The library silently reduces the limits.
         opened.unwrap();
     } else {
         let Err(error) = opened else { panic!("it was opened") };

@@ -25,7 +25,7 @@ fn a_request_goes_from_mask_to_verdict() {
     assert_eq!(verdict.repairs, []);
     assert_eq!(verdict.flags, []);
     assert!(verdict.raw.starts_with("<think>\nThe shorter"), "{:?}", verdict.raw);
-    // The script puts 18 on the 2 and 20 on what it writes: e^-2 against 1.
+    // The script gives the 2 a logit of 18, and what it writes 20: e^-2 against 1.
     let distribution = verdict.scores[0].distribution.as_ref().unwrap();
     assert!((distribution[1] / distribution[3] - (-2.0_f64).exp()).abs() < 1e-6, "{distribution:?}");
 
@@ -43,7 +43,7 @@ fn a_request_goes_from_mask_to_verdict() {
 
 #[test]
 fn a_verdict_is_complete_for_any_number_of_responses_and_whatever_is_favoured() {
-    // The grammar does not admit this text: the output is what the grammar leaves.
+    // The grammar does not admit this text: the output is what the grammar lets through.
     let folder = Folder::new(&format!("rule\ntext Hm.{CLOSE}I will not say.\n"));
     let mut config = folder.config();
     config.limits.max_responses = 64;
@@ -112,7 +112,7 @@ fn a_spent_budget_ends_the_reasoning_and_the_verdict_follows() {
         assert!(verdict.raw.contains("</think>"), "{:?}", verdict.raw);
         assert!(verdict.usage.reasoning_tokens <= budget as usize + 6);
     }
-    // A text that ends before its reasoning was closed.
+    // A text that ends before its reasoning is closed.
     let folder = Folder::new("rule\ntokens 40 41\n");
     let verdict = folder.judge().judge(&request(2, "this")).unwrap();
     check_distributions(&request(2, "this"), &verdict);
@@ -186,7 +186,7 @@ fn distributions_that_cannot_be_had_are_absent() {
         check(&asked, verdict);
         assert!(verdict.scores.iter().all(|scored| scored.distribution.is_none() && scored.expected.is_none()));
     };
-    // A library whose log probabilities mean something else.
+    // A library whose log probabilities have another meaning.
     let judge = Judge::open(orchestrated(&Folder::new(&format!("log_probs_unmasked\n{script}")))).unwrap();
     assert!(!judge.capabilities().distributions);
     assert!(
@@ -195,18 +195,18 @@ fn distributions_that_cannot_be_had_are_absent() {
         judge.warnings()
     );
     absent(&judge.judge(&asked).unwrap());
-    // One request of many that fails: the verdict stands. The first two are those that try the engine.
+    // One of many requests fails: the verdict stays. The first two requests are those that test the engine.
     for fault in ["error lost", "throw_at_enqueue std lost"] {
         let judge = Judge::open(orchestrated(&Folder::new(&format!("rule order 6\n{fault}\n{script}")))).unwrap();
         assert!(judge.capabilities().distributions);
         absent(&judge.judge(&asked).unwrap());
         check_distributions(&asked, &judge.judge(&asked).unwrap());
     }
-    // Prompts with a verdict in them are longer than the engine can read.
+    // Prompts that include a verdict are longer than the engine can read.
     let mut short = asked.clone();
     short.options.reasoning = Some(false);
     let tokens = Folder::new(&script).judge().judge(&short).unwrap().usage;
-    // Room for the closed reasoning, not for what stands before a score.
+    // Room for the closed reasoning, but not for the text before a score.
     let reads = (tokens.prompt_tokens + 8).to_string();
     let judge = Judge::open(orchestrated(&Folder::with(&script, &["--max-input-len", &reads]))).unwrap();
     assert!(judge.capabilities().distributions);
@@ -222,7 +222,7 @@ fn the_queue_time_counts_from_the_submission() {
     let verdicts: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()).collect();
     let all = start.elapsed();
     let queues: Vec<_> = verdicts.iter().map(|verdict| verdict.timing.queue).collect();
-    // The last one waited for three others, in the executor's own queue.
+    // The last one waited for three others in the executor's own queue.
     assert!(queues[3] > all / 2 && queues[3] < all, "{queues:?} of {all:?}");
     assert!(queues.is_sorted(), "{queues:?}");
     for verdict in verdicts {
@@ -243,10 +243,10 @@ fn few_grammars_are_made() {
     };
     (0..20).for_each(|index| ask(3, false, index));
     assert_eq!(judge.stats().grammars_last_hour, 1, "one for a number of responses");
-    // A first stage, and one for each order of the scores, of which this script writes one.
+    // A first stage, and one for each order of the scores; this script writes one of them.
     (0..20).for_each(|index| ask(3, true, index));
     assert_eq!(judge.stats().grammars_last_hour, 3);
-    // Of a long ranking further stages: by the names that are left.
+    // A long ranking has further stages, which depend on the names that are left.
     (0..5).for_each(|index| ask(9, false, index));
     let before = judge.stats().grammars_last_hour;
     (0..5).for_each(|index| ask(9, false, index));

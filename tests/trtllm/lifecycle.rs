@@ -1,4 +1,4 @@
-//! Opening and closing: with work in flight, many times, leaving nothing behind in the process.
+//! Opening and closing: with work in progress, many times, leaving nothing behind in the process.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -28,10 +28,10 @@ fn closing_with_work_in_flight_ends_it_all() {
 
 #[test]
 fn closing_ends_within_its_bound_whatever_is_queued() {
-    // Two judgments are computed at once, slowly; the library runs everything to its end before it stops. None ends before
-    // the judge is closed, however long submitting takes: they are held until the shutdown.
+    // Two judgments are computed at once, slowly; the library finishes everything before it stops. None ends before the
+    // judge is closed, however long submitting takes: they are held until the shutdown.
     let slow = format!("step_us 20000\nrule\nhold held\n{}no_end\n", answer(&[4, 2], &[0, 1]));
-    // Two that hang: one in its stop, one in the call that the waiting thread is in.
+    // Two libraries that hang: one in its stop, one in the call that the waiting thread is in.
     let stops = "shutdown_ms 60000\nrule\nhang_hard\n".to_owned();
     let awaits = format!("await_ms 60000\nrule\n{}", answer(&[4, 2], &[0, 1]));
     for (script, most) in [(slow, 10), (stops, 13), (awaits, 13)] {
@@ -52,7 +52,7 @@ fn closing_ends_within_its_bound_whatever_is_queued() {
 #[test]
 fn a_callback_may_drop_the_judge() {
     let folder = Folder::new(&format!("rule\n{}", answer(&[4, 2], &[0, 1])));
-    // Either of the two may be the last to let go; enough rounds for both.
+    // Either of the two may release it last; this is enough rounds to see both.
     for _ in 0..20 {
         let judge = Arc::new(folder.judge());
         let (sender, ended) = channel();
@@ -122,7 +122,7 @@ fn opening_a_hundred_times_leaves_nothing() {
     let (descriptors_after, memory_after) = held();
     assert_eq!(descriptors_after, descriptors);
     let grown = memory_after.saturating_sub(memory);
-    // Sanitizers hold freed memory back to find later uses.
+    // Sanitizers hold back freed memory to find later uses.
     let sanitized = std::env::var_os("DICAST_SANITIZER").is_some();
     assert!(sanitized || grown < 8 << 10, "{grown} KiB more than after the first 20 times");
 }
@@ -133,7 +133,8 @@ fn the_hosts_signal_handlers_stay() {
     extern "C" fn of_the_host(_: libc::c_int) {}
     let handler = of_the_host as extern "C" fn(libc::c_int) as libc::sighandler_t;
     let current = |signal| {
-        // SAFETY: a null new action only asks for the one in place, which is written to a live struct of that type.
+        // SAFETY: with a null new action the call only reads the current one, which is written to a live struct of that
+        // type.
         unsafe {
             let mut action = std::mem::zeroed::<libc::sigaction>();
             assert_eq!(libc::sigaction(signal, std::ptr::null(), &raw mut action), 0);
@@ -150,7 +151,7 @@ fn the_hosts_signal_handlers_stay() {
     assert_eq!(current(libc::SIGSEGV), segv);
     drop(judge);
     for (signal, handler) in signals.into_iter().zip(before) {
-        // SAFETY: puts the handler back that was there.
+        // SAFETY: restores the handler that was there.
         unsafe { libc::signal(signal, handler) };
     }
 }

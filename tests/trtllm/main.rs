@@ -1,4 +1,4 @@
-//! The TensorRT-LLM engine, through the adapter, against the stand-in library of `tests/trtllm_standin`.
+//! The TensorRT-LLM engine, through the adapter, with the stand-in library of `tests/trtllm_standin`.
 //!
 //! `make trtllm-standin` builds the stand-in; `DICAST_TRTLLM_ROOT` names it. Nothing here needs a GPU.
 #![cfg(feature = "trtllm")]

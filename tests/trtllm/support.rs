@@ -1,4 +1,4 @@
-//! Engine folders for the stand-in, and what every verdict must be.
+//! Engine folders for the stand-in, and what must hold for every verdict.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dicast::{Judge, JudgeConfig, JudgeRequest, Verdict};
 
-/// Stands for the token that closes the reasoning, in scripts: see `src/engine/trtllm/vocabulary.rs`.
+/// Represents the token that closes the reasoning in scripts: see `src/engine/trtllm/vocabulary.rs`.
 pub(crate) const CLOSE: &str = "\\xF4\\x8F\\xBF\\xBD";
 
 fn repository() -> &'static Path {
@@ -17,7 +17,7 @@ fn repository() -> &'static Path {
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    /// A folder with the demonstration judge's tokenizer and profile, that generates what `script` says.
+    /// A folder with the demonstration judge's tokenizer and profile, whose engine generates what `script` says.
     pub(crate) fn new(script: &str) -> Self {
         Self::with(script, &[])
     }
@@ -67,7 +67,7 @@ impl Folder {
     }
 }
 
-/// The configuration of a folder that is driven through an orchestrator's workers.
+/// The configuration of a folder that runs through an orchestrator's workers.
 pub(crate) fn orchestrated(folder: &Folder) -> JudgeConfig {
     let mut config = folder.config();
     config.trtllm.mode = dicast::config::TrtllmMode::Orchestrator;
@@ -98,7 +98,7 @@ pub(crate) fn request(count: usize, salt: &str) -> JudgeRequest {
     JudgeRequest::new("Prefer short answers.", format!("What is {salt}?"), responses)
 }
 
-/// What every verdict must be, whatever was generated.
+/// What must hold for every verdict, whatever was generated.
 pub(crate) fn check(request: &JudgeRequest, verdict: &Verdict) {
     let wanted: Vec<_> = request.responses.iter().map(|response| response.name.as_str()).collect();
     let scored: Vec<_> = verdict.scores.iter().map(|scored| scored.name.as_str()).collect();
@@ -111,7 +111,7 @@ pub(crate) fn check(request: &JudgeRequest, verdict: &Verdict) {
     }
 }
 
-/// As [`check`], for a guided verdict with distributions.
+/// Like [`check`], for a guided verdict with distributions.
 pub(crate) fn check_distributions(request: &JudgeRequest, verdict: &Verdict) {
     check(request, verdict);
     for scored in &verdict.scores {

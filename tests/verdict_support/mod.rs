@@ -41,7 +41,7 @@ pub(crate) struct Meant {
 }
 
 impl Meant {
-    /// A verdict on `count` responses; every second one with halves among its scores.
+    /// A verdict on `count` responses; every second one has halves among its scores.
     pub(crate) fn random(random: &mut Random, count: usize) -> Self {
         let halves = random.below(2) == 0;
         let scores = (0..count)
@@ -209,7 +209,7 @@ impl Meant {
     pub(crate) const STYLES: usize = 34;
 }
 
-/// Characters that an edit writes. No digits: a digit written in the place of another is another verdict.
+/// Characters that an edit writes. No digits: another digit makes another verdict.
 const WRITTEN: &[char] = &[
     '"', '\'', '`', ':', ',', '{', '}', '[', ']', '(', ')', '<', '>', '\\', '.', '-', '_', '=', '+', '*', '#', '&',
     ';', '!', '?', '@', '|', '~', '%', ' ', '\n', '\t', '\r', '\0', 'a', 'e', 'm', 'X', 'é', '😀', '“', '”', '’', '：',
@@ -256,8 +256,8 @@ impl Damage {
             Self::Replace => chars[at] = *random.pick(WRITTEN),
             Self::Swap => chars.swap(at, (at + 1).min(text.chars().count() - 1)),
             Self::DeleteSpan => {
-                // No part of a number: what is left of 4.5 without `.5` is another verdict.
-                // What another damage wrote into a number belongs to it.
+                // Not a part of a number: 4.5 without `.5` is another verdict. Characters that an earlier damage wrote
+                // into a number belong to it.
                 let odd = |c: char| {
                     matches!(c, 'é' | '😀' | '“' | '”' | '’' | '：' | '，' | '~' | '%' | '&' | '@' | '!' | '?')
                 };
@@ -269,14 +269,14 @@ impl Damage {
                 while end < chars.len() && number(chars[end]) && number(chars[end - 1]) {
                     end += 1;
                 }
-                // Nor the score of `1 out of 5`, which leaves another number in its place.
+                // Nor the score of `1 out of 5`: another number would be left in its place.
                 let span: String = chars[start..end].iter().collect();
                 if !(span.contains("out") && span.contains(|c: char| c.is_ascii_digit())) {
                     chars.drain(start..end);
                 }
             }
             Self::RepeatSpan => {
-                // No digits: 4.55 for 4.5 is another verdict.
+                // No digits: 4.55 instead of 4.5 is another verdict.
                 let span: Vec<char> = chars[at..end].iter().copied().filter(|c| !c.is_ascii_digit()).collect();
                 chars.splice(at..at, span);
             }

@@ -1,4 +1,4 @@
-// Dicast stand-in for tests: in the place of CUDA's header, which the vendor's headers include. No part of CUDA.
+// Dicast stand-in for tests: replaces CUDA's header, which the vendor's headers include. No part of CUDA.
 #pragma once
 
 struct half

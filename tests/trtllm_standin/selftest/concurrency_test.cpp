@@ -88,7 +88,7 @@ void everybodyIsAnswered()
     CHECK(textOf(run(engine, request("afterwards"))) != "");
 }
 
-// Requests share steps: as many take hardly more of them than one.
+// Requests share steps: many requests take hardly more steps than one.
 void batching()
 {
     auto config = guidedConfig();

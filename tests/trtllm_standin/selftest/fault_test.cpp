@@ -33,7 +33,7 @@ void opening()
     std::ofstream{foreign / "config.json"} << "{";
     CHECK(open(foreign, plain) == "std");
 
-    // Two ranks: not alone, but with mpirun, and as an orchestrator with a worker that can be run.
+    // Two ranks: refused alone, but accepted with mpirun, and as an orchestrator with a worker that can be run.
     auto const two = makeEngine("", "--tp 2");
     CHECK(open(two, plain) == "tllm");
     auto orchestrated = plain;
@@ -101,7 +101,7 @@ void perRequest()
     CHECK(engine.canEnqueueRequests());
 }
 
-// A request that generates nothing while a file is there holds up no other, and a shutdown lets it go on.
+// A request that generates nothing while a file exists delays no other, and a shutdown lets it go on.
 void holding()
 {
     auto const folder = makeEngine("rule contains [hold]\ntext held\nhold held\nrule\ntext ok\n");
@@ -137,7 +137,7 @@ void crashes()
     }
 }
 
-// An error that stays, of an executor that goes on taking requests; and a step that never ends.
+// A permanent error, in an executor that goes on accepting requests; and a step that never ends.
 void lasting()
 {
     Executor engine{makeEngine("rule contains [sticky]\nsticky std illegal memory access\nrule\ntext ok\n"),
@@ -164,7 +164,7 @@ void lasting()
     CHECK(steps().empty());
 }
 
-// Engines and constructors that the stand-in has no use for.
+// Engines and constructors that the stand-in does not support.
 void refusals()
 {
     auto const folder = makeEngine("rule\n", "--logits-dtype bfloat16");

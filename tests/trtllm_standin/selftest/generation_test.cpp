@@ -95,7 +95,8 @@ void limits()
     CHECK(thrown([] { Request{{}, 5}; }) == "tllm");
     CHECK(thrown([] { Request{{1}, 0}; }) == "tllm");
 
-    // Two that hang fill the batch and a third one the queue, each once the queue has room; then all is refused.
+    // Two requests that hang fill the batch and a third one the queue, each once the queue has room; then every request
+    // is refused.
     std::vector<executor::IdType> ids;
     for (auto const* prompt : {"hang", "hang", "fine"})
     {
@@ -150,14 +151,14 @@ void guidance()
     CHECK(reasonOf(answer) == FinishReason::kEND_ID);
     CHECK(textOf(run(engine, guided("stubborn", "root ::= \"score: \" [1-5]"))).rfind("score: ", 0) == 0);
 
-    // In two requests: the reasoning is cut, closed by the caller, and the verdict follows.
+    // In two requests: the reasoning is cut off, the caller closes it, and the verdict follows.
     auto const cut = run(engine, request("judge", 5));
     CHECK(reasonOf(cut) == FinishReason::kLENGTH);
     CHECK(textOf(run(engine, guided("judge" + textOf(cut) + "</think>\n\n", "root ::= [1-5]"))) == "4");
     CHECK(textOf(run(engine, guided("judge" + textOf(cut), whole.substr(0, 9) + " [^<]* \"</think>\\n\\n\" [1-5]")))
         == textOf(answer).substr(textOf(cut).size()));
 
-    // With the favoured token against the grammar, the best admitted one is taken: the biased one.
+    // If the grammar forbids the favoured token, the best admitted one is taken: the biased one.
     CHECK(textOf(run(engine, guided("judge<think>x</think>\n\n", "root ::= [1-3]"))) == "3");
 
     auto sampled = guided("judge", "root ::= [1-5]{40}");
@@ -278,7 +279,7 @@ void blocks()
     CHECK(run(engine, salted).getResult().requestPerfMetrics->kvCacheMetrics.numReusedBlocks == 0);
 #endif
 
-    // What has a high priority outlives a flood of others.
+    // Blocks with a high priority survive a flood of others.
     using Retention = executor::KvCacheRetentionConfig;
     auto kept = request(std::string(32 * 3, 'k') + "x", 5);
     kept.setKvCacheRetentionConfig(Retention{{Retention::TokenRangeRetentionConfig{0, 96, 100}}});
@@ -290,12 +291,12 @@ void blocks()
     kept.setOutputConfig(executor::OutputConfig{false, false, false, true, false, true});
     CHECK(run(engine, kept).getResult().requestPerfMetrics->kvCacheMetrics.numReusedBlocks == 3);
 
-    // Too large for ever is an error; too large for now waits.
+    // A request that can never fit is an error; one that does not fit now waits.
     CHECK(run(engine, request(std::string(32 * 20, 'z'), 5)).hasError());
     auto const hanging = engine.enqueueRequest(request("hang", 32 * 10));
     auto const waiting = engine.enqueueRequest(request(std::string(32 * 12, 'w'), 5));
     auto const queued = engine.enqueueRequest(request(std::string(32 * 12, 'q'), 5));
-    // A cancel of one that waits for blocks is answered once it is scheduled; the loop steps meanwhile.
+    // Cancelling a request that waits for blocks is answered once it is scheduled; the loop steps meanwhile.
     engine.cancelRequest(queued);
     CHECK(engine.awaitResponses(queued, std::chrono::milliseconds{20}).empty());
     CHECK(engine.getLatestIterationStats().size() > 2);
@@ -329,7 +330,7 @@ void smallCache()
 #endif
 }
 
-// The log probability of a sampled token: among what the mask admits, and in the top-k tokens where normalised.
+// The log probability of a sampled token: among what the mask admits, and among the top-k tokens if it is normalised.
 void logProbs()
 {
     for (auto const* setting : {"", "log_probs_unmasked\n"})

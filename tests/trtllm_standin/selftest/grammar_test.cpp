@@ -78,13 +78,13 @@ void grammars()
     CHECK(refused("root ::= a root\na ::= \"x\"?"));
     CHECK(refused("root ::= " + std::string(1000, '(')));
 
-    // Repetition by right recursion keeps the number of states small, so long texts cost nothing more.
+    // Repetition by right recursion keeps the number of states small, so long texts cost no more states.
     Grammar loop{"root ::= [^<]* \"<\""};
     auto state = loop.start();
     auto const again = loop.next(loop.next(state, 'a'), 'b');
     CHECK(loop.next(again, 'c') == again);
 
-    // The mask: exactly the tokens whose bytes the automaton takes.
+    // The mask: exactly the tokens whose bytes the automaton accepts.
     dicast::standin::Vocabulary const words{vocabulary(), false};
     Grammar mixed{"root ::= \"<think>\" [^<]* \"</think>\" [1-5]"};
     auto const allowed = mixed.allowed(mixed.start(), words);

@@ -1,4 +1,4 @@
-// What the self-tests share: checks that report and go on, engine folders, a vocabulary of bytes.
+// Shared by the self-tests: checks that report and go on, engine folders, a vocabulary of bytes.
 #pragma once
 
 #include "tensorrt_llm/executor/executor.h"
@@ -18,10 +18,10 @@ using Request = executor::Request;
 using Response = executor::Response;
 using Tokens = executor::VecTokens;
 
-// Long enough for a loaded machine under a sanitizer; nothing waits for it where all is well.
+// Long enough for a loaded machine under a sanitizer; a passing test never waits for it.
 constexpr std::chrono::milliseconds kPatience{60'000};
 
-// The vocabulary: token i is byte i, and these behind.
+// The vocabulary: token i is byte i, followed by these.
 constexpr executor::TokenIdType kEnd = 256;
 constexpr executor::TokenIdType kThink = 257;
 constexpr executor::TokenIdType kCloseThink = 258;

@@ -41,7 +41,7 @@ std::filesystem::path const& scratch()
     return kScratch;
 }
 
-// Before the plugins are there, and before the first executor has taken the signals.
+// Before the plugins are registered, and before the first executor has taken over the signals.
 void firstExecutor()
 {
     auto const folder = makeEngine("rule\ntokens 65 66\n");

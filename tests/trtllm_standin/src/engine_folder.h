@@ -24,7 +24,7 @@ struct EngineFolder
     bool pagedContext{false};
     std::string logitsType;
 
-    // Throws where a file is missing or none of the stand-in's.
+    // Throws if a file is missing or is not the stand-in's.
     static EngineFolder read(std::filesystem::path const& path);
 };
 

@@ -72,7 +72,7 @@ void Executor::Impl::run()
         auto const before = active_.size();
         collect();
         std::chrono::duration<double, std::milli> const spent = Clock::now() - start;
-        // Before the answers, so that who has an answer finds it in the statistics.
+        // Before the answers, so that a caller with an answer finds it in the statistics.
         recordStats(static_cast<SizeType32>(before - active_.size()), spent.count());
         publish(std::exchange(answers_, {}));
     }
@@ -83,8 +83,8 @@ void Executor::Impl::run()
     responseReady_.notify_all();
 }
 
-// False once all is done that a shutdown leaves to do. While a request is active the loop steps, also where none of them
-// can be scheduled: as the vendor's, whose counter of iterations so shows that it is alive.
+// False once everything that a shutdown must finish is done. While a request is active the loop steps, even if none of
+// them can be scheduled, as the vendor's does: its counter of iterations shows that it is alive.
 bool Executor::Impl::waitForWork()
 {
     std::unique_lock lock{queueMutex_};
@@ -92,7 +92,7 @@ bool Executor::Impl::waitForWork()
     {
         if (shutdownCalled_)
         {
-            // What hangs would hang for ever.
+            // A hanging request would hang for ever.
             active_.remove_if(
                 [this](Active& active)
                 {
@@ -110,7 +110,7 @@ bool Executor::Impl::waitForWork()
         }
         if (!dead_ && stuck())
         {
-            // The step that never ends: nothing moves any more, but for the end of the executor.
+            // The step that never ends: nothing advances any more, except the end of the executor.
             wake_.wait(lock, [this] { return shutdownCalled_; });
             continue;
         }
@@ -184,7 +184,7 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
         "Batched logits post processor is not defined.");
 
     Active active;
-    // A request for more than the sequence can hold is cut, as the vendor cuts it: without a word.
+    // A request for more than the sequence can hold is cut, silently, as the vendor does.
     active.maxTokens = std::min(request.maxTokens, maxSequence_ - length);
     STANDIN_CHECK(kv_->fits(static_cast<std::size_t>(length + active.maxTokens)),
         "the KV cache has too few blocks for this request");
@@ -197,7 +197,8 @@ Executor::Impl::Active Executor::Impl::admit(Queued&& queued)
         *active.rule, folder_.script.strength, vocabulary_, *base_, request.sampling, request.endId);
     active.generation->resume(request.tokens);
     active.generation->ban(request.badWords.value_or(std::list<VecTokens>{}));
-    // Only now, as in the vendor's: neither the times reported nor the allotted one count the executor's queue.
+    // Only now, as in the vendor's library: neither the reported times nor the allotted time include the executor's
+    // queue.
     queued.arrival = Clock::now();
     active.metrics.timingMetrics.arrivalTime = queued.arrival;
     active.queued = std::move(queued);
@@ -227,7 +228,7 @@ void Executor::Impl::takeCancelled()
     }
     for (auto& active : active_)
     {
-        // One that waits, in the queue or for blocks, hears of it once it is scheduled.
+        // A request that waits, in the queue or for blocks, is cancelled once it is scheduled.
         if (active.blocks && cancelled_.erase(active.queued.id) != 0)
         {
             active.finished = FinishReason::kCANCELLED;
@@ -322,7 +323,7 @@ void Executor::Impl::schedule(std::vector<Active*>& generating)
     }
 }
 
-// Answers what is done or streamed, and lets go of what is done.
+// Answers finished and streaming requests, and releases the finished ones.
 void Executor::Impl::collect()
 {
     for (auto active = active_.begin(); active != active_.end();)
@@ -430,7 +431,7 @@ void Executor::Impl::publish(std::vector<Response>&& responses)
     responseReady_.notify_all();
 }
 
-// The worker dies with all that it had.
+// The worker dies with all its requests.
 void Executor::Impl::die(Crash how)
 {
     std::deque<Queued> queue;
@@ -517,7 +518,7 @@ void Executor::Impl::recordStats(SizeType32 completed, double milliseconds)
         each.kvCacheHitRatePerRequest = kv.kvCacheHitRate;
         requests.requestStats.push_back(each);
     }
-    // An orchestrator's workers report no empty iterations, unless nothing is active any more.
+    // An orchestrator's workers report no empty iterations, except when nothing is active any more.
     bool const reported = participant_ || batch.numScheduledRequests > 0 || active_.empty();
     std::scoped_lock const lock{statsMutex_};
     if (most > 0 && reported)

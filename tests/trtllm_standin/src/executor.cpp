@@ -1,4 +1,4 @@
-// The public face of the executor, and what callers' threads do.
+// The public interface of the executor, and the work on callers' threads.
 #include "executor_impl.h"
 
 #include "check.h"
@@ -141,7 +141,7 @@ Executor::Impl::Impl(std::filesystem::path const& modelPath, ModelType modelType
             "LLGuidance is not supported for guided decoding in the C++ runtime");
         STANDIN_CHECK(folder_.logitsType == "float32" || folder_.logitsType == "float16",
             "Unsupported logits data type for guided decoding: " + folder_.logitsType);
-        // With a tokenizer given, entries are in that tokenizer's notation; without, they are the bytes.
+        // If a tokenizer is given, entries are in its notation; otherwise they are the bytes.
         vocabulary_ = dicast::standin::Vocabulary{*guided->getEncodedVocab(), guided->getTokenizerStr().has_value()};
         guides_ = true;
         stopTokens_ = guided->getStopTokenIds().value_or(std::vector<TokenIdType>{});
@@ -162,8 +162,8 @@ Executor::Impl::Impl(std::filesystem::path const& modelPath, ModelType modelType
 
 Executor::Impl::~Impl() { shutdown(); }
 
-// A cache that cannot hold the longest sequence: an error if the configuration asks for it, else the limits shrink
-// without a word.
+// A cache that cannot hold the longest sequence: an error if the configuration asks for it; otherwise the limits are
+// reduced silently.
 void Executor::Impl::fitSequence(SizeType32 tokens)
 {
     maxSequence_ = folder_.maxSequenceLength;
@@ -197,7 +197,7 @@ void Executor::Impl::checkParallel(ParallelConfig const& parallel)
         STANDIN_CHECK(dicast::standin::mpiWorldSize() == 1,
             "When using the orchestrator mode and isOrchestrator is true, expect MPI worldSize to be 1.");
         STANDIN_CHECK(!parallel.getParticipantIds(), "participantIds cannot be set where workers are spawned");
-        // Workers are not run here; that they could be is what a wrong path shows.
+        // Workers are not run here; a wrong path shows that they could not be.
         STANDIN_CHECK(::access(orchestrator->getWorkerExecutablePath().c_str(), X_OK) == 0,
             "MPI_Comm_spawn failed: no executable at " + orchestrator->getWorkerExecutablePath());
         STANDIN_CHECK(!config_.getLogitsPostProcessorConfig(),
@@ -365,7 +365,7 @@ std::vector<Response> Executor::Impl::await(IdType requestId, std::optional<std:
     }
     STANDIN_CHECK(responses_.count(requestId) != 0 || closed_ || !deadForReaders_, "the worker of this executor died");
     throwAskedFor(requestId);
-    // As in the vendor's, a shutdown meanwhile ends this in std::out_of_range.
+    // As in the vendor's library, a shutdown meanwhile makes this throw std::out_of_range.
     std::vector<Response> out = std::move(responses_.at(requestId));
     responses_.erase(requestId);
     if (out.back().hasError() || out.back().getResult().isFinal)

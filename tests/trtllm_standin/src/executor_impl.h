@@ -65,7 +65,7 @@ private:
     {
         Queued queued;
         Rule const* rule{nullptr};
-        // The prompt and what was generated, as post-processors get it.
+        // The prompt and the generated tokens, as post-processors get them.
         BeamTokens tokens;
         std::size_t promptLength{0};
         SizeType32 maxTokens{0};
@@ -133,14 +133,14 @@ private:
     bool faultsAtEnqueue_{false};
     bool faultsAtAwait_{false};
 
-    // Of the execution thread alone.
+    // Used only by the execution thread.
     ActiveList active_;
     std::vector<Response> answers_;
     std::optional<dicast::standin::KvBlocks> kv_;
     std::map<std::string, std::shared_ptr<dicast::standin::Grammar>> grammars_;
     IterationType iteration_{0};
     std::optional<dicast::standin::Throw> sticky_;
-    // Whether the last step found nothing that it could do, as where all wait for blocks that hanging requests hold.
+    // Whether the last step found nothing to do, for example because all wait for blocks that hanging requests hold.
     bool stalled_{false};
     SizeType32 contextTokens_{0};
     SizeType32 contextRequests_{0};
@@ -160,7 +160,8 @@ private:
     std::condition_variable responseReady_;
     std::map<IdType, std::vector<Response>> responses_;
     std::unordered_map<IdType, dicast::standin::Throw> throwAtAwait_;
-    // Ids are given in order, so that all below a mark and a few above it tell the same as a set that never shrinks.
+    // Ids are given in order, so a mark below which all are terminated, and a few ids above it, replace a set that
+    // never shrinks.
     IdType terminatedBelow_{1};
     std::unordered_set<IdType> terminated_;
     bool closed_{false};

@@ -11,7 +11,7 @@ namespace dicast::standin
 namespace
 {
 
-// Never chosen: ids of the padded vocabulary that stand for nothing.
+// Never chosen: ids of the padded vocabulary that have no token.
 constexpr float kPadding = -30.0F;
 
 float noise(std::int32_t token)
@@ -65,7 +65,7 @@ void Generation::resume(Tokens const& prompt)
     {
         return;
     }
-    // No token of the prompt that begins further back can matter.
+    // A token of the prompt that begins further back cannot matter.
     std::size_t length = 0;
     auto from = prompt.end();
     while (from != prompt.begin() && length < text.size() + 16)
@@ -81,7 +81,7 @@ void Generation::resume(Tokens const& prompt)
             break;
         }
     }
-    // Reasoning that was cut short and closed by the caller: the text goes on with what follows its own.
+    // Reasoning that was cut short and closed by the caller: the text continues after its own reasoning.
     constexpr char const* kBlank = " \n\r\t";
     std::string const close = "</think>";
     auto const last = tail.find_last_not_of(kBlank);
@@ -155,7 +155,7 @@ std::optional<Generation::Token> Generation::favoured()
     }
     else if (!rule_.ends)
     {
-        // Something to go on with: the letters of byte-level vocabularies, in turn.
+        // Something to continue with: the letters of byte-level vocabularies, in turn.
         auto const letters = std::min<std::int32_t>(static_cast<std::int32_t>(base_.row().size()), 94);
         return static_cast<Token>(written_.size() * 31 + 7) % letters;
     }
@@ -254,7 +254,7 @@ Generation::Token Generation::greedy(float const* row)
 
 Generation::Token Generation::sampled(float const* row)
 {
-    // Tokens this far below the best have no share worth a draw.
+    // The share of tokens this far below the best is too small to matter.
     constexpr double kNegligible = 18.0;
     auto const all = candidates();
     double const temperature = std::max<double>(sampling_.getTemperature().value_or(1.0F), 1e-3);

@@ -1,5 +1,5 @@
-// The text of one request: which token comes next. The rule's text is favoured by its logit, the logits post-processor
-// may change the logits, the grammar has the last word.
+// The text of one request: which token comes next. The rule's text gets a higher logit, the logits post-processor may
+// change the logits, and the grammar decides last.
 #pragma once
 
 #include "grammar.h"
@@ -19,7 +19,7 @@
 namespace dicast::standin
 {
 
-// The logits that every step of every request begins with: noise that depends on the token alone.
+// The logits that every step of every request begins with: noise that depends only on the token.
 class BaseLogits
 {
 public:
@@ -42,23 +42,23 @@ public:
     Generation(Rule const& rule, float strength, Vocabulary const& vocabulary, BaseLogits const& base,
         tensorrt_llm::executor::SamplingConfig const& sampling, std::optional<Token> endId);
 
-    // Goes on where the prompt has already begun the text.
+    // Continues where the prompt has already begun the text.
     void resume(Tokens const& prompt);
     void guide(std::shared_ptr<Grammar> grammar, std::vector<Token> stopTokens);
 
-    // Words that must not come up, each of one token or several.
+    // Words that must not occur, each of one or more tokens.
     void ban(std::list<Tokens> words) { banned_ = std::move(words); }
 
     // Finds out which tokens this step favours.
     void prepare();
     // Writes this step's logits, before any mask.
     void write(float* row) const;
-    // Chooses a token; from `row` where it was written and may have been changed since.
+    // Chooses a token; from `row` if it was written and may have been changed since.
     Token choose(float const* row);
     // The log probability of a token that was just chosen from `row`: among what the mask admits, or in the whole
-    // vocabulary; normalised, among the top-k tokens alone.
+    // vocabulary; if it is normalised, only among the top-k tokens.
     [[nodiscard]] float logProb(float const* row, Token token, bool masked, bool normalise);
-    // Takes the token into the text.
+    // Adds the token to the text.
     void advance(Token token);
     [[nodiscard]] bool isStop(Token token) const;
 

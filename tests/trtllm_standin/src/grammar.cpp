@@ -13,7 +13,7 @@ namespace
 {
 
 constexpr std::size_t kMaxStates = 100'000;
-// Token ids that are kept over all states: 16 MiB.
+// Token ids that are cached over all states: 16 MiB.
 constexpr std::size_t kMaxAllowed = 4U << 20;
 
 } // namespace
@@ -30,7 +30,7 @@ Grammar::Grammar(std::string const& text)
     start_ = intern(tops);
 }
 
-// A rule that begins with itself would push for ever.
+// A rule that begins with itself would push without end.
 void Grammar::refuseLeftRecursion() const
 {
     std::vector<bool> nullable(rules_.size(), false);
@@ -133,8 +133,8 @@ void Grammar::expand(
         case Symbol::Kind::kEnd: todo.push_back(below); break;
         case Symbol::Kind::kRule:
         {
-            // Nothing is left to do behind a reference in last place, so no frame is kept for it: what repeats by
-            // calling itself last keeps its stack, and with it the number of states, bounded.
+            // After a reference in last place there is nothing left to do, so no frame is kept for it: a rule that
+            // repeats by calling itself last keeps its stack, and so the number of states, bounded.
             bool const last = symbols_[static_cast<std::size_t>(place) + 1].kind == Symbol::Kind::kEnd;
             auto const back = last ? below : frame(place + 1, below);
             for (auto const alternative : rules_[static_cast<std::size_t>(symbol.rule)])
@@ -228,7 +228,7 @@ std::vector<std::int32_t> const& Grammar::allowed(State state, Vocabulary const&
     std::vector<std::int32_t> out;
     auto const& sorted = vocabulary.sorted();
     using Place = std::vector<std::int32_t>::const_iterator;
-    // Tokens are sorted by their bytes: those with the same beginning are neighbours and are ruled out together.
+    // Tokens are sorted by their bytes: tokens with the same beginning are neighbours and are excluded together.
     std::function<void(Place, Place, std::size_t, State)> const walk
         = [&](Place begin, Place end, std::size_t depth, State at)
     {

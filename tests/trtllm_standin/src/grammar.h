@@ -1,5 +1,5 @@
-// A matcher for the EBNF dialect that guided decoding takes: rules, literals, character classes, groups, alternatives
-// and repetitions. It works on bytes, as a pushdown automaton whose states are found on demand.
+// A matcher for the EBNF dialect of guided decoding: rules, literals, character classes, groups, alternatives and
+// repetitions. It works on bytes, as a pushdown automaton whose states are found on demand.
 #pragma once
 
 #include "vocabulary.h"
@@ -15,18 +15,18 @@
 namespace dicast::standin
 {
 
-// Not for several threads at once: matching adds states.
+// Not thread-safe: matching adds states.
 class Grammar
 {
 public:
     using State = std::int32_t;
     static constexpr State kDead = -1;
 
-    // Throws std::runtime_error where the text is no grammar.
+    // Throws std::runtime_error if the text is no grammar.
     explicit Grammar(std::string const& text);
 
     [[nodiscard]] State start() const { return start_; }
-    // The state after a byte; kDead where the grammar does not admit it.
+    // The state after a byte; kDead if the grammar does not admit it.
     State next(State state, unsigned char byte);
     State next(State state, std::string const& bytes);
     // Whether the text so far is complete.
@@ -59,7 +59,7 @@ private:
         std::array<State, 256> next{};
     };
 
-    // A stack of places in `symbols_`: the one to go on from, and the stack below it.
+    // A stack of places in `symbols_`: the one to continue from, and the stack below it.
     struct Frame
     {
         std::int32_t place;

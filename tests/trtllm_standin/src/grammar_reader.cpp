@@ -57,7 +57,7 @@ bool GrammarReader::take(char c)
     return true;
 }
 
-// A name with `::=` behind it begins the next rule, and so ends the one before, whatever the line breaks.
+// A name followed by `::=` begins the next rule, and so ends the one before it, whatever the line breaks.
 std::optional<std::string> GrammarReader::headOfRule()
 {
     blanks();
@@ -534,7 +534,7 @@ GrammarReader::Sequence GrammarReader::repeated(Sequence const& unit)
     }
     else if (most > least)
     {
-        // Nested options: each copy only behind the one before it, so that the automaton stays small.
+        // Nested options: each copy comes only after the one before it, so that the automaton stays small.
         Symbol rest = reference(newRule({{one}, Sequence{}}));
         for (int i = least + 1; i < most; ++i)
         {

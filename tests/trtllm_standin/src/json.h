@@ -14,10 +14,10 @@ namespace dicast::standin
 class Json
 {
 public:
-    // Throws std::runtime_error where the text is no JSON.
+    // Throws std::runtime_error if the text is not JSON.
     static Json parse(std::string_view text);
 
-    // The member of that name; null where this is no object or has none.
+    // The member with that name; null if this is no object or has no such member.
     [[nodiscard]] Json const& at(std::string const& name) const;
     [[nodiscard]] std::optional<std::int64_t> integer() const;
     [[nodiscard]] std::optional<bool> boolean() const;

@@ -123,7 +123,7 @@ std::optional<KvBlocks::Sequence> KvBlocks::acquire(
     sequence.reused = matched;
     sequence.missed = static_cast<std::int32_t>(whole) - matched;
     private_ += sequence.reserved;
-    // What is kept for reuse has to leave where the reservation needs its place.
+    // Blocks kept for reuse must be evicted if the reservation needs their place.
     while (static_cast<std::int32_t>(blocks_.size()) + private_ > capacity_)
     {
         auto const victim = *idle_.begin();
@@ -176,7 +176,7 @@ void KvBlocks::store(Sequence& sequence, Tokens const& tokens, std::size_t promp
 
 void KvBlocks::release(Sequence const& sequence)
 {
-    // From the end, so that of a chain the last block is the first to go.
+    // From the end, so that the last block of a chain is evicted first.
     std::for_each(sequence.shared.rbegin(), sequence.shared.rend(), [this](Key key) { unuse(key); });
     private_ -= sequence.reserved;
 }

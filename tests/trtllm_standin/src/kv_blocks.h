@@ -1,4 +1,4 @@
-// The accounting of a paged KV cache: blocks in use, blocks kept for reuse, and which of them go first.
+// The accounting of a paged KV cache: blocks in use, blocks kept for reuse, and which of them are evicted first.
 #pragma once
 
 #include "tensorrt_llm/executor/executor.h"
@@ -21,7 +21,7 @@ public:
     using Stats = tensorrt_llm::executor::KvCacheStats;
     using Key = std::uint64_t;
 
-    // What one sequence holds.
+    // The blocks of one sequence.
     struct Sequence
     {
         // Blocks shared with others or kept for them, from the first token on.
@@ -37,8 +37,8 @@ public:
 
     // Whether a sequence of that length could ever be held.
     [[nodiscard]] bool fits(std::size_t tokens) const { return blocksFor(tokens) <= capacity_; }
-    // Reserves what a prompt and the tokens to come need at most, and takes over kept blocks of the same beginning;
-    // nothing where too little is free.
+    // Reserves the most that a prompt and the tokens to come may need, and takes over kept blocks with the same
+    // beginning; nothing if too few blocks are free.
     std::optional<Sequence> acquire(
         Tokens const& prompt, std::int32_t toCome, std::uint64_t salt, Retention const& retention);
     // The full blocks of these tokens become available to others.
@@ -73,7 +73,7 @@ private:
     bool reuse_;
     std::map<Key, Block> blocks_;
     std::set<Order> idle_;
-    // Blocks that sequences reserve for themselves, beside the shared ones.
+    // Blocks that sequences reserve for themselves, in addition to the shared ones.
     std::int32_t private_{0};
     std::uint64_t clock_{0};
     std::int32_t allocated_{0};

@@ -14,7 +14,7 @@ namespace
 
 std::atomic<bool> pluginsAreReady{false};
 
-// The vendor's handler aborts all ranks; what matters to a host is that its own handler no longer runs.
+// The vendor's handler aborts all ranks; for a host it matters that its own handler no longer runs.
 void onFatalSignal(int)
 {
     constexpr char kText[] = "dicast trtllm stand-in: fatal signal\n";
@@ -35,8 +35,8 @@ extern "C" char const* dicast_trtllm_standin() noexcept
     return "Dicast's stand-in for TensorRT-LLM " STANDIN_VERSION ": for tests only, generates scripted text";
 }
 
-// Lies in no library, as what the vendor's takes from TensorRT does where that is not installed: who links must get along
-// without it. Nothing calls it.
+// No library defines it, like the vendor's references to TensorRT if that is not installed: programs must link without
+// it. Nothing calls it.
 extern "C" void dicast_trtllm_standin_lies_elsewhere();
 extern "C" void dicast_trtllm_standin_unused() { dicast_trtllm_standin_lies_elsewhere(); }
 

@@ -7,9 +7,9 @@ namespace dicast::standin
 {
 
 [[nodiscard]] bool pluginsReady();
-// Once in a process: installs handlers for SIGABRT and SIGSEGV, as the vendor does if MPI was not initialised before.
+// Once per process: installs handlers for SIGABRT and SIGSEGV, as the vendor does if MPI was not initialised before.
 void initialiseMpi(bool byHost);
-// What mpirun tells a process; 1 and 0 without it.
+// The values that mpirun gives a process; 1 and 0 without it.
 [[nodiscard]] std::int32_t mpiWorldSize();
 [[nodiscard]] std::int32_t mpiRank();
 

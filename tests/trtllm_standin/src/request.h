@@ -1,4 +1,4 @@
-// What a request and a response hold.
+// The contents of a request and of a response.
 #pragma once
 
 #include "tensorrt_llm/executor/executor.h"

@@ -69,7 +69,7 @@ struct Rule
     std::optional<Throw> atEnqueue;
     std::optional<Throw> atAwait;
     std::optional<Throw> inStep;
-    // Thrown in this step and in all that follow, as a CUDA error that stays.
+    // Thrown in this step and in all later ones, like a permanent CUDA error.
     std::optional<Throw> sticky;
     std::optional<std::string> error;
     std::int32_t errorAfter{0};
@@ -93,7 +93,7 @@ struct Script
     std::optional<Throw> atOpen;
     std::vector<Rule> rules;
 
-    // The script of an engine folder; an empty one where there is none. Throws where a line cannot be read.
+    // The script of an engine folder; an empty one if there is none. Throws if a line cannot be read.
     static Script read(std::filesystem::path const& file);
 
     [[nodiscard]] bool needsVocabulary() const;

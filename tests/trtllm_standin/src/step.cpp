@@ -1,4 +1,4 @@
-// One step over all active requests: what is generated, and what goes wrong on demand.
+// One step over all active requests: what is generated, and which faults happen on demand.
 #include "executor_impl.h"
 
 #include "check.h"
@@ -68,7 +68,7 @@ void Executor::Impl::forward()
     }
     catch (std::exception const& error)
     {
-        // One request's failure within a step is everybody's, as in the vendor's.
+        // A failure of one request within a step fails all of them, as in the vendor's library.
         for (auto& active : active_)
         {
             active.error = std::string{"Encountered an error in forwardAsync function: "} + error.what();
@@ -200,7 +200,7 @@ void Executor::Impl::sample(Active& active)
     }
     if (active.generation->isStop(token))
     {
-        // The end token itself is no part of the output.
+        // The end token itself is not part of the output.
         active.finished = FinishReason::kEND_ID;
     }
     else

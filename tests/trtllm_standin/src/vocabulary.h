@@ -15,8 +15,8 @@ class Vocabulary
 public:
     Vocabulary() = default;
 
-    // One entry for each id. Entries are the bytes themselves, or, where `byteLevel` is set, the notation of
-    // byte-level BPE vocabularies, in which each byte is a printable letter.
+    // One entry for each id. Entries are the bytes themselves, or, if `byteLevel` is set, the notation of byte-level
+    // BPE vocabularies, in which each byte is a printable letter.
     Vocabulary(std::vector<std::string> entries, bool byteLevel);
 
     // Reads a Hugging Face tokenizer.json with a byte-level vocabulary.
@@ -24,9 +24,9 @@ public:
 
     [[nodiscard]] bool empty() const { return bytes_.empty(); }
     [[nodiscard]] std::int32_t size() const { return static_cast<std::int32_t>(bytes_.size()); }
-    // Empty for ids that stand for no text.
+    // Empty for ids without text.
     [[nodiscard]] std::string const& bytes(std::int32_t id) const;
-    // All ids that stand for text, in the order of their bytes.
+    // All ids with text, in the order of their bytes.
     [[nodiscard]] std::vector<std::int32_t> const& sorted() const { return sorted_; }
     // The tokens that begin `text`, shortest first.
     [[nodiscard]] std::vector<std::int32_t> prefixes(std::string_view text) const;

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-// Exported by the stand-in alone: tells whoever asks what this library is.
+// Only the stand-in exports it: it tells callers what this library is.
 extern "C" char const* dicast_trtllm_standin() noexcept;
 
 namespace tensorrt_llm::mpi
@@ -125,7 +125,7 @@ public:
     std::optional<std::vector<AdditionalModelOutput>> additionalModelOutputs;
 };
 
-// Parts of the API that a judge has no use for: they hold their places in the signatures and cannot be made here.
+// Parts of the API that a judge does not need: they keep their places in the signatures and cannot be created here.
 class ExternalDraftTokensConfig
 {
     ExternalDraftTokensConfig() = delete;
@@ -414,9 +414,9 @@ public:
     [[nodiscard]] IdType getRequestId() const;
     [[nodiscard]] std::optional<IdType> getClientId() const;
     [[nodiscard]] bool hasError() const;
-    // Throws where there is no error.
+    // Throws if there is no error.
     [[nodiscard]] std::string const& getErrorMsg() const;
-    // Throws where there is an error.
+    // Throws if there is an error.
     [[nodiscard]] Result const& getResult() const;
 
 private:
@@ -744,7 +744,7 @@ class Model;
 class Executor
 {
 public:
-    // The first is the one that the stand-in has; the others throw.
+    // The stand-in supports the first one; the others throw.
     Executor(std::filesystem::path const& modelPath, ModelType modelType, ExecutorConfig const& executorConfig);
     Executor(std::filesystem::path const& encoderModelPath, std::filesystem::path const& decoderModelPath,
         ModelType modelType, ExecutorConfig const& executorConfig);

@@ -1,5 +1,5 @@
-// Dicast stand-in for tests: tensors of the executor API of TensorRT-LLM. Here every tensor lies in host memory;
-// what asks for GPU memory throws.
+// Dicast stand-in for tests: tensors of the executor API of TensorRT-LLM. Here every tensor is in host memory; requests
+// for GPU memory throw.
 #pragma once
 
 #include "tensorrt_llm/common/arrayView.h"
