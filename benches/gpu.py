@@ -1,4 +1,4 @@
-"""Measures judgments of random models of Qwen3-8B's shape on a GPU, and says what part of the memory's bandwidth they reach.
+"""Measures judgments of random models of Qwen3-8B's shape on a GPU, and the share of the memory's bandwidth that they reach.
 Called by gpu.sh."""
 
 import argparse
@@ -50,7 +50,7 @@ def gpu():
 
 
 def bandwidth(name):
-    """By the data sheet, in GB/s."""
+    """The memory's bandwidth from the data sheet, in GB/s."""
     known = {key: sheet[1] for key, sheet in roofline.GPUS.items() if all(word in name for word in key.split()[:1])}
     known = {key: value for key, value in known.items() if "A100" not in key or "80GB" in name.replace(" ", "")}
     return max(known.items(), key=lambda entry: len(entry[0]))[1] if known else None
@@ -71,7 +71,7 @@ def model(kind, cpu):
 def measure(args, path, count, folder):
     config, report = folder / "config.json", folder / "report.json"
     most = max(args.concurrency)
-    # A generated request has some 900 tokens with these words.
+    # A generated request has about 900 tokens with these words.
     need = int(args.prompt_words) * 2 + args.reasoning + 1200
     config.write_text(json.dumps({
         "local": {
@@ -92,11 +92,11 @@ def measure(args, path, count, folder):
 
 
 def least(point, count, weight_bytes, speed):
-    """The least seconds of a judgment among `count`, by the tokens that were written and the memory's bandwidth in bytes/s."""
+    """The least time in seconds of a judgment among `count`, given the written tokens and the memory's bandwidth in bytes/s."""
     tokens, judged = point["tokens"], max(point["succeeded"], 1)
     steps = (tokens["reasoning"] + tokens["verdict"] - tokens["forced"]) / judged
     held = (tokens["prompt"] + (tokens["reasoning"] + tokens["verdict"]) / 2) / judged
-    # Prompts are bound by arithmetic, not by bandwidth: one pass over the weights is the least.
+    # Prompts are bound by arithmetic, not by bandwidth: they need at least one pass over the weights.
     passes = steps + 1
     return passes * (roofline.READ * weight_bytes + count * held * roofline.KV_BYTES) / speed
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the arithmetic of docs/performance.md: what an 8B judge can reach at best on common GPUs, by their data sheets.
+"""Prints the arithmetic of docs/performance.md: the most that an 8B judge can reach on common GPUs, by their data sheets.
 
     python3 benches/roofline.py [--prompt 1500] [--shared 400] [--reasoning 512] [--steps 8]
 
@@ -13,12 +13,12 @@ import argparse
 LAYERS, HIDDEN, KV_HEADS, HEAD, VOCABULARY = 36, 4096, 8, 128, 151_936
 PARAMETERS = 8.19e9
 EMBEDDING = VOCABULARY * HIDDEN
-# A step reads all weights but the table of embeddings, of which it looks up single rows.
+# A step reads all weights except the embedding table, from which it only looks up single rows.
 READ = PARAMETERS - EMBEDDING
 # Tokens of a prompt need no logits.
 PER_PROMPT_TOKEN = 2 * (READ - EMBEDDING)
 KV_BYTES = LAYERS * KV_HEADS * HEAD * 2 * 2
-# Bytes of a weight, with its scales; what those of Q4_K_M take on average.
+# Bytes of a weight, with its scales; for Q4_K_M, the average.
 WEIGHTS = {"BF16": 2.0, "FP8": 1.0, "Q8_0": 34 / 32, "Q4_K_M": 4.85 / 8}
 
 # Memory in GB, its bandwidth in GB/s, dense BF16 in TFLOP/s; from the makers' data sheets.
@@ -45,7 +45,7 @@ def judgment(gpu, weight_bytes, prompt, shared, reasoning, steps, batch):
     prefill = max(weights / bandwidth, (PER_PROMPT_TOKEN * new + attention) / flops)
     step = max((weights + batch * context * KV_BYTES) / bandwidth, 2 * READ * batch / flops)
     decode = (reasoning + steps) * step
-    # The prompts of all pass through the same cores.
+    # All prompts pass through the same cores.
     return prefill * batch + decode, batch / (prefill * batch + decode)
 
 

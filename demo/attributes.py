@@ -1,7 +1,7 @@
-"""What the judge looks at: for each family an ordered scale of levels, read off the text by plain rules.
+"""What the judge looks at: for each family an ordered scale of levels, measured in the text by plain rules.
 
 The generator only composes text; the labels always come from here, so that a word like "perhaps" that was already
-in a borrowed sentence counts like one that was put there. `measure` also returns every span that counted, which
+in a borrowed sentence counts like one that was inserted. `measure` also returns every span that counted, which
 training uses as token-level supervision.
 
 Everything works on the JSON-escaped form of an answer, because that is what the model reads; positions in it map
@@ -24,7 +24,7 @@ LEVELS = {
 }
 FAMILIES = list(LEVELS)
 
-# An answer is on the first length level below 40 characters, on the last from 900 on; each step is about x1.5.
+# An answer is on the first length level below 40 characters, and on the last from 900 characters; each step is about x1.5.
 LENGTH_STEPS = [40, 65, 100, 150, 230, 350, 560, 900]
 
 POLITE = """please; thank you; thanks; many thanks; kindly; you're welcome; you are welcome; you're very welcome;
@@ -131,7 +131,7 @@ def length_level(characters):
 
 
 def running(text, keyword):
-    """The levels as they stand after each span: [(position, {family: level})], without length."""
+    """The levels after each span: [(position, {family: level})], without length."""
     count = dict.fromkeys(TAGS, 0)
     steps = [(0, _level_from(count))]
     for _, end, tag in spans(text, keyword):
@@ -155,7 +155,7 @@ def adherence(criteria, levels):
 
 def verdict(criteria, levels):
     """Scores and best-to-worst order. The best level that is present scores 5, the worst 1, those between are spread
-    evenly; where all are alike, all score 3. Equal answers keep the order they were given in."""
+    evenly; if all are equal, all score 3. Equal answers keep the order in which they were given."""
     keys = adherence(criteria, levels)
     distinct = sorted(set(keys), reverse=True)
     last = len(distinct) - 1

@@ -1,4 +1,4 @@
-"""Turns items into arrays: tokens, output targets, and the denser labels that training leans on.
+"""Turns items into arrays: tokens, output targets, and the denser labels that training relies on.
 
 A verdict alone is a thin signal for a network of this size. So every token of an answer is labelled with the marks
 that end in it (`tags`) and with the levels of the answer as read so far (`levels`), and every answer's last token
@@ -132,7 +132,7 @@ def pack(rng, encoded, length):
             found = e["tags"][:, TAGS.index("keyword")] > 0
             there, elsewhere = e["tokens"][found][: MENTIONS // 2], rng.permutation(e["tokens"][~found])
             places = np.concatenate([there, elsewhere])[:MENTIONS]
-            # Where nothing matches, the first token is looked at.
+            # If nothing matches, attend to the first token.
             batch["mention"][i, : len(places)], batch["named"][i, : len(there)] = places, e["named"]
         # The word at position t is predicted from position t - 1.
         batch["line"][i, : len(e["line"])] = e["line"] - 1
@@ -141,14 +141,14 @@ def pack(rng, encoded, length):
 
 
 def _budget(rng, progress):
-    """Characters of all answers of an item: short at first, so that many items fit in a minute of training."""
+    """Characters of all answers of an item together: few at first, so that many items fit in a minute of training."""
     if progress > 0.2 and rng.random() < 0.05:
         return rng.randint(1500, 4200)
     return rng.choice([160, 300, 500, 800, 1300] if progress > 0.3 else [120, 200, 300, 500] if progress > 0.1 else [120, 160, 240])
 
 
 def stream(tokenizer, seed, tokens, total, done, parts):
-    """Batches of items, about `tokens` tokens each in `parts` equal parts, getting longer on the way from batch `done` to `total`."""
+    """Batches of items, about `tokens` tokens each in `parts` equal parts, growing longer from batch `done` to `total`."""
     rng, shuffle = random.Random(seed), np.random.default_rng(seed)
     waiting = {length: [] for length in LENGTHS}
     while True:
@@ -204,12 +204,12 @@ def verdict_batch(rng, tokenizer, size):
 
 
 def _named_text(rng, keyword, room):
-    """Sentences of about `room` characters that name the keyword now and then, in several forms, beside words like it."""
+    """Sentences of about `room` characters that sometimes name the keyword, in several forms, beside similar words."""
     words, often = [], rng.choice([0.2, 0.6, 0.9])
     while sum(map(len, words)) < room:
         part = rng.choice(prose.EXAMPLES).split()[:6] if rng.random() < 0.6 else rng.choices(prose.WORDS, k=4)
         if rng.random() < often:
-            # Now and then a word that only begins like it.
+            # Sometimes a word that only begins like it.
             shown = keyword if rng.random() < 0.8 else keyword + rng.choice(["s", "y", "ing", "ed", "er", "ful"])
             shown = shown.capitalize() if rng.random() < 0.25 else shown
             part.insert(rng.randrange(len(part) + 1), rng.choice(["{}", "{}", "{}", "{}", "{},", "{}.", "({})", '"{}"']).format(shown))
@@ -219,7 +219,7 @@ def _named_text(rng, keyword, room):
 
 def copy_batch(rng, tokenizer, size):
     """Texts under a principle that names a keyword. For each token of a text: `same`, whether it ends the keyword, `named`,
-    where to look it up (the first token where it is another word), and `level`, whether the text has named it yet."""
+    where to look it up (the first token if it is another word), and `level`, whether the text has named it yet."""
     full = lambda: np.full((size, COPY_LENGTH), IGNORE, np.int32)
     ids, same, named, level = np.zeros((size, COPY_LENGTH), np.int32), full(), full(), full()
     row = 0
@@ -246,7 +246,7 @@ def copy_batch(rng, tokenizer, size):
 
 
 def word_forms(tokenizer):
-    """[[token, ...], ...]: for each word the tokens that it ends in, as its case and what stands before it vary."""
+    """[[token, ...], ...]: for each word the tokens that it ends in, for different case and preceding text."""
     forms = []
     for word in sorted({*prose.WORDS, *prose.VERBS}):
         shown = [word, f" {word}", word.capitalize(), f" {word.capitalize()}"]

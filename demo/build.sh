@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From scratch to the shipped judge: environment, tokenizer, training, export, evaluation. Everything that is not the
-# result goes to build/. Started again, training continues from its last checkpoint.
+# From scratch to the shipped judge: environment, tokenizer, training, export, evaluation. Everything except the
+# result goes to build/. If it is started again, training continues from its last checkpoint.
 set -euo pipefail
 cd "$(dirname "$0")"
 steps=${STEPS:-3850}

@@ -80,7 +80,7 @@ def _end(rng, text, bang):
 
 
 class Answer:
-    """One answer in the making: sentences without their final stop, and what is put around them."""
+    """One answer that is being composed: sentences without their final stop, and the text around them."""
 
     def __init__(self, rng, own, size):
         self.rng, self.opening, self.closing = rng, [], []

@@ -10,7 +10,7 @@ from compose import Answer
 from principles import HIGH, LOW, principle
 
 SYSTEM = "Rank the responses by the principle."
-# What the reasoning line says for each end of a family.
+# The words of the reasoning line for each end of a family.
 SAYS = {
     "length": {HIGH: "longer", LOW: "shorter"}, "code": {HIGH: "code", LOW: "no code"}, "list": {HIGH: "a list", LOW: "prose"},
     "polite": {HIGH: "polite", LOW: "blunt"}, "enthusiasm": {HIGH: "lively", LOW: "calm"}, "hedge": {HIGH: "careful", LOW: "certain"},
@@ -46,7 +46,7 @@ def target(criteria, levels):
     says = " is better, then ".join(SAYS[f][d] for f, d in criteria) + " is better:"
     parts = [("<think>\n", 0), (says[0].upper() + says[1:], 1)]
     for i, one in enumerate(levels, 1):
-        # Whether the line goes on tells how many answers there are.
+        # Whether the line goes on shows how many answers there are.
         parts += [(",", 1)] * (i > 1) + [(f" model-{i}", 0)]
         parts += [(" " + LEVELS[f][one[f]], 2) for f, _ in criteria]
     scores, order = attributes.verdict(criteria, levels)
@@ -105,7 +105,7 @@ def _answer(rng, families, own, size, keyword, shared):
         answer.dress(tag, count)
     if keyword and rng.random() < (0.5 if "keyword" in families else 0.2):
         answer.mention(keyword)
-    # People and programs leave blanks at the end; the last token of an answer is then another one.
+    # People and programs leave blanks at the end, which changes the last token of an answer.
     blanks = rng.choice([" ", " ", "\n", "  ", " \n"]) if rng.random() < 0.12 else ""
     return answer.text(**style) + blanks
 

@@ -67,7 +67,7 @@ class ThroughEngine:
             source, result = Path(folder, "in.jsonl"), Path(folder, "out.jsonl")
             keys = ("principle", "prompt", "responses")
             source.write_text("".join(json.dumps({k: i[k] for k in keys}, ensure_ascii=False) + "\n" for i in items))
-            # Lines that failed are part of the measure, so a non-zero exit status is not an error here.
+            # Failed lines are part of the measurement, so a non-zero exit status is not an error here.
             subprocess.run([self.program, "batch", source, "-o", result, "--model", self.model, *self.more])
             if not result.exists():
                 raise SystemExit(f"{self.program} wrote no result")

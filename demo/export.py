@@ -1,4 +1,4 @@
-"""Writes a checkpoint in the forms it is used in: Hugging Face folder, GGUF, and the fixture of logits."""
+"""Writes a checkpoint in the forms in which it is used: Hugging Face folder, GGUF, and the fixture of logits."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ GGUF_NAMES = {
     "attn_norm": "attn_norm", "ffn_norm": "ffn_norm", "q_norm": "attn_q_norm", "k_norm": "attn_k_norm", "q": "attn_q", "k": "attn_k",
     "v": "attn_v", "o": "attn_output", "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down",
 }
-# Half precision in the file, single in the reference: this is what their logits may differ by.
+# Half precision in the file, single in the reference: their logits may differ by this much.
 TOLERANCE = 0.05
 
 

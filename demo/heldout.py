@@ -15,7 +15,7 @@ NAMES = ("ash", "birch", "cedar", "elm", "fir")
 
 
 def one(rng, family):
-    """An item with a single best answer; where the scale allows it, with a single worst one too."""
+    """An item with a single best answer and, if the scale allows it, a single worst one."""
     whole = rng.random() < 0.5
     while True:
         if whole and family == "pair":

@@ -114,8 +114,8 @@ def parse(text, count):
 
 
 def judge_items(judge, items):
-    """Verdicts in the terms of the items: {"scores": {name: n}, "ranking": [names], "reasoning": line}, or None where the
-    verdict is not complete. Answers are shown in the order they are given in."""
+    """Verdicts in the terms of the items: {"scores": {name: n}, "ranking": [names], "reasoning": line}, or None if the
+    verdict is not complete. Answers are shown in the order in which they are given."""
     names = [list(item["responses"]) for item in items]
     prompts = [data.render(i["principle"], i["prompt"], list(i["responses"].values()))[0] for i in items]
     verdicts = []

@@ -133,7 +133,7 @@ def _forward(q, k, v):
 def _backward(kept, grad):
     q, k, v, weights, out = kept
     length = k.shape[2]
-    # A product over the first of two dimensions is slow, turning the matrix first is not.
+    # A product over the first of two dimensions is slow; transposing the matrix first is faster.
     turn = lambda x: jax.lax.optimization_barrier(jnp.swapaxes(x, 2, 3))
     slope = (grad * out).sum(-1, keepdims=True)
     to_q, to_k, to_v = [], jnp.zeros_like(k), jnp.zeros_like(v)
@@ -159,7 +159,7 @@ def block(p, x, table, c, cache=None, at=None, mask=None):
         k = cache[0].at[rows, at].set(k[:, 0])
         v = cache[1].at[rows, at].set(v[:, 0])
     group = c.heads // c.kv_heads
-    # Heads of one group share keys and are stacked below each other.
+    # Heads of one group share keys and are stacked along the rows.
     q = q.reshape(batch, length, c.kv_heads, group, c.head_dim).transpose(0, 2, 3, 1, 4)
     q = q.reshape(batch, c.kv_heads, group * length, c.head_dim)
     keys, values = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)

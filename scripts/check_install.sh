@@ -51,7 +51,7 @@ build() {
 build c blocking async events engine dashboard groups warming
 build cpp trainer sleeping
 
-# On llama.cpp itself: that which the library was built with, linked beside it a second time.
+# With llama.cpp itself: the one that the library was built with, linked a second time beside it.
 llama=$(find "$(realpath "${CARGO_TARGET_DIR:-target}")"/release/build/llama-cpp-sys-2-*/out -maxdepth 1 -name include -printf '%T@ %h\n' | sort -n | tail -1 | cut -d' ' -f2)
 make -s -C "$place/cpp-make" CXXFLAGS="-O2 -Wall -Wextra -Werror" LLAMA="$llama" llama
 check "$place/cpp-make/llama" "$prefix/lib"
@@ -79,7 +79,8 @@ cc "$place/isolated.c" -o "$place/isolated" $(pkg-config --cflags --libs dicast)
 said=$(LD_LIBRARY_PATH=$prefix/lib PATH=/usr/bin:/bin "$place/isolated" "$model") || fail "isolation from an installed library: $said"
 
 command -v go >/dev/null || fail "go is missing: run scripts/install_deps.sh --tests"
-# Fetch nothing, neither modules nor another Go. A fresh cache: the usual one would link with the folder of an earlier run.
+# Nothing may be downloaded, neither modules nor another Go. The cache is fresh: the usual one would link with the folder of
+# an earlier run.
 export GOCACHE=$place/go-cache GOPROXY=off GOTOOLCHAIN=local GOFLAGS=-mod=mod
 if ! (cd examples/go && go vet ./... && go build -o "$place/go-judge" . &&
     LD_LIBRARY_PATH=$prefix/lib go test -count=1 ./...) >"$place/go.log" 2>&1; then

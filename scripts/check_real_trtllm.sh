@@ -110,7 +110,7 @@ run() {
 
 passed=0 failures=()
 
-# step NAME COMMAND...: runs a step; its last lines go into the report. Whether it passed is its status.
+# step NAME COMMAND...: runs a step; its last lines go into the report. Its status says whether it passed.
 step() {
     local name=$1 start=$SECONDS log status=0
     shift
@@ -121,7 +121,7 @@ step() {
     fi
     log=$work/$(tr -c 'a-z0-9\n' '-' <<<"${name,,}").log
     echo "... $name"
-    # In the background, where `set -e` counts: the first command that fails ends the step.
+    # In the background `set -e` applies: the first command that fails ends the step.
     "$@" >"$log" 2>&1 &
     wait $! || status=$?
     if [ $status -eq 0 ]; then
@@ -167,7 +167,7 @@ requests() {
     done >"$1"
 }
 
-# judge MODEL OUTPUT [OPTION...]: the same requests to an engine, greedily.
+# judge MODEL OUTPUT [OPTION...]: sends the same requests to an engine, with greedy sampling.
 judge() {
     local from=$1 to=$2
     shift 2
@@ -232,7 +232,7 @@ against_server() {
     return $status
 }
 
-# try NAME ENGINE [HF_FOLDER]: everything that is done with one engine.
+# try NAME ENGINE [HF_FOLDER]: runs all steps with one engine.
 try() {
     local name=$1 folder=$2 weights=${3:-} results=$work/$1
     step "engine tests on $name" engine_tests "$folder" || true
@@ -243,7 +243,7 @@ try() {
     fi
 }
 
-# make_and_try NAME HF_FOLDER [OPTION...]: makes an engine of a folder first.
+# make_and_try NAME HF_FOLDER [OPTION...]: first makes an engine from a folder.
 make_and_try() {
     local name=$1 folder=$2
     shift 2

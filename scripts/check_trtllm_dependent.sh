@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a small crate that depends on this one with the feature `trtllm`, and runs it: what this crate tells the linker has to
+# Builds a small crate that depends on this one with the feature `trtllm`, and runs it: the linker settings of this crate must
 # reach such crates too. DICAST_TRTLLM_ROOT names the library.
 set -euo pipefail
 cd "$(dirname "$0")/.."

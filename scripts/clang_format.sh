@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that the C and C++ code is laid out as .clang-format says. Installs the pinned clang-format in target/, because
-# other versions lay some lines out differently.
+# Checks that the C and C++ code is formatted as .clang-format says. Installs the pinned clang-format in target/, because
+# other versions format some lines differently.
 #
 #   scripts/clang_format.sh          names the files that differ
 #   scripts/clang_format.sh --fix    rewrites them
@@ -28,7 +28,7 @@ if [ ! -e "$venv/done" ]; then
     touch "$venv/done"
 fi
 
-# include/dicast.h is generated, and compared with what generates it.
+# include/dicast.h is generated, and compared with the generator's output.
 "$venv/bin/clang-format" "${mode[@]}" include/dicast.hpp include/dicast/*.hpp cpp/*.h cpp/*.cpp tests/capi/*.h \
     tests/capi/*.c tests/cpp/*.hpp tests/cpp/*.cpp examples/c/*.c examples/cpp/*.cpp ||
     fail "some files differ: scripts/clang_format.sh --fix rewrites them"

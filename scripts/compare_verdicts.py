@@ -4,7 +4,7 @@
     compare_verdicts.py agree ONE.jsonl OTHER.jsonl     how often two engines give the same verdict
     compare_verdicts.py times RESULTS.jsonl             where the time of a judgment went
 
-Fails where a result is an error, or where the two do not have the same number of results. Only the standard library.
+Fails if a result is an error, or if the two do not have the same number of results. Only the standard library.
 """
 
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares `dicast serve` with the reference's server over one and the same engine, and prints the ratio.
+"""Compares `dicast serve` with the reference's server on the same engine, and prints the ratio.
 
 Both get the same requests at POST /api/rewardanything, one after the other, with the same number of clients. Loopback only; ends
 after --seconds for each.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a Qwen3 model file with random weights and the real Qwen3 tokenizer and chat template.
 
-Such a model judges nothing, but loads, tokenizes and computes as a real one does: for tests (--shape tiny) and for
+Its judgments mean nothing, but it loads, tokenizes and computes like a real model: for tests (--shape tiny) and for
 benchmarks (--shape 0.6b and 8b, the exact shapes of Qwen3-0.6B and Qwen3-8B). The same arguments give the same bytes. Weights are made and
 written tensor by tensor; the largest is held in memory once.
 """
@@ -16,12 +16,12 @@ import numpy as np
 SHAPES = {
     "tiny": {"layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "head_dim": 32, "ffn": 128, "context": 8192},
     "0.6b": {"layers": 28, "hidden": 1024, "heads": 16, "kv_heads": 8, "head_dim": 128, "ffn": 3072, "context": 40960},
-    # Has a matrix of its own for the logits.
+    # Has a separate matrix for the logits.
     "8b": {"layers": 36, "hidden": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "ffn": 12288, "context": 40960,
            "output": True},
 }
 VOCABULARY = 151_936
-# Rows that are made at once: 1024 columns of 32-bit numbers give 16 MiB.
+# Rows that are generated at once: 1024 columns of 32-bit numbers take 16 MiB.
 CHUNK_ROWS = 4096
 BLOCK = 32
 
@@ -130,7 +130,7 @@ def main():
     make = {"f16": f16, "bf16": bf16, "q8_0": q8_0}[options.quant]
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name first: a file with the final name is always complete.
+    # First written under another name, so that a file with the final name is always complete.
     unfinished = options.output.with_name(options.output.name + ".part")
     writer = gguf.GGUFWriter(unfinished, "qwen3")
     writer.add_name(options.name or f"Random Qwen3 {options.shape}")

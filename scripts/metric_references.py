@@ -18,7 +18,7 @@ for n in (2, 3, 6, 12, 40):
     cases["kendall"].append({"one": one.tolist(), "other": other.tolist(), "tau": None if np.isnan(tau) else float(tau)})
     relevance = rng.integers(0, 5, n).astype(float)
     relevance[0] = 2
-    # scikit-learn takes the gains themselves, and averages over ties.
+    # scikit-learn expects the gains themselves, and averages over ties.
     value = metrics.ndcg_score([2**relevance - 1], [one])
     cases["ndcg"].append({"values": one.tolist(), "relevance": relevance.tolist(), "ndcg": float(value)})
 for n in (5, 30, 200):
@@ -43,7 +43,7 @@ for n in (1, 4, 9):
     cases["holm"].append({"p": p.tolist(), "adjusted": adjusted.tolist()})
 cases["t_99"] = [float(stats.t.ppf(0.995, degrees)) for degrees in range(1, 31)]
 
-# Calibration: the map of a judge, of pairs given by the value of the better response less that of the worse one.
+# Calibration: a judge's map, from pairs given by the value of the better response minus that of the worse one.
 rng = np.random.default_rng(11)
 cases["platt"], cases["symmetric_isotonic"], cases["mass_error"] = [], [], []
 at = np.linspace(-6, 6, 25)
@@ -51,7 +51,7 @@ for n in (7, 60, 300):
     size = np.round(rng.exponential(1.2, n), 2)
     difference = np.where(rng.random(n) < 1 / (1 + np.exp(-1.7 * size)), size, -size)
     difference[0] = 0.5
-    # Each pair both ways round, with Platt's targets as weights of both outcomes.
+    # Each pair in both directions, with Platt's targets as weights of both outcomes.
     target = (n + 1) / (n + 2)
     x = np.concatenate([difference, difference, -difference, -difference])[:, None]
     y = np.repeat([1, 0, 1, 0], n)
@@ -61,7 +61,7 @@ for n in (7, 60, 300):
     cases["platt"].append({"differences": difference.tolist(), "slope": float(model.coef_[0, 0])})
     x = np.concatenate([difference, -difference])
     level = np.round(isotonic.IsotonicRegression().fit_transform(x, np.repeat([1.0, 0.0], n)), 12)
-    # No level is surer than Platt's target for as many points, nor below the one before.
+    # No level is above Platt's target for as many points, nor below the level before it.
     count = dict(zip(*np.unique(level, return_counts=True)))
     held = np.array([min(one, (count[one] + 1) / (count[one] + 2)) for one in level])
     order = np.argsort(x[x > 0])
@@ -71,7 +71,7 @@ for n in (7, 60, 300):
     cases["symmetric_isotonic"].append({
         "differences": difference.tolist(), "at": at.tolist(), "fit": np.where(at < 0, 1 - half, half).tolist(),
     })
-    # Bins of equally many pairs, where no confidence is there twice.
+    # Bins with equally many pairs, if no confidence occurs twice.
     p = rng.random(min(n * 10, 200))
     sure, right = np.maximum(p, 1 - p), (p > 0.5).astype(float)
     order = np.argsort(sure)

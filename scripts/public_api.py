@@ -21,7 +21,7 @@ class Listing:
         self.seen.add((key, tuple(path)))
         kind, inner = next(iter(item["inner"].items()))
         if kind == "use":
-            # A re-export: what it names stands here too.
+            # A re-export: the named item is listed here too.
             target = self.item(inner["id"]) if inner["id"] is not None else None
             if target is None:
                 self.add("use", [*path, inner["name"]])
@@ -33,7 +33,7 @@ class Listing:
         self.show(item, [*path, item["name"]] if item["name"] else path)
 
     def show(self, item, path):
-        # The C interface has a list of its own.
+        # The C interface has its own list.
         if "hidden" in str(item["attrs"]) or path[1:2] == ["capi"]:
             return
         kind, inner = next(iter(item["inner"].items()))

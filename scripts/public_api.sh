@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Compares what the crate shows to Rust programs with tests/data/public-api.txt, one line an item.
+# Compares the crate's public Rust items with tests/data/public-api.txt, one line an item.
 #
 #   scripts/public_api.sh           compares
 #   scripts/public_api.sh --bless   writes the list again, after an intended change
 #
 # The list comes from rustdoc's JSON, which stable compilers write with RUSTC_BOOTSTRAP. Features off, so that it is the same
-# on every machine; engines and the command line add nothing that programs build on but `engine::local` and `engine::trtllm`.
+# on every machine; of the engines and the command line, programs only build on `engine::local` and `engine::trtllm`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 golden=tests/data/public-api.txt

@@ -4,7 +4,7 @@
 #   scripts/python.sh wheel      builds a wheel in target/python/dist
 #   scripts/python.sh sdist      builds a source distribution there
 #   scripts/python.sh manylinux  builds a wheel there for any Linux with glibc 2.28 or newer: zig links it against that version of
-#                                glibc, auditwheel checks the result. It compiles everything anew, llama.cpp included
+#                                glibc, auditwheel checks the result. It compiles everything again, including llama.cpp
 #   scripts/python.sh test       builds a wheel, installs it into its own environment, and runs tests, lints and type checks
 #
 # PYTHON names the interpreter, 3.9 or newer; the wheel works with every CPython from 3.9.
@@ -41,7 +41,7 @@ manylinux)
     PYTHONPATH=python/build_backend "$venv/bin/python" -c 'import dicast_build; dicast_build.write_header()'
     (cd python && PATH=$venv/bin:$PATH maturin build --release --locked --zig --compatibility manylinux_2_28 \
         --features local,remote,server,cli --out "$dist")
-    # It says which glibc the wheel really needs, and fails where that is newer than its name says.
+    # It prints which glibc the wheel really needs, and fails if that is newer than its name says.
     for wheel in "$dist"/*.whl; do
         "$venv/bin/auditwheel" show "$wheel" | tee "$target/python/auditwheel.txt"
         grep -q 'manylinux_2_28_\|manylinux_2_2[0-7]_\|manylinux_2_1[0-9]_' "$target/python/auditwheel.txt"
@@ -63,7 +63,7 @@ test)
     "$venv/bin/ruff" check --quiet --no-cache . ../examples/python
     "$venv/bin/ruff" format --quiet --no-cache --check . ../examples/python
     "$venv/bin/pytest" --quiet -p no:cacheprovider
-    # Types of the package, and of a program that uses it.
+    # Type checks of the package, and of programs that use it.
     for checked in dicast ../examples/python/grpo_reward.py ../examples/python/warming.py; do
         "$venv/bin/mypy" --no-error-summary --cache-dir "$target/python/mypy" "$checked"
     done

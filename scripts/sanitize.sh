@@ -24,7 +24,7 @@ case $engine-$sanitizer in
     trtllm-*) features=trtllm test=trtllm profile=() ;;
     # llama.cpp without optimisation takes a minute for a model.
     local-address) features=local test=mutants profile=(--release) ;;
-    # Its threads wait for each other by barriers of OpenMP, which the sanitizer does not see.
+    # Its threads wait for each other with OpenMP barriers, which the sanitizer does not see.
     local-thread) fail "the embedded engine can be run under address alone" ;;
     *) fail "there is no engine \"$engine\": name trtllm or local" ;;
 esac
@@ -35,9 +35,9 @@ target=${CARGO_TARGET_DIR:-$PWD/target}/sanitize
 standin=$target/$sanitizer
 export DICAST_TRTLLM_ROOT=$standin/trtllm-standin/root DICAST_TRTLLM_RPATH=1 DICAST_SANITIZER=$sanitizer
 export CFLAGS="-fsanitize=$sanitizer -g1 -O1 -fno-omit-frame-pointer" CXXFLAGS="-fsanitize=$sanitizer -g1 -O1 -fno-omit-frame-pointer"
-# One sanitizer runtime for Rust and C++: that of the C++ compiler.
+# One sanitizer runtime for Rust and C++: the one of the C++ compiler.
 export RUSTFLAGS="-Zsanitizer=$sanitizer -Zexternal-clangrt -Clink-arg=-fsanitize=$sanitizer -Cforce-frame-pointers=yes"
-# A size that cannot be is an error of the model, as without the sanitizer.
+# An impossible size is an error of the model, as without the sanitizer.
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0:allocator_may_return_null=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 # Older runtimes fail if the kernel randomizes addresses over a wide range.
 run=(setarch "$(uname -m)" --addr-no-randomize)

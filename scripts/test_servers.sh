@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs the tests of the remote engine over real servers with the demonstration judge: vLLM on the processor, and
-# llama-server. What is missing is installed under target/servers: 4 GB for vLLM, ten minutes of compiling for llama-server.
+# Runs the tests of the remote engine on real servers with the demonstration judge: vLLM on the CPU, and
+# llama-server. Missing programs are installed in target/servers: 4 GB for vLLM, ten minutes of compiling for llama-server.
 #
 #   scripts/test_servers.sh                 both
 #   scripts/test_servers.sh llama-server    one of them
 #   scripts/test_servers.sh --install       installs only; prints the llama-server and the Python of vLLM, a line each
-#   scripts/test_servers.sh --bench         measures instead: judgments/s beside the reference's server over the same servers
+#   scripts/test_servers.sh --bench         measures instead: judgments/s, and those of the reference's server on the same servers
 #
-#   LLAMA_SERVER   a llama-server that is there already
+#   LLAMA_SERVER   an existing llama-server
 #   VLLM_PYTHON    the Python of an environment with vLLM (and rewardanything, for --bench)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,7 +41,7 @@ llama_server() {
     echo "$built"
 }
 
-# vLLM for processors. It names a build of torch that PyPI does not have; the plain one does as well.
+# vLLM for CPUs. It requires a build of torch that PyPI does not have; the plain one works too.
 vllm_python() {
     if [ -n "${VLLM_PYTHON:-}" ]; then
         echo "$VLLM_PYTHON"
@@ -59,7 +59,7 @@ vllm_python() {
     echo "$python"
 }
 
-# Waits for a server; its log is shown where it does not come.
+# Waits for a server; shows its log if it does not start.
 await() {
     local url=$1 log=$2 pid=$3
     for _ in $(seq 600); do
@@ -124,7 +124,7 @@ if [ "${1:-}" = --bench ]; then
     exit
 fi
 DICAST_SERVERS="${urls[*]}" cargo test --release --test real_servers -- --ignored --nocapture --test-threads=1
-# The same vLLM, where the constraint begins after the reasoning. Two at once would need twice the memory.
+# The same vLLM, with the constraint beginning after the reasoning. Two servers at once would need twice the memory.
 if [ "${1:-all}" != llama-server ]; then
     kill "${pids[-1]}"
     wait "${pids[-1]}" 2>/dev/null || true

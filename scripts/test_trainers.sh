@@ -3,7 +3,7 @@
 #
 #   scripts/test_trainers.sh [PYTEST ARGUMENTS]
 #
-# Installs them into target/python/trainers, once: about 3 GB to download, 7 GB on disk, five minutes or so. The wheel is
+# Installs them into target/python/trainers, once: about 3 GB to download, 7 GB on disk, about five minutes. The wheel is
 # built by scripts/python.sh. DICAST_TRAINERS names an environment that has everything instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ if [ -z "${DICAST_TRAINERS:-}" ] && [ ! "$venv/done" -nt python/requirements-tra
     rm -rf "$venv"
     "${PYTHON:-python3}" -m venv "$venv"
     "$venv/bin/pip" install --quiet -r python/requirements-trainers.txt
-    # Without what they ask for: vLLM, flash-attn and DeepSpeed need a GPU, and none of it is used here.
+    # Without their dependencies: vLLM, flash-attn and DeepSpeed need a GPU, and none of them is used here.
     "$venv/bin/pip" install --quiet --no-deps trl==1.16.0 verl==0.9.1 openrlhf==0.11.2
     touch "$venv/done"
 fi
@@ -25,6 +25,6 @@ fi
 scripts/python.sh wheel >/dev/null
 "$venv/bin/pip" install --quiet --no-deps --force-reinstall "$target"/python/dist/*.whl
 cd python
-# Many threads of torch and of the judge on few cores only get in each other's way.
-# Not `python -m pytest`: that would take the sources here for the package, which have no library.
+# On few cores, many threads of torch and of the judge only slow each other down.
+# Not `python -m pytest`: that would import the sources here as the package, and they have no library.
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$venv/bin/pytest" -p no:cacheprovider -W default --durations=10 "${@:-tests/real}"

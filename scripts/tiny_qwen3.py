@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a Hugging Face folder of a tiny Qwen3 with random weights: to try engines where the answers do not matter.
+"""Makes a Hugging Face folder of a tiny Qwen3 with random weights, for tests of engines in which the answers do not matter.
 
     tiny_qwen3.py TOKENIZER_DIR OUTPUT_DIR [--seed N]
 

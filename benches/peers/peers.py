@@ -1,4 +1,4 @@
-"""Measures Dicast beside its peers: the same requests through each stack in turns, ratios with their spread. See README.md.
+"""Compares Dicast with its peers: the same requests through each stack in turns, ratios with their spread. See README.md.
 
 Started by run.sh, which installs what is missing.
 """
@@ -36,7 +36,7 @@ class Settings:
         self.running = {}
 
     def shared(self, kind):
-        """The one server of a kind that several stacks stand on."""
+        """The one server of a kind that several stacks share."""
         if kind not in self.running:
             stack = kind(self)
             stack.start()
@@ -47,7 +47,7 @@ class Settings:
 
 
 def items(path, count, skip):
-    """Requests whose names are their own, so that an answer shows whose it is, and the names of the best."""
+    """Requests with unique names, so that an answer shows which request it belongs to; and the names of the best responses."""
     requests, best = [], []
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines):
@@ -70,7 +70,7 @@ def judged(requests, best, done):
         set(one.get("scores") or {}) == set(one.get("ranking") or []) and len(one["scores"]) == len(one["ranking"]) > 0
         for one in (result if "error" not in result else {"scores": {}, "ranking": []} for result in done.results)
     ]
-    # A complete verdict for some request, and for the one in whose place it came.
+    # A complete verdict for any request, and for the request in whose place it came.
     valid = sum(full and set(one["scores"]) in names for full, one in zip(whole, done.results))
     placed = [full and set(one["scores"]) == own for full, one, own in zip(whole, done.results, names)]
     right = sum(put and one["ranking"][0] == top for put, one, top in zip(placed, done.results, best) if top)
@@ -94,13 +94,13 @@ def measure(args, folder):
             print(f"starting {kind.what}", file=sys.stderr, flush=True)
             stack = settings.shared(kind) if kind in (stacks.Llama, stacks.Vllm) else kind(settings)
             if stack not in settings.running.values():
-                # Known before it starts: what it has started by then is ended whatever happens.
+                # Registered before it starts: whatever it has started is ended in any case.
                 running.append(stack)
                 stack.start()
             stack.pause(True)
             if stack not in running:
                 running.append(stack)
-        # Once each before anything counts: caches fill, grammars compile.
+        # One warm-up round each: caches fill, grammars compile.
         skip = 0
         for number in range(args.rounds + 1):
             count = args.requests if number else min(args.requests, 2 * args.callers)
@@ -137,7 +137,7 @@ def table(results):
     for stack, rows in results:
         ratio = "-"
         if ours and rows is not ours:
-            # Of the same round: what else the machine did meanwhile is in both.
+            # Within the same round: other work of the machine affects both.
             ratios = sorted(own["judgments_per_s"] / row["judgments_per_s"] for own, row in zip(ours, rows))
             ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         lines.append("| " + " | ".join([
@@ -150,7 +150,7 @@ def table(results):
 
 
 def chart(results):
-    """Bars of judgments a second that came at their place, as SVG."""
+    """Bars of the judgments a second that came in their place, as SVG."""
     bars = [(stack.what, median(rows, "judgments_per_s"), median(rows, "verdicts_per_s")) for stack, rows in results]
     most = max(rate for _, rate, _ in bars)
     height = 34 * len(bars) + 40
@@ -199,7 +199,7 @@ def main():
     unknown = set(args.only or []) - {kind.name for kind in stacks.ALL}
     if unknown or args.rounds < 1 or args.requests < 1 or args.callers < 1:
         parser.error(f"unknown stacks: {', '.join(sorted(unknown))}" if unknown else "counts must be 1 or more")
-    # Ended from outside, it ends what it has started, too.
+    # If it is ended from outside, it also ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     before = machine()
     with tempfile.TemporaryDirectory() as folder:

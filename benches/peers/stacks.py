@@ -1,4 +1,4 @@
-"""The stacks that are compared: their processes, and a round of requests through each."""
+"""The compared stacks: their processes, and a round of requests through each."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def free_port():
 
 
 class Process:
-    """A process in a group of its own, which stands still while it is not measured."""
+    """A process in its own group, stopped while it is not measured."""
 
     def __init__(self, command, log, env=None, stdin=None, stdout=None):
         self.log = log
@@ -60,7 +60,7 @@ class Process:
             self.process.wait()
 
     def used(self):
-        """Processor seconds so far and resident bytes now, of the process and all that it has started."""
+        """Processor seconds so far and resident bytes now, of the process and everything that it has started."""
         parents, all_of = {}, {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -112,7 +112,7 @@ class Watch:
 
 
 class Round:
-    """What came of the requests of one round."""
+    """The outcomes of the requests of one round."""
 
     def __init__(self, results, seconds, cpu, peak):
         self.results, self.seconds, self.cpu, self.peak = results, seconds, cpu, peak
@@ -137,7 +137,7 @@ class Stack:
 
 
 class Load(Stack):
-    """Stacks that `dicast bench` puts the requests on: Dicast itself, and plain servers."""
+    """Stacks that get their requests from `dicast bench`: Dicast itself, and plain servers."""
 
     def target(self):
         raise NotImplementedError
@@ -166,7 +166,7 @@ class Load(Stack):
             else:
                 results[one["item"]] = {"seconds": seconds, "scores": one["scores"], "ranking": one["ranking"]}
         own = point["process"] or {"cpu_seconds": 0, "peak_resident_bytes": 0}
-        # The time between the first sending and the last answer; opening a model and starting the command are not in it.
+        # The time from the first request sent to the last answer, without opening a model and starting the command.
         return Round(results, point["seconds"], watch.cpu + own["cpu_seconds"], watch.peak + own["peak_resident_bytes"])
 
 
@@ -229,7 +229,7 @@ class Vllm(Llama):
             "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
             "LD_PRELOAD": ":".join(str(path) for path in preload if path.exists()),
         }
-        # On a processor without bfloat16 of its own that type is four times slower.
+        # On a processor without native bfloat16 that type is four times slower.
         command = [
             python.parent / "vllm", "serve", self.settings.hf, "--served-model-name", "judge", "--host", "127.0.0.1",
             "--port", self.port, "--max-model-len", 2048, "--max-num-seqs", self.settings.callers, "--dtype", "float32",
@@ -243,7 +243,7 @@ class Vllm(Llama):
 
 
 class Talker:
-    """A client.py that runs."""
+    """A running client.py."""
 
     def __init__(self, settings, name, *arguments):
         command = [settings.vllm_python, HERE / "client.py", *arguments]
@@ -264,10 +264,10 @@ class Talker:
 
 
 class Reference(Stack):
-    """The reference's server and client over a server of `base`."""
+    """The reference's server and client, with a server of `base` behind them."""
 
     base = None
-    # Its batches come back in the order in which they end, so they are a stack of their own.
+    # Its batches come back in the order of completion, so they are a separate stack.
     batch = False
 
     def start(self):

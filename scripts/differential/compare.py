@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compares Dicast's verdict parser with the reference system's on outputs made at random.
+"""Compares Dicast's verdict parser with the reference system's on random outputs.
 
     cargo build --release --no-default-features --example parse_lines
     python3 scripts/differential/compare.py --parser target/release/examples/parse_lines
 
 The reference is PyPI `rewardanything` 1.0.1, fetched without its dependencies into a temporary folder (or given with
---wheel). Only its parsing function runs; what it imports besides is replaced by empty modules. Exit code 1 where the
-reference gives a complete, valid verdict and Dicast gives another one, or where Dicast gives a verdict that was not
+--wheel). Only its parsing function runs; its other imports are replaced by empty modules. Exit code 1 if the
+reference gives a complete, valid verdict and Dicast gives another one, or if Dicast gives a verdict that was not
 meant.
 """
 
@@ -112,7 +112,7 @@ def output(rng: random.Random, meant: dict) -> str:
 
 
 def damage(rng: random.Random, text: str) -> str:
-    """One edit of one character, or a cut. No digit is written: it would be another verdict."""
+    """One edit of one character, or a cut. No digit is written: that would make another verdict."""
     start = text.rfind("</think>")
     at = rng.randrange(start + 8 if start >= 0 else 0, len(text))
     kind = rng.randrange(5)
@@ -174,7 +174,7 @@ def main() -> int:
             result = parse(text, meant["masked"])
             their_scores, their_ranking = result.scores, result.ranking
             theirs = "valid" if valid(meant["names"], their_scores, their_ranking) else "incomplete"
-        except Exception:  # noqa: BLE001: whatever it raises is one of its outcomes
+        except Exception:  # noqa: BLE001: any exception is one of its outcomes
             their_scores = their_ranking = None
             theirs = "exception"
         if theirs == "valid":

@@ -1,20 +1,20 @@
-"""Chat templates that use what those of public models use, each its own part of the language; written for these tests."""
+"""Chat templates with the features of public models' templates, each its own part of the language; written for these tests."""
 
 CONTENTS = "{% for m in messages %}{{ m.content }}{{ '\\n' }}{% endfor %}"
 
-# What stands before the contents, each a template of its own.
+# Beginnings before the contents, each a separate template.
 HEADS = [
     # Dates, fixed for the test.
     "{{ strftime_now('%d %B %Y') }} {{ strftime_now('%Y-%m-%d') if strftime_now is defined else 'never' }}\n",
     "{%- set today = strftime_now('%b %d, %Y') %}Today is {{ today }}.\n",
-    # What is a sequence, a mapping, iterable, a number.
+    # Tests for sequences, mappings, iterables, numbers.
     "{% for x in [none, 'a', 1, 1.5, true, [], {}, (1, 2)] %}{{ x is iterable }}{{ x is sequence }}{{ x is mapping }}"
     "{{ x is string }}{{ x is number }}{{ x is boolean }}{{ x is none }}|{% endfor %}",
     "{{ nothing is defined }}{{ nothing is undefined }}{{ nothing is none }}{{ messages is sequence }}{{ nothing | default('d') }}",
     # Python's formats.
     "{{ '%s has %d' % ('a', 2) }}{{ '%05.1f|%-4s|%+d|%x' % (2.5, 'x', 3, 255) }}{{ '%s' % messages[0].role }}",
     "{{ '%s of %s' | format(1, 'two') }}{{ '{} and {}'.format('a', 1) }}{{ '{0}{1}{0}'.format('x', 'y') }}",
-    # Thinking, asked in the ways that templates ask.
+    # Thinking, in the ways in which templates ask for it.
     "{% if enable_thinking is defined and enable_thinking is false %}fast{% else %}slow{% endif %}",
     "{% if not (enable_thinking is defined and enable_thinking) %}fast{% endif %}{{ thinking | default(false) }}",
     "{%- set mode = 'think' if (thinking is defined and thinking) or enable_thinking else 'no_think' -%}/{{ mode }}\n",
@@ -56,7 +56,7 @@ HEADS = [
     # Loop controls and ranges.
     "{% for i in range(6) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}"
     "{{ range(2, 8, 2) | list }}{{ range(3) | join('-') }}",
-    # Tools that are not there, and a refusal that is not met.
+    # Tools that are missing, and a refusal that is not reached.
     "{% if tools %}{{ tools | tojson }}{% endif %}{% if tools is not none and tools | length > 0 %}x{% endif %}"
     "{% if messages[0].role not in ['system', 'user'] %}{{ raise_exception('role') }}{% endif %}",
 ]

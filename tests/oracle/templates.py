@@ -8,7 +8,7 @@ MESSAGES = [
 ]
 
 TEMPLATES = [
-    # Roles between marks, everything on lines of its own.
+    # Roles between marks, each part on its own line.
     """{% for message in messages %}
     {% if message['role'] == 'system' %}
 <|system|>
@@ -26,7 +26,7 @@ TEMPLATES = [
     """{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role']
 + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token +
 content %}{% endif %}{{ content }}{% endfor %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' if add_generation_prompt else '' }}""",
-    # A date where one can be had, tools, system taken out of the messages.
+    # A date if one is available, tools, the system message taken out of the messages.
     """{{- bos_token }}
 {%- if custom_tools is defined %}
     {%- set tools = custom_tools %}
@@ -62,7 +62,7 @@ content %}{% endif %}{{ content }}{% endfor %}{{ '<|start_header_id|>assistant<|
 {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}
 {{ '<start_of_turn>' + message['role'] + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}""",
-    # System before the user's text in one turn; a namespace; a macro.
+    # The system message before the user's text in one turn; a namespace; a macro.
     """{%- macro turn(body) -%}[INST] {{ body }} [/INST]{%- endmacro -%}
 {%- set ns = namespace(system='') -%}
 {{- bos_token -}}
@@ -84,7 +84,7 @@ content %}{% endif %}{{ content }}{% endfor %}{{ '<|start_header_id|>assistant<|
 {%- endfor -%}
 {%- generation -%} go {%- endgeneration %}
 {% if add_generation_prompt %}{{ '<think>\\n' if enable_thinking is not defined else '<think>\\n\\n</think>\\n\\n' }}{% endif %}""",
-    # Printed data: Python's JSON.
+    # Printed data in Python's JSON form.
     """{{ {'name': 'f', 'list': [1, 2.5, true, none, 'ü<\\'"'], 'empty': {}, 'none': []} | tojson }}
 {{ {'a': [1, {'b': 2}], 'c': {}} | tojson(indent=2) }}
 {%- for message in messages %}{{ message.content }}{{ '\\t' }}{% endfor %}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries the pages of the server in headless Chromium: what people do there, no complaint of axe, no breach of the policy.
+# Tests the pages of the server in headless Chromium: what users do there, no complaint of axe, no violation of the policy.
 # usage: tests/page/run.sh [PROGRAM]   The program is target/release/dicast by default, its judge the demonstration judge.
-# DICAST_PAGE_URL names a server that runs already. CHROMIUM names the browser. Screenshots: target/page/shots.
+# DICAST_PAGE_URL names a running server. CHROMIUM names the browser. Screenshots: target/page/shots.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}

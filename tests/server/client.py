@@ -1,4 +1,4 @@
-"""The reference's own client, as it comes from the package index, against a server. Argument: its URL."""
+"""The reference's own client, as it comes from the package index, with a server. Argument: its URL."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes an engine folder for the stand-in: the layout that trtllm-build 1.2.1 writes, with an engine that is none.
+# Makes an engine folder for the stand-in: the layout that trtllm-build 1.2.1 writes, with a dummy engine.
 set -euo pipefail
 
 usage() {
