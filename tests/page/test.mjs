@@ -89,6 +89,27 @@ try {
     code[form] = await page.evaluate(() => navigator.clipboard.readText());
     fs.writeFileSync(`${folder}/copied.${{ curl: "sh", python: "py", c: "c" }[form]}`, code[form]);
   }
+  // A rubric: a table of criteria and responses, a link that keeps it, and code that sends it.
+  for (const [name, options] of [["wide-light", {}], ["narrow-dark", { width: 390, dark: true }]]) {
+    const rubric = await open("/", options);
+    await rubric.click("#example");
+    await rubric.click("#gallery-button");
+    await rubric.evaluate(() => [...document.querySelectorAll("#principles h3 ~ .principle")][0].click());
+    assert.equal(await text(rubric, "#principle-label"), "Criteria");
+    await rubric.click("#go");
+    await settled(rubric);
+    assert.match(await text(rubric, "#status"), /^Done/);
+    const cells = await rubric.$$eval(".rubric tbody tr", (rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+    assert.deepEqual(cells.map((row) => row.slice(0, 2)), [["Correct", "4"], ["Complete", "2"], ["Brief", "1"]]);
+    assert.ok(cells.every((row) => row.length === 5 && row.slice(2).every((value) => value >= 0 && value <= 100)), `${cells}`);
+    await look(rubric, `judge-rubric-${name}`);
+    await rubric.click("[data-code=curl]");
+    await rubric.waitForFunction(() => document.getElementById("status").textContent === "Copied as curl.");
+    assert.match(await rubric.evaluate(() => navigator.clipboard.readText()), /"rubric": \[\s*\{\s*"criterion": "What the response says is correct."/);
+    const again = await open(new URL(rubric.url()).hash.replace(/^/, "/"));
+    assert.equal(await text(again, "#principle-label"), "Criteria");
+    await rubric.close();
+  }
   // With the keyboard alone: from the top of the page to a verdict.
   const keys = await open("/");
   await keys.focus("#principle");

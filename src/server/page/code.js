@@ -41,11 +41,21 @@ export function code(form, request, origin, needsKey) {
       + `with urllib.request.urlopen(call) as answer:\n    verdict = json.load(answer)\nprint(verdict["scores"], verdict["ranking"])\n`;
   }
   const texts = Object.entries(request.responses);
-  return `/* cc judge.c $(pkg-config --cflags --libs dicast) */\n#include <stdio.h>\n#include <dicast.h>\n\nint main(void) {\n`
+  const open = `/* cc judge.c $(pkg-config --cflags --libs dicast) */\n#include <stdio.h>\n#include <dicast.h>\n\nint main(void) {\n`
     + `    dicast_error *error = NULL;\n    dicast_judge *judge = NULL;\n    /* A model of this machine, or the URL of a server of models. */\n`
     + `    if (dicast_judge_open(dicast_str_cstr("{\\"model\\": \\"judge.gguf\\"}"), NULL, &judge, &error) != DICAST_OK) {\n`
-    + `        fprintf(stderr, "%s\\n", dicast_error_message(error).data);\n        dicast_error_free(error);\n        return 1;\n    }\n`
-    + `    dicast_str texts[] = {\n${texts.map(([, text]) => `        dicast_str_cstr(${c(text)}),\n`).join("")}    };\n`
+    + `        fprintf(stderr, "%s\\n", dicast_error_message(error).data);\n        dicast_error_free(error);\n        return 1;\n    }\n`;
+  if (request.rubric) {
+    return `${open}    dicast_request *request = NULL;\n    dicast_verdict *verdict = NULL;\n`
+      + `    dicast_str json = dicast_str_cstr(${c(JSON.stringify(request))});\n`
+      + `    if (dicast_request_from_json(json, &request, &error) != DICAST_OK ||\n`
+      + `        dicast_judge_judge(judge, request, &verdict, &error) != DICAST_OK) {\n`
+      + `        fprintf(stderr, "%s\\n", dicast_error_message(error).data);\n        dicast_error_free(error);\n    }\n`
+      + `    for (size_t i = 0; i < dicast_verdict_count(verdict); i++)\n`
+      + `        printf("%s: %.3f\\n", dicast_verdict_name(verdict, i).data, dicast_verdict_score(verdict, i));\n`
+      + `    dicast_verdict_free(verdict);\n    dicast_request_free(request);\n    dicast_judge_free(judge);\n    return 0;\n}\n`;
+  }
+  return `${open}    dicast_str texts[] = {\n${texts.map(([, text]) => `        dicast_str_cstr(${c(text)}),\n`).join("")}    };\n`
     + `    const char *names[] = {${texts.map(([name]) => c(name)).join(", ")}};\n`
     + `    double rewards[${texts.length}];\n    int32_t statuses[${texts.length}];\n`
     + `    dicast_judge_rewards(judge, dicast_str_cstr(${c(request.principle)}),\n                         dicast_str_cstr(${c(request.prompt)}),\n`

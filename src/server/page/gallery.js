@@ -13,6 +13,12 @@ export const PRINCIPLES = [
   ["Asks back", "Where the question can be meant in several ways, prefer the response that asks or names the readings over one that guesses."],
 ];
 
+/** Rubrics, as the page writes them. */
+export const RUBRICS = [
+  ["Answer", "Correct (4): What the response says is correct.\nComplete (2): It covers every part of the question.\nBrief: No sentence could be left out."],
+  ["Code", "Runs (4): The code would run and do what was asked.\nReadable: Names and structure say what the code does.\nSafe (2): It has no flaw that an attacker could use. [yes/no]"],
+];
+
 export const EXAMPLE = {
   principle: PRINCIPLES[0][1],
   other: PRINCIPLES[1][1],

@@ -1,7 +1,8 @@
 // The page of one judgment.
 import { Refusal, ask, at, copy, distribution, draw, events, key, make, number, start } from "./common.js";
 import { code } from "./code.js";
-import { EXAMPLE, PRINCIPLES } from "./gallery.js";
+import { EXAMPLE, PRINCIPLES, RUBRICS } from "./gallery.js";
+import { criteria, table } from "./rubric.js";
 
 /** The scale of each judge by its name; "" is the default one. */
 const scales = new Map();
@@ -51,6 +52,7 @@ function state() {
   if (!at("reasoning").checked) options.reasoning = false;
   return {
     principle: at("principle").value, prompt: at("prompt").value, responses: rows(),
+    ...(at("rubric").checked ? { rubric: true } : {}),
     ...(at("compare").checked ? { other: at("other").value } : {}),
     ...(at("masked").checked ? {} : { masked: false }),
     ...(at("model").value ? { judge: at("model").value } : {}),
@@ -69,6 +71,8 @@ function show(wanted) {
   at("compare").checked = typeof wanted.other === "string";
   at("other").value = text(wanted.other);
   at("other-field").hidden = !at("compare").checked;
+  at("rubric").checked = wanted.rubric === true;
+  label();
   at("masked").checked = wanted.masked !== false;
   const options = wanted.options ?? {};
   at("temperature").value = Number.isFinite(options.temperature) ? options.temperature : "";
@@ -78,9 +82,16 @@ function show(wanted) {
   if ([...at("model").options].some((option) => option.value === text(wanted.judge))) at("model").value = text(wanted.judge);
 }
 
+/** What the text fields are for. */
+function label() {
+  const several = at("rubric").checked;
+  at("principle-label").textContent = several ? "Criteria" : "Principle";
+  at("rubric-hint").hidden = !several;
+}
+
 function requestOf(from, principle) {
   return {
-    principle, prompt: from.prompt, responses: Object.fromEntries(from.responses),
+    ...(from.rubric ? { rubric: criteria(principle) } : { principle }), prompt: from.prompt, responses: Object.fromEntries(from.responses),
     ...(from.masked === false ? { mask_responses: false } : {}),
     ...(from.options ? { options: from.options } : {}),
     ...(from.judge ? { judge: from.judge } : {}),
@@ -145,14 +156,15 @@ function say(text, bad = false) {
 /** One verdict as it comes: its card, with what the events change. */
 function panel(principle, title) {
   const bars = make("div", { class: "bars" });
+  const each = make("div", {});
   const words = make("div", { class: "words" });
   const reasoning = make("details", { class: "reasoning", open: true }, make("summary", {}, "Reasoning"), words);
   reasoning.hidden = true;
   const notes = make("p", { class: "notes" });
   const state = make("p", { class: "turn" });
   const card = make("article", { class: "card verdict", "aria-label": title },
-    make("header", {}, make("h2", {}, title), make("blockquote", {}, principle || "(no principle)")), state, bars, reasoning, notes);
-  return { card, bars, words, reasoning, notes, state };
+    make("header", {}, make("h2", {}, title), make("blockquote", {}, principle || "(no principle)")), state, bars, each, reasoning, notes);
+  return { card, bars, each, words, reasoning, notes, state };
 }
 
 function names(text, aliases) {
@@ -191,12 +203,15 @@ function showVerdict(view, verdict, scale, before) {
       shares ? distribution(shares, scale.min, `How likely each score of ${name} was`) : null));
   });
   view.bars.append(list);
+  view.each.replaceChildren(...(verdict.rubric ? [table(verdict.rubric, verdict.ranking)] : []));
   const words = names(verdict.reasoning, verdict.aliases);
   view.words.textContent = words;
   view.reasoning.hidden = words === "";
   const timing = verdict.timing_ms ?? {};
   const total = ["queue", "prefill", "reasoning", "verdict"].reduce((sum, phase) => sum + (timing[phase] ?? 0), 0);
   const facts = [`${(total / 1000).toFixed(2)} s`, `${verdict.usage?.prompt_tokens ?? 0} tokens read`, `${(verdict.usage?.reasoning_tokens ?? 0) + (verdict.usage?.verdict_tokens ?? 0)} written`];
+  const unsure = (verdict.preferences?.pairs ?? []).filter((pair) => pair.better === null);
+  for (const pair of unsure.slice(0, 6)) facts.push(`too close to call: ${pair.first} and ${pair.second}`);
   for (const flag of verdict.flags ?? []) facts.push(`flag: ${typeof flag === "string" ? flag.replaceAll("_", " ") : JSON.stringify(flag)}`);
   for (const repair of verdict.repairs ?? []) facts.push(`repair: ${typeof repair === "string" ? repair.replaceAll("_", " ") : JSON.stringify(repair)}`);
   view.notes.replaceChildren(...facts.map((fact) => make("span", {}, fact)));
@@ -237,7 +252,7 @@ async function judgeOne(view, body, scale, before, signal) {
 
 /** What is wrong with a request before it is sent. */
 function wrong(now) {
-  if (!now.principle.trim()) return ["Write a principle first.", at("principle")];
+  if (!now.principle.trim()) return [now.rubric ? "Write a criterion first." : "Write a principle first.", at("principle")];
   if (at("compare").checked && !(now.other ?? "").trim()) return ["Write the other principle, or turn the comparison off.", at("other")];
   const given = now.responses.map(([name]) => name);
   const twice = given.findIndex((name, index) => given.indexOf(name) !== index);
@@ -260,7 +275,9 @@ async function judge() {
   history.replaceState(null, "", await link());
   const scale = scales.get(now.judge ?? "") ?? { min: 1, max: 5 };
   const principles = now.other === undefined ? [now.principle] : [now.principle, now.other];
-  const views = principles.map((principle, index) => panel(principle, principles.length < 2 ? "By this principle" : index ? "By the other one" : "By the principle"));
+  const [one, other] = now.rubric ? ["By these criteria", "By the other ones"] : ["By this principle", "By the other one"];
+  const titles = principles.length < 2 ? [one] : [one.replace(/th\w+/, "the"), other];
+  const views = principles.map((principle, index) => panel(principle, titles[index]));
   at("verdicts").replaceChildren(...views.map((view) => view.card));
   at("verdicts").classList.toggle("pair", principles.length > 1);
   say("Judging …");
@@ -313,6 +330,22 @@ for (const [title, text] of PRINCIPLES) {
     type: "button", class: "principle",
     onclick: () => {
       at(target).value = text;
+      at("rubric").checked = false;
+      label();
+      at("gallery").close();
+      at(target).focus();
+      remember();
+    },
+  }, make("strong", {}, title), make("span", {}, text)));
+}
+at("principles").append(make("h3", {}, "Rubrics"));
+for (const [title, text] of RUBRICS) {
+  at("principles").append(make("button", {
+    type: "button", class: "principle",
+    onclick: () => {
+      at(target).value = text;
+      at("rubric").checked = true;
+      label();
       at("gallery").close();
       at(target).focus();
       remember();
@@ -322,6 +355,7 @@ for (const [title, text] of PRINCIPLES) {
 for (const [button, field] of [["gallery-button", "principle"], ["other-gallery", "other"]]) {
   at(button).addEventListener("click", () => { target = field; at("gallery").showModal(); });
 }
+at("rubric").addEventListener("change", label);
 at("compare").addEventListener("change", () => {
   at("other-field").hidden = !at("compare").checked;
   if (at("compare").checked) at("other").focus();

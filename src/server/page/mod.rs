@@ -28,6 +28,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("common.js", SCRIPT, include_str!("common.js")),
     ("gallery.js", SCRIPT, include_str!("gallery.js")),
     ("code.js", SCRIPT, include_str!("code.js")),
+    ("rubric.js", SCRIPT, include_str!("rubric.js")),
     ("judge.js", SCRIPT, include_str!("judge.js")),
     ("jobs.js", SCRIPT, include_str!("jobs.js")),
 ];
