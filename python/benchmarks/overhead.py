@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What Python adds to a judgment: the time of `Judge.judge` that is not spent in the calls that wait for the engine.
+"""The cost that Python adds to a judgment: the time of `Judge.judge` outside of the calls that wait for the engine.
 
     python benchmarks/overhead.py ../demo/dicast-demo.gguf
 
 Four figures of the same work, in CPU time of the calling thread:
 
-no engine   without any judgment: a request made, a verdict, which is there already, turned into a result, both freed
-woken       the same, after the thread has slept for 20 ms: what the machine does to a thread that wakes up
-batch       `judge_batch` of 64, the time outside of the two calls that wait for the engine, a judgment
+no engine   without any judgment: makes a request, turns an existing verdict into a result, frees both
+woken       the same, after the thread has slept for 20 ms: the cost of waking up a thread on this machine
+batch       `judge_batch` of 64: the time for each judgment outside of the two calls that wait for the engine
 one         `judge`, in the same way
 
 Those calls are `dicast_judge_submit`, which prepares and queues the request, and `dicast_ticket_wait`.

@@ -31,7 +31,7 @@ def declarations(header: str) -> str:
         words = line.split(None, 2)
         directive = words[0] if words and words[0].startswith("#") else ""
         if directive in ("#if", "#ifdef"):
-            # The C header has none that a C compiler takes, but the include guard, which is an #ifndef.
+            # A C compiler takes no such branch of the header; the include guard is an #ifndef.
             hidden.append(True)
         elif directive == "#ifndef":
             hidden.append(False)
@@ -90,7 +90,7 @@ def sources() -> List[str]:
     command += ["--manifest-path", str(ROOT / "Cargo.toml")]
     listed = subprocess.check_output(command, text=True).splitlines()
     built = ("python/dicast/_native/", "target/")
-    # Files of its own that cargo adds are not there; git's are of no use here.
+    # Cargo also lists files that it generates, such as the one about git: they do not exist here and are not needed.
     return [name for name in listed if (ROOT / name).is_file() and not name.startswith(built)]
 
 
@@ -124,7 +124,7 @@ def metadata() -> str:
         said[name] = found.group(1)
     lines = ["Metadata-Version: 2.4", "Name: dicast", f"Version: {version()}"]
     lines += [f"{name}: {value}" for name, value in said.items()]
-    # What depends on where it is built is not fixed here.
+    # Values that depend on the place of the build are not fixed here.
     lines += ["Dynamic: Requires-Dist", "Dynamic: Provides-Extra", "Description-Content-Type: text/markdown"]
     return "\n".join(lines) + "\n\n" + (ROOT / "python" / "README.md").read_text(encoding="utf-8")
 
@@ -133,7 +133,7 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
     """Packs the sources, the same bytes for the same tree."""
     name = f"dicast-{version()}"
     pyproject = (ROOT / "python" / "pyproject.toml").read_text(encoding="utf-8")
-    # In a source distribution that is built again it is at the root, as it should be, already.
+    # In a source distribution that is built again, it is already at the root.
     root = pyproject if (ROOT / "PKG-INFO").exists() else at_the_root(pyproject)
     made = {"pyproject.toml": root.encode(), "PKG-INFO": metadata().encode()}
     raw = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What else a judge can tell: figures for a dashboard, the tokens of a request before it is submitted, memory."""
+"""Further information from a judge: figures for a dashboard, the tokens of a request before it is submitted, memory."""
 
 from __future__ import annotations
 

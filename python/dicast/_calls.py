@@ -23,7 +23,7 @@ __all__ += ["submit_when_free", "wait"]
 #: quarter of a second is for cancelling a large batch.
 _SLICE_MS = 100
 
-#: If more judgments than this must end after an exception such as Ctrl-C, a thread ends them, so that nobody waits.
+#: If more judgments than this must end after an exception (Ctrl-C), a thread ends them: the caller need not wait.
 _FEW = 256
 
 
@@ -157,7 +157,7 @@ class Call:
             del calls_open[number]
             raise
         inbox.pending += 1
-        # Freed by `end` alone: the garbage collector might free it before the coroutine ends.
+        # Only `end` frees it: the garbage collector might free it before the coroutine ends.
         self._ticket: Any = ticket[0]
 
     def deliver(self, verdict: Any, error: Any) -> None:
@@ -176,7 +176,7 @@ class Call:
         ticket, self._ticket = self._ticket, NULL
         runs = not self.future.done() or self.future.cancelled()
         if not runs:
-            self.future.exception()  # Seen, or it would be logged as never retrieved.
+            self.future.exception()  # Marks it as seen: otherwise it would be logged as never retrieved.
         return functools.partial(_end_ticket, ticket, runs)
 
 
@@ -212,7 +212,7 @@ def _take_outcome(user_data: Any, _status: int, verdict: Any, error: Any) -> Non
         try:
             call.inbox.put(call, outcome, failure)
         except RuntimeError:
-            pass  # The loop was closed: nobody waits.
+            pass  # The loop was closed: no caller waits.
 
 
 #: What the library calls. Never freed: it serves all judges for as long as the program runs.

@@ -1,4 +1,4 @@
-"""JSON over HTTP with a deadline for each whole attempt, whatever the server sends or does not send."""
+"""JSON over HTTP, with a deadline for each whole attempt, whatever the server sends or does not send."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LONGEST = 1e8
 #: Most bytes of an answer.
 _MAX_BYTES = 256 << 20
 
-#: What a status means if the body does not say more: kind of error, and whether trying again may help.
+#: The meaning of a status if the body does not say more: kind of error, and whether trying again may help.
 _STATUSES: Dict[int, Tuple[str, bool]] = {
     400: ("invalid_request", False),
     408: ("timeout", True),
@@ -267,7 +267,7 @@ def _read(response: Any, url: str) -> bytes:
 def _unreachable(error: Exception, url: str, limits: Limits) -> Refused:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError) or isinstance(cause, socket.timeout):
-        # The server may be at work on it: another attempt would only add to that.
+        # The server may be working on it: another attempt would only add work.
         limit = limits.answer if limits.whole is None else limits.whole
         late = JudgmentTimeoutError(f"{url}: no answer within {limit or 0.0:g} s")
         return Refused(late, again=False, form="read_timeout")
@@ -289,7 +289,7 @@ def _refused(error: urllib.error.HTTPError, url: str) -> Refused:
             said_retryable = retryable_of(fault)
             again = again if said_retryable is None else said_retryable
     except (OSError, ValueError, http.client.HTTPException):
-        pass  # There is only the status.
+        pass  # Only the status is known.
     what = f"{url}: status {error.code} {error.reason}" + (f": {message}" if message else "")
     fields = dict(error.headers or {})
     wait = next((value for name, value in fields.items() if name.lower() == "retry-after"), "")

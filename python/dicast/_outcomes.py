@@ -1,4 +1,4 @@
-"""Outcomes that the library gives once: none is lost, whichever thread asks and whenever Ctrl-C comes."""
+"""Outcomes that the library gives only once: none is lost, whichever thread asks and whenever Ctrl-C comes."""
 
 from __future__ import annotations
 

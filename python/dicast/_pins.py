@@ -68,7 +68,7 @@ class Warming:
             except BaseException as failure:
                 made.append(failure)
 
-        # In a thread, so that Ctrl-C ends the wait; the pin that it makes then is freed with its last reference.
+        # In a thread, so that Ctrl-C ends the wait; a pin that the thread still makes is freed with its last reference.
         thread = threading.Thread(target=work, name="dicast-warm", daemon=True)
         thread.start()
         while thread.is_alive():

@@ -1,4 +1,4 @@
-"""Who hears how far loading a model is, and may end it."""
+"""Callbacks that get the progress of loading a model, and may end it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Watch:
         if hear is not None and not callable(hear):
             raise InvalidArgumentError(f"progress is {type(hear).__name__}: it must be a function of the part loaded")
         self.hear = hear
-        #: What was raised while it was told.
+        #: The exception that it raised.
         self.raised: Optional[BaseException] = None
         self.number = next(_numbers)
         _watches[self.number] = self

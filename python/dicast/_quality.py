@@ -1,6 +1,6 @@
 """Measures of a judge's raw output against a known verdict, for those who train a judge.
 
-Both are texts and are read leniently: parts that cannot be read count as missing. To read verdicts that you use, take
+Both are texts and are read leniently: parts that cannot be read count as missing. To read verdicts that you use, call
 `parse_rewardanything_output`, which is strict.
 """
 

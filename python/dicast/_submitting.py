@@ -214,7 +214,7 @@ class Submitting:
 
 
 def _submission(name: str, priority: str, deadline: Optional[float]) -> Tuple[Any, Any]:
-    """How a request is submitted, and what must live as long as that is used."""
+    """How a request is submitted, and the objects that must live as long as it is used."""
     options = ffi.new("dicast_submit_options *")
     options.struct_size = ffi.sizeof("dicast_submit_options")
     keep = _library.view(name, "id")

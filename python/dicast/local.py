@@ -396,7 +396,7 @@ def _close_all() -> None:
 
 
 def _forked() -> None:
-    calls_open.clear()  # Their outcomes go to the parent.
+    calls_open.clear()  # Their outcomes belong to the parent.
     for judge in list(_judges):
         judge._handle.forked()
 

@@ -1,4 +1,4 @@
-"""What the tests share: the demonstration judge, requests, and the reference package."""
+"""Shared by the tests: the demonstration judge, requests, and the reference package."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def example() -> Dict[str, Any]:
 
 
 class Anything:
-    """Stands for what the reference imports, and the tested functions do not use."""
+    """Takes the place of modules that the reference imports and the tested functions do not use."""
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         pass

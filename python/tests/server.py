@@ -1,4 +1,4 @@
-"""A server with the routes of the reference system, and any answers that a test wants. The judge behind it is real."""
+"""A server with the routes of the reference system and any answers that a test needs. The judge behind it is real."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import dicast
 
-#: What a server answers to a route and a body: status, value and headers; None cuts the connection.
+#: A server's answer to a route and a body: status, value and headers; None cuts the connection.
 Answer = Callable[[str, Any], Optional[Tuple[int, Any, Dict[str, str]]]]
 
 
 class Served:
-    """A running server, and what it was sent."""
+    """A running server, and the requests that it got."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""Places and texts that the tests share."""
+"""Paths and texts that the tests share."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ CONCISE = "I prefer clear, concise and helpful responses over long and detailed 
 
 
 def called_here(function: Callable[..., Any], *arguments: Any) -> Tuple[int, Any]:
-    """What a function gives in this process, whose number comes first. Another process can import it."""
+    """The number of this process, and the result of a function in it. Another process can import this."""
     return os.getpid(), function(*arguments)

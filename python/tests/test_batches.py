@@ -59,7 +59,7 @@ def test_groups_under_one_handle(judge: dicast.Judge) -> None:
             batch.result(2)
         with pytest.raises(IndexError):
             batch.result(5)
-        # The verdicts are out of the library now.
+        # The library has given out the verdicts.
         with pytest.raises(dicast.InvalidArgumentError):
             batch.rewards()
     assert judge.submit_groups([]).results(BOUND) == []
@@ -78,7 +78,7 @@ def test_a_batch_is_cancelled_as_a_whole() -> None:
         assert len(outcomes) == 200 and len(cancelled) > 100
         late = judge.submit_groups([group(SHORTER)] * 3, deadline=0).results(BOUND, return_exceptions=True)
         assert all(isinstance(one, dicast.JudgmentTimeoutError) for one in late)
-        # Dropped, it leaves the room to others.
+        # When it is dropped, others get its room.
         del batch
         assert judge.submit_groups([group(SHORTER)]).results(BOUND)[0].ranking == ["1", "2"]
         left = judge.submit_groups([group(SHORTER)] * 50)
@@ -87,7 +87,7 @@ def test_a_batch_is_cancelled_as_a_whole() -> None:
 
 
 def at_once(*works: Callable[[], Any]) -> List[Any]:
-    """What the functions give, called in threads at the same time; for one that fails, its exception."""
+    """The results of functions that are called in threads at the same time; for one that fails, its exception."""
     barrier, given = threading.Barrier(len(works)), [None] * len(works)
 
     def call(number: int, work: Callable[[], Any]) -> None:
@@ -112,7 +112,7 @@ def test_several_threads_take_the_results_of_one_batch(judge: dicast.Judge) -> N
         assert batch.wait(BOUND)
         *results, rewards = at_once(*[functools.partial(batch.results, BOUND)] * 3, batch.rewards)
         assert all(isinstance(result, dicast.RewardResult) for result in results[0])
-        # All of them have the same ones.
+        # All of them got the same verdicts.
         assert all(one is other for some in results[1:] for one, other in zip(results[0], some))
         if isinstance(rewards, Exception):
             assert isinstance(rewards, dicast.InvalidArgumentError), rewards
@@ -141,7 +141,7 @@ def test_an_interrupted_result_is_not_lost(
     for take in (batch.results, ticket.result):
         with pytest.raises(KeyboardInterrupt):
             take()
-    # The verdict has left the library.
+    # The library has given out the verdict.
     with pytest.raises(dicast.InvalidArgumentError):
         batch.rewards()
     monkeypatch.setattr(dicast.RewardResult, "from_verdict", read)
@@ -239,7 +239,7 @@ def test_a_prefix_is_kept(example: Dict[str, Any]) -> None:
     with dicast.from_pretrained(MODEL) as judge:
         with judge.warm(example["principle"]) as pin:
             assert pin.tokens > 30
-            # In its last token the prefix may hold the beginning of another prompt.
+            # The last token of the prefix may merge with the beginning of a prompt.
             assert judge.judge(**example).usage.reused_tokens + 1 >= pin.tokens
             for number in range(6):
                 judge.judge(f"{number} words are best.", "Hi", {"a": "one two"})

@@ -1,4 +1,4 @@
-"""The HTTP client, against a server with the reference's routes and a real judge, and against worse ones."""
+"""The HTTP client, with a server that has the reference's routes and a real judge, and with faulty servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY = {**REQUEST, "mask_responses": True}
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> List[float]:
-    """Waits between attempts are noted, not waited."""
+    """Waits between attempts are recorded, but take no time."""
     waits: List[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     return waits
@@ -295,7 +295,7 @@ def test_connecting_has_a_limit_of_its_own(no_waiting: List[float]) -> None:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         address = full.getsockname()
-        # The queue of a socket that nobody accepts from fills up; then the system answers no more.
+        # The queue of a socket fills up if no connection is accepted; then the system no longer answers.
         held = [socket.socket() for _ in range(4)]
         for one in held:
             one.setblocking(False)
@@ -311,7 +311,7 @@ def test_connecting_has_a_limit_of_its_own(no_waiting: List[float]) -> None:
 
 @contextlib.contextmanager
 def raw_server(said: List[bytes]) -> Iterator[str]:
-    """Takes a connection, says all this, and then nothing."""
+    """Accepts a connection, sends all of this, and then nothing."""
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

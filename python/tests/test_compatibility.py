@@ -1,4 +1,4 @@
-"""Programs for the reference package run when their import is changed, and nothing else."""
+"""Programs for the reference package run if only their import is changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(name: str, folder: pathlib.Path, *arguments: str) -> str:
     source = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
     changed = re.sub(r"^(import|from) rewardanything\b", r"\1 dicast", source, flags=re.MULTILINE)
     program = folder / f"{name}.py"
-    # The one use of the package's name that is no import follows from `import rewardanything`.
+    # The only other use of the package's name follows from `import rewardanything`.
     program.write_text(changed.replace("rewardanything.from_pretrained", "dicast.from_pretrained"), encoding="utf-8")
     command = [sys.executable, "-W", "error", str(program), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)
@@ -58,7 +58,7 @@ def test_a_program_with_an_engine_of_its_own(tmp_path: pathlib.Path) -> None:
 
 
 def reference_functions() -> List[Any]:
-    """Public functions and methods of the reference, of its source: module, class, its definition."""
+    """Public functions and methods of the reference, from its source: module, class, definition."""
     found = []
     root = pathlib.Path(str(importlib.metadata.distribution("rewardanything").locate_file("rewardanything")))
     wanted = {
@@ -173,7 +173,7 @@ def test_complete_outputs_are_read_as_by_the_reference(reference: Any, wrap: str
     ],
 )
 def test_what_is_incomplete_is_an_error_with_what_could_be_read(reference: Any, text: str) -> None:
-    reference("processing").parse_rewardanything_output(text, {"model-1": "a", "model-2": "b"})  # Says nothing of it.
+    reference("processing").parse_rewardanything_output(text, {"model-1": "a", "model-2": "b"})  # No error there.
     with pytest.raises(dicast.InvalidVerdictError) as caught:
         dicast.parse_rewardanything_output(text, {"model-1": "a", "model-2": "b"})
     assert caught.value.kind == "invalid_verdict" and caught.value.retryable

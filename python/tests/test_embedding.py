@@ -1,4 +1,4 @@
-"""What programs that hold a judge need besides judgments: figures, counts, tickets, events, sleep, engines."""
+"""Functions for programs that embed a judge, besides judgments: figures, counts, tickets, events, sleep, engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of single samples: that they form, what happens where they do not, and hooks in other processes."""
+"""Groups of single samples: that they form, what happens if they do not, and hooks in other processes."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_more_threads_than_a_pool_has_form_groups(judge: dicast.Judge) -> None:
 
 
 class Told:
-    """Stands for a judge that answers with what it is told, by prompt."""
+    """Takes the place of a judge; its answers are given by prompt."""
 
     scale = (1, 5)
     max_responses = 32
@@ -155,7 +155,7 @@ def test_an_error_that_would_come_again_is_raised(judge: dicast.Judge, error: di
             function(["good", "good", "bad"], ["a", "b", "c"])
     with pytest.raises(type(error)):
         asyncio.run(trl.async_reward_func(told, CONCISE)(["bad"], ["c"]))
-    with pytest.raises(type(error)):  # Also where a number was chosen for failures.
+    with pytest.raises(type(error)):  # Even if a number was chosen for failures.
         verl.single(Settings(told, CONCISE, on_error=0.0))(solution_str="c", extra_info={"prompt": "bad"})
 
 

@@ -1,4 +1,4 @@
-"""Hooks that need no trainer's package to be called as their trainer calls them. The others are under tests/real."""
+"""Hooks that can be called as their trainer calls them without its package. The others are under tests/real."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER = {"role": "user", "content": "How do I learn Rust?"}
 
 
 class Counted:
-    """A real judge, and what it was asked."""
+    """A real judge, and the requests that it got."""
 
     def __init__(self, judge: dicast.Judge) -> None:
         self.judge = judge
@@ -94,7 +94,7 @@ def test_swift_groups_by_prompt_wherever_samples_stand(counted: Counted) -> None
 
 
 class Trajectory:
-    """As ART's, with what a rescoring touches."""
+    """Like ART's, with the fields that a rescoring uses."""
 
     def __init__(self, messages: List[Any], **fields: Any) -> None:
         self._messages = messages

@@ -90,17 +90,17 @@ def test_the_order_of_a_batch_is_that_of_the_requests(judge: dicast.Judge) -> No
 
 
 def test_the_same_request_is_judged_the_same(example: Dict[str, Any]) -> None:
-    # A judge that still ends what another test has cancelled may compute the prompt on another thread.
+    # A judge that is still ending judgments of another test may compute the prompt on another thread.
     with dicast.from_pretrained(MODEL) as judge:
 
         def sampled(seed: int) -> str:
             return str(judge.judge(**example, temperature=2.0, seed=seed, max_reasoning_tokens=40).raw_output)
 
-        # The first computes the prompt, the others find it computed: the last bits of the numbers differ.
+        # The first one computes the prompt, the others reuse it: the last bits of the numbers differ.
         sampled(3)
         first = sampled(3)
         assert sampled(3) == first
-        # A judge that is sure of its words may well draw the same ones twice.
+        # A judge that is sure of its words may draw the same ones twice.
         assert any(sampled(seed) != first for seed in range(4, 24)), "another seed, another text"
 
 
@@ -189,7 +189,7 @@ def test_every_section_of_the_configuration_reaches_the_library() -> None:
     assert {"options", "limits", "trtllm"} < set(sections)
     for section, rows in sections.items():
         for setting in rows:
-            # No setting is an object.
+            # No setting accepts an object.
             with pytest.raises(dicast.InvalidConfigError, match=setting):
                 dicast.from_pretrained(MODEL, **{section: {setting: {}}})
 
@@ -216,7 +216,7 @@ def test_what_has_no_effect_is_said() -> None:
 
 
 def test_threads_judge_at_once_and_the_gil_is_free(judge: dicast.Judge, example: Dict[str, Any]) -> None:
-    """While this thread runs Python, two others are in a judgment."""
+    """While this thread runs Python code, two others are in a judgment."""
     stop = threading.Event()
     failures: List[BaseException] = []
 
@@ -246,7 +246,7 @@ def test_coroutines_judge_at_once_without_threads(judge: dicast.Judge, example: 
         await asyncio.sleep(0)
         assert judge.stats().pending > 2
         results: List[Any] = list(await asyncio.gather(*tasks))
-        # What the library's own thread called back from counts while it runs.
+        # The library's own thread, which calls back, counts while it runs.
         assert threading.active_count() <= before + 1
         return results + await judge.ajudge_batch(many(example, 10))
 
@@ -274,7 +274,7 @@ def test_cancelling_a_coroutine_frees_the_engine(judge: dicast.Judge, example: D
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # The loop ends before all outcomes came: nobody misses them.
+        # The loop ends before all outcomes have come: nothing waits for them.
 
     asyncio.run(work())
     until(lambda: judge.stats().pending == 0)
@@ -423,7 +423,7 @@ sys.stdout.flush()
 def script(text: str, *flags: str) -> "subprocess.CompletedProcess[str]":
     example = ROOT / "examples/requests/concise.json"
     command = [sys.executable, *flags, "-c", text, str(MODEL), str(example)]
-    # Not beside the package's sources: the installed one is meant.
+    # Not in the folder of the package's sources: this tests the installed package.
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
 
 
@@ -436,7 +436,7 @@ def test_a_forked_child_is_told_so_and_opens_its_own() -> None:
 def test_a_program_may_end_in_the_middle_of_judgments() -> None:
     done = script(SCRIPT_EXIT)
     assert done.stdout == "leaving\n" and done.returncode == 0, done.stderr
-    # What asyncio itself says of tasks that were never awaited is all that may be said.
+    # Only asyncio's own messages about tasks that were never awaited are allowed.
     assert all("Task was destroyed" in line or "task:" in line for line in done.stderr.splitlines()), done.stderr
 
 

@@ -55,7 +55,7 @@ def test_ctrl_c_is_quick_whatever_the_batch(form: str) -> None:
                 until(lambda: judge.stats().pending == 0)
     finally:
         signal.signal(signal.SIGINT, before)
-    # A quarter of a second; a machine that is busy may take longer once.
+    # A quarter of a second; a busy machine may take longer once.
     assert min(waits) < 0.25 and max(waits) < 1.0, waits
 
 
@@ -69,5 +69,5 @@ def test_coroutines_cost_no_more_than_threads() -> None:
             middle = time.thread_time()
             asyncio.run(judge.ajudge_batch(requests, max_reasoning_tokens=0))
             costs.append((time.thread_time() - middle) / (middle - start))
-    # What it grew to when each request looked at all that were pending: 2.7.
+    # It was 2.7 when each request looked at all pending ones.
     assert min(costs) < 1.6, costs

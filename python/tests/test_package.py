@@ -1,4 +1,4 @@
-"""The package itself: what it is made of, and how it stands to the C header."""
+"""The package itself: its contents, and that it agrees with the C header."""
 
 from __future__ import annotations
 

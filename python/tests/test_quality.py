@@ -1,4 +1,4 @@
-"""Measures of a judge's output, against those of the reference where it has them right."""
+"""Measures of a judge's output, compared with those of the reference if these are right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge over a server that speaks the OpenAI protocol, named by its URL. The server is scripted."""
+"""A judge behind a scripted server that speaks the OpenAI protocol, named by its URL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scored(text: str) -> int:
 
 
 def openai(body: Any) -> str:
-    """What the judge behind the server says."""
+    """The answer of the judge behind the server."""
     asked = body["messages"][-1]["content"]
     if "Say a word" in asked:
         return json.dumps({"word": WORD}) if "json_schema" in json.dumps(body.get("response_format")) else "hello"

@@ -28,7 +28,7 @@ TEXTS = [LONG, SHORT, MIDDLE]
 
 
 class Counted:
-    """A real judge, and what it was asked."""
+    """A real judge, and the requests that it got."""
 
     def __init__(self, judge: dicast.Judge) -> None:
         self.judge = judge
@@ -57,7 +57,7 @@ def counted(judge: dicast.Judge) -> Counted:
 
 
 class Failing:
-    """Stands for a judge whose first `failures` judgments fail; those after are a real judge's."""
+    """Takes the place of a judge: its first `failures` judgments fail, the later ones come from a real judge."""
 
     def __init__(self, judge: dicast.Judge, error: dicast.DicastError, failures: int) -> None:
         self.judge, self.error, self.failures = judge, error, failures
@@ -79,13 +79,13 @@ class Failing:
 
 
 def ordered(rewards: Any) -> bool:
-    """Whether the short one of `TEXTS` has a better reward than the long one: the demonstration judge, which is small,
-    is sure of that much."""
+    """Whether the short one of `TEXTS` has a better reward than the long one: even the small demonstration judge is
+    sure of that."""
     return bool(rewards[1] > rewards[0])
 
 
 def ranking(judge: dicast.Judge, prompt: str, texts: Any) -> List[int]:
-    """What the judge itself says, as indices."""
+    """The judge's own ranking, as indices."""
     result = judge.judge(CONCISE, prompt, {str(number): text for number, text in enumerate(texts, 1)})
     return [int(name) - 1 for name in result.ranking]
 
@@ -235,7 +235,7 @@ def test_rewards_are_of_the_kind_asked_for(judge: dicast.Judge) -> None:
     assert all(reward in (1, 2, 3, 4, 5) for reward in rewards(reward="score"))
     order = ranking(judge, "How do I learn Python?", TEXTS)
     assert rewards(reward="rank") == [1.0 - order.index(place) / 2 for place in range(3)]
-    # Alike but for what the engine's batches do to the last digits.
+    # Equal except for the last digits, which depend on the engine's batches.
     assert rewards(reward="expected") == pytest.approx(rewards(), abs=1e-4)
     assert any(reward != round(reward or 0) for reward in rewards(reward="expected"))
     assert all(0 <= (reward or 0) <= 1 for reward in rewards(normalize=True)) and ordered(rewards(normalize=True))
@@ -396,7 +396,7 @@ def test_openrlhf_batch(counted: Counted) -> None:
 
 
 def test_openrlhf_as_it_calls_files_now(counted: Counted) -> None:
-    """OpenRLHF 0.11 hands over one sample a call, by position, each in a thread of asyncio's pool."""
+    """OpenRLHF 0.11 passes one sample in each call, by position, each in a thread of asyncio's pool."""
     reward_func = openrlhf.make_reward_func(Settings(counted, CONCISE, group_size=3, window=60.0))
 
     async def rollouts() -> List[Any]:
@@ -473,7 +473,7 @@ def test_slime_others_do_not_fall_with_the_first(counted: Counted) -> None:
     assert isinstance(results[0], asyncio.CancelledError) and results[1] > results[2]
 
 
-# Hooks that are found by a path
+# Hooks that trainers find by a path
 
 
 @pytest.fixture

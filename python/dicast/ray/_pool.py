@@ -37,7 +37,7 @@ class _Worker:
         return list(self._judge.judge_batch(requests, return_exceptions=True, **options))
 
     def facts(self) -> Dict[str, Any]:
-        """What users of the pool may ask about the judge."""
+        """The facts about the judge that users of the pool may ask for."""
         scale, most = getattr(self._judge, "scale", None), getattr(self._judge, "max_responses", None)
         return {"scale": scale, "max_responses": most, "pid": os.getpid()}
 

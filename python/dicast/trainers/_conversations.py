@@ -31,7 +31,7 @@ def parts_of_group(conversations: Sequence[Sequence[Mapping[str, Any]]]) -> Tupl
     if not conversations or any(not messages for messages in conversations):
         raise InvalidRequestError("a group needs conversations, each with messages")
     first = conversations[0]
-    # What the model says is not a part of the prompt, even if all say the same.
+    # The model's messages are not part of the prompt, even if they are the same in all samples.
     common = next((place for place, message in enumerate(first) if message.get("role") == "assistant"), len(first) - 1)
     for messages in conversations[1:]:
         same = next((place for place, pair in enumerate(zip(first, messages)) if pair[0] != pair[1]), len(messages))

@@ -1,4 +1,4 @@
-"""What a judge says about itself: its scale and how many responses it takes."""
+"""Facts that a judge gives about itself: its scale and how many responses it takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Facts:
         """Asks now for what is not known yet."""
         if self._served is None:
             self._served = _served(self._judge) if isinstance(self._judge, Client) else {}
-            # Opens a judge that opens late.
+            # Opens a judge that is opened at first use.
             getattr(self._judge, "max_responses", None)
 
     @property
@@ -65,7 +65,7 @@ class Facts:
 
 
 def _served(client: Client) -> Dict[str, Any]:
-    """What a server says about its default judge; nothing if it is not a Dicast server."""
+    """The server's description of its default judge; nothing if it is not a Dicast server."""
     try:
         said = exchange("GET", f"{client.base_url}/v1/models", None, client.headers, Limits.of(30.0))
     except Refused as refused:

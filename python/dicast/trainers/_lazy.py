@@ -26,7 +26,7 @@ _opened: Dict[str, Judge] = {}
 
 
 def _forked() -> None:
-    """In a forked child: judges belong to the parent, and the lock may be held by a thread that does not exist here."""
+    """In a forked child: judges belong to the parent, and a thread that does not exist here may hold the lock."""
     global _lock
     _lock = threading.RLock()
     _opened.clear()

@@ -12,7 +12,7 @@ from ._lazy import PerProcess
 
 __all__ = ["Ranks", "count_of_ranks"]
 
-#: What a rank has: samples, each with the key of its group, or the error because of which it has none.
+#: The data of a rank: samples, each with the key of its group, or the error because of which it has none.
 _Mine = Tuple[List[Sample], Optional[DicastError]]
 
 

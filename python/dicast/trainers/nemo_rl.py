@@ -64,7 +64,7 @@ def settings_of(config: Optional[Mapping[str, Any]]) -> Settings:
 
 
 class _Environment:
-    """What the actor does, without Ray."""
+    """The work of the actor, without Ray."""
 
     def __init__(self, config: Optional[Mapping[str, Any]] = None) -> None:
         self._settings = settings_of(config)

@@ -1,4 +1,4 @@
-"""What the runs in real trainers share. Each needs its trainer's package, and is skipped without it.
+"""Shared by the runs in real trainers. Each needs its trainer's package, and is skipped without it.
 
 `make test-trainers` installs the packages and runs these.
 """
@@ -22,7 +22,7 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 
 #: Prompts and samples of each, as many as a small step has.
 PROMPTS, SAMPLES = 16, 8
-#: What no judge of these tests can judge: it does not fit the context of the demonstration judge.
+#: No judge of these tests can judge this: it does not fit the context of the demonstration judge.
 TOO_LONG = "word " * 3000
 
 
@@ -62,7 +62,7 @@ def prompt_of(number: int, fails: bool = False) -> str:
 
 
 def response_of(number: int, place: int) -> str:
-    """A response of a length of its own."""
+    """A response with a unique length."""
     return f"Step {place}: build something small with language {number}. " * (1 + place)
 
 

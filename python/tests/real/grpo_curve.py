@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python tests/real/grpo_curve.py ../docs/grpo.svg [RUNS]
 
-The policy is a Llama of two layers over some forty words, with random weights: at first it writes words at random until
-it happens to end. The judge judges by "I prefer clear, concise and helpful responses over long and detailed ones."
+The policy is a Llama of two layers over about 40 words, with random weights: at first it writes random words until it
+happens to end. The judge judges by "I prefer clear, concise and helpful responses over long and detailed ones."
 """
 
 from __future__ import annotations

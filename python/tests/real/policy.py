@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-#: The characters that there are tokens for.
+#: The characters that have tokens.
 LETTERS = tuple(string.printable[:95])
 
 

@@ -1,4 +1,4 @@
-"""Hooks, called by the code of the trainer that they are for. Each is skipped without its package."""
+"""Hooks, called by the real code of their trainer. Each test is skipped without the trainer's package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answered(place: int) -> str:
 
 
 class Counted:
-    """A real judge, what it was asked, and which prompts it fails at."""
+    """A real judge, the requests that it got, and the prompts at which it fails."""
 
     def __init__(self, fails: str = "") -> None:
         self.judge = dicast.from_pretrained(MODEL, options={"max_reasoning_tokens": 16})
@@ -247,7 +247,7 @@ def test_prime_rl_judges_a_group_before_it_compares_rewards(counted: Counted) ->
     from dicast.trainers.verifiers import judged
 
     class Algorithm:
-        """As prime-rl's GRPO: advantages of the rewards that the traces have."""
+        """Like prime-rl's GRPO: advantages from the rewards in the traces."""
 
         async def score_group(self, episodes: List[Any]) -> None:
             traces = [trace for episode in episodes for trace in episode.traces if not trace.has_error]
@@ -302,7 +302,7 @@ def test_tunix_computes_rewards(counted: Counted) -> None:
     found = importlib.util.find_spec("tunix")
     if found is None or not found.submodule_search_locations:
         pytest.skip("tunix is not installed")
-    # Without the package's __init__, which imports all of JAX's world.
+    # Without the package's __init__, which imports JAX and all its packages.
     for name in ("tunix", "tunix.rl"):
         module = types.ModuleType(name)
         module.__path__ = [str(Path(found.submodule_search_locations[0], *name.split(".")[1:]))]

@@ -1,4 +1,4 @@
-"""NeMo RL's own code makes the environment, a Ray actor, and steps it. Skipped without NeMo RL."""
+"""NeMo RL's own code creates the environment, a Ray actor, and steps it. Skipped without NeMo RL."""
 
 from __future__ import annotations
 

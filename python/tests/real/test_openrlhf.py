@@ -38,7 +38,7 @@ class Letters:
 
 
 class Engine:
-    """Ends samples at random times. Some generations fail, where that is asked for."""
+    """Ends samples at random times. Some generations fail, if a test asks for that."""
 
     def __init__(self, failing: int = 0) -> None:
         self.made = 0
@@ -60,7 +60,7 @@ PARAMS = SimpleNamespace(max_tokens=1000, logprobs=None)
 
 
 async def group(executor: Any, engine: Engine, prompt: str, count: int = SAMPLES) -> List[Any]:
-    """What RolloutRayActor.generate_responses does."""
+    """Does the same as RolloutRayActor.generate_responses."""
     calls = [
         executor.execute(
             prompt=CHAT.format(prompt),

@@ -32,7 +32,7 @@ SMALL = {"max_reasoning_tokens": 16}
 def cluster() -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
     made.add_node(num_cpus=3, resources={"second": 4})
-    # What a worker imports is what this process imports.
+    # A worker imports the same modules as this process.
     paths = [str(pathlib.Path(dicast.__file__).parents[1]), str(pathlib.Path(__file__).parents[1])]
     ray.init(
         address=made.address, runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}, log_to_driver=False
@@ -63,7 +63,7 @@ def test_a_pool_is_one_judge(cluster: Any, judge: dicast.Judge) -> None:
             pool.judge_batch([request(0), {**request(1), "prompt": "word " * 9000}])
         mixed = pool.judge_batch([request(0), {**request(1), "responses": {}}], return_exceptions=True)
         assert mixed[0].scores and isinstance(mixed[1], dicast.InvalidRequestError)
-        rewards = Settings(pool, CONCISE).made.asamples  # Hooks take a pool for a judge.
+        rewards = Settings(pool, CONCISE).made.asamples  # Hooks accept a pool in place of a judge.
         import asyncio
 
         judged = asyncio.run(rewards([Sample(CONCISE, "Hi", "Hello"), Sample(CONCISE, "Hi", "Go away")]))
@@ -164,7 +164,7 @@ def test_parquet_is_continued_where_a_run_was_killed(cluster: Any, tmp_path: pat
     killed: List[int] = []
 
     def kill() -> None:
-        # An actor of the stage, as soon as the first parts are there.
+        # An actor of the stage, as soon as the first parts are written.
         while not stop.wait(0.05):
             if len(list(out.glob("part-*"))) >= 3 and not killed:
                 for one in actors_of_the_stage():

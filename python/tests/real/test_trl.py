@@ -79,7 +79,7 @@ def test_a_failed_judgment_is_never_a_number(watched: Watched, tmp_path: Path) -
             seen.update(advantages=output["advantages"].clone(), principles=[one["principle"] for one in inputs])
             return output
 
-    # The principle is what the judge cannot take: a prompt of that length would be the policy's work too.
+    # The principle is too long for the judge, not the prompt: the policy would have to read a long prompt too.
     rows = [
         {"prompt": prompt_of(number), "principle": TOO_LONG if number % 10 == 3 else CONCISE}
         for number in range(PROMPTS)
@@ -104,7 +104,7 @@ def test_a_failed_judgment_is_never_a_number(watched: Watched, tmp_path: Path) -
 
 
 def test_groups_that_lie_in_two_processes(tmp_path: Path) -> None:
-    """2 processes with 2 samples each and 4 samples a prompt: each process has half of every group."""
+    """2 processes with 2 samples each, and 4 samples for each prompt: each process has half of every group."""
     script = Path(__file__).with_name("two_ranks.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29653", str(script)]
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
@@ -146,13 +146,13 @@ def test_online_dpo_groups_over_the_batch_and_raises(watched: Watched, tmp_path:
 
     trainer([CONCISE] * 4).train()
     assert watched.sizes == [2, 2, 2, 2], "the trainer hands over p1 to p4, then p1 to p4 again"
-    # The trainer takes None for 0.
+    # The trainer treats None as 0.
     with pytest.raises(dicast.DicastError):
         trainer([CONCISE] * 3 + [TOO_LONG]).train()
 
 
 def test_a_hook_goes_to_a_spawned_process(tmp_path: Path) -> None:
-    """As AsyncGRPOTrainer's worker gets it."""
+    """In the way in which AsyncGRPOTrainer's worker gets it."""
     import multiprocessing
 
     reward = hooks.reward_func(str(MODEL), CONCISE, name="concise")

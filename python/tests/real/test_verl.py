@@ -53,7 +53,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def cluster() -> Iterator[None]:
     paths = os.pathsep.join([path for path in sys.path if path])
     env = {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    # A cluster of its own, whatever else runs on this machine.
+    # A separate cluster, whatever else runs on this machine.
     settings = {"include_dashboard": False, "log_to_driver": False, "runtime_env": {"env_vars": env}}
     ray.init(address="local", num_cpus=16, **settings)
     yield
@@ -145,7 +145,7 @@ def test_groups_are_full_over_several_workers(manager: Any, tokenizer: Any) -> N
     assert full >= 0.99
     assert all(1 <= one["reward_score"] <= 5 for one in results)
     assert len({one["reward_score"] for one in results}) > PROMPTS, "rewards within a group differ"
-    # Validation has groups of its own size, and is known by the split of its data.
+    # Validation has another group size, and is recognized by the split of its data.
     lone = step(manager, [sample_of(letters, prompt_of(1), response_of(1, 1), "val-1", split="test")])
     assert lone[0]["reward_extra_info"] == {"dicast_judged": 1.0, "dicast_group": 1.0}
     print(f"veRL, {WORKERS} workers: {full:.1%} of {len(samples)} samples in full groups")

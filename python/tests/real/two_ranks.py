@@ -1,4 +1,4 @@
-"""One of two processes of a training whose groups lie in both; `test_trl.py` starts them."""
+"""One of two processes of a training whose groups are split over both; `test_trl.py` starts them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-//! The jobs of an engine in a worker process: which wait here, which are in the worker, and which may be what killed it.
+//! The jobs of an engine in a worker process: which wait here, which are in the worker, and which may have crashed it.
 //!
-//! The worker holds only what it decodes and a few jobs that wait ready, so that its death ends few judgments. A job that
-//! was in a worker when it crashed is suspect. When it comes again it runs alone: if the worker crashes again, the job is
-//! refused from then on, and others never pay for it; if not, it is a job like any other.
+//! The worker holds only the jobs that it decodes and a few that are ready to start, so that its death ends few
+//! judgments. A job that was in a worker when it crashed is suspect. When it comes again, it runs alone. If the worker
+//! crashes again, the job is refused from then on, and other jobs are not affected; if not, it is no longer suspect.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -24,15 +24,15 @@ pub(super) struct Held {
 
 /// The times of a job, as in [`Job`](crate::engine::Job).
 pub(super) struct Times {
-    /// Of a patient job that has begun: when it did.
+    /// When the job was submitted; for a patient job that has begun, when it began.
     pub(super) submitted: Instant,
     pub(super) deadline: Instant,
-    /// Of a patient job that has not begun.
+    /// For a patient job that has not begun.
     pub(super) patience: Option<Patience>,
     pub(super) listener: Option<Listener>,
 }
 
-/// A job that has ended here, but that the worker still works on.
+/// A job that has ended here while the worker still works on it.
 struct GivenUp {
     body: Vec<u8>,
     since: Duration,
@@ -47,12 +47,12 @@ pub(super) struct Outgoing<'a> {
     /// How long a patient job may take once it has begun.
     pub(super) patience: Option<Duration>,
     pub(super) priority: Priority,
-    /// Whether somebody hears its reasoning.
+    /// Whether a listener gets its reasoning.
     pub(super) told: bool,
     pub(super) body: &'a [u8],
 }
 
-/// A completion with what it is to be called with, once no lock is held.
+/// A completion and the error for it; it is called once no lock is held.
 pub(super) type Failed = (Completion, Error);
 
 /// All jobs.
@@ -60,12 +60,12 @@ pub(super) type Failed = (Completion, Error);
 pub(super) struct Ledger {
     next: u64,
     waiting: Lines<u64>,
-    /// With what the worker gets; see [`super::protocol::encode_job`].
+    /// With the bytes that the worker gets; see [`super::protocol::encode_job`].
     held: HashMap<u64, (Held, Vec<u8>)>,
-    /// Jobs that the worker has, those that have ended here included.
+    /// Jobs that the worker has, including those that have ended here.
     in_worker: HashSet<u64>,
     given_up: HashMap<u64, GivenUp>,
-    /// The suspect job that has the worker for itself.
+    /// The suspect job that runs alone in the worker.
     alone: Option<u64>,
     suspects: HashSet<u64>,
     refused: HashSet<u64>,
@@ -77,7 +77,7 @@ fn content(body: &[u8]) -> u64 {
     checksum.value()
 }
 
-/// A job that has crashed the worker twice, the second time alone.
+/// The error of a job that has crashed the worker twice, the second time alone.
 fn refusal() -> Error {
     let message = "this judgment crashed the engine's worker process twice, the second time while it ran alone, \
     so it is refused. The model file may be damaged, or the request triggers a defect of the engine";
@@ -92,7 +92,7 @@ fn remember(set: &mut HashSet<u64>, content: u64) {
 }
 
 impl Ledger {
-    /// Takes in a job. It waits until [`Self::send`].
+    /// Accepts a job. It waits until [`Self::send`].
     pub(super) fn add(&mut self, body: Vec<u8>, job: Held) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -101,13 +101,13 @@ impl Ledger {
         id
     }
 
-    /// A number for a job that is not taken in.
+    /// A number for a job that is not accepted.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
     }
 
-    /// Sends the jobs for which the worker, which takes `window` at once, has room. Gives those that are refused.
+    /// Sends the jobs for which the worker has room; it accepts `window` jobs at once. Gives the jobs that are refused.
     pub(super) fn send(&mut self, window: usize, mut to: impl FnMut(Outgoing<'_>)) -> Vec<Failed> {
         let mut failed = Vec::new();
         while self.alone.is_none()
@@ -141,12 +141,12 @@ impl Ledger {
         failed
     }
 
-    /// Who hears the reasoning of a job, unless it has ended here.
+    /// The listener to the reasoning of a job, unless the job has ended here.
     pub(super) fn listener(&self, id: u64) -> Option<Listener> {
         self.held.get(&id)?.0.times.listener.clone()
     }
 
-    /// The worker begins with a patient job. Gives its patience, to be told once no lock is held.
+    /// The worker begins with a patient job. Gives its patience; call it once no lock is held.
     pub(super) fn begun(&mut self, id: u64) -> Option<Patience> {
         let times = &mut self.held.get_mut(&id)?.0.times;
         let patience = times.patience.take()?;
@@ -155,7 +155,7 @@ impl Ledger {
         Some(patience)
     }
 
-    /// The worker has ended a job, as well or badly as it may. Gives its completion, unless it has ended here before.
+    /// The worker has ended a job, with any outcome. Gives its completion, unless it has already ended here.
     pub(super) fn ended(&mut self, id: u64) -> Option<Completion> {
         self.in_worker.remove(&id);
         let given_up = self.given_up.remove(&id);
@@ -168,7 +168,7 @@ impl Ledger {
         held.map(|(job, _)| job.done)
     }
 
-    /// Ends a job here. Gives its completion, and whether the worker has it.
+    /// Ends a job here. Gives its completion, and whether the worker has the job.
     pub(super) fn give_up(&mut self, id: u64) -> Option<(Completion, bool)> {
         let (job, body) = self.held.remove(&id)?;
         let in_worker = self.in_worker.contains(&id);
@@ -192,7 +192,7 @@ impl Ledger {
         self.held.values().map(|(job, _)| job.times.deadline).min()
     }
 
-    /// `passed` more has gone by. Gives how long the worker has worked at most on a job that has ended here.
+    /// `passed` more time has gone by. Gives the longest time that the worker has worked on a job that has ended here.
     pub(super) fn overdue(&mut self, passed: Duration) -> Duration {
         for job in self.given_up.values_mut() {
             job.since += passed;
@@ -200,7 +200,7 @@ impl Ledger {
         self.given_up.values().map(|job| job.since).max().unwrap_or_default()
     }
 
-    /// The worker is dead. Gives the completions of the jobs that it had; `crashed` says whether a job may be at fault.
+    /// The worker is dead. Gives the completions of its jobs; `crashed`: a job may be at fault.
     pub(super) fn died(&mut self, crashed: bool) -> Vec<Completion> {
         let alone = self.alone.take();
         let mut completions = Vec::new();
@@ -304,7 +304,7 @@ mod tests {
         }
         send(&mut ledger, 8);
         assert_eq!(ledger.died(true).len(), 2);
-        // Both come again, each alone.
+        // Both are sent again, each alone.
         let (good, bad) = (add(&mut ledger, "good"), add(&mut ledger, "bad"));
         let other = add(&mut ledger, "other");
         assert_eq!(send(&mut ledger, 8), (vec![good], 0));

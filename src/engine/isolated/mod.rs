@@ -7,9 +7,9 @@
 //!          -> protocol    frames over a socket <->
 //! ```
 //!
-//! The parent holds the deadlines, makes the prompts, and loads no native code. When the worker dies, the judgments that it
-//! had end with an error that a retry may cure, the others wait for the next worker, which is started at once. Prefixes that
-//! were pinned are computed again by the next worker.
+//! The parent keeps the deadlines, makes the prompts, and loads no native code. When the worker dies, its judgments end
+//! with an error that may be retried; the others wait for the next worker, which is started at once. The next worker
+//! computes pinned prefixes again.
 
 mod ledger;
 #[expect(unsafe_code, reason = "signals: sending without one, dying with the parent, leaving at once")]
@@ -42,13 +42,13 @@ use supervisor::{Answer, Opening, Shared};
 pub use process::VERB;
 pub use worker::serve;
 
-/// The version that library and worker must have in common.
+/// The version that library and worker must share.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long [`Engine::stats`] waits for the worker's counters; after that, those of a second before are given.
+/// How long [`Engine::stats`] waits for the worker's counters; after that, it gives the last known ones.
 const STATS_WAIT: Duration = Duration::from_millis(200);
 
-/// How long the bytes of a vocabulary are waited for.
+/// Longest wait for the bytes of a vocabulary.
 const VOCABULARY_WAIT: Duration = Duration::from_secs(60);
 
 /// An engine in a worker process.
@@ -57,7 +57,7 @@ struct Isolated {
     warnings: Vec<String>,
     shared: Arc<Shared>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
-    /// The process that opened it: its threads do not come along through fork.
+    /// The process that opened it: its threads do not exist in a forked child.
     home: u32,
 }
 
@@ -81,8 +81,8 @@ impl Table {
 /// Opens a model in a worker process; `text` reads its files meanwhile.
 ///
 /// # Errors
-/// Those of the engine; [`ErrorKind::InvalidConfig`] if there is no worker program, [`ErrorKind::InvalidModel`] with the
-/// worker's last words where the model crashes it.
+/// Those of the engine; [`ErrorKind::InvalidConfig`] if there is no worker program, [`ErrorKind::InvalidModel`] with
+/// the worker's last output if the model crashes it.
 pub(super) fn open(model: Model<'_>, text: impl FnOnce() -> Result<TextParts>) -> Result<Opened> {
     let launcher = model.table.program(model.config)?;
     open_with(Box::new(launcher), model, text)
@@ -100,7 +100,7 @@ fn open_with(
     let shared = Shared::new(table.name(), unresponsive);
     let (first, outcome) = channel();
     let supervised = shared.clone();
-    // Not with all signals blocked, as the other threads: the worker would inherit that.
+    // Not with all signals blocked, as in the other threads: the worker would inherit that.
     let supervisor = std::thread::Builder::new()
         .name("dicast-worker".into())
         .spawn(move || supervisor::run(&supervised, launcher, &opening, &first))
@@ -122,7 +122,8 @@ fn open_with(
     Ok(Opened { engine: Arc::new(engine), text: Some(text) })
 }
 
-/// The order to open the model: by absolute paths, since this process may change its folder before the next worker.
+/// The order to open the model: with absolute paths, since this process may change its folder before the next worker
+/// starts.
 fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Internal, format!("the worker's configuration cannot be written: {error}"))
@@ -138,7 +139,7 @@ fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
     config.local.worker_path = None;
     config.trtllm.isolation = Isolation::None;
     config.trtllm.program_path = None;
-    // What is made of scores stays here.
+    // Calibration is applied in this process.
     let profile = Profile { calibration: None, ..profile.clone() };
     Ok(Order::Open {
         version: VERSION.to_owned(),
@@ -148,7 +149,7 @@ fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
     })
 }
 
-/// Makes what turns text into tokens; where only the engine can, the worker is asked for each text.
+/// Makes what turns text into tokens; if only the engine can do that, the worker is asked for each text.
 fn text_model(parts: TextParts, shared: &Arc<Shared>, most: Duration) -> Result<TextModel> {
     let TextParts { chat_template, bos, eos, tokenizer, kinds } = parts;
     let tokenizer = if let Some(tokenizer) = tokenizer {
@@ -202,7 +203,7 @@ impl Engine for Isolated {
     }
 
     fn stats(&self) -> Stats {
-        // Where there is no answer, those of the last one stand.
+        // Without an answer, the last known counters are given.
         let _ = self.shared.ask(Order::Stats, &[], STATS_WAIT);
         self.shared.stats()
     }

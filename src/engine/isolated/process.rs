@@ -16,32 +16,32 @@ use crate::error::{Error, ErrorKind, Result};
 /// The verb of the program `dicast` that makes it a worker.
 pub const VERB: &str = "engine-worker";
 
-/// Most bytes of the worker's last words that are kept.
+/// Most bytes of the worker's last output that are kept.
 const MAX_WORDS: usize = 2000;
 
-/// How long the last words of a dead worker are waited for.
+/// How long to wait for the last output of a dead worker.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Death {
-    /// As in "the worker process … by signal 6 (SIGABRT)".
+    /// How it ended, as in "the worker process … by signal 6 (SIGABRT)".
     pub(super) how: String,
-    /// Whether it ended by a fault of its own, not by a signal from outside.
+    /// Whether it ended through its own fault, not through a signal from outside.
     pub(super) crashed: bool,
-    /// What it wrote at last, in one line.
+    /// Its last output, in one line.
     pub(super) words: String,
 }
 
 /// A worker as the supervisor sees it.
 pub(super) trait Worker: Send {
-    /// Waits for its end, at most `grace`; then kills it. `ours`: why this side ends it, where that is so.
+    /// Waits for its end, at most `grace`; then kills it. `ours`: why this side ends it, if it does.
     fn end(self: Box<Self>, grace: Duration, ours: Option<&str>) -> Death;
 }
 
 /// Starts workers.
 pub(super) trait Launcher: Send {
-    /// Starts one. What is written into the stream is what it reads, and the other way round.
+    /// Starts one. The worker reads what is written into the stream, and writes what is read from it.
     fn launch(&mut self) -> Result<(UnixStream, Box<dyn Worker>)>;
 }
 
@@ -49,14 +49,14 @@ pub(super) trait Launcher: Send {
 pub(super) struct Program(PathBuf);
 
 impl Program {
-    /// Finds it: the one that is named by the setting `key` of a table, else `dicast` near the library or the program, else
+    /// Finds it: the program named by the setting `key` of a table, else `dicast` near the library or the program, else
     /// on the `PATH`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] with every place that was tried.
     pub(super) fn find(table: &str, key: &str, named: Option<&Path>) -> Result<Self> {
         if let Some(path) = named {
-            // Tried when it is started too; here the error is that of the setting.
+            // Starting it would find this too; here the error names the setting.
             if path.is_file() {
                 return absolute(path).map(Self);
             }
@@ -95,7 +95,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
 }
 
-/// The shared library that this code lies in, by the kernel's table of mappings; `None` if it cannot be told.
+/// The shared library that contains this code, from the kernel's table of mappings; `None` if that is not known.
 fn library() -> Option<PathBuf> {
     let address = library as fn() -> Option<PathBuf> as usize;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
@@ -119,12 +119,12 @@ impl Launcher for Program {
     }
 }
 
-/// Starts a program whose standard input is one end of the stream; what it prints are its words.
+/// Starts a program whose standard input is one end of the stream; its output is kept as its last words.
 fn launch<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
 ) -> io::Result<(UnixStream, Box<dyn Worker>)> {
-    // All of these are closed in whatever else this process executes.
+    // All of these descriptors are closed in any other program that this process starts.
     let (ours, theirs) = UnixStream::pair()?;
     let (words, said) = io::pipe()?;
     refuse_pipe_signals(&ours)?;
@@ -133,9 +133,9 @@ fn launch<A: AsRef<OsStr>>(
         .stdin(OwnedFd::from(theirs))
         .stdout(said.try_clone()?)
         .stderr(said)
-        // An abort of ggml starts a debugger otherwise.
+        // Otherwise an abort of ggml starts a debugger.
         .env("GGML_NO_BACKTRACE", "1")
-        // The terminal's Ctrl-C is for the parent, which ends the worker in good order.
+        // The terminal's Ctrl-C is for the parent, which ends the worker in an orderly way.
         .process_group(0)
         .spawn()?;
     let mut process = Process { child: Some(child), words: None };
@@ -156,7 +156,7 @@ impl Worker for Process {
     fn end(mut self: Box<Self>, grace: Duration, ours: Option<&str>) -> Death {
         let Some(mut child) = self.child.take() else { return death(None, String::new(), ours) };
         let status = wait(&mut child, grace).or_else(|| {
-            // Fails only where it has ended.
+            // This only fails if it has already ended.
             let _ = child.kill();
             child.wait().ok()
         });
@@ -226,7 +226,7 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
-/// Reads to the end, and keeps the last of it as one line.
+/// Reads to the end, and keeps the last part as one line.
 fn last_words(mut from: impl Read) -> String {
     let mut kept = VecDeque::new();
     let mut buffer = [0; 4096];
@@ -248,7 +248,7 @@ fn last_words(mut from: impl Read) -> String {
     line[start.unwrap_or(0)..].to_owned()
 }
 
-/// On systems where this is an option of the socket, not of each call.
+/// For systems on which this is an option of the socket, not of each call.
 #[cfg(not(target_vendor = "apple"))]
 #[expect(clippy::unnecessary_wraps, reason = "the signature of the other systems")]
 fn refuse_pipe_signals(_stream: &UnixStream) -> io::Result<()> {
@@ -271,7 +271,7 @@ fn refuse_pipe_signals(stream: &UnixStream) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A stream that raises no SIGPIPE where the other side is gone: the embedding program may not ignore that signal.
+/// A stream that raises no SIGPIPE if the other side is gone: the embedding program may not ignore that signal.
 pub(super) struct Quiet(pub(super) UnixStream);
 
 impl Write for Quiet {
@@ -289,7 +289,7 @@ impl Write for Quiet {
 /// Makes the kernel kill this process when the thread that started it ends.
 ///
 /// # Errors
-/// Where it has ended already.
+/// If it has already ended.
 #[cfg(target_os = "linux")]
 pub(super) fn die_with(parent: u32) -> io::Result<()> {
     // SAFETY: takes numbers only.
@@ -301,11 +301,11 @@ pub(super) fn die_with(parent: u32) -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn die_with(_parent: u32) -> io::Result<()> {
-    // The stream's end tells it.
+    // On this system, the end of the stream shows it.
     Ok(())
 }
 
-/// Ends this process at once: threads of an engine may be at work, under which destructors of C++ must not run.
+/// Ends this process at once: engine threads may be working, and C++ destructors must not run under them.
 pub(super) fn leave() -> ! {
     // SAFETY: takes a number, and does not return.
     unsafe { libc::_exit(0) }

@@ -1,8 +1,8 @@
-//! What parent and worker say to each other.
+//! The messages between parent and worker.
 //!
-//! A frame is its length, the length of its head, the head as JSON, and a tail of raw bytes for what is large: token ids and
-//! texts. Numbers are little-endian, of 32 bits. Floating-point numbers travel as their bits, so that a verdict is the same
-//! to the last digit on both sides.
+//! A frame is its length, the length of its head, the head as JSON, and a tail of raw bytes for large data: token ids
+//! and texts. Numbers are little-endian with 32 bits. Floating-point numbers are sent as their bits, so that a verdict
+//! is the same to the last digit on both sides.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -21,12 +21,13 @@ use crate::verdict::{Timing, Usage};
 /// Most bytes of a frame.
 pub(super) const MAX_FRAME: usize = 64 << 20;
 
-/// What the parent asks of the worker. `u64`s are numbers of jobs and of questions, given by the parent.
+/// Orders of the parent to the worker. `u64`s are numbers of jobs and of questions, given by the parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Order {
     /// The first order: open this model.
     Open {
-        /// The version of the library. Both sides must be of the same one; only this field is read before that is known.
+        /// The version of the library, which must be the same on both sides. Only this field is read before that is
+        /// checked.
         version: String,
         parent: u32,
         config: Value,
@@ -36,7 +37,7 @@ pub(super) enum Order {
     Submit { id: u64, age_us: u64, left_us: u64, patience_us: Option<u64>, priority: u8, told: bool },
     /// End a job as cancelled.
     Cancel(u64),
-    /// Answer with the counters; also to see whether the worker answers at all.
+    /// Answer with the counters; also used to see whether the worker answers at all.
     Stats(u64),
     /// Answer with the ids of the ordinary text in the tail.
     Tokenize(u64),
@@ -44,9 +45,9 @@ pub(super) enum Order {
     Vocabulary(u64),
     /// Compute the prefix whose ids are the tail, within the time left, and keep it.
     Pin { number: u64, left_us: u64 },
-    /// Keep a prefix no longer, also if it is still being computed.
+    /// Keep a prefix no longer, even if it is still being computed.
     Unpin(u64),
-    /// Whether prefixes that are being computed, and those to come, end as cancelled.
+    /// Whether current and later computations of prefixes end as cancelled.
     RefusePins(bool),
     /// End all jobs and the process.
     Close,
@@ -83,9 +84,9 @@ pub(super) struct Ready {
     distributions: bool,
     context_tokens: Option<usize>,
     max_sequences: usize,
-    /// What is odd about the model.
+    /// Warnings about the model.
     pub(super) warnings: Vec<String>,
-    /// The fingerprint of the model: a worker that is started again must open the same one.
+    /// The fingerprint of the model: a restarted worker must open the same one.
     pub(super) model: Value,
 }
 
@@ -181,7 +182,7 @@ impl From<Generation> for WireGeneration {
 
 impl WireGeneration {
     /// # Errors
-    /// [`ErrorKind::Internal`] if ranges do not fit the text, which would panic later.
+    /// [`ErrorKind::Internal`] if ranges do not fit the text, which would cause a panic later.
     pub(super) fn generation(self) -> Result<Generation> {
         let Self { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
             self;
@@ -213,7 +214,7 @@ pub(super) struct WireStats {
     grammars_last_hour: u64,
 }
 
-/// The fields of two structs that have the same names.
+/// The fields that have the same names in two structs.
 macro_rules! same_fields {
     ($from:ident => $to:ident { $($field:ident),+ $(,)? }) => {
         impl From<$from> for $to {
@@ -247,7 +248,7 @@ struct WireJob {
 /// A job without its times. Equal jobs have equal bytes.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] for messages, [`ErrorKind::TooLarge`] for what fits no frame.
+/// [`ErrorKind::Internal`] for messages, [`ErrorKind::TooLarge`] for a job that fits no frame.
 pub(super) fn encode_job(input: &Input, plan: Plan, sampling: Sampling) -> Result<Vec<u8>> {
     let Input::Tokens { ids, shared_prefix } = input else {
         return Err(Error::new(ErrorKind::Internal, "an engine in a worker process takes tokens, not messages"));
@@ -265,7 +266,7 @@ pub(super) fn encode_job(input: &Input, plan: Plan, sampling: Sampling) -> Resul
     Ok(body)
 }
 
-/// Reads what [`encode_job`] made, `age` after its submission and `left` before its deadline.
+/// Reads the output of [`encode_job`], `age` after its submission and `left` before its deadline.
 pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration, patience: Option<Patience>) -> io::Result<Job> {
     let (head, tail) = take_head::<WireJob>(body)?;
     let (temperature, top_p, top_k, seed) = head.sampling;
@@ -282,7 +283,7 @@ pub(super) fn decode_job(body: &[u8], age: Duration, left: Duration, patience: O
     })
 }
 
-/// The priority whose number came.
+/// The priority with this number.
 pub(super) fn priority(number: u8) -> Priority {
     let all = [Priority::Low, Priority::Normal, Priority::High];
     all.into_iter().find(|priority| *priority as u8 == number).unwrap_or_default()
@@ -306,7 +307,7 @@ pub(super) fn encode_vocabulary<'a>(tokens: impl Iterator<Item = &'a [u8]>) -> V
     all
 }
 
-/// Reads what [`encode_vocabulary`] made.
+/// Reads the output of [`encode_vocabulary`].
 pub(super) fn decode_vocabulary(mut bytes: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut tokens = Vec::new();
     while !bytes.is_empty() {
@@ -361,7 +362,7 @@ pub(super) fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Opt
     if size > MAX_FRAME {
         return Err(broken("length"));
     }
-    // Grows with what arrives, so that a false length takes no memory.
+    // Grows with the bytes that arrive, so that a false length takes no memory.
     let mut bytes = Vec::with_capacity(size.min(1 << 16));
     if input.take(size as u64).read_to_end(&mut bytes)? < size {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -387,13 +388,13 @@ fn take_head<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<(T, &[u8])> {
     Ok((serde_json::from_slice(head)?, tail))
 }
 
-/// A length and so many bytes; and what follows.
+/// A length and that many bytes; and the rest.
 fn take_part(bytes: &[u8]) -> io::Result<(&[u8], &[u8])> {
     let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| broken("part"))?;
     rest.split_at_checked(u32::from_le_bytes(*size) as usize).ok_or_else(|| broken("part"))
 }
 
-/// The length of a part. One past 4 GiB is past [`MAX_FRAME`] too, where it is refused.
+/// The length of a part. A length above 4 GiB is also above [`MAX_FRAME`], where it is refused.
 fn length(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }

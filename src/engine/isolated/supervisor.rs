@@ -1,7 +1,8 @@
-//! The parent's side of a worker: starts it, watches it, ends it, and starts it again when it has died.
+//! The parent's side of a worker: starts it, watches it, ends it, and restarts it when it has died.
 //!
-//! One thread does all this, since the kernel ends a worker with the *thread* that started it. Two more serve each worker:
-//! one writes orders, so that a worker that does not read holds up nobody, and one reads reports and calls completions.
+//! One thread does all this, since the kernel ends a worker with the *thread* that started it. Two more threads serve
+//! each worker: one writes orders, so that a worker that does not read delays no caller; the other reads reports and
+//! calls completions.
 
 mod pins;
 mod start;
@@ -24,36 +25,37 @@ use super::ledger::{Failed, Held, Ledger};
 use super::process::{Death, Launcher, Worker};
 use super::protocol::{self, Order, Ready};
 
-/// How often a worker that has something to do is asked whether it is there.
+/// How often a busy worker is asked for a sign of life.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// How long a worker has to end in good order.
+/// How long a worker may take to end in an orderly way.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Openings that may fail in a row.
+/// Most openings in a row that may fail.
 const OPENINGS: u32 = 3;
 
-/// Deaths in a row, without one judgment that ended well between them, after which the engine is given up.
+/// Deaths in a row, without one successful judgment between them, after which the engine is given up.
 const FRUITLESS: u32 = 20;
 
-/// A worker that lived so long did not die of how it was started.
+/// A worker that lived this long did not die of the way in which it was started.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// The longest pause before a worker is started again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A worker may take this many times `local.unresponsive_ms` for a job that has ended here: a step on a slow machine is long.
+/// A worker may work this many times `local.unresponsive_ms` on a job that has ended here: a step on a slow machine is
+/// long.
 const OVERDUE: u32 = 10;
 
 /// An answer to a question.
 pub(super) enum Answer {
-    /// The counters were taken down: see [`Shared::stats`].
+    /// The counters were stored: see [`Shared::stats`].
     Stats,
     Tokens(Result<Vec<u32>>),
     Vocabulary(Vec<Vec<u8>>),
 }
 
-/// How the worker is.
+/// The state of the worker.
 enum Phase {
     /// It is being started.
     Starting,
@@ -65,16 +67,16 @@ enum Phase {
     Closed,
 }
 
-/// The connection to the worker of now.
+/// The connection to the current worker.
 struct Link {
     orders: Sender<Vec<u8>>,
-    /// Its report of how opening went.
+    /// Its report on the opening.
     opened: Option<Result<Ready>>,
     /// Whether its stream has ended.
     ended: bool,
-    /// Whether anything came from it since the last look.
+    /// Whether anything came from it since the last check.
     heard: bool,
-    /// Why its engine is dead, though the process lives.
+    /// Why its engine is dead although the process lives.
     dead: Option<String>,
 }
 
@@ -86,12 +88,12 @@ struct State {
     window: usize,
     asked: HashMap<u64, Sender<Answer>>,
     next_question: u64,
-    /// The counters of the worker of now, and those of all before it.
+    /// The counters of the current worker, and those of all workers before it.
     stats: Stats,
     earlier: Stats,
-    /// Deaths since a judgment ended well.
+    /// Deaths since the last successful judgment.
     fruitless: u32,
-    /// When the supervisor looks next by itself.
+    /// When the supervisor next checks by itself.
     wake: Option<Instant>,
     /// Threads that call completions.
     threads: Vec<ThreadId>,
@@ -100,14 +102,14 @@ struct State {
 /// What the engine's threads and its callers share.
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// Signalled to all when the supervisor, or one that waits for the worker, has to look again.
+    /// Signalled to all threads when the supervisor, or a thread that waits for the worker, must check again.
     changed: Condvar,
     /// The table of the engine's settings, for messages.
     table: &'static str,
     unresponsive: Duration,
 }
 
-/// What a worker is asked to open, and what it must be.
+/// What a worker is asked to open, and how to check that it is that.
 pub(super) struct Opening {
     pub(super) order: Order,
     /// The fingerprint of the model.
@@ -146,7 +148,7 @@ impl Shared {
         }
     }
 
-    /// Takes in a job, or ends it at once.
+    /// Accepts a job, or ends it at once.
     pub(super) fn submit(&self, body: Result<Vec<u8>>, job: Held) -> u64 {
         let deadline = job.times.deadline;
         let mut state = self.state();
@@ -158,7 +160,7 @@ impl Shared {
                 let was_busy = state.ledger.is_busy();
                 let id = state.ledger.add(body, job);
                 let failed = state.send();
-                // The supervisor sleeps where nothing runs, or until a later deadline.
+                // The supervisor sleeps if nothing runs, or until a later deadline.
                 if !was_busy || state.wake.is_none_or(|wake| deadline < wake) {
                     self.changed.notify_all();
                 }
@@ -188,7 +190,7 @@ impl Shared {
     /// Asks the worker, once it is up, and waits for the answer.
     ///
     /// # Errors
-    /// [`ErrorKind::Engine`] if there is none in time or the worker dies, [`ErrorKind::Closed`], and
+    /// [`ErrorKind::Engine`] if there is no answer in time or the worker dies, [`ErrorKind::Closed`], and
     /// [`ErrorKind::EngineDead`].
     pub(super) fn ask(&self, order: impl FnOnce(u64) -> Order, tail: &[u8], most: Duration) -> Result<Answer> {
         let deadline = Instant::now() + most;
@@ -228,7 +230,7 @@ impl Shared {
         answer
     }
 
-    /// Counters of all workers so far, by what the last one said.
+    /// The counters of all workers so far, as of the last answer.
     pub(super) fn stats(&self) -> Stats {
         let state = self.state();
         let (now, earlier) = (&state.stats, &state.earlier);
@@ -267,7 +269,7 @@ impl Shared {
 impl State {
     fn order(&self, frame: Vec<u8>) {
         if let Some(link) = &self.link {
-            // A writer that is gone has lost its stream, which the reader tells.
+            // If the writer is gone, its stream has ended, and the reader reports that.
             let _ = link.orders.send(frame);
         }
     }
@@ -292,7 +294,7 @@ impl State {
         })
     }
 
-    /// Ends a job here; the worker is asked to end it too.
+    /// Ends a job here; the worker is also asked to end it.
     fn give_up(&mut self, id: u64) -> Option<Completion> {
         let (done, in_worker) = self.ledger.give_up(id)?;
         if in_worker && let Ok(frame) = protocol::frame(&Order::Cancel(id), &[]) {
@@ -319,9 +321,9 @@ struct Served {
 enum Verdict {
     /// Its stream has ended.
     Ended,
-    /// It has to be killed, for this reason.
+    /// It must be killed, for this reason.
     Stuck(String),
-    /// Its engine is dead, for this reason: it has to be killed, and a judgment may be at fault.
+    /// Its engine is dead, for this reason: it must be killed, and a judgment may be at fault.
     Broken(String),
     /// The engine was closed.
     Closed,
@@ -344,7 +346,7 @@ pub(super) fn run(
             Err(Unopened { error, outside }) => {
                 failures += 1;
                 let closed = matches!(shared.state().phase, Phase::Closed);
-                // Who kills a worker while it opens the model says nothing about the model.
+                // A kill from outside while a worker opens the model says nothing about the model.
                 let most = if outside { FRUITLESS } else { OPENINGS };
                 if closed || !opened_once || failures >= most {
                     give_up(shared, &format!("it could not be opened again: {error}"));
@@ -363,7 +365,7 @@ pub(super) fn run(
                 state.phase = Phase::Up;
             }
             let decoded = ready.capabilities().max_sequences;
-            // A few jobs wait ready in the worker, so that no place there is empty.
+            // A few jobs are ready in the worker, so that no place there stays empty.
             state.window = decoded + (decoded / 4).max(1);
             shared.changed.notify_all();
             state.send_pins();
@@ -396,7 +398,7 @@ pub(super) fn run(
     }
 }
 
-/// Gives the engine up: nothing brings it back.
+/// Gives up the engine for good.
 fn give_up(shared: &Shared, reason: &str) {
     let mut state = shared.state();
     if !matches!(state.phase, Phase::Closed) {
@@ -412,7 +414,7 @@ fn give_up(shared: &Shared, reason: &str) {
     }
 }
 
-/// Waits before a worker is started again, the longer the more often it died. Deadlines are kept meanwhile.
+/// Waits before a worker is started again: the more deaths, the longer. Deadlines are kept meanwhile.
 fn pause(shared: &Shared, deaths: u32) {
     let pause = (Duration::from_millis(50) * 2_u32.saturating_pow(deaths.min(10))).min(LONGEST_PAUSE);
     let until = Instant::now() + pause;
@@ -452,12 +454,12 @@ fn expire(state: &mut State) -> Vec<Failed> {
     failed
 }
 
-/// Watches a worker: while it opens the model until it has, then until it dies or the engine is closed. Keeps deadlines,
-/// and finds out whether it still answers. Sleeps while there is nothing to do.
+/// Watches a worker: until it has opened the model, then until it dies or the engine is closed. Keeps deadlines, and
+/// checks whether the worker still answers. Sleeps while there is nothing to do.
 fn watch(shared: &Shared) -> Verdict {
     let pulse = PULSE.min(shared.unresponsive / 4);
     let mut state = shared.state();
-    // Counted in looks, not by the clock: where the whole program was stopped, the worker is not to blame.
+    // Counted in checks, not by the clock: if the whole program was stopped, the worker is not to blame.
     let mut silent = Duration::ZERO;
     let mut was_busy = false;
     let mut last = Instant::now();
@@ -479,7 +481,7 @@ fn watch(shared: &Shared) -> Verdict {
         if !failed.is_empty() {
             drop(state);
             fail(failed);
-            // It was not locked meanwhile: look again at everything.
+            // The lock was released meanwhile: check everything again.
             state = shared.state();
             continue;
         }
@@ -495,7 +497,7 @@ fn watch(shared: &Shared) -> Verdict {
         }
         if was_busy && asked.is_none_or(|asked| asked.elapsed() >= pulse) {
             asked = Some(last);
-            // Nobody waits for this answer: it is a sign of life.
+            // No caller waits for this answer: it is a sign of life.
             if let Ok(frame) = protocol::frame(&Order::Stats(u64::MAX), &[]) {
                 state.order(frame);
             }
@@ -508,10 +510,10 @@ fn watch(shared: &Shared) -> Verdict {
 /// Ends a worker and the threads that serve it.
 fn end(shared: &Shared, served: Served, grace: Duration, ours: Option<&str>) -> Death {
     let Served { worker, stream, threads } = served;
-    // Frees a writer that the worker does not read from, and tells a worker that is alive to end.
+    // Releases a writer whose worker does not read, and tells a living worker to end.
     let _ = stream.shutdown(Shutdown::Both);
     let death = worker.end(grace, ours);
-    // With its sender the writer ends.
+    // The writer ends with its sender.
     shared.state().link = None;
     for thread in threads {
         let id = thread.thread().id();
@@ -521,8 +523,8 @@ fn end(shared: &Shared, served: Served, grace: Duration, ours: Option<&str>) -> 
     death
 }
 
-/// A worker has died, or is to die because of `stuck`: fails its jobs, such that they may be sent again. `broken`: a job may
-/// be at fault, though the process did not crash.
+/// A worker has died, or must die because of `stuck`: fails its jobs with an error that allows a retry. `broken`: a job
+/// may be at fault, though the process did not crash.
 fn bury(shared: &Shared, served: Served, stuck: Option<&str>, broken: bool) {
     {
         let mut state = shared.state();
@@ -530,7 +532,7 @@ fn bury(shared: &Shared, served: Served, stuck: Option<&str>, broken: bool) {
             state.phase = Phase::Starting;
         }
     }
-    // One that has closed its stream is ending; one that is stuck does not.
+    // A worker that has closed its stream is ending; a stuck one is not.
     let death = end(shared, served, if stuck.is_some() { Duration::ZERO } else { GRACE }, stuck);
     let mut state = shared.state();
     let completions = state.ledger.died(death.crashed || broken);
@@ -555,7 +557,7 @@ fn bury(shared: &Shared, served: Served, stuck: Option<&str>, broken: bool) {
     }
 }
 
-/// The engine was closed: lets the worker end in good order.
+/// The engine was closed: lets the worker end in an orderly way.
 fn close(shared: &Shared, served: Served) {
     if let Ok(frame) = protocol::frame(&Order::Close, &[]) {
         shared.state().order(frame);

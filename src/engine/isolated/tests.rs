@@ -1,4 +1,4 @@
-//! The parent against workers that are threads with an engine that answers by script.
+//! The parent, with workers that are threads with a scripted engine.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -14,7 +14,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Condvar;
 
-/// The prompt of a job that crashes its worker, of one that never ends, and of one on which the worker hangs.
+/// The prompt of a job that crashes its worker; next, of one that never ends, and of one on which the worker hangs.
 pub(super) const CRASH: u32 = 666;
 pub(super) const NEVER: u32 = 777;
 const HANG: u32 = 888;
@@ -25,11 +25,11 @@ const THINK: u32 = 999;
 #[derive(Clone, Default)]
 pub(super) struct Threads {
     launched: Arc<AtomicU32>,
-    /// How many workers, from the first on, open the model; the others fail.
+    /// How many workers, from the first, open the model; the others fail.
     fine: Option<u32>,
-    /// Whether those others crash instead of saying what is wrong.
+    /// Whether the others crash instead of reporting the error.
     crash: bool,
-    /// The worker from which on the model is another one.
+    /// From this worker on, the model is another one.
     changed: Option<u32>,
     stream: Arc<Mutex<Option<UnixStream>>>,
     /// The prefixes that they keep.
@@ -81,7 +81,7 @@ fn tokens() -> Vec<RawToken> {
     tokens
 }
 
-/// The engine of a worker. Its stream ends where it crashes.
+/// The engine of a worker. A crash ends its stream.
 fn script(stream: UnixStream, worker: u32, kept: Kept) -> Opened {
     let breaks = stream.try_clone().unwrap();
     let engine = Scripted::new(move |job, _| {

@@ -133,7 +133,7 @@ fn whoever_waits_for_a_prefix_is_told_how_it_ends() {
         fails(engine.pin(vec![1], later()), ErrorKind::Cancelled, &[]);
         engine.refuse_pins(false);
         assert!(engine.pin(vec![1], later()).is_ok());
-        // One that crashed the worker is not tried again.
+        // A prefix that crashed the worker is not tried again.
         assert_eq!(run(engine, &[3]).unwrap().raw, "[3] seed 5");
         let waits = scope.spawn(|| engine.pin(vec![NEVER], later()));
         std::thread::sleep(Duration::from_millis(50));

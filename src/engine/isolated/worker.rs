@@ -1,4 +1,5 @@
-//! The worker's side: opens what [`Source`] finds, and works on the parent's orders until the parent closes it or is gone.
+//! The worker's side: opens what [`Source`] finds, and works on the parent's orders until the parent closes it or is
+//! gone.
 
 use std::collections::HashMap;
 use std::io;
@@ -30,7 +31,7 @@ pub(super) type Opener = Box<dyn FnOnce(JudgeConfig, &Profile) -> Result<(Opened
 pub(super) enum End {
     /// The parent has closed it, and the engine is closed.
     Closed,
-    /// The parent is gone; the engine may be at work.
+    /// The parent is gone; the engine may still be working.
     Orphaned,
 }
 
@@ -75,11 +76,11 @@ struct Shared {
 }
 
 impl Shared {
-    /// Sends a report. Where the parent is gone, reading its orders tells.
+    /// Sends a report. If the parent is gone, reading its orders shows that.
     fn report(&self, report: &Report, tail: &[u8]) {
         let frame = protocol::frame(report, tail);
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // A frame that is too large is a defect; that the job ends without a result must not be silent.
+        // A frame that is too large is a defect; the job must not end silently without a result.
         let sent = frame.map_err(io::Error::other).and_then(|frame| io::Write::write_all(&mut *out, &frame));
         if sent.is_err() {
             let _ = out.shutdown(Shutdown::Both);
@@ -94,7 +95,7 @@ impl Shared {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes a prefix on a thread of its own, since that waits.
+    /// Computes a prefix on a separate thread, since that waits.
     fn pin(self: &Arc<Self>, number: u64, prefix: Vec<u32>, deadline: Instant) -> io::Result<()> {
         let (engine, shared) = (self.opened()?.engine.clone(), self.clone());
         self.pins().insert(number, None);
@@ -105,7 +106,7 @@ impl Shared {
                 Err(error) => (None, Err((&error).into())),
             };
             let mut pins = shared.pins();
-            // Otherwise it is not wanted any more.
+            // If the number is missing, the prefix is no longer wanted.
             let unwanted = match (pins.contains_key(&number), pin) {
                 (true, Some(pin)) => pins.insert(number, Some(pin)).flatten(),
                 (_, pin) => {
@@ -129,7 +130,7 @@ impl Shared {
         self.opened.get().ok_or_else(|| io::Error::other("an order before the model is open"))
     }
 
-    /// How the parent hears that the engine begins with a patient job.
+    /// Tells the parent when the engine begins with a patient job.
     fn patience(self: &Arc<Self>, id: u64, timeout: Duration) -> Patience {
         let shared = self.clone();
         Patience::new(timeout, move |_| shared.report(&Report::Begun(id), &[]))
@@ -138,7 +139,7 @@ impl Shared {
     fn submit(self: &Arc<Self>, id: u64, mut job: Job, told: bool) -> io::Result<()> {
         let engine = &self.opened()?.engine;
         if told {
-            // Weak: what waits in the engine must not keep it alive.
+            // Weak: a job that waits in the engine must not keep it alive.
             let shared = Arc::downgrade(self);
             job.listener = Some(Listener::new(move |piece| {
                 if let Some(shared) = shared.upgrade() {
@@ -235,7 +236,7 @@ pub(super) fn serve_on(
     }
 }
 
-/// Opens the model and reports how that went.
+/// Opens the model and reports the outcome.
 fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open: Opener) {
     let opening = || {
         if version != super::VERSION {
@@ -264,10 +265,10 @@ fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open
     }
 }
 
-/// Starts the thread that tokenizes, so that a long text holds up no other order.
+/// Starts the thread that tokenizes, so that a long text delays no other order.
 fn tokenizing(shared: &Arc<Shared>) -> io::Result<Sender<(u64, Vec<u8>)>> {
     let (texts, inbox) = channel::<(u64, Vec<u8>)>();
-    // Weak: this thread must not keep the engine, nor its end of the stream, when the others are gone.
+    // Weak: this thread must not keep the engine or its end of the stream once the others are gone.
     let shared = Arc::downgrade(shared);
     let work = move || {
         while let Ok((number, text)) = inbox.recv() {

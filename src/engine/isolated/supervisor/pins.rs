@@ -1,4 +1,4 @@
-//! The prefixes that the worker keeps. They are kept here too, so that the next worker computes them again.
+//! The prefixes that the worker keeps. They are stored here too, so that the next worker computes them again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::{Phase, Shared, State};
 use crate::engine::{Pin, pin_cancelled, pin_late};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a new worker may take for a prefix that the one before it has kept. Nobody waits for that.
+/// How long a new worker may take for a prefix that the previous one has kept. No caller waits for that.
 const AGAIN: Duration = Duration::from_secs(3600);
 
-/// What the worker of now has of a prefix.
+/// What the current worker has of a prefix.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// Nothing: it is not up yet.
@@ -24,12 +24,12 @@ enum At {
     Answered,
 }
 
-/// A prefix that is to be kept.
+/// A prefix to be kept.
 struct Wanted {
     /// The tail of its frame.
     tokens: Vec<u8>,
     deadline: Instant,
-    /// Who waits until it is computed for the first time.
+    /// The caller that waits until it is computed for the first time.
     asker: Option<Sender<Result<()>>>,
     at: At,
 }
@@ -39,7 +39,7 @@ struct Wanted {
 pub(super) struct Pins {
     next: u64,
     wanted: BTreeMap<u64, Wanted>,
-    /// Nobody waits any more.
+    /// No caller waits any more.
     refused: bool,
 }
 
@@ -49,7 +49,7 @@ impl Pins {
         self.wanted.values().any(|wanted| wanted.at == At::Sent)
     }
 
-    /// The worker has computed a prefix, or could not.
+    /// The worker has computed a prefix, or could not compute it.
     pub(super) fn answered(&mut self, number: u64, outcome: Result<()>) {
         if let Some(wanted) = self.wanted.get_mut(&number) {
             wanted.at = At::Answered;
@@ -57,8 +57,8 @@ impl Pins {
         }
     }
 
-    /// The worker is dead. Those who wait get the error. What it was computing again is given up if that may have been the
-    /// fault; the next worker computes the others again.
+    /// The worker is dead. Waiting callers get the error. A prefix that it was computing again is given up if it may
+    /// have caused the crash; the next worker computes the others again.
     pub(super) fn died(&mut self, crashed: bool, error: impl Fn() -> Error) {
         self.wanted.retain(|_, wanted| {
             let awaited = wanted.asker.is_some();
@@ -82,7 +82,7 @@ impl Pins {
 
 fn tell(wanted: &mut Wanted, outcome: Result<()>) {
     if let Some(asker) = wanted.asker.take() {
-        // One that has stopped waiting is gone.
+        // A caller that has stopped waiting is gone.
         let _ = asker.send(outcome);
     }
 }
@@ -98,7 +98,7 @@ impl State {
             let left =
                 if wanted.asker.is_some() { wanted.deadline.saturating_duration_since(Instant::now()) } else { AGAIN };
             let left_us = u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
-            // Its size was checked when it came.
+            // Its size was checked when it arrived.
             if let Ok(frame) = protocol::frame(&Order::Pin { number, left_us }, &wanted.tokens) {
                 let _ = orders.send(frame);
                 wanted.at = At::Sent;
@@ -135,7 +135,7 @@ impl Shared {
         self.changed.notify_all();
         drop(state);
         let shared = self.clone();
-        // Dropped where waiting fails too.
+        // Dropped even if waiting fails.
         let pin = Pin::new(prefix.len(), move || shared.unpin(number));
         match answer.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(outcome) => outcome.map(|()| pin),
@@ -153,7 +153,7 @@ impl Shared {
         }
     }
 
-    /// Whether those who wait for a prefix, now and later, end as cancelled.
+    /// Whether callers that wait for a prefix, now and later, end as cancelled.
     pub(in super::super) fn refuse_pins(&self, refuse: bool) {
         let mut state = self.state();
         state.pins.refused = refuse;
@@ -168,7 +168,7 @@ impl Shared {
     }
 }
 
-/// The error of those who wait for a prefix when the worker dies.
+/// The error of callers that wait for a prefix when the worker dies.
 pub(super) fn died(how: &str, said: &str) -> Error {
     let message = format!(
         "the engine's worker process {how} while it computed what prompts begin with{said}; it is being started again: warm \

@@ -29,7 +29,7 @@ impl From<Error> for Unopened {
 /// Starts a worker and waits until it has opened the model.
 ///
 /// # Errors
-/// What the worker reports, or how it died; it is gone then.
+/// The error that the worker reports, or how it died; the worker is gone then.
 pub(super) fn start(
     shared: &Arc<Shared>,
     launcher: &mut dyn Launcher,
@@ -117,7 +117,7 @@ fn read_reports(shared: &Shared, stream: UnixStream) {
     shared.changed.notify_all();
 }
 
-/// Takes a report.
+/// Handles a report.
 fn take(shared: &Shared, report: Report, tail: &[u8]) {
     let mut state = shared.state();
     if let Some(link) = &mut state.link {
@@ -134,7 +134,7 @@ fn take(shared: &Shared, report: Report, tail: &[u8]) {
             patience.map(Patience::begin);
         }
         Report::Ended(_, Err(error)) if error.is_engine_dead() => {
-            // Its job is among those that a dead worker leaves.
+            // The job stays in the ledger, and fails with the others when the worker is dead.
             if let Some(link) = &mut state.link {
                 link.dead.get_or_insert(Error::from(error).message().to_owned());
             }
@@ -191,7 +191,7 @@ fn opened(shared: &Shared, state: &mut State, outcome: Result<Ready>) {
 
 fn answer(state: &mut State, number: u64, answer: Answer) {
     if let Some(asker) = state.asked.remove(&number) {
-        // One that has stopped waiting is gone.
+        // A caller that has stopped waiting is gone.
         let _ = asker.send(answer);
     }
 }
