@@ -40,7 +40,7 @@ void registry() { (void)ggml_backend_reg_count(); }
 
 void devices() { (void)cpu(); }
 
-// Null where there is none.
+// Null if there is none.
 ggml_backend_buffer_type_t *extra_buffer_types() {
     ggml_backend_reg_t reg = cpu();
     if (reg == nullptr) {

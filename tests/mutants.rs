@@ -117,7 +117,7 @@ impl Map {
     }
 }
 
-/// Numbers at which types overflow or limits lie.
+/// Numbers at the limits of types and of the format.
 const EDGES: [u64; 40] = [
     0,
     1,

@@ -163,7 +163,7 @@ fn a_prefix_that_had_to_go_is_computed_again_when_it_is_warmed_up_again() {
     assert_eq!(judge.stats().computed_tokens, before);
 }
 
-/// Ends the load of a test, also where it fails.
+/// Ends the load of a test, even if the test fails.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {

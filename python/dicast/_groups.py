@@ -179,7 +179,7 @@ class Grouping:
         """
         if isinstance(groups, (str, bytes, Mapping)) or not isinstance(groups, Iterable):
             raise InvalidRequestError(f"groups is {type(groups).__name__}: it must be a list of groups")
-        # What is wrong with the options of all groups is not the error of the first.
+        # An error in the options for all groups must not be reported for the first group.
         self._options(True, generation)
         entries = list(groups)
         array = ffi.new("dicast_group[]", len(entries))

@@ -79,11 +79,11 @@ class Refused(Exception):
 class Limits(NamedTuple):
     """Limits of one attempt, in seconds; None is no limit."""
 
-    #: Of connecting.
+    #: For connecting.
     connect: Optional[float]
-    #: Of the answer, from the moment when the connection is there.
+    #: For the answer, from the moment when the connection is there.
     answer: Optional[float]
-    #: Of the whole.
+    #: For the whole attempt.
     whole: Optional[float]
 
     @classmethod

@@ -13,7 +13,7 @@ const MOST: usize = 64;
 struct Found<'a> {
     marks: Vec<f64>,
     text: &'a str,
-    /// What stands after it.
+    /// The text after it.
     after: &'a str,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn read(answer: &str, texts: &Texts, names: &AliasMap, profile: &Prof
     let found: Vec<Found<'_>> = starts
         .into_iter()
         .filter_map(|at| verdict(&answer[at..], first, rest, profile.scale, kind))
-        // What stands in a text that the judge was shown is a quotation, unless the answer ends with it.
+        // A verdict that is found in a text that the judge was shown is a quotation, unless the answer ends with it.
         .filter(|found| !found.after.contains(char::is_alphanumeric) || !texts.hold(found.text, &mut lookups))
         .collect();
     let Some(last) = found.last() else {

@@ -43,8 +43,8 @@ pub(super) enum Order {
     Unsaid,
 }
 
-/// A key within this many single-letter edits of one of these is still read as that one: they are long, and no word
-/// with another meaning is near.
+/// A key within this many single-letter edits of a main key, such as `best-to-worst`, is still read as that one: these
+/// keys are long, and no word with another meaning is near.
 const MAX_EDITS: usize = 2;
 
 /// How many keys are remembered.
@@ -471,8 +471,8 @@ pub(super) fn within_edits(a: &str, b: &str, edits: usize) -> bool {
     if a == b {
         return true;
     }
-    // A quick look at most words, of which each character is a byte: all but the edited letters stand at one of the ends.
-    // An edit changes two letters at most, where they are swapped.
+    // A quick check of most words, in which each character is one byte: all letters except the edited ones are at one
+    // of the two ends. One edit changes at most two letters, by swapping them.
     let shortest = a.len().min(b.len());
     if a.is_ascii() && b.is_ascii() && shortest < 64 {
         let start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();

@@ -139,7 +139,7 @@ struct Loose {
     real_exact: HashMap<String, usize>,
     /// Names without their owner: `llama` for `meta/llama`.
     tails: HashMap<String, Option<usize>>,
-    /// The common prefix of the shown names and the place of each number, where they are numbered from 1.
+    /// The common prefix of the shown names and the place of each number, if they are numbered from 1.
     numbered: Option<(String, HashMap<String, usize>)>,
     /// Places of the first few names without a letter or digit.
     symbols: Vec<usize>,

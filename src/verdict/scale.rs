@@ -76,11 +76,11 @@ impl Named {
             return score;
         }
         let mapped = bottom + (score - min) / (self.max - min) * (top - bottom);
-        // Four digits are the judge's; the rest comes from the arithmetic.
+        // Four decimals are kept: the rest comes from the arithmetic, not from the judge.
         (mapped * 1e4).round() / 1e4
     }
 
-    /// Whether a score lies on this scale.
+    /// Whether a score is on this scale.
     pub(super) fn contains(self, score: f64, scale: Scale) -> bool {
         let min = self.min.unwrap_or(f64::from(scale.min));
         score >= min.min(self.max) && score <= min.max(self.max)

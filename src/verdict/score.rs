@@ -22,7 +22,7 @@ pub(super) struct Value {
 pub(super) enum Why {
     /// It is no number, or could be another one.
     Unclear,
-    /// It lies off the scale.
+    /// It is off the scale.
     Off(f64),
     /// It is on another scale than the profile's.
     OtherScale(Named),

@@ -1,4 +1,4 @@
-// The pages in a browser: what people do on them, no complaint of axe, no breach of the policy, and screenshots to look at.
+// The pages in a browser: what users do there, no complaint of axe, no violation of the policy, and screenshots.
 // usage: node test.mjs URL FOLDER   (run.sh installs what it needs)
 import assert from "node:assert/strict";
 import fs from "node:fs";
@@ -27,7 +27,7 @@ async function open(path, { width = 1280, dark = false } = {}) {
 
 async function look(page, name) {
   await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
-  // Through the debugger: the policy of the page lets no script of the test in.
+  // Through the debugger, because the page's policy blocks scripts of the test.
   const found = await page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] }).then((result) => result.violations.map((one) =>
     one.id + ": " + one.help + " " + one.nodes.slice(0, 3).map((node) => node.target + " " + node.failureSummary).join("; ")))`);
   assert.deepEqual(found, [], `axe on ${name}`);
@@ -62,7 +62,7 @@ try {
     await page.close();
   }
 
-  // A request comes back from its link, whatever its texts are.
+  // A request is restored from its link, whatever texts it has.
   const page = await open("/");
   const odd = "</textarea><script>x()</script> „é“ 😀 '\"\\ ??/ $HOME `x`\nsecond line";
   await page.$eval("#principle", (area, value) => { area.value = value; area.dispatchEvent(new Event("input", { bubbles: true })); }, odd);
@@ -81,7 +81,7 @@ try {
   const damaged = await open("/#s=AAAA");
   assert.match(await text(damaged, "#status"), /damaged/);
 
-  // Copied code is a request of the shell, of Python and of C.
+  // Copied code makes the same request in the shell, in Python and in C.
   const code = {};
   for (const form of ["curl", "python", "c"]) {
     await page.click(`[data-code=${form}]`);
@@ -110,7 +110,7 @@ try {
     assert.equal(await text(again, "#principle-label"), "Criteria");
     await rubric.close();
   }
-  // With the keyboard alone: from the top of the page to a verdict.
+  // From the top of the page to a verdict, using only the keyboard.
   const keys = await open("/");
   await keys.focus("#principle");
   await keys.keyboard.type("Be brief.");
@@ -120,7 +120,7 @@ try {
   await keys.keyboard.press("Enter");
   await keys.keyboard.up("Control");
   await settled(keys);
-  // What is wrong is said where the focus then is.
+  // The error is about the field that gets the focus.
   const empty = await open("/");
   await empty.click("#go");
   assert.match(await text(empty, "#status"), /principle/);

@@ -36,7 +36,7 @@ struct State {
     nudged: Vec<bool>,
     /// No more jobs are accepted.
     shut: bool,
-    /// A lane has panicked, which is why.
+    /// It is shut because a lane has panicked.
     dead: bool,
     /// When the thread that keeps the deadlines looks next; `None` while it has nothing to wait for.
     alarm: Option<Instant>,

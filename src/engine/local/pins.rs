@@ -137,7 +137,8 @@ impl Pins {
     /// Waits until every lane has computed a prefix.
     ///
     /// # Errors
-    /// [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`] after [`Self::refuse`], a failure of the engine, or what `ended` gives where the engine has ended.
+    /// [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`] after [`Self::refuse`], a failure of the engine, or the error
+    /// that `ended` gives if the engine has ended.
     pub(super) fn wait(&self, id: u64, deadline: Instant, ended: impl Fn() -> Error) -> Result<()> {
         let mut state = self.state();
         loop {
