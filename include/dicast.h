@@ -1901,6 +1901,53 @@ struct dicast_str dicast_verdict_flag(const struct dicast_verdict *verdict,
 struct dicast_str dicast_verdict_flag_detail(const struct dicast_verdict *verdict, size_t index);
 
 /**
+ * Number of criteria that were judged separately (a rubric); 0 for a verdict by one principle.
+ */
+size_t dicast_verdict_criterion_count(const struct dicast_verdict *verdict);
+
+/**
+ * The name of a criterion, in the order of the rubric; one without a name has its number. `data` is NULL out of range.
+ */
+struct dicast_str dicast_verdict_criterion_name(const struct dicast_verdict *verdict,
+                                                size_t criterion);
+
+/**
+ * The weight of a criterion; NaN out of range.
+ */
+double dicast_verdict_criterion_weight(const struct dicast_verdict *verdict, size_t criterion);
+
+/**
+ * What a criterion gave the response at `index`: from 0 for the worst score to 1 for the best one; of a criterion that is met or not, the
+ * probability that it is met. NaN out of range.
+ */
+double dicast_verdict_criterion_value(const struct dicast_verdict *verdict,
+                                      size_t criterion,
+                                      size_t index);
+
+/**
+ * By the calibration of the judge's profile, the probability that the response at `index` is better than another one, on average over all
+ * others. NaN out of range, and without a calibration.
+ */
+double dicast_verdict_win(const struct dicast_verdict *verdict,
+                          size_t index);
+
+/**
+ * By the calibration of the judge's profile, the probability that the response at `first` is better than the one at `second`. NaN out of range, for equal
+ * indexes, without a calibration, and for more than 32 responses, whose pairs are not listed.
+ */
+double dicast_verdict_win_over(const struct dicast_verdict *verdict,
+                               size_t first,
+                               size_t second);
+
+/**
+ * Whether the calibrated judge abstains on two responses: 1 if they are too close to call, 0 if not. -1 out of range, for equal indexes, and
+ * without a calibration.
+ */
+int32_t dicast_verdict_abstains(const struct dicast_verdict *verdict,
+                                size_t first,
+                                size_t second);
+
+/**
  * Tokens of the judgment. Set `usage->struct_size` before the call. All 0 for a verdict from dicast_parse.
  */
 int32_t dicast_verdict_usage(const struct dicast_verdict *verdict,

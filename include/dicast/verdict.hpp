@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -145,6 +146,36 @@ public:
         return names;
     }
     std::vector<std::string_view> ranking() const && = delete;
+
+    /** Number of criteria that were judged separately (a rubric); 0 for a verdict by one principle. */
+    std::size_t criterion_count() const noexcept { return dicast_verdict_criterion_count(get()); }
+    /** The name of a criterion, in the order of the rubric; empty out of range. */
+    std::string_view criterion_name(std::size_t criterion) const & noexcept DICAST_LIFETIMEBOUND {
+        return detail::view(dicast_verdict_criterion_name(get(), criterion));
+    }
+    std::string_view criterion_name(std::size_t criterion) const && = delete;
+    /** The weight of a criterion; NaN out of range. */
+    double criterion_weight(std::size_t criterion) const noexcept {
+        return dicast_verdict_criterion_weight(get(), criterion);
+    }
+    /** What a criterion gave a response, from 0 to 1; NaN out of range. */
+    double criterion_value(std::size_t criterion, std::size_t index) const noexcept {
+        return dicast_verdict_criterion_value(get(), criterion, index);
+    }
+    /**
+     * By the calibration of the judge's profile, the probability that the response is better than another one, on
+     * average over all others. NaN out of range, and without a calibration.
+     */
+    double win(std::size_t index) const noexcept { return dicast_verdict_win(get(), index); }
+    /** The probability that `first` is better than `second`; NaN if that is not known. */
+    double win_over(std::size_t first, std::size_t second) const noexcept {
+        return dicast_verdict_win_over(get(), first, second);
+    }
+    /** Whether the calibrated judge finds the two too close to call; nothing if that is not known. */
+    std::optional<bool> abstains(std::size_t first, std::size_t second) const noexcept {
+        const auto answer = dicast_verdict_abstains(get(), first, second);
+        return answer < 0 ? std::nullopt : std::optional<bool>(answer == 1);
+    }
 
     /** Everything about the response at `index`; out of range every field says "none". */
     Scored operator[](std::size_t index) const & noexcept DICAST_LIFETIMEBOUND {

@@ -12,7 +12,7 @@ use super::stats::{count, dicast_timing, dicast_usage};
 use super::text::{Text, dicast_str};
 use crate::error::ErrorKind;
 use crate::prompt::profile::Scale;
-use crate::verdict::{Scored, Verdict};
+use crate::verdict::{Preference, Scored, Verdict};
 
 /// A complete verdict: every response has a score on the scale and a place in the ranking. An incomplete verdict is an
 /// error instead.
@@ -33,10 +33,17 @@ pub struct dicast_verdict {
     raw: Text,
     repairs: Vec<(Text, Text)>,
     flags: Vec<(Text, Text)>,
+    criteria: Vec<Text>,
     json: OnceLock<Text>,
 }
 
 impl dicast_verdict {
+    /// What a calibration says of two responses.
+    fn pair(&self, first: usize, second: usize) -> Option<&Preference> {
+        let wanted = (first.min(second), first.max(second));
+        self.verdict.preferences.as_ref()?.pairs.iter().find(|pair| (pair.first, pair.second) == wanted)
+    }
+
     /// Hands a verdict to C.
     pub(super) fn give(verdict: Verdict, scale: Scale) -> *mut Self {
         let mut ranks = vec![0; verdict.ranking.len()];
@@ -58,6 +65,12 @@ impl dicast_verdict {
             raw: Text::from(&verdict.raw),
             repairs: verdict.repairs.iter().map(named).collect(),
             flags: verdict.flags.iter().map(named).collect(),
+            criteria: verdict
+                .rubric
+                .iter()
+                .flat_map(|table| &table.criteria)
+                .map(|row| Text::from(&row.criterion.name))
+                .collect(),
             json: OnceLock::new(),
             verdict,
         }))
@@ -268,6 +281,74 @@ pub extern "C" fn dicast_verdict_flag_detail(verdict: Option<&dicast_verdict>, i
     boundary!(else dicast_str::NONE; { Some(verdict?.flags.get(index)?.1.view()) })
 }
 
+/// Number of criteria that were judged separately (a rubric); 0 for a verdict by one principle.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_criterion_count(verdict: Option<&dicast_verdict>) -> usize {
+    boundary!(else 0; { Some(verdict?.criteria.len()) })
+}
+
+/// The name of a criterion, in the order of the rubric; one without a name has its number. `data` is NULL out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_criterion_name(verdict: Option<&dicast_verdict>, criterion: usize) -> dicast_str {
+    boundary!(else dicast_str::NONE; { Some(verdict?.criteria.get(criterion)?.view()) })
+}
+
+/// The weight of a criterion; NaN out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_criterion_weight(verdict: Option<&dicast_verdict>, criterion: usize) -> f64 {
+    boundary!(else f64::NAN; { Some(verdict?.verdict.rubric.as_ref()?.criteria.get(criterion)?.criterion.weight) })
+}
+
+/// What a criterion gave the response at `index`: from 0 for the worst score to 1 for the best one; of a criterion that is met or not, the
+/// probability that it is met. NaN out of range.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_criterion_value(
+    verdict: Option<&dicast_verdict>,
+    criterion: usize,
+    index: usize,
+) -> f64 {
+    boundary!(else f64::NAN; {
+        verdict?.verdict.rubric.as_ref()?.criteria.get(criterion)?.values.get(index).copied()
+    })
+}
+
+/// By the calibration of the judge's profile, the probability that the response at `index` is better than another one, on average over all
+/// others. NaN out of range, and without a calibration.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_win(verdict: Option<&dicast_verdict>, index: usize) -> f64 {
+    boundary!(else f64::NAN; { verdict?.verdict.preferences.as_ref()?.wins.get(index).copied() })
+}
+
+/// By the calibration of the judge's profile, the probability that the response at `first` is better than the one at `second`. NaN out of range, for equal
+/// indexes, without a calibration, and for more than 32 responses, whose pairs are not listed.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_win_over(verdict: Option<&dicast_verdict>, first: usize, second: usize) -> f64 {
+    boundary!(else f64::NAN; {
+        let pair = verdict?.pair(first, second)?;
+        Some(if pair.first == first { pair.probability } else { 1.0 - pair.probability })
+    })
+}
+
+/// Whether the calibrated judge abstains on two responses: 1 if they are too close to call, 0 if not. -1 out of range, for equal indexes, and
+/// without a calibration.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_abstains(verdict: Option<&dicast_verdict>, first: usize, second: usize) -> i32 {
+    boundary!(else -1; {
+        let verdict = verdict?;
+        let preferences = verdict.verdict.preferences.as_ref()?;
+        let abstains = match verdict.pair(first, second) {
+            Some(pair) => pair.better.is_none(),
+            // Pairs of many responses are not listed.
+            None => {
+                let values = verdict.verdict.values();
+                let difference = values.get(first)? - values.get(second).filter(|_| first != second)?;
+                difference.abs() <= preferences.threshold
+            }
+        };
+        Some(abstains.into())
+    })
+}
+
 /// Tokens of the judgment. Set `usage->struct_size` before the call. All 0 for a verdict from dicast_parse.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_verdict_usage(
@@ -332,6 +413,41 @@ mod tests {
     use crate::prompt::mask::AliasMap;
     use crate::prompt::profile::Profile;
     use crate::verdict;
+
+    #[test]
+    fn what_a_calibration_says_is_read_pair_by_pair() {
+        let pair = |first: &str, second: &str, probability: f64, better: Option<&str>| {
+            serde_json::json!({
+                "first": first, "second": second, "probability": probability, "better": better, "abstain": better.is_none(),
+            })
+        };
+        let mut json = serde_json::json!({
+            "scores": {"a": 5, "b": 4, "c": 1}, "ranking": ["a", "b", "c"],
+            "preferences": {
+                "error_rate": 0.1, "threshold": 1.5, "wins": {"a": 0.8, "b": 0.6, "c": 0.1},
+                "pairs": [pair("a", "b", 0.6, None), pair("a", "c", 1.0, Some("a")), pair("b", "c", 0.9, Some("b"))],
+            },
+        });
+        let give = |json: &serde_json::Value| {
+            let read: Verdict = serde_json::from_value(json.clone()).unwrap();
+            // SAFETY: it is handed out here, and to nobody else.
+            unsafe { Box::from_raw(dicast_verdict::give(read, Scale::default())) }
+        };
+        let listed = give(&json);
+        json["preferences"]["pairs"] = serde_json::json!([]);
+        let many = give(&json);
+        for verdict in [&listed, &many] {
+            let verdict = Some(&**verdict);
+            let abstains = |first, second| dicast_verdict_abstains(verdict, first, second);
+            assert_eq!([abstains(0, 1), abstains(1, 0), abstains(0, 2), abstains(2, 1)], [1, 1, 0, 0]);
+            assert_eq!([abstains(0, 0), abstains(0, 3), abstains(9, 9)], [-1; 3]);
+            assert!((dicast_verdict_win(verdict, 1) - 0.6).abs() < 1e-12 && dicast_verdict_win(verdict, 3).is_nan());
+        }
+        let over = |first, second| dicast_verdict_win_over(Some(&listed), first, second);
+        assert!((over(1, 2) - 0.9).abs() < 1e-12 && (over(2, 1) - 0.1).abs() < 1e-12 && over(1, 1).is_nan());
+        assert!(dicast_verdict_win_over(Some(&many), 1, 2).is_nan() && dicast_verdict_win(None, 0).is_nan());
+        assert_eq!(dicast_verdict_abstains(None, 0, 1), -1);
+    }
 
     /// A verdict on many responses is created, and each response found by name, in little more than linear time. If names were
     /// compared pair by pair, this would take minutes.

@@ -89,6 +89,35 @@ static void judge_one(const dicast_judge *judge) {
     dicast_verdict_free(verdict);
 }
 
+static void judge_by_criteria(const dicast_judge *judge) {
+    dicast_error *error = NULL;
+    dicast_verdict *verdict = NULL;
+    dicast_request *request = NULL;
+    size_t i;
+    OK(error, dicast_request_from_json(
+                  S("{\"prompt\": \"How?\", \"responses\": {\"a\": \"Just start.\", \"b\": \"One thinks "
+                    "for a long while, and then one starts.\"}, \"rubric\": [{\"name\": \"brief\", "
+                    "\"criterion\": \"Shorter is better.\", \"weight\": 3}, {\"criterion\": \"Is it polite?\", "
+                    "\"kind\": \"yes_no\"}]}"),
+                  &request, &error));
+    OK(error, dicast_judge_judge(judge, request, &verdict, &error));
+    CHECK(dicast_verdict_criterion_count(verdict) == 2);
+    CHECK(is(dicast_verdict_criterion_name(verdict, 0), "brief") && is(dicast_verdict_criterion_name(verdict, 1), "2"));
+    CHECK(dicast_verdict_criterion_weight(verdict, 0) == 3 && dicast_verdict_criterion_weight(verdict, 1) == 1);
+    for (i = 0; i < 4; i++) {
+        const double value = dicast_verdict_criterion_value(verdict, i / 2, i % 2);
+        CHECK(value >= 0 && value <= 1);
+    }
+    CHECK(dicast_verdict_criterion_value(verdict, 0, 0) > dicast_verdict_criterion_value(verdict, 0, 1));
+    CHECK(isnan(dicast_verdict_criterion_value(verdict, 0, 2)) && isnan(dicast_verdict_criterion_value(verdict, 2, 0)));
+    CHECK(isnan(dicast_verdict_criterion_weight(verdict, 2)) && !dicast_verdict_criterion_name(verdict, 2).data);
+    /* This judge has no calibration. */
+    CHECK(isnan(dicast_verdict_win(verdict, 0)) && isnan(dicast_verdict_win_over(verdict, 0, 1)));
+    CHECK(dicast_verdict_abstains(verdict, 0, 1) == -1 && dicast_verdict_criterion_count(NULL) == 0);
+    dicast_request_free(request);
+    dicast_verdict_free(verdict);
+}
+
 static void judge_batch(const dicast_judge *judge) {
     dicast_error *error = NULL, *errors[3];
     dicast_verdict *verdicts[3];
@@ -178,6 +207,7 @@ int main(int argc, char **argv) {
     CHECK(is(dicast_judge_engine(judge), "local"));
     CHECK(holds(dicast_judge_profile_json(judge), "dicast-demo"));
     judge_one(judge);
+    judge_by_criteria(judge);
     judge_batch(judge);
     refuse(judge);
     stats.struct_size = sizeof stats;

@@ -53,6 +53,9 @@ void check_verdict(const dicast::Verdict &verdict) {
     CHECK(verdict.timing().verdict.count() > 0 && verdict.timing().queue.count() >= 0);
 
     CHECK(verdict.name(3).empty() && verdict.alias(dicast::none).empty() && std::isnan(verdict.score(3)));
+    CHECK(verdict.criterion_count() == 0 && verdict.criterion_name(0).empty() &&
+          std::isnan(verdict.criterion_value(0, 0)));
+    CHECK(std::isnan(verdict.win(0)) && std::isnan(verdict.win_over(0, 1)) && !verdict.abstains(0, 1));
     CHECK(std::isnan(verdict.score("nobody")) && std::isnan(verdict.expected("")) && verdict.distribution(3).empty());
     CHECK(verdict.find("nobody") == dicast::none && verdict.rank("nobody") == dicast::none);
     CHECK(verdict.rank(3) == dicast::none && verdict.ranked(3) == dicast::none);
