@@ -1829,6 +1829,13 @@ const double *dicast_verdict_distribution(const struct dicast_verdict *verdict,
                                           size_t *len);
 
 /**
+ * How likely the judge would have written a score of the scale for the response at `index` if no grammar had held it to one: far below 1,
+ * it had something else in mind. NaN out of range, and if the engine does not see all tokens; the embedded engine does.
+ */
+double dicast_verdict_scale_mass(const struct dicast_verdict *verdict,
+                                 size_t index);
+
+/**
  * The worst score of the scale, such as 1; 0 for NULL.
  */
 uint32_t dicast_verdict_scale_min(const struct dicast_verdict *verdict);

@@ -48,6 +48,7 @@ fn check(request: &JudgeRequest, verdict: &Verdict) {
         let distribution = scored.distribution.as_ref().expect("a guided verdict has distributions");
         assert_eq!(distribution.len(), 5);
         assert!((distribution.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(scored.mass.is_some_and(|mass| mass > 0.0 && mass <= 1.0), "the engine sees all tokens");
         let mean: f64 = distribution.iter().zip(1..).map(|(p, score)| p * f64::from(score)).sum();
         assert!((scored.expected.unwrap() - mean).abs() < 1e-9);
     }

@@ -127,6 +127,11 @@ public:
         return {data, count};
     }
     Distribution distribution(std::size_t index) const && = delete;
+    /**
+     * How likely the judge would have written a score of the scale there if no grammar had held it to one. NaN out of
+     * range, and if the engine does not see all tokens; the embedded engine does.
+     */
+    double scale_mass(std::size_t index) const noexcept { return dicast_verdict_scale_mass(get(), index); }
     /** The worst score of the scale, such as 1. */
     std::uint32_t scale_min() const noexcept { return dicast_verdict_scale_min(get()); }
     /** The best score of the scale, such as 5. */

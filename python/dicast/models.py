@@ -60,6 +60,9 @@ class RewardResult(Model):
     expected_scores: Dict[str, Optional[float]] = field(default_factory=dict, compare=False)
     #: The probability of each score of the scale, the worst first; None if the engine gives none.
     distributions: Dict[str, Optional[List[float]]] = field(default_factory=dict, compare=False)
+    #: How likely the judge would have written a score of the scale if no grammar had held it to one; empty or None if the
+    #: engine does not see all tokens (the embedded one does).
+    scale_mass: Dict[str, Optional[float]] = field(default_factory=dict, compare=False)
     #: What had to be repaired to read the verdict: names of repairs, or ``{name: what it quotes}``.
     repairs: List[Union[str, Dict[str, str]]] = field(default_factory=list, compare=False)
     #: What a reader should know, such as ``inconsistent_ranking``, in the same form.
@@ -99,6 +102,7 @@ class RewardResult(Model):
             raw_output=verdict.get("raw"),
             expected_scores=verdict.get("expected_scores") or {},
             distributions=verdict.get("distributions") or {},
+            scale_mass=verdict.get("scale_mass") or {},
             repairs=verdict.get("repairs") or [],
             flags=verdict.get("flags") or [],
             aliases=verdict.get("aliases") or {},

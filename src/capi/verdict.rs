@@ -192,6 +192,13 @@ pub extern "C" fn dicast_verdict_distribution(
     })
 }
 
+/// How likely the judge would have written a score of the scale for the response at `index` if no grammar had held it to one: far below 1,
+/// it had something else in mind. NaN out of range, and if the engine does not see all tokens; the embedded engine does.
+#[unsafe(no_mangle)]
+pub extern "C" fn dicast_verdict_scale_mass(verdict: Option<&dicast_verdict>, index: usize) -> f64 {
+    boundary!(else f64::NAN; { verdict?.verdict.scores.get(index)?.mass })
+}
+
 /// The worst score of the scale, such as 1; 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_scale_min(verdict: Option<&dicast_verdict>) -> u32 {
@@ -336,14 +343,13 @@ pub extern "C" fn dicast_verdict_abstains(verdict: Option<&dicast_verdict>, firs
     boundary!(else -1; {
         let verdict = verdict?;
         let preferences = verdict.verdict.preferences.as_ref()?;
-        let abstains = match verdict.pair(first, second) {
-            Some(pair) => pair.better.is_none(),
+        let abstains = if let Some(pair) = verdict.pair(first, second) {
+            pair.better.is_none()
+        } else {
             // Pairs of many responses are not listed.
-            None => {
-                let values = verdict.verdict.values();
-                let difference = values.get(first)? - values.get(second).filter(|_| first != second)?;
-                difference.abs() <= preferences.threshold
-            }
+            let values = verdict.verdict.values();
+            let difference = values.get(first)? - values.get(second).filter(|_| first != second)?;
+            difference.abs() <= preferences.threshold
         };
         Some(abstains.into())
     })

@@ -33,6 +33,18 @@ impl ScoreProbe {
         }
     }
 
+    /// The probability that the judge would have written a score of the scale here by itself, if `logits` are those of all
+    /// tokens, no grammar forbids any, and each token of the scale was added once.
+    pub fn mass(&self, logits: &[f32]) -> Option<f64> {
+        let high = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        if !high.is_finite() {
+            return None;
+        }
+        let all: f64 = logits.iter().map(|&logit| (f64::from(logit) - high).exp()).sum();
+        let scale: f64 = self.log_sums.iter().map(|sum| (sum - high).exp()).sum();
+        Some((scale / all).min(1.0))
+    }
+
     /// The distribution from the lowest score up; `None` if no token of the scale was added.
     pub fn distribution(&self) -> Option<Vec<f64>> {
         let high = self.log_sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -65,6 +77,17 @@ mod tests {
         let wanted = [0.0, 0.25, 0.0, 0.75, 0.0];
         assert!(distribution.iter().zip(wanted).all(|(got, want)| (got - want).abs() < 1e-6), "{distribution:?}");
         assert!((expected_score(Scale::default(), &distribution) - 3.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_mass_is_the_share_of_the_scale_among_all_tokens() {
+        let logits = [3.0f32, 1.0, 0.5, 0.5].map(f32::ln);
+        let mut probe = ScoreProbe::new(Scale::default());
+        probe.add(b'4', logits[0]);
+        probe.add(b'1', logits[1]);
+        assert!((probe.mass(&logits).unwrap() - 0.8).abs() < 1e-6);
+        assert_eq!(probe.mass(&[f32::NAN, f32::NEG_INFINITY]), None);
+        assert_eq!(ScoreProbe::new(Scale::default()).mass(&logits), Some(0.0));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Transcript {
     heard: usize,
     /// The distribution at each score so far.
     pub distributions: Vec<Vec<f64>>,
+    /// How much of the probability lay on the scale at each score, without a grammar; empty where that is not known.
+    pub masses: Vec<f64>,
     /// Whether the budget ended the reasoning.
     pub reasoning_truncated: bool,
     /// Whether the verdict was cut by its limit.
@@ -142,6 +144,7 @@ impl Transcript {
             reasoning: self.reasons.then_some(start..end),
             answer,
             distributions: self.distributions,
+            masses: self.masses,
             reasoning_truncated: self.reasoning_truncated,
             verdict_truncated: self.verdict_truncated,
             usage: self.usage,

@@ -259,6 +259,8 @@ pub struct Generation {
     pub answer: usize,
     /// The distribution at each score, in the order the judge saw the responses; empty where none were taken.
     pub distributions: Vec<Vec<f64>>,
+    /// At each score, the probability that lay on the scale, without a grammar; empty where that is not known.
+    pub masses: Vec<f64>,
     /// Whether the budget ended the reasoning.
     pub reasoning_truncated: bool,
     /// Whether an unguided verdict was cut by its limit.

@@ -352,6 +352,7 @@ fn blend(verdicts: Vec<Verdict>) -> Result<Verdict> {
         for (mean, scored) in merged.scores.iter_mut().zip(verdict.scores) {
             mean.score += scored.score;
             mean.expected = mean.expected.zip(scored.expected).map(|(sum, expected)| sum + expected);
+            mean.mass = mean.mass.zip(scored.mass).map(|(sum, mass)| sum + mass);
             mean.distribution = mean.distribution.take().zip(scored.distribution).map(|(mut sum, distribution)| {
                 for (sum, share) in sum.iter_mut().zip(distribution) {
                     *sum += share;
@@ -366,6 +367,7 @@ fn blend(verdicts: Vec<Verdict>) -> Result<Verdict> {
     for mean in &mut merged.scores {
         mean.score /= count(runs);
         mean.expected = mean.expected.map(|sum| sum / count(runs));
+        mean.mass = mean.mass.map(|sum| sum / count(runs));
         if let Some(distribution) = &mut mean.distribution {
             for share in distribution {
                 *share /= count(runs);

@@ -44,6 +44,7 @@ impl Rubric {
                     score: self.on_scale(self.merged(column().map(|value| value.written))),
                     expected: expected.map(|values| self.on_scale(self.merged(values.into_iter()))),
                     distribution: None,
+                    mass: None,
                 }
             })
             .collect();

@@ -54,6 +54,7 @@ impl Reader {
             reasoning,
             answer,
             distributions,
+            masses,
             reasoning_truncated,
             verdict_truncated,
             usage,
@@ -87,6 +88,13 @@ impl Reader {
         })?;
         let choice = profile.verdict.kind() == VerdictKind::Choice;
         let distributions = if choice { verdict::of_choice(profile.scale, &distributions) } else { distributions };
+        for (place, mass) in masses.into_iter().enumerate().take(aliases.len()) {
+            // The choice of one response is the mass of both.
+            let of = if choice { 0..aliases.len() } else { place..place + 1 };
+            for place in of {
+                verdict.scores[aliases.request_index(place)].mass = mass.is_finite().then_some(mass);
+            }
+        }
         for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
             let scored = &mut verdict.scores[aliases.request_index(place)];
             scored.expected = Some(expected_score(profile.scale, &distribution));

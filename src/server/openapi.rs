@@ -229,6 +229,8 @@ fn schemas() -> Value {
         "Verdict": object(&["scores", "ranking"], json!({
             "scores": numbers,
             "expected_scores": { "type": "object", "additionalProperties": { "type": ["number", "null"] } },
+            "scale_mass": { "type": "object", "additionalProperties": { "type": ["number", "null"] },
+                "description": "How likely the judge would have written a score of the scale without a grammar; left out if the engine does not tell." },
             "distributions": { "type": "object", "additionalProperties": { "type": ["array", "null"], "items": number } },
             "ranking": { "type": "array", "items": text, "description": "Names, best first." },
             "reasoning": text,

@@ -21,6 +21,8 @@ struct Form {
     expected_scores: Pairs<Option<f64>>,
     #[serde(default)]
     distributions: Pairs<Option<Vec<f64>>>,
+    #[serde(default)]
+    scale_mass: Pairs<Option<f64>>,
     ranking: Vec<String>,
     #[serde(default)]
     reasoning: String,
@@ -216,7 +218,7 @@ impl EnsembleForm {
 impl<'de> Deserialize<'de> for Verdict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = Form::deserialize(deserializer)?;
-        let (mut expected, mut distributions) = (form.expected_scores, form.distributions);
+        let (mut expected, mut distributions, mut masses) = (form.expected_scores, form.distributions, form.scale_mass);
         let scores: Vec<_> = form
             .scores
             .0
@@ -224,12 +226,13 @@ impl<'de> Deserialize<'de> for Verdict {
             .map(|(name, score)| {
                 let expected = expected.take(&name).flatten();
                 let distribution = distributions.take(&name).flatten();
-                Scored { name, score, expected, distribution }
+                let mass = masses.take(&name).flatten();
+                Scored { name, score, expected, distribution, mass }
             })
             .collect();
-        if let Some(name) = expected.names().chain(distributions.names()).next() {
+        if let Some(name) = expected.names().chain(distributions.names()).chain(masses.names()).next() {
             return Err(de::Error::custom(format_args!(
-                "{name:?} has an expected score or a distribution, but no score"
+                "{name:?} has an expected score, a distribution or a mass, but no score"
             )));
         }
         let ranking = places(&scores, &form.ranking).map_err(de::Error::custom)?;
@@ -381,6 +384,7 @@ mod tests {
             score,
             expected,
             distribution: distribution.map(<[f64]>::to_vec),
+            mass: expected.map(|expected: f64| expected / 8.0),
         };
         Verdict {
             scores: vec![scored("z", 4.0, Some(3.75), Some(&[0.25, 0.75])), scored("", 2.5, None, None)],

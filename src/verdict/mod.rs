@@ -74,6 +74,9 @@ pub struct Scored {
     pub expected: Option<f64>,
     /// The probability of each score on the scale, from the lowest up, at the position where the score was written. Sums to 1.
     pub distribution: Option<Vec<f64>>,
+    /// How likely the judge would have written a score of the scale there if no grammar had held it to one: far below 1, it had
+    /// something else in mind. `None` if the engine does not see all tokens (the embedded one does).
+    pub mass: Option<f64>,
 }
 
 /// Tokens of one judgment.
@@ -154,12 +157,13 @@ pub struct Verdict {
 
 impl Verdict {
     /// The keys of its JSON form, in their order. The last but `raw` are left out where there is nothing to say.
-    pub const KEYS: [&'static str; 17] = [
+    pub const KEYS: [&'static str; 18] = [
         "scores",
         "expected_scores",
         "ranking",
         "reasoning",
         "distributions",
+        "scale_mass",
         "repairs",
         "flags",
         "aliases",
@@ -223,6 +227,9 @@ impl Serialize for Verdict {
         map.serialize_entry("ranking", &ranking)?;
         map.serialize_entry("reasoning", &self.reasoning)?;
         map.serialize_entry("distributions", &Object(&self.scores, |scored| scored.distribution.clone()))?;
+        if self.scores.iter().any(|scored| scored.mass.is_some()) {
+            map.serialize_entry("scale_mass", &Object(&self.scores, |scored| scored.mass))?;
+        }
         map.serialize_entry("repairs", &self.repairs)?;
         map.serialize_entry("flags", &self.flags)?;
         map.serialize_entry("aliases", &aliases)?;
@@ -450,7 +457,7 @@ fn assemble(outcome: Outcome, names: &AliasMap, reasoning: String, raw: String) 
             flags: check::flags(&scores, &ranking, outcome.dropped),
             scores: by_request(&scores)
                 .into_iter()
-                .map(|(name, score)| Scored { name, score, expected: None, distribution: None })
+                .map(|(name, score)| Scored { name, score, expected: None, distribution: None, mass: None })
                 .collect(),
             ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
             reasoning,

@@ -35,6 +35,7 @@ static void check_verdict(const dicast_verdict *verdict) {
         }
         CHECK(fabs(sum - 1) < 1e-9 && fabs(mean - dicast_verdict_expected(verdict, i)) < 1e-9);
         CHECK(dicast_verdict_expected_of(verdict, S(names[i])) == dicast_verdict_expected(verdict, i));
+        CHECK(dicast_verdict_scale_mass(verdict, i) > 0 && dicast_verdict_scale_mass(verdict, i) <= 1);
         CHECK(place < 3 && place == dicast_verdict_rank_of(verdict, S(names[i])));
         CHECK(dicast_verdict_ranked(verdict, place) == i);
         seen |= (size_t)1 << place;
@@ -53,7 +54,7 @@ static void check_verdict(const dicast_verdict *verdict) {
 
     CHECK(dicast_verdict_name(verdict, 3).data == NULL && dicast_verdict_name(verdict, DICAST_NONE).data == NULL);
     CHECK(isnan(dicast_verdict_score(verdict, 3)) && isnan(dicast_verdict_expected(verdict, 3)));
-    CHECK(isnan(dicast_verdict_score_of(verdict, S("nobody"))));
+    CHECK(isnan(dicast_verdict_score_of(verdict, S("nobody"))) && isnan(dicast_verdict_scale_mass(verdict, 3)));
     CHECK(dicast_verdict_rank(verdict, 3) == DICAST_NONE && dicast_verdict_ranked(verdict, 3) == DICAST_NONE);
     CHECK(dicast_verdict_rank_of(verdict, S("nobody")) == DICAST_NONE);
     CHECK(dicast_verdict_find(verdict, S("")) == DICAST_NONE);

@@ -162,6 +162,7 @@ pub(super) struct WireGeneration {
     reasoning: Option<std::ops::Range<usize>>,
     answer: usize,
     distributions: Vec<Vec<u64>>,
+    masses: Vec<u64>,
     reasoning_truncated: bool,
     verdict_truncated: bool,
     usage: Usage,
@@ -170,13 +171,22 @@ pub(super) struct WireGeneration {
 
 impl From<Generation> for WireGeneration {
     fn from(generation: Generation) -> Self {
-        let Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
-            generation;
-        let bits = |distribution: Vec<f64>| distribution.into_iter().map(f64::to_bits).collect();
-        let distributions = distributions.into_iter().map(bits).collect();
+        let Generation {
+            raw,
+            reasoning,
+            answer,
+            distributions,
+            masses,
+            reasoning_truncated,
+            verdict_truncated,
+            usage,
+            timing,
+        } = generation;
+        let bits = |numbers: Vec<f64>| numbers.into_iter().map(f64::to_bits).collect();
+        let (distributions, masses) = (distributions.into_iter().map(bits).collect(), bits(masses));
         let Timing { queue, prefill, reasoning: thought, verdict } = timing;
         let timing = [queue, prefill, thought, verdict];
-        Self { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing }
+        Self { raw, reasoning, answer, distributions, masses, reasoning_truncated, verdict_truncated, usage, timing }
     }
 }
 
@@ -184,18 +194,37 @@ impl WireGeneration {
     /// # Errors
     /// [`ErrorKind::Internal`] if ranges do not fit the text, which would cause a panic later.
     pub(super) fn generation(self) -> Result<Generation> {
-        let Self { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing } =
-            self;
+        let Self {
+            raw,
+            reasoning,
+            answer,
+            distributions,
+            masses,
+            reasoning_truncated,
+            verdict_truncated,
+            usage,
+            timing,
+        } = self;
         let fits =
             raw.is_char_boundary(answer) && reasoning.as_ref().is_none_or(|range| raw.get(range.clone()).is_some());
         if !fits {
             return Err(Error::new(ErrorKind::Internal, "the worker process reported ranges outside of its text"));
         }
-        let numbers = |distribution: Vec<u64>| distribution.into_iter().map(f64::from_bits).collect();
-        let distributions = distributions.into_iter().map(numbers).collect();
+        let numbers = |bits: Vec<u64>| bits.into_iter().map(f64::from_bits).collect();
+        let (distributions, masses) = (distributions.into_iter().map(numbers).collect(), numbers(masses));
         let [queue, prefill, thought, verdict] = timing;
         let timing = Timing { queue, prefill, reasoning: thought, verdict };
-        Ok(Generation { raw, reasoning, answer, distributions, reasoning_truncated, verdict_truncated, usage, timing })
+        Ok(Generation {
+            raw,
+            reasoning,
+            answer,
+            distributions,
+            masses,
+            reasoning_truncated,
+            verdict_truncated,
+            usage,
+            timing,
+        })
     }
 }
 
@@ -435,6 +464,7 @@ mod tests {
             reasoning: Some(7..12),
             answer: 20,
             distributions: vec![numbers.clone(), vec![]],
+            masses: numbers.clone(),
             reasoning_truncated: true,
             verdict_truncated: false,
             usage: Usage { prompt_tokens: 5, ..Usage::default() },
@@ -444,6 +474,7 @@ mod tests {
         let back = serde_json::from_slice::<WireGeneration>(&json).unwrap().generation().unwrap();
         let (wanted, bits) = (made(), |all: &[Vec<f64>]| format!("{all:?}"));
         assert_eq!(bits(&back.distributions), bits(&wanted.distributions));
+        assert_eq!(bits(&[back.masses]), bits(&[wanted.masses]));
         assert_eq!((back.raw, back.reasoning, back.answer), (wanted.raw, wanted.reasoning, wanted.answer));
         assert_eq!((back.usage, back.timing), (wanted.usage, wanted.timing));
         let outside = WireGeneration { answer: 9, ..WireGeneration::from(made()) };

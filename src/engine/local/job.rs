@@ -265,7 +265,10 @@ impl TokenWriter {
                     probe.add(digit, logit);
                 }
             }
-            self.transcript.distributions.extend(probe.distribution());
+            if let Some(distribution) = probe.distribution() {
+                self.transcript.distributions.push(distribution);
+                self.transcript.masses.push(probe.mass(logits).unwrap_or(f64::NAN));
+            }
             self.scores.push(digit - b'0');
         }
         next.push(token);

@@ -15,7 +15,7 @@ use crate::verdict::{BlockTable, Flag, Scored, Usage, Verdict, merged_flags};
 use super::super::Judge;
 use super::super::ensemble::{add_cost, by_mean, once};
 use super::super::prepare::{Draft, Drawn, MAX_RUNS};
-use super::link::outcome;
+use super::link::{mean_mass, outcome};
 use super::{Layout, most_at_once};
 
 /// Most rounds of the fit.
@@ -155,6 +155,7 @@ pub(super) fn merged(
                 score: written[index],
                 expected: has_expected.then(|| finest[index]),
                 distribution,
+                mass: mean_mass(verdicts, &layout.blocks, index),
             })
             .collect(),
         ranking,

@@ -67,6 +67,7 @@ impl Blocks {
                 score: written[index].clamp(worst, best),
                 expected: has_expected.then(|| finest[index].clamp(worst, best)),
                 distribution: None,
+                mass: mean_mass(verdicts, members, index),
             })
             .collect();
         let outcomes: Vec<BlockOutcome> = verdicts
@@ -154,6 +155,16 @@ impl Blocks {
             verdicts.iter().zip(&self.layout.blocks).find_map(|(verdict, block)| Some((verdict, place(block)?)));
         found.map(|(verdict, place)| verdict.scores[place].name.clone()).unwrap_or_default()
     }
+}
+
+/// How much of the probability lay on the scale for a response, on average over what it was judged in.
+pub(super) fn mean_mass(verdicts: &[&Verdict], blocks: &[Vec<usize>], index: usize) -> Option<f64> {
+    let of = |(verdict, block): (&&Verdict, &Vec<usize>)| {
+        let place = block.binary_search(&index).ok()?;
+        Some(verdict.scores[place].mass)
+    };
+    let masses: Option<Vec<f64>> = verdicts.iter().zip(blocks).filter_map(of).collect();
+    masses.filter(|masses| !masses.is_empty()).map(|masses| mean(masses.into_iter()))
 }
 
 /// What a block gave; `block` holds the indices of its responses.
