@@ -38,19 +38,19 @@ other_releases = 1.0.0 1.1.0
 check: fixtures ## the quick checks: format, lints, and the tests that need no engine
 	$(CARGO) fmt --check
 	@scripts/clang_format.sh
-	$(CARGO) clippy --no-default-features --features remote,server,testing --all-targets -- -D warnings
-	$(CARGO) test --no-default-features --features remote,server,testing
+	$(CARGO) clippy --no-default-features --features remote,otel,testing --all-targets -- -D warnings
+	$(CARGO) test --no-default-features --features remote,otel,testing
 
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) fmt --check
 	@scripts/clang_format.sh
 	@scripts/check_deps.sh
-	$(CARGO) test --no-default-features --features server,testing
+	$(CARGO) test --no-default-features --features otel,testing
 	$(CARGO) test --no-default-features --features shuttle --lib judge::model
 	@cmake --build $(standin)/build >/dev/null
 	ctest --test-dir $(standin)/build --output-on-failure
-	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli,parquet --all-targets -- -D warnings
+	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli,otel,parquet --all-targets -- -D warnings
 	$(with_standin) $(CARGO) test --no-default-features --features trtllm --lib --test trtllm --test trtllm_engine --test trtllm_isolation
 	$(with_standin) scripts/check_trtllm_dependent.sh
 	@scripts/trtllm_releases.sh $(standin) $(other_releases)

@@ -31,6 +31,7 @@
 //! | `cuda`, `metal`, `vulkan` | no | GPU backends of `local` | the SDK of the backend |
 //! | `remote` | yes | judges behind servers that speak the `OpenAI` protocol, by URL | |
 //! | `server` | yes | judges over HTTP: a router that a program can mount, and `dicast serve` | |
+//! | `otel` | no | traces of the server's requests and judgments for `OpenTelemetry` | |
 //! | `trtllm` | no | folders with an engine of TensorRT-LLM 1.0 to 1.2.1 | that library, `CMake`, a C++17 compiler |
 //! | `cli` | yes | the program `dicast` | |
 //! | `parquet` | no | Parquet files in `dicast batch` | |

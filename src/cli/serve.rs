@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dicast::server::{JudgeSource, Server, ServerFile};
+use dicast::server::{JudgeSource, Server, ServerFile, Telemetry};
 use dicast::{ErrorKind, JudgeConfig};
 use tokio::net::TcpListener;
 
@@ -16,6 +16,7 @@ use super::{Failure, Outcome, input, model};
 #[command(after_help = "\
 The configuration is that of a judge, or of the reference system, with two more keys: \"server\" (settings of the server) and
 \"judges\" ({name: configuration}, for several). docs/server-api.md describes all routes and settings.
+OTEL_EXPORTER_OTLP_ENDPOINT names an OpenTelemetry collector for traces, in a build with the feature otel (docs/serving.md).
 On SIGTERM or Ctrl-C the server ends once all running requests have ended, at the latest after server.drain_ms.")]
 pub(crate) struct Args {
     /// Address to listen on. With any but a loopback address other machines can reach the server, and it needs keys.
@@ -79,6 +80,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
     log(&args.log_level, args.log_format == "json");
     if let Some(why) = unkept {
         tracing::warn!("jobs are kept in memory and end with the server ({why}): --jobs names a file for them");
+    }
+    // A server without traces is better than none.
+    match Telemetry::from_env() {
+        Ok(None) => {}
+        Ok(Some(telemetry)) => {
+            tracing::info!("traces go to {}", telemetry.endpoint());
+            server.trace_with(&telemetry);
+        }
+        Err(error) => tracing::warn!("no traces are sent: {error}"),
     }
     // Every connection and every worker process needs some.
     raise_file_limit();

@@ -84,6 +84,9 @@ Another hub.
 .TP
 .B NO_COLOR
 Set to anything: no colours.
+.TP
+.B OTEL_EXPORTER_OTLP_ENDPOINT
+The OpenTelemetry collector to which \fBdicast serve\fR sends traces, if it was built with the feature otel.
 .SH FILES
 .TP
 .I MODEL.profile.json, dicast\-profile.json

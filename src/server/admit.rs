@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::keys::{self, Client};
 use super::problem::Failed;
+use super::telemetry::{About, TraceContext};
 use super::{Answer, Problem, Server};
 use crate::error::{Error, ErrorKind};
 
@@ -25,6 +26,8 @@ pub(crate) struct Caller {
     pub(super) client: Arc<Client>,
     /// The number of the request, for logs.
     pub(crate) request_id: Arc<str>,
+    /// The span of the request.
+    pub(super) trace: TraceContext,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -55,16 +58,17 @@ impl Caller {
 
     /// A caller on behalf of a client, such as a job that was started earlier.
     pub(crate) fn anybody(request_id: &str) -> Self {
-        Self { client: Arc::new(Client::anybody()), request_id: request_id.into() }
+        Self { client: Arc::new(Client::anybody()), request_id: request_id.into(), trace: TraceContext::default() }
     }
 }
 
 impl Server {
     /// The caller with this name, for work that goes on without its request; the anonymous one if the key is gone.
     pub(crate) fn caller(&self, name: &str, request_id: &str) -> Caller {
+        let anybody = Caller::anybody(request_id);
         match self.0.clients.named(name) {
-            Some(client) => Caller { client: client.clone(), request_id: request_id.into() },
-            None => Caller::anybody(request_id),
+            Some(client) => Caller { client: client.clone(), ..anybody },
+            None => anybody,
         }
     }
 }
@@ -111,8 +115,10 @@ pub(super) async fn observe(State(server): State<Server>, mut request: Request, 
     let trace = trace_id(request.headers()).map(str::to_owned);
     let parent = request.headers().get("traceparent").cloned().filter(|_| trace.is_some());
     let method = request.method().clone();
-    request.extensions_mut().insert(Numbered(id.clone()));
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let about = About { request_id: &id, https: server.config().tls.is_some(), has_parent: parent.is_some() };
+    let span = server.0.traces.request(&request, path.as_deref(), about);
+    request.extensions_mut().insert(Numbered(id.clone(), span.context()));
     let path = path.unwrap_or_else(|| "unknown".to_owned());
     let _busy = server.metrics().busy();
     let mut handled = pin!(next.run(request));
@@ -129,6 +135,7 @@ pub(super) async fn observe(State(server): State<Server>, mut request: Request, 
     let took = began.elapsed();
     server.metrics().answered(&path, &method, status, failed, took);
     let milliseconds = took.as_secs_f64() * 1e3;
+    let trace = trace.or_else(|| span.trace_id());
     let (trace, kind) = (trace.as_deref().unwrap_or("-"), failed.unwrap_or("-"));
     if status.is_server_error() {
         tracing::warn!(request_id = &*id, trace_id = trace, %method, path, status = status.as_u16(), kind, milliseconds, "answered");
@@ -147,12 +154,12 @@ pub(super) async fn observe(State(server): State<Server>, mut request: Request, 
     }
     headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    span.end(response, failed)
 }
 
-/// The number of a request, in its extensions.
+/// The number of a request and its span, in its extensions.
 #[derive(Clone)]
-struct Numbered(Arc<str>);
+struct Numbered(Arc<str>, TraceContext);
 
 /// Refuses web pages of other origins, except those that `server.cors` names.
 pub(super) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Answer {
@@ -227,7 +234,11 @@ fn is_own(name: &str, hosts: &[String]) -> bool {
 /// Lets a request through if it has a key (where the server has keys) and is within the client's rate.
 pub(super) async fn by_key(State(server): State<Server>, mut request: Request, next: Next) -> Answer {
     let clients = &server.0.clients;
-    let id = request.extensions().get::<Numbered>().map_or_else(|| random_hex(16).into(), |number| number.0.clone());
+    let Numbered(request_id, trace) = request
+        .extensions()
+        .get::<Numbered>()
+        .cloned()
+        .unwrap_or_else(|| Numbered(random_hex(16).into(), TraceContext::default()));
     let client = if clients.is_open() {
         server.0.anybody.clone()
     } else {
@@ -236,7 +247,7 @@ pub(super) async fn by_key(State(server): State<Server>, mut request: Request, n
             .ok_or_else(|| refused("this server needs a key: send the header `authorization: Bearer KEY`"))?;
         clients.find(&key).cloned().ok_or_else(|| refused("the key is not known"))?
     };
-    let caller = Caller { client, request_id: id };
+    let caller = Caller { client, request_id, trace };
     // Requests that only read are not counted.
     if request.method() == Method::POST {
         caller.take(1)?;

@@ -42,6 +42,8 @@ const MAX_STREAMS: u32 = 256;
 const BREATH: Duration = Duration::from_millis(50);
 /// How often idle judges are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long traces are sent at the end: what is left of the time for requests to end, but within these bounds.
+const FLUSH: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// The answer to a connection above the limit.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\nconnection: close\r\n\
@@ -104,6 +106,7 @@ impl Server {
             }
         };
         drop(listener);
+        let stopped = Instant::now();
         self.0.draining.send_replace(true);
         info!(connections = tasks.len(), "shutting down");
         if failed.is_none() {
@@ -118,8 +121,13 @@ impl Server {
         }
         tasks.shutdown().await;
         self.end_jobs().await;
+        let left = Duration::from_millis(config.drain_ms).saturating_sub(stopped.elapsed()).clamp(FLUSH.0, FLUSH.1);
         let server = self.clone();
-        let _ = tokio::task::spawn_blocking(move || server.close()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            server.close();
+            server.0.traces.end(left);
+        })
+        .await;
         info!("ended");
         failed.map_or(Ok(()), Err)
     }

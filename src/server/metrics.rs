@@ -66,6 +66,7 @@ const HELP: &[(&str, &str)] = &[
     ("dicast_http_request_seconds", "Time from the head of a request to its answer, by route."),
     ("dicast_http_in_flight", "Requests that are being answered."),
     ("dicast_errors_total", "Errors by kind."),
+    ("dicast_spans_total", "Spans for OpenTelemetry by outcome: sent, or lost."),
     ("dicast_judgments_total", "Judgments that ended, by judge and outcome (ok, or the kind of the error)."),
     ("dicast_judgment_seconds", "Time of a judgment in the server, waiting included, by judge."),
     ("dicast_phase_seconds", "Time of a judgment by phase: queue, prefill, reasoning, verdict."),
@@ -252,6 +253,11 @@ impl Server {
         line(&mut text, "dicast_http_in_flight", "", metrics.in_flight.load(Ordering::Relaxed));
         head(&mut text, "dicast_held_bytes", "gauge");
         line(&mut text, "dicast_held_bytes", "", self.0.held.bytes());
+        if let Some((sent, lost)) = self.0.traces.counts() {
+            head(&mut text, "dicast_spans_total", "counter");
+            line(&mut text, "dicast_spans_total", &written(&[("outcome", "sent")]), sent);
+            line(&mut text, "dicast_spans_total", &written(&[("outcome", "lost")]), lost);
+        }
         self.write_judges(&mut text);
         text
     }

@@ -39,6 +39,11 @@ mod problem;
 mod reference;
 mod rerank;
 mod stream;
+#[cfg(feature = "otel")]
+mod telemetry;
+#[cfg(not(feature = "otel"))]
+#[path = "telemetry/off.rs"]
+mod telemetry;
 mod trainers;
 mod v1;
 mod watch;
@@ -71,6 +76,8 @@ use judges::{Judges, Loaded};
 use keys::{Client, Clients};
 use metrics::Metrics;
 pub use problem::Problem;
+pub use telemetry::Telemetry;
+use telemetry::{JudgmentSpan, Traces};
 pub use trainers::{CoalesceConfig, Marks, Protocol, RouteConfig, Turns};
 pub(crate) use watch::{Event, Watcher};
 
@@ -96,6 +103,7 @@ struct Inner {
     /// The client if there are no keys.
     anybody: Arc<Client>,
     metrics: Metrics,
+    traces: Traces,
     held: body::Held,
     jobs: jobs::Jobs,
     /// The task that judges the requests of jobs.
@@ -128,6 +136,7 @@ impl Server {
             clients,
             anybody,
             metrics,
+            traces: Traces::default(),
             held,
             jobs,
             jobs_task,
@@ -212,8 +221,10 @@ impl Server {
         watcher: Option<Watcher>,
     ) -> Result<Verdict> {
         let began = Instant::now();
-        let loaded = self.0.judges.get(judge).await?;
-        let outcome = self.judge_with(&loaded, caller, &mut request, watcher, began).await;
+        let mut span = self.0.traces.judgment(caller, self.0.judges.known(judge).ok(), &request);
+        let loaded = self.0.judges.get(judge).await.inspect_err(|error| span.fails(error))?;
+        let outcome = self.judge_with(&loaded, caller, &mut request, watcher, began, &mut span).await;
+        span.end(&outcome);
         let name = self.0.judges.known(judge).unwrap_or_default();
         self.0.metrics.judged(name, request.responses.len(), began.elapsed(), &outcome);
         if let Err(error) = &outcome {
@@ -233,6 +244,7 @@ impl Server {
         request: &mut JudgeRequest,
         watcher: Option<Watcher>,
         began: Instant,
+        span: &mut JudgmentSpan,
     ) -> Result<Verdict> {
         let judge = &loaded.judge;
         // Errors in the request are found before it waits.
@@ -242,11 +254,13 @@ impl Server {
         // Nobody waits for a job: the time of its requests counts from their start.
         let left = if caller.client.is_job { jobs::TURN } else { timeout.saturating_sub(began.elapsed()) };
         let told = watcher.as_ref().map(|watcher| |place| watcher.tell(Event::Queued(place)));
+        span.waits();
         let slot = loaded.gate.enter(caller.client.priority, caller.client.number, left, told).await?;
         if let Some(watcher) = &watcher {
             watcher.tell(Event::Started);
         }
         let began = if caller.client.is_job { Instant::now() } else { began };
+        span.starts(judge.capabilities().engine.name());
         let left = timeout.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         request.options = Options { timeout_ms: Some(left_ms), ..std::mem::take(&mut request.options) };

@@ -16,6 +16,13 @@ mod remote;
 #[cfg(all(feature = "remote", feature = "server"))]
 mod serve_jobs;
 
+#[cfg(feature = "server")]
+#[expect(dead_code, reason = "the tests of the server use the rest")]
+#[path = "../support/collector.rs"]
+mod collector;
+#[cfg(feature = "server")]
+mod serve_traces;
+
 #[cfg(feature = "local")]
 mod batch;
 #[cfg(feature = "local")]

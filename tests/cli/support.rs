@@ -54,6 +54,7 @@ pub(crate) fn dicast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
         "HF_HUB_OFFLINE",
         "NO_COLOR",
         "http_proxy",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     ] {
         command.env_remove(variable);
     }

@@ -15,4 +15,10 @@ mod judging;
 mod limits;
 mod schema;
 mod support;
+#[cfg(feature = "otel")]
+mod traces;
 mod trainers;
+
+#[cfg(feature = "otel")]
+#[path = "../support/collector.rs"]
+mod collector;

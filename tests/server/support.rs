@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dicast::engine::scripted::{Reply, Scripted};
 use dicast::engine::{Input, Job};
-use dicast::server::{JudgeSource, Server, ServerConfig};
+use dicast::server::{JudgeSource, Server, ServerConfig, Telemetry};
 use dicast::{Judge, JudgeConfig, Log, Profile};
 use serde_json::{Value, json};
 
@@ -97,9 +97,16 @@ pub(crate) fn configured(server: Value) -> ServerConfig {
 }
 
 pub(crate) fn serve_with(config: ServerConfig, engine: Scripted) -> Running {
+    serve_traced(config, engine, None)
+}
+
+pub(crate) fn serve_traced(config: ServerConfig, engine: Scripted, telemetry: Option<&Telemetry>) -> Running {
     let source = JudgeSource::Open(Arc::new(judge(&engine)));
     let other = JudgeSource::Open(Arc::new(judge(&engine)));
     let server = Server::new(config, vec![("first".to_owned(), source), ("second".to_owned(), other)]).unwrap();
+    if let Some(telemetry) = telemetry {
+        server.trace_with(telemetry);
+    }
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, bound) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
