@@ -140,7 +140,7 @@ impl<'a> Field<'a> {
     }
 
     fn hex(&self) -> String {
-        self.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 }
 

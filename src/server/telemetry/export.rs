@@ -237,12 +237,12 @@ fn given_up() -> Answer {
 async fn send(http: reqwest::Client, request: Request<Bytes>) -> std::result::Result<Response<Bytes>, String> {
     let (parts, body) = request.into_parts();
     let request = http.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
-    let mut answer = request.send().await.map_err(|error| root(error.without_url()))?;
+    let mut answer = request.send().await.map_err(|error| root(&error.without_url()))?;
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = answer.status();
     *response.headers_mut() = std::mem::take(answer.headers_mut());
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| root(error.without_url()))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| root(&error.without_url()))? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(format!("its answer has more than {MAX_ANSWER} bytes"));
         }
@@ -253,8 +253,8 @@ async fn send(http: reqwest::Client, request: Request<Bytes>) -> std::result::Re
 }
 
 /// What an error comes from: reqwest itself says little.
-fn root(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error;
+fn root(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
