@@ -109,7 +109,7 @@ impl Telemetry {
         let invalid = |what: String| Error::new(ErrorKind::InvalidConfig, what);
         let parsed = reqwest::Url::parse(url)
             .ok()
-            .filter(|parsed| matches!(parsed.scheme(), "http" | "https") && parsed.has_host())
+            .filter(|parsed| matches!(parsed.scheme(), "http" | "https") && is_uri(url))
             .ok_or_else(|| {
                 // It may hold a password, so that it is not repeated.
                 invalid(
@@ -226,6 +226,11 @@ impl Traces {
     pub(super) fn counts(&self) -> Option<(u64, u64)> {
         self.0.get().map(|telemetry| telemetry.0.health.counts())
     }
+}
+
+/// Whether the exporter can read this too: reqwest repairs `http:/path`, and the exporter's error would show a password.
+fn is_uri(url: &str) -> bool {
+    url.parse::<axum::http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()))
 }
 
 /// A number in the environment.
