@@ -47,7 +47,7 @@ impl Server {
 }
 
 #[derive(Default)]
-pub(super) struct Traces;
+pub(super) struct Traces(());
 
 impl Traces {
     #[expect(clippy::unused_self, reason = "the interface of the other half")]
@@ -56,7 +56,8 @@ impl Traces {
     }
 
     #[expect(clippy::unused_self, reason = "the interface of the other half")]
-    pub(super) fn judgment(&self, _: &Caller, _: Option<&str>, _: &JudgeRequest) -> JudgmentSpan {
+    pub(super) fn judgment(&self, caller: &Caller, _: Option<&str>, _: &JudgeRequest) -> JudgmentSpan {
+        let TraceContext(()) = caller.trace;
         JudgmentSpan
     }
 
@@ -79,14 +80,14 @@ pub(super) struct About<'a> {
 }
 
 #[derive(Clone, Copy, Default)]
-pub(crate) struct TraceContext;
+pub(crate) struct TraceContext(());
 
 pub(super) struct RequestSpan;
 
 #[expect(clippy::unused_self, reason = "the interface of the other half")]
 impl RequestSpan {
     pub(super) fn context(&self) -> TraceContext {
-        TraceContext
+        TraceContext(())
     }
 
     pub(super) fn trace_id(&self) -> Option<String> {
