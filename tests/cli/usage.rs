@@ -288,6 +288,6 @@ fn the_library_of_profiles_is_listed_shown_and_named() {
         run(["profile", "check", text(&copy)]).succeeds();
     }
     run(["profile", "show", "pair"]).fails(2, &["no profile \"pair\"", "`dicast profile list`"]);
-    let ask = ["parse", "--names", "a,b", "--profile", "pair", "-"];
+    let ask = ["parse", "--names", "a,b", "--profile", "pair"];
     run(ask).fails(1, &["neither a file \"pair\" nor a profile", "pairwise"]);
 }
