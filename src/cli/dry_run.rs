@@ -13,9 +13,6 @@ use super::{FAILED, Outcome, model, print, table};
 
 /// Most wrong records that are named.
 const NAMED: usize = 20;
-/// The most tokens that a verdict can have: for each response, and for the rest.
-const VERDICT_TOKENS: (usize, usize) = (64, 64);
-
 /// Checks the records and counts their tokens.
 pub(crate) fn run(form: &Form, files: &Files<'_>, limit: Option<u64>, config: JudgeConfig) -> Outcome {
     let mut records = files.open()?;
@@ -28,8 +25,8 @@ pub(crate) fn run(form: &Form, files: &Files<'_>, limit: Option<u64>, config: Ju
         count += 1;
         let (_, request) = form.read(record);
         match request.and_then(|request| fits(&judge, &request)) {
-            Ok(prompt) => {
-                tokens += prompt;
+            Ok((prompt, all)) => {
+                tokens += all;
                 (least, most) = (least.min(prompt), most.max(prompt));
             }
             Err(error) => wrong.push(format!("  {place}: {}: {}", error.kind(), error.message())),
@@ -58,30 +55,25 @@ pub(crate) fn run(form: &Form, files: &Files<'_>, limit: Option<u64>, config: Ju
 /// Within this time an engine refuses what does not fit, even on a busy machine.
 const REFUSAL: Duration = Duration::from_secs(2);
 
-/// The tokens of a prompt that fits with the longest answer.
-fn fits(judge: &Judge, request: &JudgeRequest) -> dicast::Result<usize> {
-    let prompt = judge.prompt(request)?.tokens.len();
-    let settings = request.options.or(&judge.config().options).or(&judge.profile().decoding).resolve_request()?;
-    let reasoning = if settings.reasoning { settings.max_reasoning_tokens as usize } else { 0 };
-    let verdict = if settings.guided.unwrap_or(true) {
-        let names: usize = request.responses.iter().map(|response| response.name.len()).sum();
-        2 * names + request.responses.len() * VERDICT_TOKENS.0 + VERDICT_TOKENS.1
-    } else {
-        settings.max_verdict_tokens as usize
-    };
-    let Some(context) = judge.capabilities().context_tokens else { return Ok(prompt) };
-    if prompt >= context {
-        let message = format!("the prompt has {prompt} tokens, but the context holds {context}: shorten the request");
+/// The tokens of the longest prompt of a request that fits with the longest answer, and of all its prompts.
+fn fits(judge: &Judge, request: &JudgeRequest) -> dicast::Result<(usize, usize)> {
+    let count = judge.count(request)?;
+    let tokens = (count.prompt_tokens, count.all_prompt_tokens);
+    let Some(context) = count.context_tokens.filter(|_| !count.fits()) else { return Ok(tokens) };
+    let (prompt, output) = (count.prompt_tokens, count.output_tokens);
+    if count.is_exact || prompt >= context {
+        let message = format!(
+            "the prompt has {prompt} tokens and may be answered with {output}, but the context holds {context}: shorten the \
+             request, or lower max_reasoning_tokens"
+        );
         return Err(Error::new(ErrorKind::ContextOverflow, message));
     }
-    if prompt + reasoning + verdict > context {
-        // Near the limit only the engine knows: it refuses what does not fit before it computes anything. If it begins to
-        // compute, the request fits; it is cancelled then.
-        if let Ok(Err(error)) = judge.submit_when_free(request).wait_timeout(REFUSAL)
-            && error.kind() == ErrorKind::ContextOverflow
-        {
-            return Err(error);
-        }
+    // The answer's length is an estimate: only the engine knows. It refuses what does not fit before it computes anything. If
+    // it begins to compute, the request fits; it is cancelled then.
+    if let Ok(Err(error)) = judge.submit_when_free(request).wait_timeout(REFUSAL)
+        && error.kind() == ErrorKind::ContextOverflow
+    {
+        return Err(error);
     }
-    Ok(prompt)
+    Ok(tokens)
 }

@@ -232,6 +232,12 @@ impl Patience {
         deadline
     }
 
+    /// The deadline, if the engine has begun with a job.
+    #[cfg(feature = "local")]
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.deadline.get().copied()
+    }
+
     /// The deadline, counted from now if no job has begun. Notifies nobody: [`Self::begin`] does.
     pub(crate) fn deadline(&self) -> Instant {
         *self.deadline.get_or_init(|| {

@@ -11,7 +11,7 @@ mod compare;
 mod fit;
 mod link;
 
-pub(super) use compare::share;
+pub(super) use compare::{rounded, share};
 
 pub(super) use fit::most_at_once;
 pub(super) use link::Blocks;

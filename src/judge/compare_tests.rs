@@ -6,7 +6,7 @@ use crate::engine::{Guidance, Input, Job};
 use crate::error::ErrorKind;
 use crate::log::Log;
 use crate::prompt::profile::Profile;
-use crate::request::JudgeRequest;
+use crate::request::{Criterion, CriterionKind, JudgeRequest};
 use crate::verdict::{Flag, Verdict};
 
 use super::Judge;
@@ -24,9 +24,8 @@ fn profile(layout: &str) -> Profile {
 /// The names and true values of what a judge sees.
 fn shown(job: &Job) -> Vec<(String, f64)> {
     let Input::Messages(messages) = &job.input else { panic!("it takes messages") };
-    let lines = messages.last().unwrap().content.lines().skip(1);
     let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.parse().unwrap()));
-    lines.map(|line| pair(line).unwrap()).collect()
+    messages.last().unwrap().content.lines().filter_map(pair).collect()
 }
 
 /// A judge that scores what it sees by its value.
@@ -110,7 +109,7 @@ fn choices_between_two_make_shares_of_wins() {
     let wanted = [(4.0, [2.0, 5.0]), (2.0, [4.0, 5.0]), (5.0, [4.0, 2.0])]
         .map(|(own, others)| others.map(|other| fair(own, other)).iter().sum::<f64>() / 2.0);
     for ((scored, win), wanted) in verdict.scores.iter().zip(&verdict.rewards.as_ref().unwrap().values).zip(wanted) {
-        assert!((win - wanted).abs() < 1e-9 && (scored.expected.unwrap() - 1.0 - 4.0 * wanted).abs() < 1e-9);
+        assert!((win - wanted).abs() < 1e-5 && (scored.expected.unwrap() - 1.0 - 4.0 * wanted).abs() < 1e-5);
     }
     // The place counts as much for all: in both orders it cancels out.
     assert!(verdict.ensemble.unwrap().places.iter().all(|place| place.score.is_finite()));
@@ -130,6 +129,46 @@ fn a_large_group_is_compared_in_part_and_still_ordered() {
     assert_eq!(verdict.scores.len(), 40);
     let place = |index: usize| verdict.ranking.iter().position(|&ranked| ranked == index).unwrap();
     assert!(place(39) < 8 && place(0) > 31, "{:?}", verdict.ranking);
+}
+
+#[test]
+fn a_judge_that_only_looks_at_places_gives_all_the_same() {
+    let engine = Scripted::new(|job, _| {
+        let around = job.plan.verdict.grammar().unwrap().around_score(0).unwrap().0.to_owned();
+        Reply::text(format!("<think>\nhm</think>{around}A"))
+    });
+    let judge = open(&engine, "[[%choice%]]");
+    for count in [3, 12, 13, 17, 20, 40] {
+        let values: Vec<u32> = vec![1; count];
+        let verdict = judge.judge(&request(&values, |options| options.orders = Some(2))).unwrap();
+        assert!(
+            scores(&verdict).iter().all(|score| score.to_bits() == 3_f64.to_bits()),
+            "{count}: {:?}",
+            scores(&verdict)
+        );
+        assert!(verdict.ranking.is_sorted(), "{count}: as given");
+    }
+}
+
+#[test]
+fn rubrics_and_rewards_go_together_with_comparisons() {
+    let engine = Scripted::new(chooser);
+    let judge = open(&engine, "[[%choice%]]");
+    let mut wanted = request(&[4, 2, 5], |options| options.reward = Some(Reward::Win));
+    let met = Criterion { kind: CriterionKind::YesNo, ..Criterion::new("met", "is good") };
+    wanted.rubric = vec![Criterion::new("brief", "is brief"), met];
+    let verdict = judge.judge(&wanted).unwrap();
+    assert!(verdict.scores.iter().all(|scored| scored.expected.is_some()));
+    assert_eq!((verdict.ranking.clone(), verdict.rewards.unwrap().values.len()), (vec![2, 0, 1], 3));
+    let engine = Scripted::new(|job, number| {
+        let values: Vec<f64> = shown(job).into_iter().map(|(_, value)| value).collect();
+        let of =
+            |value: f64| (1..=5).map(|score| f64::from(u8::from((f64::from(score) - value).abs() < 0.1))).collect();
+        scorer(job, number).with_distributions(values.into_iter().map(of).collect())
+    });
+    let judge = open(&engine, "<answer>%score%, %score%</answer>");
+    let verdict = judge.judge(&request(&[4, 2, 5], |options| options.reward = Some(Reward::Win))).unwrap();
+    assert_eq!(verdict.rewards.unwrap().values, [0.5, 0.0, 1.0]);
 }
 
 #[test]

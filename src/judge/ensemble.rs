@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::prompt::profile::{Scale, VerdictKind};
 use crate::verdict::{Ensemble, Flag, PlaceEffect, Repair, RunOutcome, Timing, Usage, Verdict, merged_flags};
 
-use super::blocks::{Blocks, share};
+use super::blocks::{Blocks, rounded, share};
 use super::calibrated::Applied;
 use super::consensus;
 use super::rubric::{Rubric, mean_row};
@@ -303,10 +303,21 @@ impl Course {
         let runs: Vec<RunOutcome> = verdicts.iter().map(outcome).collect();
         let rankings: Vec<&[usize]> = runs.iter().map(|run| run.ranking.as_slice()).collect();
         let values: Vec<Vec<f64>> = verdicts.iter().map(Verdict::values).collect();
-        let means = means(&values);
+        let mut means = means(&values);
+        // Orders that mirror each other cancel out, but for the last bits.
+        let is_compared = self.is_split() && !self.is_in_blocks();
+        if is_compared {
+            means = means.into_iter().map(rounded).collect();
+        }
         let preferred = by_mean(&means);
         let (mut ranking, mut exact) = consensus::ranking(self.rank_rule, &rankings, &preferred);
         let mut merged = blend(verdicts)?;
+        if is_compared {
+            for scored in &mut merged.scores {
+                scored.score = rounded(scored.score);
+                scored.expected = scored.expected.map(rounded);
+            }
+        }
         let scores: Vec<f64> = merged.scores.iter().map(|scored| scored.score).collect();
         if self.consistent {
             let before = ranking.clone();

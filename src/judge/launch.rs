@@ -84,6 +84,11 @@ impl Launch {
             if let Ok(verdict) = &outcome {
                 stage.course.follows(verdict.usage, verdict.timing);
             }
+            if let Some(Run { job, .. }) = stage.runs.first()
+                && let Some(patience) = &job.patience
+            {
+                completer.pending().set_deadline(job.deadline, patience.timeout());
+            }
             return self.start(stage, None, completer);
         }
         if let Ok(verdict) = &mut outcome {
@@ -99,6 +104,8 @@ impl Launch {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use std::time::Duration;
+
     use crate::config::{JudgeConfig, Mask, StopEarly};
     use crate::engine::Job;
     use crate::engine::scripted::{Reply, Scripted};
@@ -204,6 +211,24 @@ mod tests {
         }
         judge.close();
         assert_eq!(ticket.wait().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn in_a_batch_the_time_of_the_second_stage_begins_with_it() {
+        // All second stages wait for one place, longer than each may take.
+        let engine = Scripted::new(|job, _| {
+            if reasons(job) {
+                return Reply::text(format!("<think>\nhm</think>\n\n{BEST_FIRST}")).after(Duration::from_millis(250));
+            }
+            Reply::text(BEST_FIRST)
+        });
+        let engine = engine.with_capabilities(|able| able.max_sequences = 1);
+        let mut wanted = request();
+        wanted.options.timeout_ms = Some(2500);
+        let verdicts = open(&engine).judge_batch(&vec![wanted; 16]);
+        for verdict in verdicts {
+            assert!(verdict.unwrap().reasoning.contains("hm"));
+        }
     }
 
     #[test]

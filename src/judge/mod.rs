@@ -381,16 +381,18 @@ impl Judge {
         let mut deadline = submitted + timeout;
         if patient {
             deadline = first.runs.first().map_or(deadline, |run| run.job.deadline);
-            let waiting = Arc::downgrade(pending);
-            let patience = Patience::new(timeout, move |deadline| {
-                if let Some(pending) = waiting.upgrade() {
-                    pending.set_deadline(deadline, timeout);
+            // A second stage waits for its turn again, so its time begins again too.
+            for stage in std::iter::once(&mut first).chain(second.iter_mut().map(|second| &mut second.stage)) {
+                let waiting = Arc::downgrade(pending);
+                let patience = Patience::new(timeout, move |deadline| {
+                    if let Some(pending) = waiting.upgrade() {
+                        pending.set_deadline(deadline, timeout);
+                    }
+                });
+                let patience = patience.until(until);
+                for Run { job, .. } in &mut stage.runs {
+                    job.patience = Some(patience.clone());
                 }
-            });
-            let patience = patience.until(until);
-            let later = second.iter_mut().flat_map(|second| &mut second.stage.runs);
-            for Run { job, .. } in first.runs.iter_mut().chain(later) {
-                job.patience = Some(patience.clone());
             }
         }
         // Before the engine has the job, and so may have begun.

@@ -316,7 +316,11 @@ impl Judge {
         let (deadline, priority) = (submitted + settings.timeout(), Priority::default());
         let job = Job { input, plan, sampling, submitted, deadline, patience: None, priority, listener: None };
         // What a grammar or a schema holds is quoted from nowhere.
-        let texts = if guidance > Guidance::None { Texts::none() } else { Texts::of(request) };
+        let texts = match profile.verdict.kind() {
+            _ if guidance > Guidance::None => Texts::none(),
+            VerdictKind::Table => Texts::of(request),
+            _ => Texts::whole(request),
+        };
         let grammar = job.plan.verdict.grammar().filter(|_| guidance == Guidance::Grammar).cloned();
         let by_scores = settings.ranking_from == RankingFrom::Scores;
         Ok(Run { job, terms: Terms { aliases, guidance, texts, grammar, by_scores }, reasoning, closed })

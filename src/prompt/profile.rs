@@ -249,7 +249,7 @@ impl Profile {
     pub fn load(path: &Path) -> Result<Self> {
         if let (Some(name), None) = (path.to_str(), path.extension())
             && path.components().count() == 1
-            && !path.exists()
+            && !path.is_file()
         {
             return profiles::find(name).cloned().ok_or_else(|| {
                 let known: Vec<&str> = profiles::all().iter().map(|named| named.profile.name.as_str()).collect();

@@ -389,7 +389,7 @@ impl<'a> Reader<'a> {
             None if !is_table && matches!(form, Form::NoAnswer | Form::Unclosed) => {
                 Outcome::refused("the judge wrote reasoning and no final answer")
             }
-            None if !is_table => forms::read(answer, texts, names, profile),
+            None if !is_table => forms::read(answer, reasoning, texts, names, profile),
             Some(_) if texts.respond(answer) => {
                 Outcome::refused("the answer only repeats, word for word, what one of the responses contains")
             }
@@ -426,8 +426,12 @@ pub(crate) fn of_grammar(
     let Written { scores, ranked } = written;
     let least = if profile.verdict.kind() == VerdictKind::Choice { CHOICES.min } else { 0 };
     let scores: Vec<f64> = scores.into_iter().map(|score| f64::from(score - least)).collect();
-    let outcome =
-        if ranked.is_empty() { forms::of_marks(&scores, names, profile) } else { Outcome::clean(scores, ranked) };
+    let outcome = if ranked.is_empty() {
+        forms::of_marks(&scores, names, profile)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a choice without letters"))?
+    } else {
+        Outcome::clean(scores, ranked)
+    };
     assemble(outcome, names, reasoning, raw)
 }
 

@@ -35,6 +35,17 @@ impl Texts {
         kept
     }
 
+    /// The texts of a request whose verdict may be as short as a word: all of them are kept.
+    pub(crate) fn whole(request: &JudgeRequest) -> Self {
+        let mut kept = Self::of(request);
+        for text in request.responses.iter().map(|response| &response.text).chain([&request.principle, &request.prompt])
+        {
+            kept.plain.extend(plain(text));
+            kept.plain.push('\0');
+        }
+        kept
+    }
+
     /// Adds texts. Texts without a digit or a letter in brackets hold no verdict, and are not kept.
     fn add<'t>(&mut self, texts: impl IntoIterator<Item = &'t str>) {
         for text in texts.into_iter().filter(|text| text.contains(char::is_numeric) || text.contains(['[', '<'])) {

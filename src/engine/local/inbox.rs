@@ -224,7 +224,7 @@ impl Inbox {
         let mut state = self.state();
         while !state.shut {
             let now = Instant::now();
-            let waiting = state.waiting.extract(|job| job.deadline <= now);
+            let waiting = state.waiting.extract(|job| job.due() <= now);
             let State { running, over, .. } = &mut *state;
             let late: Vec<_> = running
                 .iter_mut()
@@ -247,7 +247,7 @@ impl Inbox {
                 state = self.state();
                 continue;
             }
-            let waiting = state.waiting.iter().map(|job| job.deadline);
+            let waiting = state.waiting.iter().map(|job| job.due());
             let running = state.running.iter().filter(|job| !job.over).map(|job| job.deadline + LATE);
             state.alarm = waiting.chain(running).min();
             state = match state.alarm {

@@ -327,8 +327,16 @@ impl Prepared {
         self.done.tell(Ok(self.writer.finish()));
     }
 
+    /// When it is out of time. A patient job that waits has the deadline of its judgment, if another job of that has begun.
+    pub(super) fn due(&self) -> Instant {
+        self.patience.as_ref().and_then(Patience::begun).map_or(self.deadline, |begun| begun.min(self.deadline))
+    }
+
     /// The error of a passed deadline.
     pub(super) fn timed_out(&self) -> Error {
-        Error::timed_out(self.deadline.duration_since(self.submitted))
+        Error::timed_out(match &self.patience {
+            Some(patience) if patience.begun().is_some() => patience.timeout(),
+            _ => self.deadline.duration_since(self.submitted),
+        })
     }
 }

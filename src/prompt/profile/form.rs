@@ -99,12 +99,19 @@ impl VerdictForm {
                         .into(),
                 );
             }
-            // Without a text between them two scores could not be told apart.
-            return match &self.pieces()[..] {
-                [_, "", _] if self.kind() == VerdictKind::TwoScores => {
-                    Err("verdict.layout must have a text between its two %score%".into())
-                }
-                _ => Ok(()),
+            // A mark ends at what it touches: not at letters and digits, nor at the point of a number.
+            let pieces = self.pieces();
+            let sticks =
+                |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '\u{2212}'));
+            let before = pieces[..pieces.len() - 1].iter().any(|piece| sticks(piece.chars().next_back()));
+            let after = pieces[1..].iter().any(|piece| sticks(piece.chars().next()));
+            let between = pieces[1..pieces.len() - 1].iter().any(|piece| piece.trim().is_empty());
+            return if before || after || between {
+                Err("verdict.layout: a mark must not touch a letter, a digit, a point or a minus, and two marks must have a sign \
+                     between them"
+                    .into())
+            } else {
+                Ok(())
             };
         }
         if (scores, ranking) == (1, 1) && self.layout.find("%scores%") < self.layout.find("%ranking%") {
@@ -211,6 +218,11 @@ mod tests {
             "%score% %scores% %ranking%",
             "%choice% %ranking%",
             "%score%%score%",
+            "%score% %score%",
+            "%score%.5",
+            "0%score%",
+            "%choice%A",
+            "x%choice%",
         ] {
             assert!(form(wrong).check().is_err(), "{wrong}");
         }
