@@ -42,6 +42,11 @@ fn stack() {
 }
 
 #[test]
+fn tables_of_rubrics() {
+    judge("tables", Library::Shared);
+}
+
+#[test]
 fn pinning() {
     judge("pinning", Library::Shared);
 }

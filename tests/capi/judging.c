@@ -35,7 +35,6 @@ static void check_verdict(const dicast_verdict *verdict) {
         }
         CHECK(fabs(sum - 1) < 1e-9 && fabs(mean - dicast_verdict_expected(verdict, i)) < 1e-9);
         CHECK(dicast_verdict_expected_of(verdict, S(names[i])) == dicast_verdict_expected(verdict, i));
-        CHECK(dicast_verdict_scale_mass(verdict, i) > 0 && dicast_verdict_scale_mass(verdict, i) <= 1);
         CHECK(place < 3 && place == dicast_verdict_rank_of(verdict, S(names[i])));
         CHECK(dicast_verdict_ranked(verdict, place) == i);
         seen |= (size_t)1 << place;
@@ -54,7 +53,7 @@ static void check_verdict(const dicast_verdict *verdict) {
 
     CHECK(dicast_verdict_name(verdict, 3).data == NULL && dicast_verdict_name(verdict, DICAST_NONE).data == NULL);
     CHECK(isnan(dicast_verdict_score(verdict, 3)) && isnan(dicast_verdict_expected(verdict, 3)));
-    CHECK(isnan(dicast_verdict_score_of(verdict, S("nobody"))) && isnan(dicast_verdict_scale_mass(verdict, 3)));
+    CHECK(isnan(dicast_verdict_score_of(verdict, S("nobody"))));
     CHECK(dicast_verdict_rank(verdict, 3) == DICAST_NONE && dicast_verdict_ranked(verdict, 3) == DICAST_NONE);
     CHECK(dicast_verdict_rank_of(verdict, S("nobody")) == DICAST_NONE);
     CHECK(dicast_verdict_find(verdict, S("")) == DICAST_NONE);
@@ -87,35 +86,6 @@ static void judge_one(const dicast_judge *judge) {
           dicast_verdict_find(other, (dicast_str){0, 0}) == 1);
     dicast_request_free(request);
     dicast_verdict_free(other);
-    dicast_verdict_free(verdict);
-}
-
-static void judge_by_criteria(const dicast_judge *judge) {
-    dicast_error *error = NULL;
-    dicast_verdict *verdict = NULL;
-    dicast_request *request = NULL;
-    size_t i;
-    OK(error, dicast_request_from_json(
-                  S("{\"prompt\": \"How?\", \"responses\": {\"a\": \"Just start.\", \"b\": \"One thinks "
-                    "for a long while, and then one starts.\"}, \"rubric\": [{\"name\": \"brief\", "
-                    "\"criterion\": \"Shorter is better.\", \"weight\": 3}, {\"criterion\": \"Is it polite?\", "
-                    "\"kind\": \"yes_no\"}]}"),
-                  &request, &error));
-    OK(error, dicast_judge_judge(judge, request, &verdict, &error));
-    CHECK(dicast_verdict_criterion_count(verdict) == 2);
-    CHECK(is(dicast_verdict_criterion_name(verdict, 0), "brief") && is(dicast_verdict_criterion_name(verdict, 1), "2"));
-    CHECK(dicast_verdict_criterion_weight(verdict, 0) == 3 && dicast_verdict_criterion_weight(verdict, 1) == 1);
-    for (i = 0; i < 4; i++) {
-        const double value = dicast_verdict_criterion_value(verdict, i / 2, i % 2);
-        CHECK(value >= 0 && value <= 1);
-    }
-    CHECK(dicast_verdict_criterion_value(verdict, 0, 0) > dicast_verdict_criterion_value(verdict, 0, 1));
-    CHECK(isnan(dicast_verdict_criterion_value(verdict, 0, 2)) && isnan(dicast_verdict_criterion_value(verdict, 2, 0)));
-    CHECK(isnan(dicast_verdict_criterion_weight(verdict, 2)) && !dicast_verdict_criterion_name(verdict, 2).data);
-    /* This judge has no calibration. */
-    CHECK(isnan(dicast_verdict_win(verdict, 0)) && isnan(dicast_verdict_win_over(verdict, 0, 1)));
-    CHECK(dicast_verdict_abstains(verdict, 0, 1) == -1 && dicast_verdict_criterion_count(NULL) == 0);
-    dicast_request_free(request);
     dicast_verdict_free(verdict);
 }
 
@@ -208,7 +178,6 @@ int main(int argc, char **argv) {
     CHECK(is(dicast_judge_engine(judge), "local"));
     CHECK(holds(dicast_judge_profile_json(judge), "dicast-demo"));
     judge_one(judge);
-    judge_by_criteria(judge);
     judge_batch(judge);
     refuse(judge);
     stats.struct_size = sizeof stats;

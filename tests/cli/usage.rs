@@ -289,5 +289,5 @@ fn the_library_of_profiles_is_listed_shown_and_named() {
     }
     run(["profile", "show", "pair"]).fails(2, &["no profile \"pair\"", "`dicast profile list`"]);
     let ask = ["parse", "--names", "a,b", "--profile", "pair"];
-    run(ask).fails(1, &["neither a file \"pair\" nor a profile", "pairwise"]);
+    run(ask).fails(2, &["neither a file \"pair\" nor a profile", "pairwise"]);
 }

@@ -59,7 +59,7 @@ impl VerdictKind {
 }
 
 impl VerdictForm {
-    /// What a verdict of this layout is about; [`VerdictKind::Table`] for a layout that [`Self::check`] refuses.
+    /// What a verdict of this layout is about; [`VerdictKind::Table`] for a layout that no profile may have.
     pub fn kind(&self) -> VerdictKind {
         match (self.layout.matches("%score%").count(), self.layout.matches("%choice%").count()) {
             (1, 0) => VerdictKind::Score,
