@@ -60,8 +60,8 @@ class RewardResult(Model):
     expected_scores: Dict[str, Optional[float]] = field(default_factory=dict, compare=False)
     #: The probability of each score of the scale, the worst first; None if the engine gives none.
     distributions: Dict[str, Optional[List[float]]] = field(default_factory=dict, compare=False)
-    #: How likely the judge would have written a score of the scale if no grammar had held it to one; empty or None if the
-    #: engine does not see all tokens (the embedded one does).
+    #: How likely the judge would have written a score of the scale if no grammar had held it to one; empty or None if
+    #: the engine does not see all tokens (the embedded one does).
     scale_mass: Dict[str, Optional[float]] = field(default_factory=dict, compare=False)
     #: What had to be repaired to read the verdict: names of repairs, or ``{name: what it quotes}``.
     repairs: List[Union[str, Dict[str, str]]] = field(default_factory=list, compare=False)
