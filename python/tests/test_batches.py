@@ -285,6 +285,9 @@ def test_loading_is_watched_and_ended(example: Dict[str, Any]) -> None:
 
     def interrupts(_part: float) -> None:
         signal.raise_signal(signal.SIGINT)
+        # Python handles a signal between two steps: here, and not while something else is freed, which would swallow it.
+        for _ in range(1000):
+            pass
 
     with pytest.raises(RuntimeError, match="not today"):
         dicast.Judge(MODEL, progress=fails)
