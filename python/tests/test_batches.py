@@ -285,7 +285,7 @@ def test_loading_is_watched_and_ended(example: Dict[str, Any]) -> None:
 
     def interrupts(_part: float) -> None:
         signal.raise_signal(signal.SIGINT)
-        # Python handles a signal between two steps: here, and not while something else is freed, which would swallow it.
+        # Python handles a signal between two steps: here, not while something else is freed, which would swallow it.
         for _ in range(1000):
             pass
 
