@@ -179,7 +179,7 @@ impl VerdictGrammar {
     }
 
     /// What can be written next under one EBNF guide. A stage ends where the next one depends on what was written: after
-    /// the scores where the ranking must agree with them (`consistent`), and within a ranking too long for one guide.
+    /// the scores if the ranking must agree with them (`consistent`), and within a ranking too long for one guide.
     pub fn stage(&self, written: &Written, consistent: bool) -> Stage {
         let mut parts = Vec::new();
         if written.scores.is_empty() {

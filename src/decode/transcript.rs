@@ -25,7 +25,7 @@ pub struct Transcript {
     heard: usize,
     /// The distribution at each score so far.
     pub distributions: Vec<Vec<f64>>,
-    /// How much of the probability lay on the scale at each score, without a grammar; empty where that is not known.
+    /// How much of the probability lay on the scale at each score, without a grammar; empty if that is not known.
     pub masses: Vec<f64>,
     /// Whether the budget ended the reasoning.
     pub reasoning_truncated: bool,

@@ -263,9 +263,9 @@ pub struct Generation {
     pub reasoning: Option<std::ops::Range<usize>>,
     /// Byte offset in `raw` at which the answer begins.
     pub answer: usize,
-    /// The distribution at each score, in the order the judge saw the responses; empty where none were taken.
+    /// The distribution at each score, in the order the judge saw the responses; empty if none were taken.
     pub distributions: Vec<Vec<f64>>,
-    /// At each score, the probability that lay on the scale, without a grammar; empty where that is not known.
+    /// At each score, the probability that lay on the scale, without a grammar; empty if that is not known.
     pub masses: Vec<f64>,
     /// Whether the budget ended the reasoning.
     pub reasoning_truncated: bool,
@@ -359,7 +359,7 @@ pub trait Engine: Send + Sync {
     /// later and begins with these tokens takes them over. Waits until they are computed, at most until `deadline`.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the engine cannot; [`ErrorKind::Overloaded`] where it keeps enough already;
+    /// [`ErrorKind::Unsupported`] if the engine cannot; [`ErrorKind::Overloaded`] if it keeps enough already;
     /// [`ErrorKind::ContextOverflow`], [`ErrorKind::Timeout`], [`ErrorKind::Cancelled`] after [`Self::refuse_pins`], the engine's
     /// own. Nothing is kept then.
     fn pin(&self, prefix: Vec<u32>, deadline: Instant) -> Result<Pin> {

@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(group(&weights, &TEXTS[..5], 99, 64, 2).form(1).unwrap_err().len(), 3);
         assert!(group(&weights, &TEXTS[..5], 99, 64, 2).form(1).unwrap_err().contains(&4));
         assert!(group(&weights, &TEXTS[..5], 100, 64, 2).form(1).is_ok());
-        // The lightest ones are anchors where the drawn ones leave no room.
+        // The lightest ones are anchors if the drawn ones leave no room.
         let weights = [1, 1, 20, 20, 80];
         let layout = group(&weights, &TEXTS[..5], 90, 64, 2).form(1).unwrap();
         assert_eq!(layout.anchors, [0, 1]);

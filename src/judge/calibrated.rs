@@ -17,7 +17,7 @@ pub(super) struct Calibrated {
 }
 
 impl Calibrated {
-    /// That of a profile, where it has one; `model` is the fingerprint of the judge's model, `None` where nobody knows it.
+    /// That of a profile, if it has one; `model` is the fingerprint of the judge's model, `None` if nobody knows it.
     pub(super) fn of(profile: &Profile, model: Option<&Value>) -> Option<Arc<Self>> {
         let calibration = profile.calibration.as_deref()?.clone();
         let other_model = model.is_some_and(|model| *model != calibration.model);
@@ -45,7 +45,7 @@ impl Applied {
         Self { other_options: true, ..self }
     }
 
-    /// Puts what the calibration says into the verdict, with a flag where it was learned elsewhere.
+    /// Puts what the calibration says into the verdict, with a flag if it was learned elsewhere.
     pub(super) fn apply(&self, verdict: &mut Verdict) {
         verdict.set_preferences(&self.calibrated.calibration);
         // Expected scores lie between the written ones, so that a difference of one kind says nothing of the other.

@@ -130,7 +130,7 @@ impl Course {
         !own || alike.len() > self.runs() - self.needed
     }
 
-    /// The error that the judgment ends with, where generation `index` failed.
+    /// The error that the judgment ends with, if generation `index` failed.
     pub(super) fn failure(&self, index: usize, error: Error) -> Error {
         let (error, part) = (self.of_block(index % self.blocks(), error), index / self.blocks());
         let error = if self.may_split && error.kind() == ErrorKind::ContextOverflow {

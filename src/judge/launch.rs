@@ -1,4 +1,4 @@
-//! Hands the runs of a judgment to the engine, and reads what comes back. A judgment that reasons only where it must has a
+//! Hands the runs of a judgment to the engine, and reads what comes back. A judgment that reasons only if it must has a
 //! second stage: the same runs with reasoning.
 
 use crate::engine::{Engine, Generation};
@@ -19,7 +19,7 @@ pub(super) struct Stage {
     pub(super) course: Course,
 }
 
-/// What a judgment does where its first stage leaves the best response undecided.
+/// What a judgment does if its first stage leaves the best response undecided.
 pub(super) struct Second {
     pub(super) stage: Stage,
     /// Decided is what reaches this probability.
@@ -40,7 +40,7 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Submits a stage. The judgment is completed also where this is dropped on the way: where a thread has died.
+    /// Submits a stage. The judgment is completed also if this is dropped on the way: if a thread has died.
     pub(super) fn start(&self, stage: Stage, second: Option<Second>, outcome: Completer) {
         let Some(engine) = self.engine.upgrade() else { return outcome.complete(Err(Error::shut_down())) };
         let pending = outcome.pending().clone();
@@ -122,7 +122,7 @@ mod tests {
         job.plan.reasoning.as_ref().is_some_and(|reasoning| reasoning.budget > 0)
     }
 
-    /// A judge that puts the first response above the second with this probability where it does not reason.
+    /// A judge that puts the first response above the second with this probability if it does not reason.
     fn engine(certainty: f64) -> Scripted {
         Scripted::new(move |job, _| {
             if reasons(job) {

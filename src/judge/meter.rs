@@ -100,7 +100,7 @@ impl Histogram {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recent {
-    /// How far back it looks: a minute, less where the judge was opened later.
+    /// How far back it looks: a minute, less if the judge was opened later.
     pub window: Duration,
     /// Judgments.
     pub judged: u64,
@@ -146,7 +146,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The part of the prompts' tokens that was reused; 0 where there were none.
+    /// The part of the prompts' tokens that was reused; 0 if there were none.
     pub fn reused_share(&self) -> f64 {
         let [prompt, reused, ..] = self.tokens;
         #[expect(clippy::cast_precision_loss, reason = "a share")]

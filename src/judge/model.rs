@@ -1,5 +1,5 @@
 //! The judge's queue, tickets and threads under a model checker: every test runs in many orders of its threads, and fails
-//! where one of them hangs, or breaks what is promised.
+//! if one of them hangs, or breaks what is promised.
 //!
 //! `make model-check`; `DICAST_MODEL_RUNS` says how many orders, twice 2,000 for each test by default.
 

@@ -30,7 +30,7 @@ pub enum Arriving {
 pub struct Sleep {
     /// What becomes of requests that come while it sleeps.
     pub arriving: Arriving,
-    /// Whether the judgments that run are cancelled, and [`Judge::warm`](crate::Judge::warm) where it is in progress. Otherwise
+    /// Whether the judgments that run are cancelled, and [`Judge::warm`](crate::Judge::warm) if it is in progress. Otherwise
     /// they are waited for.
     pub cancel_running: bool,
     /// How long the judgments that run are waited for, at most; `None`: as long as their deadlines allow. After that the
@@ -192,7 +192,7 @@ impl Power {
         }
     }
 
-    /// Keeps a request until the judge wakes. Gives it back where the stage has changed: ask again.
+    /// Keeps a request until the judge wakes. Gives it back if the stage has changed: ask again.
     pub(super) fn hold(&self, held: Held) -> Option<Held> {
         let mut state = self.state();
         if !matches!(state.stage, Stage::Drowsy(_) | Stage::Asleep(_)) || state.arriving == Arriving::Fail {
@@ -236,7 +236,7 @@ impl Power {
         if let Some(loaded) = &loaded {
             state.stage = Stage::Drowsy(loaded.clone());
         }
-        // Those that wait already, where they are to fail from now on.
+        // Those that wait already, if they are to fail from now on.
         let failed = if arriving == Arriving::Fail { std::mem::take(&mut state.held) } else { Vec::new() };
         drop(state);
         for held in failed {

@@ -107,7 +107,7 @@ impl Queue {
     }
 
     /// Takes a place; waits until there is one, which is bounded, since every pending judgment has a deadline. `None`
-    /// where the queue is closed.
+    /// if the queue is closed.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
         let full = |state: &mut State| state.free == 0 && !state.closed;
         let mut state = self.changed.wait_while(self.state(), full).unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +162,7 @@ impl Queue {
         entered
     }
 
-    /// Waits for a place without taking it. True also where the queue is closed: nothing is left to wait for.
+    /// Waits for a place without taking it. True also if the queue is closed: nothing is left to wait for.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
         let full = |state: &mut State| state.free == 0 && !state.closed;
         let (state, _) =

@@ -23,7 +23,7 @@ pub(super) struct Origin {
     model: Option<Mutex<Model>>,
     /// Who receives the progress of loading a model.
     progress: Progress,
-    /// What tells the model from others, where the profile has a calibration that was learned on one.
+    /// What tells the model from others, if the profile has a calibration that was learned on one.
     fingerprint: Option<Value>,
 }
 
@@ -60,7 +60,7 @@ impl Origin {
         Ok((profile, opened, Self { model, progress, fingerprint }))
     }
 
-    /// See [`Source::brief_fingerprint`]; `None` where nobody knows, or asks.
+    /// See [`Source::brief_fingerprint`]; `None` if nobody knows, or asks.
     pub(super) fn fingerprint(&self) -> Option<&Value> {
         self.fingerprint.as_ref()
     }
@@ -221,7 +221,7 @@ impl Judge {
         outcome
     }
 
-    /// Lets what runs end, and gives the memory back. False where the judge sleeps already.
+    /// Lets what runs end, and gives the memory back. False if the judge sleeps already.
     fn fall_asleep(&self, how: &Sleep) -> Result<bool> {
         let can_reopen = self.origin.model.is_some();
         let Some(loaded) = self.power.doze(how.arriving)? else { return Ok(false) };

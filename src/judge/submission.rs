@@ -9,7 +9,7 @@ use crate::engine::{Listener, Priority};
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Submission {
-    /// Which requests go first where several wait for the engine.
+    /// Which requests go first if several wait for the engine.
     pub priority: Priority,
     /// The caller's name for the judgment, which the lines of the log have.
     pub id: Option<String>,

@@ -96,7 +96,7 @@ impl Pending {
     /// The engine works on it from now on.
     pub(super) fn works(&self, working: Working) {
         let mut state = self.state();
-        // Dropped where the judgment has ended, which the engine then hears of.
+        // Dropped if the judgment has ended, which the engine then hears of.
         if matches!(state.stage, Stage::Running(_) | Stage::Awaited(_)) {
             state.working = Some(working);
         }

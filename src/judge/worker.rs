@@ -1,5 +1,5 @@
 //! Threads that work off tasks in order: one reads verdicts, so that this does not hold up the engine, and one calls
-//! callbacks, so that these do not hold up the reading of verdicts, not even where they wait for one.
+//! callbacks, so that these do not hold up the reading of verdicts, not even if they wait for one.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::mpsc::{Receiver, SendError, Sender, channel};
@@ -8,7 +8,7 @@ use crate::thread::{JoinHandle, current};
 /// What a thread runs. There are never more of them than judgments pending.
 pub(super) type Task = Box<dyn FnOnce() + Send>;
 
-/// A thread. Dropping it waits until all tasks have run; where one of them drops it, they run after that one.
+/// A thread. Dropping it waits until all tasks have run; if one of them drops it, they run after that one.
 pub(super) struct Worker {
     tasks: Handle,
     thread: Option<JoinHandle<()>>,
@@ -42,7 +42,7 @@ fn work(inbox: &Receiver<Option<Task>>) {
 }
 
 impl Handle {
-    /// Queues a task; gives it back where the thread is gone.
+    /// Queues a task; gives it back if the thread is gone.
     pub(super) fn run(&self, task: Task) -> Option<Task> {
         self.0.send(Some(task)).err().and_then(|SendError(task)| task)
     }
@@ -50,7 +50,7 @@ impl Handle {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Fails only where the thread is gone already.
+        // Fails only if the thread is gone already.
         let _ = self.tasks.0.send(None);
         if let Some(thread) = self.thread.take()
             // A callback may drop the judge: the thread cannot wait for itself.

@@ -29,7 +29,7 @@ const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 /// Decoding is greedy, so that a verdict can be repeated; the reference samples at temperature 0.1 and `top_p` 0.9.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] where the file cannot be read or is larger than 64 MiB, [`ErrorKind::InvalidProfile`] where no
+/// [`ErrorKind::Io`] if the file cannot be read or is larger than 64 MiB, [`ErrorKind::InvalidProfile`] if no
 /// system prompt can be read from it.
 pub fn import(path: &Path) -> Result<Profile> {
     let bytes = read_bounded(path, MAX_FILE_BYTES)

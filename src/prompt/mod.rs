@@ -112,7 +112,7 @@ impl Prompter {
         &self.profile
     }
 
-    /// The tokenizer; `None` where the engine tokenizes itself.
+    /// The tokenizer; `None` if the engine tokenizes itself.
     pub fn tokenizer(&self) -> Option<&Arc<Tokenizer>> {
         self.text.as_ref().map(|text| &text.tokenizer)
     }
@@ -120,7 +120,7 @@ impl Prompter {
     /// The prompt of a request, in tokens. See [`Self::input`]; the names are hidden as [`aliases`] decides.
     ///
     /// # Errors
-    /// Those of [`Self::input`]; [`ErrorKind::Unsupported`] where the engine makes the tokens itself.
+    /// Those of [`Self::input`]; [`ErrorKind::Unsupported`] if the engine makes the tokens itself.
     pub fn prompt(&self, request: &JudgeRequest, settings: &Settings) -> Result<Prompt> {
         let aliases = aliases(&self.profile, request, settings);
         match self.input(request, &aliases, settings)? {
@@ -156,8 +156,8 @@ impl Prompter {
         Ok((Input::Tokens { ids, shared_prefix }, self.state(&segments)))
     }
 
-    /// The tokens that every prompt with the principle of `request` begins with, or, where it has a prompt, every one with that
-    /// prompt too; `None` where the engine tokenizes itself. The responses do not matter. A prompt that continues in an unusual
+    /// The tokens that every prompt with the principle of `request` begins with, or, if it has a prompt, every one with that
+    /// prompt too; `None` if the engine tokenizes itself. The responses do not matter. A prompt that continues in an unusual
     /// way may differ in the last of these tokens.
     ///
     /// # Errors

@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One literal, or `None` where none begins.
+    /// One literal, or `None` if none begins.
     fn literal(&mut self) -> Result<Option<String>, String> {
         let letters = self.rest().find(['"', '\'']).filter(|&length| length <= 2);
         let Some(prefix) = letters.map(|length| &self.rest()[..length]) else { return Ok(None) };

@@ -33,7 +33,7 @@ pub enum CriterionKind {
 pub struct Criterion {
     /// What is judged, in plain language, as a principle.
     pub criterion: String,
-    /// How much it counts; 0 or more. 1 where none is given.
+    /// How much it counts; 0 or more. 1 if none is given.
     #[serde(default = "one")]
     pub weight: f64,
     /// What it asks for.

@@ -113,8 +113,8 @@ pub struct Timing {
 /// A complete, checked verdict.
 ///
 /// As JSON: `scores`, `expected_scores`, `distributions` (objects by name, in the order given), `ranking`, `reasoning`,
-/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; where there is one, also `ensemble`, `blocks`, `rubric`, `rewards`,
-/// `preferences`, and `weights` where it is not 0.
+/// `repairs`, `flags`, `aliases`, `usage`, `timing_ms`, `raw`; if there is one, also `ensemble`, `blocks`, `rubric`, `rewards`,
+/// `preferences`, and `weights` if it is not 0.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -151,12 +151,12 @@ pub struct Verdict {
     pub rubric: Option<Box<RubricTable>>,
     /// The rewards that the request asked for.
     pub rewards: Option<Box<Rewards>>,
-    /// How sure the judge is of each two responses, where its profile has a calibration and this is no rubric's table.
+    /// How sure the judge is of each two responses, if its profile has a calibration and this is no rubric's table.
     pub preferences: Option<Box<Preferences>>,
 }
 
 impl Verdict {
-    /// The keys of its JSON form, in their order. The last but `raw` are left out where there is nothing to say.
+    /// The keys of its JSON form, in their order. The last but `raw` are left out if there is nothing to say.
     pub const KEYS: [&'static str; 18] = [
         "scores",
         "expected_scores",

@@ -1,6 +1,6 @@
 //! Judges that read one or two responses at once: a group of more is judged one by one or two by two.
 //!
-//! Two by two, every response meets every other one where the number of runs allows; else each meets as many others, drawn on
+//! Two by two, every response meets every other one if the number of runs allows; else each meets as many others, drawn on
 //! a circle in a random order, which connects them all. What a response scores is the mean over its comparisons. If these are
 //! choices, that is its share of wins on the scale. Pairs that never met count with the probability that a Bradley-Terry
 //! model gives them (Bradley and Terry 1952), which is fitted by Hunter's minorization-maximization (2004) with a tenth of a win and
@@ -20,7 +20,7 @@ use super::{Layout, most_at_once};
 
 /// Most rounds of the fit.
 const ROUNDS: usize = 20_000;
-/// The fit has settled where no strength changes by a larger part.
+/// The fit has settled if no strength changes by a larger part.
 const SETTLED: f64 = 1e-13;
 /// Wins and losses against an average response that each response has beforehand.
 const PRIOR: f64 = 0.1;

@@ -1,4 +1,4 @@
-//! Whether a group fits the context, and the blocks that do where it does not.
+//! Whether a group fits the context, and the blocks that do if it does not.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::super::count::output_tokens;
 use super::super::prepare::{Draft, Drawn};
 use super::{Group, Layout};
 
-/// The context of an engine, where both its size and the tokens of a prompt are known.
+/// The context of an engine, if both its size and the tokens of a prompt are known.
 struct Room<'a> {
     engine: &'a dyn Engine,
     tokenizer: &'a Tokenizer,
@@ -24,7 +24,7 @@ struct Room<'a> {
 }
 
 impl Judge {
-    /// The runs of a judgment: over the whole group, or over blocks of it where its settings ask for them and they are needed.
+    /// The runs of a judgment: over the whole group, or over blocks of it if its settings ask for them and they are needed.
     ///
     /// # Errors
     /// [`ErrorKind::ContextOverflow`] if no blocks fit either; those of [`Judge::drawn`].
@@ -89,7 +89,7 @@ impl Judge {
                 Err(members) => {
                     let weight = members.iter().map(|&index| weights[index]).sum();
                     let smallest = Layout { count, anchors: Vec::new(), blocks: vec![members.clone()] };
-                    // Weights are estimates: where the block does fit, they were too high.
+                    // Weights are estimates: if the block does fit, they were too high.
                     if let Err(error) = attempt(Some(&smallest)) {
                         return Err(misfit(draft, &error, &members, &weights));
                     }
@@ -165,7 +165,7 @@ impl Room<'_> {
     }
 }
 
-/// Most responses of one prompt, where blocks are wanted.
+/// Most responses of one prompt, if blocks are wanted.
 pub(in crate::judge) fn most_at_once(settings: &Settings) -> Result<Option<usize>> {
     let (size, anchors) = (settings.block_size, settings.block_anchors);
     let wanted = match settings.blocks {

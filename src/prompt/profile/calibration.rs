@@ -16,13 +16,13 @@ pub const MAX_POINTS: usize = 10_000;
 /// The calibration of a judge: part of its profile, written by `dicast calibrate`.
 ///
 /// A difference is the value of one response less that of another, on the judge's scale. The value is the expected score, or
-/// the score as written where the engine gives no distributions ([`Self::expected_scores`]).
+/// the score as written if the engine gives no distributions ([`Self::expected_scores`]).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Calibration {
     /// From a difference to the probability that the first response is better.
     pub map: CalibrationMap,
-    /// Where the judge abstains. `None`: it abstains only where two values are equal.
+    /// Where the judge abstains. `None`: it abstains only if two values are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
     /// Pairs of responses that it was learned from, at least 1.
@@ -130,7 +130,7 @@ impl Calibration {
         difference.abs() > self.least_difference()
     }
 
-    /// The judge answers where values differ by more than this.
+    /// The judge answers if values differ by more than this.
     pub(crate) fn least_difference(&self) -> f64 {
         self.threshold.map_or(0.0, |threshold| threshold.difference)
     }
@@ -140,7 +140,7 @@ impl Calibration {
         self.options == Self::relevant(settings)
     }
 
-    /// In what a judge differs from the one that it was learned on, in sentences. `model` is `None` where it is not known,
+    /// In what a judge differs from the one that it was learned on, in sentences. `model` is `None` if it is not known,
     /// `distributions` says whether the engine can give expected scores.
     pub(crate) fn notes(
         &self,
@@ -212,7 +212,7 @@ impl CalibrationMap {
         }
     }
 
-    /// The probability that a response is better than another one, by the difference of their values; 0.5 where they do not
+    /// The probability that a response is better than another one, by the difference of their values; 0.5 if they do not
     /// differ.
     pub fn probability(&self, difference: f64) -> f64 {
         let far = difference.abs();
