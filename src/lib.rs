@@ -54,7 +54,8 @@
 //! Data flows one way. Every interface enters at [`Judge`]. [`capi`] is the interface for C programs, `include/dicast.h`;
 //! `include/dicast.hpp` and the Python package in `python/` are built on it. `server/` is the HTTP server, `cli/` the program
 //! `dicast`. Further modules: [`config`] has every setting, [`principles`] the library of principles and rubrics, [`profiles`]
-//! that of judge profiles, [`eval`] benchmarks and their metrics. A judgment of several runs, an ensemble or a rubric, is planned and merged in `judge/`.
+//! that of judge profiles, [`eval`] benchmarks and their metrics. A judgment of several runs (an ensemble, a rubric, blocks,
+//! comparisons in pairs) is planned and merged in `judge/`.
 
 #[expect(unsafe_code, reason = "the C interface: pointers come in and go out")]
 pub mod capi;

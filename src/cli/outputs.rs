@@ -49,7 +49,7 @@ pub(crate) fn check(inputs: &[Named<'_>], outputs: &[Named<'_>]) -> Result<(), F
     Ok(())
 }
 
-/// Whether two paths lead to one file. Files that are not there yet are told apart by where they will lie.
+/// Whether two paths name the same file. Paths of files that do not exist yet are compared as written, from the real folder.
 pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(one), Ok(other)) = (fs::metadata(one), fs::metadata(other)) {

@@ -13,9 +13,9 @@ use crate::prompt::profile::{Scale, VerdictKind};
 use crate::verdict::{BlockTable, Flag, Scored, Usage, Verdict, merged_flags};
 
 use super::super::Judge;
-use super::super::ensemble::{add_cost, by_mean, once};
+use super::super::ensemble::by_mean;
 use super::super::prepare::{Draft, Drawn, MAX_RUNS};
-use super::link::{mean_mass, outcome};
+use super::link::{collect, mean_mass, outcome};
 use super::{Layout, most_at_once};
 
 /// Most rounds of the fit.
@@ -165,14 +165,7 @@ pub(super) fn merged(
         ..first.clone()
     };
     merged.flags.push(if kind == VerdictKind::Score { Flag::JudgedOneByOne } else { Flag::ComparedInPairs });
-    for verdict in verdicts {
-        merged.repairs.extend(verdict.repairs.iter().cloned());
-        let own = verdict.flags.iter().filter(|flag| !matches!(flag, Flag::Ties | Flag::InconsistentRanking));
-        merged.flags.extend(own.cloned());
-        add_cost(&mut merged, verdict.usage, verdict.timing);
-    }
-    once(&mut merged.repairs);
-    once(&mut merged.flags);
+    collect(&mut merged, verdicts);
     Ok(merged)
 }
 

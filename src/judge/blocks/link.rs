@@ -102,14 +102,7 @@ impl Blocks {
             preferences: None,
         };
         merged.flags.push(Flag::JudgedInBlocks);
-        for verdict in verdicts {
-            merged.repairs.extend(verdict.repairs.iter().cloned());
-            let own = verdict.flags.iter().filter(|flag| !matches!(flag, Flag::Ties | Flag::InconsistentRanking));
-            merged.flags.extend(own.cloned());
-            add_cost(&mut merged, verdict.usage, verdict.timing);
-        }
-        once(&mut merged.repairs);
-        once(&mut merged.flags);
+        collect(&mut merged, verdicts);
         Ok(merged)
     }
 
@@ -155,6 +148,19 @@ impl Blocks {
             verdicts.iter().zip(&self.layout.blocks).find_map(|(verdict, block)| Some((verdict, place(block)?)));
         found.map(|(verdict, place)| verdict.scores[place].name.clone()).unwrap_or_default()
     }
+}
+
+/// Adds the repairs, flags and costs of the verdicts that `merged` was made of. What flags say of scores and ranking holds for
+/// those of one verdict.
+pub(super) fn collect(merged: &mut Verdict, verdicts: &[&Verdict]) {
+    for verdict in verdicts {
+        merged.repairs.extend(verdict.repairs.iter().cloned());
+        let own = verdict.flags.iter().filter(|flag| !matches!(flag, Flag::Ties | Flag::InconsistentRanking));
+        merged.flags.extend(own.cloned());
+        add_cost(merged, verdict.usage, verdict.timing);
+    }
+    once(&mut merged.repairs);
+    once(&mut merged.flags);
 }
 
 /// How much of the probability lay on the scale for a response, on average over what it was judged in.
