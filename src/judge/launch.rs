@@ -87,7 +87,7 @@ impl Launch {
             if let Some(Run { job, .. }) = stage.runs.first()
                 && let Some(patience) = &job.patience
             {
-                completer.pending().set_deadline(job.deadline, patience.timeout());
+                completer.pending().set_deadline(1, job.deadline, patience.timeout());
             }
             return self.start(stage, None, completer);
         }

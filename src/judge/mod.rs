@@ -382,11 +382,12 @@ impl Judge {
         if patient {
             deadline = first.runs.first().map_or(deadline, |run| run.job.deadline);
             // A second stage waits for its turn again, so its time begins again too.
-            for stage in std::iter::once(&mut first).chain(second.iter_mut().map(|second| &mut second.stage)) {
+            let stages = std::iter::once(&mut first).chain(second.iter_mut().map(|second| &mut second.stage));
+            for (number, stage) in stages.enumerate() {
                 let waiting = Arc::downgrade(pending);
                 let patience = Patience::new(timeout, move |deadline| {
                     if let Some(pending) = waiting.upgrade() {
-                        pending.set_deadline(deadline, timeout);
+                        pending.set_deadline(number, deadline, timeout);
                     }
                 });
                 let patience = patience.until(until);
@@ -396,7 +397,7 @@ impl Judge {
             }
         }
         // Before the engine has the job, and so may have begun.
-        pending.set_deadline(deadline, timeout);
+        pending.set_deadline(0, deadline, timeout);
         let launch = Launch {
             engine: Arc::downgrade(&loaded.engine),
             reader: self.reader.clone(),

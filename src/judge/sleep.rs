@@ -293,7 +293,7 @@ impl Judge {
         self.guidance(&settings)?;
         let timeout = submission.within(submitted, settings.timeout());
         let deadline = submission.latest(submitted, timeout);
-        pending.set_deadline(deadline, timeout);
+        pending.set_deadline(0, deadline, timeout);
         let (request, pending) = (request.clone(), pending.clone());
         let held = Held { request, submission, submitted, deadline, timeout, pending };
         if let Some(Held { request, submission, submitted, pending, .. }) = self.power.hold(held) {

@@ -44,8 +44,17 @@ struct State {
     begun: Instant,
     /// Its entry among what is pending, until its callback is queued.
     entry: Option<Entry>,
-    /// When it is out of time, and how long that is after its submission.
-    due: Option<(Instant, Duration)>,
+    due: Option<Due>,
+}
+
+/// When a judgment is out of time.
+#[derive(Clone, Copy)]
+struct Due {
+    /// The number of the stage of its runs that has said so.
+    number: usize,
+    deadline: Instant,
+    /// How long it has in all.
+    timeout: Duration,
 }
 
 impl State {
@@ -124,9 +133,15 @@ impl Pending {
         }
     }
 
-    /// The judgment has to end by `deadline`; it has `timeout` in all.
-    pub(super) fn set_deadline(&self, deadline: Instant, timeout: Duration) {
-        self.state().due = Some((deadline, timeout));
+    /// The judgment has to end by `deadline`; it has `timeout` in all. `number` is that of the stage of its runs, counted
+    /// from 0: a run of an earlier stage that begins late, while it is being cancelled, changes nothing.
+    pub(super) fn set_deadline(&self, number: usize, deadline: Instant, timeout: Duration) {
+        let mut state = self.state();
+        if state.due.as_ref().is_some_and(|due| due.number > number) {
+            return;
+        }
+        state.due = Some(Due { number, deadline, timeout });
+        drop(state);
         // Those who wait already reckon with another one.
         self.ended.notify_all();
     }
@@ -187,8 +202,8 @@ impl Pending {
             if left.is_zero() {
                 return Waited::Pending;
             }
-            if let Some((due, timeout)) = state.due {
-                let late = (due + LATE).saturating_duration_since(now);
+            if let Some(Due { deadline, timeout, .. }) = state.due {
+                let late = (deadline + LATE).saturating_duration_since(now);
                 if late.is_zero() {
                     // The engine is in the middle of something long: whoever waits is not kept.
                     drop(state);

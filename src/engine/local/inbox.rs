@@ -9,6 +9,7 @@ use crate::engine::lines::Lines;
 use crate::error::Error;
 
 use super::job::{Done, Prepared};
+use super::watch::StopFlag;
 
 pub(super) type Jobs = Vec<Box<Prepared>>;
 
@@ -27,6 +28,8 @@ pub(super) struct Inbox {
 struct State {
     waiting: Lines<Box<Prepared>>,
     running: Vec<Running>,
+    /// What stops the step of each lane. Set and cleared under the lock, so that a lane clears only what it has looked at.
+    stops: Vec<Option<StopFlag>>,
     lanes: Vec<Lane>,
     /// For each lane, which of its jobs have ended since it last looked: cancelled, or past their deadline.
     over: Vec<Vec<JobId>>,
@@ -51,6 +54,8 @@ struct Running {
     done: Done,
     /// Its lane must drop it.
     over: bool,
+    /// Its caller has been told its end.
+    told: bool,
 }
 
 /// What becomes of a job that is cancelled.
@@ -77,6 +82,16 @@ impl State {
     fn ahead(&self, lane: usize) -> usize {
         self.lanes[..lane].iter().filter(|&&other| other != Lane::Busy).count()
     }
+
+    /// Stops the step of a lane if all of its jobs are over.
+    fn stop_if_unneeded(&self, lane: usize) {
+        if !self.pinning[lane]
+            && self.running.iter().all(|job| job.over || job.lane != lane)
+            && let Some(stop) = &self.stops[lane]
+        {
+            stop.set();
+        }
+    }
 }
 
 impl Inbox {
@@ -85,6 +100,7 @@ impl Inbox {
         let state = State {
             waiting: Lines::default(),
             running: Vec::new(),
+            stops: vec![None; lanes],
             lanes: vec![Lane::Busy; lanes],
             over: vec![Vec::new(); lanes],
             pinning: vec![false; lanes],
@@ -108,7 +124,7 @@ impl Inbox {
             if state.shut {
                 return Err(job);
             }
-            self.expect(&state, job.deadline);
+            self.expect(&state, job.due());
             state.waiting.push(job.priority, job);
         }
         self.changed.notify_all();
@@ -122,31 +138,32 @@ impl Inbox {
         }
     }
 
-    /// Cancels a job. If a lane has it, the lane is notified, and `stop` is called with the lane's number if no other
-    /// job needs the step that it computes. A step that others need is not thrown away.
-    pub(super) fn cancel(&self, id: JobId, stop: impl FnOnce(usize)) -> Cancelled {
+    /// Cancels a job. If a lane has it, the lane hears of it, and its step is stopped if no other job needs it. A step that
+    /// others need is not thrown away.
+    pub(super) fn cancel(&self, id: JobId) -> Cancelled {
         let mut state = self.state();
         if let Some(job) = state.waiting.remove(|job| job.id == id) {
             return Cancelled::Waiting(job);
         }
-        let State { running, over, pinning, .. } = &mut *state;
+        let State { running, over, .. } = &mut *state;
         if let Some(job) = running.iter_mut().find(|job| job.id == id && !job.over) {
             job.over = true;
             let lane = job.lane;
             over[lane].push(id);
-            if !pinning[lane] && running.iter().all(|job| job.over || job.lane != lane) {
-                // Under the lock: the lane clears the request when it looks.
-                stop(lane);
-            }
+            state.stop_if_unneeded(lane);
         }
         Cancelled::Noted
     }
 
+    /// A lane computes with this flag.
+    pub(super) fn attach(&self, lane: usize, stop: StopFlag) {
+        self.state().stops[lane] = Some(stop);
+    }
+
     /// Which jobs of this lane have ended since it last looked; `None` if the lane must end. An `idle` lane sleeps
     /// until there is something for it, or until it is woken. Idle lanes of lower number come first: so consecutive
-    /// requests meet the same lane, with the prompts that it keeps, and give the same results. `seen` clears the
-    /// request that made the lane look.
-    pub(super) fn look(&self, lane: usize, idle: bool, seen: impl FnOnce()) -> Option<Vec<JobId>> {
+    /// requests meet the same lane, with the prompts that it keeps, and give the same results.
+    pub(super) fn look(&self, lane: usize, idle: bool) -> Option<Vec<JobId>> {
         let mut state = self.state();
         let before = std::mem::replace(&mut state.lanes[lane], if idle { Lane::Idle } else { Lane::Busy });
         if before == Lane::Taking {
@@ -168,7 +185,9 @@ impl Inbox {
         if state.shut {
             return None;
         }
-        seen();
+        if let Some(stop) = &state.stops[lane] {
+            stop.clear();
+        }
         Some(std::mem::take(&mut state.over[lane]))
     }
 
@@ -189,7 +208,8 @@ impl Inbox {
         let job = if fits(state.waiting.first()?) { state.waiting.pop() } else { None }?;
         state.lanes[lane] = Lane::Busy;
         let Prepared { id, submitted, deadline, .. } = *job;
-        state.running.push(Running { id, lane, submitted, deadline, done: job.done.clone(), over: false });
+        let done = job.done.clone();
+        state.running.push(Running { id, lane, submitted, deadline, done, over: false, told: false });
         Some(job)
     }
 
@@ -218,37 +238,43 @@ impl Inbox {
         self.state().pinning[lane] = pinning;
     }
 
-    /// Ends everything whose deadline has passed, until the inbox is shut: waiting jobs, and jobs in a long step. So a
-    /// deadline never stops a step that others need.
+    /// Ends everything whose deadline has passed, until the inbox is shut: waiting jobs, and jobs in a long step, also
+    /// cancelled ones. A deadline stops a step only if no other job needs it.
     pub(super) fn keep_deadlines(&self) {
         let mut state = self.state();
         while !state.shut {
             let now = Instant::now();
             let waiting = state.waiting.extract(|job| job.due() <= now);
             let State { running, over, .. } = &mut *state;
-            let late: Vec<_> = running
-                .iter_mut()
-                .filter(|job| !job.over && job.deadline + LATE <= now)
-                .map(|job| {
+            let mut late = Vec::new();
+            for job in running.iter_mut().filter(|job| !job.told && job.deadline + LATE <= now) {
+                job.told = true;
+                let error = if job.over {
+                    Error::cancelled()
+                } else {
                     job.over = true;
                     over[job.lane].push(job.id);
-                    (job.done.clone(), Error::timed_out(job.deadline.saturating_duration_since(job.submitted)))
-                })
-                .collect();
+                    Error::timed_out(job.deadline.saturating_duration_since(job.submitted))
+                };
+                late.push((job.lane, job.done.clone(), error));
+            }
+            for (lane, ..) in &late {
+                state.stop_if_unneeded(*lane);
+            }
             if !waiting.is_empty() || !late.is_empty() {
                 drop(state);
                 for job in waiting {
                     let error = job.timed_out();
                     job.fail(error);
                 }
-                for (done, error) in late {
+                for (_, done, error) in late {
                     done.tell(Err(error));
                 }
                 state = self.state();
                 continue;
             }
             let waiting = state.waiting.iter().map(|job| job.due());
-            let running = state.running.iter().filter(|job| !job.over).map(|job| job.deadline + LATE);
+            let running = state.running.iter().filter(|job| !job.told).map(|job| job.deadline + LATE);
             state.alarm = waiting.chain(running).min();
             state = match state.alarm {
                 Some(alarm) => {
@@ -276,14 +302,66 @@ impl Inbox {
         if self.state().dead { Error::engine_dead("one of its threads panicked") } else { Error::shut_down() }
     }
 
-    /// Ends the engine: every lane ends before its next step. Gives the jobs that wait.
+    /// Ends the engine: every lane stops its step, and ends. Gives the jobs that wait.
     pub(super) fn shut(&self) -> Jobs {
         let mut state = self.state();
         state.shut = true;
+        state.stops.iter().flatten().for_each(StopFlag::set);
         let waiting = state.waiting.extract(|_| true);
         drop(state);
         self.changed.notify_all();
         self.due.notify_all();
         waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// A lane works on a job with so much time.
+    fn run(inbox: &Inbox, id: u64, lane: usize, time: Duration) -> Receiver<ErrorKind> {
+        let (told, outcome) = channel();
+        let done = Done::new(Box::new(move |result| told.send(result.unwrap_err().kind()).unwrap()));
+        let submitted = Instant::now();
+        let (id, deadline) = (JobId(id), submitted + time);
+        inbox.state().running.push(Running { id, lane, submitted, deadline, done, over: false, told: false });
+        outcome
+    }
+
+    fn two_lanes() -> (Arc<Inbox>, [StopFlag; 2]) {
+        let (inbox, stops) = (Arc::new(Inbox::new(2)), [StopFlag::default(), StopFlag::default()]);
+        for (lane, stop) in stops.iter().enumerate() {
+            inbox.attach(lane, stop.clone());
+        }
+        (inbox, stops)
+    }
+
+    #[test]
+    fn a_step_is_stopped_once_all_its_jobs_are_over_whatever_ended_them() {
+        const LONG: Duration = Duration::from_secs(60);
+        let (inbox, [first, second]) = two_lanes();
+        let cancelled = run(&inbox, 0, 0, Duration::from_millis(200));
+        let late = run(&inbox, 1, 0, Duration::from_millis(200));
+        let other = run(&inbox, 2, 1, LONG);
+        inbox.cancel(JobId(0));
+        assert!(!first.is_set());
+        let keeper = std::thread::spawn({
+            let inbox = inbox.clone();
+            move || inbox.keep_deadlines()
+        });
+        assert_eq!(late.recv_timeout(LONG), Ok(ErrorKind::Timeout));
+        assert_eq!(cancelled.recv_timeout(LONG), Ok(ErrorKind::Cancelled), "its lane is too slow to say so");
+        assert!(first.is_set() && !second.is_set());
+        assert_eq!(inbox.look(0, false), Some(vec![JobId(0), JobId(1)]));
+        assert!(!first.is_set());
+        inbox.give_up();
+        assert!(second.is_set(), "a lane that computes does not keep the end waiting");
+        assert!(inbox.look(1, false).is_none() && other.try_recv().is_err());
+        keeper.join().unwrap();
     }
 }

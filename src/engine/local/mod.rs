@@ -49,7 +49,6 @@ use scheduler::Scheduler;
 use sizes::Lanes;
 use stamp::Files;
 use vocabulary::Vocabulary;
-use watch::StopFlag;
 
 pub use devices::{Device, devices};
 pub(in crate::engine) use gguf::Header;
@@ -65,19 +64,13 @@ struct Local {
     pins: Arc<Pins>,
     /// Whether a judgment reuses what was computed before it. If not, there is nothing to pin.
     shares_prompts: bool,
-    lanes: Vec<Lane>,
+    /// What each lane does.
+    lanes: Vec<Arc<Mutex<Stats>>>,
     next_id: AtomicU64,
     /// The model's files as they were when it was opened.
     files: Files,
     warnings: Vec<String>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// What other threads see of a lane.
-struct Lane {
-    /// Stops a step that takes long.
-    stop: StopFlag,
-    stats: Arc<Mutex<Stats>>,
 }
 
 /// Opens the model at `path`, whose header was read.
@@ -192,7 +185,7 @@ fn start(
     inbox: Arc<Inbox>,
     pins: Arc<Pins>,
     stats: Arc<Mutex<Stats>>,
-) -> Result<(JoinHandle<()>, StopFlag)> {
+) -> Result<JoinHandle<()>> {
     let (ready, outcome) = channel();
     let work = move || {
         let Some(_busy) = exit::Busy::begin() else {
@@ -207,16 +200,17 @@ fn start(
                 return;
             }
         };
-        let _ = ready.send(Ok(context.stop_flag().clone()));
+        inbox.attach(number, context.stop_flag().clone());
+        let _ = ready.send(Ok(()));
         // A panic has failed every job by now, and has shut the inbox: every later one fails at submission.
         let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, pins, number, stats));
     };
     let thread = crate::thread::spawn("dicast-local", work)
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine thread cannot be started: {error}")))?;
-    let stop = outcome
+    outcome
         .recv()
         .unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the engine thread ended while it started")))?;
-    Ok((thread, stop))
+    Ok(thread)
 }
 
 /// Most tokens that a job writes.
@@ -243,9 +237,8 @@ impl Local {
         self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(deadlines);
         for number in 0..lanes.count {
             let stats = Arc::new(Mutex::new(Stats::default()));
-            let (thread, stop) =
-                start(model.clone(), lanes, number, self.inbox.clone(), self.pins.clone(), stats.clone())?;
-            self.lanes.push(Lane { stop, stats });
+            let thread = start(model.clone(), lanes, number, self.inbox.clone(), self.pins.clone(), stats.clone())?;
+            self.lanes.push(stats);
             self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(())
@@ -348,7 +341,7 @@ impl Engine for Local {
     }
 
     fn cancel(&self, id: JobId) {
-        if let Cancelled::Waiting(job) = self.inbox.cancel(id, |lane| self.lanes[lane].stop.set()) {
+        if let Cancelled::Waiting(job) = self.inbox.cancel(id) {
             job.fail(Error::cancelled());
         }
     }
@@ -396,7 +389,7 @@ impl Engine for Local {
     fn stats(&self) -> Stats {
         let mut sum = Stats { waiting: self.inbox.len(), ..Stats::default() };
         for lane in &self.lanes {
-            let lane = *lane.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            let lane = *lane.lock().unwrap_or_else(PoisonError::into_inner);
             sum.running += lane.running;
             sum.reused_tokens += lane.reused_tokens;
             sum.computed_tokens += lane.computed_tokens;
@@ -412,9 +405,6 @@ impl Engine for Local {
     fn close(&self) {
         let waiting = self.inbox.shut();
         self.pins.end();
-        for lane in &self.lanes {
-            lane.stop.set();
-        }
         for job in waiting {
             job.fail(Error::shut_down());
         }

@@ -173,8 +173,7 @@ impl<'model> Scheduler<'model> {
 
     /// Takes what has arrived; sleeps if there is nothing else to do. False if the thread must end.
     fn look(&mut self) -> bool {
-        let flag = self.context.stop_flag();
-        let Some(over) = self.inbox.look(self.lane, self.is_idle(), || flag.clear()) else { return false };
+        let Some(over) = self.inbox.look(self.lane, self.is_idle()) else { return false };
         if !over.is_empty() {
             // Jobs past their deadline have already been told so.
             self.end_where(|job| over.contains(&job.id), |_| Error::cancelled());

@@ -15,6 +15,11 @@ impl StopFlag {
         self.0.store(true, Ordering::Release);
     }
 
+    /// Whether it is to stop.
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// Withdraws the request.
     pub(super) fn clear(&self) {
         self.0.store(false, Ordering::Release);
@@ -62,7 +67,7 @@ impl Watch {
             return false;
         }
         let now = Instant::now();
-        let asked = self.flag.0.load(Ordering::Relaxed) && now >= self.patient_until.get();
+        let asked = self.flag.is_set() && now >= self.patient_until.get();
         asked || self.deadline.get().is_some_and(|deadline| now >= deadline)
     }
 }
