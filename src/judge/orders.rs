@@ -16,6 +16,10 @@ const DRAWS: u64 = 1000;
 pub(super) fn orders(first: &[usize], wanted: usize, seed: u64) -> Vec<Vec<usize>> {
     let count = first.len();
     let wanted = wanted.min(factorial(count).unwrap_or(usize::MAX));
+    if wanted == 1 {
+        // Nearly every judgment: no square needed.
+        return vec![first.to_vec()];
+    }
     let mut orders = Vec::with_capacity(wanted);
     let mut known = HashSet::new();
     let mut add = |order: Vec<usize>, orders: &mut Vec<Vec<usize>>| {

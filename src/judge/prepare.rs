@@ -256,8 +256,7 @@ impl Judge {
     /// The runs of a judgment in its orders and samples, over the whole group or over blocks of it.
     pub(super) fn drawn(&self, draft: &Draft<'_>, layout: Option<&Layout>) -> Result<Drawn> {
         let Draft { loaded, request, settings, .. } = *draft;
-        let first = prompt::aliases(self.profile(), request, settings);
-        let first: Vec<usize> = (0..first.len()).map(|place| first.request_index(place)).collect();
+        let first = prompt::order(request, settings);
         let shares = match layout {
             None => vec![Share::new(Cow::Borrowed(request), &first, settings)],
             Some(layout) => {

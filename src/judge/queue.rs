@@ -21,6 +21,8 @@ pub(super) struct Queue {
 
 struct State {
     free: usize,
+    /// Those that wait for a place, or only look for one, out of line.
+    looking: usize,
     closed: bool,
     next: u64,
     pending: HashMap<u64, Weak<Pending>>,
@@ -73,7 +75,8 @@ pub(super) struct Entry {
 
 impl Queue {
     pub(super) fn new(places: usize) -> Arc<Self> {
-        let state = State { free: places, closed: false, next: 0, pending: HashMap::new(), line: BTreeMap::new() };
+        let (pending, line) = (HashMap::new(), BTreeMap::new());
+        let state = State { free: places, looking: 0, closed: false, next: 0, pending, line };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), meter: Meter::default() })
     }
 
@@ -91,11 +94,24 @@ impl Queue {
         Some(Permit(self.clone()))
     }
 
+    /// Waits until there is a place or the queue is closed, at most `timeout`.
+    fn look(&self, timeout: Option<Duration>) -> MutexGuard<'_, State> {
+        let full = |state: &mut State| state.free == 0 && !state.closed;
+        let mut state = self.state();
+        state.looking += 1;
+        state = match timeout {
+            Some(timeout) => {
+                self.changed.wait_timeout_while(state, timeout, full).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait_while(state, full).unwrap_or_else(PoisonError::into_inner),
+        };
+        state.looking -= 1;
+        state
+    }
+
     /// Takes a place; waits for one at most `timeout`.
     pub(super) fn enter_within(self: &Arc<Self>, timeout: Duration) -> Entered {
-        let full = |state: &mut State| state.free == 0 && !state.closed;
-        let waited = self.changed.wait_timeout_while(self.state(), timeout, full);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.look(Some(timeout));
         if state.closed {
             return Entered::Closed;
         }
@@ -109,8 +125,7 @@ impl Queue {
     /// Takes a place; waits until there is one, which is bounded, since every pending judgment has a deadline. `None`
     /// if the queue is closed.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Permit> {
-        let full = |state: &mut State| state.free == 0 && !state.closed;
-        let mut state = self.changed.wait_while(self.state(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.look(None);
         if state.closed {
             return None;
         }
@@ -164,9 +179,7 @@ impl Queue {
 
     /// Waits for a place without taking it. True also if the queue is closed: nothing is left to wait for.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
-        let full = |state: &mut State| state.free == 0 && !state.closed;
-        let (state, _) =
-            self.changed.wait_timeout_while(self.state(), timeout, full).unwrap_or_else(PoisonError::into_inner);
+        let state = self.look(Some(timeout));
         state.free > 0 || state.closed
     }
 
@@ -217,9 +230,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.free += 1;
-        let first = state.line.values().next().cloned();
+        let (first, looking) = (state.line.values().next().cloned(), state.looking > 0);
         drop(state);
-        self.0.changed.notify_all();
+        // A signal is a system call, also if nobody waits.
+        if looking {
+            self.0.changed.notify_all();
+        }
         if let Some(first) = first {
             first.changed.notify_all();
         }

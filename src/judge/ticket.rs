@@ -45,6 +45,8 @@ struct State {
     /// Its entry among what is pending, until its callback is queued.
     entry: Option<Entry>,
     due: Option<Due>,
+    /// Threads that wait for the end: without any, no signal is sent, which would be a system call.
+    waiters: usize,
 }
 
 /// When a judgment is out of time.
@@ -60,7 +62,16 @@ struct Due {
 impl State {
     /// Nothing but its stage.
     fn of(stage: Stage) -> Self {
-        Self { stage, jobs: Vec::new(), working: None, permit: None, begun: Instant::now(), entry: None, due: None }
+        Self {
+            stage,
+            jobs: Vec::new(),
+            working: None,
+            permit: None,
+            begun: Instant::now(),
+            entry: None,
+            due: None,
+            waiters: 0,
+        }
     }
 }
 
@@ -141,9 +152,15 @@ impl Pending {
             return;
         }
         state.due = Some(Due { number, deadline, timeout });
-        drop(state);
         // Those who wait already reckon with another one.
-        self.ended.notify_all();
+        self.signal(&state);
+    }
+
+    /// Wakes those who wait.
+    fn signal(&self, state: &State) {
+        if state.waiters > 0 {
+            self.ended.notify_all();
+        }
     }
 
     /// Ends the judgment, unless it has ended.
@@ -157,7 +174,7 @@ impl Pending {
             Stage::Running(sleeper) => {
                 state.stage = Stage::Ended(Box::new(outcome));
                 (state.permit, state.working) = (None, None);
-                self.ended.notify_all();
+                self.signal(&state);
                 waker = sleeper;
             }
             Stage::Awaited(callback) => {
@@ -191,7 +208,7 @@ impl Pending {
             match std::mem::replace(&mut state.stage, Stage::Taken) {
                 Stage::Ended(outcome) => {
                     // Others that wait for it learn that it is gone.
-                    self.ended.notify_all();
+                    self.signal(&state);
                     return Waited::Outcome(outcome);
                 }
                 Stage::Taken => return Waited::Taken,
@@ -213,7 +230,9 @@ impl Pending {
                 }
                 left = left.min(late);
             }
+            state.waiters += 1;
             state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiters -= 1;
         }
     }
 

@@ -89,11 +89,16 @@ pub fn check_names(names: &[String]) -> Result<()> {
 ///
 /// The shuffle is the one that Python's `random.seed(seed); random.shuffle(responses)` gives, for every seed.
 pub fn mask(names: Vec<String>, prefix: &str, mode: Mask, seed: u64) -> AliasMap {
-    let order = match mode {
-        Mask::Off | Mask::Given => (0..names.len()).collect(),
-        Mask::Shuffle => shuffled(names.len(), seed),
-    };
+    let order = order(names.len(), mode, seed);
     in_order(names, prefix, mode, order)
+}
+
+/// The order in which [`mask`] shows so many names.
+pub(crate) fn order(count: usize, mode: Mask, seed: u64) -> Vec<usize> {
+    match mode {
+        Mask::Off | Mask::Given => (0..count).collect(),
+        Mask::Shuffle => shuffled(count, seed),
+    }
 }
 
 /// As [`mask`], in this order.

@@ -5,6 +5,18 @@ const STATE: usize = 624;
 /// Distance of the word that is mixed in when the state is renewed.
 const SHIFT: usize = 397;
 
+/// The state that is mixed with a key: the one of the seed 19650218.
+const BEFORE_KEY: [u32; STATE] = {
+    let mut state = [19_650_218; STATE];
+    let (mut at, mut index) = (1, 1_u32);
+    while at < STATE {
+        let previous: u32 = state[at - 1];
+        state[at] = 1_812_433_253_u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(index);
+        (at, index) = (at + 1, index + 1);
+    }
+    state
+};
+
 /// MT19937 (Matsumoto and Nishimura, 1998), seeded and drawn from as Python's `random` does.
 pub(super) struct MersenneTwister {
     state: [u32; STATE],
@@ -20,18 +32,8 @@ impl MersenneTwister {
         if high == 0 { Self::from_key(&[low]) } else { Self::from_key(&[low, high]) }
     }
 
-    fn from_word(seed: u32) -> Self {
-        let mut state = [seed; STATE];
-        let mut previous = seed;
-        for (word, index) in state.iter_mut().zip(0_u32..).skip(1) {
-            previous = 1_812_433_253_u32.wrapping_mul(previous ^ (previous >> 30)).wrapping_add(index);
-            *word = previous;
-        }
-        Self { state, next: STATE }
-    }
-
     fn from_key(key: &[u32]) -> Self {
-        let mut this = Self::from_word(19_650_218);
+        let mut this = Self { state: BEFORE_KEY, next: 0 };
         let state = &mut this.state;
         let mut at = 1;
         let wrap = |state: &mut [u32; STATE], at: usize| {
@@ -58,21 +60,15 @@ impl MersenneTwister {
         this
     }
 
-    fn renew(&mut self) {
-        for at in 0..STATE {
-            let joined = (self.state[at] & 0x8000_0000) | (self.state[(at + 1) % STATE] & 0x7fff_ffff);
-            let twist = if joined & 1 == 0 { 0 } else { 0x9908_b0df };
-            self.state[at] = self.state[(at + SHIFT) % STATE] ^ (joined >> 1) ^ twist;
-        }
-        self.next = 0;
-    }
-
+    /// Renews one word of the state and draws it. The published program renews all words at once, in the same order; a
+    /// shuffle needs few of them.
     fn word(&mut self) -> u32 {
-        if self.next == STATE {
-            self.renew();
-        }
-        let mut word = self.state[self.next];
-        self.next += 1;
+        let (at, after) = (self.next, (self.next + 1) % STATE);
+        let joined = (self.state[at] & 0x8000_0000) | (self.state[after] & 0x7fff_ffff);
+        let twist = if joined & 1 == 0 { 0 } else { 0x9908_b0df };
+        let mut word = self.state[(at + SHIFT) % STATE] ^ (joined >> 1) ^ twist;
+        self.state[at] = word;
+        self.next = after;
         word ^= word >> 11;
         word ^= (word << 7) & 0x9d2c_5680;
         word ^= (word << 15) & 0xefc6_0000;
@@ -109,5 +105,7 @@ mod tests {
         let mut generator = MersenneTwister::from_key(&[0x123, 0x234, 0x345, 0x456]);
         let words: Vec<u32> = (0..5).map(|_| generator.word()).collect();
         assert_eq!(words, [1_067_595_299, 955_945_823, 477_289_528, 4_107_218_783, 4_228_976_476]);
+        // Its 1,000th output: by then the state was renewed as a whole.
+        assert_eq!((5..1000).map(|_| generator.word()).last(), Some(3_460_025_646));
     }
 }

@@ -260,6 +260,11 @@ fn named(profile: &Profile, aliases: AliasMap) -> AliasMap {
     if letters { mask::by_letters(aliases) } else { aliases }
 }
 
+/// The order in which [`aliases`] shows the responses.
+pub(crate) fn order(request: &JudgeRequest, settings: &Settings) -> Vec<usize> {
+    mask::order(request.responses.len(), mask_mode(request, settings), settings.mask_seed)
+}
+
 /// As [`aliases`], with the responses in this order.
 pub(crate) fn aliases_in_order(
     profile: &Profile,

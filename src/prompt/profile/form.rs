@@ -58,10 +58,55 @@ impl VerdictKind {
     }
 }
 
+/// What a mark of a layout stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Scores,
+    Ranking,
+    Score,
+    Choice,
+}
+
+impl Mark {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Scores, "%scores%"),
+        (Self::Ranking, "%ranking%"),
+        (Self::Score, "%score%"),
+        (Self::Choice, "%choice%"),
+    ];
+}
+
+/// The marks of a layout in one pass, each with the text before it; at the end, `rest` is the text behind the last one. Every
+/// judgment looks at its layout several times.
+struct Marks<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Marks<'a> {
+    type Item = (&'a str, Mark);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        for at in memchr::memchr_iter(b'%', self.rest.as_bytes()) {
+            let (before, here) = self.rest.split_at(at);
+            let of = |&(mark, text): &(Mark, &str)| Some((mark, here.strip_prefix(text)?));
+            if let Some((mark, rest)) = Mark::ALL.iter().find_map(of) {
+                self.rest = rest;
+                return Some((before, mark));
+            }
+        }
+        None
+    }
+}
+
 impl VerdictForm {
     /// What a verdict of this layout is about; [`VerdictKind::Table`] for a layout that no profile may have.
     pub fn kind(&self) -> VerdictKind {
-        match (self.layout.matches("%score%").count(), self.layout.matches("%choice%").count()) {
+        let (mut scores, mut choices) = (0, 0);
+        for (_, mark) in self.marks() {
+            scores += u32::from(mark == Mark::Score);
+            choices += u32::from(mark == Mark::Choice);
+        }
+        match (scores, choices) {
             (1, 0) => VerdictKind::Score,
             (2, 0) => VerdictKind::TwoScores,
             (0, 1) => VerdictKind::Choice,
@@ -69,19 +114,15 @@ impl VerdictForm {
         }
     }
 
-    /// The text of the layout around its marks, one more than it has marks; of a table, around both.
+    fn marks(&self) -> Marks<'_> {
+        Marks { rest: &self.layout }
+    }
+
+    /// The text of the layout around its marks, one more than it has marks.
     pub(crate) fn pieces(&self) -> Vec<&str> {
-        let marks: &[&str] = match self.kind() {
-            VerdictKind::Table => &["%scores%", "%ranking%"],
-            VerdictKind::Score | VerdictKind::TwoScores => &["%score%"],
-            VerdictKind::Choice => &["%choice%"],
-        };
-        let (mut pieces, mut rest) = (Vec::new(), self.layout.as_str());
-        while let Some((at, mark)) = marks.iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min() {
-            pieces.push(&rest[..at]);
-            rest = &rest[at + mark.len()..];
-        }
-        pieces.push(rest);
+        let mut marks = self.marks();
+        let mut pieces: Vec<_> = marks.by_ref().map(|(before, _)| before).collect();
+        pieces.push(marks.rest);
         pieces
     }
 
@@ -90,10 +131,10 @@ impl VerdictForm {
     /// # Errors
     /// What is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
-        let count = |mark| self.layout.matches(mark).count();
-        let (scores, ranking) = (count("%scores%"), count("%ranking%"));
+        let marks: Vec<Mark> = self.marks().map(|(_, mark)| mark).collect();
+        let of_a_table = |mark: &Mark| matches!(mark, Mark::Scores | Mark::Ranking);
         if self.kind() != VerdictKind::Table {
-            if scores + ranking > 0 {
+            if marks.iter().any(of_a_table) {
                 return Err(
                     "verdict.layout holds %score% or %choice%, and %scores% or %ranking%: these exclude each other"
                         .into(),
@@ -114,7 +155,7 @@ impl VerdictForm {
                 Ok(())
             };
         }
-        if (scores, ranking) == (1, 1) && self.layout.find("%scores%") < self.layout.find("%ranking%") {
+        if marks == [Mark::Scores, Mark::Ranking] {
             return Ok(());
         }
         Err("verdict.layout must hold %scores% once and %ranking% once after it; or %score% once or twice, or %choice% once, for a \
@@ -211,6 +252,7 @@ mod tests {
             "",
             "%scores%",
             "%ranking% %scores%",
+            "%scores%ranking%",
             "%scores% %scores% %ranking%",
             "%score% %score% %score%",
             "%choice% %choice%",
