@@ -93,7 +93,8 @@ fn a_bad_profile_is_named_with_what_is_wrong() {
     for (from, to, what) in [
         ("\"format\": 1", "\"format\": 2", "format is 2"),
         ("\"name\"", "\"nom\"", "nom"),
-        ("\"max\": 5", "\"max\": 10", "scale is 1 to 10"),
+        ("\"max\": 5", "\"max\": 101", "scale is 1 to 101"),
+        ("\"max\": 5", "\"max\": 1", "scale is 1 to 1"),
         ("%ranking%", "%scores%", "%ranking%"),
         ("\"model-\"", "\"model\\n\"", "alias_prefix"),
         ("\"open\": \"<think>\"", "\"open\": \"\"", "reasoning.open"),

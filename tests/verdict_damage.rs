@@ -4,6 +4,8 @@
 
 mod verdict_support;
 
+use std::ops::Range;
+
 use dicast::config::VerdictPolicy;
 use dicast::verdict;
 use verdict_support::{Damage, Meant, Random, profile};
@@ -18,13 +20,13 @@ struct Count {
     wrong: Vec<String>,
 }
 
-fn try_damage(styles: std::ops::Range<usize>, kinds: &[Damage], edits: usize, cases: usize) -> Count {
-    let (profile, policy) = (profile(), VerdictPolicy::default());
+fn try_damage(top: u8, styles: Range<usize>, kinds: &[Damage], edits: usize, cases: usize) -> Count {
+    let (profile, policy) = (profile(top), VerdictPolicy::default());
     let mut count = Count::default();
     for case in 0..cases {
         let mut random = Random::new(case as u64 + 1);
         let responses = 2 + random.below(11);
-        let meant = Meant::random(&mut random, responses);
+        let meant = Meant::random(&mut random, responses, top);
         let printed = meant.print(styles.start + random.below(styles.len()));
         let mut damaged = printed.clone();
         for _ in 0..edits {
@@ -50,11 +52,15 @@ fn try_damage(styles: std::ops::Range<usize>, kinds: &[Damage], edits: usize, ca
     count
 }
 
-fn check(styles: std::ops::Range<usize>, kinds: &[Damage], edits: usize, cases: usize, at_least: f64) {
+fn check(styles: Range<usize>, kinds: &[Damage], edits: usize, cases: usize, at_least: f64) {
+    check_scale(5, styles, kinds, edits, cases, at_least);
+}
+
+fn check_scale(top: u8, styles: Range<usize>, kinds: &[Damage], edits: usize, cases: usize, at_least: f64) {
     // docs/verdicts.md quotes more cases than each run of the tests needs.
     let more = std::env::var("DICAST_DAMAGE_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let cases = cases * more;
-    let count = try_damage(styles, kinds, edits, cases);
+    let count = try_damage(top, styles, kinds, edits, cases);
     #[expect(clippy::cast_precision_loss, reason = "thousands")]
     let share = count.read as f64 / cases as f64;
     println!("{kinds:?} x{edits}: {} of {cases} read ({:.1} %), {} refused", count.read, 100.0 * share, count.refused);
@@ -63,8 +69,22 @@ fn check(styles: std::ops::Range<usize>, kinds: &[Damage], edits: usize, cases: 
     assert!(share >= at_least, "only {share:.3} were read");
 }
 
+#[test]
+fn damage_to_scores_up_to_ten_is_mended_or_refused() {
+    check_scale(10, JSON, Damage::CHARACTER, 1, 2_000, 0.8);
+    check_scale(10, JSON, Damage::ALL, 3, 1_000, 0.2);
+    check_scale(10, 0..Meant::STYLES, Damage::ALL, 1, 3_000, 0.55);
+}
+
+#[test]
+fn undamaged_scores_up_to_ten_are_read_in_every_style() {
+    for style in 0..Meant::STYLES {
+        check_scale(10, style..style + 1, &[], 0, 40, 1.0);
+    }
+}
+
 /// Plain JSON in three layouts.
-const JSON: std::ops::Range<usize> = 0..3;
+const JSON: Range<usize> = 0..3;
 
 #[test]
 fn one_wrong_character_in_plain_json_is_mended_or_refused() {

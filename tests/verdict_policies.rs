@@ -29,7 +29,7 @@ fn scores(verdict: &verdict::Verdict) -> Vec<(&str, f64)> {
 #[test]
 fn a_clean_verdict_has_no_repairs_and_the_order_of_the_request() {
     let text = format!("<think>\nI think.\n</think>\n\n{CLEAN}");
-    let read = verdict::parse(&text, &names(), &profile(), &strict()).expect("a verdict");
+    let read = verdict::parse(&text, &names(), &profile(5), &strict()).expect("a verdict");
     assert_eq!(scores(&read), [("a", 2.0), ("b", 5.0), ("c", 4.0)]);
     assert_eq!(read.ranked_names().collect::<Vec<_>>(), ["b", "c", "a"]);
     assert_eq!(read.reasoning, "I think.");
@@ -41,7 +41,7 @@ fn a_clean_verdict_has_no_repairs_and_the_order_of_the_request() {
 #[test]
 fn known_parts_are_not_split_again() {
     let answer = CLEAN.replace("{\"scores", "{\"note\": \"</think> <think>\", \"scores");
-    let read = verdict::parse_parts("raw".into(), "</think> hm", &answer, &names(), &profile(), &strict());
+    let read = verdict::parse_parts("raw".into(), "</think> hm", &answer, &names(), &profile(5), &strict());
     let read = read.expect("a verdict");
     assert_eq!((read.reasoning.as_str(), read.raw.as_str()), ("</think> hm", "raw"));
     assert_eq!(read.repairs, []);
@@ -62,7 +62,7 @@ fn the_layout_of_the_profile_is_clean() {
 #[test]
 fn a_missing_ranking_is_an_error_or_derived() {
     let text = r#"{"scores": {"model-1": 4, "model-2": 4, "model-3": 5}}"#;
-    let error = verdict::parse(text, &names(), &profile(), &strict()).expect_err("no ranking");
+    let error = verdict::parse(text, &names(), &profile(5), &strict()).expect_err("no ranking");
     assert_eq!(error.kind(), ErrorKind::InvalidVerdict);
     let partial = error.partial().expect("what could be read");
     assert_eq!(partial.ranking, None);
@@ -70,7 +70,7 @@ fn a_missing_ranking_is_an_error_or_derived() {
 
     let mut policy = strict();
     policy.incomplete = Incomplete::DeriveRanking;
-    let read = verdict::parse(text, &names(), &profile(), &policy).expect("a verdict");
+    let read = verdict::parse(text, &names(), &profile(5), &policy).expect("a verdict");
     // a and c have 4 each: a comes first in the request, though c was shown first.
     assert_eq!(read.ranked_names().collect::<Vec<_>>(), ["b", "a", "c"]);
     assert_eq!(read.repairs, [Repair::RankingDerived]);
@@ -81,35 +81,35 @@ fn a_missing_ranking_is_an_error_or_derived() {
     refined.scores[2].expected = Some(4.2);
     refined.refine_derived_ranking();
     assert_eq!(refined.ranked_names().collect::<Vec<_>>(), ["b", "c", "a"]);
-    assert!(verdict::parse(r#"{"best-to-worst": ["model-1"]}"#, &names(), &profile(), &policy).is_err());
+    assert!(verdict::parse(r#"{"best-to-worst": ["model-1"]}"#, &names(), &profile(5), &policy).is_err());
 }
 
 #[test]
 fn a_score_off_the_scale_is_an_error_or_clamped() {
     let text = CLEAN.replace(": 4", ": 40").replace(": 2", ": -3");
-    let error = verdict::parse(&text, &names(), &profile(), &strict()).expect_err("off the scale");
+    let error = verdict::parse(&text, &names(), &profile(5), &strict()).expect_err("off the scale");
     assert!(error.message().contains("model-1"), "{error}");
     assert!(error.partial().expect("partial").ranking.is_some());
 
     let mut policy = strict();
     policy.clamp = true;
-    let read = verdict::parse(&text, &names(), &profile(), &policy).expect("a verdict");
+    let read = verdict::parse(&text, &names(), &profile(5), &policy).expect("a verdict");
     assert_eq!(scores(&read), [("a", 1.0), ("b", 5.0), ("c", 5.0)]);
     assert_eq!(read.repairs, [Repair::Clamped("model-1".into()), Repair::Clamped("model-2".into())]);
     let other_scale = CLEAN.replace(": 4", ": \"8/10\"");
-    assert!(verdict::parse(&other_scale, &names(), &profile(), &policy).is_err());
+    assert!(verdict::parse(&other_scale, &names(), &profile(5), &policy).is_err());
 }
 
 #[test]
 fn contradictions_and_unknown_names_are_flagged() {
     let text = CLEAN.replace("[\"model-3\", ", "[").replace("2\"]", "2\", \"model-3\", \"model-9\"]");
-    let read = verdict::parse(&text, &names(), &profile(), &strict()).expect("a verdict");
+    let read = verdict::parse(&text, &names(), &profile(5), &strict()).expect("a verdict");
     assert_eq!(read.flags, [Flag::InconsistentRanking, Flag::DroppedName("model-9".into())]);
 }
 
 #[test]
 fn repairs_say_what_was_mended() {
-    let repaired = |text: &str| verdict::parse(text, &names(), &profile(), &strict()).expect("a verdict").repairs;
+    let repaired = |text: &str| verdict::parse(text, &names(), &profile(5), &strict()).expect("a verdict").repairs;
     assert_eq!(repaired(&format!("```json\n{CLEAN}\n```")), [Repair::TextAround]);
     assert_eq!(repaired(&CLEAN.replace('"', "'")), [Repair::SingleQuotes]);
     assert_eq!(repaired(&CLEAN.replace("]}", "]")), [Repair::Bracket]);
@@ -122,12 +122,12 @@ fn repairs_say_what_was_mended() {
 
 #[test]
 fn the_json_form_has_the_documented_fields() {
-    let (json, ok) = verdict::parse_to_json(CLEAN, &names(), &profile(), &strict());
+    let (json, ok) = verdict::parse_to_json(CLEAN, &names(), &profile(5), &strict());
     let expected = json!({
         "scores": {"a": 2, "b": 5, "c": 4}, "ranking": ["b", "c", "a"], "reasoning": "", "repairs": [], "flags": []
     });
     assert_eq!((json, ok), (expected, true));
-    let (json, ok) = verdict::parse_to_json(&CLEAN.replace(": 4", ": null"), &names(), &profile(), &strict());
+    let (json, ok) = verdict::parse_to_json(&CLEAN.replace(": 4", ": null"), &names(), &profile(5), &strict());
     assert!(!ok);
     assert_eq!(json["error"]["kind"], "invalid_verdict");
     assert!(json["error"]["message"].as_str().is_some_and(|message| message.contains("model-1")));
@@ -136,10 +136,10 @@ fn the_json_form_has_the_documented_fields() {
 
 #[test]
 fn a_verdict_with_a_name_missing_is_never_complete() {
-    let (profile, policy) = (profile(), strict());
+    let (profile, policy) = (profile(5), strict());
     for case in 0..400 {
         let mut random = Random::new(case);
-        let mut meant = Meant::random(&mut random, 3 + random_count(case));
+        let mut meant = Meant::random(&mut random, 3 + random_count(case), 5);
         // The judge was shown one response more than it names in its scores, or in its ranking, or in both.
         let full = meant.aliases();
         let last = meant.scores.len() - 1;

@@ -181,7 +181,7 @@ impl dicast_job {
         if let (VerdictPlan::Guided { grammar, .. }, true) = (&self.plan.verdict, has_choices) {
             let text = std::str::from_utf8(transcript.answered()).unwrap_or_default();
             transcript.distributions = if grammar.read(text).is_some() {
-                logprobs::by_offset(grammar, self.answer.iter(), None)
+                logprobs::by_offset(grammar, text, self.answer.iter(), None)
             } else {
                 logprobs::by_search(grammar, text, self.answer.iter(), None)
             };

@@ -11,6 +11,8 @@ pub use notation::gbnf_reasoning;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::marks::Marks;
+use crate::decode::score::MOST_UNSEEN;
 use crate::prompt::profile::{Scale, VerdictForm, VerdictKind};
 
 /// Alternatives that the ranking of one stage may have in EBNF: eight names at once, three of sixteen.
@@ -19,8 +21,11 @@ const MAX_ALTERNATIVES: u64 = 1024;
 /// The verdicts of one request.
 ///
 /// As text: `lead`, the layout up to the scores, `"name": score` for each name in the order shown, the layout up to the
-/// ranking, the names in any order, the rest of the layout. A layout of one or two scores has these alone. A choice is a
-/// score too: on a scale of letters, on which `A` is 17.
+/// ranking, the names in any order, the rest of the layout. A layout of one or two scores or of a list has these alone. A choice is a
+/// score too, written as a letter.
+///
+/// If one score can begin with another one, as 10 does with 1, the last score needs something after it that ends it: without that, a
+/// judge that wrote 1 could only stop or go on to 10. So the text up to what would come next belongs to such a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VerdictGrammar {
     /// `literals[i]` is the text before score `i`.
@@ -33,14 +38,14 @@ pub struct VerdictGrammar {
     end: String,
     /// Whether the judge writes the ranking; otherwise the verdict ends after the last score.
     ranks: bool,
-    scale: Scale,
+    marks: Marks,
 }
 
 /// A row of parts: the text that a guide admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grammar {
     parts: Vec<Part>,
-    scale: Scale,
+    marks: Marks,
 }
 
 /// A part of a grammar.
@@ -48,7 +53,7 @@ pub struct Grammar {
 enum Part {
     /// This text.
     Literal(String),
-    /// One digit of the scale.
+    /// A score.
     Score,
     /// `take` of these names, each at most once, separated by commas.
     Names {
@@ -66,17 +71,37 @@ pub struct Stage {
     pub grammar: Grammar,
     /// Whether the verdict is complete after it.
     pub last: bool,
-    /// An example of it, for measuring: all others are about as long.
+    /// An example of it, for measuring: no other is much longer.
     pub example: String,
 }
 
 /// What was written of a verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// The scores, in the order shown.
+    /// The scores, in the order shown; of a choice, 0 for `A` and 1 for `B`.
     pub scores: Vec<u8>,
     /// Places of the names ranked so far.
     pub ranked: Vec<usize>,
+}
+
+/// How far the scores of an answer have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Those that are complete, in the order shown.
+    pub scores: Vec<u8>,
+    /// Where the answer stands.
+    pub at: Place,
+}
+
+/// A place in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The next score begins in so many bytes.
+    Before(usize),
+    /// These digits are the beginning of several scores; they may be one themselves.
+    Within(Vec<u8>),
+    /// All scores are complete.
+    Past,
 }
 
 impl VerdictGrammar {
@@ -87,18 +112,22 @@ impl VerdictGrammar {
         let (&[before, between, end], VerdictKind::Table) = (&pieces[..], form.kind()) else {
             let (end, before) = pieces.split_last().expect("there is a text before a mark and one after it");
             let mut literals: Vec<String> = before.iter().map(ToString::to_string).collect();
+            if form.kind() == VerdictKind::List {
+                literals.resize(names.len(), ", ".into());
+            }
             if let Some(first) = literals.first_mut() {
                 first.insert_str(0, lead);
             }
-            let scale = if form.kind() == VerdictKind::Choice { CHOICES } else { scale };
-            return Self { literals, between: String::new(), names, end: (*end).into(), ranks: false, scale };
+            let marks = if form.kind() == VerdictKind::Choice { Marks::Letters } else { Marks::Numbers(scale) };
+            return Self { literals, between: String::new(), names, end: (*end).into(), ranks: false, marks };
         };
         let literals = names
             .iter()
             .enumerate()
             .map(|(place, name)| if place == 0 { format!("{lead}{before}{name}: ") } else { format!(", {name}: ") })
             .collect();
-        Self { literals, between: between.into(), names, end: end.into(), ranks: true, scale }
+        let marks = Marks::Numbers(scale);
+        Self { literals, between: between.into(), names, end: end.into(), ranks: true, marks }
     }
 
     /// The same verdicts up to their last score.
@@ -107,9 +136,9 @@ impl VerdictGrammar {
         Self { ranks: false, ..self }
     }
 
-    /// The scale of the scores.
-    pub fn scale(&self) -> Scale {
-        self.scale
+    /// How its scores are written.
+    pub fn marks(&self) -> Marks {
+        self.marks
     }
 
     /// The names as they stand in a verdict, quoted, in the order shown.
@@ -132,28 +161,71 @@ impl VerdictGrammar {
         self.ranks
     }
 
-    /// Byte offset, from the start of `lead`, of the score at `place` in the order shown; `None` past the last.
+    /// Byte offset, from the start of `lead`, of the score at `place` in the order shown; `None` past the last, and if it depends on
+    /// what was written, because scores can have one byte or more.
     pub fn score_offset(&self, place: usize) -> Option<usize> {
-        let literals = self.literals.get(..=place)?;
+        let literals = self.literals.get(..=place).filter(|_| self.marks.is_one_byte())?;
         Some(literals.iter().map(String::len).sum::<usize>() + place)
     }
 
-    /// The text right before the score at `place`, and right after it; none after the last one if no ranking is written.
+    /// Where the scores of an answer (from the start of `lead`) stand in it, in bytes; `None` unless it has them all.
+    pub fn score_places(&self, answer: &str) -> Option<Vec<std::ops::Range<usize>>> {
+        let mut end = 0;
+        let mut places = Vec::with_capacity(self.literals.len());
+        for literal in &self.literals {
+            let start = end + answer.get(end..)?.strip_prefix(literal.as_str()).map(|_| literal.len())?;
+            let run = self.marks.run(&answer.as_bytes()[start..]);
+            end = start + run;
+            self.marks.read(&answer.as_bytes()[start..end])?;
+            places.push(start..end);
+        }
+        Some(places)
+    }
+
+    /// How far the scores have come in `answer` (from the start of `lead`); `None` if it has left the grammar.
+    pub fn progress(&self, answer: &[u8]) -> Option<Progress> {
+        let mut scores = Vec::with_capacity(self.literals.len());
+        let mut rest = answer;
+        for literal in &self.literals {
+            let Some(after) = rest.strip_prefix(literal.as_bytes()) else {
+                let ahead = literal.as_bytes().strip_prefix(rest)?.len();
+                return Some(Progress { scores, at: Place::Before(ahead) });
+            };
+            let digits = &after[..self.marks.run(after)];
+            if digits.is_empty() && after.is_empty() {
+                return Some(Progress { scores, at: Place::Before(0) });
+            }
+            if digits.len() == after.len() && self.marks.goes_on(digits) {
+                return Some(Progress { scores, at: Place::Within(digits.to_vec()) });
+            }
+            scores.push(self.marks.read(digits)?);
+            rest = &after[digits.len()..];
+        }
+        Some(Progress { scores, at: Place::Past })
+    }
+
+    /// The text right before the score at `place`, and right after it; none after the last one if nothing is written there.
     pub fn around_score(&self, place: usize) -> Option<(&str, &str)> {
         let before = self.literals.get(place)?;
-        let last = if self.ranks { self.between.as_str() } else { "" };
+        let last = if self.ranks { self.between.as_str() } else { self.tail() };
         Some((before, self.literals.get(place + 1).map_or(last, String::as_str)))
     }
 
-    /// One verdict of this grammar, for measuring: all others are as long.
+    /// One verdict of this grammar, for measuring: no other is longer.
     pub fn example(&self) -> String {
         self.whole().example()
+    }
+
+    /// Most tokens that an engine feeds at once only to see what would come after the beginning of a score.
+    pub fn looks_ahead(&self) -> usize {
+        if self.marks.is_prefix_free() { 0 } else { MOST_UNSEEN }
     }
 
     /// Every complete verdict.
     pub fn whole(&self) -> Grammar {
         let mut parts = self.scores();
         if !self.ranks {
+            parts.extend(literal(self.tail()));
             return self.of(parts);
         }
         parts.push(Part::Literal(self.between.clone()));
@@ -166,8 +238,8 @@ impl VerdictGrammar {
     /// higher one. `written` is the length of the verdict so far, in bytes from the start of `lead`.
     pub fn consistent_tail(&self, scores: &[u8], written: usize) -> Grammar {
         // The token of the last score may include bytes of the literal that follows it, but never more than that.
-        let between = self.between.get(written.saturating_sub(self.scores_end())..).unwrap_or_default();
-        let mut parts: Vec<_> = (!between.is_empty()).then(|| Part::Literal(between.to_owned())).into_iter().collect();
+        let between = self.between.get(written.saturating_sub(self.scores_end(scores))..).unwrap_or_default();
+        let mut parts: Vec<_> = literal(between).into_iter().collect();
         for (index, group) in self.groups(scores).into_iter().enumerate() {
             if index > 0 {
                 parts.push(Part::Literal(", ".into()));
@@ -185,13 +257,18 @@ impl VerdictGrammar {
         if written.scores.is_empty() {
             parts = self.scores();
             if !self.ranks {
+                parts.extend(literal(self.tail()));
                 return self.staged(parts, true);
             }
             if consistent {
+                // What ends the last score, if its own last digit does not.
+                let between = if self.marks.is_prefix_free() { "" } else { self.between.as_str() };
+                parts.extend(literal(between));
                 return self.staged(parts, false);
             }
         }
-        if written.ranked.is_empty() {
+        let has_between = !written.scores.is_empty() && !self.marks.is_prefix_free();
+        if written.ranked.is_empty() && !has_between {
             parts.push(Part::Literal(self.between.clone()));
         }
         let groups = if consistent { self.groups(&written.scores) } else { vec![(0..self.names.len()).collect()] };
@@ -224,7 +301,7 @@ impl VerdictGrammar {
     pub fn read_complete(&self, answer: &str) -> Option<Written> {
         let first = self.literals.first()?;
         let lead = &first[..first.len() - first.trim_start().len()];
-        let tail = if self.ranks { self.end.as_str() } else { "" };
+        let tail = if self.ranks { self.end.as_str() } else { self.tail() };
         let answer = format!("{lead}{}{}", answer.trim(), &tail[tail.trim_end().len()..]);
         let read = self.read(&answer)?;
         let all = self.literals.len();
@@ -232,9 +309,19 @@ impl VerdictGrammar {
         (ends && read.scores.len() == all && read.ranked.len() == ranked).then_some(read)
     }
 
-    /// What the layout has after the last score if no ranking is written: with an empty list of names.
+    /// What the layout has after a verdict without a ranking: with an empty list of names.
     pub fn left_out(&self) -> Option<String> {
-        (!self.ranks).then(|| format!("{}{}", self.between, self.end))
+        (!self.ranks).then(|| format!("{}{}", self.between, self.end).split_off(self.tail().len()))
+    }
+
+    /// What a verdict without a ranking has after its last score: nothing, unless the score needs something that ends it. Of a
+    /// layout that ends with the score, it is the end of the text.
+    fn tail(&self) -> &str {
+        if self.ranks || self.marks.is_prefix_free() {
+            return "";
+        }
+        let after = if self.between.is_empty() { &self.end } else { &self.between };
+        after.trim_end()
     }
 
     /// Reads how far `answer` (from the start of `lead`) has come; `None` if it has left the grammar.
@@ -243,17 +330,20 @@ impl VerdictGrammar {
         let mut rest = answer;
         for literal in &self.literals {
             rest = rest.strip_prefix(literal.as_str())?;
-            let score = rest.bytes().next()?.checked_sub(b'0')?;
-            if !self.scale.contains(f64::from(score)) {
-                return None;
-            }
-            written.scores.push(score);
-            rest = &rest[1..];
+            let (digits, after) = rest.split_at(self.marks.run(rest.as_bytes()));
+            written.scores.push(self.marks.read(digits.as_bytes())?);
+            rest = after;
+        }
+        if !self.ranks {
+            return (rest == self.tail()).then_some(written);
         }
         if rest.is_empty() {
-            return Some(written);
+            return self.marks.is_prefix_free().then_some(written);
         }
         rest = rest.strip_prefix(self.between.as_str())?;
+        if rest.is_empty() && !self.marks.is_prefix_free() {
+            return Some(written);
+        }
         loop {
             let place = (0..self.names.len()).find(|&place| rest.starts_with(self.names[place].as_str()))?;
             if written.ranked.contains(&place) {
@@ -278,14 +368,19 @@ impl VerdictGrammar {
         self.literals.iter().flat_map(|literal| [Part::Literal(literal.clone()), Part::Score]).collect()
     }
 
-    fn scores_end(&self) -> usize {
-        self.score_offset(self.literals.len() - 1).expect("there is a last score") + 1
+    /// Where the last of these scores ends.
+    fn scores_end(&self, scores: &[u8]) -> usize {
+        let digits: usize = scores.iter().map(|&score| self.marks.spelled(score).len()).sum();
+        self.literals.iter().map(String::len).sum::<usize>() + digits
     }
 
     /// The places of the names by score, the best first.
     fn groups(&self, scores: &[u8]) -> Vec<Vec<usize>> {
         let of = |score: u8| -> Vec<usize> { (0..scores.len()).filter(|&place| scores[place] == score).collect() };
-        (self.scale.min..=self.scale.max).rev().map(of).filter(|group| !group.is_empty()).collect()
+        let mut levels = scores.to_vec();
+        levels.sort_unstable_by(|one, other| other.cmp(one));
+        levels.dedup();
+        levels.into_iter().map(of).collect()
     }
 
     fn permutation(&self, places: &[usize]) -> Part {
@@ -293,7 +388,7 @@ impl VerdictGrammar {
     }
 
     fn of(&self, parts: Vec<Part>) -> Grammar {
-        Grammar { parts, scale: self.scale }
+        Grammar { parts, marks: self.marks }
     }
 }
 
@@ -323,7 +418,7 @@ impl Grammar {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Score => text.push(mark(self.scale.min)),
+                Part::Score => text.push_str(&self.marks.longest()),
                 Part::Names { names, take } => {
                     let mut names: Vec<_> = names.iter().map(String::as_str).collect();
                     if *take < names.len() {
@@ -337,12 +432,9 @@ impl Grammar {
     }
 }
 
-/// The scale of a choice: the letters `A` and `B`, as bytes above that of the digit 0.
-pub const CHOICES: Scale = Scale { min: b'A' - b'0', max: b'B' - b'0' };
-
-/// How a score is written: as a digit, or as a letter.
-fn mark(score: u8) -> char {
-    char::from(b'0' + score)
+/// A part for a text that is not empty.
+fn literal(text: &str) -> Option<Part> {
+    (!text.is_empty()).then(|| Part::Literal(text.to_owned()))
 }
 
 /// Text as a JSON string, which is also a string in Lark.
@@ -429,7 +521,7 @@ mod tests {
         let stage = grammar.stage(&written, true);
         assert!(stage.last);
         assert_eq!(stage.example, "},\n  \"best-to-worst\": [\"model-2\", \"model-1\", \"model-3\"]\n}");
-        assert_eq!(stage.grammar, grammar.consistent_tail(&written.scores, grammar.scores_end()));
+        assert_eq!(stage.grammar, grammar.consistent_tail(&written.scores, grammar.scores_end(&written.scores)));
     }
 
     #[test]

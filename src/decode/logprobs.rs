@@ -1,7 +1,11 @@
 //! The distribution at each score, from the log probabilities that a server or a caller's engine gives.
 //!
 //! Such lists are short, and some hold the probabilities before the constraint. So the probabilities of the scores in the list
-//! are scaled to a sum of 1.
+//! are scaled to a sum of 1. Of scores such as 1 and 10, which begin alike, the list at the next token tells them apart, if the
+//! judge wrote one of the two. If it did not, and they are likely, somebody must look what would have come, or there is no
+//! distribution.
+
+use std::ops::Range;
 
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::{ScoreProbe, expected_score};
@@ -9,6 +13,9 @@ use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::Verdict;
+
+/// The id of a token that is not known.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// A token as an engine names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +35,15 @@ impl Token {
         }
     }
 
+    /// Its id, if the engine names it by that.
+    #[cfg(feature = "remote")]
+    pub(crate) fn id(&self) -> u32 {
+        match self {
+            Self::Id(id) => *id,
+            Self::Bytes(_) => UNKNOWN,
+        }
+    }
+
     /// Its length in bytes, if the engine names it by text.
     #[cfg(feature = "remote")]
     pub(crate) fn len(&self) -> usize {
@@ -43,14 +59,14 @@ pub(crate) struct Position {
     pub(crate) alternatives: Vec<(Token, f32)>,
 }
 
-/// The distributions of a verdict that follows the grammar exactly. Empty if one of them is missing.
+/// The distributions of a verdict, or of one up to its scores, that follows the grammar exactly. Empty if one of them is missing.
 pub(crate) fn by_offset<'a>(
     grammar: &VerdictGrammar,
+    text: &str,
     positions: impl Iterator<Item = &'a Position>,
     tokenizer: Option<&Tokenizer>,
 ) -> Vec<Vec<f64>> {
-    let places: Option<Vec<_>> = (0..grammar.len()).map(|place| grammar.score_offset(place)).collect();
-    distributions(grammar, &places.unwrap_or_default(), positions, tokenizer)
+    distributions(grammar, &grammar.score_places(text).unwrap_or_default(), positions, tokenizer)
 }
 
 /// The distributions of a verdict that is JSON with any white space.
@@ -65,17 +81,19 @@ pub(crate) fn by_search<'a>(
 }
 
 /// The places of the scores in a verdict that is JSON with any white space.
-fn places(grammar: &VerdictGrammar, text: &str) -> Option<Vec<usize>> {
+fn places(grammar: &VerdictGrammar, text: &str) -> Option<Vec<Range<usize>>> {
     let mut at = 0;
     let mut places = Vec::new();
     for name in grammar.names() {
         let after = at + text[at..].find(name.as_str())? + name.len();
         let rest = text[after..].trim_start().strip_prefix(':')?.trim_start();
-        if !rest.starts_with(|letter: char| letter.is_ascii_digit()) {
+        let start = text.len() - rest.len();
+        at = start + grammar.marks().run(rest.as_bytes());
+        // Also not if it is 4.5.
+        if grammar.marks().read(&text.as_bytes()[start..at]).is_none() || text[at..].starts_with('.') {
             return None;
         }
-        at = text.len() - rest.len();
-        places.push(at);
+        places.push(start..at);
     }
     Some(places)
 }
@@ -93,14 +111,12 @@ pub(crate) fn add_expected(verdict: &mut Verdict, positions: &[Position], aliase
     let close = profile.reasoning.as_ref().map(|form| form.close.as_str());
     let begin = close.and_then(|close| text.rfind(close).map(|at| at + close.len())).unwrap_or(0);
     let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, "", aliases.shown());
-    let found: Option<Vec<usize>> =
-        places(&grammar, &text[begin..]).map(|places| places.into_iter().map(|place| begin + place).collect());
+    let moved = |place: Range<usize>| begin + place.start..begin + place.end;
+    let found: Option<Vec<_>> = places(&grammar, &text[begin..]).map(|places| places.into_iter().map(moved).collect());
     let Some(places) = found.filter(|places| places.len() == aliases.len()) else { return };
-    let as_read = |(place, at): (usize, &usize)| {
-        let digits = text[*at..].split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
-        let after = text[at + digits.len()..].starts_with('.');
+    let as_read = |(place, at): (usize, &Range<usize>)| {
         let read = verdict.scores[aliases.request_index(place)].score;
-        !after && digits.parse::<f64>().is_ok_and(|written| (written - read).abs() < f64::EPSILON)
+        text[at.clone()].parse::<f64>().is_ok_and(|written| (written - read).abs() < f64::EPSILON)
     };
     if !places.iter().enumerate().all(as_read) {
         return;
@@ -113,38 +129,117 @@ pub(crate) fn add_expected(verdict: &mut Verdict, positions: &[Position], aliase
     verdict.refine_derived_ranking();
 }
 
+/// A score of which lists of alternatives are known.
+pub(crate) struct Seen {
+    pub(crate) probe: ScoreProbe,
+    /// The position at which the token that begins the score stands.
+    #[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "only the remote engine looks there again"))]
+    pub(crate) at: usize,
+}
+
+/// What the lists of `positions` say of the scores of a verdict that follows the grammar exactly. Empty if one of them is missing.
+#[cfg(feature = "remote")]
+pub(crate) fn seen<'a>(
+    grammar: &VerdictGrammar,
+    text: &str,
+    positions: impl Iterator<Item = &'a Position>,
+    tokenizer: Option<&Tokenizer>,
+) -> Vec<Seen> {
+    probes(grammar, &grammar.score_places(text).unwrap_or_default(), positions, tokenizer)
+}
+
+/// Adds what comes at a position within a score, or right after it.
+pub(crate) fn add_after(probe: &mut ScoreProbe, position: &Position, tokenizer: Option<&Tokenizer>) {
+    position.each(tokenizer, |text, token, logprob| match text {
+        // The end of the text.
+        [] => probe.add_end(f64::from(logprob)),
+        text => probe.add(text, id(token, text, tokenizer), logprob),
+    });
+}
+
 fn distributions<'a>(
     grammar: &VerdictGrammar,
-    places: &[usize],
+    places: &[Range<usize>],
     positions: impl Iterator<Item = &'a Position>,
     tokenizer: Option<&Tokenizer>,
 ) -> Vec<Vec<f64>> {
-    let mut places = places.iter().copied().peekable();
-    let (mut start, mut found) = (0, Vec::new());
-    for position in positions {
+    let probes = probes(grammar, places, positions, tokenizer);
+    probes.iter().map(|seen| seen.probe.distribution()).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// What the lists of `positions` say of the scores at `places`, which are those of the text that the positions write. Empty if
+/// they do not reach all of them.
+fn probes<'a>(
+    grammar: &VerdictGrammar,
+    places: &[Range<usize>],
+    positions: impl Iterator<Item = &'a Position>,
+    tokenizer: Option<&Tokenizer>,
+) -> Vec<Seen> {
+    let mut probes: Vec<Seen> = Vec::with_capacity(places.len());
+    // What is written of the last score that was begun.
+    let mut begun: Vec<u8> = Vec::new();
+    let mut start = 0;
+    for (at, position) in positions.enumerate() {
         let written = bytes(&position.token, tokenizer);
         let end = start + written.len();
-        while let Some(place) = places.next_if(|&place| place < end) {
-            let Some(within) = place.checked_sub(start) else { return Vec::new() };
-            let mut probe = ScoreProbe::new(grammar.scale());
-            let mut seen_written = false;
-            for (token, logprob) in &position.alternatives {
-                let other = bytes(token, tokenizer);
-                seen_written |= other == written;
+        let last = places.get(probes.len().wrapping_sub(1));
+        if let (Some(Seen { probe, .. }), Some(place)) = (probes.last_mut(), last)
+            && start > place.start
+            && start <= place.end
+        {
+            let mut then = ScoreProbe::after(grammar.marks(), &begun);
+            add_after(&mut then, position, tokenizer);
+            probe.take(then);
+            begun.extend(written.iter().take(place.end - start));
+        }
+        while let Some(place) = places.get(probes.len()).filter(|place| place.start < end) {
+            let Some(within) = place.start.checked_sub(start) else { return Vec::new() };
+            let mut probe = ScoreProbe::new(grammar.marks());
+            position.each(tokenizer, |text, token, logprob| {
                 // It has the same text up to the score.
-                if other.len() > within && other[..within] == written[..within] {
-                    probe.add(other[within], *logprob);
+                if text.len() > within && text[..within] == written[..within] {
+                    probe.add(&text[within..], id(token, text, tokenizer), logprob);
                 }
-            }
-            if let (false, Some(logprob)) = (seen_written, position.logprob) {
-                probe.add(written[within], logprob);
-            }
-            let Some(distribution) = probe.distribution() else { return Vec::new() };
-            found.push(distribution);
+            });
+            begun = written[within..].iter().copied().take(place.len()).collect();
+            probes.push(Seen { probe, at });
         }
         start = end;
     }
-    if places.next().is_none() { found } else { Vec::new() }
+    if probes.len() == places.len() { probes } else { Vec::new() }
+}
+
+impl Position {
+    /// Calls `f` with the text, the token and the log probability of each alternative, and of what was written if it is not among
+    /// them.
+    fn each(&self, tokenizer: Option<&Tokenizer>, mut f: impl FnMut(&[u8], &Token, f32)) {
+        let written = bytes(&self.token, tokenizer);
+        let mut seen_written = false;
+        for (token, logprob) in &self.alternatives {
+            let text = bytes(token, tokenizer);
+            seen_written |= text == written;
+            f(text, token, *logprob);
+        }
+        if let (false, Some(logprob)) = (seen_written, self.logprob) {
+            f(written, &self.token, logprob);
+        }
+    }
+}
+
+/// The id of a token that can begin several scores, if it can be known: only for those it is used.
+fn id(token: &Token, text: &[u8], tokenizer: Option<&Tokenizer>) -> u32 {
+    #[cfg(feature = "remote")]
+    if let Token::Id(id) = token {
+        return *id;
+    }
+    let _ = token;
+    let ids = tokenizer
+        .filter(|_| text.last().is_some_and(u8::is_ascii_digit))
+        .and_then(|tokenizer| tokenizer.encode_text(std::str::from_utf8(text).ok()?).ok());
+    match ids.as_deref() {
+        Some(&[id]) => id,
+        _ => UNKNOWN,
+    }
 }
 
 #[cfg_attr(not(feature = "remote"), expect(unused_variables, reason = "only servers name tokens by ids"))]
@@ -190,7 +285,7 @@ mod tests {
         let text = grammar.example();
         for size in 1..9 {
             let list = positions(&text, size, &[("1", -0.1), ("5", -2.4), ("\n", -0.2), ("50", -9.0)]);
-            let found = by_offset(&grammar, list.iter(), None);
+            let found = by_offset(&grammar, &text, list.iter(), None);
             assert_eq!(found.len(), 2, "{size}");
             let sum: f64 = found[1].iter().sum();
             assert!(
@@ -203,9 +298,10 @@ mod tests {
     #[test]
     fn a_score_that_is_not_among_the_alternatives_counts_as_written() {
         let grammar = grammar();
-        let list = positions(&grammar.example(), 3, &[("\n", -0.2)]);
-        assert_eq!(by_offset(&grammar, list.iter(), None)[0], [1.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(by_offset(&grammar, list[..4].iter(), None), Vec::<Vec<f64>>::new());
+        let text = grammar.example();
+        let list = positions(&text, 3, &[("\n", -0.2)]);
+        assert_eq!(by_offset(&grammar, &text, list.iter(), None)[0], [1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(by_offset(&grammar, &text, list[..4].iter(), None), Vec::<Vec<f64>>::new());
     }
 
     #[test]
@@ -216,5 +312,53 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert!((found[0][2] - 0.5).abs() < 1e-6);
         assert!(by_search(&grammar(), "{\"scores\": {\"a\": true}}", list.iter(), None).is_empty());
+    }
+
+    /// The distributions of the scores 1 to 10 that these tokens write, each with its alternatives.
+    fn of_ten(tokens: &[(&str, &[(&str, f32)])]) -> Vec<Vec<f64>> {
+        let token = |text: &str| Token::Bytes(text.as_bytes().to_vec());
+        let list: Vec<Position> = tokens
+            .iter()
+            .map(|(text, alternatives)| Position {
+                token: token(text),
+                logprob: None,
+                alternatives: alternatives.iter().map(|(text, share)| (token(text), share.ln())).collect(),
+            })
+            .collect();
+        let text: String = tokens.iter().map(|(text, _)| *text).collect();
+        let form = VerdictForm { layout: "<a>%score%, %score%</a>".into(), ..VerdictForm::default() };
+        let grammar = VerdictGrammar::new(&form, Scale { min: 1, max: 10 }, "", &["a".into(), "b".into()]);
+        by_offset(&grammar, &text, list.iter(), None)
+    }
+
+    #[test]
+    fn digits_that_are_tokens_of_their_own_are_told_apart_by_the_token_after_them() {
+        let found = of_ten(&[
+            ("<a>", &[]),
+            ("1", &[("1", 0.6), ("9", 0.4)]),
+            ("0", &[("0", 0.5), (",", 0.25), ("5", 0.25)]),
+            (", ", &[]),
+            ("1", &[("1", 0.5), ("2", 0.5)]),
+            ("</a>", &[("</a>", 0.75), ("0", 0.25)]),
+        ]);
+        let near = |one: f64, other: f64| (one - other).abs() < 1e-6;
+        assert!(near(found[0][0], 0.2) && near(found[0][8], 0.4) && near(found[0][9], 0.4), "{found:?}");
+        assert!(near(found[1][0], 0.375) && near(found[1][1], 0.5) && near(found[1][9], 0.125), "{found:?}");
+    }
+
+    #[test]
+    fn a_likely_one_that_was_not_written_leaves_no_distribution() {
+        let first = |one: f32| {
+            of_ten(&[
+                ("<a>", &[]),
+                ("8", &[("8", 0.5), ("1", one)]),
+                (", ", &[("0", 1.0)]),
+                ("10", &[("10", 0.5), ("9", 0.5)]),
+                ("</a>", &[]),
+            ])
+        };
+        assert_eq!(first(0.1), Vec::<Vec<f64>>::new());
+        let found = first(1e-5);
+        assert!(found[0][7] > 0.999 && (found[1][8] - 0.5).abs() < 1e-6, "{found:?}");
     }
 }

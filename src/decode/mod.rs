@@ -3,6 +3,7 @@
 
 pub mod grammar;
 pub(crate) mod logprobs;
+pub mod marks;
 pub mod plan;
 pub mod reasoning;
 pub mod score;

@@ -95,7 +95,7 @@ fn estimate(plan: &Plan, tokenizer: &Tokenizer) -> Result<usize> {
         VerdictPlan::Guided { grammar, .. } => {
             let example = grammar.example();
             let tokens = tokenizer.encode_text(&example)?.len();
-            (tokens + tokens / 2 + 16).min(example.len()) + 1
+            (tokens + tokens / 2 + 16).min(example.len()) + 1 + grammar.looks_ahead()
         }
         VerdictPlan::Free { max_tokens } => *max_tokens as usize,
     };

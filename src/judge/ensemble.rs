@@ -85,7 +85,7 @@ impl Course {
 
     /// Whether they are judged in blocks, by a judge that could read them all.
     fn is_in_blocks(&self) -> bool {
-        self.blocks.as_ref().is_some_and(|blocks| blocks.kind == VerdictKind::Table)
+        self.blocks.as_ref().is_some_and(|blocks| blocks.kind.responses().is_none())
     }
 
     /// Returns whether blocks were not asked for, and could be.
@@ -157,7 +157,7 @@ impl Course {
         let Some(blocks) = &self.blocks else { return error };
         let partial = error.partial().map(|partial| PartialVerdict { scores: None, ranking: None, ..partial.clone() });
         let what = match blocks.kind {
-            VerdictKind::Table => "block",
+            VerdictKind::Table | VerdictKind::List => "block",
             VerdictKind::Score => "response",
             _ => "comparison",
         };

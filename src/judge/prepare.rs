@@ -180,7 +180,7 @@ impl Judge {
         }
         let timeout = submission.within(submitted, settings.timeout());
         let (priority, deadline) = (submission.priority, submission.latest(submitted, timeout));
-        let may_split = kind == VerdictKind::Table
+        let may_split = kind.responses().is_none()
             && settings.blocks.is_none()
             && request.responses.len() > 1 + settings.block_anchors as usize;
         let stage = |settings: &Settings, listener: Option<Listener>| -> Result<Stage> {
@@ -217,7 +217,7 @@ impl Judge {
         }
         let first = stage(&Settings { reasoning: false, ..settings.clone() }, None)?;
         if first.course.is_split() {
-            return Err(invalid(if kind == VerdictKind::Table {
+            return Err(invalid(if kind.responses().is_none() {
                 "options: adaptive_reasoning looks at distributions, and a group that is judged in blocks has none: leave it out, \
                  or set \"blocks\": \"never\""
                     .to_owned()
@@ -237,7 +237,7 @@ impl Judge {
         request: &JudgeRequest,
         mut settings: Settings,
     ) -> Result<Prompt> {
-        if most_at_once(&settings)?.is_none() && self.profile().verdict.kind() == VerdictKind::Table {
+        if most_at_once(&settings)?.is_none() && self.profile().verdict.kind().responses().is_none() {
             let parts = self.parts(loaded, request, &settings)?;
             return loaded.prompter.prompt(&parts[0], &settings);
         }

@@ -4,7 +4,7 @@ use crate::config::{Incomplete, VerdictPolicy};
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::expected_score;
 use crate::engine::{Generation, Guidance, Job};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::prompt::ReasoningState;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::{Profile, VerdictKind};
@@ -68,7 +68,14 @@ impl Reader {
         let thoughts = reasoning.clone().map_or("", |range| &raw[range]).to_owned();
         // What a grammar wrote can be read in one way, whatever a name or the profile's layout may look like.
         let written = grammar.as_ref().and_then(|grammar| Some((grammar, grammar.read_complete(&raw[start..])?)));
-        let read = if let Some((grammar, written)) = written {
+        // A number at the end of a text that was cut may have lost digits; a grammar whose scores are all complete rules that out.
+        let is_whole = grammar.as_ref().is_some_and(|grammar| grammar.marks().is_prefix_free());
+        let is_number = raw.ends_with(|last: char| last.is_ascii_digit() || last == '.');
+        let read = if verdict_truncated && !is_whole && is_number && profile.verdict.kind() != VerdictKind::Table {
+            let partial = PartialVerdict { scores: None, ranking: None, reasoning: thoughts, raw };
+            Err(Error::new(ErrorKind::InvalidVerdict, "the answer was cut within its last number")
+                .with_partial(partial))
+        } else if let Some((grammar, written)) = written {
             raw.push_str(&grammar.left_out().unwrap_or_default());
             verdict::of_grammar(raw, thoughts, written, aliases, profile)
         } else {
@@ -100,7 +107,8 @@ impl Reader {
             scored.expected = Some(expected_score(profile.scale, &distribution));
             scored.distribution = Some(distribution);
         }
-        if *by_scores {
+        // Only a table has a ranking of the judge's own.
+        if *by_scores || profile.verdict.kind() != VerdictKind::Table {
             verdict.rank_by_scores();
             verdict.repairs.retain(|repair| *repair != Repair::RankingDerived);
             verdict.flags.retain(|flag| *flag != Flag::InconsistentRanking);

@@ -14,9 +14,11 @@ use super::template::{self, ChatTemplate, Date};
 
 mod calibration;
 mod form;
+mod scale;
 
 pub use calibration::{Calibration, CalibrationMap, MAX_POINTS, Threshold};
 pub use form::{UserMessage, VerdictForm, VerdictKind};
+pub use scale::Scale;
 
 /// The built-in system prompt, for judges that were not trained with their own.
 const DEFAULT_SYSTEM_PROMPT: &str = include_str!("default_system_prompt.txt");
@@ -85,39 +87,6 @@ pub enum MessageLayout {
     SystemUserJson,
     /// One user message: the system prompt, an empty line, the JSON. For templates without a system role.
     UserJson,
-}
-
-/// The whole numbers from `min` to `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scale {
-    /// The worst score.
-    pub min: u8,
-    /// The best score.
-    pub max: u8,
-}
-
-impl Default for Scale {
-    fn default() -> Self {
-        Self { min: 1, max: 5 }
-    }
-}
-
-impl Scale {
-    /// Number of scores on the scale.
-    pub fn len(self) -> usize {
-        usize::from(self.max - self.min) + 1
-    }
-
-    /// Whether the scale holds no score; never the case in a checked profile.
-    pub fn is_empty(self) -> bool {
-        self.max < self.min
-    }
-
-    /// Whether a score, whole or not, lies on the scale.
-    pub fn contains(self, score: f64) -> bool {
-        score >= f64::from(self.min) && score <= f64::from(self.max)
-    }
 }
 
 /// How reasoning is written.
@@ -367,12 +336,7 @@ impl Profile {
         if self.format != FORMAT {
             return fail(format!("format is {}: this release reads format {FORMAT}", self.format));
         }
-        if self.scale.max > 9 || self.scale.min >= self.scale.max {
-            return fail(format!(
-                "scale is {} to {}: it must go from a smaller to a larger digit, 0 to 9",
-                self.scale.min, self.scale.max
-            ));
-        }
+        self.scale.check().or_else(fail)?;
         let prefix = &self.alias_prefix;
         if prefix.len() > MAX_PREFIX_BYTES || prefix.contains(|c: char| c.is_control() || c == '"' || c == '\\') {
             return fail(format!(
@@ -380,7 +344,7 @@ impl Profile {
             ));
         }
         let form = &self.verdict;
-        form.check().or_else(fail)?;
+        form.check(self.scale).or_else(fail)?;
         if let Some(message) = &self.user_message {
             // One response needs no name.
             message.check(form.kind() != VerdictKind::Score).or_else(fail)?;

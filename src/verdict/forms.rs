@@ -1,4 +1,4 @@
-//! Reads verdicts on one or two responses: a score, two scores, or a choice, in the layout of the profile.
+//! Reads verdicts without names: a score, two scores, a list of scores, or a choice, in the layout of the profile.
 
 use super::check::Outcome;
 use super::quote::Texts;
@@ -49,13 +49,21 @@ pub(super) fn read(answer: &str, reasoning: &str, texts: &Texts, names: &AliasMa
     }
     let pieces: Vec<&str> = form.pieces().into_iter().map(str::trim).collect();
     let (first, rest) = pieces.split_first().expect("there is a text before the first mark");
-    let layout = Layout { first, rest: rest.to_vec(), scale: profile.scale, kind };
+    let mut rest = rest.to_vec();
+    if kind == VerdictKind::List {
+        rest.splice(0..0, std::iter::repeat_n(",", names.len().saturating_sub(1)));
+    }
+    let layout = Layout { first, rest, scale: profile.scale, kind };
     let answer = &answer[..turn::end(answer).unwrap_or(answer.len())];
     let close = profile.reasoning.as_ref().map_or("", |form| form.close.trim());
     let starts = if first.is_empty() { vec![0] } else { places(answer, first) };
     let missing =
         || Outcome::refused(&format!("the answer does not end with a verdict of the form {:?}", form.layout.trim()));
-    let Some(&last) = starts.last() else { return missing() };
+    // The layout may hold the same text again: `<answer>%score%</answer><answer>%score%</answer>`.
+    let again: usize =
+        if first.is_empty() { 0 } else { layout.rest.iter().map(|piece| places(piece, first).len()).sum() };
+    let Some(begun) = starts.len().checked_sub(again + 1) else { return missing() };
+    let last = starts[begun];
     let Place::Verdict(marks, after) = layout.place(&answer[last..]) else { return missing() };
     // A closing tag in plain text may be a quotation as well.
     let before = if !first.is_empty() {
@@ -70,7 +78,7 @@ pub(super) fn read(answer: &str, reasoning: &str, texts: &Texts, names: &AliasMa
     }
     // A verdict may also follow each tag that closes reasoning: the judge was done then, or it quotes one.
     let behind = |text| places(text, close).into_iter().map(|at| &text[at + close.len()..]).collect::<Vec<&str>>();
-    let others = starts[..starts.len() - 1].iter().map(|&at| &answer[at..]);
+    let others = starts[..begun].iter().map(|&at| &answer[at..]);
     let closed = if close.is_empty() { Vec::new() } else { [behind(reasoning), behind(answer)].concat() };
     if starts.len() + closed.len() > MOST {
         return Outcome::refused("the answer is too garbled to be read");
@@ -153,8 +161,8 @@ impl Layout<'_> {
             }
             left = &left[written.len()..];
             let next = left.trim_start();
-            let beyond = || next.trim_start_matches(MARKS).trim_start().strip_prefix(piece);
-            let closed = next.strip_prefix(piece).or_else(beyond).filter(|_| !piece.is_empty());
+            let beyond = || without(next.trim_start_matches(MARKS).trim_start(), piece);
+            let closed = without(next, piece).or_else(beyond).filter(|_| !piece.is_empty());
             let Some(value) = self.value(written) else {
                 // A word that is no letter, with nothing that makes a verdict of it, is prose.
                 let prose = self.kind == VerdictKind::Choice && written.chars().count() > 1 && closed.is_none();
@@ -181,6 +189,13 @@ impl Layout<'_> {
         }
         written.parse().ok().filter(|score| self.scale.contains(*score))
     }
+}
+
+/// A text without a piece of the layout at its start. Tags may have white space between them.
+fn without<'a>(text: &'a str, piece: &str) -> Option<&'a str> {
+    let mut parts = piece.split_inclusive('>');
+    let first = text.strip_prefix(parts.next().unwrap_or_default())?;
+    parts.try_fold(first, |rest, part| rest.trim_start().strip_prefix(part.trim_start()))
 }
 
 /// Whether nothing stands after a verdict but a sign that ends a sentence, and marks of Markdown.

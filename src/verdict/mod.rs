@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::config::VerdictPolicy;
-use crate::decode::grammar::{CHOICES, Written};
+use crate::decode::grammar::Written;
 use crate::error::{Error, ErrorKind, PartialVerdict, Result};
 use crate::number;
 use crate::prompt::mask::AliasMap;
@@ -424,8 +424,7 @@ pub(crate) fn of_grammar(
     profile: &Profile,
 ) -> Result<Verdict> {
     let Written { scores, ranked } = written;
-    let least = if profile.verdict.kind() == VerdictKind::Choice { CHOICES.min } else { 0 };
-    let scores: Vec<f64> = scores.into_iter().map(|score| f64::from(score - least)).collect();
+    let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
     let outcome = if ranked.is_empty() {
         forms::of_marks(&scores, names, profile)
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a choice without letters"))?

@@ -186,7 +186,9 @@ pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
         if let Some(top) = top {
             // A scale beside the number itself takes precedence over one in a heading.
             if !named.is_some_and(|named| (named.max - top).abs() < f64::EPSILON) {
-                let other = Named { min: (top > 99.0).then_some(0.0), max: top };
+                // Percent begin with 0, unless they are the judge's own scale.
+                let is_own = (top - f64::from(rule.scale.max)).abs() < f64::EPSILON;
+                let other = Named { min: (top > 99.0 && !is_own).then_some(0.0), max: top };
                 if named.is_some_and(|named| !named.is(rule.scale)) && !other.is(rule.scale) {
                     return Err(Why::OtherScale(other));
                 }

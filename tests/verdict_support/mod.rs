@@ -4,6 +4,7 @@ use dicast::Profile;
 use dicast::prompt::mask::AliasMap;
 
 /// A small generator of random numbers (xorshift64*): the same seed gives the same cases on every machine.
+#[derive(Clone)]
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -38,19 +39,21 @@ impl Random {
 pub(crate) struct Meant {
     pub(crate) scores: Vec<f64>,
     pub(crate) ranking: Vec<usize>,
+    /// The best score of the scale.
+    top: u8,
 }
 
 impl Meant {
-    /// A verdict on `count` responses; every second one has halves among its scores.
-    pub(crate) fn random(random: &mut Random, count: usize) -> Self {
+    /// A verdict on `count` responses, on a scale from 1 to `top`; every second one has halves among its scores.
+    pub(crate) fn random(random: &mut Random, count: usize, top: u8) -> Self {
         let halves = random.below(2) == 0;
         let scores = (0..count)
             .map(|_| {
-                let whole = f64::from(u8::try_from(random.below(5) + 1).expect("a digit"));
-                if halves && whole < 5.0 && random.below(3) == 0 { whole + 0.5 } else { whole }
+                let whole = f64::from(u8::try_from(random.below(usize::from(top)) + 1).expect("a score"));
+                if halves && whole < f64::from(top) && random.below(3) == 0 { whole + 0.5 } else { whole }
             })
             .collect();
-        Self { scores, ranking: random.shuffled(count) }
+        Self { scores, ranking: random.shuffled(count), top }
     }
 
     pub(crate) fn aliases(&self) -> AliasMap {
@@ -109,7 +112,7 @@ impl Meant {
             ),
             18 => format!(
                 "{{\"scores\": {{{}}}, \"best-to-worst\": [{}]}}",
-                self.pairs(|name, score| format!("\"Model {name}\": \"{score} out of 5 - good\""), ", "),
+                self.pairs(|name, score| format!("\"Model {name}\": \"{score} out of {} - good\"", self.top), ", "),
                 self.names(|name| format!("\"{name}\""), ", ")
             ),
             19 => format!(
@@ -248,7 +251,23 @@ impl Damage {
         let mut chars: Vec<char> = text.chars().collect();
         let at = random.below(chars.len());
         let mut end = (at + 1 + random.below(8)).min(chars.len());
+        // A 10 that loses a digit is another verdict.
+        let is_ten = |from: usize| {
+            let is = |at: usize, wanted: char| chars.get(at) == Some(&wanted);
+            let digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
+            is(from, '1')
+                && is(from + 1, '0')
+                && !digit(from + 2)
+                && !(from > 0 && (digit(from - 1) || is(from - 1, '-')))
+        };
+        let within_ten = is_ten(at) || (at > 0 && is_ten(at - 1));
+        let written = *random.clone().pick(WRITTEN);
         match self {
+            Self::Delete if within_ten => {}
+            Self::Replace if within_ten && !written.is_alphabetic() => {}
+            Self::Swap if is_ten(at) => {}
+            // 1.0 is 1.
+            Self::Insert if at > 0 && is_ten(at - 1) && written == '.' => {}
             Self::Delete => {
                 chars.remove(at);
             }
@@ -290,9 +309,13 @@ impl Damage {
     }
 }
 
-pub(crate) fn profile() -> Profile {
-    Profile::from_json(
+/// The profile of a judge whose scores are 1 to `top`.
+pub(crate) fn profile(top: u8) -> Profile {
+    let mut profile = Profile::from_json(
         r#"{"format": 1, "name": "test", "system_prompt": "Judge.", "reasoning": {"open": "<think>", "close": "</think>"}}"#,
     )
-    .expect("the profile is valid")
+    .expect("the profile is valid");
+    profile.scale.max = top;
+    profile.check().expect("the scale is valid");
+    profile
 }

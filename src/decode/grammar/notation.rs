@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Grammar, Part, VerdictGrammar, mark, quoted};
+use super::{Grammar, Part, VerdictGrammar, quoted};
+use crate::decode::marks::Marks;
 
 /// For up to this many names, a JSON schema lists every ranking: 120 for five names.
 const MAX_LISTED: usize = 5;
@@ -38,7 +39,7 @@ impl Grammar {
         }
         start.push('\n');
         if scored {
-            let _ = writeln!(start, "score: /[{}-{}]/", mark(self.scale.min), mark(self.scale.max));
+            let _ = writeln!(start, "score: /{}/", score_pattern(self.marks));
         }
         start + &rules
     }
@@ -86,10 +87,29 @@ impl Grammar {
         }
         root.push('\n');
         if scored {
-            let _ = writeln!(root, "score ::= [{}-{}]", mark(self.scale.min), mark(self.scale.max));
+            let _ = writeln!(root, "score ::= {}", ebnf_score(self.marks));
         }
         root + &rules
     }
+}
+
+/// The scores as a regular expression.
+fn score_pattern(marks: Marks) -> String {
+    let alternative = |(before, first, last): (String, char, char)| match first == last {
+        true => format!("{before}{first}"),
+        false => format!("{before}[{first}-{last}]"),
+    };
+    marks.ranges().into_iter().map(alternative).collect::<Vec<_>>().join("|")
+}
+
+/// The scores in EBNF, which is GBNF too.
+fn ebnf_score(marks: Marks) -> String {
+    let alternative = |(before, first, last): (String, char, char)| match (before.as_str(), first == last) {
+        (_, true) => format!("\"{before}{first}\""),
+        ("", false) => format!("[{first}-{last}]"),
+        (_, false) => format!("\"{before}\" [{first}-{last}]"),
+    };
+    marks.ranges().into_iter().map(alternative).collect::<Vec<_>>().join(" | ")
 }
 
 /// The GBNF of any tokens up to the one with this id.
@@ -122,8 +142,7 @@ impl VerdictGrammar {
                 for (key, value) in object {
                     let schema = if is_scores {
                         *scored = true;
-                        let scale: Vec<u8> = (self.scale.min..=self.scale.max).collect();
-                        json!({ "enum": scale })
+                        json!({ "enum": self.marks.all().collect::<Vec<u8>>() })
                     } else {
                         self.schema_of(value, scored, ranked)?
                     };

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::decode::grammar::VerdictGrammar;
+use crate::decode::grammar::{Place, Progress, VerdictGrammar};
 use crate::decode::reasoning::{End, ReasoningTokens};
-use crate::decode::score::ScoreProbe;
+use crate::decode::score::{ScoreProbe, log_sum};
 use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::engine::{Completion, Generation, JobId, Patience, Priority};
 use crate::error::{Error, Result};
@@ -61,6 +61,41 @@ pub(super) enum VerdictWriter {
     Free { max_tokens: u32 },
 }
 
+/// What the scheduler does with a sequence next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Next {
+    /// So many of its last tokens are dropped first: they were fed only to see what comes after them.
+    pub(super) dropped: usize,
+    /// The tokens to feed then; none if the output is complete.
+    pub(super) feed: Vec<u32>,
+}
+
+/// A look at what comes after a token that was not written.
+struct Look {
+    /// What the token writes of the score.
+    text: Vec<u8>,
+    /// How many tokens were fed for it.
+    fed: usize,
+    /// What is fed after all looks.
+    next: Vec<u32>,
+}
+
+/// The scores of a verdict, as they are written.
+#[derive(Default)]
+struct Scores {
+    /// Those that are complete.
+    written: Vec<u8>,
+    /// What is written of the next one, if it may go on.
+    begun: Option<Vec<u8>>,
+    /// The probe of the score that is being written, or of the last one.
+    probe: Option<ScoreProbe>,
+    look: Option<Look>,
+    /// How many have their distribution.
+    recorded: usize,
+    /// Whether a score passed without a probe.
+    missed: bool,
+}
+
 /// Which phase a job is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -78,7 +113,7 @@ pub(super) struct TokenWriter {
     verdict: VerdictWriter,
     transcript: Transcript,
     stopwatch: Stopwatch,
-    scores: Vec<u8>,
+    scores: Scores,
     sampled_reasoning: u32,
 }
 
@@ -100,7 +135,7 @@ impl TokenWriter {
             transcript,
             reasoning,
             stopwatch: Stopwatch::new(submitted),
-            scores: Vec::new(),
+            scores: Scores::default(),
             sampled_reasoning: 0,
         }
     }
@@ -133,25 +168,83 @@ impl TokenWriter {
         usage.reused_tokens = reused.min(usage.prompt_tokens);
     }
 
-    /// Takes the logits after the last token fed; gives the tokens to feed next, none if the output is complete.
+    /// Takes the logits after the last token fed; gives what to feed next.
     ///
     /// # Errors
     /// Broken logits, or a defect in the grammar.
-    pub(super) fn advance(&mut self, logits: &[f32]) -> Result<Vec<u32>> {
+    pub(super) fn advance(&mut self, logits: &[f32]) -> Result<Next> {
         self.stopwatch.prefilled();
-        let mut next = Vec::with_capacity(1);
-        match self.phase {
-            Phase::Reasoning => self.reason(logits, &mut next)?,
-            Phase::Verdict => match self.verdict {
-                VerdictWriter::Guided(_) => self.write_guided(logits, &mut next)?,
-                VerdictWriter::Free { max_tokens } => self.write_free(logits, max_tokens, &mut next)?,
-            },
-            Phase::Done => {}
+        let mut next = Next { dropped: 0, feed: Vec::with_capacity(1) };
+        if let Some(Look { text, fed, next: after }) = self.scores.look.take() {
+            self.see(&text, logits);
+            next = Next { dropped: fed, feed: after };
+        } else {
+            match self.phase {
+                Phase::Reasoning => self.reason(logits, &mut next.feed)?,
+                Phase::Verdict => match self.verdict {
+                    VerdictWriter::Guided(_) => self.write_guided(logits, &mut next.feed)?,
+                    VerdictWriter::Free { max_tokens } => self.write_free(logits, max_tokens, &mut next.feed)?,
+                },
+                Phase::Done => {}
+            }
+            if self.phase == Phase::Done {
+                next.feed.clear();
+            }
         }
-        if self.phase == Phase::Done {
-            next.clear();
+        if let Some((text, tokens)) = self.to_see() {
+            let after = std::mem::replace(&mut next.feed, tokens);
+            self.scores.look = Some(Look { text, fed: next.feed.len(), next: after });
+        } else {
+            self.record();
         }
         Ok(next)
+    }
+
+    /// What could have been written and must be seen for the distribution of the score: its text, and its tokens.
+    fn to_see(&self) -> Option<(Vec<u8>, Vec<u32>)> {
+        let Scores { probe, begun, .. } = &self.scores;
+        // What was written is seen when the next token is chosen.
+        let is_coming = |text: &[u8]| begun.as_ref().is_some_and(|begun| begun.starts_with(text));
+        let unseen = probe.as_ref()?.unseen().into_iter().find(|unseen| !is_coming(&unseen.text))?;
+        Some((unseen.text, unseen.tokens))
+    }
+
+    /// Takes the logits after what could have been written of a score.
+    fn see(&mut self, text: &[u8], logits: &[f32]) {
+        let VerdictWriter::Guided(guided) = &self.verdict else { return };
+        let mut then = ScoreProbe::after(guided.grammar.marks(), text);
+        self.vocabulary.probe_end(logits, &mut then);
+        match &mut self.scores.probe {
+            Some(probe) => {
+                probe.take(then);
+            }
+            // The grammar forced the first digit.
+            None => self.scores.probe = Some(then),
+        }
+    }
+
+    /// Keeps the distribution of a score that is complete.
+    fn record(&mut self) {
+        let scores = &mut self.scores;
+        if scores.written.len() == scores.recorded {
+            return;
+        }
+        let distribution = scores.probe.as_ref().and_then(ScoreProbe::distribution);
+        match (distribution, scores.written.len() - scores.recorded) {
+            (Some(distribution), 1) => {
+                let mass = scores.probe.as_ref().and_then(ScoreProbe::mass);
+                self.transcript.distributions.push(distribution);
+                self.transcript.masses.push(mass.unwrap_or(f64::NAN));
+            }
+            _ => scores.missed = true,
+        }
+        scores.recorded = scores.written.len();
+        scores.probe = None;
+        if scores.missed {
+            // One of them would be taken for another one's.
+            self.transcript.distributions.clear();
+            self.transcript.masses.clear();
+        }
     }
 
     fn reason(&mut self, logits: &[f32], next: &mut Vec<u32>) -> Result<()> {
@@ -241,6 +334,7 @@ impl TokenWriter {
     fn complete_if_written(&mut self) -> Result<()> {
         if let VerdictWriter::Guided(guided) = &mut self.verdict
             && guided.guide.is_complete()?
+            && self.scores.begun.is_none()
         {
             self.phase = Phase::Done;
         }
@@ -250,38 +344,63 @@ impl TokenWriter {
     fn write_guided(&mut self, logits: &[f32], next: &mut Vec<u32>) -> Result<()> {
         let VerdictWriter::Guided(guided) = &mut self.verdict else { return Ok(()) };
         let allowed = guided.guide.allowed()?;
-        let token = self.sampler.choose(logits, &Allowed::Only(&allowed))?;
-        // In how many bytes from here the next score comes, if one is left.
-        let ahead = guided
-            .grammar
-            .score_offset(self.scores.len())
-            .and_then(|offset| offset.checked_sub(self.transcript.answered().len()));
-        if let Some(ahead) = ahead
-            && let Some(&digit) = self.vocabulary.bytes(token).get(ahead)
-        {
-            let mut probe = ScoreProbe::new(guided.grammar.scale());
-            for id in allowed.iter() {
-                if let (Some(&digit), Some(&logit)) = (self.vocabulary.bytes(id).get(ahead), logits.get(id as usize)) {
-                    probe.add(digit, logit);
+        let marks = guided.grammar.marks();
+        let answered = self.transcript.answered();
+        // The answer follows the grammar, so there is always progress.
+        let place = guided.grammar.progress(answered).map_or(Place::Past, |progress| progress.at);
+        let chosen = match &place {
+            Place::Within(digits) if marks.read(digits).is_some() => {
+                let ends = guided.guide.is_complete()?;
+                self.sampler.go_on_or_end(logits, &allowed, self.vocabulary.digits(), ends)?
+            }
+            _ => Some(self.sampler.choose(logits, &Allowed::Only(&allowed))?),
+        };
+        match place {
+            Place::Before(ahead) if chosen.is_some_and(|token| self.vocabulary.bytes(token).len() > ahead) => {
+                let mut probe = ScoreProbe::new(marks);
+                for id in allowed.iter() {
+                    if let (Some(text), Some(&logit)) =
+                        (self.vocabulary.bytes(id).get(ahead..), logits.get(id as usize))
+                    {
+                        probe.add(text, id, logit);
+                    }
                 }
+                probe.set_all(log_sum(logits));
+                self.scores.probe = Some(probe);
             }
-            if let Some(distribution) = probe.distribution() {
-                self.transcript.distributions.push(distribution);
-                self.transcript.masses.push(probe.mass(logits).unwrap_or(f64::NAN));
-            }
-            self.scores.push(digit - b'0');
+            Place::Within(digits) => self.see(&digits, logits),
+            _ => {}
         }
+        let Some(token) = chosen else {
+            // The text ends, and so does the last score.
+            self.scores.written.extend(self.scores.begun.take().and_then(|digits| marks.read(&digits)));
+            self.phase = Phase::Done;
+            return Ok(());
+        };
         next.push(token);
         self.transcript.answer(self.vocabulary.bytes(token));
         self.transcript.usage.verdict_tokens += 1;
+        let VerdictWriter::Guided(guided) = &mut self.verdict else { return Ok(()) };
         guided.guide.take(token)?;
-        if guided.consistent && guided.grammar.score_offset(self.scores.len()).is_none() {
+        if guided.consistent
+            && let Some(Progress { scores, at: Place::Past }) = guided.grammar.progress(self.transcript.answered())
+        {
             guided.consistent = false;
-            let tail = guided.grammar.consistent_tail(&self.scores, self.transcript.answered().len()).lark();
+            let tail = guided.grammar.consistent_tail(&scores, self.transcript.answered().len()).lark();
             guided.guide = self.vocabulary.guides().one_off(&tail)?;
         }
         self.feed_forced(next);
+        self.look_at_scores();
         self.complete_if_written()
+    }
+
+    /// Notes how far the scores have come.
+    fn look_at_scores(&mut self) {
+        let VerdictWriter::Guided(guided) = &self.verdict else { return };
+        if let Some(Progress { scores, at }) = guided.grammar.progress(self.transcript.answered()) {
+            self.scores.written = scores;
+            self.scores.begun = if let Place::Within(digits) = at { Some(digits) } else { None };
+        }
     }
 
     fn write_free(&mut self, logits: &[f32], max_tokens: u32, next: &mut Vec<u32>) -> Result<()> {

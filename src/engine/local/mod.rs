@@ -20,6 +20,8 @@ mod tests;
 pub(in crate::engine) mod text;
 mod vocabulary;
 mod watch;
+#[cfg(test)]
+mod writer_tests;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -252,6 +254,7 @@ impl Local {
         let (writer, verdict) = match verdict {
             VerdictPlan::Guided { grammar, consistent } => {
                 let (guide, most) = vocabulary.guides().guide(&grammar.whole().lark(), &grammar.example())?;
+                let most = most + grammar.looks_ahead();
                 (VerdictWriter::Guided(Box::new(Guided { guide, grammar, consistent })), most)
             }
             VerdictPlan::Free { max_tokens } => (VerdictWriter::Free { max_tokens }, max_tokens as usize),

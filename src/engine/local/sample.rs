@@ -42,6 +42,39 @@ impl Sampler {
             })
     }
 
+    /// Chooses what comes after digits that are a score and may be the beginning of another one. The number goes on only if the
+    /// judge itself writes another digit here. Whatever else it writes ends the number, also what the grammar does not admit: among
+    /// the admitted tokens alone, a judge that means 1.5 or ends its text could be led to 10.
+    ///
+    /// `digits` marks, by id, the tokens that begin with a digit. `ends`: whether the text may end here; if it does, there is no token.
+    ///
+    /// # Errors
+    /// As [`Self::choose`].
+    pub(super) fn go_on_or_end(
+        &mut self,
+        logits: &[f32],
+        allowed: &SimpleVob,
+        digits: &[bool],
+        ends: bool,
+    ) -> Result<Option<u32>> {
+        let is_digit = |id: u32| digits.get(id as usize).copied().unwrap_or(false);
+        // Digits that leave the scale are no end of the number.
+        let off_scale: Vec<bool> = (0..).zip(digits).map(|(id, &digit)| digit && !allowed.is_allowed(id)).collect();
+        let token = self.choose(logits, &Allowed::AllBut(&off_scale))?;
+        if is_digit(token) {
+            return Ok(Some(token));
+        }
+        if ends {
+            return Ok(None);
+        }
+        if allowed.is_allowed(token) {
+            return Ok(Some(token));
+        }
+        let mut rest = allowed.clone();
+        allowed.iter().filter(|&id| is_digit(id)).for_each(|id| rest.disallow_token(id));
+        self.choose(logits, &Allowed::Only(&rest)).map(Some)
+    }
+
     fn sample(&mut self, logits: &[f32], allowed: &Allowed<'_>) -> Option<u32> {
         let best = logits[greedy(logits, allowed)? as usize];
         let Sampling { temperature, top_p, top_k, .. } = self.sampling;

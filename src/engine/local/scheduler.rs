@@ -19,7 +19,7 @@ use crate::engine::{MOST_PINS, Stats};
 use crate::error::{Error, ErrorKind, Result};
 
 use super::inbox::{Inbox, Jobs};
-use super::job::Prepared;
+use super::job::{Next, Prepared};
 use super::pace::{Pace, processor_time};
 use super::pins::Pins;
 use super::shield::{Batch, Context, Decoded, Fault};
@@ -295,15 +295,20 @@ impl<'model> Scheduler<'model> {
         let slot = &mut self.slots[index];
         let Some(job) = &mut slot.job else { return };
         // Sampled and forced tokens differ in where they come from, not in how they are computed.
-        let room = job.need.saturating_sub(slot.tokens.len());
+        let (length, need) = (slot.tokens.len(), job.need);
         let logits = self.context.logits(at).map_err(|fault| failed(&fault));
         match logits.and_then(|logits| job.writer.advance(logits)) {
-            Ok(next) if next.is_empty() => {
+            Ok(Next { feed, .. }) if feed.is_empty() => {
                 if let Some(job) = self.vacate(index) {
                     job.complete();
                 }
             }
-            Ok(next) if next.len() <= room => slot.tokens.extend(next),
+            Ok(Next { dropped, feed }) if length - dropped + feed.len() <= need => {
+                if dropped > 0 {
+                    self.truncate(index, length - dropped);
+                }
+                self.slots[index].tokens.extend(feed);
+            }
             outcome => {
                 let error = outcome.err().unwrap_or_else(|| {
                     Error::new(ErrorKind::Internal, "the verdict takes more tokens than were set aside for it")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::reasoning::marks;
+use crate::decode::score::ScoreProbe;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
@@ -18,6 +19,8 @@ pub(super) struct Vocabulary {
     ends_text: Vec<bool>,
     banned_in_reasoning: Vec<bool>,
     banned_in_answer: Vec<bool>,
+    /// Marks, by id, the tokens whose text begins with a digit.
+    digits: Vec<bool>,
 }
 
 impl Vocabulary {
@@ -42,7 +45,13 @@ impl Vocabulary {
         };
         let banned_in_reasoning: Vec<_> = (0..size).map(|id| ends_text[id] || unusable(id)).collect();
         let banned_in_answer = (0..size).map(|id| !ends_text[id] && unusable(id)).collect();
-        Ok(Self { tokenizer, guides, ends_text, banned_in_reasoning, banned_in_answer })
+        let begins = |id: usize| {
+            let id = u32::try_from(id).expect("vocabularies have fewer than 2^32 tokens");
+            let first = tokenizer.token_bytes(id).and_then(<[u8]>::first);
+            !tokenizer.is_control(id) && first.is_some_and(u8::is_ascii_digit)
+        };
+        let digits = (0..size).map(begins).collect();
+        Ok(Self { tokenizer, guides, ends_text, banned_in_reasoning, banned_in_answer, digits })
     }
 
     /// Admits, within reasoning, the token that closes it. If the closing is plain text, admits the end-of-text tokens
@@ -69,13 +78,13 @@ impl Vocabulary {
     /// Refuses a vocabulary that cannot write verdicts, such as one whose byte tokens lost their types.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidModel`] with the layout or the digit that it cannot write.
+    /// [`ErrorKind::InvalidModel`] with the layout or the score that it cannot write.
     pub(super) fn check_verdicts(&self, profile: &Profile) -> Result<()> {
         let form = &profile.verdict;
         let layout = VerdictGrammar::new(form, profile.scale, &form.separator, &["model-1".into(), "model-2".into()]);
-        let scale = layout.scale();
-        let digits = (scale.min..=scale.max).map(|score| char::from(b'0' + score).to_string());
-        match std::iter::once(layout.example()).chain(digits).find(|text| !self.guides.writes(text)) {
+        let scores = layout.marks();
+        let spelled = scores.all().map(|score| scores.spelled(score));
+        match std::iter::once(layout.example()).chain(spelled).find(|text| !self.guides.writes(text)) {
             Some(text) => Err(Error::new(
                 ErrorKind::InvalidModel,
                 format!(
@@ -108,6 +117,27 @@ impl Vocabulary {
     /// Marks, by id, what is not sampled within reasoning: end-of-text tokens, control tokens, the opening token.
     pub(super) fn banned_in_reasoning(&self) -> &[bool] {
         &self.banned_in_reasoning
+    }
+
+    /// Marks, by id, the tokens whose text begins with a digit.
+    pub(super) fn digits(&self) -> &[bool] {
+        &self.digits
+    }
+
+    /// Adds to the probe of a place within a number, or at its end, what all tokens write there: digits, or the end of the number.
+    pub(super) fn probe_end(&self, logits: &[f32], probe: &mut ScoreProbe) {
+        let mut others = Vec::with_capacity(logits.len());
+        for (id, (&logit, &digit)) in (0..).zip(logits.iter().zip(&self.digits)) {
+            if digit {
+                probe.add(self.bytes(id), id, logit);
+            } else {
+                others.push(logit);
+            }
+        }
+        if let Some(log) = log_sum(&others) {
+            probe.add_end(log);
+        }
+        probe.set_all(log_sum(logits));
     }
 
     /// Marks, by id, what is not sampled within a free answer: control tokens, except end-of-text tokens.

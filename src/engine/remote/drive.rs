@@ -282,9 +282,15 @@ impl Shared {
         let mut writer = Writer::new(start)?;
         loop {
             let this = &writer;
-            let written = self
+            let generated = self
                 .try_servers(affinity, clock, async |server: &Server<'_>| self.generate(server, this, listener).await)
-                .await?;
+                .await;
+            let written = match generated {
+                Ok(written) => written,
+                // The verdict is complete; it has no distributions then.
+                Err(_) if writer.is_looking() => return Ok(writer.finish()),
+                Err(error) => return Err(error),
+            };
             writer.start(written.begun);
             if !writer.advance(&written)? {
                 return Ok(writer.finish());
@@ -305,17 +311,18 @@ impl Shared {
         while let Some(piece) = answer.next().await? {
             written.first.get_or_insert_with(Instant::now);
             ids += piece.ids.len();
-            let closing = !closed && part != Part::Verdict && close.is_some_and(|close| piece.ids.contains(&close));
+            let answers = matches!(part, Part::Verdict | Part::Look);
+            let closing = !closed && !answers && close.is_some_and(|close| piece.ids.contains(&close));
             if closing {
                 closed = true;
                 written.last = Instant::now();
             }
-            if let (Some(listener), false) = (listener, closed || part == Part::Verdict || piece.text.is_empty()) {
+            if let (Some(listener), false) = (listener, closed || answers || piece.text.is_empty()) {
                 listener.hear(&piece.text);
             }
             written.finish = piece.finish.unwrap_or(written.finish);
             // Events are kept apart only if the text of single tokens is needed.
-            let apart = closing || !(writer.knows_ids() || closed || part == Part::Verdict);
+            let apart = closing || !(writer.knows_ids() || closed || answers);
             keep(&mut written.pieces, piece, apart);
             if writer.is_spent(part, ids, closed) {
                 // The connection is closed: the server stops.

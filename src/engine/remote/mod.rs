@@ -24,6 +24,8 @@ mod probe;
 mod reply;
 mod text;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -4,6 +4,7 @@
 //! reasoning   free text up to the token that closes it, under the budget
 //! verdict     under the grammar, on the prompt with the reasoning
 //! ...         the rest of a verdict that depends on what was written
+//! looks       one token each, for the distribution: what would have come after the 1 of a score that may also be a 10
 //! ```
 //! If a server can, reasoning and verdict are one request.
 
@@ -13,9 +14,10 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::decode::grammar::{Stage, VerdictGrammar};
-use crate::decode::logprobs;
+use crate::decode::logprobs::{self, Seen};
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
 use crate::decode::reasoning::ReasoningTokens;
+use crate::decode::score::{ScoreProbe, Unseen};
 use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::engine::{Generation, Guidance, Sampling};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +43,7 @@ pub(super) enum Part {
     Reasoning,
     Both,
     Verdict,
+    Look,
 }
 
 /// What a request wrote.
@@ -54,6 +57,17 @@ pub(super) struct Written {
     pub(super) begun: Instant,
     pub(super) first: Option<Instant>,
     pub(super) last: Instant,
+}
+
+/// A complete verdict whose distributions need looks at what was not written.
+struct Looking {
+    /// The prompt and the reasoning.
+    before: Vec<u32>,
+    /// The tokens of the verdict.
+    written: Vec<u32>,
+    scores: Vec<Seen>,
+    /// The score that is looked at, and what of it.
+    now: Option<(usize, Unseen)>,
 }
 
 /// Writes the output of one judgment.
@@ -72,6 +86,7 @@ pub(super) struct Writer {
     most: usize,
     alternatives: u32,
     stream: bool,
+    looking: Option<Looking>,
     transcript: Transcript,
     watch: Stopwatch,
 }
@@ -163,6 +178,7 @@ impl Writer {
             most,
             alternatives,
             stream,
+            looking: None,
             transcript: Transcript::new(reasoning.is_some(), prompt),
             reasoning,
             watch: Stopwatch::new(submitted),
@@ -203,6 +219,9 @@ impl Writer {
 
     /// What the next request to a server is for.
     fn part(&self, facts: &Facts) -> Part {
+        if self.is_looking() {
+            return Part::Look;
+        }
         if self.reasoning.is_none() {
             return Part::Verdict;
         }
@@ -220,6 +239,20 @@ impl Writer {
     /// The next request, in the form that a server understands.
     pub(super) fn request(&self, facts: &Facts) -> (Part, Vec<u8>) {
         let part = self.part(facts);
+        if let Some(Looking { before, written, scores, now: Some((score, unseen)) }) = &self.looking {
+            let ids = [before, &written[..scores[*score].at], &unseen.tokens].concat();
+            let completion = Completion {
+                ids: &ids,
+                max_tokens: 1,
+                sampling: Sampling::GREEDY,
+                stop: None,
+                alternatives: self.alternatives,
+                knows_ids: self.tokenizer.is_some(),
+                stream: self.stream,
+                guide: None,
+            };
+            return (part, completion.body(facts));
+        }
         let close = self.close();
         let budget = self.reasoning.as_ref().map_or(0, |tokens| tokens.budget as usize + GRACE + 1);
         let guide = match (part, &self.held, close) {
@@ -236,7 +269,7 @@ impl Writer {
             max_tokens: match part {
                 Part::Reasoning => budget,
                 Part::Both => budget + self.most,
-                Part::Verdict => self.most,
+                Part::Verdict | Part::Look => self.most,
             },
             sampling: self.sampling,
             stop: close.filter(|_| part == Part::Reasoning).map(|close| (close, self.close.as_str())),
@@ -251,7 +284,7 @@ impl Writer {
     /// Whether the output of a request so far spends the budget of the reasoning; then it is cut off.
     pub(super) fn is_spent(&self, part: Part, ids: usize, closed: bool) -> bool {
         let Some(tokens) = &self.reasoning else { return false };
-        part != Part::Verdict && !closed && ids > tokens.budget as usize + GRACE
+        !matches!(part, Part::Verdict | Part::Look) && !closed && ids > tokens.budget as usize + GRACE
     }
 
     /// Whether this process knows the text of a token id.
@@ -284,6 +317,7 @@ impl Writer {
         }
         match written.part {
             Part::Verdict => self.write(&written.pieces, written.finish),
+            Part::Look => Ok(self.look(&written.pieces)),
             Part::Reasoning | Part::Both => self.reason(written),
         }
     }
@@ -353,8 +387,54 @@ impl Writer {
         self.watch.reasoned();
     }
 
+    /// Whether the verdict is complete, and only distributions are missing.
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking.as_ref().is_some_and(|looking| looking.now.is_some())
+    }
+
+    /// Takes in what would have come after the beginning of a score. True if there is more to look at.
+    fn look(&mut self, pieces: &[Piece]) -> bool {
+        let Held::Grammar { grammar, .. } = &self.held else { return false };
+        let Some(Looking { scores, now, .. }) = &mut self.looking else { return false };
+        let mut then = now.as_ref().map(|(_, unseen)| ScoreProbe::after(grammar.marks(), &unseen.text));
+        let position = pieces.iter().flat_map(|piece| &piece.positions).next();
+        if let (Some(then), Some(position)) = (&mut then, position) {
+            logprobs::add_after(then, position, self.tokenizer.as_deref());
+        }
+        let is_known = match (now.take(), then) {
+            (Some((score, _)), Some(then)) if then.has_any() => scores[score].probe.take(then),
+            _ => false,
+        };
+        if !is_known {
+            self.looking = None;
+        }
+        self.looks_on()
+    }
+
+    /// Chooses what to look at next; if that is nothing, the distributions are known.
+    fn looks_on(&mut self) -> bool {
+        let Some(looking) = &mut self.looking else { return false };
+        let unseen = |(score, seen): (usize, &Seen)| Some((score, seen.probe.unseen().into_iter().next()?));
+        looking.now = looking.scores.iter().enumerate().find_map(unseen);
+        let is_writable = |(score, unseen): &(usize, Unseen)| {
+            let written = &looking.written[..looking.scores[*score].at];
+            !written.contains(&logprobs::UNKNOWN) && !unseen.tokens.contains(&logprobs::UNKNOWN)
+        };
+        if looking.now.as_ref().is_some_and(is_writable) && !self.transcript.verdict_truncated {
+            return true;
+        }
+        let distributions = looking.scores.iter().map(|seen| seen.probe.distribution()).collect::<Option<_>>();
+        self.transcript.distributions = distributions.unwrap_or_default();
+        self.looking = None;
+        false
+    }
+
     /// Takes in a part of the answer.
     fn write(&mut self, pieces: &[Piece], finish: Finish) -> Result<bool> {
+        Ok(self.write_part(pieces, finish)? || self.looks_on())
+    }
+
+    fn write_part(&mut self, pieces: &[Piece], finish: Finish) -> Result<bool> {
         let first = self.transcript.answered().is_empty();
         let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
         let ids: usize = pieces.iter().map(|piece| piece.ids.len()).sum();
@@ -376,8 +456,16 @@ impl Writer {
             }
             Held::Grammar { grammar, consistent, stage } => {
                 if first {
-                    let positions = pieces.iter().flat_map(|piece| &piece.positions);
-                    self.transcript.distributions = logprobs::by_offset(grammar, positions, self.tokenizer.as_deref());
+                    let positions = || pieces.iter().flat_map(|piece| &piece.positions);
+                    let scores = logprobs::seen(grammar, &text, positions(), self.tokenizer.as_deref());
+                    let mut written: Vec<u32> = pieces.iter().flat_map(|piece| piece.ids.iter().copied()).collect();
+                    if written.len() != positions().count() {
+                        written = positions().map(|position| position.token.id()).collect();
+                    }
+                    if !scores.is_empty() {
+                        let before = self.ids.clone();
+                        self.looking = Some(Looking { before, written, scores, now: None });
+                    }
                 }
                 let answer = std::str::from_utf8(self.transcript.answered()).ok();
                 let (Some(read), false, false) = (answer.and_then(|answer| grammar.read(answer)), stage.last, length)

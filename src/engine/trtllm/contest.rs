@@ -164,13 +164,14 @@ impl Contests {
     /// The distribution at each score; empty unless every contest was decided.
     pub(super) fn distributions(&self, grammar: &VerdictGrammar) -> Vec<Vec<f64>> {
         let one = |score: usize| {
-            let mut probe = ScoreProbe::new(grammar.scale());
+            let mut probe = ScoreProbe::new(grammar.marks());
             let mut written = None;
             for contest in self.all.iter().filter(|contest| contest.score == score) {
-                written = Some(contest.written.1);
-                probe.add(contest.rival.1, contest.margin?);
+                written = Some(contest.written);
+                probe.add(&[contest.rival.1], contest.rival.0, contest.margin?);
             }
-            probe.add(written?, 0.0);
+            let (token, digit) = written?;
+            probe.add(&[digit], token, 0.0);
             probe.distribution()
         };
         (0..grammar.len()).map(one).collect::<Option<Vec<_>>>().unwrap_or_default()

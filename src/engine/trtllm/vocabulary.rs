@@ -272,8 +272,8 @@ impl GuideVocabulary {
         Ok((tokens + tokens / 2 + 16).min(text.len()))
     }
 
-    /// Where the scores of a verdict will be. `prompt_tokens` come before the output, which begins with reasoning or
-    /// with the answer.
+    /// Where the scores of a verdict will be: nowhere if they have one digit or more, since then each place depends on the scores
+    /// before it. `prompt_tokens` come before the output, which begins with reasoning or with the answer.
     pub(super) fn score_places(&self, grammar: &VerdictGrammar, prompt_tokens: usize, reasoning: bool) -> ScorePlaces {
         let close = if reasoning { self.close } else { None };
         let mut plan = ProbePlan {
@@ -290,7 +290,7 @@ impl GuideVocabulary {
             for lead in (0..=self.longest_lead.min(before.len())).rev() {
                 let Some(tokens) = self.digits.get(&before.as_bytes()[before.len() - lead..]) else { continue };
                 let fits = |token: &&DigitToken| {
-                    grammar.scale().contains(f64::from(token.digit - b'0')) && after.as_bytes().starts_with(&token.tail)
+                    grammar.marks().read(&[token.digit]).is_some() && after.as_bytes().starts_with(&token.tail)
                 };
                 let tokens: Vec<_> = tokens.iter().filter(fits).collect();
                 if tokens.is_empty() {
@@ -382,9 +382,9 @@ impl ScorePlaces {
             let Some(offset) = grammar.score_offset(*score) else { break };
             // The token that holds the score began here, and not at an earlier place.
             if starts.iter().rfind(|&&start| start <= offset) == Some(&(self.plan.at[place as usize] as usize)) {
-                let mut probe = ScoreProbe::new(grammar.scale());
+                let mut probe = ScoreProbe::new(grammar.marks());
                 for (&digit, &logit) in digits.iter().zip(these) {
-                    probe.add(digit, logit);
+                    probe.add(&[digit], 0, logit);
                 }
                 found[*score] = probe.distribution();
             }

@@ -39,7 +39,7 @@ impl Blocks {
 
     /// The verdict of a run, of the verdicts of its blocks in their order.
     pub(in crate::judge) fn link(&self, verdicts: &[&Verdict]) -> Result<Verdict> {
-        if self.kind != VerdictKind::Table {
+        if self.kind.responses().is_some() {
             return compare::merged(verdicts, &self.layout, (self.kind, self.scale), self.consistent);
         }
         let members = &self.layout.blocks;

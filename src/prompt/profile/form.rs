@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Scale;
+
 /// How a verdict is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,7 @@ pub struct VerdictForm {
     ///   first. The judge reads any number of responses.
     /// - `%score%` stands for one score: once for a judge that reads one response, twice for one that reads two, whose scores
     ///   stand in the order shown.
+    /// - `%list%` stands for the scores of all responses in the order shown: `4, 2`. The judge reads any number of responses.
     /// - `%choice%` stands for the letter of the better one of two responses, `A` or `B`.
     pub layout: String,
 }
@@ -43,6 +46,8 @@ pub enum VerdictKind {
     Score,
     /// The scores of two responses.
     TwoScores,
+    /// The scores of any number of responses.
+    List,
     /// Which of two responses is better.
     Choice,
 }
@@ -51,7 +56,7 @@ impl VerdictKind {
     /// How many responses the judge reads at once; `None` for any number.
     pub fn responses(self) -> Option<usize> {
         match self {
-            Self::Table => None,
+            Self::Table | Self::List => None,
             Self::Score => Some(1),
             Self::TwoScores | Self::Choice => Some(2),
         }
@@ -64,14 +69,16 @@ enum Mark {
     Scores,
     Ranking,
     Score,
+    List,
     Choice,
 }
 
 impl Mark {
-    const ALL: [(Self, &str); 4] = [
+    const ALL: [(Self, &str); 5] = [
         (Self::Scores, "%scores%"),
         (Self::Ranking, "%ranking%"),
         (Self::Score, "%score%"),
+        (Self::List, "%list%"),
         (Self::Choice, "%choice%"),
     ];
 }
@@ -101,15 +108,17 @@ impl<'a> Iterator for Marks<'a> {
 impl VerdictForm {
     /// What a verdict of this layout is about; [`VerdictKind::Table`] for a layout that no profile may have.
     pub fn kind(&self) -> VerdictKind {
-        let (mut scores, mut choices) = (0, 0);
+        let (mut scores, mut choices, mut lists) = (0, 0, 0);
         for (_, mark) in self.marks() {
             scores += u32::from(mark == Mark::Score);
             choices += u32::from(mark == Mark::Choice);
+            lists += u32::from(mark == Mark::List);
         }
-        match (scores, choices) {
-            (1, 0) => VerdictKind::Score,
-            (2, 0) => VerdictKind::TwoScores,
-            (0, 1) => VerdictKind::Choice,
+        match (scores, choices, lists) {
+            (1, 0, 0) => VerdictKind::Score,
+            (2, 0, 0) => VerdictKind::TwoScores,
+            (0, 1, 0) => VerdictKind::Choice,
+            (0, 0, 1) => VerdictKind::List,
             _ => VerdictKind::Table,
         }
     }
@@ -130,13 +139,13 @@ impl VerdictForm {
     ///
     /// # Errors
     /// What is wrong.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self, scale: Scale) -> Result<(), String> {
         let marks: Vec<Mark> = self.marks().map(|(_, mark)| mark).collect();
         let of_a_table = |mark: &Mark| matches!(mark, Mark::Scores | Mark::Ranking);
         if self.kind() != VerdictKind::Table {
             if marks.iter().any(of_a_table) {
                 return Err(
-                    "verdict.layout holds %score% or %choice%, and %scores% or %ranking%: these exclude each other"
+                    "verdict.layout holds %score%, %list% or %choice%, and %scores% or %ranking%: these exclude each other"
                         .into(),
                 );
             }
@@ -147,6 +156,9 @@ impl VerdictForm {
             let before = pieces[..pieces.len() - 1].iter().any(|piece| sticks(piece.chars().next_back()));
             let after = pieces[1..].iter().any(|piece| sticks(piece.chars().next()));
             let between = pieces[1..pieces.len() - 1].iter().any(|piece| piece.trim().is_empty());
+            if self.kind() == VerdictKind::List && pieces[1].trim_start().starts_with(',') {
+                return Err("verdict.layout: a comma after %list% could go on with it".into());
+            }
             return if before || after || between {
                 Err("verdict.layout: a mark must not touch a letter, a digit, a point or a minus, and two marks must have a sign \
                      between them"
@@ -156,10 +168,16 @@ impl VerdictForm {
             };
         }
         if marks == [Mark::Scores, Mark::Ranking] {
-            return Ok(());
+            let after = self.pieces()[1].chars().next();
+            return if !scale.is_prefix_free() && after.is_some_and(|c| c.is_ascii_digit() || c == '.') {
+                Err("verdict.layout: with scores such as 1 and 10, a digit or a point after %scores% could belong to the last score"
+                    .into())
+            } else {
+                Ok(())
+            };
         }
-        Err("verdict.layout must hold %scores% once and %ranking% once after it; or %score% once or twice, or %choice% once, for a \
-             judge that reads one or two responses"
+        Err("verdict.layout must hold %scores% once and %ranking% once after it; or %list% once; or %score% once or twice, or %choice% \
+             once, for a judge that reads one or two responses"
             .into())
     }
 }
@@ -171,7 +189,7 @@ impl VerdictForm {
 pub struct UserMessage {
     /// The message, with the marks `%principle%`, `%prompt%` and `%responses%`, each once.
     pub text: String,
-    /// Each response in it, with the marks `%name%` and `%response%`, each once.
+    /// Each response in it, with the mark `%response%` once and the mark `%name%`.
     pub response: String,
     /// What stands between two responses.
     #[serde(default = "blank_line")]
@@ -205,10 +223,8 @@ impl UserMessage {
         if self.response.matches("%response%").count() != 1 {
             return Err("user_message.response must hold %response% once".into());
         }
-        if self.response.matches("%name%").count() != usize::from(names)
-            && (names || self.response.matches("%name%").count() > 1)
-        {
-            return Err("user_message.response must hold %name% once".into());
+        if names && !self.response.contains("%name%") {
+            return Err("user_message.response must hold %name%, once or several times".into());
         }
         Ok(())
     }
@@ -244,9 +260,14 @@ mod tests {
             ("[RESULT] %score%", VerdictKind::Score, 2),
             ("<answer>%score%, %score%</answer>", VerdictKind::TwoScores, 3),
             ("[[%choice%]]", VerdictKind::Choice, 2),
+            ("\\boxed{%list%}", VerdictKind::List, 2),
         ] {
             let form = form(layout);
-            assert_eq!((form.check(), form.kind(), form.pieces().len()), (Ok(()), kind, pieces), "{layout}");
+            assert_eq!(
+                (form.check(Scale::default()), form.kind(), form.pieces().len()),
+                (Ok(()), kind, pieces),
+                "{layout}"
+            );
         }
         for wrong in [
             "",
@@ -259,6 +280,10 @@ mod tests {
             "%score% %choice%",
             "%score% %scores% %ranking%",
             "%choice% %ranking%",
+            "%list% %ranking%",
+            "%list% %score%",
+            "%list%, 5",
+            "%list%5",
             "%score%%score%",
             "%score% %score%",
             "%score%.5",
@@ -266,8 +291,17 @@ mod tests {
             "%choice%A",
             "x%choice%",
         ] {
-            assert!(form(wrong).check().is_err(), "{wrong}");
+            assert!(form(wrong).check(Scale::default()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn nothing_after_the_last_score_could_be_more_of_it() {
+        let (ten, five) = (Scale { min: 1, max: 10 }, Scale::default());
+        for layout in ["{%scores%0, %ranking%}", "%scores%.%ranking%"] {
+            assert!(form(layout).check(ten).is_err() && form(layout).check(five).is_ok(), "{layout}");
+        }
+        assert_eq!(VerdictForm::default().check(ten), Ok(()));
     }
 
     #[test]

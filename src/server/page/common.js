@@ -122,9 +122,12 @@ export const number = (value, digits = 2) => (Number.isInteger(value) ? String(v
 
 /** The distribution of a score as columns. */
 export function distribution(shares, first, label) {
-  const [width, height] = [22, 40];
+  // A scale up to 100 has narrow columns, of which the tens have numbers.
+  const many = shares.length > 20;
+  const [width, height] = [many ? 5 : 22, 40];
   const best = Math.max(...shares, 0.01);
-  const text = shares.map((share, index) => `${first + index}: ${percent(share)}`).join(", ");
+  const text = shares.map((share, index) => [first + index, share]).filter(([, share]) => !many || share >= 0.005)
+    .map(([score, share]) => `${score}: ${percent(share)}`).join(", ");
   const drawing = draw("svg", {
     class: "distribution", viewBox: `0 0 ${shares.length * width} ${height + 13}`, role: "img",
     "aria-label": `${label}: ${text}`, width: shares.length * width, height: height + 13,
@@ -133,8 +136,8 @@ export function distribution(shares, first, label) {
   shares.forEach((share, index) => {
     const tall = Math.max(1.5, (share / best) * height);
     drawing.append(
-      draw("rect", { x: index * width + 2, y: height - tall, width: width - 4, height: tall, rx: 2, class: share === best ? "column most" : "column" }),
-      draw("text", { x: index * width + width / 2, y: height + 11, "text-anchor": "middle" }, String(first + index)),
+      draw("rect", { x: index * width + width / 11, y: height - tall, width: width * 9 / 11, height: tall, rx: 2, class: share === best ? "column most" : "column" }),
+      draw("text", { x: index * width + width / 2, y: height + 11, "text-anchor": "middle" }, many && (first + index) % 10 ? "" : String(first + index)),
     );
   });
   return drawing;
