@@ -15,7 +15,7 @@ fn profile(case: &Value) -> Profile {
         profile.scale = serde_json::from_value(scale.clone()).expect("a scale has two ends");
     }
     if let Some(layout) = case["layout"].as_str() {
-        profile.verdict.layout = layout.to_owned();
+        layout.clone_into(&mut profile.verdict.layout);
     }
     profile.check().expect("the profile of the case is valid");
     profile

@@ -240,7 +240,7 @@ impl VerdictGrammar {
         // The token of the last score may include bytes of the literal that follows it, but never more than that.
         let between = self.between.get(written.saturating_sub(self.scores_end(scores))..).unwrap_or_default();
         let mut parts: Vec<_> = literal(between).into_iter().collect();
-        for (index, group) in self.groups(scores).into_iter().enumerate() {
+        for (index, group) in Self::groups(scores).into_iter().enumerate() {
             if index > 0 {
                 parts.push(Part::Literal(", ".into()));
             }
@@ -271,7 +271,7 @@ impl VerdictGrammar {
         if written.ranked.is_empty() && !has_between {
             parts.push(Part::Literal(self.between.clone()));
         }
-        let groups = if consistent { self.groups(&written.scores) } else { vec![(0..self.names.len()).collect()] };
+        let groups = if consistent { Self::groups(&written.scores) } else { vec![(0..self.names.len()).collect()] };
         let mut first = written.ranked.is_empty();
         let mut room = MAX_ALTERNATIVES;
         for group in groups {
@@ -375,7 +375,7 @@ impl VerdictGrammar {
     }
 
     /// The places of the names by score, the best first.
-    fn groups(&self, scores: &[u8]) -> Vec<Vec<usize>> {
+    fn groups(scores: &[u8]) -> Vec<Vec<usize>> {
         let of = |score: u8| -> Vec<usize> { (0..scores.len()).filter(|&place| scores[place] == score).collect() };
         let mut levels = scores.to_vec();
         levels.sort_unstable_by(|one, other| other.cmp(one));

@@ -183,12 +183,11 @@ impl ScoreProbe {
         for Beginning { text, log_sum, token, then, .. } in &self.beginnings {
             let part = (log_sum - high).exp() / total;
             let tokens: Vec<u32> = tokens.iter().copied().chain([*token]).collect();
-            match then.as_ref().filter(|then| then.has_any()) {
-                Some(then) => then.add_to(spread, share * part, mass * part, &tokens),
-                None => {
-                    spread.on_scale += mass * part;
-                    spread.unseen.push(Unseen { text: text.clone(), tokens, share: share * part });
-                }
+            if let Some(then) = then.as_ref().filter(|then| then.has_any()) {
+                then.add_to(spread, share * part, mass * part, &tokens);
+            } else {
+                spread.on_scale += mass * part;
+                spread.unseen.push(Unseen { text: text.clone(), tokens, share: share * part });
             }
         }
     }

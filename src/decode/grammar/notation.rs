@@ -95,9 +95,8 @@ impl Grammar {
 
 /// The scores as a regular expression.
 fn score_pattern(marks: Marks) -> String {
-    let alternative = |(before, first, last): (String, char, char)| match first == last {
-        true => format!("{before}{first}"),
-        false => format!("{before}[{first}-{last}]"),
+    let alternative = |(before, first, last): (String, char, char)| {
+        if first == last { format!("{before}{first}") } else { format!("{before}[{first}-{last}]") }
     };
     marks.ranges().into_iter().map(alternative).collect::<Vec<_>>().join("|")
 }

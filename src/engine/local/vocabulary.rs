@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::reasoning::marks;
-use crate::decode::score::ScoreProbe;
+use crate::decode::score::{ScoreProbe, log_sum};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
