@@ -279,7 +279,9 @@ fn the_library_of_principles_is_listed_and_named() {
 #[test]
 fn the_library_of_profiles_is_listed_shown_and_named() {
     let listed = run(["profile", "list"]).succeeds().stdout;
-    for (name, reads) in [("pairwise", "two"), ("prometheus-2", "one"), ("rm-r1", "two")] {
+    for (name, reads) in
+        [("pairwise", "two"), ("prometheus-2", "one"), ("rm-r1", "two"), ("judgelrm", "two"), ("deepseek-grm", "any")]
+    {
         let line = listed.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
         assert_eq!(line.split_whitespace().nth(1), Some(reads), "{listed}");
         let shown = run(["profile", "show", name]).succeeds().stdout;
