@@ -291,8 +291,13 @@ def test_loading_is_watched_and_ended(example: Dict[str, Any]) -> None:
 
     with pytest.raises(RuntimeError, match="not today"):
         dicast.Judge(MODEL, progress=fails)
-    with pytest.raises(KeyboardInterrupt):
-        dicast.Judge(MODEL, progress=interrupts)
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before_tests = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            dicast.Judge(MODEL, progress=interrupts)
+    finally:
+        signal.signal(signal.SIGINT, before_tests)
     with pytest.raises(dicast.InvalidArgumentError):
         dicast.Judge(MODEL, progress=7)  # type: ignore[arg-type]
 

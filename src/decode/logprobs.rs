@@ -135,6 +135,8 @@ pub(crate) struct Seen {
     /// The position at which the token that begins the score stands.
     #[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "only the remote engine looks there again"))]
     pub(crate) at: usize,
+    /// Whether the number went on, as 1 to 10, although something else was likelier that ends it: a constraint may have forbidden that.
+    pub(crate) stretched: bool,
 }
 
 /// What the lists of `positions` say of the scores of a verdict that follows the grammar exactly. Empty if one of them is missing.
@@ -183,13 +185,15 @@ fn probes<'a>(
         let written = bytes(&position.token, tokenizer);
         let end = start + written.len();
         let last = places.get(probes.len().wrapping_sub(1));
-        if let (Some(Seen { probe, .. }), Some(place)) = (probes.last_mut(), last)
+        if let (Some(Seen { probe, stretched, .. }), Some(place)) = (probes.last_mut(), last)
             && start > place.start
             && start <= place.end
         {
             let mut then = ScoreProbe::after(grammar.marks(), &begun);
             add_after(&mut then, position, tokenizer);
             probe.take(then);
+            *stretched |=
+                start < place.end && grammar.marks().read(&begun).is_some() && position.ends_number(tokenizer);
             begun.extend(written.iter().take(place.end - start));
         }
         while let Some(place) = places.get(probes.len()).filter(|place| place.start < end) {
@@ -202,7 +206,7 @@ fn probes<'a>(
                 }
             });
             begun = written[within..].iter().copied().take(place.len()).collect();
-            probes.push(Seen { probe, at });
+            probes.push(Seen { probe, at, stretched: false });
         }
         start = end;
     }
@@ -210,6 +214,17 @@ fn probes<'a>(
 }
 
 impl Position {
+    /// Whether the likeliest token here begins with no digit, or ends the text.
+    fn ends_number(&self, tokenizer: Option<&Tokenizer>) -> bool {
+        let (mut best, mut ends) = (f32::NEG_INFINITY, false);
+        self.each(tokenizer, |text, _, logprob| {
+            if logprob > best {
+                (best, ends) = (logprob, !text.first().is_some_and(u8::is_ascii_digit));
+            }
+        });
+        ends
+    }
+
     /// Calls `f` with the text, the token and the log probability of each alternative, and of what was written if it is not among
     /// them.
     fn each(&self, tokenizer: Option<&Tokenizer>, mut f: impl FnMut(&[u8], &Token, f32)) {

@@ -187,6 +187,10 @@ impl Layout<'_> {
         if self.kind == VerdictKind::Choice {
             return LETTERS.iter().position(|letter| *letter == written).map(|at| if at == 0 { 0.0 } else { 1.0 });
         }
+        // No score is written like this: it may be a part of 1,000.
+        if written.len() > 1 && written.starts_with('0') && !written.starts_with("0.") {
+            return None;
+        }
         written.parse().ok().filter(|score| self.scale.contains(*score))
     }
 }

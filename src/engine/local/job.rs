@@ -177,6 +177,10 @@ impl TokenWriter {
         let mut next = Next { dropped: 0, feed: Vec::with_capacity(1) };
         if let Some(Look { text, fed, next: after }) = self.scores.look.take() {
             self.see(&text, logits);
+            if self.scores.probe.as_ref().is_some_and(|probe| probe.unseen().iter().any(|unseen| unseen.text == text)) {
+                // Broken logits: nothing is known of it, and nothing would be after another look.
+                self.scores.probe = None;
+            }
             next = Next { dropped: fed, feed: after };
         } else {
             match self.phase {
@@ -214,12 +218,8 @@ impl TokenWriter {
         let VerdictWriter::Guided(guided) = &self.verdict else { return };
         let mut then = ScoreProbe::after(guided.grammar.marks(), text);
         self.vocabulary.probe_end(logits, &mut then);
-        match &mut self.scores.probe {
-            Some(probe) => {
-                probe.take(then);
-            }
-            // The grammar forced the first digit.
-            None => self.scores.probe = Some(then),
+        if let Some(probe) = &mut self.scores.probe {
+            probe.take(then);
         }
     }
 

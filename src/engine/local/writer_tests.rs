@@ -168,6 +168,68 @@ fn a_table_of_up_to_eight_scores_is_complete_with_and_without_a_consistent_ranki
     }
 }
 
+/// Adds to the distribution of the scores 0 to 100 those that begin with `digits`, which have `share` of the probability.
+fn add_exact(all: &mut [f64], before: &[u32], digits: &str, share: f64, model: &dyn Fn(&[u32]) -> Vec<f32>) {
+    let on_scale =
+        |text: &str| (text == "0" || !text.starts_with('0')) && text.parse::<usize>().is_ok_and(|score| score <= 100);
+    if !('0'..='9').any(|digit| on_scale(&format!("{digits}{digit}"))) {
+        all[digits.parse::<usize>().unwrap()] += share;
+        return;
+    }
+    let tokens: Vec<u32> = before.iter().copied().chain(digits.bytes().map(u32::from)).collect();
+    let weights: Vec<f64> = model(&tokens).iter().map(|&logit| f64::from(logit).exp()).collect();
+    let mut next: Vec<(String, f64)> = (b'0'..=b'9')
+        .map(|digit| (format!("{digits}{}", char::from(digit)), weights[usize::from(digit)]))
+        .filter(|(text, _)| on_scale(text))
+        .collect();
+    let ends: f64 = if digits.is_empty() {
+        0.0
+    } else {
+        (0..257).filter(|id| !(usize::from(b'0')..=usize::from(b'9')).contains(id)).map(|id| weights[id]).sum()
+    };
+    let total = ends + next.iter().map(|(_, weight)| weight).sum::<f64>();
+    if !digits.is_empty() {
+        all[digits.parse::<usize>().unwrap()] += share * ends / total;
+    }
+    for (text, weight) in next.drain(..) {
+        add_exact(all, before, &text, share * weight / total, model);
+    }
+}
+
+#[test]
+fn above_ten_a_distribution_is_right_or_missing_whatever_was_written() {
+    let vocabulary = vocabulary();
+    let form = VerdictForm { separator: String::new(), layout: "Score: %score%".into() };
+    let grammar = VerdictGrammar::new(&form, Scale { min: 0, max: 100 }, "", &["m1".into()]);
+    let (mut known, mut missing) = (0, 0);
+    for seed in 0..180 {
+        // A model that hardly writes a 0 tells all scores apart by looks at first digits.
+        let (whole, few) = (seed % 3 == 0, seed % 2 == 0);
+        let model = move |tokens: &[u32]| {
+            let mut logits = logits(seed, tokens, whole);
+            for id in [usize::from(b'0'), TEN as usize] {
+                logits[id] -= if few { 20.0 } else { 0.0 };
+            }
+            logits
+        };
+        let written = write(&vocabulary, &grammar, false, &model);
+        let Some(distribution) = written.distributions.first() else {
+            missing += 1;
+            continue;
+        };
+        known += 1;
+        assert!((distribution.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        if !whole {
+            let before: Vec<u32> = "Score: ".bytes().map(u32::from).collect();
+            let mut wanted = vec![0.0; 101];
+            add_exact(&mut wanted, &before, "", 1.0, &model);
+            let near = distribution.iter().zip(&wanted).all(|(one, other)| (one - other).abs() < 5e-3);
+            assert!(near, "{:?}: {distribution:?}, not {wanted:?}", written.raw);
+        }
+    }
+    assert!(known > 60 && missing > 30, "{known} {missing}");
+}
+
 /// Among the tokens that a grammar admits, 0 would always win against an end that the judge writes in another way.
 #[test]
 fn a_one_that_the_judge_ends_in_its_own_way_does_not_become_a_ten() {

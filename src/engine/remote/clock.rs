@@ -52,6 +52,11 @@ impl Clock {
         Instant::now() + time < self.deadline.get()
     }
 
+    /// How much time is left.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.get().saturating_duration_since(Instant::now())
+    }
+
     /// Ends when the time is over.
     pub(super) async fn over(&self) -> Error {
         loop {

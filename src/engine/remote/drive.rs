@@ -35,6 +35,8 @@ const TAIL: usize = 8;
 /// Prompts are distinguished by this many tokens from their beginning.
 const AFFINITY_TOKENS: usize = 256;
 const AFFINITY_BYTES: usize = 1024;
+/// So long before the deadline of a judgment, looks for its distributions end.
+const LOOKS_END: Duration = Duration::from_millis(100);
 
 /// What all judgments share.
 pub(super) struct Shared {
@@ -282,14 +284,16 @@ impl Shared {
         let mut writer = Writer::new(start)?;
         loop {
             let this = &writer;
-            let generated = self
-                .try_servers(affinity, clock, async |server: &Server<'_>| self.generate(server, this, listener).await)
-                .await;
-            let written = match generated {
-                Ok(written) => written,
-                // The verdict is complete; it has no distributions then.
-                Err(_) if writer.is_looking() => return Ok(writer.finish()),
-                Err(error) => return Err(error),
+            let tried = self
+                .try_servers(affinity, clock, async |server: &Server<'_>| self.generate(server, this, listener).await);
+            let written = if writer.is_looking() {
+                // The verdict is complete. If a look fails, or would take the rest of the time, it has no distributions.
+                let Ok(Ok(written)) = tokio::time::timeout(clock.left().saturating_sub(LOOKS_END), tried).await else {
+                    return Ok(writer.finish());
+                };
+                written
+            } else {
+                tried.await?
             };
             writer.start(written.begun);
             if !writer.advance(&written)? {

@@ -462,6 +462,15 @@ impl Writer {
                     if written.len() != positions().count() {
                         written = positions().map(|position| position.token.id()).collect();
                     }
+                    // With sampling the other token may have been drawn by chance.
+                    if self.sampling.temperature <= 0.0 && scores.iter().any(|seen| seen.stretched) {
+                        return Err(Error::new(
+                            ErrorKind::InvalidVerdict,
+                            "the judge ended a score after its first digits, and the server's grammar made it a longer number, such as \
+                             10 of a 1: let the judge write whole numbers only, or judge without options.guided",
+                        )
+                        .with_retryable(false));
+                    }
                     if !scores.is_empty() {
                         let before = self.ids.clone();
                         self.looking = Some(Looking { before, written, scores, now: None });

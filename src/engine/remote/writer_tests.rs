@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::plan::{Plan, VerdictPlan};
 use crate::engine::{Generation, Guidance, Sampling};
+use crate::error::ErrorKind;
 use crate::prompt::profile::{Scale, VerdictForm};
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
@@ -97,6 +98,16 @@ fn what_was_not_written_is_looked_at_once_the_verdict_is_complete() {
         assert!(near(&distributions[0], &[(9, 0.6), (10, 0.3), (1, 0.1)]), "{distributions:?}");
         assert!(near(&distributions[1], &[(2, 0.5), (1, 0.4), (10, 0.1)]), "{distributions:?}");
     }
+}
+
+#[test]
+fn a_number_that_only_the_grammar_made_longer_is_an_error() {
+    // The judge ends its score with a point, which the grammar forbids.
+    let lists: [(usize, &[(&str, f32)]); 2] = [(3, &[("1", 0.9), ("9", 0.1)]), (4, &[(".", 0.6), ("0", 0.3)])];
+    let error = writer(Some(tokenizer())).advance(&answer(Part::Verdict, "<a>10, 7</a>", &lists, true)).unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidVerdict && error.message().contains("10 of a 1"), "{error}");
+    let lists: [(usize, &[(&str, f32)]); 2] = [(3, &[("1", 0.9), ("9", 0.1)]), (4, &[("0", 0.6), (".", 0.3)])];
+    assert!(writer(Some(tokenizer())).advance(&answer(Part::Verdict, "<a>10, 7</a>", &lists, true)).is_ok());
 }
 
 #[test]

@@ -79,6 +79,12 @@ impl Scale {
     /// What is wrong.
     pub(super) fn check(self) -> Result<(), String> {
         if self.min < self.max && self.max <= Self::MAX {
+            if self.max > 9 && self.min > 1 {
+                return Err(format!(
+                    "scale is {} to {}: a scale above 9 must begin at 0 or 1, since a judge that means 1 could only write 10, or                      a number like that",
+                    self.min, self.max
+                ));
+            }
             return Ok(());
         }
         Err(format!(
@@ -144,9 +150,17 @@ mod tests {
 
     #[test]
     fn a_scale_ends_at_a_hundred_and_has_two_ends() {
-        for (min, max, fits) in
-            [(0, 1, true), (0, 100, true), (1, 10, true), (5, 5, false), (6, 5, false), (1, 101, false)]
-        {
+        for (min, max, fits) in [
+            (0, 1, true),
+            (0, 100, true),
+            (1, 10, true),
+            (5, 5, false),
+            (6, 5, false),
+            (1, 101, false),
+            (2, 9, true),
+            (2, 10, false),
+            (10, 19, false),
+        ] {
             assert_eq!(Scale { min, max }.check().is_ok(), fits, "{min} {max}");
         }
     }

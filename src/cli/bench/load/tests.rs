@@ -201,15 +201,16 @@ fn an_interruption_keeps_what_was_measured() {
 
 #[test]
 fn a_load_by_time_counts_its_rate_over_that_time_and_waits_for_what_is_under_way() {
-    let fake = Fake::new(|_| Answer::After(Duration::from_millis(30)));
-    let time = Duration::from_millis(100);
+    // The second two are under way when the time is over.
+    let fake = Fake::new(|number| Answer::After(if number < 2 { SOON } else { Duration::from_millis(700) }));
+    let time = Duration::from_millis(500);
     let extent = Extent { requests: None, duration: Some(time), ..extent(0, 0) };
     let (gathered, samples) = measure(&fake, Load::Closed { concurrency: 2 }, &extent, false);
     let point = gathered.point(&[]);
-    assert!((point.seconds - 0.1).abs() < 1e-9);
+    assert!((point.seconds - 0.5).abs() < 1e-9);
     assert!(samples.iter().all(|sample| sample.sent < time) && samples.iter().any(|sample| sample.ended > time));
     let within = samples.iter().filter(|sample| sample.ended <= time).count();
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
-    let wanted = within as f64 / 0.1;
+    let wanted = within as f64 / 0.5;
     assert!((point.judgments_per_s - wanted).abs() < 1e-6);
 }
