@@ -143,21 +143,24 @@ fn more_orders_than_there_are_and_more_runs_than_are_possible() {
 
 #[test]
 fn a_failed_run_ends_the_judgment_unless_fewer_runs_are_enough() {
-    let engine = Scripted::new(|job, number| match number % 4 {
-        1 => Reply::text("no verdict at all"),
-        _ => biased(job, number),
-    });
-    let judge = open(&engine);
     let wanted =
         |min_runs| request(&["1", "2", "3", "4"], |options| (options.orders, options.min_runs) = (Some(4), min_runs));
-    let error = judge.judge(&wanted(None)).unwrap_err();
+    // Each on an engine of its own: a judgment that fails may end before all its runs are submitted.
+    let judged = |min_runs| {
+        let engine = Scripted::new(|job, number| match number {
+            1 => Reply::text("no verdict at all"),
+            _ => biased(job, number),
+        });
+        open(&engine).judge(&wanted(min_runs))
+    };
+    let error = judged(None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidVerdict);
     assert!(error.message().starts_with("run 2 of 4: "), "{error}");
-    let merged = judge.judge(&wanted(Some(3))).unwrap();
+    let merged = judged(Some(3)).unwrap();
     let report = merged.ensemble.unwrap();
     assert_eq!((report.runs.len(), report.failed.len()), (3, 1));
     assert!(report.failed[0].starts_with("run 2: invalid_verdict: "), "{:?}", report.failed);
-    assert!(judge.judge(&wanted(Some(4))).is_err());
+    assert!(judged(Some(4)).is_err());
     let dead = Scripted::new(|job, number| if number == 1 { Reply::death("gone") } else { biased(job, number) });
     let error = open(&dead).judge(&wanted(Some(1))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::EngineDead, "what all runs share is no failure of one");
