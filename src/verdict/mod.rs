@@ -389,7 +389,7 @@ impl<'a> Reader<'a> {
             None if !is_table && matches!(form, Form::NoAnswer | Form::Unclosed) => {
                 Outcome::refused("the judge wrote reasoning and no final answer")
             }
-            None if !is_table => forms::read(answer, reasoning, texts, names, profile),
+            None if !is_table => forms::read(&raw, answer, reasoning, texts, names, profile),
             Some(_) if texts.respond(answer) => {
                 Outcome::refused("the answer only repeats, word for word, what one of the responses contains")
             }

@@ -467,7 +467,7 @@ impl Writer {
                         return Err(Error::new(
                             ErrorKind::InvalidVerdict,
                             "the judge ended a score after its first digits, and the server's grammar made it a longer number, such as \
-                             10 of a 1: let the judge write whole numbers only, or judge without options.guided",
+                             10 of a 1: tell the judge to write whole numbers only, or set options.guided to false",
                         )
                         .with_retryable(false));
                     }
