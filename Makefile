@@ -41,6 +41,9 @@ check: fixtures ## the quick checks: format, lints, and the tests that need no e
 	$(CARGO) clippy --no-default-features --features remote,otel,testing --all-targets -- -D warnings
 	$(CARGO) test --no-default-features --features remote,otel,testing
 
+# Built once: what makes the next build faster would only fill the disk.
+test: export CARGO_INCREMENTAL := 0
+
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
 	$(CARGO) fmt --check
