@@ -291,6 +291,21 @@ mod tests {
     use super::*;
     use crate::{JudgeConfig, JudgeRequest, Options, Profile};
 
+    #[test]
+    fn numbers_are_read_to_the_last_digit() {
+        // Bits of all kinds, by a multiplicative generator.
+        let mut bits = 1_u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            for number in [f64::from_bits(bits), f64::from_bits(0x3fe0_0000_0000_0000 | bits >> 12)] {
+                if number.is_finite() {
+                    let text = serde_json::to_string(&number).unwrap();
+                    assert_eq!(read::<f64>(text.as_bytes()).unwrap().to_bits(), number.to_bits(), "{text}");
+                }
+            }
+        }
+    }
+
     #[derive(Debug, Deserialize, PartialEq)]
     struct Inner {
         a: u8,
