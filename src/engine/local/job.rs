@@ -1,5 +1,6 @@
 //! One job of the embedded engine: what was prepared for it, what it has written, and what comes next.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -43,7 +44,8 @@ impl Done {
     pub(super) fn tell(&self, outcome: Result<Generation>) {
         let completion = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(completion) = completion {
-            completion(outcome);
+            // One that panics must not end the thread, which has other judgments too.
+            let _ = catch_unwind(AssertUnwindSafe(|| completion(outcome)));
         }
     }
 }
