@@ -77,12 +77,17 @@ fn one(name: &str, json: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// The file of the rubric that an option names, if it is not one of the library.
+pub(crate) fn rubric_file(named: &str) -> Option<&Path> {
+    let path = Path::new(named);
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")).then_some(path)
+}
+
 /// The rubric that an option names: a JSON file, or one of the library.
 pub(crate) fn rubric(named: &str) -> Result<Vec<Criterion>, Failure> {
-    let path = Path::new(named);
-    if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+    let Some(path) = rubric_file(named) else {
         return principles::rubric(named).map_err(|error| usage("--rubric", &error));
-    }
+    };
     let json = input::read_file(path, input::SMALL_FILE_BYTES)?;
     dicast::json::read(&json).map_err(|error| {
         Failure::new(ErrorKind::InvalidRequest, format!("{}: {error}", path.display()))

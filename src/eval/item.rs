@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config::Mask;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::{JudgeRequest, Response};
+use crate::request::{Criterion, JudgeRequest, Response};
 
 /// Where an item comes from, known by its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,23 @@ impl fmt::Display for Benchmark {
     }
 }
 
+/// What items are judged by that have neither a principle nor a rubric.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct JudgedBy {
+    /// The principle; with a rubric the text before each criterion, which may be empty.
+    pub principle: String,
+    /// The rubric; empty: the principle alone.
+    pub rubric: Vec<Criterion>,
+}
+
+impl JudgedBy {
+    /// A principle, and a rubric or an empty list.
+    pub fn new(principle: impl Into<String>, rubric: Vec<Criterion>) -> Self {
+        Self { principle: principle.into(), rubric }
+    }
+}
+
 /// One item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
@@ -59,12 +76,12 @@ pub struct Item {
 }
 
 impl Item {
-    /// Reads an item from a line of JSON. `principle` is used for items that have none; `benchmark` says what the item is,
-    /// instead of its fields.
+    /// Reads an item from a line of JSON. An item with a `principle` or a `rubric` is judged by these alone, others by
+    /// `otherwise`. `benchmark` says what the item is, instead of its fields.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] naming the field and what is wrong with it.
-    pub fn from_json(json: &[u8], benchmark: Option<Benchmark>, principle: &str) -> Result<Self> {
+    pub fn from_json(json: &[u8], benchmark: Option<Benchmark>, otherwise: &JudgedBy) -> Result<Self> {
         let value: Value =
             crate::json::read(json).map_err(|error| invalid(format!("the item is not valid JSON: {error}")))?;
         let Value::Object(fields) = value else { return Err(invalid("the item is not a JSON object")) };
@@ -77,11 +94,8 @@ impl Item {
         };
         let prompt =
             if benchmark == Benchmark::JudgeBench { fields.prompt("question")? } else { fields.prompt("prompt")? };
-        let principle = match fields.0.get("principle") {
-            None | Some(Value::Null) => principle.to_owned(),
-            Some(_) => fields.text("principle")?,
-        };
-        let mut request = JudgeRequest { principle, prompt, responses, ..JudgeRequest::default() };
+        let JudgedBy { principle, rubric } = fields.judged_by()?.unwrap_or_else(|| otherwise.clone());
+        let mut request = JudgeRequest { principle, rubric, prompt, responses, ..JudgeRequest::default() };
         if benchmark == Benchmark::JudgeBench {
             // As the benchmark asks for: in both orders.
             (request.options.orders, request.options.mask) = (Some(2), Some(Mask::Given));
@@ -99,6 +113,11 @@ fn invalid(message: impl Into<String>) -> Error {
 /// A value as text without quotes.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Reads fields as a request has them.
+fn as_request(fields: &Value) -> Result<JudgeRequest> {
+    JudgeRequest::from_json(fields.to_string().as_bytes())
 }
 
 struct Fields(Map<String, Value>);
@@ -135,13 +154,25 @@ impl Fields {
         }
     }
 
-    /// A text or a conversation, read as a request reads it.
+    /// A text or a conversation.
     fn prompt(&self, key: &str) -> Result<String> {
-        let request = serde_json::json!({ "principle": "", "prompt": self.get(key)?, "responses": [""] });
-        let request = JudgeRequest::from_json(request.to_string().as_bytes());
+        let request = as_request(&json!({ "principle": "", "prompt": self.get(key)?, "responses": [""] }));
         request
             .map(|request| request.prompt)
             .map_err(|error| invalid(error.message().replace("\"prompt\"", &format!("{key:?}"))))
+    }
+
+    /// The principle and the rubric of the item, if it has one of them.
+    fn judged_by(&self) -> Result<Option<JudgedBy>> {
+        let given = |key: &str| self.0.get(key).filter(|value| !value.is_null());
+        let (principle, rubric) = (given("principle"), given("rubric"));
+        if principle.is_none() && rubric.is_none() {
+            return Ok(None);
+        }
+        let principle = principle.cloned().unwrap_or_else(|| "".into());
+        let JudgeRequest { principle, rubric, .. } =
+            as_request(&json!({ "principle": principle, "rubric": rubric, "prompt": "", "responses": [""] }))?;
+        Ok(Some(JudgedBy { principle, rubric }))
     }
 
     /// One text, or a list of them.
@@ -238,7 +269,7 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<Item> {
-        Item::from_json(json.as_bytes(), None, "Be right.")
+        Item::from_json(json.as_bytes(), None, &JudgedBy::new("Be right.", Vec::new()))
     }
 
     #[test]
@@ -266,6 +297,26 @@ mod tests {
     }
 
     #[test]
+    fn a_rubric_of_an_item_takes_the_place_of_the_principle() {
+        let item = |by: &str| format!(r#"{{"prompt":"q","chosen":"a","rejected":"b"{by}}}"#);
+        let by_default = JudgedBy::new("For children.", vec![Criterion::new("kind", "It is kind.")]);
+        let read = |by: &str| {
+            let request = Item::from_json(item(by).as_bytes(), None, &by_default).unwrap().request;
+            let criteria: Vec<String> = request.rubric.iter().map(|one| one.criterion.clone()).collect();
+            (request.principle, criteria)
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(read(""), ("For children.".into(), vec!["It is kind.".into()]));
+        assert_eq!(read(r#","principle":null,"rubric":null"#), read(""));
+        assert_eq!(read(r#","principle":"Be brief.""#), ("Be brief.".into(), none));
+        let brief = vec!["It is brief.".to_owned()];
+        assert_eq!(read(r#","rubric":[{"criterion":"It is brief."}]"#), (String::new(), brief.clone()));
+        assert_eq!(read(r#","principle":"Here:","rubric":[{"criterion":"It is brief."}]"#), ("Here:".into(), brief));
+        assert!(!read(r#","rubric":"code review""#).1.is_empty(), "one of the library");
+        assert!(!read(r#","principle":{"named":"concise"}"#).0.is_empty(), "one of the library");
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         for (json, wanted) in [
             ("[1]", "not a JSON object"),
@@ -287,12 +338,19 @@ mod tests {
                 "\"best\" is \"y\", which is not one of the responses",
             ),
             (r#"{"prompt":"q","responses":{"x":null},"scores":{"x":1}}"#, "response \"x\" is null"),
+            (r#"{"prompt":"q","chosen":"a","rejected":"b","principle":7}"#, "\"principle\" is 7"),
+            (r#"{"prompt":"q","chosen":"a","rejected":"b","rubric":7}"#, "\"rubric\" is 7"),
+            (r#"{"prompt":"q","chosen":"a","rejected":"b","rubric":[]}"#, "has no criteria"),
+            (r#"{"prompt":"q","chosen":"a","rejected":"b","rubric":"no such"}"#, "no such"),
         ] {
             let error = read(json).expect_err(json);
             assert!(error.message().contains(wanted), "{json}: {error}");
         }
-        let three =
-            Item::from_json(br#"{"prompt":"q","chosen":["a"],"rejected":["b"]}"#, Some(Benchmark::RmBench), "p");
+        let three = Item::from_json(
+            br#"{"prompt":"q","chosen":["a"],"rejected":["b"]}"#,
+            Some(Benchmark::RmBench),
+            &JudgedBy::default(),
+        );
         assert!(three.unwrap_err().message().contains("this one has 1 and 1"));
     }
 }

@@ -8,5 +8,5 @@ pub mod resampling;
 mod item;
 mod score;
 
-pub use item::{Benchmark, Item};
+pub use item::{Benchmark, Item, JudgedBy};
 pub use score::{ItemScores, item_scores};

@@ -62,8 +62,8 @@ pub(super) fn strict(json: &[u8]) -> Result<JudgeRequest> {
 /// The error of a field that is not part of a request.
 pub(crate) fn unknown_field(name: &str) -> Error {
     invalid(format!(
-        "the request has the unknown field {name:?}; it may have principle, prompt, responses, reference, mask_responses and \
-         options"
+        "the request has the unknown field {name:?}; it may have principle, rubric, prompt, responses, reference, \
+         mask_responses and options"
     ))
 }
 

@@ -121,3 +121,42 @@ fn results_tell_prompts_apart_whose_beginning_is_the_same_or_that_are_empty() {
     assert_eq!(written[3]["checksums"]["request"], written[4]["checksums"]["request"]);
     assert!(written.iter().all(|line| line["judged_in_blocks"] == false), "{written:?}");
 }
+
+#[cfg(feature = "local")]
+#[test]
+fn items_are_judged_by_their_rubric_or_by_that_of_the_option() {
+    let folder = Folder::new();
+    let item = |more: &str| {
+        format!(
+            r#"{{"prompt":"How do I bake bread?","responses":{{"long":"Mix flour, water, yeast and salt. Then knead it for ten minutes, and let it rise for an hour.","short":"Mix and bake."}},"best":"short"{more}}}"#
+        )
+    };
+    let own = r#","rubric":[{"name":"brief","criterion":"Prefer the shorter answer.","weight":5},{"criterion":"Be polite."}]"#;
+    let lines = [item(own), item(""), item(r#","principle":"Prefer the shorter answer.""#)];
+    let items = folder.file("items.jsonl", lines.join("\n"));
+    let rubric = folder.file("rubric.json", r#"[{"criterion":"Prefer the longer answer."}]"#);
+    let (results, page) = (folder.path("results.jsonl"), folder.path("page.html"));
+    let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/dicast-demo.gguf");
+    let fixed = ["eval", text(&items), "-o", text(&results), "-m", text(&model), "--html", text(&page)];
+    run([&fixed[..], &["--rubric", text(&rubric)]].concat()).succeeds();
+    let written: Vec<Value> =
+        std::fs::read_to_string(&results).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let prefers_short = |line: &Value| line["values"]["short"].as_f64() > line["values"]["long"].as_f64();
+    assert_eq!(written.iter().map(prefers_short).collect::<Vec<_>>(), [true, false, true], "{written:?}");
+    assert_eq!(written[0]["rubric"][0]["name"], "brief");
+    assert_eq!((&written[1]["principle"], &written[1]["rubric"][0]["weight"]), (&"".into(), &1.0.into()));
+    assert_eq!(written[2].get("rubric"), None);
+    let checksums: std::collections::BTreeSet<String> =
+        written.iter().map(|line| line["checksums"]["request"].to_string()).collect();
+    assert_eq!(checksums.len(), 3);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("(weight 1) Prefer the longer answer."),
+        "the worst disagreement shows what it was judged by"
+    );
+    run(fixed).fails(2, &["rubric"]);
+    run([&fixed[..], &["--rubric", "no such", "--overwrite"]].concat())
+        .fails(2, &["--rubric", "no such", "code review"]);
+    let calibrate = ["calibrate", "--from", text(&results), "--model", text(&model)];
+    run(calibrate).fails(2, &["results.jsonl: line 1", "the criteria of a rubric", "--rubric-mode joint"]);
+}

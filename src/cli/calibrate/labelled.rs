@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use dicast::config::RubricMode;
 use dicast::eval::calibration::{LabelledPair, raw_probability};
 use dicast::prompt::profile::Calibration;
 use dicast::{ErrorKind, Options};
@@ -147,6 +148,12 @@ fn judged_by(Row { line, .. }: &Row, scores: &Scores) -> Result<JudgedBy, Refuse
     }
     let options: Options = serde_json::from_value(provenance["options"].clone()).map_err(|error| error.to_string())?;
     let settings = options.resolve().map_err(|error| error.message().to_owned())?;
+    if line.get("rubric").is_some() && settings.rubric_mode == RubricMode::Separate {
+        return Err(Refused {
+            what: "it was judged by the criteria of a rubric, whose merged scores a calibration is not for".into(),
+            hint: "leave it out, or judge all criteria together: --rubric-mode joint",
+        });
+    }
     let options = Calibration::relevant(&settings);
     let (model, profile, expected_scores) = (model.clone(), profile.to_owned(), scores.expected.is_some());
     Ok(JudgedBy { model, profile, options, expected_scores })

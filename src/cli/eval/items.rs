@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
 use dicast::config::Reward;
-use dicast::eval::Benchmark;
+use dicast::eval::{Benchmark, JudgedBy};
 use dicast::{ErrorKind, JudgeConfig, Keys};
 
 use super::super::options::JudgeArgs;
@@ -27,6 +27,10 @@ pub(crate) struct ItemArgs {
     /// The principle of items that have none, by its name in the library.
     #[arg(long, value_name = "NAME")]
     named_principle: Option<String>,
+    /// The rubric of items that have neither a principle nor a rubric: a JSON file, or the name of one in the library. A principle
+    /// is put before each criterion.
+    #[arg(long, value_name = "FILE|NAME")]
+    rubric: Option<String>,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -60,8 +64,11 @@ impl Judging<'_> {
         let limits = config.limits.clone();
         let principle = match (&args.principle, &args.named_principle) {
             (Some(text), _) => input::text_or_file(text, limits.max_request_bytes)?,
-            (None, name) => principles::principle(name.as_deref().unwrap_or("helpful"))?.to_owned(),
+            (None, Some(name)) => principles::principle(name)?.to_owned(),
+            (None, None) if args.rubric.is_some() => String::new(),
+            (None, None) => principles::principle("helpful")?.to_owned(),
         };
+        let rubric = args.rubric.as_deref().map_or(Ok(Vec::new()), principles::rubric)?;
         let benchmark = Benchmark::ALL.into_iter().find(|known| Some(known.name()) == args.benchmark.as_deref());
         let keys = Keys::default();
         let files = Files {
@@ -75,7 +82,7 @@ impl Judging<'_> {
         };
         let plan =
             Plan { overwrite, retry: args.retry_failed, limit: args.limit, concurrency: None, quiet: args.quiet };
-        let work = Evaluation::new(&files, benchmark, principle, by, limits, &config)?;
+        let work = Evaluation::new(&files, benchmark, JudgedBy::new(principle, rubric), by, limits, &config)?;
         run::run(&work, &files, plan, config)
     }
 }
@@ -104,6 +111,7 @@ impl Paths<'_> {
         inputs.extend(self.items.filter(|items| *items != Path::new("-")).map(|items| ("the items", items)));
         inputs.extend(self.results.1.iter().map(|path| (self.results.0, path.as_path())));
         inputs.extend(principle.map(|file| ("--principle", file)));
+        inputs.extend(args.rubric.as_deref().and_then(principles::rubric_file).map(|file| ("--rubric", file)));
         let mut written: Vec<Named<'_>> = Vec::new();
         // What a run keeps beside its results.
         let beside = self.output.map(|output| {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use dicast::checksum::Checksum;
 use dicast::config::{Limits, Reward};
-use dicast::eval::{Benchmark, Item};
+use dicast::eval::{Benchmark, Item, JudgedBy};
 use dicast::{Error, ErrorKind, Flag, JudgeConfig, JudgeRequest, Options, Scored, Verdict};
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ Each line is a JSON object; its fields decide what kind of item it is:
   judge-bench  question, response_A, response_B, label: A>B or B>A
   preferences  prompt, chosen, rejected (one text or several): RewardBench 1 and 2, and your own preferences
   rankings     prompt, responses: {name: text}, and ranking: [best to worst], scores: {name: number} or best: name
-A field principle overrides --principle; id and domain, subset, source or family are kept.
+A field principle or rubric overrides --principle and --rubric; id and domain, subset, source or family are kept.
 
 Run the same command again after an interruption: it continues where it stopped.
 
@@ -127,7 +127,7 @@ fn report(args: &Args, summaries: &[Summary]) -> Result<(), Failure> {
 struct Evaluation {
     input: String,
     benchmark: Option<Benchmark>,
-    principle: String,
+    otherwise: JudgedBy,
     by: Reward,
     limits: Limits,
     settings: Value,
@@ -141,7 +141,7 @@ impl Evaluation {
     fn new(
         files: &Files<'_>,
         benchmark: Option<Benchmark>,
-        principle: String,
+        otherwise: JudgedBy,
         by: Reward,
         limits: Limits,
         config: &JudgeConfig,
@@ -153,7 +153,10 @@ impl Evaluation {
                 settings.insert("profile".into(), judged.judging["judging_checksum"].clone());
                 settings.insert("options".into(), batch::timeless(&judged.options));
             }
-            settings.insert("principle".into(), principle.as_str().into());
+            settings.insert("principle".into(), otherwise.principle.as_str().into());
+            if !otherwise.rubric.is_empty() {
+                settings.insert("rubric".into(), json!(otherwise.rubric));
+            }
             settings.insert("by".into(), by.word().into());
             settings.insert("benchmark".into(), benchmark.map(Benchmark::name).into());
         }
@@ -161,7 +164,7 @@ impl Evaluation {
         provenance.insert("model".into(), judged.model);
         provenance.insert("profile".into(), judged.judging);
         let (input, options) = (files.input_name(), judged.options);
-        Ok(Self { input, benchmark, principle, by, limits, settings, provenance, options })
+        Ok(Self { input, benchmark, otherwise, by, limits, settings, provenance, options })
     }
 
     fn read(&self, line: Line) -> dicast::Result<Item> {
@@ -175,7 +178,7 @@ impl Evaluation {
                 return wrong(format!("the item has {bytes} bytes, the limit is {limit}"));
             }
         };
-        let item = Item::from_json(&json, self.benchmark, &self.principle)?;
+        let item = Item::from_json(&json, self.benchmark, &self.otherwise)?;
         item.request.check(&self.limits)?;
         Ok(item)
     }
@@ -213,6 +216,9 @@ impl Work for Evaluation {
             line.insert("benchmark".into(), item.benchmark.name().into());
             line.insert("relevance".into(), by_name(&item.relevance));
             line.insert("principle".into(), excerpt(&item.request.principle).into());
+            if !item.request.rubric.is_empty() {
+                line.insert("rubric".into(), json!(item.request.rubric));
+            }
             line.insert("prompt".into(), excerpt(&item.request.prompt).into());
             let texts = item.request.responses.iter();
             let texts: Map<_, _> =
@@ -291,7 +297,11 @@ fn prompt_checksum(request: &JudgeRequest, id: &str) -> String {
 fn checksum(request: &JudgeRequest) -> String {
     let responses: Vec<_> = request.responses.iter().map(|response| [&response.name, &response.text]).collect();
     let mut checksum = Checksum::default();
-    checksum.add(json!([request.principle, request.prompt, responses]).to_string().as_bytes());
+    let mut parts = vec![json!(request.principle), json!(request.prompt), json!(responses)];
+    if !request.rubric.is_empty() {
+        parts.push(json!(request.rubric));
+    }
+    checksum.add(Value::from(parts).to_string().as_bytes());
     checksum.to_string()
 }
 

@@ -107,6 +107,19 @@ fn fault(row: &Row) -> Option<(f64, usize, usize)> {
     wrong.max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
+/// The principle of a result, and the criteria of its rubric.
+fn judged_by(line: &serde_json::Value) -> String {
+    let lead = line["principle"].as_str().filter(|lead| !lead.is_empty()).map(escape);
+    let criteria = line["rubric"].as_array().into_iter().flatten().map(|criterion| {
+        let text = |key: &str| escape(criterion[key].as_str().unwrap_or_default());
+        match (text("name"), criterion["weight"].as_f64().unwrap_or(1.0)) {
+            (name, weight) if name.is_empty() => format!("(weight {weight}) {}", text("criterion")),
+            (name, weight) => format!("{name} (weight {weight}): {}", text("criterion")),
+        }
+    });
+    lead.into_iter().chain(criteria).collect::<Vec<_>>().join("\n")
+}
+
 fn worst(page: &mut String, rows: &[Row]) {
     let mut faults: Vec<_> = rows.iter().filter_map(|row| Some((fault(row)?, row))).collect();
     faults.sort_by(|a, b| b.0.0.total_cmp(&a.0.0));
@@ -123,7 +136,7 @@ fn worst(page: &mut String, rows: &[Row]) {
              <pre>{}</pre>",
             escape(&row.group),
             escape(&row.id),
-            text(&line["principle"]),
+            judged_by(line),
             text(&line["prompt"])
         );
         for (what, index) in [("better", better), ("worse", worse)] {
