@@ -2282,8 +2282,9 @@ int32_t dicast_parse(struct dicast_str text,
 
 /**
  * As dicast_parse, from the tokens of the output. If the tokens at the scores have their choices, the verdict has expected
- * scores and distributions. These are left out unless all scores are in JSON, in the order in which the judge saw the names,
- * and each equals the score that was read, so that a number never belongs to the wrong response.
+ * scores and distributions. These are left out unless all scores are whole, each equals the score that was read, and they
+ * stand in JSON, in the order in which the judge saw the names, or in the profile's layout, if that has no names: a number
+ * never belongs to the wrong response.
  */
 int32_t dicast_parse_tokens(const struct dicast_token *tokens,
                             size_t count,

@@ -44,8 +44,9 @@ pub unsafe extern "C" fn dicast_parse(
 }
 
 /// As dicast_parse, from the tokens of the output. If the tokens at the scores have their choices, the verdict has expected
-/// scores and distributions. These are left out unless all scores are in JSON, in the order in which the judge saw the names,
-/// and each equals the score that was read, so that a number never belongs to the wrong response.
+/// scores and distributions. These are left out unless all scores are whole, each equals the score that was read, and they
+/// stand in JSON, in the order in which the judge saw the names, or in the profile's layout, if that has no names: a number
+/// never belongs to the wrong response.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_parse_tokens(
     tokens: *const dicast_token,

@@ -10,9 +10,9 @@ use std::ops::Range;
 use crate::decode::grammar::VerdictGrammar;
 use crate::decode::score::{ScoreProbe, expected_score};
 use crate::prompt::mask::AliasMap;
-use crate::prompt::profile::Profile;
+use crate::prompt::profile::{Profile, VerdictKind};
 use crate::prompt::tokenize::Tokenizer;
-use crate::verdict::Verdict;
+use crate::verdict::{Mark, Verdict, marks_at_end, of_choice, scores_of_marks};
 
 /// The id of a token that is not known.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
@@ -99,7 +99,7 @@ fn places(grammar: &VerdictGrammar, text: &str) -> Option<Vec<Range<usize>>> {
 }
 
 /// Adds expected scores to a verdict that was read from the text of `positions`. None are added if the scores cannot be
-/// found with certainty: the scores at the places found must be those that were read.
+/// found with certainty: the scores at the places found must be those that were read, and whole.
 pub(crate) fn add_expected(verdict: &mut Verdict, positions: &[Position], aliases: &AliasMap, profile: &Profile) {
     let bytes: Vec<u8> = positions.iter().flat_map(|position| bytes(&position.token, None)).copied().collect();
     // One byte for each byte, so that offsets are valid in both.
@@ -111,22 +111,43 @@ pub(crate) fn add_expected(verdict: &mut Verdict, positions: &[Position], aliase
     let close = profile.reasoning.as_ref().map(|form| form.close.as_str());
     let begin = close.and_then(|close| text.rfind(close).map(|at| at + close.len())).unwrap_or(0);
     let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, "", aliases.shown());
-    let moved = |place: Range<usize>| begin + place.start..begin + place.end;
-    let found: Option<Vec<_>> = places(&grammar, &text[begin..]).map(|places| places.into_iter().map(moved).collect());
-    let Some(places) = found.filter(|places| places.len() == aliases.len()) else { return };
-    let as_read = |(place, at): (usize, &Range<usize>)| {
-        let read = verdict.scores[aliases.request_index(place)].score;
-        text[at.clone()].parse::<f64>().is_ok_and(|written| (written - read).abs() < f64::EPSILON)
-    };
-    if !places.iter().enumerate().all(as_read) {
-        return;
+    let read: Vec<f64> = (0..aliases.len()).map(|place| verdict.scores[aliases.request_index(place)].score).collect();
+    let Some(places) = places_of(&text[begin..], &read, &grammar, aliases, profile) else { return };
+    let places: Vec<_> = places.into_iter().map(|at| begin + at.start..begin + at.end).collect();
+    let mut found = distributions(&grammar, &places, positions.iter(), None);
+    if profile.verdict.kind() == VerdictKind::Choice {
+        found = of_choice(profile.scale, &found);
+        if aliases.shown().first().is_some_and(|name| name == "B") {
+            found.reverse();
+        }
     }
-    for (place, distribution) in distributions(&grammar, &places, positions.iter(), None).into_iter().enumerate() {
+    for (place, distribution) in found.into_iter().enumerate() {
         let scored = &mut verdict.scores[aliases.request_index(place)];
         scored.expected = Some(expected_score(profile.scale, &distribution));
         scored.distribution = Some(distribution);
     }
     verdict.refine_derived_ranking();
+}
+
+/// The places of the scores in an answer, if they are those that were `read`, in the order shown.
+fn places_of(
+    answer: &str,
+    read: &[f64],
+    grammar: &VerdictGrammar,
+    aliases: &AliasMap,
+    profile: &Profile,
+) -> Option<Vec<Range<usize>>> {
+    let same = |one: &[f64]| one.len() == read.len() && one.iter().zip(read).all(|(a, b)| (a - b).abs() < f64::EPSILON);
+    if profile.verdict.kind() == VerdictKind::Table {
+        let places = places(grammar, answer)?;
+        let written = places.iter().map(|at| answer[at.clone()].parse().ok()).collect::<Option<Vec<f64>>>()?;
+        return same(&written).then_some(places);
+    }
+    let (values, places): (Vec<f64>, Vec<Range<usize>>) =
+        marks_at_end(answer, aliases, profile)?.into_iter().map(|Mark { value, at }| (value, at)).unzip();
+    let whole = |at: &Range<usize>| grammar.marks().read(answer[at.clone()].as_bytes()).is_some();
+    let scores = scores_of_marks(&values, aliases, profile)?;
+    (same(&scores) && places.iter().all(whole)).then_some(places)
 }
 
 /// A score of which lists of alternatives are known.
@@ -269,6 +290,7 @@ fn bytes<'a>(token: &'a Token, tokenizer: Option<&'a Tokenizer>) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::VerdictPolicy;
     use crate::prompt::profile::{Scale, VerdictForm};
 
     fn grammar() -> VerdictGrammar {
@@ -344,6 +366,52 @@ mod tests {
         let form = VerdictForm { layout: "<a>%score%, %score%</a>".into(), ..VerdictForm::default() };
         let grammar = VerdictGrammar::new(&form, Scale { min: 1, max: 10 }, "", &["a".into(), "b".into()]);
         by_offset(&grammar, &text, list.iter(), None)
+    }
+
+    /// The verdict of an answer in this layout, whose digits and letters have the alternatives.
+    fn parsed(layout: &str, names: &[&str], answer: &str, alternatives: &[(&str, f32)]) -> Verdict {
+        let mut profile = Profile::builtin();
+        profile.verdict.layout = layout.into();
+        let names = AliasMap::identity(names.iter().map(ToString::to_string).collect());
+        let mut verdict = crate::verdict::parse(answer, &names, &profile, &VerdictPolicy::default()).unwrap();
+        let token = |text: &str| Token::Bytes(text.as_bytes().to_vec());
+        let list: Vec<Position> = answer
+            .chars()
+            .map(|c| Position {
+                token: token(&c.to_string()),
+                logprob: None,
+                alternatives: if c.is_ascii_digit() || matches!(c, 'A' | 'B') {
+                    alternatives.iter().map(|(text, share)| (token(text), share.ln())).collect()
+                } else {
+                    Vec::new()
+                },
+            })
+            .collect();
+        add_expected(&mut verdict, &list, &names, &profile);
+        verdict
+    }
+
+    fn expected(verdict: &Verdict) -> Vec<Option<f64>> {
+        verdict.scores.iter().map(|one| one.expected.map(|value| (value * 1e4).round() / 1e4)).collect()
+    }
+
+    #[test]
+    fn layouts_without_names_have_distributions_too() {
+        let four = [("4", 0.6), ("2", 0.2), (",", 0.2)];
+        let of = |layout: &str, names: &[&str], answer: &str| expected(&parsed(layout, names, answer, &four));
+        assert_eq!(of("Score: %score%", &["a"], "It has 4 faults.\n\nScore: 4"), [Some(3.5)]);
+        assert_eq!(of("Score: %score%", &["a"], "<think>\nScore: 1</think>\n\n**Score:** 4/5."), [Some(3.5)]);
+        assert_eq!(of("%score%", &["a"], " 4\n"), [Some(3.5)]);
+        let two = "<answer>%score%</answer><answer>%score%</answer>";
+        assert_eq!(of(two, &["a", "b"], "<answer> 4</answer> <answer>2</answer>"), [Some(3.5), Some(3.5)]);
+        assert_eq!(of("Scores: %list%.", &["a", "b", "c"], "Scores: 4, 2, 4."), [Some(3.5); 3]);
+        // A score that is not whole has no place in a distribution.
+        assert_eq!(of("Score: %score%", &["a"], "Score: 3.5"), [None]);
+        let a = [("A", 0.75), ("B", 0.25)];
+        let choice = |names: &[&str], answer: &str| expected(&parsed("[[%choice%]]", names, answer, &a));
+        assert_eq!(choice(&["A", "B"], "B is long: [[A]]"), [Some(4.0), Some(2.0)]);
+        assert_eq!(choice(&["B", "A"], "[[ **A** ]]"), [Some(2.0), Some(4.0)]);
+        assert_eq!(choice(&["first", "second"], "[[A]]"), [Some(4.0), Some(2.0)]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Reads verdicts without names: a score, two scores, a list of scores, or a choice, in the layout of the profile.
 
+use std::ops::Range;
+
 use super::check::Outcome;
 use super::quote::Texts;
 use super::repair::Repair;
@@ -25,10 +27,17 @@ struct Layout<'a> {
     kind: VerdictKind,
 }
 
+/// A score as it is written; of a choice, the number of the letter.
+pub(crate) struct Mark {
+    pub(crate) value: f64,
+    /// Where it stands, in bytes.
+    pub(crate) at: Range<usize>,
+}
+
 /// What a text begins with.
 enum Place<'a> {
     /// A verdict, and what stands after it.
-    Verdict(Vec<f64>, &'a str),
+    Verdict(Vec<Mark>, &'a str),
     /// Something in the form of a verdict that cannot be one, such as a score off the scale.
     Wrong,
     Nothing,
@@ -54,24 +63,17 @@ pub(super) fn read(
             names.len()
         ));
     }
-    let pieces: Vec<&str> = form.pieces().into_iter().map(str::trim).collect();
-    let (first, rest) = pieces.split_first().expect("there is a text before the first mark");
-    let mut rest = rest.to_vec();
-    if kind == VerdictKind::List {
-        rest.splice(0..0, std::iter::repeat_n(",", names.len().saturating_sub(1)));
-    }
-    let layout = Layout { first, rest, scale: profile.scale, kind };
+    let layout = Layout::of(profile, names.len());
+    let first = layout.first;
     let answer = &answer[..turn::end(answer).unwrap_or(answer.len())];
     let close = profile.reasoning.as_ref().map_or("", |form| form.close.trim());
-    let starts = if first.is_empty() { vec![0] } else { places(answer, first) };
+    let starts = layout.starts(answer);
     let missing =
         || Outcome::refused(&format!("the answer does not end with a verdict of the form {:?}", form.layout.trim()));
-    // The layout may hold the same text again: `<answer>%score%</answer><answer>%score%</answer>`.
-    let again: usize =
-        if first.is_empty() { 0 } else { layout.rest.iter().map(|piece| places(piece, first).len()).sum() };
-    let Some(begun) = starts.len().checked_sub(again + 1) else { return missing() };
+    let Some(begun) = layout.last(&starts) else { return missing() };
     let last = starts[begun];
     let Place::Verdict(marks, after) = layout.place(&answer[last..]) else { return missing() };
+    let marks = values(&marks);
     // A closing tag in plain text may be a quotation as well.
     let before = if !first.is_empty() {
         &answer[..last]
@@ -85,23 +87,26 @@ pub(super) fn read(
     }
     // A verdict may also follow each tag that closes reasoning: the judge was done then, or it quotes one.
     let behind = |text| places(text, close).into_iter().map(|at| &text[at + close.len()..]).collect::<Vec<&str>>();
-    let others = starts[..begun].iter().map(|&at| &answer[at..]);
     let closed = if close.is_empty() { Vec::new() } else { [behind(reasoning), behind(answer)].concat() };
     // And one may stand before the reasoning is opened.
     let open = profile.reasoning.as_ref().map_or("", |form| form.open.trim());
     let preface = if open.is_empty() { "" } else { places(raw, open).first().map_or("", |&at| &raw[..at]) };
     let early = if first.is_empty() { Vec::new() } else { places(preface, first) };
-    let early: Vec<&str> = early.into_iter().map(|at| &preface[at..]).collect();
     if starts.len() + closed.len() + early.len() > MOST {
         return Outcome::refused("the answer is too garbled to be read");
     }
+    let (others, end) = layout.apart(answer, &starts[..begun]);
+    if end > last {
+        return Outcome::refused("the answer holds more scores than it should");
+    }
+    let (early, _) = layout.apart(preface, &early);
     let mut lookups = 0;
-    for other in others.chain(closed).chain(early) {
+    for other in others.into_iter().chain(closed).chain(early) {
         let is_other = match layout.place(other.trim_start()) {
             // What stands in a text that the judge was shown is a quotation.
             Place::Verdict(found, after) => {
                 let text = &other[..other.len() - after.len()];
-                found != marks && (first.is_empty() || !texts.hold(text, &mut lookups))
+                values(&found) != marks && (first.is_empty() || !texts.hold(text, &mut lookups))
             }
             Place::Wrong => true,
             Place::Nothing => false,
@@ -119,6 +124,23 @@ pub(super) fn read(
     outcome
 }
 
+/// The scores of the verdict that an answer ends with, and where they stand. Only of an answer that can be [`read`].
+pub(crate) fn marks_at_end(answer: &str, names: &AliasMap, profile: &Profile) -> Option<Vec<Mark>> {
+    let layout = Layout::of(profile, names.len());
+    let answer = &answer[..turn::end(answer).unwrap_or(answer.len())];
+    let starts = layout.starts(answer);
+    let last = starts[layout.last(&starts)?];
+    let Place::Verdict(mut marks, _) = layout.place(&answer[last..]) else { return None };
+    for Mark { at, .. } in &mut marks {
+        (at.start, at.end) = (at.start + last, at.end + last);
+    }
+    Some(marks)
+}
+
+fn values(marks: &[Mark]) -> Vec<f64> {
+    marks.iter().map(|mark| mark.value).collect()
+}
+
 /// Where a text holds another one, in capitals or not.
 fn places(text: &str, wanted: &str) -> Vec<usize> {
     // In ASCII, so that the places are the same.
@@ -129,7 +151,14 @@ fn places(text: &str, wanted: &str) -> Vec<usize> {
 /// What the scores that were written in the order shown say; of a choice, the number of the letter. `None` for a letter that
 /// names neither response.
 pub(super) fn of_marks(marks: &[f64], names: &AliasMap, profile: &Profile) -> Option<Outcome> {
-    let scores = match (profile.verdict.kind(), marks) {
+    let scores = scores(marks, names, profile)?;
+    let ranking = super::derive_ranking(names, &scores);
+    Some(Outcome::clean(scores, ranking))
+}
+
+/// The scores that marks stand for, in the order shown.
+pub(crate) fn scores(marks: &[f64], names: &AliasMap, profile: &Profile) -> Option<Vec<f64>> {
+    Some(match (profile.verdict.kind(), marks) {
         (VerdictKind::Choice, &[letter]) => {
             let (worst, best) = (f64::from(profile.scale.min), f64::from(profile.scale.max));
             let (letter, shown) = (usize::from(letter > 0.0), names.shown());
@@ -143,12 +172,49 @@ pub(super) fn of_marks(marks: &[f64], names: &AliasMap, profile: &Profile) -> Op
             (0..names.len()).map(|place| if place == better { best } else { worst }).collect()
         }
         _ => marks.to_vec(),
-    };
-    let ranking = super::derive_ranking(names, &scores);
-    Some(Outcome::clean(scores, ranking))
+    })
 }
 
-impl Layout<'_> {
+impl<'p> Layout<'p> {
+    /// That of a verdict on so many responses.
+    fn of(profile: &'p Profile, responses: usize) -> Self {
+        let (kind, pieces) = (profile.verdict.kind(), profile.verdict.pieces());
+        let mut rest: Vec<&str> = pieces.into_iter().map(str::trim).collect();
+        let first = rest.remove(0);
+        if kind == VerdictKind::List {
+            rest.splice(0..0, std::iter::repeat_n(",", responses.saturating_sub(1)));
+        }
+        Self { first, rest, scale: profile.scale, kind }
+    }
+
+    /// Where a verdict may begin in an answer.
+    fn starts(&self, answer: &str) -> Vec<usize> {
+        if self.first.is_empty() { vec![0] } else { places(answer, self.first) }
+    }
+
+    /// Which of the [`starts`](Self::starts) is that of the last verdict.
+    fn last(&self, starts: &[usize]) -> Option<usize> {
+        // The layout may hold the same text again: `<answer>%score%</answer><answer>%score%</answer>`.
+        let again: usize =
+            if self.first.is_empty() { 0 } else { self.rest.iter().map(|piece| places(piece, self.first).len()).sum() };
+        starts.len().checked_sub(again + 1)
+    }
+
+    /// What begins at these places of a text, without those within a verdict that begins before them; and where the last of these
+    /// verdicts ends.
+    fn apart<'a>(&self, text: &'a str, starts: &[usize]) -> (Vec<&'a str>, usize) {
+        let (mut apart, mut end) = (Vec::with_capacity(starts.len()), 0);
+        for &at in starts.iter() {
+            if at >= end {
+                apart.push(&text[at..]);
+                if let Place::Verdict(_, after) = self.place(&text[at..]) {
+                    end = text.len() - after.len();
+                }
+            }
+        }
+        (apart, end)
+    }
+
     fn place<'a>(&self, text: &'a str) -> Place<'a> {
         let start = text.trim_start();
         let Some(mut left) =
@@ -171,6 +237,8 @@ impl Layout<'_> {
                 let digit = left.chars().nth(1).is_some_and(|c| c.is_ascii_digit());
                 return if below && digit { Place::Wrong } else { Place::Nothing };
             }
+            let start = text.len() - left.len();
+            let at = start..start + written.len();
             left = &left[written.len()..];
             let next = left.trim_start();
             let beyond = || without(next.trim_start_matches(MARKS).trim_start(), piece);
@@ -180,7 +248,7 @@ impl Layout<'_> {
                 let prose = self.kind == VerdictKind::Choice && written.chars().count() > 1 && closed.is_none();
                 return if prose { Place::Nothing } else { Place::Wrong };
             };
-            marks.push(value);
+            marks.push(Mark { value, at });
             left = match closed {
                 Some(closed) => closed,
                 // 4/5 is the score 4 on a scale up to 5.
@@ -278,6 +346,18 @@ mod tests {
             ("Better: %choice%", "B is longer.\nbetter: B", vec![1.0, 5.0]),
         ] {
             assert_eq!(scores(layout, answer), Some(wanted), "{layout}: {answer}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_whose_parts_are_alike_may_be_written_twice() {
+        let layout = "<answer>%score%</answer><answer>%score%</answer>";
+        let written = |marks: &[u8]| marks.iter().map(|mark| format!("<answer>{mark}</answer> ")).collect::<String>();
+        assert_eq!(scores(layout, &written(&[4, 2])), Some(vec![4.0, 2.0]));
+        assert_eq!(scores(layout, &written(&[4, 2, 4, 2])), Some(vec![4.0, 2.0]));
+        assert_eq!(scores(layout, &format!("{}So:\n{}", written(&[3, 3]), written(&[3, 3]))), Some(vec![3.0, 3.0]));
+        for other in [&[4, 2, 2, 4][..], &[3, 3, 3], &[4, 2, 3], &[4], &[1, 4, 2, 4, 2], &[4, 2, 4, 2, 4, 1]] {
+            assert_eq!(scores(layout, &written(other)), None, "{other:?}");
         }
     }
 

@@ -50,6 +50,7 @@ use crate::prompt::profile::{Profile, Scale, VerdictKind};
 pub use self::blocks::{BlockOutcome, BlockTable};
 use self::check::Outcome;
 use self::extract::Form;
+pub(crate) use self::forms::{Mark, marks_at_end, scores as scores_of_marks};
 use self::interpret::Context;
 use self::keys::Keys;
 pub(crate) use self::merged::wins_over;

@@ -118,7 +118,8 @@ pub fn gbnf_reasoning(close: u32) -> String {
 
 impl VerdictGrammar {
     /// The verdicts as JSON Schema, and whether it admits only complete ones: the schema requires each score and the names of
-    /// the ranking, but only for a few names can it require that none comes twice. `None` if the layout is not JSON.
+    /// the ranking, but only for a few names can it require that none comes twice. `None` if the layout is not JSON, or
+    /// has no names.
     pub fn json_schema(&self) -> Option<(Value, bool)> {
         let mut example = self.example();
         example.push_str(&self.left_out().unwrap_or_default());

@@ -352,8 +352,8 @@ impl Shared {
                 let (schema, _) = grammar.json_schema().ok_or_else(|| {
                     Error::new(
                         ErrorKind::Unsupported,
-                        "the verdict layout of the profile is not JSON, and this server supports only JSON \
-                         schemas: set guided to false",
+                        "this server supports only JSON schemas, and the verdict layout of the profile is not JSON with the \
+                         names of the responses: set guided to false",
                     )
                 })?;
                 // Its tokens are not known here: each has at least two bytes, and the server chooses the white space.
