@@ -154,7 +154,8 @@ fn items_are_judged_by_their_rubric_or_by_that_of_the_option() {
         page.contains("(weight 1) Prefer the longer answer."),
         "the worst disagreement shows what it was judged by"
     );
-    run(fixed).fails(2, &["rubric"]);
+    run(fixed).fails(2, &["was made with principle"]);
+    run([&fixed[..], &["--rubric", "code review"]].concat()).fails(2, &["was made with rubric", "edge cases"]);
     run([&fixed[..], &["--rubric", "no such", "--overwrite"]].concat())
         .fails(2, &["--rubric", "no such", "code review"]);
     let calibrate = ["calibrate", "--from", text(&results), "--model", text(&model)];
