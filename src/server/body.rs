@@ -87,7 +87,7 @@ impl FromRequest<Server> for Input {
 
     async fn from_request(request: Request, server: &Server) -> Result<Self, Problem> {
         expect_json(request.headers())?;
-        read(request, server, server.config().max_body_bytes).await
+        read(request, server, server.config().max_body_bytes, "server.max_body_bytes").await
     }
 }
 
@@ -108,10 +108,10 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(crate) async fn read(request: Request, server: &Server, limit: usize) -> Result<Input, Problem> {
+/// Reads a body of at most `limit` bytes; `setting` is what sets the limit.
+pub(crate) async fn read(request: Request, server: &Server, limit: usize, setting: &str) -> Result<Input, Problem> {
     let too_large = || {
-        let message = format!("the body has more than {limit} bytes (server.max_body_bytes)");
+        let message = format!("the body has more than {limit} bytes ({setting})");
         Problem::from(Error::new(ErrorKind::TooLarge, message))
     };
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

@@ -156,7 +156,12 @@ pub(super) async fn once(State(server): State<Server>, request: Request, next: N
     if let Some(length) = parts.headers.get(header::CONTENT_LENGTH) {
         whole.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
     }
-    let input = read(whole, &server, config.max_body_bytes).await?;
+    let (limit, setting) = if parts.uri.path().starts_with("/v1/jobs") {
+        (config.jobs.max_upload_bytes, "server.jobs.max_upload_bytes")
+    } else {
+        (config.max_body_bytes, "server.max_body_bytes")
+    };
+    let input = read(whole, &server, limit, setting).await?;
     let mut context = Context::new(&SHA256);
     context.update(target.as_bytes());
     context.update(&[0]);

@@ -161,12 +161,12 @@ impl Bucket {
 }
 
 /// The key that a request carries: `Authorization: Bearer`, the password of `Basic` (a URL `http://any:KEY@host/` makes it), or
-/// `x-api-key`.
+/// `x-api-key`. ROLL has a header of its own, with a value even if nobody has set it: it counts if there is no other.
 pub(super) fn carried(headers: &HeaderMap) -> Option<String> {
     if let Some(key) = headers.get("x-api-key") {
         return key.to_str().ok().map(str::to_owned);
     }
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let text = headers.get(header::AUTHORIZATION).or_else(|| headers.get("xrl-authorization"))?.to_str().ok()?;
     let (scheme, rest) = text.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest.trim().to_owned());
@@ -243,6 +243,7 @@ mod tests {
         assert_eq!(header("authorization", "bearer  sesame-open").as_deref(), Some("sesame-open"));
         assert_eq!(header("authorization", "Basic dXNlcjpzZXNhbWUtb3Blbg==").as_deref(), Some("sesame-open"));
         assert_eq!(header("x-api-key", "sesame-open").as_deref(), Some("sesame-open"));
+        assert_eq!(header("xrl-authorization", "Bearer sesame-open").as_deref(), Some("sesame-open"));
         for wrong in ["Basic ?", "Basic YQ", "Digest x", "Bearer"] {
             assert_eq!(header("authorization", wrong), None, "{wrong}");
         }

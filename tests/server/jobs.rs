@@ -117,6 +117,22 @@ fn limits_and_mistakes_are_errors_that_name_them() {
 }
 
 #[test]
+fn an_upload_with_a_key_may_be_as_large_as_one_without() {
+    let server = serve(configured(json!({ "max_body_bytes": 4096, "jobs": { "max_upload_bytes": 20_000 } })));
+    let keyed = [LINES[0], ("idempotency-key", "nightly")];
+    let send = |body: &str| send(server.address, "POST", "/v1/jobs", &keyed, body.as_bytes());
+    let body = lines(40);
+    assert!(body.len() > 4096);
+    let (made, again) = (send(&body), send(&body));
+    assert_eq!((made.status, again.status), (201, 200), "{made:?} {again:?}");
+    assert_eq!(made.json()["id"], again.json()["id"]);
+    for refused in [send(&"x".repeat(20_001)), upload(&server, "/v1/jobs", &"x".repeat(20_001))] {
+        assert_eq!(refused.failed(413), "too_large");
+        assert!(refused.body.contains("server.jobs.max_upload_bytes"), "{refused:?}");
+    }
+}
+
+#[test]
 fn clients_see_their_own_jobs_alone() {
     let keys = json!([{ "name": "a", "key": "key-of-a-client" }, { "name": "b", "key": "key-of-b-client" }]);
     let server = serve(configured(json!({ "keys": keys })));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{FAIL, Running, asked, configured, send, serve, serve_with, until};
+use crate::support::{FAIL, HANG, Running, asked, configured, send, serve, serve_with, until};
 use dicast::engine::scripted::Scripted;
 
 fn server(route: Value) -> Running {
@@ -81,27 +81,34 @@ fn the_routes_of_vllm_score_texts_and_pairs() {
 
 #[test]
 fn roll_submits_and_polls() {
-    let server = server(json!({ "path": "/reward", "protocol": "roll", "principle": "p" }));
+    let mut server = server(json!({ "path": "/reward", "protocol": "roll", "principle": "p" }));
+    let address = server.address;
     let submit = |response: &str| {
         let call = json!({ "priority": 1, "project_id": "x", "prompt": "Hi", "response": response, "timeout": 20 });
         let answer = server.post("/reward", &call).good();
         assert_eq!(answer["errcode"], 0);
         answer["reward_request_id"].as_str().unwrap().to_owned()
     };
+    let ask =
+        move |id: &str| send(address, "GET", "/reward", &[], json!({ "reward_request_id": id }).to_string().as_bytes());
+    // A question waits for the reward, and an answer that was lost can be had again.
     let id = submit("SLOW score=4");
-    let ask = |id: &str| {
-        send(server.address, "GET", "/reward", &[], json!({ "reward_request_id": id }).to_string().as_bytes())
-    };
-    assert_eq!(ask(&id).good()["errcode"], 1);
-    let mut answer = Value::Null;
-    until(|| {
-        answer = server.get(&format!("/reward?reward_request_id={id}")).good();
-        answer["errcode"] == 0
-    });
-    assert_eq!(answer["reward_score"], 4.0);
-    assert_eq!(ask(&id).failed(404), "not_found");
-    let failing = submit(FAIL);
-    until(|| ask(&failing).status != 200);
+    for answer in [ask(&id), server.get(&format!("/reward?reward_request_id={id}"))] {
+        let answer = answer.good();
+        assert_eq!((&answer["errcode"], &answer["reward_score"]), (&json!(0), &json!(4.0)));
+    }
+    // ROLL would ask on after an HTTP error.
+    let failed = ask(&submit(FAIL)).good();
+    assert_eq!((&failed["errcode"], &failed["reward_score"]), (&json!(0), &Value::Null));
+    assert_eq!(failed["kind"], "invalid_verdict");
+    assert!(!failed["errmsg"].as_str().unwrap().is_empty());
+    assert_eq!(ask("unknown").failed(404), "not_found");
+    // A server that ends keeps nobody waiting.
+    let id = submit(HANG);
+    let waiting = std::thread::spawn(move || ask(&id).good());
+    until(|| server.figure("dicast_http_in_flight") >= 2.0);
+    server.stop();
+    assert_eq!(waiting.join().unwrap()["errcode"], 1);
 }
 
 #[test]
@@ -130,6 +137,46 @@ fn nemo_gym_verifies_a_rollout_and_compares_responses() {
     assert_eq!(server.post("/compare", &compared).good()["rewards"], json!([1.0, 5.0, 2.0]));
     let empty = json!({ "responses_create_params": { "input": "Hi" }, "response": { "output": [] } });
     assert_eq!(server.post("/verify", &empty).failed(400), "invalid_request");
+    // With observation on, calls name the rollout in the path.
+    assert_eq!(server.post("/ng-rollout/7-0/verify", &rollout).good()["reward"], 4.0);
+}
+
+#[test]
+fn nemo_gym_finds_a_whole_resources_server() {
+    let server = server(json!({ "path": "/verify", "protocol": "nemo_gym_verify", "principle": "p" }));
+    assert_eq!(
+        server.post("/seed_session", &json!({ "responses_create_params": { "input": "Hi" } })).good(),
+        json!({})
+    );
+    let named = json!({ "resources_session_id": "s", "episode_id": { "rollout_id": "r" } });
+    for path in ["/seed_session", "/close_session"] {
+        assert_eq!(server.post(path, &named).good(), json!({ "resources_session_id": "s" }));
+    }
+    assert_eq!(server.get("/reverify_mode").good(), "stateless");
+    let rollout = |task: u64, repeat: u64, reward: f64| json!({ "_ng_task_index": task, "_ng_rollout_index": repeat, "reward": reward });
+    let mut masked = rollout(1, 1, 0.0);
+    masked["mask_sample"] = true.into();
+    let run = json!({ "verify_responses": [rollout(0, 0, 1.0), rollout(0, 1, 2.0), rollout(1, 0, 5.0), masked] });
+    let sums = server.post("/aggregate_metrics", &run).good();
+    let agent = &sums["agent_metrics"];
+    for (name, value) in [("mean", 8.0 / 3.0), ("max", 5.0), ("min", 1.0), ("median", 2.0), ("std", 2.081_665_999)] {
+        assert!((agent[format!("{name}/reward")].as_f64().unwrap() - value).abs() < 1e-6, "{name}: {sums}");
+    }
+    assert_eq!((&agent["num_repeats"], &agent["coverage/masked_rollouts"]), (&json!(2), &json!(1)));
+    assert_eq!(sums["key_metrics"]["mean/reward"], agent["mean/reward"]);
+    let groups = sums["group_level_metrics"].as_array().unwrap();
+    let means: Vec<_> = groups.iter().map(|group| (&group["_ng_task_index"], &group["mean/reward"])).collect();
+    assert_eq!(means, [(&json!(0), &json!(1.5)), (&json!(1), &json!(5.0))]);
+    let none = server.post("/aggregate_metrics", &json!({ "verify_responses": [] })).good();
+    assert_eq!((&none["key_metrics"], &none["group_level_metrics"]), (&json!({}), &json!([])));
+    // No other route may have one of these paths.
+    let double = json!({ "server": { "routes": [
+        { "path": "/verify", "protocol": "nemo_gym_verify", "principle": "p" },
+        { "path": "/seed_session", "protocol": "slime", "principle": "p" },
+    ] } });
+    let config = dicast::server::ServerFile::read(double.to_string().as_bytes())
+        .and_then(|file| dicast::server::Server::new(file.server, Vec::new()));
+    assert!(config.err().unwrap().message().contains("/seed_session"));
 }
 
 #[test]

@@ -133,7 +133,8 @@ async fn create(
 ) -> Answer {
     expect_data(&headers)?;
     let from_query = query(asked)?;
-    let input = body::read(request, &server, server.config().jobs.max_upload_bytes).await?;
+    let input =
+        body::read(request, &server, server.config().jobs.max_upload_bytes, "server.jobs.max_upload_bytes").await?;
     let (new, lines) = if is_lines(&headers) {
         let NewQuery { name, judge, keep_s } = from_query;
         (New { name, judge, keep_s, ..New::default() }, Some(lines(&input)))
@@ -227,7 +228,8 @@ async fn upload(
 ) -> Answer {
     expect_data(&headers)?;
     let UploadQuery { from } = query(asked)?;
-    let input = body::read(request, &server, server.config().jobs.max_upload_bytes).await?;
+    let input =
+        body::read(request, &server, server.config().jobs.max_upload_bytes, "server.jobs.max_upload_bytes").await?;
     let lines = if input.trim_ascii_start().starts_with(b"[") {
         let items: Vec<Box<RawValue>> = body::parse(&input)?;
         items.iter().map(|item| item.get().as_bytes().to_vec()).collect()

@@ -42,6 +42,12 @@ pub(super) fn model_of(path: &str) -> Option<&str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
+/// All paths that a route takes.
+pub(super) fn paths(path: &str) -> Vec<String> {
+    let model = path.strip_suffix("/infer").unwrap_or(path);
+    vec![path.to_owned(), model.to_owned(), format!("{model}/ready")]
+}
+
 /// What clients ask before they infer.
 pub(super) fn health() -> Router<Server> {
     Router::new().route("/v2/health/live", get(async || ())).route("/v2/health/ready", get(async || ()))
@@ -76,7 +82,7 @@ async fn infer(
     headers: HeaderMap,
     request: Request,
 ) -> Answer {
-    let body = read(request, &server, server.config().max_body_bytes).await?;
+    let body = read(request, &server, server.config().max_body_bytes, "server.max_body_bytes").await?;
     let header: Option<usize> = headers.get(&HEADER_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let (head, tail) =
         body.split_at_checked(header.unwrap_or(body.len())).ok_or_else(|| invalid("the body is too short"))?;

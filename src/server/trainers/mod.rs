@@ -47,7 +47,8 @@ pub enum Protocol {
     Pooling,
     /// ROLL: submit a sample by POST, ask for its reward by GET.
     Roll,
-    /// `NeMo` Gym's `/verify`: a rollout to the rollout with its `reward`.
+    /// `NeMo` Gym's `/verify`: a rollout to the rollout with its `reward`. At a path that ends with `/verify` it also answers what agents
+    /// ask of a resources server beside it.
     NemoGymVerify,
     /// `NeMo` Gym's `/compare`: several responses to `{"rewards": […]}`.
     NemoGymCompare,
@@ -162,15 +163,27 @@ impl RouteConfig {
         }
         self.options.resolve().map(drop).map_err(|error| invalid(format!("options: {}", error.message())))
     }
+
+    /// All paths that it answers at.
+    fn paths(&self) -> Vec<String> {
+        match self.protocol {
+            Protocol::NemoGymVerify => nemo_gym::paths(&self.path),
+            Protocol::Kserve => kserve::paths(&self.path),
+            _ => vec![self.path.clone()],
+        }
+    }
 }
 
 /// Checks that no two routes have the same path.
 pub(super) fn check_all(routes: &[RouteConfig]) -> Result<()> {
-    for (index, route) in routes.iter().enumerate() {
+    let mut taken = std::collections::HashSet::new();
+    for route in routes {
         route.check()?;
-        if routes[..index].iter().any(|other| other.path == route.path) {
-            let message = format!("server.routes: two routes have the path {}", route.path);
-            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        for path in route.paths() {
+            if !taken.insert(path.clone()) {
+                let message = format!("server.routes: two routes have the path {path}");
+                return Err(Error::new(ErrorKind::InvalidConfig, message));
+            }
         }
     }
     Ok(())
@@ -318,7 +331,7 @@ pub(super) fn routes(config: &ServerConfig) -> Router<Server> {
             Protocol::Score => router.route(path, posted(route, vllm::score)),
             Protocol::Pooling => router.route(path, posted(route, vllm::pooling)),
             Protocol::Roll => router.route(path, posted(route.clone(), roll::submit).merge(roll::poll(route))),
-            Protocol::NemoGymVerify => router.route(path, posted(route, nemo_gym::verify)),
+            Protocol::NemoGymVerify => router.merge(nemo_gym::routes(&route)),
             Protocol::NemoGymCompare => router.route(path, posted(route, nemo_gym::compare)),
             Protocol::Kserve => {
                 let router = if std::mem::replace(&mut kserve, true) { router } else { router.merge(kserve::health()) };

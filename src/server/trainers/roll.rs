@@ -1,13 +1,19 @@
 //! ROLL's remote reward: a sample is submitted, and its reward is asked for until it is there.
+//!
+//! ROLL asks every two seconds and gives up on one question after 20 s, so that a question waits for the reward for a while. It takes only
+//! `errcode` 0 as an end: after any other answer, an HTTP error included, it asks on until the time of the sample is over.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch::{Receiver, channel};
 use tokio::task::AbortHandle;
 
 use crate::error::{Error, ErrorKind};
@@ -21,6 +27,10 @@ use super::{Route, Sample, prompt_of};
 const MOST: usize = 65_536;
 /// How long a reward is kept that nobody asks for.
 const KEPT: Duration = Duration::from_secs(3600);
+/// How long a reward is kept that was asked for: the answer may be lost on its way.
+const KEPT_ONCE_TOLD: Duration = Duration::from_secs(60);
+/// How long a question waits for the reward.
+const WAIT: Duration = Duration::from_secs(15);
 /// Bytes of the body of a question.
 const QUESTION_BYTES: usize = 64 << 10;
 
@@ -32,7 +42,16 @@ struct Entry {
     client: String,
     at: Instant,
     work: AbortHandle,
-    outcome: Option<Result<f64, Problem>>,
+    /// The reward, once it is known.
+    outcome: Receiver<Option<Result<f64, Problem>>>,
+    /// When it was told first.
+    told: Option<Instant>,
+}
+
+impl Entry {
+    fn is_kept(&self) -> bool {
+        self.at.elapsed() < KEPT && self.told.is_none_or(|told| told.elapsed() < KEPT_ONCE_TOLD)
+    }
 }
 
 impl Drop for Entry {
@@ -78,13 +97,17 @@ pub(super) async fn submit(route: Arc<Route>, server: Server, caller: Caller, in
     let time = call.timeout.filter(|seconds| (0.001..=86_400.0).contains(seconds)).map(Duration::from_secs_f64);
     let id = random_hex(16);
     let mut entries = route.roll.entries();
-    entries.retain(|_, entry| entry.at.elapsed() < KEPT);
+    entries.retain(|_, entry| entry.is_kept());
+    if entries.len() >= MOST {
+        // Rewards that were told are kept only for answers that were lost.
+        entries.retain(|_, entry| entry.told.is_none());
+    }
     if entries.len() >= MOST {
         let message = format!("{MOST} samples are already kept: ask for their rewards first");
         return Err(Error::new(ErrorKind::Overloaded, message).into());
     }
-    let (work_route, work_id, client) = (route.clone(), id.clone(), caller.name().to_owned());
-    // The task stores its outcome under the lock that is held here, so its entry exists before that.
+    let (work_route, client) = (route.clone(), caller.name().to_owned());
+    let (tell, outcome) = channel(None);
     let work = tokio::spawn(async move {
         let judged = work_route.rewards(&server, &caller, vec![sample]);
         let outcome = match time {
@@ -94,45 +117,62 @@ pub(super) async fn submit(route: Arc<Route>, server: Server, caller: Caller, in
                 .unwrap_or_else(|_| Err(Error::timed_out(time).context("timeout").into())),
         };
         let outcome = outcome.map(|rewards| rewards.first().map_or(f64::NAN, |rewarded| rewarded.reward));
-        if let Some(entry) = work_route.roll.entries().get_mut(&work_id) {
-            entry.outcome = Some(outcome);
-            entry.at = Instant::now();
-        }
+        tell.send_replace(Some(outcome));
     });
-    let entry = Entry { client, at: Instant::now(), work: work.abort_handle(), outcome: None };
-    entries.insert(id.clone(), entry);
+    entries.insert(id.clone(), Entry { client, at: Instant::now(), work: work.abort_handle(), outcome, told: None });
     drop(entries);
     Ok(written(&json!({ "errcode": 0, "reward_request_id": id })))
 }
 
-/// The reward of a sample: `errcode` 0 with it, 1 while it is not there. A judgment that failed is an answer with that status.
 pub(super) fn poll(route: Arc<Route>) -> MethodRouter<Server> {
-    get(
-        move |State(server): State<Server>, Params(query): Params<Question>, caller: Caller, request: Request| async move {
-            let id = if let Some(id) = query.reward_request_id {
-                id
-            } else {
-                let body = read(request, &server, QUESTION_BYTES).await?;
-                let question: Question = parse(&body)?;
-                question.reward_request_id.ok_or_else(|| Problem::invalid("there is no reward_request_id"))?
-            };
-            let mut entries = route.roll.entries();
-            let outcome =
-                entries.get(&id).filter(|entry| entry.client == caller.name()).map(|entry| entry.outcome.clone());
-            match outcome {
-                None => Err(Problem::new(
-                    axum::http::StatusCode::NOT_FOUND,
-                    "not_found",
-                    "there is no sample with this reward_request_id, or its reward was already fetched",
-                )),
-                Some(None) => Ok(written(&json!({ "errcode": 1, "message": "not judged yet" }))),
-                Some(Some(outcome)) => {
-                    entries.remove(&id);
-                    drop(entries);
-                    let reward = outcome?;
-                    Ok(written(&json!({ "errcode": 0, "reward_score": reward })))
-                }
-            }
-        },
-    )
+    get(move |State(server): State<Server>, Params(query): Params<Question>, caller: Caller, request: Request| {
+        reward(route, server, query, caller, request)
+    })
+}
+
+/// The reward of a sample: `errcode` 0 with it, 1 while it is not there. If the judgment failed, the reward is null.
+async fn reward(route: Arc<Route>, server: Server, query: Question, caller: Caller, request: Request) -> Answer {
+    let id = if let Some(id) = query.reward_request_id {
+        id
+    } else {
+        let body = read(request, &server, QUESTION_BYTES, "a question is shorter").await?;
+        let question: Question = parse(&body)?;
+        question.reward_request_id.ok_or_else(|| Problem::invalid("there is no reward_request_id"))?
+    };
+    let unknown = || {
+        let message =
+            "there is no sample with this reward_request_id, or its reward was fetched more than a minute ago";
+        Problem::new(StatusCode::NOT_FOUND, "not_found", message)
+    };
+    let mut outcome = {
+        let entries = route.roll.entries();
+        let entry = entries.get(&id).filter(|entry| entry.client == caller.name() && entry.is_kept());
+        entry.ok_or_else(unknown)?.outcome.clone()
+    };
+    let mut draining = server.draining();
+    let told = tokio::select! {
+        biased;
+        told = tokio::time::timeout(WAIT, outcome.wait_for(Option::is_some)) => told,
+        // The server cannot end while a question waits.
+        _ = draining.wait_for(|draining| *draining) => return Ok(unfinished()),
+    };
+    let outcome = match told {
+        Err(_) => return Ok(unfinished()),
+        Ok(told) => told.map_err(|_| unknown())?.clone(),
+    };
+    if let Some(entry) = route.roll.entries().get_mut(&id) {
+        entry.told.get_or_insert_with(Instant::now);
+    }
+    Ok(match outcome {
+        None => unfinished(),
+        Some(Ok(reward)) => written(&json!({ "errcode": 0, "reward_score": reward })),
+        Some(Err(problem)) => {
+            let (message, kind) = (problem.detail(), problem.kind());
+            written(&json!({ "errcode": 0, "reward_score": null, "errmsg": message, "kind": kind }))
+        }
+    })
+}
+
+fn unfinished() -> Response {
+    written(&json!({ "errcode": 1, "errmsg": "not judged yet" }))
 }
