@@ -47,8 +47,25 @@ impl Histogram {
     }
 }
 
+/// Kinds of errors that only the server has.
+const OWN_KINDS: &[&str] = &[
+    "conflict",
+    "forbidden",
+    "idempotency_key_reused",
+    "job_not_found",
+    "job_state",
+    "method_not_allowed",
+    "not_found",
+    "not_ready",
+    "rate_limited",
+    "request_timeout",
+    "storage_damaged",
+    "storage_full",
+    "unauthorized",
+    "unsupported_media_type",
+];
+
 /// All figures except those that are read on demand.
-#[derive(Default)]
 pub(crate) struct Metrics {
     families: Mutex<Families>,
     in_flight: AtomicI64,
@@ -104,6 +121,20 @@ impl Drop for Busy<'_> {
 }
 
 impl Metrics {
+    /// Errors that have not happened are counted as 0: a series that begins with 1 has no increase that an alarm could see.
+    pub(super) fn new(judges: &[&str]) -> Self {
+        let mut families = Families::default();
+        for kind in ErrorKind::all().map(ErrorKind::name).chain(OWN_KINDS.iter().copied()) {
+            families.add("dicast_errors_total", &[("kind", kind)], 0);
+        }
+        for &judge in judges {
+            for outcome in std::iter::once("ok").chain(ErrorKind::all().map(ErrorKind::name)) {
+                families.add("dicast_judgments_total", &[("judge", judge), ("outcome", outcome)], 0);
+            }
+        }
+        Self { families: Mutex::new(families), in_flight: AtomicI64::new(0) }
+    }
+
     fn families(&self) -> MutexGuard<'_, Families> {
         self.families.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -128,7 +128,7 @@ impl Server {
         let jobs = jobs::open(&config.jobs)?;
         let (draining, _) = channel(false);
         let jobs_task = std::sync::Mutex::default();
-        let (anybody, metrics) = (Arc::new(Client::anybody()), Metrics::default());
+        let (anybody, metrics) = (Arc::new(Client::anybody()), Metrics::new(&judges.names()));
         let (answered, tried) = (idempotency::Store::default(), tokio::sync::Mutex::new(None));
         Ok(Self(Arc::new(Inner {
             config,
