@@ -76,6 +76,12 @@ fn variables_that_cannot_be_used_are_warned_about_and_the_server_serves() {
     );
     let log = log_of(&[gone, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_SAMPLER", "xray")]);
     assert!(log.contains("http/protobuf, the only one") && log.contains("parentbased_always_on is used"), "{log}");
+    let log = log_of(&[gone, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent/ca.pem")]);
+    assert!(log.contains("OTEL_EXPORTER_OTLP_CERTIFICATE is /nonexistent/ca.pem"), "{log}");
+    let log = log_of(&[gone, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "Cargo.toml")]);
+    assert!(log.contains("no traces are sent") && log.contains("holds no certificate in PEM"), "{log}");
+    let log = log_of(&[gone, ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "Cargo.toml")]);
+    assert!(log.contains("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"), "{log}");
     // Sizes that would take all memory, and a pause that would take a whole core.
     log_of(&[gone, ("OTEL_BSP_MAX_QUEUE_SIZE", "18446744073709551615"), ("OTEL_BSP_SCHEDULE_DELAY", "0")]);
     log_of(&[gone, ("OTEL_BSP_MAX_QUEUE_SIZE", "0"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "18446744073709551615")]);

@@ -16,6 +16,8 @@ use tracing::{info, warn};
 
 use crate::error::{Error, ErrorKind, Result};
 
+use super::variables::variable;
+
 /// Most bytes of a collector's answer that are read.
 const MAX_ANSWER: usize = 1 << 20;
 /// How long a connection to a collector may take.
@@ -164,6 +166,7 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT.min(timeout))
             .user_agent(concat!("dicast/", env!("CARGO_PKG_VERSION")));
+        http = with_certificates(http)?;
         // A proxy cannot reach this machine by its own name for itself.
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         if host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) {
@@ -178,6 +181,42 @@ impl Client {
             .map_err(|error| failed(&error))?;
         Ok(Self { http, runtime: Some(runtime), timeout, health: health.clone() })
     }
+}
+
+/// The certificates that the environment names: those that the collector's must come from, and the one to show to it.
+fn with_certificates(mut http: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder> {
+    let invalid = |what: String| Error::new(ErrorKind::InvalidConfig, what);
+    if let Some((name, pem)) = file("CERTIFICATE")? {
+        let trusted = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if trusted.is_empty() {
+            return Err(invalid(format!("{name}: the file holds no certificate in PEM")));
+        }
+        http = http.tls_built_in_root_certs(false);
+        http = trusted.into_iter().fold(http, reqwest::ClientBuilder::add_root_certificate);
+    }
+    match (file("CLIENT_CERTIFICATE")?, file("CLIENT_KEY")?) {
+        (None, None) => Ok(http),
+        (Some((name, mut pem)), Some((_, key))) => {
+            pem.extend_from_slice(b"\n");
+            pem.extend_from_slice(&key);
+            let identity =
+                reqwest::Identity::from_pem(&pem).map_err(|error| invalid(format!("{name} and its key: {error}")))?;
+            Ok(http.identity(identity))
+        }
+        _ => Err(invalid(
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY need each other".into(),
+        )),
+    }
+}
+
+/// The file that a variable names, and the variable: that for traces, or that for all.
+fn file(kind: &str) -> Result<Option<(String, Vec<u8>)>> {
+    let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{kind}"), format!("OTEL_EXPORTER_OTLP_{kind}")];
+    let named = names.into_iter().find_map(|name| variable(&name).map(|path| (name, path)));
+    let Some((name, path)) = named else { return Ok(None) };
+    let pem = std::fs::read(&path)
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("{name} is {path}: {error}")))?;
+    Ok(Some((name, pem)))
 }
 
 impl Drop for Client {
