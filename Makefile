@@ -69,6 +69,12 @@ test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, 
 test-page: build ## test the pages of the server in headless Chromium; screenshots in target/page/shots
 	@tests/page/run.sh
 
+.PHONY: test-deploy
+test-deploy: ## try deploy/ with real systemd, nginx, Prometheus, buildah and a collector, and trainers' own clients (CHECKS="nginx traces": some)
+	@scripts/install_deps.sh
+	$(CARGO) build --release --features otel
+	@python3 tests/deploy/check.py $(CHECKS)
+
 .PHONY: test-servers
 test-servers: ## test the remote engine over real servers, vLLM and llama-server, which it installs (SERVERS=llama-server: one)
 	@scripts/install_deps.sh

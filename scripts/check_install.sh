@@ -16,6 +16,7 @@ DESTDIR=$place/stage PREFIX=/opt/dicast scripts/install_capi.sh >/dev/null
 prefix=$place/moved
 mv "$place/stage/opt/dicast" "$prefix"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+grep -q '^\.TH dicast 1' "$prefix/share/man/man1/dicast.1" || fail "the man page is not installed"
 ran=0
 
 # check PROGRAM LIBRARY_PATH: runs it; its output must be right.

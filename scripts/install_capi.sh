@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the C library: headers, shared and static library, pkg-config and CMake files, and the program `dicast`, which is
-# also the worker process of `local.isolation`. Run it with `make install`.
+# Installs the C library: headers, shared and static library, pkg-config and CMake files, and the program `dicast` with its man
+# page. The program is also the worker process of `local.isolation`. Run it with `make install`.
 #
 #   PREFIX        where to install; default /usr/local
 #   LIBDIR        where the libraries go, within PREFIX; default PREFIX/lib
@@ -50,6 +50,8 @@ ln -sf "$soname" "$lib/libdicast.so"
 install -m 644 "$built/libdicast.a" "$lib/"
 if [ -n "$program" ]; then
     install -D -m 755 "$program" "$destdir$prefix/bin/dicast"
+    install -d "$destdir$prefix/share/man/man1"
+    "$program" man >"$destdir$prefix/share/man/man1/dicast.1"
 fi
 
 # Paths are relative to these files, so that the installed tree can be moved.

@@ -212,8 +212,8 @@ fn with_certificates(mut http: reqwest::ClientBuilder) -> Result<reqwest::Client
 /// The file that a variable names, and the variable: that for traces, or that for all.
 fn file(kind: &str) -> Result<Option<(String, Vec<u8>)>> {
     let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{kind}"), format!("OTEL_EXPORTER_OTLP_{kind}")];
-    let named = names.into_iter().find_map(|name| variable(&name).map(|path| (name, path)));
-    let Some((name, path)) = named else { return Ok(None) };
+    let found = names.into_iter().find_map(|name| variable(&name).map(|path| (name, path)));
+    let Some((name, path)) = found else { return Ok(None) };
     let pem = std::fs::read(&path)
         .map_err(|error| Error::new(ErrorKind::InvalidConfig, format!("{name} is {path}: {error}")))?;
     Ok(Some((name, pem)))
