@@ -19,7 +19,8 @@ from typing import List
 from common import DEPLOY, MODEL, PROGRAM, ROOT, Missing, call, folder, free_port, request, run, tool, until
 from debian import archive
 
-STORAGE = ["--storage-driver", "vfs"]
+#: vfs copies whole images.
+DRIVER = "overlay" if "\toverlay\n" in pathlib.Path("/proc/filesystems").read_text() else "vfs"
 
 #: The certificates that this machine trusts, for the builder to fetch crates with.
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
@@ -30,7 +31,7 @@ class Builder:
 
     def __init__(self, place: pathlib.Path) -> None:
         self.buildah = tool("buildah")
-        self.stores = ["--root", str(place / "images"), "--runroot", str(place / "run"), *STORAGE]
+        self.stores = ["--root", str(place / "images"), "--runroot", str(place / "run"), "--storage-driver", DRIVER]
 
     def __call__(self, *command: object, check: bool = True) -> str:
         return run(self.buildah, *self.stores, *command, check=check).stdout
@@ -88,7 +89,13 @@ def check() -> str:
         began = time.monotonic()
         builder("build", *settings, context)
         how = f"built whole in {time.monotonic() - began:.0f} s" if whole else "the program was built outside"
-        return f"{tried(builder, place)}; {how}"
+        try:
+            return f"{tried(builder, place)}; {how}"
+        finally:
+            # The folder cannot be deleted while something is mounted in it.
+            mounted = [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+            for point in reversed([point for point in mounted if point.startswith(str(place))]):
+                run("umount", "--lazy", point)
 
 
 def add_rust(builder: Builder, name: str) -> List[str]:
