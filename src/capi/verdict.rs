@@ -193,7 +193,8 @@ pub extern "C" fn dicast_verdict_distribution(
 }
 
 /// How likely the judge would have written a score of the scale for the response at `index` if no grammar had held it to one: far below 1,
-/// it had something else in mind. NaN out of range, and if the engine does not see all tokens; the embedded engine does.
+/// it had something else in mind. The embedded engine sees all tokens; of a server it is the sum over the tokens that it lists, so
+/// at least so much. NaN out of range, and if the engine does not tell.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_scale_mass(verdict: Option<&dicast_verdict>, index: usize) -> f64 {
     boundary!(else f64::NAN; { verdict?.verdict.scores.get(index)?.mass })

@@ -122,6 +122,14 @@ impl ScoreProbe {
         self.all = log_sum;
     }
 
+    /// Says that what was added are log probabilities, here and in all that was taken in: all tokens together weigh 1.
+    pub fn set_normalized(&mut self) {
+        self.all = Some(0.0);
+        for then in self.beginnings.iter_mut().filter_map(|beginning| beginning.then.as_mut()) {
+            then.set_normalized();
+        }
+    }
+
     /// Takes in what was seen after a beginning that this probe, or one that it has taken in, knows. Returns whether it does.
     pub fn take(&mut self, then: ScoreProbe) -> bool {
         let known = self.beginnings.iter_mut().find(|beginning| then.prefix.starts_with(&beginning.text));
@@ -147,7 +155,7 @@ impl ScoreProbe {
     }
 
     /// The probability that the judge would have written a score of the scale here by itself, if it was said what all tokens
-    /// weigh, no grammar forbids any, and each token of the scale was added once.
+    /// weigh, no grammar forbids any, and each token of the scale was added once. If some were left out, it is at least so much.
     pub fn mass(&self) -> Option<f64> {
         self.all?;
         let Spread { on_scale, .. } = self.spread();

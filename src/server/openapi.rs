@@ -230,7 +230,7 @@ fn schemas() -> Value {
             "scores": numbers,
             "expected_scores": { "type": "object", "additionalProperties": { "type": ["number", "null"] } },
             "scale_mass": { "type": "object", "additionalProperties": { "type": ["number", "null"] },
-                "description": "How likely the judge would have written a score of the scale without a grammar; left out if the engine does not tell." },
+                "description": "How likely the judge would have written a score of the scale without a grammar, or at least how likely, if not all tokens are seen; left out if the engine does not tell." },
             "distributions": { "type": "object", "additionalProperties": { "type": ["array", "null"], "items": number } },
             "ranking": { "type": "array", "items": text, "description": "Names, best first." },
             "reasoning": text,

@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn a_verdict_whose_parts_are_alike_may_be_written_twice() {
         let layout = "<answer>%score%</answer><answer>%score%</answer>";
-        let written = |marks: &[u8]| marks.iter().map(|mark| format!("<answer>{mark}</answer> ")).collect::<String>();
+        let written =
+            |marks: &[u8]| marks.iter().map(|mark| format!("<answer>{mark}</answer>")).collect::<Vec<_>>().join(" ");
         assert_eq!(scores(layout, &written(&[4, 2])), Some(vec![4.0, 2.0]));
         assert_eq!(scores(layout, &written(&[4, 2, 4, 2])), Some(vec![4.0, 2.0]));
         assert_eq!(scores(layout, &format!("{}So:\n{}", written(&[3, 3]), written(&[3, 3]))), Some(vec![3.0, 3.0]));

@@ -76,7 +76,8 @@ pub struct Scored {
     /// The probability of each score on the scale, from the lowest up, at the position where the score was written. Sums to 1.
     pub distribution: Option<Vec<f64>>,
     /// How likely the judge would have written a score of the scale there if no grammar had held it to one: far below 1, it had
-    /// something else in mind. `None` if the engine does not see all tokens (the embedded one does).
+    /// something else in mind. The embedded engine sees all tokens; of a server it is the sum over the tokens that it lists, so at least
+    /// so much. `None` if the engine does not tell.
     pub mass: Option<f64>,
 }
 

@@ -20,7 +20,7 @@ use crate::prompt::tokenize::Tokenizer;
 
 use super::body::{Chat, Guide, messages};
 use super::clock::Clock;
-use super::facts::{Facts, Kind, Way};
+use super::facts::{Facts, Kind, Logprobs, Way};
 use super::fault::{Fault, Tried};
 use super::http::Http;
 use super::pace::{Dice, delay};
@@ -309,8 +309,9 @@ impl Shared {
         let mut answer =
             self.http.generate(&server.url(server.facts.completions()), server.endpoint.key(), body).await?;
         let close = writer.close();
-        let mut written =
-            Written { part, pieces: Vec::new(), finish: Finish::Stop, cut: false, begun, first: None, last: begun };
+        let unmasked = server.facts.logprobs == Logprobs::BeforeMask;
+        let (pieces, finish) = (Vec::new(), Finish::Stop);
+        let mut written = Written { part, pieces, finish, cut: false, unmasked, begun, first: None, last: begun };
         let (mut ids, mut closed) = (0, false);
         while let Some(piece) = answer.next().await? {
             written.first.get_or_insert_with(Instant::now);
@@ -364,7 +365,7 @@ impl Shared {
         let affinity = affinity_of_text(list);
         let work = async |server: &Server<'_>| {
             let alternatives = match server.facts.logprobs {
-                super::facts::Logprobs::None => 0,
+                Logprobs::None => 0,
                 _ if schema.is_none() => 0,
                 _ => self.config.top_logprobs,
             };

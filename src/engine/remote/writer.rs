@@ -53,6 +53,8 @@ pub(super) struct Written {
     pub(super) finish: Finish,
     /// Whether it was cut off here because the budget was spent.
     pub(super) cut: bool,
+    /// Whether its probabilities are those of the judge, before any constraint.
+    pub(super) unmasked: bool,
     /// When it was sent, and when the first and the last token of its reasoning came.
     pub(super) begun: Instant,
     pub(super) first: Option<Instant>,
@@ -86,6 +88,8 @@ pub(super) struct Writer {
     most: usize,
     alternatives: u32,
     stream: bool,
+    /// Whether the probabilities of the verdict are those before the constraint.
+    unmasked: bool,
     looking: Option<Looking>,
     transcript: Transcript,
     watch: Stopwatch,
@@ -178,6 +182,7 @@ impl Writer {
             most,
             alternatives,
             stream,
+            unmasked: false,
             looking: None,
             transcript: Transcript::new(reasoning.is_some(), prompt),
             reasoning,
@@ -315,6 +320,9 @@ impl Writer {
         if usage.reused_tokens == 0 && usage.verdict_tokens == 0 {
             usage.reused_tokens = cached.unwrap_or(0).min(usage.prompt_tokens);
         }
+        if written.part != Part::Look {
+            self.unmasked = written.unmasked;
+        }
         match written.part {
             Part::Verdict => self.write(&written.pieces, written.finish),
             Part::Look => Ok(self.look(&written.pieces)),
@@ -424,7 +432,16 @@ impl Writer {
             return true;
         }
         let distributions = looking.scores.iter().map(|seen| seen.probe.distribution()).collect::<Option<_>>();
-        self.transcript.distributions = distributions.unwrap_or_default();
+        if let (Some(distributions), transcript) = (distributions, &mut self.transcript) {
+            transcript.distributions = distributions;
+            if self.unmasked {
+                let mass = |seen: &mut Seen| {
+                    seen.probe.set_normalized();
+                    seen.probe.mass().unwrap_or(f64::NAN)
+                };
+                transcript.masses = looking.scores.iter_mut().map(mass).collect();
+            }
+        }
         self.looking = None;
         false
     }

@@ -64,7 +64,7 @@ fn answer(part: Part, text: &str, alternatives: &[(usize, &[(&str, f32)])], ids:
         Piece { ids: vec![u32::from(letter.as_bytes()[0])], text: letter, positions, ..Piece::default() }
     };
     let (begun, pieces) = (Instant::now(), text.chars().enumerate().map(piece).collect());
-    Written { part, pieces, finish: Finish::Stop, cut: false, begun, first: None, last: begun }
+    Written { part, pieces, finish: Finish::Stop, cut: false, unmasked: false, begun, first: None, last: begun }
 }
 
 fn body(writer: &Writer) -> (Part, Value) {
@@ -98,6 +98,24 @@ fn what_was_not_written_is_looked_at_once_the_verdict_is_complete() {
         assert!(near(&distributions[0], &[(9, 0.6), (10, 0.3), (1, 0.1)]), "{distributions:?}");
         assert!(near(&distributions[1], &[(2, 0.5), (1, 0.4), (10, 0.1)]), "{distributions:?}");
     }
+}
+
+#[test]
+fn probabilities_before_the_constraint_say_how_likely_a_score_was() {
+    let masses = |unmasked: bool| {
+        let mut writer = writer(Some(tokenizer()));
+        // What the list leaves out, and what is no score, is not on the scale.
+        let lists: [(usize, &[(&str, f32)]); 3] =
+            [(3, &[("9", 0.5), ("1", 0.2), ("x", 0.2)]), (6, &[("7", 0.9)]), (7, &[("<", 1.0)])];
+        let verdict = Written { unmasked, ..answer(Part::Verdict, "<a>9, 7</a>", &lists, true) };
+        assert!(writer.advance(&verdict).unwrap());
+        let look = answer(Part::Look, "0", &[(0, &[("0", 0.5), ("5", 0.25), (",", 0.25)])], true);
+        assert!(!writer.advance(&Written { unmasked, ..look }).unwrap());
+        writer.finish().masses
+    };
+    assert!(masses(false).is_empty());
+    let found = masses(true);
+    assert!(found.len() == 2 && (found[0] - 0.65).abs() < 1e-6 && (found[1] - 0.9).abs() < 1e-6, "{found:?}");
 }
 
 #[test]
