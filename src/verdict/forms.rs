@@ -204,7 +204,7 @@ impl<'p> Layout<'p> {
     /// verdicts ends.
     fn apart<'a>(&self, text: &'a str, starts: &[usize]) -> (Vec<&'a str>, usize) {
         let (mut apart, mut end) = (Vec::with_capacity(starts.len()), 0);
-        for &at in starts.iter() {
+        for &at in starts {
             if at >= end {
                 apart.push(&text[at..]);
                 if let Place::Verdict(_, after) = self.place(&text[at..]) {
