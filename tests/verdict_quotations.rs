@@ -113,6 +113,7 @@ fn a_quoted_verdict_is_never_the_judges() {
             }
         }
     }
+    println!("{read} of {} are read", read + refused + wrong.len());
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n\n---\n\n"));
     assert!(read * 5 > read + refused, "only {read} of {} are read", read + refused);
 }

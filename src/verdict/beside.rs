@@ -101,6 +101,17 @@ pub(super) fn numbers(text: &str, cut: bool, rule: Rule, context: &Context<'_>) 
                     .strip_suffix(word)
                     .is_some_and(|head| !head.ends_with(char::is_alphanumeric) || word.len() == 3 && !word.is_ascii())
             });
+        // `model-1 (beta): 4`: two names for one number.
+        if let Some(other) = index.checked_sub(1).map(|before| &mentions[before])
+            && other.place != mention.place
+            && text[other.end..mention.start].trim().trim_end_matches(['"', '*', '`']) == "("
+            && segment.trim_start_matches(['"', '*', '`']).starts_with(')')
+        {
+            for place in [other.place, mention.place] {
+                found.push(Number { place, label: Label::Bare, value: Err(Why::Unclear) });
+            }
+            continue;
+        }
         if line_start {
             leader = Some(mention.place);
         }
@@ -135,7 +146,11 @@ fn values(segment: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Vec
     let first = segment.trim_start_matches(|c: char| !c.is_alphanumeric());
     let leading = first.starts_with(|c: char| c.is_numeric());
     if leading && !(labelled.len() > 1 && labelled[0].1 == 0) {
+        // `4, clarity 3, overall 5`: what is called a score must not differ from the first number.
+        let called = labelled.into_iter().filter(|(label, ..)| matches!(label, Label::Score | Label::Overall { .. }));
+        let called = called.map(|(label, _, value)| (label, value));
         return match direct(segment, at_end, rule, context) {
+            Direct::Number(label, value) if value.is_ok() => [(label, value)].into_iter().chain(called).collect(),
             Direct::Number(label, value) => vec![(label, value)],
             Direct::Prose => Vec::new(),
         };
@@ -227,6 +242,15 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
     {
         return unreadable();
     }
+    // `model-1 (3): 4`: two numbers.
+    if let Some((inner, outer)) = after_open(between, rest)
+        && inner.starts_with(|c: char| chars::fold(c).is_ascii_digit())
+        && outer
+            .trim_start_matches(|c| is_separator(c) || mark(c))
+            .starts_with(|c: char| chars::fold(c).is_ascii_digit())
+    {
+        return unreadable();
+    }
     let mut label = Label::Bare;
     let word_end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
     if LINKS.iter().any(|link| rest[..word_end].eq_ignore_ascii_case(link)) {
@@ -267,11 +291,21 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
     if let Some(rank) = rank_of(value) {
         return Direct::Number(Label::Rank(rank), Err(Why::Unclear));
     }
-    if !separated && value.contains(|c: char| !c.is_ascii_digit() && c != '.' && c != '/') {
+    // `model-1 4 points` needs no separator.
+    if !separated && value.contains(|c: char| !c.is_ascii_digit() && c != '.' && c != '/') && !score::is_counted(value)
+    {
         return Direct::Prose;
     }
     if further.starts_with('|') && further.split('|').any(|cell| cell.trim().starts_with(|c: char| c.is_numeric())) {
         // A row with several numbers of a table without a header.
+        return unreadable();
+    }
+    let is_score = |(label, ..): &(Label, usize, Read)| matches!(label, Label::Score | Label::Overall { .. });
+    let bracket = |c: char| chars::is_blank(c) || matches!(c, '(' | ')' | '[' | ']');
+    if further.starts_with([')', ']'])
+        && labelled(further.trim_matches(bracket), false, rule, context).iter().any(is_score)
+    {
+        // `model-1 (3) (score 4)`: the first is something else.
         return unreadable();
     }
     if value.contains(char::is_alphabetic) && has_further_score(further) {
@@ -279,6 +313,12 @@ fn direct(after: &str, at_end: bool, rule: Rule, context: &Context<'_>) -> Direc
         return unreadable();
     }
     Direct::Number(label, score::read(value, at_end && !ended, rule))
+}
+
+/// What is within a bracket that opens right before `rest`, and what comes after it.
+fn after_open<'t>(between: &str, rest: &'t str) -> Option<(&'t str, &'t str)> {
+    let open = between.chars().map(chars::fold).filter(|c| matches!(c, '(' | '[')).count();
+    rest.split_once([')', ']', '）', '】']).filter(|_| open > 0)
 }
 
 /// Whether a text goes on with a number that is written as a score or a result: `5/5`, `= 4`, `=> 4`.
@@ -411,7 +451,13 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
         text.contains(char::is_alphabetic) && words < 5 && text.chars().count() <= MAX_LABEL
     };
     let digit = |text: &str| text.starts_with(|c: char| chars::fold(c).is_ascii_digit());
-    let separated = part.rmatch_indices(|c| matches!(chars::fold(c), ':' | '=' | '–' | '—' | '→')).next();
+    let is_sign = |c: char| matches!(chars::fold(c), ':' | '=' | '–' | '—' | '→');
+    // `Score: 5 Score: 3`: the first number belongs to the first label.
+    let first = part.match_indices(is_sign).find(|(at, sign)| {
+        let value = part[at + sign.len()..].trim_start_matches(mark);
+        digit(value) && part[..*at].contains(char::is_alphabetic) && !part[..*at].contains(['(', '（'])
+    });
+    let separated = first.or_else(|| part.rmatch_indices(is_sign).next());
     if let Some((at, sign)) = separated {
         let signed = part[at + sign.len()..].trim_start_matches([' ', '*', '_', '`']);
         let negative = signed.strip_prefix(['-', '−']).is_some_and(digit);
@@ -436,7 +482,12 @@ fn label_of(part: &str) -> Option<(&str, &str)> {
     let (label, value) = (part[..at].trim_matches(mark), part[at..].trim_matches(mark));
     let label = label.strip_suffix(" is").or_else(|| label.strip_suffix(" of")).unwrap_or(label);
     let number = value.trim_end_matches('.').chars().all(|c| chars::fold(c).is_ascii_digit() || matches!(c, '.' | '/'));
-    (digit(value) && number && word(label)).then_some((label, value))
+    // `overall 5 3`: two numbers.
+    let numbered = label
+        .rsplit(char::is_whitespace)
+        .next()
+        .is_some_and(|last| last.trim_end_matches([')', ']']).parse::<f64>().is_ok());
+    (digit(value) && number && word(label) && !numbered).then_some((label, value))
 }
 
 /// The text of the number after the last score mark: `[RESULT] 4`, `[[4]]`, `\boxed{4}`. `None` if there is no such

@@ -156,6 +156,6 @@ impl Quote {
 
 /// Whether a line holds a number and no word.
 pub(super) fn is_number(text: &str) -> bool {
-    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '/'))
-        && !text.contains(char::is_alphabetic)
+    let text = text.trim_start_matches(|c: char| is_blank(c) || matches!(fold(c), ':' | '='));
+    text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '/')) && !text.contains(char::is_alphabetic)
 }

@@ -1,11 +1,14 @@
 //! Turns what was read into a checked verdict: chooses the reading that is the answer, and checks that it is complete.
 
+use super::agree::{compare_orders, compare_pieces, contradicts_ranking, contradicts_scores, is_changed};
+use super::amend;
 use super::chars;
 use super::drawn;
 use super::extract::{self, Form};
 use super::find;
 use super::frame::{self, Frame};
 use super::interpret::Context;
+use super::keys::Key;
 use super::loose;
 use super::quote::Texts;
 use super::reading::{Ranking, Reading, Scores, Status};
@@ -147,8 +150,17 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
 
 /// Whether the words before a verdict in lines or a table, or the last words of the answer, say that it is quoted.
 fn is_led_as_quoted(lead: &str, inline: bool, answer: &str, context: &Context<'_>) -> bool {
-    if lead.starts_with('>') || frame::points_back(answer) || frame::quotes(lead, context.names) {
+    let leads = inline || lead.ends_with([':', '：']);
+    if lead.starts_with('>')
+        || (leads && frame::denies(lead))
+        || frame::points_back(answer)
+        || frame::quotes(lead, context.names)
+    {
         return true;
+    }
+    // A heading in any language.
+    if matches!(context.keys.read_heading(lead), Key::Score | Key::Overall { .. } | Key::Rank(_)) {
+        return false;
     }
     // One or two words are a heading.
     let words = lead.split_whitespace().count() > 2 || (!lead.is_ascii() && lead.chars().count() > 6);
@@ -198,6 +210,8 @@ struct Beside {
     whole: Reading,
     /// Whether a structure comes after all of it.
     before: bool,
+    /// Where the structures are.
+    spans: Vec<(usize, usize)>,
 }
 
 impl Beside {
@@ -207,7 +221,7 @@ impl Beside {
         let spans = found.readings.iter().map(|reading| (reading.start, reading.end));
         let mut spans: Vec<(usize, usize)> = spans.chain(found.silent.iter().copied()).collect();
         spans.sort_unstable();
-        for (start, end) in spans {
+        for &(start, end) in &spans {
             outside.push_str(answer.get(at..start).unwrap_or_default());
             outside.push(loose::STRUCTURE);
             outside.push('\n');
@@ -218,7 +232,22 @@ impl Beside {
         let outside = texts.without_lines(&outside).unwrap_or(outside);
         let mut whole = loose::scan(&outside, context);
         (whole.start, whole.end) = (at, at);
-        Self { whole, before: !rest.contains(char::is_numeric) }
+        Self { whole, before: !rest.contains(char::is_numeric), spans }
+    }
+
+    /// The text after `end`, without structures.
+    fn after(&self, answer: &str, end: usize) -> String {
+        let mut after = String::new();
+        let mut at = end;
+        for &(start, end) in self.spans.iter().filter(|(start, _)| *start >= end) {
+            after.push_str(answer.get(at..start).unwrap_or_default());
+            after.push('\n');
+            at = end.max(at);
+        }
+        after.push_str(answer.get(at..).unwrap_or_default());
+        // A number at the end of a line counts as it is: only what differs matters here.
+        after.push('\n');
+        after.replace(".\n", "\n")
     }
 
     /// Whether the text gives all scores, and they differ from those of a structure.
@@ -356,6 +385,10 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
         }
     }
 
+    if both.is_none() {
+        compare_pieces(answer, &readings, scores_at, &mut scores, ranking_at, &mut ranking);
+    }
+
     let mut repairs = Repairs::default();
     let mut dropped = Vec::new();
     let mut chosen: Vec<usize> = scores_at.into_iter().chain(ranking_at).collect();
@@ -364,6 +397,11 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
     let (start, end) = chosen
         .iter()
         .fold((usize::MAX, 0), |(start, end), &at| (start.min(readings[at].start), end.max(readings[at].end)));
+    // The scan of a text without structures looks for what changes it itself.
+    if end > 0 && is_changed(&beside.after(answer, end), &scores, &ranking, context) {
+        scores.fault(amend::FAULT.into());
+        ranking.fault(amend::FAULT.into());
+    }
     if outside(answer.get(..start).unwrap_or_default()) || outside(answer.get(end..).unwrap_or_default()) {
         repairs.push(Repair::TextAround);
     }
@@ -377,6 +415,7 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
         repairs.extend(std::mem::take(&mut readings[at].repairs));
         dropped.append(&mut readings[at].dropped);
     }
+    compare_orders(answer, &repairs, &mut scores, &mut ranking);
     finish(&scores, &ranking, repairs, dropped, context)
 }
 
@@ -441,18 +480,6 @@ fn settle(readings: &[Vec<usize>], scores: Option<&[f64]>, repairs: &mut Repairs
         }
         _ => Err(ambiguous()),
     }
-}
-
-fn contradicts_scores(chosen: &Scores, later: &Scores) -> bool {
-    #[expect(clippy::float_cmp, reason = "the same digits written twice give the same number")]
-    later.values.iter().any(|(place, score)| chosen.values.get(place).is_some_and(|other| other != score))
-}
-
-fn contradicts_ranking(chosen: &Ranking, later: &Ranking) -> bool {
-    if later.readings.is_empty() {
-        return !later.listed.is_empty() && !chosen.readings.iter().any(|reading| reading.starts_with(&later.listed));
-    }
-    !chosen.readings.is_empty() && !chosen.readings.iter().any(|reading| later.readings.contains(reading))
 }
 
 /// Whether the text beside a verdict holds anything: prose, a fence, a tag.

@@ -14,6 +14,11 @@ impl Collected {
         self.0.is_empty()
     }
 
+    /// Whether a response has a number.
+    pub(super) fn has(&self, place: usize) -> bool {
+        self.0.contains_key(&place)
+    }
+
     pub(super) fn add(&mut self, place: usize, label: Label, value: Read) {
         let numbers = self.0.entry(place).or_default();
         // A name with so many numbers beside it has no score.

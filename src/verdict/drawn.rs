@@ -90,7 +90,10 @@ fn stars(line: &str, plain: &mut String) {
     let rest = after.trim_start_matches([' ', '|', '(', '[', '*', ':', '-', '–', '—']);
     let halved = rest.starts_with(['½', '¼', '¾']);
     let number = rest.starts_with(|c: char| c.is_numeric());
-    if !orderly || !led || halved {
+    let digits = &rest[..rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len())];
+    let drawn = u32::try_from(full).map_or(0.0, f64::from);
+    let differs = digits.parse::<f64>().is_ok_and(|value| number && (value - drawn).abs() >= 1.0);
+    if !orderly || !led || halved || differs {
         plain.push_str(line);
         return;
     }

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::check::Outcome;
+use super::frame;
+use super::names::Names;
 use super::quote::Texts;
 use super::repair::Repair;
+use super::scale;
 use super::turn;
 use crate::prompt::mask::AliasMap;
 use crate::prompt::profile::{Profile, Scale, VerdictKind};
@@ -74,6 +77,13 @@ pub(super) fn read(
     let last = starts[begun];
     let Place::Verdict(marks, after) = layout.place(&answer[last..]) else { return missing() };
     let marks = values(&marks);
+    if frame::leads_to_quotation(&answer[..last], &Names::new(names)) {
+        return Outcome::refused("the only verdict in the answer is a quotation or an example, not the judge's own");
+    }
+    if let Some(named) = scale::in_prose(answer).filter(|named| kind != VerdictKind::Choice && !named.is(profile.scale))
+    {
+        return Outcome::refused(&format!("the scores are on another scale ({}) than the profile's", named.words()));
+    }
     // A closing tag in plain text may be a quotation as well.
     let before = if !first.is_empty() {
         &answer[..last]

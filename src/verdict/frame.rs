@@ -47,6 +47,8 @@ static QUOTES: Lexicon = Lexicon::new(&[
 /// Words for a piece of another's text, or for something that does not count.
 #[rustfmt::skip]
 static SNIPPETS: Lexicon = Lexicon::new(&[
+    "expected output:", "expected verdict:", "expected result:", "expected scores", "reference score", "reference verdict",
+    "reference rank", "ground truth:", "ground truth scores", "ground truth ranking", "gold score", "gold rank", "annotators' ", "annotator's ", "human scores", "human ratings",
     "excerpt", "snippet", "discard", "suspicious", "pasted", "old version", "not mine", "must not count", "out of account",
     "does not count", "white letters", "ready-made", "awards itself", "awarded itself", "spotted", "in there:", "found the following",
     "noticed the following", "came across", "for the record", "auszug", "extrait", "extracto", "摘录", "片段", "抜粋",
@@ -77,9 +79,9 @@ static MENTIONS: Lexicon = Lexicon::new(&[
 /// Words that introduce an example or a draft.
 #[rustfmt::skip]
 static DRAFTS: Lexicon = Lexicon::new(&[
-    "example", "e.g", "for instance", "format is", "format would", "placeholder", "would look", "would have been",
+    "example", "e.g", "for instance", "format is", "format was", "format would", "placeholder", "would look", "would have been",
     "might be", "looks like", "look like", "draft", "at first", "initial", "first thought", "first impression",
-    "first pass", "previous verdict", "previous draft", "my previous", "earlier verdict", "earlier draft",
+    "first pass", "previous verdict", "previous draft", "previous judge", "other judge", "another judge", "my previous", "earlier verdict", "earlier draft",
     "my earlier", "tentative", "preliminary", "provisional", "not final", "had thought", "i thought of",
     "i considered", "i was considering", "originally", "was going to", "hypothetical", "imagine", "sample",
     "illustrat", "before reading", "before checking", "scratch", "beispiel", "entwurf", "exemple", "brouillon",
@@ -116,7 +118,7 @@ static NOUNS: Lexicon = Lexicon::new(&[
 #[rustfmt::skip]
 static ANNOUNCING: Lexicon = Lexicon::new(&[
     "here", "as follows", "follows:", "following:", "below", "sure", "okay", "alright", "so:", "so,", "my ", "i come", "i conclude", "i would", "i'd ", "i find", "i arrive", "i give", "we ",
-    "conclusion", "summary", "therefore", "thus", "hence", "overall", "done", "hier", "voici", "aquí", "aqui", "ecco", "以下", "如下", "次の", "次のとおり", "ниже", "итог", "فيما يلي", "结论", "結論", "总结", "three", "all of",
+    "according to the principle", "under the principle", "based on the principle", "following the principle", "by the principle", "conclusion", "summary", "therefore", "thus", "hence", "overall", "done", "hier", "voici", "aquí", "aqui", "ecco", "以下", "如下", "次の", "次のとおり", "ниже", "итог", "فيما يلي", "结论", "結論", "总结", "three", "all of",
 ]);
 /// First words of a sentence about one response or its writer.
 const SUBJECTS: &[&str] = &[
@@ -174,7 +176,7 @@ const POINTING: &[&str] = &[
     "i reject this", "i do not follow that", "this is what", "that is what", "this was", "that was", "this is a",
     "that is a", "this is the text", "the above is", "the above was", "this came", "that came", "this comes",
     "that comes", "this text", "that text", "this appears", "this verdict is not", "this is not", "that is not",
-    "none of this", "i disregard", "it is fake", "it is a", "the json above", "the verdict above", "the block above",
+    "none of this", "i disregard", "it is fake", "it is a", "the json above", "the above json", "the above verdict", "i copied", "the verdict above", "the block above",
 ];
 
 /// The frame of a verdict from `start` to `end`. `gap` is where the text before it begins: the end of the verdict
@@ -200,7 +202,12 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
     let unknown = !inline && before.contains(char::is_alphabetic) && !leads(&NOUNS) && !leads(&ANNOUNCING);
     let embedded = goes_on || points_back || denied || unknown || (inline && before.contains(' ') && !leads(&NOUNS));
     let singled = singles_out(before, &leading, names);
-    let said = in_quotes || has(&QUOTES) || SNIPPETS.is_in(&leading) || has(&DRAFTS) || leading.starts_with("format");
+    let said = in_quotes
+        || has(&QUOTES)
+        || SNIPPETS.is_in(&leading)
+        || has(&DRAFTS)
+        || leading.starts_with("format")
+        || is_supposed(&leading);
     match (said, own, is_final) {
         (true, false, false) => Frame::Quoted,
         (true, ..) => Frame::Doubtful,
@@ -211,6 +218,60 @@ pub(super) fn of(text: &str, gap: usize, start: usize, end: usize, names: &Names
         (false, false, false) if before.is_empty() => Frame::Bare,
         (false, false, false) => Frame::Plain,
     }
+}
+
+/// Whether the line before a verdict ends in a colon and says that the verdict is quoted, an example or a draft.
+pub(super) fn leads_to_quotation(before: &str, names: &Names<'_>) -> bool {
+    let before = before.trim_end();
+    before.ends_with([':', '：']) && {
+        let lead = format!("{}\n", last_line(before));
+        matches!(of(&lead, 0, lead.len(), lead.len(), names), Frame::Quoted | Frame::Doubtful)
+    }
+}
+
+/// Whether words in lower case speak of what would be and is not: `If length mattered, the scores would be`.
+fn is_supposed(leading: &str) -> bool {
+    let would = leading.contains(" would ")
+        || leading.contains("'d ")
+        || leading.contains(" würde")
+        || leading.contains("serai");
+    let supposed = ["if ", "had ", "were ", "wenn ", "si "].iter().any(|word| {
+        leading.starts_with(word) || leading.match_indices(word).any(|(at, _)| leading[..at].ends_with(", "))
+    });
+    // `If I had to choose` is a way to say what one thinks.
+    would
+        && supposed
+        && !["if i ", "if we ", "if you ", "if asked", "if forced"].iter().any(|words| leading.contains(words))
+}
+
+/// Whether the sentence that leads to a verdict says that it is not so: `I would not give model-1: 4`.
+pub(super) fn denies(lead: &str) -> bool {
+    static DENYING: Lexicon = Lexicon::new(&[
+        "would not",
+        "wouldn't",
+        "would be wrong",
+        "wrong to",
+        "incorrect to",
+        "should not",
+        "shouldn't",
+        "cannot give",
+        "can't give",
+        "do not give",
+        "don't give",
+        "did not give",
+        "didn't give",
+        "not true that",
+        "not the case",
+        "würde nicht",
+        "donnerais pas",
+        "no daría",
+        "不会给",
+        "不应",
+    ]);
+    let sentence = lead.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let start = sentence.rfind(['.', '!', '?', '\n', '。']).map_or(0, |at| at + 1);
+    let sentence = sentence.get(start..).unwrap_or(sentence);
+    DENYING.is_in(&sentence.to_lowercase().replace('’', "'"))
 }
 
 /// Whether the words before a verdict in lines or a table say that it is quoted: they name where it is from or whose it

@@ -1,6 +1,7 @@
 //! From a tree to scores and a ranking: which keys mean them, in which forms they are written, and where two readings
 //! contradict each other.
 
+use super::amend;
 use super::chars;
 use super::keys::{Key, Keys, Order};
 use super::names::{Match, Names};
@@ -39,6 +40,9 @@ pub(super) fn read(root: &Root<'_>, heading: &str, context: &Context<'_>) -> Rea
         _ => {}
     }
     let mut reading = reader.finish();
+    if root.amended || amend::is_in_tree(&root.node, &reading.scores.values, context) {
+        reading.doubt(amend::FAULT);
+    }
     reading.template = root.ellipsis;
     reading.closed = root.closed;
     reading.end = root.end;
@@ -60,12 +64,14 @@ pub(super) struct Interpreter<'c> {
     pub(super) ranks: Vec<(usize, usize)>,
     /// Whether scores were read from a list without names.
     positional: bool,
+    /// The responses in the order of a list beside the scores, if there is one: `"models": [...], "scores": [...]`.
+    columns: Option<Vec<usize>>,
 }
 
 impl<'c> Interpreter<'c> {
     fn new(context: &'c Context<'c>) -> Self {
         let reading = Reading { scores: Scores::of(context.names.len()), ..Reading::default() };
-        Self { context, rule: context.rule, reading, ranks: Vec::new(), positional: false }
+        Self { context, rule: context.rule, reading, ranks: Vec::new(), positional: false, columns: None }
     }
 
     /// A reader for something inside; what it finds must agree with the rest.
@@ -113,7 +119,11 @@ impl<'c> Interpreter<'c> {
 
     /// Reads an object or list that may hold a verdict. `flat`: names in it may stand for scores.
     fn group(&mut self, group: &Group<'_>, flat: bool, depth: usize) {
-        if depth > MAX_DEPTH || is_thought(group) || self.record(group, depth) {
+        if is_thought(group) {
+            self.reading.thought = true;
+            return;
+        }
+        if depth > MAX_DEPTH || self.record(group, depth) {
             return;
         }
         if !group.object {
@@ -140,6 +150,7 @@ impl<'c> Interpreter<'c> {
             return;
         }
         let fields = fields(group);
+        self.columns = self.columns(&fields);
         let (mut names, mut others, mut ranked) = (Vec::new(), Vec::new(), Vec::new());
         let (mut sums, mut criteria) = (Vec::new(), Vec::new());
         let mut own_scores = false;
@@ -153,19 +164,27 @@ impl<'c> Interpreter<'c> {
                     self.note_key(field.key, own);
                     self.scores(&field.nodes, depth + 1);
                 }
+                Key::Rank(_) if self.column_of_ranks(&field.nodes) => self.note_key(field.key, own),
                 Key::Rank(order) => {
                     self.note_key(field.key, own);
                     self.ranking(&field.nodes, order);
                     ranked.extend(&field.nodes);
                 }
                 Key::Thought => self.reading.thought = true,
+                Key::Other if counts_else(field) => {
+                    self.reading.scores.fault("the numbers are said to count something else than scores".into());
+                }
                 Key::Overall { .. } | Key::Marks if self.is_numeric(field) => sums.push(field),
                 Key::Other if self.is_numeric(field) => criteria.push(field),
                 _ => others.push((field, key == Key::Wrapper || key == Key::Label || key == Key::Value)),
             }
         }
         // The overall score over several criteria is the score; one criterion alone is not.
-        if !own_scores {
+        if own_scores {
+            for field in sums {
+                self.compare_sum(field, depth);
+            }
+        } else {
             for field in sums {
                 own_scores = true;
                 self.note_key(field.key, false);
@@ -193,6 +212,52 @@ impl<'c> Interpreter<'c> {
         self.reading.scores.fault(fault);
     }
 
+    /// Compares an overall score beside the scores with them: two that differ are two verdicts.
+    fn compare_sum(&mut self, field: &Field<'_, '_>, depth: usize) {
+        let mut sum = self.inner();
+        sum.scores(&field.nodes, depth + 1);
+        if sum.reading.scores.status() == Status::Complete && self.reading.disputes(&sum.reading) {
+            self.reading.scores.fault(format!("{} gives other scores than the scores", quoted(field.key)));
+        }
+    }
+
+    /// The order of the responses in a list of all names that is no ranking, beside lists without names.
+    fn columns(&self, fields: &[Field<'_, '_>]) -> Option<Vec<usize>> {
+        let count = self.context.names.len();
+        fields.iter().find_map(|field| {
+            let [Node::Group(list)] = field.nodes[..] else { return None };
+            let key = self.context.keys.read(field.key).0;
+            if list.object
+                || list.entries.len() != count
+                || matches!(key, Key::Rank(_) | Key::Score | Key::Overall { .. })
+            {
+                return None;
+            }
+            let place = |entry: &tolerant::Entry<'_>| match &entry.value {
+                Node::Text(text) if entry.key.is_none() => self.context.names.resolve(text, false).place(),
+                _ => None,
+            };
+            let places: Vec<usize> = list.entries.iter().map(place).collect::<Option<_>>()?;
+            let mut seen = vec![false; count];
+            places.iter().all(|&place| !std::mem::replace(&mut seen[place], true)).then_some(places)
+        })
+    }
+
+    /// Reads a list of ranks in the order of a list of names beside it; returns whether it is one.
+    fn column_of_ranks(&mut self, nodes: &[&Node<'_>]) -> bool {
+        let (Some(places), [Node::Group(list)]) = (&self.columns, nodes) else { return false };
+        let rank = |entry: &tolerant::Entry<'_>| match &entry.value {
+            Node::Word { text, .. } if entry.key.is_none() => ranking::rank_number(text),
+            _ => None,
+        };
+        let Some(ranks) = list.entries.iter().map(rank).collect::<Option<Vec<usize>>>() else { return false };
+        if list.object || ranks.len() != places.len() {
+            return false;
+        }
+        self.ranks.extend(places.iter().copied().zip(ranks));
+        true
+    }
+
     /// Whether a field gives every name in it a number.
     fn is_numeric(&self, field: &Field<'_, '_>) -> bool {
         let [Node::Group(group)] = field.nodes[..] else { return false };
@@ -213,6 +278,7 @@ impl<'c> Interpreter<'c> {
     fn absorb(&mut self, inner: Self) {
         let Self { reading, ranks, .. } = inner;
         self.ranks.extend(ranks);
+        self.reading.thought |= reading.thought;
         if reading.is_empty() {
             return;
         }
@@ -270,6 +336,7 @@ impl<'c> Interpreter<'c> {
                     Node::Word { .. } => continue,
                 }
                 let inner = inner.finish();
+                self.reading.thought |= inner.thought;
                 if inner.is_empty() {
                     continue;
                 }
@@ -408,6 +475,7 @@ impl<'c> Interpreter<'c> {
             self.repair(Repair::PositionalScores);
             self.positional = true;
             for (place, (_, node)) in items.iter().enumerate() {
+                let place = self.columns.as_ref().map_or(place, |places| places[place]);
                 self.place_score(place, node, depth);
             }
             return;
@@ -469,17 +537,37 @@ fn holds_all(field: &Field<'_, '_>) -> bool {
         }
 }
 
-/// Whether an object is a block of reasoning, as some servers write it: `{"type": "thinking", …}`.
+/// Whether a field says that the numbers beside it are no scores: `"unit": "errors"`.
+fn counts_else(field: &Field<'_, '_>) -> bool {
+    const KEYS: &[&str] = &["unit", "units", "metric", "measure", "counting"];
+    const COUNTED: &[&str] =
+        &["error", "mistake", "word", "token", "character", "count", "number of", "second", "loss", "distance"];
+    let [Node::Text(text)] = field.nodes[..] else { return false };
+    let text = text.to_lowercase();
+    KEYS.iter().any(|key| field.key.eq_ignore_ascii_case(key)) && COUNTED.iter().any(|counted| text.contains(counted))
+}
+
+/// Whether an object is a block of reasoning, as some servers write it, `{"type": "thinking", …}`, or says that it is a draft:
+/// `{"status": "draft", …}`.
 fn is_thought(group: &Group<'_>) -> bool {
     group.object
         && group.entries.iter().any(|entry| {
             let Some(key) = entry.key.as_deref() else { return false };
             match &entry.value {
-                Node::Text(text) => key == "type" && is_thought_type(text),
-                Node::Word { text, .. } => key == "thought" && text.eq_ignore_ascii_case("true"),
+                Node::Text(text) => key == "type" && is_thought_type(text) || key == "status" && is_draft(text),
+                Node::Word { text, .. } => {
+                    key == "thought" && text.eq_ignore_ascii_case("true")
+                        || matches!(key, "is_final" | "isFinal" | "final") && text.eq_ignore_ascii_case("false")
+                }
                 Node::Group(_) => false,
             }
         })
+}
+
+fn is_draft(status: &str) -> bool {
+    ["draft", "preliminary", "tentative", "provisional", "example", "template"]
+        .iter()
+        .any(|word| status.eq_ignore_ascii_case(word))
 }
 
 /// Whether the type of a block of content says that it is reasoning.

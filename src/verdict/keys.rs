@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::lexicon::Lexicon;
+use super::order::{rank_order, said_order};
 use super::words::{BEST_FIRST, LABELS, MARKS, OVERALL, RANKINGS, SCORES, THOUGHTS, VALUES, WORST_FIRST, WRAPPERS};
 use crate::prompt::profile::Profile;
 use crate::warm::made;
@@ -93,7 +93,7 @@ impl Keys {
         match key {
             Key::Score | Key::Overall { .. } if names_criterion(written) => Key::Other,
             // `ranking (worst to best)`: the text in parentheses gives the order.
-            Key::Rank(Order::Unsaid) => Key::Rank(said_order(written)),
+            Key::Rank(Order::Unsaid) => Key::Rank(rank_order(written)),
             key => key,
         }
     }
@@ -199,7 +199,8 @@ impl Keys {
             Key::Rank(Order::BestFirst)
         } else if within_edits(text, "worsttobest", MAX_EDITS) {
             Key::Rank(Order::WorstFirst)
-        } else if within_edits(text, "scores", MAX_EDITS) && text.len() >= 4 {
+        } else if within_edits(text, "scores", MAX_EDITS) && text.len() >= 4 && !text.ends_with("scores") {
+            // `z-scores` are other scores, and no misspelling.
             Key::Score
         } else if within_edits(text, "ranking", 1) {
             Key::Rank(Order::Unsaid)
@@ -317,6 +318,12 @@ fn names_criterion(written: &str) -> bool {
     })
 }
 
+/// Whether a heading says that it is about one criterion: `Criterion 1 - helpfulness`, `Scores by the first criterion`.
+pub(super) fn is_criterion(head: &str) -> bool {
+    const WORDS: &[&str] = &["criterion", "kriterium", "critère", "criterio", "критерий", "критерию"];
+    head.to_lowercase().split(|c: char| !c.is_alphabetic()).any(|word| WORDS.contains(&word))
+}
+
 /// Whether a heading of unknown words may name one criterion: a few words, none of which says whose scores they are.
 pub(super) fn may_name_criterion(head: &str) -> bool {
     const OTHERS: &[&str] = &[
@@ -418,21 +425,6 @@ fn is_owner(word: &str) -> bool {
         "回答",
     ];
     OWNERS.contains(&word)
-}
-
-/// The order that a remark in a key gives.
-fn said_order(written: &str) -> Order {
-    static BEST: Lexicon =
-        Lexicon::new(&["best", "highest", "meilleur", "mejor", "melhor", "miglior", "最好", "最优", "最良", "лучш"]);
-    static WORST: Lexicon = Lexicon::new(&[
-        "wors", "lowest", "schlecht", "pire", "peor", "pior", "peggior", "最差", "最劣", "最悪", "худш",
-    ]);
-    let text = written.to_lowercase();
-    match (BEST.find(&text), WORST.find(&text)) {
-        (Some(best), Some(worst)) if best < worst => Order::BestFirst,
-        (Some(_), Some(_)) => Order::WorstFirst,
-        _ => Order::Unsaid,
-    }
 }
 
 /// The last word with letters, digits, `-` or `_` in a text: the key before a place in the layout.

@@ -5,9 +5,11 @@ mod section;
 
 use std::borrow::Cow;
 
+use super::amend;
 use super::beside::{self, Label, Number};
 use super::chars::{self, Quote};
 use super::collected::Collected;
+use super::frame;
 use super::interpret::Context;
 use super::keys::{self, Key, Order};
 use super::ranking;
@@ -21,6 +23,9 @@ use section::{Beside, Section};
 
 /// Marks the place in a text from which a structure was taken out.
 pub(super) const STRUCTURE: char = '\u{1f}';
+
+/// How many lines are kept that may change the scores before them.
+const MAX_AMENDING: usize = 64;
 
 /// Scores beside names in a string of a tree: `model-1: 4, model-2: 2`.
 pub(super) fn pairs(text: &str, cut: bool, rule: Rule, context: &Context<'_>) -> Vec<(usize, Read)> {
@@ -48,6 +53,7 @@ pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
         listed: Vec::new(),
         section: Section::None,
         criterion: None,
+        amending: Vec::new(),
         before: String::new(),
         cut: false,
         last: false,
@@ -70,6 +76,8 @@ struct Scan<'c> {
     section: Section,
     /// The criterion whose scores the lines give, if a heading names one.
     criterion: Option<String>,
+    /// Lines after scores that may change them.
+    amending: Vec<String>,
     /// The line before the current one.
     before: String,
     /// Whether the text ends with the current line.
@@ -89,12 +97,22 @@ impl Scan<'_> {
         let whole = line.ends_with('\n');
         // A comment of YAML.
         let comment = line.find(" # ");
+        let whole_line = line;
         let line = &line[..comment.unwrap_or(line.len())];
         self.cut = !whole && comment.is_none();
         if line.trim().is_empty() {
             return;
         }
         self.read_line(line);
+        if comment.is_some_and(|at| amend::is_in_comment(&whole_line[at..])) {
+            self.reading.scores.fault(amend::FAULT.into());
+        }
+        if self.amending.len() < MAX_AMENDING && !self.found.is_empty() && amend::is_possible(line) {
+            let mentions = self.context.names.mentions(line);
+            if mentions.is_empty() || mentions.iter().any(|mention| self.found.has(mention.place)) {
+                self.amending.push(line.to_owned());
+            }
+        }
         // The words before the first number or table lead to what follows.
         if self.reading.lead.is_none() {
             if !self.found.is_empty() || matches!(self.section, Section::Table(_) | Section::Response(_)) {
@@ -124,7 +142,8 @@ impl Scan<'_> {
         let lead =
             line[..named.start].trim_end_matches(|c: char| chars::is_blank(c) || matches!(c, '|' | '*' | '-' | '#'));
         let words = lead.contains(char::is_alphabetic) && lead.len() > 3;
-        (words && lead.ends_with(|c: char| matches!(c, ':' | '：') || Quote::of(c).is_some())).then_some(lead)
+        let marked = lead.ends_with(|c: char| matches!(c, ':' | '：') || Quote::of(c).is_some());
+        (words && (marked || frame::denies(lead))).then_some(lead)
     }
 
     fn read_line(&mut self, line: &str) {
@@ -153,6 +172,13 @@ impl Scan<'_> {
         let first = headings.first().map_or(line.len(), |heading| heading.start);
         self.last = headings.is_empty();
         self.body(&line[..first]);
+        // `<rank>model-3</rank>` within a ranking is an item of it.
+        if let ([heading], Section::Ranking(..)) = (&headings[..], &self.section)
+            && heading.key == Key::Rank(Order::Unsaid)
+            && self.context.names.mentions(&line[heading.end..]).len() == 1
+        {
+            return self.body(&line[heading.end..]);
+        }
         for (index, heading) in headings.iter().enumerate() {
             self.end_section();
             let text = &line[heading.start..heading.end];
@@ -177,6 +203,17 @@ impl Scan<'_> {
     /// Reads a line of a table; returns whether it was one.
     fn table(&mut self, line: &str) -> bool {
         if let Section::Table(table) = &mut self.section {
+            // The header of another table.
+            if table.is_down()
+                && line.contains('|')
+                && !line.contains(char::is_numeric)
+                && self.context.names.mentions(line).is_empty()
+                && let Some(next) = Table::open(line, self.rule, self.context)
+            {
+                self.end_section();
+                self.section = Section::Table(Box::new(next));
+                return true;
+            }
             if table.row(line, self.context) {
                 return true;
             }
@@ -241,6 +278,9 @@ impl Scan<'_> {
             let whole = items.is_empty() && mentions.len() > 1 && ranking::is_chain(text, &mentions);
             if whole {
                 self.section = Section::None;
+                if order == Order::Unsaid && self.inline_ranks(text) {
+                    return;
+                }
                 self.ranking(&Node::Text(Cow::Borrowed(text)), order);
             } else if leads {
                 items.push(text.trim_matches(|c| chars::is_blank(c) || matches!(c, '-' | '•' | '*' | '+')).to_owned());
@@ -262,10 +302,29 @@ impl Scan<'_> {
         } else if mentions.len() > 1
             && mentions.len() >= self.context.names.len()
             && ranking::is_falling(text, &mentions)
+            && !frame::denies(&text[..mentions[0].start])
         {
             self.ranking(&Node::Text(Cow::Borrowed(text)), Order::Unsaid);
         }
         self.numbers(text, cut);
+    }
+
+    /// Reads a ranking in one line whose numbers may be ranks, such as `model-1 (2), model-2 (3), model-3 (1)`; returns
+    /// whether it is one.
+    fn inline_ranks(&mut self, text: &str) -> bool {
+        if text.contains(['>', '<', '→', '≻']) {
+            return false;
+        }
+        let numbers: Vec<Beside> = beside::numbers(text, false, self.rule, self.context)
+            .into_iter()
+            .filter(|number| number.label == Label::Bare)
+            .map(|Number { place, value, .. }| Beside { place, value, whole: value })
+            .collect();
+        let ranks = self.are_ranks(&numbers);
+        if ranks {
+            self.end_ranking(Order::Unsaid, Vec::new(), numbers);
+        }
+        ranks
     }
 
     /// Notes the numbers beside the names of a text.
@@ -306,8 +365,9 @@ impl Scan<'_> {
             return true;
         }
         self.reading.repairs.push(Repair::PositionalScores);
+        let cut = !strong && self.cut && self.last && !text.trim_end().ends_with([']', ')', '}', '$']);
         for (place, value) in values.into_iter().enumerate() {
-            self.found.add(place, Label::Score, score::read(value, false, self.rule));
+            self.found.add(place, Label::Score, score::read(value, cut && place + 1 == count, self.rule));
         }
         true
     }
@@ -351,7 +411,9 @@ impl Scan<'_> {
         }
         let whole = line.trim_matches(decoration);
         let marked = line.trim_start().starts_with('#') || line.trim().ends_with("**");
+        let sentence = whole.ends_with('.') && whole.split_whitespace().count() > 4;
         if headings.is_empty()
+            && !sentence
             && whole.len() <= 64
             && let Some(key) = self.heading(whole, marked)
         {
@@ -382,6 +444,9 @@ impl Scan<'_> {
             return None;
         }
         let key = self.context.keys.read_heading(head);
+        if keys::is_criterion(head) && self.context.names.mentions(head).is_empty() {
+            return Some(Key::Other);
+        }
         let known = matches!(key, Key::Score | Key::Rank(_) | Key::Overall { .. });
         let criterion = any && key == Key::Other && keys::may_name_criterion(head);
         let names = self.context.names;
@@ -413,6 +478,9 @@ impl Scan<'_> {
         for (place, value) in scores {
             self.reading.scores.put(place, self.context.names.shown(place), value);
         }
+        let scores = &self.reading.scores.values;
+        let changed = |line: &String| amend::contradicts(line, scores, true, self.context.names);
+        let changed = self.amending.iter().any(changed);
         if self.reading.scores.values.is_empty() && !criteria.is_empty() {
             let fault = format!("scores are written for {}, but none sums them up", criteria.join(", "));
             self.reading.scores.fault(fault);
@@ -426,6 +494,9 @@ impl Scan<'_> {
                 self.reading.repairs.push(Repair::RankingForm);
                 self.reading.ranking.merge(ranking);
             }
+        }
+        if changed {
+            self.reading.doubt(amend::FAULT);
         }
         if !self.reading.is_empty() {
             self.reading.repairs.push(Repair::Scanned);

@@ -1,5 +1,7 @@
 //! From the judge's words to a checked verdict: complete, or a typed error that carries what could be read.
 
+mod agree;
+mod amend;
 mod beside;
 mod blocks;
 mod chars;
@@ -15,9 +17,11 @@ mod interpret;
 mod json;
 mod keys;
 mod lexicon;
+mod link;
 mod loose;
 mod merged;
 mod names;
+mod order;
 mod ordinal;
 mod preferences;
 mod quote;

@@ -237,6 +237,17 @@ impl<'a> Names<'a> {
                     return None;
                 }
                 let written = &text[start..end];
+                // `claude-3: 5` is no `claude-3.5`: a name and its score.
+                if count > 1 && !self.exact.contains_key(written) {
+                    let (before, last) = (words[next + count - 2].1, words[next + count - 1].0);
+                    let numbers =
+                        text[..before].ends_with(char::is_numeric) && text[last..].starts_with(char::is_numeric);
+                    let gap = &text[before..last];
+                    let shorter = || loose.resolve(&text[start..before], &normal_form(&text[start..before]), false);
+                    if numbers && !matches!(gap, "." | "-" | "_") && (gap != " " || shorter().is_some()) {
+                        return None;
+                    }
+                }
                 let normal = normal_form(written);
                 loose.resolve(written, &normal, false).map(|place| (count, Mention { start, end, place }))
             });

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::chars::{self, Quote};
 use super::interpret::Context;
 use super::keys::{Key, Order};
+use super::link::{Link, groups, says_tie, ties};
 use super::names::{Match, Mention};
+use super::ordinal;
 use super::reading::Ranking;
 use super::repair::{Repair, Repairs, quoted};
 use super::tolerant::{Entry, Group, Node};
@@ -121,10 +123,40 @@ pub(super) fn is_numbered(text: &str, mentions: &[Mention]) -> bool {
     let mut at = 0;
     let numbered = mentions.iter().zip(1_usize..).all(|(mention, number)| {
         let before = text[at..mention.start].trim_matches(mark);
+        // `1位 model-3`, `第一`.
+        let before = before.trim_start_matches('第').trim_end_matches(['位', '名', '등', '위']);
         at = mention.end;
         before.parse() == Ok(number)
     });
     numbered && mentions.len() > 1 && text[at..].trim_matches(mark).is_empty()
+}
+
+/// A number after the only name of an item, and whether it is called a rank: `model-1 (2nd)`, `model-1 - rank 2`,
+/// `model-1: 2`.
+fn rank_after(item: &str, mentions: &[Mention]) -> Option<(usize, bool)> {
+    let [mention] = mentions else { return None };
+    let mark = |c: char| {
+        chars::is_blank(c) || matches!(chars::fold(c), '(' | ')' | '[' | ']' | ':' | '-' | '–' | '—' | '=' | ',' | '*')
+    };
+    let text = item[mention.end..].trim_matches(mark);
+    let number = text.trim_start_matches(|c: char| c.is_alphabetic() || matches!(c, ' ' | '#' | ':'));
+    let plain = number.len() == text.len() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let word = text[..text.len() - number.len()].trim_matches(|c: char| !c.is_alphabetic()).to_lowercase();
+    let called = !plain && matches!(word.as_str(), "" | "rank" | "place" | "position" | "ranked");
+    (plain || called).then(|| rank_number(number)).flatten().map(|rank| (rank, called))
+}
+
+/// The number in brackets after each of the names, and whether it is called a rank; `None` if a name has none.
+fn numbers_after(text: &str, mentions: &[Mention]) -> Option<Vec<(usize, bool)>> {
+    let ends = mentions.iter().skip(1).map(|next| next.start).chain([text.len()]);
+    let numbers = mentions.iter().zip(ends).map(|(mention, end)| {
+        let after =
+            text[mention.end..end].trim_start_matches(|c: char| chars::is_blank(c) || matches!(c, '*' | '`' | '"'));
+        let inner = after.strip_prefix(['(', '[', '（'])?.split([')', ']', '）']).next()?;
+        let plain = inner.trim().bytes().all(|byte| byte.is_ascii_digit());
+        rank_number(inner).map(|rank| (rank, !plain))
+    });
+    numbers.collect()
 }
 
 /// Places by rank, if the ranks are 1 to `count`, each once.
@@ -177,10 +209,20 @@ impl Reader<'_> {
         if let (Some(rank), Some(place)) = (rank_number(key), self.name(text)) {
             self.push(place, false, Some(rank), true);
         } else if let Some(place) = names.resolve(key, true).place() {
-            self.push(place, false, rank_number(text), false);
+            let rank = rank_number(text);
+            if let Some(rank) = ordinal::read(text, names.len()).filter(|_| rank.is_none()) {
+                // `"model-3": "first"`.
+                return self.push(place, false, Some(rank), true);
+            }
+            if rank.is_none() && text.contains(|c: char| c.is_ascii_digit()) && self.order == Order::Unsaid {
+                // `"model-3": 1.5`: the order of an object is none.
+                self.found.ranking.fault(format!("{} has no rank that can be read", names.shown(place)));
+            }
+            self.push(place, false, rank, false);
         } else if let Some(place) = self.name(text) {
             // `"best": "model-3"`.
-            self.push(place, false, None, false);
+            let rank = ordinal::read(key, names.len());
+            self.push(place, false, rank, rank.is_some());
         } else {
             self.unknown(key);
         }
@@ -274,7 +316,10 @@ impl Reader<'_> {
                     self.repair(Repair::Name(quoted(text)));
                     // `2: model-2` repeats the number of the response, and is no rank.
                     let ordinal = ordinal.filter(|&number| !self.context.names.is_numbered(first.place, number));
-                    self.push(first.place, false, ordinal, ordinal.is_some());
+                    match (ordinal, rank_after(rest, &self.context.names.mentions(rest))) {
+                        (None, Some((rank, called))) => self.push(first.place, false, Some(rank), called),
+                        _ => self.push(first.place, false, ordinal, ordinal.is_some()),
+                    }
                 } else {
                     self.text(text);
                 }
@@ -290,15 +335,17 @@ impl Reader<'_> {
             // `"3 > 1 > 2"`: numbers for names.
             return self.bare_numbers(text);
         }
-        let mut direction = Link::Next;
-        for pair in mentions.windows(2) {
-            match Link::read(&text[pair[0].end..pair[1].start]) {
-                None => return self.found.ranking.fault(format!("the ranking cannot be read: {}", quoted(text))),
-                Some(Link::Tie) => return self.found.ranking.fault("the ranking holds a tie".into()),
-                Some(Link::Next) => {}
-                Some(link) if direction == Link::Next || direction == link => direction = link,
-                Some(_) => return self.found.ranking.fault("the ranking goes both ways".into()),
-            }
+        let between = mentions.windows(2).map(|pair| Link::read(&text[pair[0].end..pair[1].start]));
+        let Some(links) = between.collect::<Option<Vec<Link>>>() else {
+            return self.found.ranking.fault(format!("the ranking cannot be read: {}", quoted(text)));
+        };
+        let whole = mentions.len() == self.context.names.len();
+        if links.contains(&Link::Tie) || ties(&links, whole) || groups(text, &mentions) || says_tie(text) {
+            return self.found.ranking.fault("the ranking holds a tie".into());
+        }
+        let direction = links.iter().copied().find(|link| link.is_sign()).unwrap_or(Link::Next);
+        if links.iter().any(|&link| link.is_sign() && link != direction) {
+            return self.found.ranking.fault("the ranking goes both ways".into());
         }
         let mut places: Vec<usize> = mentions.iter().map(|mention| mention.place).collect();
         match (direction, self.order) {
@@ -306,8 +353,11 @@ impl Reader<'_> {
             (Link::Rising, Order::BestFirst) | (Link::Falling, Order::WorstFirst) => self.both_ways = true,
             _ => {}
         }
-        for place in places {
-            self.push(place, false, None, false);
+        // `model-1 (2), model-2 (3), model-3 (1)`: the numbers may be ranks.
+        let numbers = if direction == Link::Next { numbers_after(text, &mentions) } else { None };
+        for (index, place) in places.into_iter().enumerate() {
+            let number = numbers.as_ref().map(|numbers| numbers[index]);
+            self.push(place, false, number.map(|(rank, _)| rank), number.is_some_and(|(_, called)| called));
         }
     }
 
@@ -367,7 +417,8 @@ impl Reader<'_> {
                 listed.iter().enumerate().map(|(place, &number)| (place, number + 1)).collect();
             readings.extend(self::by_rank(&numbers, count));
         }
-        if called_ranks && by_rank_failed && ranks.len() == count && self.order == Order::Unsaid {
+        let some = self.object && self.items.iter().any(|item| item.rank);
+        if called_ranks && by_rank_failed && (some || ranks.len() == count) && self.order == Order::Unsaid {
             self.found.ranking.fault("the ranks are not 1 to the number of responses, each once".into());
             return self.found;
         }
@@ -414,80 +465,6 @@ fn without_parentheses(text: &str) -> String {
 /// Whether only ranking signs are between the names.
 pub(super) fn is_chain(text: &str, mentions: &[Mention]) -> bool {
     mentions.windows(2).all(|pair| Link::read(&text[pair[0].end..pair[1].start]).is_some())
-}
-
-/// What is between two names of a ranking in one string.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
-    /// A comma or the like: the next one.
-    Next,
-    /// `>`: a worse one.
-    Falling,
-    /// `<`: a better one.
-    Rising,
-    /// `=`: neither.
-    Tie,
-}
-
-impl Link {
-    /// Reads the text between two names, without remarks in parentheses. `None` if it is prose.
-    pub(super) fn read(between: &str) -> Option<Self> {
-        let mut signs = String::new();
-        let mut parens = 0_usize;
-        for c in between.chars().map(chars::fold) {
-            match c {
-                '(' | '[' => parens += 1,
-                ')' | ']' => parens = parens.saturating_sub(1),
-                _ if parens > 0 || chars::is_blank(c) || Quote::of(c).is_some() || matches!(c, '*' | '_' | '#') => {
-                    if chars::is_blank(c) && !signs.ends_with(' ') {
-                        signs.push(' ');
-                    }
-                }
-                _ => signs.extend(c.to_lowercase()),
-            }
-        }
-        let mut link = Self::Next;
-        // Commas separate words without a blank too: `，其次`.
-        let signs = signs.replace(',', " , ").replace(';', " ; ");
-        for word in signs.split(' ').filter(|word| !word.is_empty()) {
-            let ordinal = word.trim_end_matches(['.', ')', ':', ',']);
-            let next = match word {
-                "," | ";" | "|" | "then" | "-" | "•" | "and" | "&" | "followed" | "by" | "/" | "next" | "finally"
-                | "lastly" | "than" | "ist" | "als" | "est" | "que" | "es" | "dann" | "danach" | "gefolgt" | "von"
-                | "und" | "zuletzt" | "puis" | "ensuite" | "suivi" | "suivie" | "de" | "du" | "et" | "enfin"
-                | "luego" | "después" | "seguido" | "seguida" | "por" | "y" | "finalmente" | "poi" | "infine"
-                | "depois" | "其次" | "其次是" | "然后" | "然后是" | "再次" | "最后" | "最后是" | "接着是" | "次に"
-                | "その次" | "その次は" | "最後に" | "次は" | "最後は" | "和" | "затем" | "потом" | "и" | "ثم" => {
-                    Self::Next
-                }
-                ">" | ">>" | ">>>" | "->" | "=>" | "→" | "≻" | "»" | "➔" | "⟶" | "–>" | "-->" | "better" | "besser"
-                | "meilleur" | "meilleure" | "mejor" | "优于" | "好于" | "胜过" | "强于" | "лучше" => {
-                    Self::Falling
-                }
-                "<" | "<<" | "<-" | "←" | "≺" | "worse" | "schlechter" | "pire" | "peor" | "劣于" | "差于" => {
-                    Self::Rising
-                }
-                "=" | "==" | "≈" | "~" | ">=" | "≥" | "<=" | "≤" | "tied" | "ties" | "tie" | "equals" => {
-                    Self::Tie
-                }
-                _ if !ordinal.is_empty()
-                    && ordinal.len() < word.len()
-                    && ordinal.bytes().all(|b| b.is_ascii_digit()) =>
-                {
-                    Self::Next
-                }
-                _ if word.chars().all(|c| matches!(c, ',' | ';')) => Self::Next,
-                _ => return None,
-            };
-            match (link, next) {
-                (_, Self::Next) => {}
-                (Self::Next, _) => link = next,
-                _ if link == next => {}
-                _ => return Some(Self::Tie),
-            }
-        }
-        Some(link)
-    }
 }
 
 /// Splits `1. model-3`, `#1: model-3` or `1st model-3` into the ordinal and the rest.

@@ -205,6 +205,16 @@ impl Reading {
             || ranking == Status::Complete
     }
 
+    /// Notes why neither field can be trusted, as far as it is there.
+    pub(super) fn doubt(&mut self, fault: &str) {
+        if self.scores.seen {
+            self.scores.fault(fault.to_owned());
+        }
+        if self.ranking.seen {
+            self.ranking.fault(fault.to_owned());
+        }
+    }
+
     /// Whether two pieces are parts of one: no name gets the same thing from both.
     pub(super) fn joins(&self, next: &Self) -> bool {
         next.scores.values.keys().all(|place| !self.scores.values.contains_key(place))

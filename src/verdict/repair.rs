@@ -140,6 +140,10 @@ impl Repairs {
         other.0.into_iter().for_each(|repair| self.push(repair));
     }
 
+    pub(super) fn holds(&self, repair: &Repair) -> bool {
+        self.0.contains(repair)
+    }
+
     pub(super) fn into_vec(self) -> Vec<Repair> {
         self.0
     }

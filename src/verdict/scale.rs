@@ -62,6 +62,19 @@ const SCALES: &[&str] = &[
 /// Keys that hold the bottom of the scale.
 const BOTTOMS: &[&str] = &["minscore", "scoremin", "minimumscore", "minrating", "minvalue", "minpoints"];
 
+/// Numbers in words that are the top of a scale.
+const NUMBERS: &[(&str, f64)] = &[
+    ("five", 5.0),
+    ("six", 6.0),
+    ("seven", 7.0),
+    ("ten", 10.0),
+    ("twenty", 20.0),
+    ("hundred", 100.0),
+    ("zehn", 10.0),
+    ("dix", 10.0),
+    ("diez", 10.0),
+];
+
 impl Named {
     /// Whether it is the profile's scale, as far as it is named.
     pub(super) fn is(self, scale: Scale) -> bool {
@@ -125,7 +138,11 @@ fn parts(text: &str) -> Vec<Part> {
             while folded.get(at).is_some_and(|c| c.is_alphabetic()) {
                 at += 1;
             }
-            parts.push(Part::Word(folded[start..at].iter().collect()));
+            let word: String = folded[start..at].iter().collect();
+            // `out of ten`, `a ten-point scale`; but not `ten responses`.
+            let ends = !folded[at..].iter().find(|c| **c != ' ').is_some_and(|c| c.is_alphabetic());
+            let number = NUMBERS.iter().find(|(known, _)| ends && *known == word).map(|(_, number)| *number);
+            parts.push(number.map_or(Part::Word(word), Part::Number));
         } else {
             at += 1;
             if matches!(c, '-' | '–' | '—' | '−' | '~' | '〜' | '/' | '%' | '.' | '=') {
@@ -142,6 +159,7 @@ pub(super) fn named(text: &str) -> Option<Named> {
         && !text.contains(['%', '％'])
         && !text.contains("百分")
         && !text.contains("percent")
+        && !NUMBERS.iter().any(|(word, _)| text.contains(word))
     {
         return None;
     }
@@ -157,10 +175,47 @@ pub(super) fn named(text: &str) -> Option<Named> {
     // `1 = best, 5 = worst`: the best score is the lowest.
     let meant = |at: usize, words: &[&str]| {
         let skipped = |at: usize| at + usize::from(["=", "is", "being", "means", "the", "a"].contains(&word(at)));
-        words.contains(&word(skipped(skipped(at + 1))))
+        let at = skipped(skipped(at + 1));
+        words.contains(&word(at)) || words.contains(&format!("{} {}", word(at), word(at + 1)).as_str())
     };
-    let best = ["best", "highest", "perfect", "excellent", "outstanding", "beste", "mejor", "meilleur"];
-    let worst = ["worst", "poor", "poorest", "terrible", "bad", "schlechteste", "peor", "pire"];
+    let best = [
+        "best",
+        "highest",
+        "perfect",
+        "excellent",
+        "outstanding",
+        "beste",
+        "mejor",
+        "meilleur",
+        "very good",
+        "sehr gut",
+        "ausgezeichnet",
+        "très bien",
+        "très bon",
+        "muy bueno",
+        "ottimo",
+        "最好",
+        "最优",
+    ];
+    let worst = [
+        "worst",
+        "poor",
+        "poorest",
+        "terrible",
+        "bad",
+        "schlechteste",
+        "peor",
+        "pire",
+        "lowest",
+        "very bad",
+        "very poor",
+        "mangelhaft",
+        "ungenügend",
+        "sehr schlecht",
+        "très mauvais",
+        "muy malo",
+        "最差",
+    ];
     let of = |words: &[&str]| (0..parts.len()).find(|&at| number(at).is_some() && meant(at, words)).and_then(number);
     match (of(&best), of(&worst)) {
         (Some(best), Some(worst)) if best < worst => return Some(Named { min: Some(worst), max: best }),
@@ -193,7 +248,10 @@ pub(super) fn named(text: &str) -> Option<Named> {
         {
             return Some(Named { min: None, max });
         }
-        if matches!(word(at), "%" | "percent" | "percentage" | "prozent" | "百分制" | "百分比") {
+        if matches!(
+            word(at),
+            "%" | "percent" | "percents" | "percentage" | "percentages" | "prozent" | "百分制" | "百分比"
+        ) {
             return Some(Named { min: Some(0.0), max: 100.0 });
         }
     }
@@ -238,6 +296,11 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
         "highest",
         "perfect",
         "excellent",
+        "sehr gut",
+        "très bien",
+        "muy bueno",
+        "percentages",
+        "point scale",
     ]);
     let lower = text.to_lowercase();
     for sentence in lower.split(['.', '\n', '。', '!', '?', ';']).take(4096) {
@@ -249,9 +312,12 @@ pub(super) fn in_prose(text: &str) -> Option<Named> {
         }
         let Some(mark) = MARKS.find(sentence) else { continue };
         let at = mark;
-        let scaled = ["scale", "skala", "échelle", "escala"].iter().any(|mark| sentence[at..].starts_with(mark));
+        let scaled =
+            ["scale", "skala", "échelle", "escala", "point scale"].iter().any(|mark| sentence[at..].starts_with(mark));
         // `a 10-point scale`, `1 = worst, 10 = best`.
-        let valued = ["best", "highest", "perfect", "excellent"].iter().any(|mark| sentence[at..].starts_with(mark));
+        let valued = ["best", "highest", "perfect", "excellent", "sehr gut", "très bien", "muy bueno"]
+            .iter()
+            .any(|mark| sentence[at..].starts_with(mark));
         let from = if scaled || valued { chars::floor_boundary(sentence, at.saturating_sub(24)) } else { at };
         let window = &sentence[from..chars::floor_boundary(sentence, at + 80)];
         if valued {
@@ -325,11 +391,28 @@ pub(super) fn in_tree(node: &Node<'_>, keys: &Keys, seen: &mut Seen) {
                 seen.add(of_value(&entry.value));
             } else if matches!(keys.read(key).0, Key::Score | Key::Overall { .. }) {
                 seen.add(named(key));
+                // `"scoring": "0-100"`.
+                if let Node::Text(text) = &entry.value {
+                    seen.add(range(text));
+                }
             }
         }
         in_tree(&entry.value, keys, seen);
     }
     seen.add(top.map(|max| Named { min: bottom, max }));
+}
+
+/// A scale that is all of a text, from 0 or 1 on.
+fn range(text: &str) -> Option<Named> {
+    let whole = !text.contains(|c: char| c.is_alphabetic())
+        || text.to_lowercase().replace("to", "").chars().all(|c| !c.is_alphabetic());
+    named(text).filter(|named| whole && named.min.is_some_and(|min| min <= 1.0))
+}
+
+/// Whether the header of a column says that it holds the top of the scale.
+pub(super) fn is_top(header: &str) -> bool {
+    let header = plain(header);
+    TOPS.contains(&header.as_str()) || matches!(header.as_str(), "max" | "maximum")
 }
 
 fn number(node: &Node<'_>) -> Option<f64> {

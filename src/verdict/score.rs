@@ -1,5 +1,6 @@
 //! The value of one score: `4`, `"4"`, `4/5`, `4.5`, `"4 - good"`. Text that could mean another number is refused.
 
+use super::amend;
 use super::chars;
 use super::lexicon::Lexicon;
 use super::scale::{self, Named};
@@ -220,6 +221,11 @@ pub(super) fn read(written: &str, cut: bool, rule: Rule) -> Read {
     Ok(Value { score, plain, clamped: true, from })
 }
 
+/// Whether a text is a number with a word for what scores count, and nothing else: `4 points`.
+pub(super) fn is_counted(text: &str) -> bool {
+    number(text).and_then(|(_, tail)| after_unit(tail)).is_some_and(|rest| rest.trim().is_empty())
+}
+
 /// Whether a number with a word counts something other than a score: `5 words`.
 pub(super) fn counts_else(text: &str) -> bool {
     let Some((_, tail)) = number(text) else { return false };
@@ -296,13 +302,14 @@ pub(super) fn is_revised(text: &str) -> bool {
         "capped at",
         "make that",
         "scratch that",
+        "minus ",
         "gerundet auf",
         "korrigiert auf",
         "arrondi à",
         "redondeado a",
     ]);
     let lower = text.to_ascii_lowercase();
-    REVISIONS.find(&lower).is_some_and(|at| lower[at..].contains(char::is_numeric))
+    REVISIONS.find(&lower).is_some_and(|at| lower[at..].contains(char::is_numeric)) || amend::is_given(&lower)
 }
 
 /// The text after a number, if it is a remark and not more of the number: it is separated from the number and holds no
@@ -345,6 +352,7 @@ fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
     if let Some(inner) = remark.strip_prefix(['(', '[']) {
         return match denominator(inner).or_else(|| number(inner).and_then(|(_, rest)| denominator(rest))) {
             Some((found, rest)) if top.is_none_or(|top| (top - found).abs() < f64::EPSILON) => Ok((rest, Some(found))),
+            None if is_bound(inner) || goes_on(inner) => Err(Why::Unclear),
             None if inner.trim_start().starts_with(char::is_alphabetic) => Ok((inner, top)),
             _ => Err(Why::Unclear),
         };
@@ -374,6 +382,20 @@ fn remark(tail: &str) -> Result<(&str, Option<f64>), Why> {
         return Err(Why::Unclear);
     }
     if top.is_some() || REMARKS.contains(&first.as_str()) { Ok((remark, top)) } else { Err(Why::Unit) }
+}
+
+/// Whether a remark in brackets says that the number is only a bound: `4 (at most)`.
+fn is_bound(inner: &str) -> bool {
+    const BOUNDS: &[&str] =
+        &["at most", "at least", "or more", "or less", "or higher", "or lower", "or above", "or below", "max"];
+    let inner = inner.trim_start().to_ascii_lowercase();
+    BOUNDS.iter().any(|bound| inner.starts_with(bound))
+}
+
+/// Whether another number follows a remark in brackets: `4 (if lenient), 3 (if strict)`.
+fn goes_on(inner: &str) -> bool {
+    let after = inner.split_once([')', ']']).map_or("", |(_, after)| after);
+    after.trim_start_matches([' ', ',', ';', '/', '|']).starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// What follows the word for what scores count, as in `4 points`, `4分`.

@@ -108,11 +108,15 @@ impl Table {
             self.cells.push((place, Label::Bare, Err(score::Why::Unclear)));
             return true;
         }
+        // A column with the top of the scale: `| score | max |`.
+        let tops = texts.iter().zip(&self.columns).filter(|(_, column)| scale::is_top(&column.text));
+        let top = tops.filter_map(|(text, _)| text.parse().ok()).find(|top: &f64| *top > 1.0);
         for (index, (text, column)) in texts.iter().zip(&self.columns).enumerate() {
-            if Some(index) == label {
+            if Some(index) == label || scale::is_top(&column.text) {
                 continue;
             }
-            let value = || score::read(text, false, column.rule);
+            let named = top.map(|max| scale::Named { min: None, max }).or(column.rule.named);
+            let value = || score::read(text, false, Rule { named, ..column.rule });
             let number = text.starts_with(|c: char| chars::fold(c).is_ascii_digit());
             match &column.key {
                 Key::Score => self.cells.push((place, Label::Score, value())),
@@ -146,6 +150,11 @@ impl Table {
         if texts.len() != places.len() {
             self.cells.extend(places.iter().flatten().map(|&place| (place, Label::Score, Err(score::Why::Unclear))));
         }
+    }
+
+    /// Whether each response has a row.
+    pub(super) fn is_down(&self) -> bool {
+        self.across.is_none()
     }
 
     /// The ranking that a column of ranks gives.

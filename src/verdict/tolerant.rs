@@ -9,6 +9,7 @@ pub(super) mod token;
 
 use std::borrow::Cow;
 
+use super::amend;
 use super::chars::{self, Quote};
 use super::repair::{Repair, Repairs};
 
@@ -55,6 +56,8 @@ pub(super) struct Root<'a> {
     pub(super) closed: bool,
     /// Whether it holds an ellipsis, as a template does.
     pub(super) ellipsis: bool,
+    /// Whether a comment in it gives a response another score.
+    pub(super) amended: bool,
     pub(super) repairs: Repairs,
 }
 
@@ -98,10 +101,12 @@ pub(super) fn read<'a>(text: &'a str, start: usize, work: &mut Work) -> Result<R
         entries: 0,
         unclosed: [false; Quote::COUNT],
         ellipsis: false,
+        amended: false,
         repairs: Repairs::default(),
     };
     let (group, closed) = reader.group()?;
-    Ok(Root { node: Node::Group(group), end: reader.at, closed, ellipsis: reader.ellipsis, repairs: reader.repairs })
+    let Reader { at, ellipsis, amended, repairs, .. } = reader;
+    Ok(Root { node: Node::Group(group), end: at, closed, ellipsis, amended, repairs })
 }
 
 /// Whether the bracket at `start` opens a structure that could hold a verdict, judged by its first entry alone: an
@@ -201,6 +206,7 @@ struct Reader<'a, 'w> {
     /// Kinds of quotes that are not closed in the rest of the text.
     unclosed: [bool; Quote::COUNT],
     ellipsis: bool,
+    amended: bool,
     repairs: Repairs,
 }
 
@@ -241,8 +247,9 @@ impl<'a> Reader<'a, '_> {
                 [b'\\', b'n' | b't' | b'r', ..] => (2, Repair::Unescaped),
                 _ => return Ok(()),
             };
-            self.repairs.push(repair);
             self.work.spend(skipped)?;
+            self.amended |= repair == Repair::Comment && amend::is_in_comment(&rest[..skipped]);
+            self.repairs.push(repair);
             self.at += skipped;
         }
     }

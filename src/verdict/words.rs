@@ -45,7 +45,7 @@ pub(super) const BEST_FIRST: &[&str] = &[
     "bestebiszumschlechtesten", "besterbisschlechtester", "vongutnachschlecht", "bestezuerst", "dumeilleuraupire",
     "meilleuraupire", "meilleurenpremier", "demejorapeor", "mejorapeor", "elmejorprimero", "demelhorparapior",
     "domelhorparaopior", "melhorparapior", "dalmiglioraalpeggiore", "dalmigliorealpeggiore", "отлучшегокхудшему",
-    "منالأفضلإلىالأسوأ", "从好到坏", "从优到劣", "由好到差", "由优到劣", "最好到最差", "最优到最差", "从高到低", "良い順", "最良から最悪", "優れた順", "高い順",
+    "منالأفضلإلىالأسوأ", "从好到坏", "从优到劣", "由好到差", "由优到劣", "最好到最差", "最优到最差", "odnajlepszegodonajgorszego", "vanbestnaarslechtst", "từtốtnhấtđếntệnhất", "toptobottom", "strongesttoweakest", "firsttolast", "从高到低", "良い順", "最良から最悪", "優れた順", "高い順",
     "좋은순", "좋은순서",
 ];
 /// A ranking, worst first.
@@ -56,7 +56,7 @@ pub(super) const WORST_FIRST: &[&str] = &[
     "fromworsttobest", "worsttobestranking", "worsttobestorder", "lowesttohighest", "leasttomost", "从差到好",
     "vomschlechtestenzumbesten", "schlechtestebisbeste", "schlechtesterbisbester", "dupireaumeilleur",
     "pireaumeilleur", "depeoramejor", "peoramejor", "dopiorparaomelhor", "dalpeggiorealmigliore", "отхудшегоклучшему",
-    "从坏到好", "从劣到优", "由差到好", "由劣到优", "最差到最好", "从低到高", "悪い順", "最悪から最良", "低い順", "나쁜순",
+    "从坏到好", "从劣到优", "由差到好", "由劣到优", "最差到最好", "从最差到最好", "从最坏到最好", "最劣から最良", "从低到高", "odnajgorszegodonajlepszego", "vanslechtstnaarbest", "vanslechtnaargoed", "منالأسوأإلىالأفضل", "từtệnhấtđếntốtnhất", "bottomtotop", "weakesttostrongest", "lasttofirst", "ascending", "悪い順", "最悪から最良", "低い順", "나쁜순",
 ];
 /// A ranking whose order is not given.
 #[rustfmt::skip]

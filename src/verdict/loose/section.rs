@@ -198,15 +198,21 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads the items of a ranking. Numbers beside them are ranks if they are 1 to the number of responses, and scores
-    /// if they fall.
-    fn end_ranking(&mut self, order: Order, items: Vec<String>, numbers: Vec<Beside>) {
+    /// Whether the numbers beside all names are 1 to the number of responses.
+    pub(super) fn are_ranks(&self, numbers: &[Beside]) -> bool {
         let count = self.context.names.len();
-        let values: Vec<f64> = numbers.iter().filter_map(|number| number.whole.ok()).map(|value| value.score).collect();
+        let values = values(numbers);
         #[expect(clippy::cast_precision_loss, reason = "a number of responses")]
         let is_rank = |rank: usize| values.iter().any(|&value| (value - rank as f64).abs() < f64::EPSILON);
         let all = numbers.len() == count && values.len() == count;
-        let ranks = all && count > 1 && (1..=count.min(64)).all(is_rank);
+        all && count > 1 && (1..=count.min(64)).all(is_rank)
+    }
+
+    /// Reads the items of a ranking. Numbers beside them are ranks if they are 1 to the number of responses, and scores
+    /// if they fall.
+    pub(super) fn end_ranking(&mut self, order: Order, items: Vec<String>, numbers: Vec<Beside>) {
+        let values = values(&numbers);
+        let ranks = self.are_ranks(&numbers);
         let falls = values.windows(2).all(|pair| pair[0] >= pair[1]);
         if ranks && order == Order::Unsaid {
             if falls {
@@ -229,4 +235,9 @@ impl Scan<'_> {
             self.found.add(place, Label::Bare, value);
         }
     }
+}
+
+/// The numbers that can be read.
+fn values(numbers: &[Beside]) -> Vec<f64> {
+    numbers.iter().filter_map(|number| number.whole.ok()).map(|value| value.score).collect()
 }
