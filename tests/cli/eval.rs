@@ -149,9 +149,9 @@ fn items_are_judged_by_their_rubric_or_by_that_of_the_option() {
     let checksums: std::collections::BTreeSet<String> =
         written.iter().map(|line| line["checksums"]["request"].to_string()).collect();
     assert_eq!(checksums.len(), 3);
-    let page = std::fs::read_to_string(page).unwrap();
+    let html = std::fs::read_to_string(&page).unwrap();
     assert!(
-        page.contains("(weight 1) Prefer the longer answer."),
+        html.contains("(weight 1) Prefer the longer answer."),
         "the worst disagreement shows what it was judged by"
     );
     run(fixed).fails(2, &["was made with principle"]);
