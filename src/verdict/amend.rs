@@ -66,7 +66,7 @@ const VERDICTS: &[&str] = &[
 static UNTRUE: Lexicon = Lexicon::new(&[
     "wrong", "incorrect", "not right", "swapped", "reversed", "mixed up", "placeholder", "made up", "made-up", "fictional",
     "hypothetical", "an example", "examples", "a draft", "preliminary", "tentative", "not real", "not final", "falsch", "vertauscht",
-    "nur ein beispiel", "faux", "inversé", "incorrect", "示例", "例子", "草稿", "错",
+    "nur ein beispiel", "faux", "inversé", "示例", "例子", "草稿", "错",
 ]);
 /// Sentences that say so of the text before them.
 #[rustfmt::skip]
@@ -93,7 +93,7 @@ const FILLERS: &[&str] = &[
     "a", "an", "the", "score", "rating", "rated", "scored", "given", "got", "gotten", "of", "really", "only", "just", "at",
     "least", "most", "about", "around", "closer", "to", "from", "lowered", "raised", "reduced", "increased", "changed", "more",
     "like", "maybe", "rather", "even", "been", "be", "get", "instead", "its", "it", "actually", "eher", "ein", "eine", "einen",
-    "doch", "nur", "auf", "un", "une", "una", "um", "uma", "plutôt", "a", "à", "en", "it's", "und", "s", "was", "not",
+    "doch", "nur", "auf", "un", "une", "una", "um", "uma", "plutôt", "à", "en", "it's", "und", "s", "was", "not",
     "punkte", "noch", "note", "nota", "sein", "haben", "bekommen", "avoir", "être", "ser", "tener", "оценку", "балл", "быть",
 ];
 /// Numbers in words.
@@ -103,7 +103,7 @@ const WORDS: &[&str] = &["zero", "one", "two", "three", "four", "five", "six", "
 const AFTER: &[&str] = &[
     "because", "since", "as", "instead", "not", "for", "rather", "due", "given", "and", "but", "out", "of", "point", "points",
     "star", "stars", "though", "although", "considering", "in", "on", "after", "now", "too", "then", "actually", "really", "weil",
-    "statt", "punkte", "punkt", "car", "points", "porque", "puntos", "punti", "pontos", "so", "the", "it", "at",
+    "statt", "punkte", "punkt", "car", "porque", "puntos", "punti", "pontos", "so", "the", "it", "at",
 ];
 /// How the key of a corrected score begins or ends, as letters in lower case.
 #[rustfmt::skip]

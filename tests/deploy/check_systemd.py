@@ -20,7 +20,7 @@ Wants=dicast.service
 After=dicast.service
 [Service]
 Type=oneshot
-ExecStart=/bin/bash /root/trial.sh
+ExecStart=/bin/bash /srv/trial.sh
 ExecStopPost=/bin/systemctl --no-block poweroff
 [Install]
 WantedBy=multi-user.target
@@ -28,22 +28,22 @@ WantedBy=multi-user.target
 
 #: Each line of its output is a fact, `name value`.
 TRIAL = """set -u
-exec >/root/facts 2>&1
+exec >/srv/facts 2>&1
 url=http://127.0.0.1:8001
 key='authorization: Bearer sesame-open'
-status() { curl -s -m 60 -o /root/answer -w '%{http_code}' "$@"; }
-judge() { status -H "$key" -H 'content-type: application/json' -d @/root/request.json $url/v1/judge; }
+status() { curl -s -m 60 -o /srv/answer -w '%{http_code}' "$@"; }
+judge() { status -H "$key" -H 'content-type: application/json' -d @/srv/request.json $url/v1/judge; }
 is_ready() { [ "$(status $url/ready)" = 200 ]; }
 for _ in $(seq 120); do is_ready && break; sleep 0.5; done
 pid() { systemctl show -p MainPID --value dicast; }
 echo active $(systemctl is-active dicast)
 echo judged $(judge)
-echo without_key $(status -d @/root/request.json $url/v1/judge)
+echo without_key $(status -d @/srv/request.json $url/v1/judge)
 echo user $(ps -o user:32= -p $(pid))
 keys=/run/credentials/dicast.service/keys
 echo key_readable $(su -s /bin/sh nobody -c "cat $keys" 2>/dev/null | grep -c sesame)
-status -H "$key" -H 'content-type: application/x-ndjson' --data-binary @/root/jobs.jsonl $url/v1/jobs >/dev/null
-job=$(sed 's/.*"id":"\\([^"]*\\)".*/\\1/' /root/answer)
+status -H "$key" -H 'content-type: application/x-ndjson' --data-binary @/srv/jobs.jsonl $url/v1/jobs >/dev/null
+job=$(sed 's/.*"id":"\\([^"]*\\)".*/\\1/' /srv/answer)
 echo state $(ls /var/lib/dicast/ | tr '\\n' ' ')
 echo outside $(stat -c %a /var/lib/private/dicast)
 # What a crash does: the service starts again, and goes on with the job.
@@ -54,17 +54,17 @@ echo restarted $([ "$(pid)" != "$before" ] && echo yes)
 echo job $(curl -s -m 90 -H "$key" "$url/v1/jobs/$job?wait_s=60" | sed 's/.*"state":"\\([^"]*\\)".*/\\1/')
 echo results $(curl -s -H "$key" "$url/v1/jobs/$job/results" | grep -c '"index"')
 # What a stop does to a request that runs.
-curl -s -m 60 -o /root/late -H "$key" -H 'content-type: application/x-ndjson' --data-binary @/root/batch.jsonl \
+curl -s -m 60 -o /srv/late -H "$key" -H 'content-type: application/x-ndjson' --data-binary @/srv/batch.jsonl \
     $url/v1/judge/batch & late=$!
 sleep 0.5
 began=$(date +%s%N)
 systemctl stop dicast
 echo stop_ms $(( ($(date +%s%N) - began) / 1000000 ))
 wait $late
-echo late $(grep -c '"status":200' /root/late)
+echo late $(grep -c '"status":200' /srv/late)
 echo result $(systemctl show -p Result --value dicast)
 echo refused_calls $(journalctl -u dicast -o cat | grep -c -i 'operation not permitted')
-journalctl -u dicast -o cat | tail -n 40 >/root/journal
+journalctl -u dicast -o cat | tail -n 40 >/srv/journal
 man -w dicast >/dev/null && echo man yes
 """
 
@@ -92,11 +92,11 @@ def check() -> str:
         assert exposure <= EXPOSURE, said
 
         # It runs.
-        (root / "root/trial.sh").write_text(TRIAL)
-        (root / "root/request.json").write_text(json.dumps(request(responses=4)))
+        (root / "srv/trial.sh").write_text(TRIAL)
+        (root / "srv/request.json").write_text(json.dumps(request(responses=4)))
         lines = [json.dumps(request(number, principle=CONCISE)) for number in range(12)]
-        (root / "root/jobs.jsonl").write_text("\n".join(lines) + "\n")
-        (root / "root/batch.jsonl").write_text(
+        (root / "srv/jobs.jsonl").write_text("\n".join(lines) + "\n")
+        (root / "srv/batch.jsonl").write_text(
             "\n".join(json.dumps(request(number, 4)) for number in range(100)) + "\n"
         )
         (root / "etc/systemd/system/trial.service").write_text(UNIT)
@@ -104,11 +104,11 @@ def check() -> str:
         command = [nspawn, "--quiet", "--register=no", "--keep-unit", "-D", str(root), "-b"]
         with (place / "console").open("wb") as console:
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, timeout=300, check=False)
-        text = root / "root/facts"
+        text = root / "srv/facts"
         console_text = (place / "console").read_text(errors="replace")
         assert text.exists(), f"systemd did not reach the trial:\n{console_text[-3000:]}"
         facts = dict(line.partition(" ")[::2] for line in text.read_text().splitlines())
-        journal = (root / "root/journal").read_text() if (root / "root/journal").exists() else ""
+        journal = (root / "srv/journal").read_text() if (root / "srv/journal").exists() else ""
         expected = {
             "active": "active", "judged": "200", "without_key": "401", "key_readable": "0",
             "outside": "700", "restarted": "yes", "job": "finished", "results": "12", "late": "100",
