@@ -100,7 +100,7 @@ python-test: ## test the Python package
 	@scripts/python.sh test
 
 .PHONY: test-trainers
-test-trainers: ## test the hooks in TRL, veRL and OpenRLHF, which it installs (3 GB to download; ten minutes, five once installed)
+test-trainers: ## test the hooks in TRL, veRL and OpenRLHF, which it installs (3 GB to download; ten minutes, five once installed), and in a checkout of slime (DICAST_SLIME)
 	@scripts/install_deps.sh --python
 	@scripts/test_trainers.sh $(TESTS)
 

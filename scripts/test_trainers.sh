@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs the Python package in real trainers: TRL, veRL with Ray, OpenRLHF.
+# Runs the Python package in real trainers: TRL, veRL with Ray, OpenRLHF, slime.
 #
 #   scripts/test_trainers.sh [PYTEST ARGUMENTS]
 #
 # Installs them into target/python/trainers, once: about 3 GB to download, 7 GB on disk, about five minutes. The wheel is
-# built by scripts/python.sh. DICAST_TRAINERS names an environment that has everything instead.
+# built by scripts/python.sh. DICAST_TRAINERS names an environment that has everything instead. DICAST_SLIME names a checkout
+# of slime, which is not on the package index; without it, its tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -12,6 +13,10 @@ mkdir -p "$target/python"
 target=$(cd "$target" && pwd)
 export CARGO_TARGET_DIR=$target PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 venv=${DICAST_TRAINERS:-$target/python/trainers}
+if [ -n "${DICAST_SLIME:-}" ]; then
+    DICAST_SLIME=$(cd "$DICAST_SLIME" && pwd)
+    export DICAST_SLIME
+fi
 
 if [ -z "${DICAST_TRAINERS:-}" ] && [ ! "$venv/done" -nt python/requirements-trainers.txt ]; then
     rm -rf "$venv"

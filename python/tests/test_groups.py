@@ -330,21 +330,65 @@ def test_slime_prompts_responses_and_lists(judge: dicast.Judge) -> None:
     assert asyncio.run(reward(args, [])) == []
 
 
-def test_slime_does_not_wait_once_it_has_stopped(judge: dicast.Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def generating(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What slime knows of a roll-out: whether it has stopped generating."""
+
     class Single(type):
         _instances: Dict[Any, Any] = {}  # noqa: RUF012
 
     class GenerateState(metaclass=Single):
-        aborted = True
+        aborted = False
 
     Single._instances[GenerateState] = GenerateState()
     rollout: Any = types.ModuleType("slime.rollout.sglang_rollout")
     rollout.GenerateState = GenerateState
     monkeypatch.setitem(sys.modules, "slime.rollout.sglang_rollout", rollout)
+    return Single._instances[GenerateState]
+
+
+def test_slime_does_not_wait_once_it_has_stopped(judge: dicast.Judge, generating: Any) -> None:
+    generating.aborted = True
     reward = slime.make_reward(Settings(judge, CONCISE, window=60.0))
     start = time.monotonic()
     assert isinstance(asyncio.run(reward(SimpleNamespace(n_samples_per_prompt=8), slime_sample("a"))), float)
     assert time.monotonic() - start < 10
+
+
+def test_slime_continues_groups_that_it_cut_off(judge: dicast.Judge, generating: Any) -> None:
+    seen: List[Any] = []
+
+    class Seeing(Told):
+        async def ajudge_batch(self, requests: Any, **options: Any) -> List[Any]:
+            seen.extend(list(request["responses"].values()) for request in requests)
+            return self.judge_batch(requests, **options)
+
+    reward = slime.make_reward(Settings(Seeing(judge, {}), CONCISE, window=60.0))
+    args = SimpleNamespace(n_samples_per_prompt=3)
+
+    async def rollouts() -> Any:
+        generating.aborted = True
+        first = await reward(args, slime_sample("a"))
+        generating.aborted = False
+        return first, await asyncio.gather(reward(args, slime_sample("b")), reward(args, slime_sample("c")))
+
+    start = time.monotonic()
+    first, others = asyncio.run(rollouts())
+    assert isinstance(first, float) and len(others) == 2 and time.monotonic() - start < 10
+    assert seen == [["a"], ["a", "b", "c"]]
+    whole = judge.judge(CONCISE, "q", {"1": "a", "2": "b", "3": "c"})
+    assert others == [whole.expected_scores["2"], whole.expected_scores["3"]]
+
+
+def test_slime_reads_rewards_by_its_key(judge: dicast.Judge) -> None:
+    settings = Settings(judge, CONCISE, window=60.0)
+    args = SimpleNamespace(n_samples_per_prompt=1, reward_key="r", eval_reward_key="e")
+    reward, group = slime.make_reward(settings), slime.make_group_rewards(settings)
+    assert set(asyncio.run(reward(args, slime_sample("a")))) == {"r"}
+    assert set(asyncio.run(reward(args, slime_sample("a", group_index=None)))) == {"e"}
+    assert [set(one) for one in asyncio.run(group(args, [slime_sample("a"), slime_sample("b")]))] == [{"r"}, {"r"}]
+    with pytest.raises(dicast.InvalidRequestError, match="--group-rm"):
+        asyncio.run(group(args, [[slime_sample("a")], [slime_sample("b")]]))
 
 
 def test_trl_batches_that_hold_their_prompts_twice(judge: dicast.Judge) -> None:

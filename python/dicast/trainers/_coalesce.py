@@ -25,6 +25,8 @@ _LOGGER = logging.getLogger("dicast")
 _SHARE, _ENOUGH = 0.05, 20
 #: Seconds between two checks whether waiting still makes sense.
 _LOOK = 0.5
+#: Most groups that are kept because the trainer stopped before all of their members had come.
+_MOST_CUT = 4096
 
 #: Judges samples: one entry for each sample, in their order.
 JudgeSamples = Callable[[Sequence[Sample]], Awaitable[List[Judged]]]
@@ -69,11 +71,15 @@ class GroupCounts:
 
 
 class Gathering:
-    """A group that waits for its members, which coroutines of one event loop bring. A member has one sample or more."""
+    """A group that waits for its members, which coroutines of one event loop bring. A member has one sample or more.
 
-    def __init__(self, owner: LoopCoalescer, expected: int) -> None:
+    ``earlier`` are members that have their rewards already: those that come now are judged beside them.
+    """
+
+    def __init__(self, owner: LoopCoalescer, expected: int, earlier: Sequence[Sequence[Sample]] = ()) -> None:
         self._owner = owner
-        self._expected = expected
+        self._expected = expected - len(earlier)
+        self._earlier = list(earlier)
         self._samples: List[Sample] = []
         self._members: List[Tuple[int, int, "asyncio.Future[List[Judged]]"]] = []
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -107,6 +113,10 @@ class Gathering:
         self.look()
         return future
 
+    def members(self) -> List[Sequence[Sample]]:
+        """The samples of each member, of the earlier ones too."""
+        return [*self._earlier, *(self._samples[start:end] for start, end, _ in self._members)]
+
     def end(self, why: str) -> None:
         """Ends the waiting of the group, and judges it."""
         if self._ended:
@@ -121,7 +131,8 @@ class Gathering:
 
     async def _run(self) -> None:
         try:
-            judged = await self._owner.judge(self._samples)
+            earlier = [sample for member in self._earlier for sample in member]
+            judged = (await self._owner.judge([*earlier, *self._samples]))[len(earlier) :]
             for start, end, future in self._members:
                 if not future.done():
                     future.set_result(judged[start:end])
@@ -137,7 +148,8 @@ class LoopCoalescer:
     """Judges the samples of several coroutines together, in their event loop.
 
     ``hopeless`` says whether waiting makes no sense any more, for example because a trainer has stopped generating: all
-    groups are then judged as they are.
+    groups are then judged as they are. Members that come later, when the trainer has continued, are judged beside those
+    of their group that were judged then; they do not wait for them again.
     """
 
     def __init__(self, judge: JudgeSamples, window: float, hopeless: Optional[Callable[[], bool]] = None) -> None:
@@ -146,6 +158,7 @@ class LoopCoalescer:
         self.counts = GroupCounts()
         self._hopeless = hopeless
         self._open: Dict[Hashable, Gathering] = {}
+        self._cut: Dict[Hashable, List[Sequence[Sample]]] = {}
         self._tasks: Set["asyncio.Task[None]"] = set()
 
     def new(self, expected: int = 0) -> Gathering:
@@ -157,7 +170,7 @@ class LoopCoalescer:
         where = (asyncio.get_running_loop(), key)
         gathering = self._open.get(where)
         if gathering is None:
-            gathering = self._open[where] = Gathering(self, size)
+            gathering = self._open[where] = Gathering(self, size, self._cut.pop(key, ()))
             gathering._done = lambda: self._forget(where, gathering)
             if self._hopeless is not None and size > 1:
                 self._look_later(where)
@@ -181,6 +194,9 @@ class LoopCoalescer:
         if gathering is None:
             return
         if self._hopeless is not None and self._hopeless():
+            self._cut[where[1]] = gathering.members()
+            while len(self._cut) > _MOST_CUT:
+                del self._cut[next(iter(self._cut))]
             gathering.end("the trainer has stopped generating")
         else:
             self._look_later(where)

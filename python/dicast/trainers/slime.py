@@ -10,7 +10,13 @@ With ``--group-rm``, the natural form for a listwise judge, the samples of one p
 slime asks for one sample at a time. The sample waits for the others of its group (``group_size`` of the settings, or if
 that is 1, ``args.n_samples_per_prompt``), at most ``window`` seconds, and not after slime has stopped generating. If a
 generate function makes several samples from one, it hands them over as a list: they are one member of their group, and
-each gets a reward. (slime does not join these with ``--group-rm``.)
+each gets a reward. (With ``--group-rm`` slime cannot give rewards to such lists: the hook refuses them.)
+
+With ``--partial-rollout``, samples that slime cut off continue in the next roll-out. With ``--group-rm`` their whole
+group is judged then. Without it, the samples that were complete keep their rewards, and the others are judged beside
+them.
+
+If ``--reward-key`` (in evaluations ``--eval-reward-key``) is set, rewards are objects with that key.
 
 A principle in the sample's ``metadata`` overrides that of the settings. The markup of a chat template in prompts, and
 the tokens that end a response, are not shown to the judge.
@@ -21,8 +27,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Hashable, List, Sequence, Tuple
 
+from ..errors import InvalidRequestError
 from ._coalesce import LoopCoalescer
 from ._groups import Judged, Sample, grouped, principle_of
 from ._hook import AsyncHook
@@ -49,10 +56,15 @@ class _GroupRewards(AsyncHook):
         super().__init__("group_rewards")
         self._settings = settings
 
-    async def __call__(self, args: Any, samples: Sequence[Any], **_: Any) -> List[float]:
+    async def __call__(self, args: Any, samples: Sequence[Any], **_: Any) -> List[Any]:
+        if any(isinstance(sample, (list, tuple)) for sample in samples):
+            raise InvalidRequestError(
+                "the generate function makes several samples from one, to which slime cannot give rewards with "
+                "--group-rm: leave that out, and use dicast.trainers.slime.reward"
+            )
         described = [_described(self._settings, sample) for sample in samples]
         groups = grouped([(*sample, key) for sample, key in described], consecutive=False)
-        return self._settings.numbers(await self._settings.made.aof(groups))
+        return _answers(args, samples, self._settings.numbers(await self._settings.made.aof(groups)))
 
 
 class _Reward(AsyncHook):
@@ -62,11 +74,13 @@ class _Reward(AsyncHook):
         make = functools.partial(LoopCoalescer, settings.asamples, settings.window, _has_stopped)
         self.coalescer: "PerProcess[LoopCoalescer]" = PerProcess(make)
 
-    async def __call__(self, args: Any, sample: Any, **_: Any) -> Union[float, List[float]]:
-        settings = self._settings
-        if isinstance(sample, (list, tuple)):
-            return settings.numbers(await self._judged(args, sample)) if sample else []
-        return settings.number((await self._judged(args, [sample]))[0])
+    async def __call__(self, args: Any, sample: Any, **_: Any) -> Any:
+        several = isinstance(sample, (list, tuple))
+        samples = list(sample) if several else [sample]
+        if not samples:
+            return []
+        rewards = _answers(args, samples, self._settings.numbers(await self._judged(args, samples)))
+        return rewards if several else rewards[0]
 
     async def _judged(self, args: Any, samples: Sequence[Any]) -> List[Judged]:
         settings = self._settings
@@ -91,12 +105,20 @@ class _Reward(AsyncHook):
         return await self.coalescer().rewards(where, [one for one, _ in described], size)
 
 
+def _answers(args: Any, samples: Sequence[Any], rewards: Sequence[float]) -> List[Any]:
+    """Rewards in the form that slime reads: numbers, or objects if a key is set."""
+    key = getattr(args, "reward_key", None)
+    evaluated = getattr(args, "eval_reward_key", None) or key
+    keys = [evaluated if getattr(sample, "group_index", None) is None else key for sample in samples]
+    return [reward if key is None else {key: reward} for key, reward in zip(keys, rewards)]
+
+
 def _has_stopped() -> bool:
     """Whether slime has stopped generating: samples that it cut off ask for no reward, so their groups would wait for
     them in vain."""
     rollout = sys.modules.get("slime.rollout.sglang_rollout")
     state = getattr(rollout, "GenerateState", None)
-    made = getattr(type(state), "_instances", {}).get(state)
+    made = getattr(state, "_instances", {}).get(state)
     return bool(getattr(made, "aborted", False))
 
 
@@ -113,9 +135,9 @@ _group = Default(make_group_rewards)
 _single = Default(make_reward)
 
 
-async def group_rewards(args: Any, samples: Sequence[Any], **kwargs: Any) -> List[float]:
+async def group_rewards(args: Any, samples: Sequence[Any], **kwargs: Any) -> List[Any]:
     """:func:`make_group_rewards`, with settings from the environment."""
-    result: List[float] = await _group()(args, samples, **kwargs)
+    result: List[Any] = await _group()(args, samples, **kwargs)
     return result
 
 
