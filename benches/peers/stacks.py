@@ -25,11 +25,11 @@ def free_port():
 class Process:
     """A process in its own group, stopped while it is not measured."""
 
-    def __init__(self, command, log, env=None, stdin=None, stdout=None):
+    def __init__(self, command, log, env=None, stdin=None, stdout=None, cwd=ROOT):
         self.log = log
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
-                [str(word) for word in command], stdin=stdin, stdout=stdout or out, stderr=out, cwd=ROOT,
+                [str(word) for word in command], stdin=stdin, stdout=stdout or out, stderr=out, cwd=cwd,
                 env={**os.environ, **(env or {})}, start_new_session=True,
             )
 
@@ -280,8 +280,10 @@ class Reference(Stack):
         }
         config = self.settings.folder / f"{self.name}.json"
         config.write_text(json.dumps(settings), encoding="utf-8")
-        command = [Path(self.settings.vllm_python).parent / "rewardanything", "serve", "-c", config, "--port", self.port]
-        server = Process(command, self.settings.folder / f"{self.name}.log")
+        program = ROOT / Path(self.settings.vllm_python).parent / "rewardanything"
+        command = [program, "serve", "-c", config, "--port", self.port]
+        # It writes what it answers into a folder where it runs.
+        server = Process(command, self.settings.folder / f"{self.name}.log", cwd=self.settings.folder)
         server.await_url(f"http://127.0.0.1:{self.port}/health")
         self.client = Talker(self.settings, self.name, "server", f"http://127.0.0.1:{self.port}")
         self.processes = [server, self.client.process]
