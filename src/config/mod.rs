@@ -22,7 +22,7 @@ pub use limits::{Limits, MAX_RESPONSES};
 pub use local::{Isolation, LocalConfig};
 pub use options::{Blocks, Mask, Options, RankRule, RankingFrom, Reward, RubricMerge, RubricMode, Settings, StopEarly};
 pub(crate) use remote::is_url;
-pub use remote::{ControlTokens, RemoteConfig, RemoteInput, Secret, Secrets};
+pub use remote::{ControlTokens, RemoteConfig, RemoteInput, RemoteVerdict, Secret, Secrets};
 pub(crate) use table::shown;
 pub use table::{Kind, Row};
 pub use trtllm::{TrtllmConfig, TrtllmMode, TrtllmScheduler};

@@ -24,6 +24,19 @@ words! {
 }
 
 words! {
+    /// How a server is asked for a verdict whose layout is known.
+    pub enum RemoteVerdict {
+        /// By choices where the server gives probabilities and is known to keep what it has computed of a prompt; else by a grammar.
+        #[default]
+        Auto = "auto",
+        /// In one request, under a grammar or a schema.
+        Grammar = "grammar",
+        /// In a request of one token for each score and each place of the ranking, wherever the server gives probabilities.
+        Choices = "choices",
+    }
+}
+
+words! {
     /// What to do with text that looks like a control token if a server tokenizes messages itself.
     pub enum ControlTokens {
         /// The request is refused.
@@ -145,8 +158,10 @@ settings! {
         input: RemoteInput = RemoteInput::Auto, Kind::Choice(RemoteInput::WORDS);
         /// The folder with the model's `tokenizer.json` and `tokenizer_config.json`. Prompts are then made by Dicast.
         tokenizer: Option<PathBuf> = None, Kind::Path;
-        /// Ask for streamed answers, so that `remote.idle_timeout_ms` notices a server that falls silent. With false, a busy
-        /// vLLM answers more requests. llama-server always streams.
+        /// How a server is asked for the verdict: in one request, or token by token for the choices in it.
+        verdict: RemoteVerdict = RemoteVerdict::Auto, Kind::Choice(RemoteVerdict::WORDS);
+        /// Ask for streamed answers, so that `remote.idle_timeout_ms` notices a server that falls silent. Answers of at most 128
+        /// tokens that nobody listens to are not streamed anyway. llama-server always streams.
         stream: bool = true, Kind::Switch;
         /// What to do with text that looks like a control token if the server tokenizes messages itself.
         control_tokens: ControlTokens = ControlTokens::Refuse, Kind::Choice(ControlTokens::WORDS);

@@ -5,8 +5,12 @@
 //! set of used names encodes the permutation. xgrammar's EBNF has no parameters, so each set is a separate rule, and long
 //! rankings are written in several stages. llama.cpp's GBNF is EBNF with other rule names.
 
+#[cfg(feature = "remote")]
+mod choices;
 mod notation;
 
+#[cfg(feature = "remote")]
+pub use choices::{Choices, Filling};
 pub use notation::gbnf_reasoning;
 
 use serde::{Deserialize, Serialize};

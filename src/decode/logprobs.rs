@@ -23,6 +23,9 @@ pub(crate) enum Token {
     #[cfg(feature = "remote")]
     Id(u32),
     Bytes(Vec<u8>),
+    /// By both.
+    #[cfg(feature = "remote")]
+    Both(u32, Vec<u8>),
 }
 
 impl Token {
@@ -31,6 +34,8 @@ impl Token {
         match self {
             #[cfg(feature = "remote")]
             Self::Id(_) => &[],
+            #[cfg(feature = "remote")]
+            Self::Both(_, bytes) => bytes,
             Self::Bytes(bytes) => bytes,
         }
     }
@@ -39,7 +44,7 @@ impl Token {
     #[cfg(feature = "remote")]
     pub(crate) fn id(&self) -> u32 {
         match self {
-            Self::Id(id) => *id,
+            Self::Id(id) | Self::Both(id, _) => *id,
             Self::Bytes(_) => UNKNOWN,
         }
     }
@@ -235,6 +240,18 @@ fn probes<'a>(
 }
 
 impl Position {
+    /// The log probability of a token here, if the list has it.
+    #[cfg(feature = "remote")]
+    pub(crate) fn logprob_of(&self, id: u32, tokenizer: Option<&Tokenizer>) -> Option<f32> {
+        let text = tokenizer.and_then(|tokenizer| tokenizer.token_bytes(id));
+        let is = |token: &Token| match token {
+            Token::Id(known) | Token::Both(known, _) => *known == id,
+            Token::Bytes(bytes) => text == Some(bytes.as_slice()),
+        };
+        let listed = self.alternatives.iter().find(|(token, _)| is(token)).map(|(_, logprob)| *logprob);
+        listed.or(self.logprob.filter(|_| is(&self.token))).filter(|logprob| !logprob.is_nan())
+    }
+
     /// Whether the likeliest token here begins with no digit, or ends the text.
     fn ends_number(&self, tokenizer: Option<&Tokenizer>) -> bool {
         let (mut best, mut ends) = (f32::NEG_INFINITY, false);
@@ -265,7 +282,7 @@ impl Position {
 /// The id of a token that can begin several scores, if it can be known: only for those it is used.
 fn id(token: &Token, text: &[u8], tokenizer: Option<&Tokenizer>) -> u32 {
     #[cfg(feature = "remote")]
-    if let Token::Id(id) = token {
+    if let Token::Id(id) | Token::Both(id, _) = token {
         return *id;
     }
     let _ = token;
@@ -282,6 +299,8 @@ fn id(token: &Token, text: &[u8], tokenizer: Option<&Tokenizer>) -> u32 {
 fn bytes<'a>(token: &'a Token, tokenizer: Option<&'a Tokenizer>) -> &'a [u8] {
     match token {
         Token::Bytes(bytes) => bytes,
+        #[cfg(feature = "remote")]
+        Token::Both(_, bytes) => bytes,
         #[cfg(feature = "remote")]
         Token::Id(id) => tokenizer.and_then(|tokenizer| tokenizer.token_bytes(*id)).unwrap_or_default(),
     }

@@ -1,6 +1,6 @@
 //! The requests to each kind of server, and how its answers are used.
 
-use dicast::config::RankingFrom;
+use dicast::config::{RankingFrom, RemoteVerdict};
 use dicast::engine::Guidance;
 use dicast::verdict::{Flag, Repair};
 use dicast::{ErrorKind, JudgeRequest, Profile};
@@ -33,12 +33,13 @@ fn every_kind_of_server_gives_complete_verdicts() {
 
 #[test]
 fn reasoning_and_verdict_are_one_request_where_the_server_can_and_no_probabilities_are_wanted() {
+    // By choices, three scores and two of the three places of the ranking are requests.
     for (dialect, alternatives, requests) in [
         (Dialect::Vllm, 20, 2),
         (Dialect::Vllm, 0, 2),
-        (Dialect::GatedVllm, 20, 2),
+        (Dialect::GatedVllm, 20, 6),
         (Dialect::GatedVllm, 0, 1),
-        (Dialect::Llama, 20, 2),
+        (Dialect::Llama, 20, 6),
         (Dialect::Llama, 0, 1),
         (Dialect::Other, 20, 1),
     ] {
@@ -97,6 +98,33 @@ fn a_consistent_ranking_takes_a_request_more() {
 }
 
 #[test]
+fn choices_and_a_grammar_give_the_same_verdicts() {
+    for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Llama] {
+        for number in 0..10 {
+            let [chosen, guided] = [RemoteVerdict::Choices, RemoteVerdict::Grammar].map(|verdict| {
+                let server = Server::new(dialect);
+                let mut config = config(&server.url);
+                config.remote.verdict = verdict;
+                config.options.consistent_ranking = Some(number % 2 == 1);
+                dicast::Judge::open(config).unwrap().judge(&request(number)).unwrap()
+            });
+            assert_verdict(number, &chosen);
+            assert_eq!(
+                (&chosen.raw, &chosen.ranking, &chosen.reasoning),
+                (&guided.raw, &guided.ranking, &guided.reasoning)
+            );
+            for (one, other) in chosen.scores.iter().zip(&guided.scores) {
+                assert_eq!((one.score, &one.distribution), (other.score, &other.distribution));
+                // The list holds 0.78 for the score and 0.05 for another one of the scale; 9 is none.
+                assert!((one.scale_mass.unwrap() - 0.83).abs() < 0.06, "{one:?}");
+            }
+            let usage = &chosen.usage;
+            assert!(usage.forced_tokens > 50 && usage.forced_tokens < usage.verdict_tokens, "{usage:?}");
+        }
+    }
+}
+
+#[test]
 fn a_ranking_from_the_scores_is_not_asked_for() {
     for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Llama, Dialect::Other] {
         let server = Server::new(dialect);
@@ -116,7 +144,8 @@ fn no_reasoning_where_none_is_wanted() {
         config.options.reasoning = Some(false);
         let verdict = dicast::Judge::open(config).unwrap().judge(&request(4)).unwrap();
         assert_verdict(4, &verdict);
-        assert_eq!((verdict.reasoning.as_str(), server.generations()), ("", 1));
+        let requests = if dialect == Dialect::Llama { 5 } else { 1 };
+        assert_eq!((verdict.reasoning.as_str(), server.generations()), ("", requests));
     }
 }
 

@@ -262,6 +262,12 @@ impl State {
                 json!({ "data": [{ "id": "judge", "owned_by": owner, "max_model_len": is_vllm.then_some(100_000) }] })
             }
             ("GET", "/health") => json!({}),
+            ("GET", "/metrics") if self.dialect == Dialect::GatedVllm => {
+                let metrics =
+                    "# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{enable_prefix_caching=\"True\"} 1.0\n";
+                whole(stream, 200, "", metrics)?;
+                return Ok(true);
+            }
             ("GET", "/version") if is_vllm => json!({ "version": "0.0-test" }),
             ("GET", "/props") if is_llama => json!({
                 "build_info": "test", "total_slots": 4, "default_generation_settings": { "n_ctx": 100_000 },
@@ -275,6 +281,10 @@ impl State {
                 Some(prompt) => json!({ "tokens": tokens(prompt, true) }),
                 None => json!({ "tokens": tokens(&rendered(body), true) }),
             },
+            ("POST", "/detokenize") if is_vllm => {
+                let ids: Vec<u32> = serde_json::from_value(body["tokens"].clone()).unwrap();
+                json!({ "prompt": text(&ids) })
+            }
             ("POST", "/v1/completions") if is_vllm => return self.generate(stream, body),
             ("POST", "/completion") if is_llama => return self.generate(stream, body),
             ("POST", "/v1/chat/completions") => return self.generate(stream, body),
@@ -370,7 +380,7 @@ impl State {
     /// Writes the parts token by token, in the form of the dialect.
     fn stream(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
         if body["stream"] == false {
-            return Self::answer(stream, body, parts);
+            return self.answer(stream, body, parts, act);
         }
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
@@ -426,25 +436,47 @@ impl State {
     }
 
     /// Writes the parts as one answer, not streamed.
-    fn answer(stream: &TcpStream, body: &Value, parts: &[&str]) -> io::Result<()> {
-        let text: String = parts.concat();
-        let ids = tokens(&text, true);
+    fn answer(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
+        if matches!(act, Act::Stall) {
+            // Until the client goes away.
+            let _ = stream.read(&mut [0]);
+            self.abandoned.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let mut ids = tokens(&parts.concat(), true);
+        let limit = body["max_tokens"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let reason = if ids.len() > limit { "length" } else { "stop" };
+        ids.truncate(limit);
         let usage = json!({ "prompt_tokens": 7, "completion_tokens": ids.len() });
-        let choice = if body["messages"].is_array() {
-            json!({ "message": { "content": text }, "finish_reason": "stop" })
+        let mut choice = if body["messages"].is_array() {
+            json!({ "message": { "content": text(&ids) } })
         } else {
-            json!({ "text": text, "token_ids": ids, "finish_reason": "stop" })
+            json!({ "text": text(&ids), "token_ids": ids })
         };
+        choice["finish_reason"] = reason.into();
+        if body["logprobs"].is_u64() {
+            let (mut shown, mut tops) = (Vec::new(), Vec::new());
+            for &id in &ids {
+                let by_id = body["return_tokens_as_token_ids"] == true;
+                let name =
+                    |text: &str| if by_id { format!("token_id:{}", tokens(text, true)[0]) } else { text.to_owned() };
+                let text = text(&[id]);
+                tops.push(
+                    top(&text)
+                        .into_iter()
+                        .map(|(text, logprob)| (name(&text), logprob.into()))
+                        .collect::<serde_json::Map<_, _>>(),
+                );
+                shown.push(name(&text));
+            }
+            choice["logprobs"] =
+                json!({ "tokens": shown, "token_logprobs": vec![0.0; ids.len()], "top_logprobs": tops });
+        }
         whole(stream, 200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
     }
 
     fn event(&self, body: &Value, id: u32, shown: &str) -> Value {
-        let digit = shown.len() == 1 && shown.as_bytes()[0].is_ascii_digit();
-        let top = if digit {
-            vec![(shown.to_owned(), -0.25), ("9".into(), -1.5), ("1".into(), -3.0)]
-        } else {
-            vec![(shown.to_owned(), 0.0)]
-        };
+        let top = top(shown);
         let asked = |key: &str| body.get(key).is_some_and(|asked| *asked != json!(0) && *asked != json!(false));
         match self.dialect {
             Dialect::Llama => {
@@ -476,6 +508,15 @@ impl State {
                 json!({ "choices": [{ "delta": { "content": shown }, "finish_reason": null }] })
             }
         }
+    }
+}
+
+/// The likeliest tokens where this one is written, with their log probabilities.
+fn top(shown: &str) -> Vec<(String, f64)> {
+    if shown.len() == 1 && shown.as_bytes()[0].is_ascii_digit() {
+        vec![(shown.to_owned(), -0.25), ("9".into(), -1.5), ("1".into(), -3.0)]
+    } else {
+        vec![(shown.to_owned(), 0.0)]
     }
 }
 

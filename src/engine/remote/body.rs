@@ -33,8 +33,8 @@ pub(super) struct Completion<'a> {
     pub(super) stop: Option<(u32, &'a str)>,
     /// Alternatives at each token.
     pub(super) alternatives: u32,
-    /// Whether this process knows the text of a token id.
-    pub(super) knows_ids: bool,
+    /// Whether tokens are to be named by their ids: this process knows their text, or does not need it.
+    pub(super) by_id: bool,
     pub(super) stream: bool,
 }
 
@@ -69,7 +69,7 @@ impl Completion<'_> {
                 fields.insert("return_token_ids".into(), true.into());
                 fields.insert("skip_special_tokens".into(), false.into());
                 fields.insert("spaces_between_special_tokens".into(), false.into());
-                if self.alternatives > 0 && self.knows_ids {
+                if self.alternatives > 0 && self.by_id {
                     fields.insert("return_tokens_as_token_ids".into(), true.into());
                 }
             }
@@ -238,7 +238,7 @@ mod tests {
             guide: Some(Guide::Grammar(&grammar)),
             stop: Some((7, "</think>")),
             alternatives: 50,
-            knows_ids: true,
+            by_id: true,
             stream: true,
         };
         change(&mut completion);

@@ -1,37 +1,37 @@
 //! Carries out one judgment: its requests, where each goes, and what is done when one fails.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::config::{ControlTokens, RemoteConfig};
+use crate::config::RemoteConfig;
+use crate::decode::grammar::{Choices, VerdictGrammar};
 use crate::decode::plan::{Plan, VerdictPlan};
-use crate::decode::reasoning::ReasoningTokens;
 use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::engine::{Generation, Guidance, Input, Job, Listener, Sampling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::messages::Message;
 use crate::prompt::profile::Profile;
-use crate::prompt::template::{ChatTemplate, Segment};
+use crate::prompt::template::ChatTemplate;
 use crate::prompt::tokenize::Tokenizer;
 
-use super::body::{Chat, Guide, messages};
+use super::body::{Chat, Guide};
 use super::clock::Clock;
 use super::facts::{Facts, Kind, Logprobs, Way};
 use super::fault::{Fault, Tried};
 use super::http::Http;
 use super::pace::{Dice, delay};
 use super::pool::{Endpoint, Lease, Pool, hash};
+use super::prepare::Prepared;
+use super::probe;
 use super::reply::{Finish, Piece};
-use super::writer::{Part, Start, Writer, Written, room};
-use super::{probe, text};
+use super::writer::{Start, Writer, Written};
 use crate::decode::logprobs;
 
-/// Tokens at the end of a prompt that the template writes.
-const TAIL: usize = 8;
 /// Prompts are distinguished by this many tokens from their beginning.
 const AFFINITY_TOKENS: usize = 256;
 const AFFINITY_BYTES: usize = 1024;
@@ -54,14 +54,16 @@ pub(super) struct Shared {
     pub(super) computed: AtomicU64,
     pub(super) requests: AtomicU64,
     /// Lengths of verdicts in tokens, by their lengths in bytes, if the server tokenizes.
-    pub(super) lengths: Mutex<std::collections::HashMap<usize, usize>>,
+    pub(super) lengths: Mutex<HashMap<usize, usize>>,
+    /// How verdicts are written choice by choice; `None` for a grammar that needs more than single tokens.
+    pub(super) choices: Mutex<HashMap<VerdictGrammar, Option<Arc<Choices>>>>,
 }
 
 /// The server of a lease, as its requests see it.
-struct Server<'a> {
+pub(super) struct Server<'a> {
     shared: &'a Shared,
     endpoint: Arc<Endpoint>,
-    facts: Arc<Facts>,
+    pub(super) facts: Arc<Facts>,
 }
 
 impl Server<'_> {
@@ -69,8 +71,22 @@ impl Server<'_> {
         format!("{}{path}", self.endpoint.root)
     }
 
-    async fn tokenize(&self, body: &Value) -> Tried<Vec<u32>> {
+    pub(super) async fn tokenize(&self, body: &Value) -> Tried<Vec<u32>> {
         probe::ids(&self.shared.http.ask(&self.url("/tokenize"), self.endpoint.key(), Some(body)).await?)
+    }
+
+    /// The tokens of a text in which nothing is a control token.
+    pub(super) async fn text_tokens(&self, text: &str) -> Tried<Vec<u32>> {
+        let body = match self.facts.kind {
+            Kind::LlamaServer => json!({ "content": text, "add_special": false, "parse_special": false }),
+            _ => json!({ "model": self.facts.model, "prompt": text, "add_special_tokens": false }),
+        };
+        self.tokenize(&body).await
+    }
+
+    /// The text of some tokens.
+    async fn text(&self, ids: &[u32]) -> Tried<String> {
+        probe::detokenize(&self.shared.http, &self.endpoint.root, self.endpoint.key(), &self.facts.model, ids).await
     }
 }
 
@@ -84,7 +100,8 @@ impl Shared {
             (Input::Tokens { ids, shared_prefix }, _) => {
                 let affinity = affinity_of(&ids, shared_prefix);
                 let (most, reasoning) = self.measured(&plan)?;
-                let start = self.start(ids, plan, reasoning, sampling, submitted, most);
+                let choices = self.choices(&plan).await?;
+                let start = self.start(Prepared { ids, plan, reasoning, most, choices }, sampling, submitted);
                 self.write(start, affinity, clock, listener.as_ref()).await?
             }
             (Input::Messages(messages), Way::Chat) => {
@@ -96,8 +113,8 @@ impl Shared {
                     self.check_text(&messages)?;
                 }
                 let affinity = affinity_of_text(&messages);
-                let (ids, plan, reasoning, most) = self.prepare(&messages, plan, affinity, clock).await?;
-                let start = self.start(ids, plan, reasoning, sampling, submitted, most);
+                let prepared = self.prepare(&messages, plan, affinity, clock).await?;
+                let start = self.start(prepared, sampling, submitted);
                 self.write(start, affinity, clock, listener.as_ref()).await?
             }
         };
@@ -107,170 +124,6 @@ impl Shared {
         let computed = computed + usage.reasoning_tokens + usage.verdict_tokens;
         self.computed.fetch_add(computed as u64, Ordering::Relaxed);
         Ok(generation)
-    }
-
-    fn start(
-        &self,
-        ids: Vec<u32>,
-        plan: Plan,
-        reasoning: Option<ReasoningTokens>,
-        sampling: Sampling,
-        submitted: Instant,
-        most: usize,
-    ) -> Start {
-        let context = self.pool.endpoints().iter().filter_map(|endpoint| endpoint.facts()?.context).min();
-        Start {
-            tokenizer: self.tokenizer.clone(),
-            ids,
-            plan,
-            reasoning,
-            sampling,
-            submitted,
-            alternatives: self.config.top_logprobs,
-            stream: self.config.stream,
-            guidance: self.guidance,
-            most,
-            context,
-        }
-    }
-
-    /// Tokens of the longest verdict, and of the reasoning's tags, by the tokenizer of this process.
-    fn measured(&self, plan: &Plan) -> Result<(usize, Option<ReasoningTokens>)> {
-        let tokenizer = self
-            .tokenizer
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "tokens came to an engine that takes messages"))?;
-        let most = match &plan.verdict {
-            VerdictPlan::Guided { grammar, .. } => roomy(tokenizer.encode_text(&grammar.example())?.len()),
-            VerdictPlan::Free { .. } => 0,
-        };
-        let reasoning = plan.reasoning.as_ref().map(|plan| ReasoningTokens::new(plan, tokenizer)).transpose()?;
-        Ok((most, reasoning))
-    }
-
-    /// Most tokens that a plan may take besides its prompt; `None` if the servers make the tokens.
-    pub(super) fn output_tokens(&self, plan: &Plan) -> Result<Option<usize>> {
-        if self.tokenizer.is_none() {
-            return Ok(None);
-        }
-        let (most, reasoning) = self.measured(plan)?;
-        Ok(Some(room(plan, reasoning.as_ref(), self.guidance, most)))
-    }
-
-    /// Refuses text that a server may take for its control tokens.
-    fn check_text(&self, messages: &[Message]) -> Result<()> {
-        if self.config.control_tokens == ControlTokens::Pass {
-            return Ok(());
-        }
-        let form = self.profile.reasoning.as_ref();
-        let tags: Vec<&str> = form.map(|form| vec![form.open.as_str(), form.close.as_str()]).unwrap_or_default();
-        // The profile's own words are trusted.
-        let own = self.profile.system_prompt.as_str();
-        let texts = messages.iter().map(|message| {
-            let text = message.content.as_str();
-            if message.role == "system" { "" } else { text.strip_prefix(own).unwrap_or(text) }
-        });
-        let Some(token) = text::control_token(texts, &tags) else { return Ok(()) };
-        Err(Error::new(
-            ErrorKind::InvalidRequest,
-            format!(
-                "the request holds {token:?}, which the server may take for a control token, because it \
-                 tokenizes messages itself: set remote.tokenizer to the folder with the model's tokenizer.json, \
-                so that text stays text, or set remote.control_tokens to pass"
-            ),
-        ))
-    }
-
-    /// Tokenizes messages with a server's tokenizer.
-    async fn prepare(
-        &self,
-        messages: &[Message],
-        mut plan: Plan,
-        affinity: u64,
-        clock: &Clock,
-    ) -> Result<(Vec<u32>, Plan, Option<ReasoningTokens>, usize)> {
-        let example = match &plan.verdict {
-            VerdictPlan::Guided { grammar, .. } => Some(grammar.example()),
-            VerdictPlan::Free { .. } => None,
-        };
-        let reasons = plan.reasoning.is_some();
-        let (ids, most, tags) = self
-            .try_servers(affinity, clock, async |server: &Server<'_>| {
-                let ids = self.tokens(server, messages, reasons).await?;
-                let most = match &example {
-                    Some(example) => self.length(server, example).await?,
-                    None => 0,
-                };
-                Ok((ids, most, server.facts.tags.clone()))
-            })
-            .await?;
-        // The template may have opened the reasoning, or closed it. The end of the prompt comes from the template.
-        let tail = &ids[ids.len().saturating_sub(TAIL)..];
-        let mut reasoning = None;
-        match (&mut plan.reasoning, &tags) {
-            (Some(form), Some(tags)) => {
-                let (open, close) =
-                    (tail.iter().rposition(|&id| id == tags.open), tail.iter().rposition(|&id| id == tags.close));
-                if close.is_some() && close > open {
-                    plan.reasoning = None;
-                } else {
-                    if open.is_some() {
-                        form.open = None;
-                    }
-                    reasoning = Some(ReasoningTokens::of_ids(form, tags.open, &tags.prefix, tags.close, &tags.line));
-                }
-            }
-            _ => plan.reasoning = None,
-        }
-        Ok((ids, plan, reasoning, most))
-    }
-
-    async fn tokens(&self, server: &Server<'_>, list: &[Message], reasons: bool) -> Tried<Vec<u32>> {
-        if server.facts.way == Way::Rendered {
-            let body = json!({
-                "model": server.facts.model,
-                "messages": messages(list),
-                "add_generation_prompt": true,
-                "chat_template_kwargs": self.variables(reasons),
-            });
-            return server.tokenize(&body).await;
-        }
-        let ours = |error: Error| Fault::ours(error.kind(), error.message());
-        let template =
-            self.template.as_ref().ok_or_else(|| Fault::ours(ErrorKind::Internal, "there is no template"))?;
-        let mut ids = Vec::new();
-        for segment in template.render(list, reasons).map_err(ours)? {
-            let special = matches!(segment, Segment::Template(_));
-            if !segment.text().is_empty() {
-                let body = json!({ "content": segment.text(), "add_special": false, "parse_special": special });
-                ids.extend(server.tokenize(&body).await?);
-            }
-        }
-        Ok(ids)
-    }
-
-    /// The number of tokens of a verdict like `example`.
-    async fn length(&self, server: &Server<'_>, example: &str) -> Tried<usize> {
-        const MOST: usize = 4096;
-        if let Some(&length) = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).get(&example.len()) {
-            return Ok(length);
-        }
-        let body = match server.facts.kind {
-            Kind::LlamaServer => json!({ "content": example, "add_special": false, "parse_special": false }),
-            _ => json!({ "model": server.facts.model, "prompt": example, "add_special_tokens": false }),
-        };
-        let length = roomy(server.tokenize(&body).await?.len());
-        let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-        if lengths.len() < MOST {
-            lengths.insert(example.len(), length);
-        }
-        Ok(length)
-    }
-
-    fn variables(&self, reasons: bool) -> Map<String, Value> {
-        let mut variables = self.profile.template_variables.clone();
-        variables.insert("enable_thinking".into(), reasons.into());
-        variables
     }
 
     /// Writes a judgment, request by request.
@@ -304,7 +157,7 @@ impl Shared {
 
     /// One request of a judgment.
     async fn generate(&self, server: &Server<'_>, writer: &Writer, listener: Option<&Listener>) -> Tried<Written> {
-        let (part, body) = writer.request(&server.facts);
+        let (part, body) = writer.request(&server.facts, listener.is_some());
         let begun = Instant::now();
         let mut answer =
             self.http.generate(&server.url(server.facts.completions()), server.endpoint.key(), body).await?;
@@ -313,10 +166,26 @@ impl Shared {
         let (pieces, finish) = (Vec::new(), Finish::Stop);
         let mut written = Written { part, pieces, finish, cut: false, unmasked, begun, first: None, last: begun };
         let (mut ids, mut closed) = (0, false);
-        while let Some(piece) = answer.next().await? {
-            written.first.get_or_insert_with(Instant::now);
+        while let Some(mut piece) = answer.next().await? {
+            // Of an answer that comes as a whole, the time for the prompt counts with that for what was written.
+            written.first.get_or_insert_with(|| if answer.is_whole() { begun } else { Instant::now() });
             ids += piece.ids.len();
-            let answers = matches!(part, Part::Verdict | Part::Look);
+            let answers = part.answers();
+            if answer.is_whole()
+                && !answers
+                && let Some(kept) = writer.cuts(&piece.ids)
+            {
+                let rest = piece.ids.split_off(kept);
+                let text = server.text(&piece.ids).await?;
+                let rest = Piece {
+                    ids: rest,
+                    text: piece.text.split_off(text.len().min(piece.text.len())),
+                    finish: piece.finish,
+                    ..Piece::default()
+                };
+                keep(&mut written.pieces, Piece { text, ..piece }, true);
+                piece = rest;
+            }
             let closing = !closed && !answers && close.is_some_and(|close| piece.ids.contains(&close));
             if closing {
                 closed = true;
@@ -426,7 +295,7 @@ impl Shared {
 
     /// Does some work at a server, and repeats it while it fails through no fault of its own, at another server if
     /// possible.
-    async fn try_servers<T>(
+    pub(super) async fn try_servers<T>(
         &self,
         affinity: u64,
         clock: &Clock,
@@ -522,11 +391,6 @@ fn keep(pieces: &mut Vec<Piece>, mut piece: Piece, apart: bool) {
             pieces.push(piece);
         }
     }
-}
-
-/// Extra room, because text may be tokenized differently within a grammar than as a whole, and for the end of the text.
-fn roomy(tokens: usize) -> usize {
-    tokens + tokens / 4 + 16
 }
 
 /// The same for prompts that begin alike beyond what all prompts of a judge share.

@@ -136,8 +136,12 @@ pub(super) struct Facts {
     pub(super) notation: Notation,
     /// Whether the constraint begins after the reasoning, so that one request holds both.
     pub(super) gated: bool,
+    /// Whether a verdict is written choice by choice, each a request.
+    pub(super) by_choice: bool,
     /// Whether answers come with token ids.
     pub(super) ids: bool,
+    /// Whether it gives the text of token ids.
+    pub(super) detokenizes: bool,
     pub(super) logprobs: Logprobs,
     /// The tokens of the tags around reasoning, if the server tokenizes.
     pub(super) tags: Option<Tags>,
@@ -167,6 +171,7 @@ impl Facts {
         let text = if self.way.keeps_text() { "" } else { " (the server keeps control tokens apart)" };
         let requests = match (self.notation.guidance(), self.gated) {
             (Guidance::None, _) => "",
+            (Guidance::Grammar, _) if self.by_choice => ", verdict choice by choice where single tokens decide",
             (_, true) => ", reasoning and verdict in one request where no probabilities are taken",
             (_, false) => ", verdict in a request of its own",
         };

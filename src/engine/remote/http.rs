@@ -121,12 +121,22 @@ impl Http {
 
     /// Asks for JSON that is not a generation.
     pub(super) async fn ask(&self, url: &str, key: Option<&HeaderValue>, body: Option<&Value>) -> Tried<Value> {
+        let answer = self.bytes(url, key, body).await?;
+        serde_json::from_slice(&answer).map_err(|error| Fault::Garbage(format!("no JSON: {error}")))
+    }
+
+    /// Asks for text that is not a generation.
+    pub(super) async fn text(&self, url: &str, key: Option<&HeaderValue>) -> Tried<String> {
+        String::from_utf8(self.bytes(url, key, None).await?)
+            .map_err(|error| Fault::Garbage(format!("no text: {error}")))
+    }
+
+    async fn bytes(&self, url: &str, key: Option<&HeaderValue>, body: Option<&Value>) -> Tried<Vec<u8>> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let body = body.map(|body| body.to_string().into_bytes());
         let once = async || {
             let response = self.send(method.clone(), url, key, body.clone(), self.idle).await?;
-            let body = self.body(response, MAX_FACTS_BYTES).await?;
-            serde_json::from_slice(&body).map_err(|error| Fault::Garbage(format!("no JSON: {error}")))
+            self.body(response, MAX_FACTS_BYTES).await
         };
         let work = async {
             match once().await {
@@ -180,6 +190,11 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// Whether it came at once and not token by token.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.form, Form::Whole)
+    }
+
     /// The next piece; `None` at the end of a complete answer.
     pub(super) async fn next(&mut self) -> Tried<Option<Piece>> {
         loop {

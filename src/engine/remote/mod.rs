@@ -11,6 +11,7 @@
 //! work at the server: that is how a judgment is cancelled and how it times out.
 
 mod body;
+mod choose;
 mod clock;
 mod drive;
 mod endpoints;
@@ -20,9 +21,11 @@ mod fault;
 mod http;
 mod pace;
 mod pool;
+mod prepare;
 mod probe;
 mod reply;
 mod text;
+mod thoughts;
 mod writer;
 #[cfg(test)]
 mod writer_tests;
@@ -230,6 +233,7 @@ async fn find(model: &str, config: &RemoteConfig, profile: &Profile) -> Result<F
         computed: AtomicU64::new(0),
         requests: AtomicU64::new(0),
         lengths: Mutex::new(HashMap::new()),
+        choices: Mutex::new(HashMap::new()),
     };
     Ok(Found { shared, capabilities, warnings, text })
 }

@@ -4,7 +4,7 @@
 use reqwest::header::HeaderValue;
 use serde_json::{Map, Value, json};
 
-use crate::config::{RemoteConfig, RemoteInput};
+use crate::config::{RemoteConfig, RemoteInput, RemoteVerdict};
 use crate::prompt::profile::{Profile, ReasoningForm};
 
 use super::facts::{Facts, Kind, Logprobs, Notation, Tags, Way};
@@ -44,8 +44,31 @@ impl Probe<'_> {
             self.try_chat(&mut facts).await?;
         } else {
             self.try_completions(&mut facts).await?;
+            facts.by_choice = facts.logprobs != Logprobs::None
+                && match self.config.verdict {
+                    RemoteVerdict::Auto => self.keeps_prompts(facts.kind).await,
+                    RemoteVerdict::Grammar => false,
+                    RemoteVerdict::Choices => true,
+                };
         }
         Ok(facts)
+    }
+
+    /// Whether it says that it keeps what it has computed of a prompt for the next one that begins alike.
+    async fn keeps_prompts(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::LlamaServer => true,
+            Kind::Vllm => {
+                let metrics = self.http.text(&format!("{}/metrics", self.root), self.key).await.unwrap_or_default();
+                let is_on = |line: &str| line.contains("enable_prefix_caching=\"True\"");
+                metrics.lines().any(|line| line.starts_with("vllm:cache_config_info{") && is_on(line))
+            }
+            Kind::Sglang => {
+                let info = self.get("/get_server_info").await.unwrap_or_default();
+                info["disable_radix_cache"] == Value::Bool(false)
+            }
+            Kind::TrtllmServe | Kind::Other => false,
+        }
     }
 
     /// Which server it is, and which model it serves.
@@ -134,8 +157,12 @@ impl Probe<'_> {
     }
 
     /// The tokens of the tags around reasoning; none if a tag is not one token.
-    async fn tags(&self, facts: &Facts) -> Tried<Option<Tags>> {
+    async fn tags(&self, facts: &mut Facts) -> Tried<Option<Tags>> {
         let line = tokenize(self, facts, "\n", false).await?;
+        if facts.kind == Kind::Vllm {
+            let text = detokenize(self.http, self.root, self.key, &facts.model, &line).await;
+            facts.detokenizes = text.is_ok_and(|text| text == "\n");
+        }
         let Some(form) = &self.profile.reasoning else { return Ok(None) };
         let open = tokenize(self, facts, &form.open, true).await?;
         let close = tokenize(self, facts, &form.close, true).await?;
@@ -295,7 +322,9 @@ impl Probe<'_> {
         let alternatives = positions.first().map(|position| position.alternatives.as_slice()).unwrap_or_default();
         // Under a mask, everything but the beginnings of the odd word is forbidden.
         let mut possible = alternatives.iter().filter(|(_, logprob)| *logprob > -100.0).map(|(token, _)| token);
-        let masked = possible.all(|token| matches!(token, Token::Bytes(bytes) if text.as_bytes().starts_with(bytes)));
+        let masked = possible.all(
+            |token| matches!(token, Token::Bytes(bytes) | Token::Both(_, bytes) if text.as_bytes().starts_with(bytes)),
+        );
         let logprobs = match alternatives {
             [] => Logprobs::None,
             _ if masked => Logprobs::AfterMask,
@@ -350,6 +379,20 @@ pub(super) async fn tokenize(probe: &Probe<'_>, facts: &Facts, text: &str, speci
         json!({ "model": facts.model, "prompt": text, "add_special_tokens": false })
     };
     ids(&probe.post("/tokenize", &body).await?)
+}
+
+/// The text of tokens by vLLM's tokenizer.
+pub(super) async fn detokenize(
+    http: &Http,
+    root: &str,
+    key: Option<&HeaderValue>,
+    model: &str,
+    ids: &[u32],
+) -> Tried<String> {
+    let body = json!({ "model": model, "tokens": ids });
+    let answer = http.ask(&format!("{root}/detokenize"), key, Some(&body)).await?;
+    let text = answer["prompt"].as_str().map(str::to_owned);
+    text.ok_or_else(|| Fault::Garbage("the answer to /detokenize has no text".into()))
 }
 
 /// The ids in an answer of a tokenizer.

@@ -145,8 +145,10 @@ struct Listed {
 impl Listed {
     fn token(&self) -> Token {
         match (&self.bytes, &self.token, self.id) {
-            (Some(bytes), ..) => Token::Bytes(bytes.clone()),
-            (None, Some(text), _) => named(text),
+            (Some(bytes), _, Some(id)) => Token::Both(id, bytes.clone()),
+            (Some(bytes), _, None) => Token::Bytes(bytes.clone()),
+            (None, Some(text), Some(id)) => Token::Both(id, text.as_bytes().to_vec()),
+            (None, Some(text), None) => named(text),
             (None, None, Some(id)) => Token::Id(id),
             (None, None, None) => Token::Bytes(Vec::new()),
         }
@@ -275,8 +277,8 @@ mod tests {
             r#"{"content": "4", "tokens": [19], "stop": false, "completion_probabilities": [{"id": 19, "token": "4",
                 "bytes": [52], "logprob": -0.2, "top_logprobs": [{"id": 20, "token": "5", "bytes": [53], "logprob": -1.5}]}]}"#,
         );
-        assert_eq!(native.positions[0].token, Token::Bytes(b"4".to_vec()));
-        assert_eq!(native.positions[0].alternatives, [(Token::Bytes(b"5".to_vec()), -1.5)]);
+        assert_eq!(native.positions[0].token, Token::Both(19, b"4".to_vec()));
+        assert_eq!(native.positions[0].alternatives, [(Token::Both(20, b"5".to_vec()), -1.5)]);
         let end = piece(r#"{"content": "", "tokens": [], "stop": true, "stop_type": "limit", "tokens_evaluated": 7}"#);
         assert_eq!((end.finish, end.prompt_tokens), (Some(Finish::Length), Some(7)));
         assert_eq!(read(b"[DONE]").unwrap(), None);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! reasoning   free text up to the token that closes it, under the budget
-//! verdict     under the grammar, on the prompt with the reasoning
+//! choices     one token each, for a score or a place of the ranking, on the prompt with the reasoning and the verdict so far
+//! verdict     or in one request, under the grammar
 //! ...         the rest of a verdict that depends on what was written
 //! looks       one token each, for the distribution: what would have come after the 1 of a score that may also be a 10
 //! ```
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::decode::grammar::{Stage, VerdictGrammar};
+use crate::decode::grammar::{Choices, Stage, VerdictGrammar};
 use crate::decode::logprobs::{self, Seen};
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan, ends_whole};
 use crate::decode::reasoning::ReasoningTokens;
@@ -24,8 +25,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
 
 use super::body::{Completion, Guide};
+use super::choose::{Choosing, Chosen};
 use super::facts::{Facts, Kind, Logprobs};
 use super::reply::{Finish, Piece};
+use super::thoughts::Thoughts;
+
+/// An answer of so many tokens is short: if nobody listens to it, it is not streamed, since a server spends more time on an event
+/// than on most tokens.
+const SHORT: usize = 128;
 
 /// Tokens that the end of a character may take past the reasoning's budget.
 const GRACE: usize = CHARACTER_GRACE as usize;
@@ -42,8 +49,16 @@ enum Held {
 pub(super) enum Part {
     Reasoning,
     Both,
+    Choice,
     Verdict,
     Look,
+}
+
+impl Part {
+    /// Whether it writes the verdict alone.
+    pub(super) fn answers(self) -> bool {
+        matches!(self, Self::Choice | Self::Verdict | Self::Look)
+    }
 }
 
 /// What a request wrote.
@@ -90,7 +105,11 @@ pub(super) struct Writer {
     stream: bool,
     /// Whether the probabilities of the verdict are those before the constraint.
     unmasked: bool,
+    /// The verdict, as far as it was chosen; `None` if it is not written choice by choice.
+    choosing: Option<Choosing>,
     looking: Option<Looking>,
+    /// Whether a request was answered.
+    is_begun: bool,
     transcript: Transcript,
     watch: Stopwatch,
 }
@@ -108,6 +127,8 @@ pub(super) struct Start {
     pub(super) guidance: Guidance,
     /// Tokens that the longest verdict of the grammar takes.
     pub(super) most: usize,
+    /// How the verdict is written choice by choice.
+    pub(super) choices: Option<Arc<Choices>>,
     pub(super) context: Option<usize>,
 }
 
@@ -146,6 +167,7 @@ impl Writer {
             stream,
             guidance,
             most,
+            choices,
             context,
         } = start;
         let prompt = ids.len();
@@ -154,9 +176,11 @@ impl Writer {
         let opening =
             plan.reasoning.as_ref().and_then(|plan| Some(format!("{}{}", plan.open.as_deref()?, plan.prefix)));
         let most = verdict_room(&plan.verdict, guidance, most);
+        let mut choosing = None;
         let held = match plan.verdict {
             VerdictPlan::Guided { grammar, consistent } if guidance == Guidance::Grammar => {
                 let stage = Box::new(grammar.stage(&crate::decode::grammar::Written::default(), consistent));
+                choosing = choices.map(|choices| Choosing::new(choices, consistent));
                 Held::Grammar { grammar, consistent, stage }
             }
             VerdictPlan::Guided { grammar, .. } => {
@@ -183,7 +207,9 @@ impl Writer {
             alternatives,
             stream,
             unmasked: false,
+            choosing,
             looking: None,
+            is_begun: false,
             transcript: Transcript::new(reasoning.is_some(), prompt),
             reasoning,
             watch: Stopwatch::new(submitted),
@@ -227,10 +253,10 @@ impl Writer {
         if self.is_looking() {
             return Part::Look;
         }
-        if self.reasoning.is_none() {
-            return Part::Verdict;
-        }
         let probed = self.alternatives > 0 && facts.logprobs != Logprobs::None;
+        if self.reasoning.is_none() {
+            return if self.choosing.is_some() && facts.by_choice && probed { Part::Choice } else { Part::Verdict };
+        }
         let joint = match &self.held {
             // Probabilities are requested for the verdict only: with each token of the reasoning they would cost more
             // than a request.
@@ -241,22 +267,31 @@ impl Writer {
         if joint && facts.ids { Part::Both } else { Part::Reasoning }
     }
 
-    /// The next request, in the form that a server understands.
-    pub(super) fn request(&self, facts: &Facts) -> (Part, Vec<u8>) {
+    /// The next request, in the form that a server understands. `heard`: somebody listens to the reasoning.
+    pub(super) fn request(&self, facts: &Facts, heard: bool) -> (Part, Vec<u8>) {
         let part = self.part(facts);
-        if let Some(Looking { before, written, scores, now: Some((score, unseen)) }) = &self.looking {
-            let ids = [before, &written[..scores[*score].at], &unseen.tokens].concat();
+        let alternatives = |ids: &[u32], by_id: bool| {
             let completion = Completion {
-                ids: &ids,
+                ids,
                 max_tokens: 1,
                 sampling: Sampling::GREEDY,
                 stop: None,
                 alternatives: self.alternatives,
-                knows_ids: self.tokenizer.is_some(),
-                stream: self.stream,
+                by_id,
+                stream: false,
                 guide: None,
             };
-            return (part, completion.body(facts));
+            (part, completion.body(facts))
+        };
+        match (&self.looking, &self.choosing) {
+            (Some(Looking { before, written, scores, now: Some((score, unseen)) }), _) => {
+                let ids = [before, &written[..scores[*score].at], &unseen.tokens].concat();
+                return alternatives(&ids, self.tokenizer.is_some());
+            }
+            (_, Some(choosing)) if part == Part::Choice => {
+                return alternatives(&[self.ids.as_slice(), &choosing.before()].concat(), true);
+            }
+            _ => {}
         }
         let close = self.close();
         let budget = self.reasoning.as_ref().map_or(0, |tokens| tokens.budget as usize + GRACE + 1);
@@ -269,18 +304,21 @@ impl Writer {
         };
         let guided = part != Part::Reasoning && !matches!(self.held, Held::Free);
         let first = self.transcript.answered().is_empty();
+        let max_tokens = match part {
+            Part::Reasoning => budget,
+            Part::Both => budget + self.most,
+            Part::Choice | Part::Verdict | Part::Look => self.most,
+        };
+        // The text of single tokens may be needed too.
+        let apart = !part.answers() && (heard || !(self.knows_ids() || facts.detokenizes));
         let completion = Completion {
             ids: &self.ids,
-            max_tokens: match part {
-                Part::Reasoning => budget,
-                Part::Both => budget + self.most,
-                Part::Verdict | Part::Look => self.most,
-            },
+            max_tokens,
             sampling: self.sampling,
             stop: close.filter(|_| part == Part::Reasoning).map(|close| (close, self.close.as_str())),
             alternatives: if guided && first && facts.logprobs != Logprobs::None { self.alternatives } else { 0 },
-            knows_ids: self.tokenizer.is_some(),
-            stream: self.stream,
+            by_id: self.tokenizer.is_some(),
+            stream: self.stream && (apart || max_tokens > SHORT),
             guide,
         };
         (part, completion.body(facts))
@@ -289,7 +327,15 @@ impl Writer {
     /// Whether the output of a request so far spends the budget of the reasoning; then it is cut off.
     pub(super) fn is_spent(&self, part: Part, ids: usize, closed: bool) -> bool {
         let Some(tokens) = &self.reasoning else { return false };
-        !matches!(part, Part::Verdict | Part::Look) && !closed && ids > tokens.budget as usize + GRACE
+        !part.answers() && !closed && ids > tokens.budget as usize + GRACE
+    }
+
+    /// How many tokens of an answer that came as a whole are kept, if that is less than all of them and their text is not known here.
+    pub(super) fn cuts(&self, ids: &[u32]) -> Option<usize> {
+        let tokens = self.reasoning.as_ref().filter(|_| !self.knows_ids())?;
+        let budget = tokens.budget as usize;
+        let closed = ids.iter().position(|&id| id == self.close_id);
+        (closed.unwrap_or(ids.len()) > budget).then_some(budget)
     }
 
     /// Whether this process knows the text of a token id.
@@ -316,14 +362,16 @@ impl Writer {
             self.watch.prefilled_at(first);
         }
         let cached = written.pieces.iter().find_map(|piece| piece.cached_tokens);
-        let usage = &mut self.transcript.usage;
-        if usage.reused_tokens == 0 && usage.verdict_tokens == 0 {
+        // Later requests find in the cache what the first one put there.
+        if !std::mem::replace(&mut self.is_begun, true) {
+            let usage = &mut self.transcript.usage;
             usage.reused_tokens = cached.unwrap_or(0).min(usage.prompt_tokens);
         }
         if written.part != Part::Look {
             self.unmasked = written.unmasked;
         }
         match written.part {
+            Part::Choice => Ok(self.choose(&written.pieces)),
             Part::Verdict => self.write(&written.pieces, written.finish),
             Part::Look => Ok(self.look(&written.pieces)),
             Part::Reasoning | Part::Both => self.reason(written),
@@ -393,6 +441,28 @@ impl Writer {
         self.transcript.usage.reasoning_tokens += forced.len();
         self.ids.extend(forced);
         self.watch.reasoned();
+    }
+
+    /// Makes the choice that was asked for. True if there is another one, or if a request under the grammar has to write the verdict,
+    /// because no candidate is among the likeliest tokens.
+    fn choose(&mut self, pieces: &[Piece]) -> bool {
+        let position = pieces.iter().flat_map(|piece| &piece.positions).next();
+        let (Held::Grammar { grammar, .. }, Some(choosing), Some(position)) =
+            (&self.held, &mut self.choosing, position)
+        else {
+            self.choosing = None;
+            return true;
+        };
+        if !choosing.take(grammar, position, self.sampling, self.tokenizer.as_deref()) {
+            self.choosing = None;
+            return true;
+        }
+        let Some(Chosen { text, distributions, masses, tokens, asked }) = choosing.chosen() else { return true };
+        self.transcript.answer(text.as_bytes());
+        self.transcript.usage.verdict_tokens += tokens;
+        self.transcript.usage.forced_tokens += tokens.saturating_sub(asked);
+        (self.transcript.distributions, self.transcript.masses) = (distributions, masses);
+        false
     }
 
     /// Whether the verdict is complete, and only distributions are missing.
@@ -518,61 +588,5 @@ impl Writer {
     /// The output.
     pub(super) fn finish(self) -> Generation {
         self.transcript.finish(self.watch.stop())
-    }
-}
-
-/// A reasoning, separated from what follows it.
-struct Thoughts {
-    ids: Vec<u32>,
-    text: String,
-    closed: bool,
-    /// What follows the closing token.
-    rest: Vec<Piece>,
-}
-
-impl Thoughts {
-    fn of(pieces: &[Piece], close: u32, tag: &str) -> Self {
-        let mut thoughts = Self { ids: Vec::new(), text: String::new(), closed: false, rest: Vec::new() };
-        for piece in pieces {
-            if thoughts.closed {
-                thoughts.rest.push(piece.clone());
-                continue;
-            }
-            let Some(at) = piece.ids.iter().position(|&id| id == close) else {
-                thoughts.ids.extend(&piece.ids);
-                thoughts.text.push_str(&piece.text);
-                continue;
-            };
-            thoughts.closed = true;
-            thoughts.ids.extend(&piece.ids[..at]);
-            // One event has several tokens, among them the closing one, whose text a server may leave out.
-            let (before, after) = match piece.text.split_once(tag) {
-                Some(parts) => parts,
-                None if at + 1 == piece.ids.len() => (piece.text.as_str(), ""),
-                None => ("", piece.text.as_str()),
-            };
-            thoughts.text.push_str(before);
-            thoughts.rest.push(Piece {
-                text: after.to_owned(),
-                ids: piece.ids[at + 1..].to_vec(),
-                positions: piece.positions.iter().skip(at + 1).cloned().collect(),
-                ..Piece::default()
-            });
-        }
-        thoughts
-    }
-
-    /// The text of the first `count` tokens, as far as the events show it.
-    fn text_of(&self, count: usize, pieces: &[Piece]) -> String {
-        let mut text = String::new();
-        let mut ids = 0;
-        for piece in pieces {
-            ids += piece.ids.len();
-            if ids > count {
-                break;
-            }
-            text.push_str(&piece.text);
-        }
-        if text.len() > self.text.len() { self.text.clone() } else { text }
     }
 }

@@ -38,6 +38,7 @@ fn writer(tokenizer: Option<Arc<Tokenizer>>) -> Writer {
         stream: true,
         guidance: Guidance::Grammar,
         most: 64,
+        choices: None,
         context: None,
     })
     .unwrap()
@@ -68,7 +69,7 @@ fn answer(part: Part, text: &str, alternatives: &[(usize, &[(&str, f32)])], ids:
 }
 
 fn body(writer: &Writer) -> (Part, Value) {
-    let (part, body) = writer.request(&facts());
+    let (part, body) = writer.request(&facts(), false);
     (part, serde_json::from_slice(&body).unwrap())
 }
 

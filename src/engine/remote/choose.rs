@@ -1,0 +1,157 @@
+//! Verdicts choice by choice: the server is asked for one token at each score and each place of the ranking, on a prompt that ends
+//! right before it, and this process takes the choice from the probabilities.
+//!
+//! A verdict on four responses takes seven requests of one token instead of some seventy tokens. Each computes only the tokens since
+//! the last choice, if the server keeps what it has computed of a prompt. No grammar is needed, and the probabilities are
+//! the judge's own, so that it is known how much of them lies on the scale.
+
+use std::sync::Arc;
+
+use crate::decode::grammar::{Choices, Filling, VerdictGrammar};
+use crate::decode::score::ScoreProbe;
+use crate::engine::Sampling;
+use crate::prompt::tokenize::Tokenizer;
+
+use super::pace::{Dice, mixed};
+use super::reply::Position;
+
+/// A verdict that is being written choice by choice.
+pub(super) struct Choosing {
+    filling: Filling,
+    probes: Vec<ScoreProbe>,
+    asked: usize,
+}
+
+/// A verdict that was written choice by choice.
+pub(super) struct Chosen {
+    pub(super) text: String,
+    pub(super) distributions: Vec<Vec<f64>>,
+    pub(super) masses: Vec<f64>,
+    /// Tokens up to the last choice, and how many of them were choices.
+    pub(super) tokens: usize,
+    pub(super) asked: usize,
+}
+
+impl Choosing {
+    pub(super) fn new(choices: Arc<Choices>, consistent: bool) -> Self {
+        Self { filling: Filling::new(choices, consistent), probes: Vec::new(), asked: 0 }
+    }
+
+    /// The tokens of the verdict before the next choice.
+    pub(super) fn before(&self) -> Vec<u32> {
+        self.filling.before()
+    }
+
+    /// Makes the next choice from the probabilities at its place. False if none of the candidates is in the list.
+    pub(super) fn take(
+        &mut self,
+        grammar: &VerdictGrammar,
+        position: &Position,
+        sampling: Sampling,
+        tokenizer: Option<&Tokenizer>,
+    ) -> bool {
+        let candidates = self.filling.candidates();
+        let listed: Vec<(u32, usize, f32)> = candidates
+            .into_iter()
+            .filter_map(|(token, candidate)| Some((token, candidate, position.logprob_of(token, tokenizer)?)))
+            .collect();
+        let weighed = listed.iter().map(|&(token, _, logprob)| (token, logprob)).collect();
+        let Some(token) = choose(weighed, sampling, self.asked as u64) else { return false };
+        if self.filling.score().is_some() {
+            let marks = grammar.marks();
+            let mut probe = ScoreProbe::new(marks);
+            for (token, candidate, logprob) in listed {
+                if let Some(mark) = marks.all().nth(candidate) {
+                    probe.add(marks.spelled(mark).as_bytes(), token, logprob);
+                }
+            }
+            probe.set_normalized();
+            self.probes.push(probe);
+        }
+        self.filling.take(token);
+        self.asked += 1;
+        true
+    }
+
+    /// The verdict, if it is complete.
+    pub(super) fn chosen(&self) -> Option<Chosen> {
+        Some(Chosen {
+            text: self.filling.text()?,
+            distributions: self.probes.iter().map(ScoreProbe::distribution).collect::<Option<_>>().unwrap_or_default(),
+            masses: self.probes.iter().map(|probe| probe.mass().unwrap_or(f64::NAN)).collect(),
+            tokens: self.filling.tokens(),
+            asked: self.asked,
+        })
+    }
+}
+
+/// One of some tokens with their log probabilities, as a server would sample it if only these were admitted. `place` tells the choices of
+/// one judgment apart.
+fn choose(mut tokens: Vec<(u32, f32)>, sampling: Sampling, place: u64) -> Option<u32> {
+    tokens.sort_unstable_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+    let &(best, high) = tokens.first()?;
+    let Sampling { temperature, top_p, top_k, seed } = sampling;
+    if temperature <= 0.0 {
+        return Some(best);
+    }
+    if top_k > 0 {
+        tokens.truncate(top_k as usize);
+    }
+    // A server that says that all are impossible has still sent their order.
+    let weight = |logprob: f32| {
+        let below = f64::from(high) - f64::from(logprob);
+        if below > 0.0 { (-below / f64::from(temperature)).exp() } else { 1.0 }
+    };
+    let total: f64 = tokens.iter().map(|&(_, logprob)| weight(logprob)).sum();
+    let mut kept = 0.0;
+    let mut left = tokens.len();
+    for (place, &(_, logprob)) in tokens.iter().enumerate() {
+        kept += weight(logprob);
+        if kept >= total * f64::from(top_p) {
+            left = place + 1;
+            break;
+        }
+    }
+    tokens.truncate(left);
+    let mut rest = Dice::new(mixed(seed ^ mixed(place))).roll() * kept;
+    for &(token, logprob) in &tokens {
+        rest -= weight(logprob);
+        if rest < 0.0 {
+            return Some(token);
+        }
+    }
+    tokens.last().map(|&(token, _)| token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(sampling: Sampling) -> [f64; 3] {
+        let tokens: Vec<(u32, f32)> =
+            [(0, 0.5_f32), (1, 0.3), (2, 0.1)].map(|(token, share)| (token, share.ln())).into();
+        let mut counts = [0.0; 3];
+        for seed in 0..4000 {
+            counts[choose(tokens.clone(), Sampling { seed, ..sampling }, 0).unwrap() as usize] += 1.0 / 4000.0;
+        }
+        counts
+    }
+
+    #[test]
+    fn choices_are_sampled_among_the_candidates_alone() {
+        let near = |found: [f64; 3], wanted: [f64; 3]| {
+            assert!(found.iter().zip(wanted).all(|(one, other)| (one - other).abs() < 0.03), "{found:?}");
+        };
+        let plain = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 0 };
+        near(shares(Sampling::GREEDY), [1.0, 0.0, 0.0]);
+        near(shares(plain), [5.0 / 9.0, 3.0 / 9.0, 1.0 / 9.0]);
+        near(shares(Sampling { temperature: 0.5, ..plain }), [25.0 / 35.0, 9.0 / 35.0, 1.0 / 35.0]);
+        near(shares(Sampling { top_k: 2, ..plain }), [5.0 / 8.0, 3.0 / 8.0, 0.0]);
+        near(shares(Sampling { top_p: 0.85, ..plain }), [5.0 / 8.0, 3.0 / 8.0, 0.0]);
+        near(shares(Sampling { top_p: 0.5, ..plain }), [1.0, 0.0, 0.0]);
+        let impossible = vec![(4, f32::NEG_INFINITY), (3, f32::NEG_INFINITY)];
+        assert!(choose(impossible, plain, 0).is_some() && choose(Vec::new(), plain, 0).is_none());
+        let same = |place| choose(vec![(0, -1.0), (1, -1.0)], Sampling { seed: 7, ..plain }, place);
+        assert!((0..64).any(|place| same(place) != same(0)), "each choice is drawn anew");
+    }
+}
