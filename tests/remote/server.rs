@@ -484,7 +484,7 @@ impl State {
                 if asked("n_probs") {
                     let top: Vec<_> = top
                         .iter()
-                        .map(|(text, logprob)| json!({ "token": text, "bytes": text.as_bytes(), "logprob": logprob }))
+                        .map(|(text, logprob)| json!({ "id": tokens(text, true).first(), "token": text, "bytes": text.as_bytes(), "logprob": logprob }))
                         .collect();
                     event["completion_probabilities"] = json!([{ "id": id, "token": shown, "bytes": u8::try_from(id).map(|byte| vec![byte]).unwrap_or_default(), "logprob": 0.0, "top_logprobs": top }]);
                 }

@@ -140,8 +140,6 @@ pub(super) struct Facts {
     pub(super) by_choice: bool,
     /// Whether answers come with token ids.
     pub(super) ids: bool,
-    /// Whether it gives the text of token ids.
-    pub(super) detokenizes: bool,
     pub(super) logprobs: Logprobs,
     /// The tokens of the tags around reasoning, if the server tokenizes.
     pub(super) tags: Option<Tags>,
@@ -155,6 +153,8 @@ pub(super) struct Tags {
     pub(super) close: u32,
     /// A line end.
     pub(super) line: Vec<u32>,
+    /// Whether it gives the text of tokens too.
+    pub(super) detokenized: bool,
 }
 
 impl Facts {

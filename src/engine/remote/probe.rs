@@ -157,19 +157,21 @@ impl Probe<'_> {
     }
 
     /// The tokens of the tags around reasoning; none if a tag is not one token.
-    async fn tags(&self, facts: &mut Facts) -> Tried<Option<Tags>> {
+    async fn tags(&self, facts: &Facts) -> Tried<Option<Tags>> {
         let line = tokenize(self, facts, "\n", false).await?;
-        if facts.kind == Kind::Vllm {
-            let text = detokenize(self.http, self.root, self.key, &facts.model, &line).await;
-            facts.detokenizes = text.is_ok_and(|text| text == "\n");
-        }
         let Some(form) = &self.profile.reasoning else { return Ok(None) };
         let open = tokenize(self, facts, &form.open, true).await?;
         let close = tokenize(self, facts, &form.close, true).await?;
         let prefix =
             if form.prefix.is_empty() { Vec::new() } else { tokenize(self, facts, &form.prefix, false).await? };
         match (open.as_slice(), close.as_slice()) {
-            (&[open], &[close]) => Ok(Some(Tags { open, prefix, close, line })),
+            (&[open], &[close]) => {
+                let detokenized = facts.kind == Kind::Vllm
+                    && detokenize(self.http, self.root, self.key, &facts.model, &line)
+                        .await
+                        .is_ok_and(|text| text == "\n");
+                Ok(Some(Tags { open, prefix, close, line, detokenized }))
+            }
             // The built-in profile is for any model, including one that does not reason.
             _ if *form == ReasoningForm::think() && self.profile.system_prompt == Profile::builtin().system_prompt => {
                 Ok(None)

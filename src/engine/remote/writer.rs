@@ -310,7 +310,8 @@ impl Writer {
             Part::Choice | Part::Verdict | Part::Look => self.most,
         };
         // The text of single tokens may be needed too.
-        let apart = !part.answers() && (heard || !(self.knows_ids() || facts.detokenizes));
+        let apart = !part.answers()
+            && (heard || !(self.knows_ids() || facts.tags.as_ref().is_some_and(|tags| tags.detokenized)));
         let completion = Completion {
             ids: &self.ids,
             max_tokens,
