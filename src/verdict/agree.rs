@@ -39,7 +39,8 @@ pub(super) fn compare_pieces(
 /// Whether the text after a verdict changes it, or gives a score or a ranking that differs.
 pub(super) fn is_changed(after: &str, scores: &Scores, ranking: &Ranking, context: &Context<'_>) -> bool {
     let later = loose::scan(after, context);
-    amend::contradicts(after, &scores.values, true, context.names)
+    let chosen = amend::Chosen { scores: &scores.values, ranking: ranking.only() };
+    amend::contradicts(after, chosen, amend::Stand::After, context)
         || contradicts_scores(scores, &later.scores)
         || (later.ranking.status() == Status::Complete && contradicts_ranking(ranking, &later.ranking))
 }

@@ -14,6 +14,7 @@ use super::quote::Texts;
 use super::reading::{Ranking, Reading, Scores, Status};
 use super::repair::{Flag, Repair, Repairs};
 use super::turn;
+use super::withdrawn;
 use crate::config::{Incomplete, VerdictPolicy};
 
 /// For how many verdicts, counted back from the last, the prose around them is read.
@@ -115,7 +116,9 @@ fn read_plain(answer: &str, form: Form, thinks: bool, texts: &Texts, context: &C
             && (matches!(last.frame, Frame::Own | Frame::Final | Frame::Plain)
                 || beside.whole.scores.status() == Status::Complete
                 || beside.whole.ranking.status() == Status::Complete);
-        outside(&answer[..last.start]) && breaks_off(after) && !known
+        // A fence is no prose.
+        let prose = |line: &str| !line.starts_with("```") && outside(line);
+        answer[..last.start].lines().any(prose) && breaks_off(after) && !known
     };
     // After a quotation, the judge's own verdict may come in the text.
     let own_follows = |last: &Reading| {
@@ -398,7 +401,8 @@ fn choose(answer: &str, beside: &Beside, mut readings: Vec<Reading>, context: &C
         .iter()
         .fold((usize::MAX, 0), |(start, end), &at| (start.min(readings[at].start), end.max(readings[at].end)));
     // The scan of a text without structures looks for what changes it itself.
-    if end > 0 && is_changed(&beside.after(answer, end), &scores, &ranking, context) {
+    let pending = || withdrawn::is_pending(answer.get(end..).unwrap_or_default());
+    if end > 0 && (is_changed(&beside.after(answer, end), &scores, &ranking, context) || pending()) {
         scores.fault(amend::FAULT.into());
         ranking.fault(amend::FAULT.into());
     }

@@ -11,6 +11,10 @@ const EMPTY: [char; 4] = ['☆', '✩', '✰', '⚝'];
 const MAX_STARS: usize = 10;
 /// Medals for the first three.
 const MEDALS: [(char, &str); 3] = [('🥇', "1st place: "), ('🥈', "2nd place: "), ('🥉', "3rd place: ")];
+/// The numbers from 1 on in Chinese and Japanese.
+const NUMERALS: [char; 10] = ['一', '二', '三', '四', '五', '六', '七', '八', '九', '十'];
+/// Words for a response before such a number.
+const NUMBERED: [&str; 4] = ["模型", "回答", "回复", "モデル"];
 /// Commands of LaTeX that draw a line between rows.
 const RULES: [&str; 5] = ["\\hline", "\\midrule", "\\toprule", "\\bottomrule", "\\cmidrule"];
 
@@ -26,6 +30,9 @@ pub(super) fn plain(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     if plain.is_ascii() {
         return plain;
     }
+    if plain.contains(NUMERALS) && !kept('一') {
+        plain = numbered(plain);
+    }
     if plain.contains(['│', '┃', '║']) && !plain.chars().any(|c| boxed(c).is_some() && kept(c)) {
         plain = Cow::Owned(plain.chars().map(|c| boxed(c).unwrap_or(c)).collect());
     }
@@ -36,6 +43,31 @@ pub(super) fn plain(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
         plain = Cow::Owned(by_line(&plain, medals));
     }
     plain
+}
+
+/// A text in which `模型一` is `模型1`. The number must end there: `模型一般` and `回答一致` are other words.
+fn numbered(text: Cow<'_, str>) -> Cow<'_, str> {
+    let number = |before: &str, c: char, after: &str| {
+        let digit = NUMERALS.iter().position(|&numeral| numeral == c)? + 1;
+        let next = after.chars().next().filter(|&next| next.is_alphabetic());
+        let ends = next.is_none_or(|next| "的和与及比在是得更最比优排は的がとの".contains(next));
+        (ends && NUMBERED.iter().any(|noun| before.ends_with(noun))).then_some(digit)
+    };
+    let mut plain = String::new();
+    let mut at = 0;
+    for (start, c) in text.char_indices() {
+        let end = start + c.len_utf8();
+        if let Some(digit) = number(&text[..start], c, &text[end..]) {
+            plain.push_str(&text[at..start]);
+            plain.push_str(&digit.to_string());
+            at = end;
+        }
+    }
+    if at == 0 {
+        return text;
+    }
+    plain.push_str(&text[at..]);
+    Cow::Owned(plain)
 }
 
 fn by_line(text: &str, rewrite: impl Fn(&str, &mut String)) -> String {

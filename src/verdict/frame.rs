@@ -239,8 +239,11 @@ fn is_supposed(leading: &str) -> bool {
         leading.starts_with(word) || leading.match_indices(word).any(|(at, _)| leading[..at].ends_with(", "))
     });
     // `If I had to choose` is a way to say what one thinks.
-    would
-        && supposed
+    // Nothing but a condition: `If graded strictly:`.
+    let bare =
+        ["if ", "assuming ", "wenn ", "falls ", "如果", "若"].iter().any(|word| leading.trim_start().starts_with(word))
+            && !leading.contains([',', '，']);
+    (would && supposed || bare)
         && !["if i ", "if we ", "if you ", "if asked", "if forced"].iter().any(|words| leading.contains(words))
 }
 

@@ -40,7 +40,8 @@ pub(super) fn read(root: &Root<'_>, heading: &str, context: &Context<'_>) -> Rea
         _ => {}
     }
     let mut reading = reader.finish();
-    if root.amended || amend::is_in_tree(&root.node, &reading.scores.values, context) {
+    let chosen = amend::Chosen { scores: &reading.scores.values, ranking: reading.ranking.only() };
+    if root.amended || amend::is_in_tree(&root.node, chosen, context) {
         reading.doubt(amend::FAULT);
     }
     reading.template = root.ellipsis;

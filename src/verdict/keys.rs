@@ -105,6 +105,8 @@ impl Keys {
             return key;
         }
         let text = normal(written);
+        let text =
+            ["如下", "asfollows", "は以下の通りです"].iter().find_map(|end| text.strip_suffix(end)).unwrap_or(&text);
         if said_order(written) == Order::Unsaid && names_criterion(written) {
             return Key::Other;
         }
@@ -316,6 +318,26 @@ fn names_criterion(written: &str) -> bool {
             && !OTHERS.contains(&word)
             && !OTHERS.iter().any(|other| !other.is_ascii() && word.contains(other))
     })
+}
+
+/// Whether a heading is that of the mean or the sum of several scores.
+pub(super) fn sums_up(head: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "average",
+        "mean",
+        "sum",
+        "total",
+        "durchschnitt",
+        "summe",
+        "moyenne",
+        "promedio",
+        "media",
+        "平均",
+        "平均分",
+        "总分",
+        "合計",
+    ];
+    head.to_lowercase().split(|c: char| !c.is_alphabetic()).any(|word| WORDS.contains(&word))
 }
 
 /// Whether a heading says that it is about one criterion: `Criterion 1 - helpfulness`, `Scores by the first criterion`.

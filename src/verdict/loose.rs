@@ -4,6 +4,7 @@
 mod section;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::amend;
 use super::beside::{self, Label, Number};
@@ -53,6 +54,8 @@ pub(super) fn scan(text: &str, context: &Context<'_>) -> Reading {
         listed: Vec::new(),
         section: Section::None,
         criterion: None,
+        sums_up: false,
+        sums: Vec::new(),
         amending: Vec::new(),
         before: String::new(),
         cut: false,
@@ -76,6 +79,10 @@ struct Scan<'c> {
     section: Section,
     /// The criterion whose scores the lines give, if a heading names one.
     criterion: Option<String>,
+    /// Whether the heading is that of the mean or the sum of all scores.
+    sums_up: bool,
+    /// Numbers under such headings.
+    sums: Vec<f64>,
     /// Lines after scores that may change them.
     amending: Vec<String>,
     /// The line before the current one.
@@ -103,11 +110,12 @@ impl Scan<'_> {
         if line.trim().is_empty() {
             return;
         }
-        self.read_line(line);
+        self.read_line(&amend::without_imagined(line, self.context.names));
         if comment.is_some_and(|at| amend::is_in_comment(&whole_line[at..])) {
             self.reading.scores.fault(amend::FAULT.into());
         }
-        if self.amending.len() < MAX_AMENDING && !self.found.is_empty() && amend::is_possible(line) {
+        if self.amending.len() < MAX_AMENDING && !self.found.is_empty() && amend::is_possible(line, self.context.names)
+        {
             let mentions = self.context.names.mentions(line);
             if mentions.is_empty() || mentions.iter().any(|mention| self.found.has(mention.place)) {
                 self.amending.push(line.to_owned());
@@ -182,6 +190,7 @@ impl Scan<'_> {
         for (index, heading) in headings.iter().enumerate() {
             self.end_section();
             let text = &line[heading.start..heading.end];
+            self.sums_up = keys::sums_up(text);
             self.criterion = None;
             self.section = match heading.key {
                 Key::Rank(order) => Section::Ranking(order, Vec::new(), Vec::new()),
@@ -262,6 +271,9 @@ impl Scan<'_> {
             let order = *order;
             self.section = Section::None;
             return self.ranking(&Node::Text(Cow::Borrowed(text.trim())), order);
+        }
+        if let Some((sum, _)) = score::number(text.trim()).filter(|_| self.sums_up && chars::is_number(text)) {
+            return self.sums.push(sum);
         }
         if chars::is_number(text) {
             // The rest of a score that a line break cut in two.
@@ -478,8 +490,12 @@ impl Scan<'_> {
         for (place, value) in scores {
             self.reading.scores.put(place, self.context.names.shown(place), value);
         }
+        if !self.sums.iter().all(|&sum| is_sum(sum, &self.reading.scores.values)) {
+            self.reading.scores.fault("a number among the scores has no name".into());
+        }
         let scores = &self.reading.scores.values;
-        let changed = |line: &String| amend::contradicts(line, scores, true, self.context.names);
+        let chosen = amend::Chosen { scores, ranking: self.reading.ranking.only() };
+        let changed = |line: &String| amend::contradicts(line, chosen, amend::Stand::Beside, self.context);
         let changed = self.amending.iter().any(changed);
         if self.reading.scores.values.is_empty() && !criteria.is_empty() {
             let fault = format!("scores are written for {}, but none sums them up", criteria.join(", "));
@@ -503,6 +519,14 @@ impl Scan<'_> {
         }
         self.reading
     }
+}
+
+/// Whether a number is the mean or the sum of the scores.
+fn is_sum(number: f64, scores: &BTreeMap<usize, f64>) -> bool {
+    let sum: f64 = scores.values().sum();
+    #[expect(clippy::cast_precision_loss, reason = "a number of responses")]
+    let mean = sum / scores.len() as f64;
+    (number - sum).abs() < 0.01 || (number - mean).abs() < 0.06
 }
 
 /// A heading within a line.

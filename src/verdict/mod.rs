@@ -36,6 +36,7 @@ mod table;
 mod tolerant;
 mod turn;
 mod value;
+mod withdrawn;
 mod words;
 
 use std::time::Duration;

@@ -119,6 +119,14 @@ fn words(why: Why, shown: &str) -> Option<String> {
 }
 
 impl Ranking {
+    /// The ranking, if it can be read in one way.
+    pub(super) fn only(&self) -> Option<&[usize]> {
+        match &self.readings[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     pub(super) fn status(&self) -> Status {
         match (self.seen, self.faults.is_empty()) {
             (false, _) => Status::Absent,

@@ -50,6 +50,10 @@ const BEFORE: &[&str] =
     &["score", "rating", "grade", "points", "note", "punkte", "得分", "评分", "分数", "スコア", "点数"];
 /// Words for what scores count.
 const UNITS: &[&str] = &[
+    "点です",
+    "点でした",
+    "点とします",
+    "점입니다",
     "points",
     "point",
     "pts",

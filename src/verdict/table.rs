@@ -261,6 +261,12 @@ fn record(tag: &str) -> Option<String> {
         }
         rest = after;
     }
+    // `<response id="1">`
+    if said.is_empty() && !whole {
+        let word = tag.split(' ').next()?;
+        let number = tag.split_once("id=")?.1.trim_matches(['"', '\'', ' ']);
+        return number.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("{word} {number}: "));
+    }
     let (&(_, name), others) = said.split_first()?;
     if others.is_empty() {
         return (!whole).then(|| format!("{name}: "));
