@@ -31,8 +31,19 @@ fn name_shared_library() {
         "linux" => {
             // The number of the C interface, which only grows. It does not follow the version of the crate.
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libdicast.so.0");
+            println!("cargo::rerun-if-env-changed=CARGO_ZIGBUILD_TARGET");
             // Dependencies export C functions too: they would clash with those of the program.
-            println!("cargo::rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+            if std::env::var_os("CARGO_ZIGBUILD_TARGET").is_some() {
+                // zig knows no --exclude-libs, and of several version scripts it takes the last: this one, not that of rustc.
+                let script = std::path::Path::new(&std::env::var_os("OUT_DIR").unwrap_or_default()).join("exports.map");
+                let names = include_str!("tests/data/abi/symbols.txt").replace('\n', "; ");
+                if let Err(error) = std::fs::write(&script, format!("{{ global: {names} local: *; }};\n")) {
+                    println!("cargo::error=cannot write {}: {error}", script.display());
+                }
+                println!("cargo::rustc-cdylib-link-arg=-Wl,--version-script={}", script.display());
+            } else {
+                println!("cargo::rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
+            }
         }
         "macos" => println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libdicast.0.dylib"),
         _ => {}
