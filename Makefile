@@ -100,7 +100,7 @@ python-test: ## test the Python package
 	@scripts/python.sh test
 
 .PHONY: test-trainers
-test-trainers: ## test the hooks in TRL, veRL and OpenRLHF, which it installs (3 GB to download; ten minutes, five once installed), and in a checkout of slime (DICAST_SLIME)
+test-trainers: ## test the hooks in TRL, veRL and OpenRLHF, which it installs (3 GB to download; ten minutes, five once installed), and in checkouts of slime (DICAST_SLIME) and NeMo RL (DICAST_NEMO_RL)
 	@scripts/install_deps.sh --python
 	@scripts/test_trainers.sh $(TESTS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
+import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 import pytest
@@ -177,6 +179,27 @@ def test_areal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DICAST_MODEL", str(MODEL))
     monkeypatch.setenv("DICAST_PRINCIPLE", CONCISE)
     assert 1 <= areal.reward_fn("How do I learn Python?", SHORT, [1], [2], answer="x") <= 5
+
+
+_WAITING = """
+import asyncio, pickle, sys, threading
+before = asyncio.get_event_loop_policy()
+handle = pickle.loads(bytes.fromhex(sys.argv[1]))
+assert handle.upper() == "ACTOR", "what is asked of the handle is asked of the actor"
+barrier = threading.Barrier(100)
+
+async def wait():
+    # None goes on before all are there, as the samples of a step.
+    await asyncio.gather(*(asyncio.to_thread(barrier.wait, 60) for _ in range(100)))
+
+asyncio.run(wait())
+assert isinstance(asyncio.get_event_loop_policy(), type(before))
+"""
+
+
+def test_a_process_that_receives_nemo_rls_environment_has_room_for_its_samples(tmp_path: Any) -> None:
+    sent = pickle.dumps(nemo_rl._Handle("actor")).hex()
+    subprocess.run([sys.executable, "-c", _WAITING, sent], check=True, timeout=120, cwd=tmp_path)
 
 
 def test_nemo_rl_settings() -> None:

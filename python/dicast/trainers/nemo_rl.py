@@ -13,10 +13,19 @@ and in its configuration::
 The keys are those of :class:`dicast.trainers.Settings`, with ``model`` (a path, a name or a URL) instead of ``judge``;
 without ``model`` the settings come from the environment variables. Batched rollouts hand over whole groups;
 asynchronous ones hand over one sample, which waits for the others of its prompt. A judgment that failed raises.
+
+Validation has one sample of each prompt. Give it an environment of its own, so that its samples do not wait:
+``nemo_rl.register("dicast_validation")``, with ``group_size: 1`` in ``env.dicast_validation``.
+
+Asynchronous rollouts call environments in the default thread pool of asyncio, which has at most 32 threads. Samples
+that wait would take them all, and those that they wait for would get none. So :func:`register`, and the environment in
+every process that receives it, give new event loops of the process a pool of up to 4096 threads.
 """
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..client import Client
@@ -31,6 +40,9 @@ __all__ = ["register", "settings_of"]
 
 _NAME = "dicast.trainers.nemo_rl.DicastEnvironment"
 
+#: Most samples that wait at once, in the actor and in the process that calls it.
+_MOST = 4096
+
 _SETTINGS = ("principle", "group_size", "window", "on_error", "rewards", "route")
 
 
@@ -43,6 +55,7 @@ def register(name: str = "dicast", *, python: Optional[str] = None) -> None:
     registry.ACTOR_ENVIRONMENT_REGISTRY[_NAME] = python
     if name not in environments.ENV_REGISTRY:
         environments.register_env(name, _NAME)
+    _widen()
 
 
 def settings_of(config: Optional[Mapping[str, Any]]) -> Settings:
@@ -70,8 +83,10 @@ class _Environment:
         self._settings = settings_of(config)
         self._coalescer = LoopCoalescer(self._settings.asamples, self._settings.window)
 
-    async def step(self, message_log_batch: Sequence[Any], metadata: Sequence[Any]) -> Any:
-        """Judges the last message of each conversation; every episode ends."""
+    async def step(
+        self, message_log_batch: Sequence[Any], metadata: Sequence[Any], return_extracted_answer: bool = True
+    ) -> Any:
+        """Judges the last message of each conversation; every episode ends. The answers are always returned."""
         torch = needs("torch", "torch", _NAME)
         interfaces = needs("nemo_rl.environments.interfaces", "nemo-rl", _NAME)
         samples = [self._sample(messages, known) for messages, known in zip(message_log_batch, metadata)]
@@ -111,6 +126,58 @@ class _Environment:
         return True
 
 
+def _widen() -> None:
+    """Gives the event loops that this process makes from now on a default pool for all samples that wait."""
+    policy = asyncio.get_event_loop_policy()
+    if getattr(policy, "_dicast", False):
+        return
+
+    class Wide(type(policy)):  # type: ignore[misc]
+        _dicast = True
+
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            loop: asyncio.AbstractEventLoop = super().new_event_loop()
+            loop.set_default_executor(ThreadPoolExecutor(_MOST, thread_name_prefix="asyncio"))
+            return loop
+
+    asyncio.set_event_loop_policy(Wide())
+
+
+class _Handle:
+    """The handle of an actor. A process that receives it makes room for the samples that wait."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._actor, name)
+
+    def __reduce__(self) -> Any:
+        return _received, (self._actor,)
+
+
+def _received(actor: Any) -> _Handle:
+    _widen()
+    return _Handle(actor)
+
+
+class _ActorClass:
+    """The actor's class, as Ray makes it from a class, but its handles are :class:`_Handle`."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def options(self, **options: Any) -> _ActorClass:
+        """With options for the actor."""
+        return _ActorClass(self._inner.options(**options))
+
+    def remote(self, *arguments: Any, **named: Any) -> _Handle:
+        """Starts the actor."""
+        return _Handle(self._inner.remote(*arguments, **named))
+
+
 _made: List[Any] = []
 
 
@@ -120,5 +187,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if not _made:
         ray = needs("ray", "ray", _NAME)
-        _made.append(ray.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=4096)(_Environment))
+        made = ray.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=_MOST)(_Environment)
+        _made.append(_ActorClass(made))
     return _made[0]

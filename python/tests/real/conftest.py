@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, List
+import sys
+from typing import Any, Iterator, List
 
 import pytest
 
@@ -24,6 +25,19 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 PROMPTS, SAMPLES = 16, 8
 #: No judge of these tests can judge this: it does not fit the context of the demonstration judge.
 TOO_LONG = "word " * 3000
+
+
+def worker_paths() -> str:
+    """The PYTHONPATH of Ray's workers: the paths of this process."""
+    return os.pathsep.join(path for path in sys.path if path)
+
+
+def carry(*modules: str) -> None:
+    """Sends what these modules define to Ray's workers, which cannot import the modules of tests."""
+    import ray
+
+    for module in modules:
+        ray.cloudpickle.register_pickle_by_value(sys.modules[module])
 
 
 class Watched:
@@ -64,6 +78,15 @@ def prompt_of(number: int, fails: bool = False) -> str:
 def response_of(number: int, place: int) -> str:
     """A response with a unique length."""
     return f"Step {place}: build something small with language {number}. " * (1 + place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder without the sources of the package: the workers of Ray import from where it was started first."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture

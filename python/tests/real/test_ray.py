@@ -23,7 +23,11 @@ from dicast.trainers import Settings
 from dicast.trainers._groups import Sample
 from support import CONCISE, MODEL
 
+from .conftest import carry, worker_paths
+
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+carry(__name__)
 
 SMALL = {"max_reasoning_tokens": 16}
 
@@ -32,11 +36,7 @@ SMALL = {"max_reasoning_tokens": 16}
 def cluster() -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
     made.add_node(num_cpus=3, resources={"second": 4})
-    # A worker imports the same modules as this process.
-    paths = [str(pathlib.Path(dicast.__file__).parents[1]), str(pathlib.Path(__file__).parents[1])]
-    ray.init(
-        address=made.address, runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}, log_to_driver=False
-    )
+    ray.init(address=made.address, runtime_env={"env_vars": {"PYTHONPATH": worker_paths()}}, log_to_driver=False)
     yield made
     ray.shutdown()
     made.shutdown()

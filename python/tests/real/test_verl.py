@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import sys
 from typing import Any, Dict, Iterator, List
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 import dicast
 from support import CONCISE, MODEL
 
-from .conftest import PROMPTS, SAMPLES, prompt_of, response_of
+from .conftest import PROMPTS, SAMPLES, prompt_of, response_of, worker_paths
 
 pytest.importorskip("ray", reason="needs the package ray")
 pytest.importorskip("verl.experimental.reward_loop", reason="needs the package verl")
@@ -51,8 +49,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    paths = os.pathsep.join([path for path in sys.path if path])
-    env = {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    env = {"PYTHONPATH": worker_paths(), "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     # A separate cluster, whatever else runs on this machine.
     settings = {"include_dashboard": False, "log_to_driver": False, "runtime_env": {"env_vars": env}}
     ray.init(address="local", num_cpus=16, **settings)
