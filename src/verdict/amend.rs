@@ -15,8 +15,8 @@ use super::withdrawn;
 use numbers::{number, number_after, numbers, stated_numbers};
 pub(super) use tree::is_in_tree;
 use words::{
-    ADVERBS, AFTER, BEST, BETTER, CHANGED, CHANGES, COMPARED, ELSE, FILLERS, IMAGINED, LEADS, MADE, OPENINGS, SCORES,
-    STATED, STATES, SWAPPED, TELLS, TURNS, WORSE, WORST,
+    ADVERBS, AFTER, BEST, BETTER, CHANGED, CHANGES, COMPARED, ELSE, FILLERS, IMAGINED, JUDGING, LEADS, MADE, OPENINGS,
+    SCORES, STATED, STATES, SWAPPED, TELLS, TURNS, WORSE, WORST,
 };
 
 /// Why a verdict is not trusted that a later sentence changes.
@@ -296,9 +296,31 @@ fn is_scored_otherwise(sentence: &Sentence, chosen: Chosen<'_>, context: &Contex
     // `2) model-1 …`
     let ordinal = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let text = ordinal.strip_prefix([')', '.', ':']).unwrap_or(text);
-    let other = stated_numbers(text).any(|number| context.rule.scale.contains(number));
-    let agrees = stated_numbers(text).any(|number| chosen.gives(mention.place, number));
+    let judging = text.split(|c: char| !c.is_alphanumeric()).any(|word| JUDGING.contains(&word))
+        || text.contains(['分', '点', '改', '给']);
+    let is_other = |&(start, number): &(usize, f64)| {
+        context.rule.scale.contains(number) && (judging || is_given_beside(text, start))
+    };
+    let other = stated_numbers(text).find(is_other).is_some();
+    let agrees = stated_numbers(text).any(|(_, number)| chosen.gives(mention.place, number));
     other && !agrees || is_called_otherwise(text, mention.place, chosen)
+}
+
+/// Whether a number is written as a score is: `a 3`, `3 for model-1`, `model-1 = 3`.
+fn is_given_beside(text: &str, start: usize) -> bool {
+    let before = text[..start].trim_end_matches([' ', '*', '"', ':', '=', '>', '-', '→', '(']);
+    let after = text[start..].trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '*' | '"'));
+    let article = ["a", "an", "ein", "eine", "un", "une", "uma"];
+    let last = before.rsplit([' ', '(']).next().unwrap_or_default();
+    // `model-1 gets 3`
+    let linked = ["is", "gets", "receives", "ist", "est", "es", "é"].contains(&last)
+        && before[..before.len() - last.len()].trim_end().ends_with(NAME);
+    before.ends_with(NAME)
+        || linked
+        || article.contains(&last)
+        || ["for ", "für ", "pour ", "para "]
+            .iter()
+            .any(|word| after.trim_start().strip_prefix(word).is_some_and(|rest| rest.starts_with(NAME)))
 }
 
 /// Whether a sentence does nothing but put two responses in another order: `Model-1 is in fact better than model-3.`

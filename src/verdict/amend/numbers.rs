@@ -91,15 +91,11 @@ fn counts(text: &str) -> bool {
 }
 
 /// The numbers of a sentence that may be scores and are not denied: `3, not 4`.
-pub(super) fn stated_numbers(text: &str) -> impl Iterator<Item = f64> + '_ {
-    numbered(text)
-        .filter(|(start, _)| {
-            let before = text[..*start].trim_end();
-            !DENIALS.iter().any(|denial| {
-                before
-                    .strip_suffix(denial)
-                    .is_some_and(|head| !head.ends_with(char::is_alphanumeric) || !denial.is_ascii())
-            })
+pub(super) fn stated_numbers(text: &str) -> impl Iterator<Item = (usize, f64)> + '_ {
+    numbered(text).filter(|(start, _)| {
+        let before = text[..*start].trim_end();
+        !DENIALS.iter().any(|denial| {
+            before.strip_suffix(denial).is_some_and(|head| !head.ends_with(char::is_alphanumeric) || !denial.is_ascii())
         })
-        .map(|(_, number)| number)
+    })
 }

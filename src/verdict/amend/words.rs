@@ -26,12 +26,12 @@ pub(super) const OPENINGS: &[&str] = &[
     "nach erneutem", "bei genauerem", "bei näherem", "bei nochmaligem", "entschuldigung", "ich ändere",
     "ich korrigiere", "quatsch", "stimmt nicht", "en fait", "attends", "attendez", "correctif", "à la réflexion",
     "après réflexion", "après relecture", "finalement", "je corrige", "je change", "espera", "pensándolo",
-    "en realidad", "corrección", "perdón", "rectifico", "correção", "espere", "na verdade", "pensando melhor",
-    "desculp", "aspetta", "in realtà", "correzione", "ripensandoci", "scusa", "подожди", "поправка", "исправление",
-    "на самом деле", "хотя нет", "等等", "等一下", "不对", "不，", "更正", "修正：", "修正:", "其实", "实际上", "再想",
-    "再看", "抱歉", "对不起", "不好意思", "仔细", "重新考虑", "重新看", "我改", "我修改", "訂正", "待って", "やはり",
-    "実は", "いや", "すみません", "失礼しました", "よく考え", "よく見", "考え直", "잠깐", "정정", "사실", "다시 생각",
-    "تصحيح", "انتظر", "في الواقع",
+    "en realidad", "corrección", "rectificación", "perdón", "rectifico", "correção", "espere", "na verdade",
+    "pensando melhor", "desculp", "aspetta", "in realtà", "correzione", "ripensandoci", "scusa", "подожди", "поправка",
+    "исправление", "на самом деле", "хотя нет", "等等", "等一下", "不对", "不，", "更正", "修正：", "修正:", "其实",
+    "实际上", "再想", "再看", "抱歉", "对不起", "不好意思", "仔细", "重新考虑", "重新看", "我改", "我修改", "訂正",
+    "待って", "やはり", "実は", "いや", "すみません", "失礼しました", "よく考え", "よく見", "考え直", "잠깐", "정정",
+    "사실", "다시 생각", "تصحيح", "انتظر", "في الواقع",
 ];
 /// Words that may stand before such words.
 #[rustfmt::skip]
@@ -62,8 +62,8 @@ pub(super) static STATED: Lexicon = Lexicon::new(STATES);
 /// Words after a number that make it a new score.
 #[rustfmt::skip]
 pub(super) static MADE: Lexicon = Lexicon::new(&[
-    "点に修正", "点に変更", "点に訂正", "点に下げ", "点に上げ", "点に改め", "点にし", "に修正します", "に変更します",
-    "に訂正します",
+    "点に修正", "点に変更", "点に訂正", "点に下げ", "点に上げ", "点に改め", "点にし", "に修正します", "に下げます",
+    "に上げます", "に変更します", "に訂正します",
 ]);
 /// Words that lead to a list of scores.
 #[rustfmt::skip]
@@ -153,11 +153,22 @@ pub(super) static TELLS: Lexicon = Lexicon::new(&[
     "says", " said", "saying", "answer", "claims", "claimed", "states", "stated", "writes", "wrote", "gives",
     "given as", "result", " has ", " had ", "contains", "includes", "lists", "names", "mentions", "reports", "chooses",
     "uses", "quotes", "cites", "counts", "deducted", "loses", "lost", "lacks", "misses", "omits", "covers", "meets",
-    "fails", "minus", "differ", "close to", "short of", "avoid", "nearly", "almost", "far from", "would", "could",
-    "might", "tried", "asked", "wants", "rait ", "würde", "wäre", "hätte", " if ", "equals", "calculat", "comput",
-    "explain", "suggest", "count", "average", "confidence", "compared", "答案", "结果", "如果", "写", "说", "提到",
-    "答え", "例", "sagt", "nennt", "antwort", "réponse", "dit", "dice", "respuesta", "resposta",
+    "fails", "minus", "differ", "close to", "above a", "below a", "better than a", "worse than a", "does not",
+    "doesn't", "between", "short of", "avoid", "nearly", "almost", "far from", "would", "could", "might", "tried",
+    "asked", "wants", "rait ", "würde", "wäre", "hätte", " if ", "equals", "calculat", "comput", "explain", "suggest",
+    "count", "average", "confidence", "compared", "答案", "结果", "如果", "写", "说", "提到", "答え", "例", "sagt",
+    "nennt", "antwort", "réponse", "dit", "dice", "respuesta", "resposta",
 ]);
+/// Words of a sentence in which a judge speaks of its scores.
+#[rustfmt::skip]
+pub(super) const JUDGING: &[&str] = &[
+    "i", "my", "me", "we", "us", "score", "scores", "rating", "grade", "points", "stars", "correction", "corrected",
+    "now", "actually", "fairer", "again", "reread", "review", "update", "updated", "addendum", "amendment", "fix",
+    "lowered", "lower", "raised", "raise", "down", "downgraded", "upgraded", "bumped", "drop", "drops", "adjust",
+    "adjusted", "revised", "changed", "change", "set", "give", "make", "use", "treat", "put", "read", "move", "typo",
+    "worth", "warrants", "deserves", "merits", "punkte", "note", "mérite", "merece", "verdient", "bekommt", "corrige",
+    "thus", "ends",
+];
 /// Words that deny the number after them.
 #[rustfmt::skip]
 pub(super) const DENIALS: &[&str] = &[
