@@ -239,10 +239,10 @@ pub(super) fn is_withdrawn(sentence: &str, near: bool, beside: bool) -> bool {
 
 /// Whether the last line of a text announces a verdict that does not follow: `Final verdict:`.
 pub(super) fn is_pending(text: &str) -> bool {
-    let last = text.trim_end().rsplit('\n').next().unwrap_or_default().trim_end_matches(['*', '_', ' ']);
     // `Explanation of the scores:` leads to reasons.
     const REASONS: &[&str] =
         &["expla", "justif", "reason", "rationale", "why", "comment", "begründ", "理由", "説明", "解释"];
+    let last = text.trim_end().rsplit('\n').next().unwrap_or_default().trim_end_matches(['*', '_', ' ']);
     last.ends_with([':', '：']) && {
         let lower = last.to_lowercase();
         let called = words(&lower).iter().any(|word| NOUNS.contains(word) || *word == "version");
