@@ -18,6 +18,9 @@ use super::reply::{self, Piece};
 /// Largest answer other than a generation, and largest body of a refusal that is read.
 const MAX_FACTS_BYTES: u64 = 16 << 20;
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
+/// A connection that was idle for so long is not used again. Uvicorn (vLLM, SGLang) and llama-server close one after five seconds, and a busy
+/// machine may learn late that they did.
+const KEPT: Duration = Duration::from_secs(2);
 /// Time limit for a question about the server.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for an answer that is not streamed; its deadline comes earlier.
@@ -44,6 +47,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
             .pool_max_idle_per_host(config.num_workers as usize)
+            .pool_idle_timeout(KEPT)
             .tcp_nodelay(true)
             .user_agent(concat!("dicast/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(config.headers.expose())?);
