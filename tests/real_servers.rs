@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dicast::config::RankingFrom;
+use dicast::config::{RankingFrom, RemoteVerdict};
 use dicast::engine::Guidance;
 use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
 use serde_json::Value;
@@ -28,10 +28,11 @@ fn config(model: &str) -> JudgeConfig {
 
 /// Judges for a server, one for each way to drive it.
 fn judges(url: &str) -> Vec<(String, Judge)> {
-    let mut configs =
-        vec![("by itself", config(url)), ("with our tokenizer", config(url)), ("no probabilities", config(url))];
+    let names = ["by itself", "with our tokenizer", "no probabilities", "by a grammar"];
+    let mut configs: Vec<_> = names.into_iter().map(|name| (name, config(url))).collect();
     configs[1].1.remote.tokenizer = Some(demo("hf"));
     configs[2].1.remote.top_logprobs = 0;
+    configs[3].1.remote.verdict = RemoteVerdict::Grammar;
     let open = |(name, config)| (format!("{url} {name}"), Judge::open(config).unwrap());
     configs.into_iter().map(open).collect()
 }
@@ -60,6 +61,8 @@ fn every_held_out_item_gets_a_complete_verdict() {
     for url in servers() {
         for (name, judge) in judges(&url) {
             assert_eq!(judge.capabilities().guidance, Guidance::Grammar, "{:?}", judge.about());
+            let by_choice = judge.about().iter().any(|line| line.contains("choice by choice"));
+            assert_eq!(by_choice, name.ends_with("by itself") || name.ends_with("tokenizer"), "{:?}", judge.about());
             let begun = Instant::now();
             let outcomes = judge.judge_batch(&requests);
             let time = begun.elapsed().as_secs_f64();
@@ -74,6 +77,8 @@ fn every_held_out_item_gets_a_complete_verdict() {
                     assert_eq!(distribution.is_some(), judge.capabilities().distributions, "{name}");
                     let sum = distribution.map_or(1.0, |distribution| distribution.iter().sum::<f64>());
                     assert!((sum - 1.0).abs() < 1e-6);
+                    // This judge writes its scores by itself.
+                    assert!(!by_choice || scored.mass.is_some_and(|mass| mass > 0.5), "{name}: {scored:?}");
                 }
             }
             println!("{name}: {:.1} judgments/s; {}", 40.0 / time, judge.about().join(" "));
