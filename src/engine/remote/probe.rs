@@ -44,7 +44,8 @@ impl Probe<'_> {
             self.try_chat(&mut facts).await?;
         } else {
             self.try_completions(&mut facts).await?;
-            facts.by_choice = facts.logprobs != Logprobs::None
+            facts.by_choice = self.config.top_logprobs > 0
+                && facts.logprobs != Logprobs::None
                 && match self.config.verdict {
                     RemoteVerdict::Auto => self.keeps_prompts(facts.kind).await,
                     RemoteVerdict::Grammar => false,
