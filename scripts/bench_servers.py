@@ -24,10 +24,11 @@ def items():
     return [{key: json.loads(line)[key] for key in ("principle", "prompt", "responses")} for line in lines]
 
 
-def ours(dicast, url, requests, folder, run, alternatives):
-    source, config, target = folder / "in.jsonl", folder / "dicast.json", folder / f"out-{run}-{alternatives}.jsonl"
+def ours(dicast, url, requests, folder, run, settings):
+    source, config = folder / "in.jsonl", folder / "dicast.json"
+    target = folder / f"out-{run}-{'-'.join(str(value) for value in settings.values())}.jsonl"
     source.write_text("".join(json.dumps(request) + "\n" for request in requests), encoding="utf-8")
-    config.write_text(json.dumps({"model": url, "remote": {"num_workers": AT_ONCE, "top_logprobs": alternatives}}), encoding="utf-8")
+    config.write_text(json.dumps({"model": url, "remote": {"num_workers": AT_ONCE, **settings}}), encoding="utf-8")
     command = [dicast, "batch", source, "-o", target, "--config", config, "--profile", ROOT / "demo/dicast-demo.profile.json"]
     begun = time.perf_counter()
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -89,8 +90,13 @@ def main():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             rows = {"reference server": theirs(url, requests, folder)}
-            for label, alternatives in (("dicast batch", 20), ("dicast batch, no distributions", 0)):
-                rows[label] = min(ours(dicast, url, requests, folder, run, alternatives) for run in range(ROUNDS))
+            ways = {
+                "dicast batch": {"verdict": "auto"},
+                "dicast batch, by a grammar": {"verdict": "grammar"},
+                "dicast batch, no distributions": {"top_logprobs": 0},
+            }
+            for label, settings in ways.items():
+                rows[label] = min(ours(dicast, url, requests, folder, run, settings) for run in range(ROUNDS))
             for label, (seconds, whole, placed) in rows.items():
                 ratio = rows["reference server"][0] / seconds
                 speed = f"{len(requests) / seconds:.1f} judgments/s ({ratio:.2f})"

@@ -160,7 +160,7 @@ settings! {
         tokenizer: Option<PathBuf> = None, Kind::Path;
         /// How a server is asked for the verdict: in one request, or token by token for the choices in it.
         verdict: RemoteVerdict = RemoteVerdict::Auto, Kind::Choice(RemoteVerdict::WORDS);
-        /// Ask for streamed answers, so that `remote.idle_timeout_ms` notices a server that falls silent. Answers of at most 128
+        /// Ask for streamed answers, so that `remote.idle_timeout_ms` notices a server that falls silent. Answers of at most 256
         /// tokens that nobody listens to are not streamed anyway. llama-server always streams.
         stream: bool = true, Kind::Switch;
         /// What to do with text that looks like a control token if the server tokenizes messages itself.

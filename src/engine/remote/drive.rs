@@ -29,7 +29,7 @@ use super::pool::{Endpoint, Lease, Pool, hash};
 use super::prepare::Prepared;
 use super::probe;
 use super::reply::{Finish, Piece};
-use super::writer::{Start, Writer, Written};
+use super::writer::{Request, Start, Writer, Written};
 use crate::decode::logprobs;
 
 /// Prompts are distinguished by this many tokens from their beginning.
@@ -157,10 +157,10 @@ impl Shared {
 
     /// One request of a judgment.
     async fn generate(&self, server: &Server<'_>, writer: &Writer, listener: Option<&Listener>) -> Tried<Written> {
-        let (part, body) = writer.request(&server.facts, listener.is_some());
+        let Request { part, body, whole } = writer.request(&server.facts, listener.is_some());
         let begun = Instant::now();
         let mut answer =
-            self.http.generate(&server.url(server.facts.completions()), server.endpoint.key(), body).await?;
+            self.http.generate(&server.url(server.facts.completions()), server.endpoint.key(), body, whole).await?;
         let close = writer.close();
         let unmasked = server.facts.logprobs == Logprobs::BeforeMask;
         let (pieces, finish) = (Vec::new(), Finish::Stop);
@@ -249,7 +249,7 @@ impl Shared {
             };
             let begun = Instant::now();
             let url = server.url("/v1/chat/completions");
-            let mut answer = self.http.generate(&url, server.endpoint.key(), chat.body(&server.facts)).await?;
+            let mut answer = self.http.generate(&url, server.endpoint.key(), chat.body(&server.facts), None).await?;
             let (mut pieces, mut finish, mut first) = (Vec::new(), Finish::Stop, None);
             while let Some(piece) = answer.next().await? {
                 first.get_or_insert_with(Instant::now);

@@ -18,9 +18,11 @@ use super::reply::{self, Piece};
 /// Largest answer other than a generation, and largest body of a refusal that is read.
 const MAX_FACTS_BYTES: u64 = 16 << 20;
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
-/// A connection that was idle for so long is not used again. Uvicorn (vLLM, SGLang) and llama-server close one after five seconds, and a busy
+/// A connection that was idle for so long is not used again. vLLM, SGLang and llama-server close one after five seconds, and a busy
 /// machine may learn late that they did.
 const KEPT: Duration = Duration::from_secs(2);
+/// A server that computes slower than a token in this time is silent.
+const SLOW_TOKEN: Duration = Duration::from_secs(1);
 /// Time limit for a question about the server.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for an answer that is not streamed; its deadline comes earlier.
@@ -159,9 +161,21 @@ impl Http {
         matches!(sent, Ok(Ok(_) | Err(Fault::Refused { status: 400..=499, .. })))
     }
 
-    /// Begins a generation.
-    pub(super) async fn generate(&self, url: &str, key: Option<&HeaderValue>, body: Vec<u8>) -> Tried<Answer<'_>> {
-        let patience = if self.stream { self.idle } else { WHOLE_ANSWER };
+    /// Begins a generation. `whole`: the answer comes as a whole, with so many tokens at most.
+    pub(super) async fn generate(
+        &self,
+        url: &str,
+        key: Option<&HeaderValue>,
+        body: Vec<u8>,
+        whole: Option<usize>,
+    ) -> Tried<Answer<'_>> {
+        let patience = match whole {
+            _ if !self.stream => WHOLE_ANSWER,
+            Some(tokens) => {
+                self.idle.saturating_add(SLOW_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX)))
+            }
+            None => self.idle,
+        };
         let response = self.send(Method::POST, url, key, Some(body), patience).await?;
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let form = match kind.split(';').next().unwrap_or_default().trim() {

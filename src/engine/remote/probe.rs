@@ -310,7 +310,7 @@ impl Probe<'_> {
 
     async fn generate_once(&self, path: &str, body: &Value) -> Tried<Trial> {
         let url = format!("{}{path}", self.root);
-        let mut answer = self.http.generate(&url, self.key, body.to_string().into_bytes()).await?;
+        let mut answer = self.http.generate(&url, self.key, body.to_string().into_bytes(), None).await?;
         let (mut text, mut ids, mut finish, mut positions) = (String::new(), false, None, Vec::new());
         while let Some(piece) = answer.next().await? {
             text.push_str(&piece.text);

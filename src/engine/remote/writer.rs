@@ -32,7 +32,7 @@ use super::thoughts::Thoughts;
 
 /// An answer of so many tokens is short: if nobody listens to it, it is not streamed, since a server spends more time on an event
 /// than on most tokens.
-const SHORT: usize = 128;
+const SHORT: usize = 256;
 
 /// Tokens that the end of a character may take past the reasoning's budget.
 const GRACE: usize = CHARACTER_GRACE as usize;
@@ -59,6 +59,14 @@ impl Part {
     pub(super) fn answers(self) -> bool {
         matches!(self, Self::Choice | Self::Verdict | Self::Look)
     }
+}
+
+/// A request to a server.
+pub(super) struct Request {
+    pub(super) part: Part,
+    pub(super) body: Vec<u8>,
+    /// The most tokens of an answer that is to come as a whole.
+    pub(super) whole: Option<usize>,
 }
 
 /// What a request wrote.
@@ -268,7 +276,7 @@ impl Writer {
     }
 
     /// The next request, in the form that a server understands. `heard`: somebody listens to the reasoning.
-    pub(super) fn request(&self, facts: &Facts, heard: bool) -> (Part, Vec<u8>) {
+    pub(super) fn request(&self, facts: &Facts, heard: bool) -> Request {
         let part = self.part(facts);
         let alternatives = |ids: &[u32], by_id: bool| {
             let completion = Completion {
@@ -281,7 +289,7 @@ impl Writer {
                 stream: false,
                 guide: None,
             };
-            (part, completion.body(facts))
+            Request { part, whole: Some(1), body: completion.body(facts) }
         };
         match (&self.looking, &self.choosing) {
             (Some(Looking { before, written, scores, now: Some((score, unseen)) }), _) => {
@@ -312,6 +320,7 @@ impl Writer {
         // The text of single tokens may be needed too.
         let apart = !part.answers()
             && (heard || !(self.knows_ids() || facts.tags.as_ref().is_some_and(|tags| tags.detokenized)));
+        let stream = self.stream && (apart || max_tokens > SHORT);
         let completion = Completion {
             ids: &self.ids,
             max_tokens,
@@ -319,10 +328,10 @@ impl Writer {
             stop: close.filter(|_| part == Part::Reasoning).map(|close| (close, self.close.as_str())),
             alternatives: if guided && first && facts.logprobs != Logprobs::None { self.alternatives } else { 0 },
             by_id: self.tokenizer.is_some(),
-            stream: self.stream && (apart || max_tokens > SHORT),
+            stream,
             guide,
         };
-        (part, completion.body(facts))
+        Request { part, whole: (!stream).then_some(max_tokens), body: completion.body(facts) }
     }
 
     /// Whether the output of a request so far spends the budget of the reasoning; then it is cut off.

@@ -14,7 +14,7 @@ use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::facts::{Facts, Kind, Logprobs, Notation};
 use super::reply::{Finish, Piece, Position, Token};
-use super::writer::{Part, Start, Writer, Written};
+use super::writer::{Part, Request, Start, Writer, Written};
 
 /// A tokenizer of bytes.
 fn tokenizer() -> Arc<Tokenizer> {
@@ -69,7 +69,7 @@ fn answer(part: Part, text: &str, alternatives: &[(usize, &[(&str, f32)])], ids:
 }
 
 fn body(writer: &Writer) -> (Part, Value) {
-    let (part, body) = writer.request(&facts(), false);
+    let Request { part, body, .. } = writer.request(&facts(), false);
     (part, serde_json::from_slice(&body).unwrap())
 }
 
