@@ -30,16 +30,21 @@ fn faults_of_one_request_in_five_are_not_seen() {
         || Act::Unfinished,
     ];
     for (place, fault) in faults.into_iter().enumerate() {
-        let dialect = [Dialect::Vllm, Dialect::Llama, Dialect::Other][place % 3];
+        let dialect = [Dialect::Vllm, Dialect::Llama, Dialect::Other, Dialect::GatedVllm][place % 4];
         let servers = [Server::scripted(dialect, one_in_five(fault)), Server::scripted(dialect, one_in_five(fault))];
-        let mut config = config(&servers[0].url);
-        config.remote.endpoints = vec![servers[1].url.clone()];
-        config.remote.max_retries = 8;
-        config.remote.max_failures = 50;
-        let judge = Judge::open(config).unwrap();
-        let requests: Vec<_> = (0..40).map(request).collect();
-        for (number, outcome) in judge.judge_batch(&requests).into_iter().enumerate() {
-            assert_verdict(number, &outcome.unwrap_or_else(|error| panic!("fault {place}: {error}")));
+        for streamed in [true, false] {
+            let mut config = config(&servers[0].url);
+            config.remote.endpoints = vec![servers[1].url.clone()];
+            config.remote.max_retries = 8;
+            config.remote.max_failures = 50;
+            if !streamed {
+                config.options.max_reasoning_tokens = Some(64);
+            }
+            let judge = Judge::open(config).unwrap();
+            let requests: Vec<_> = (0..40).map(request).collect();
+            for (number, outcome) in judge.judge_batch(&requests).into_iter().enumerate() {
+                assert_verdict(number, &outcome.unwrap_or_else(|error| panic!("fault {place}, {streamed}: {error}")));
+            }
         }
         assert!(servers.iter().all(|server| server.generations() >= 10), "both had work");
     }
@@ -138,11 +143,14 @@ fn a_server_that_falls_silent_is_given_up() {
 
 #[test]
 fn an_answer_without_end_is_cut_off() {
-    let server = Server::scripted(Dialect::Vllm, |_, _| Act::Endless);
-    let mut config = config(&server.url);
-    config.remote.max_answer_bytes = 1 << 20;
-    let error = Judge::open(config).unwrap().judge(&request(0)).unwrap_err();
-    assert!(error.message().contains("max_answer_bytes") && !error.is_retryable(), "{error}");
+    for reasoning in [300, 64] {
+        let server = Server::scripted(Dialect::Vllm, |_, _| Act::Endless);
+        let mut config = config(&server.url);
+        config.remote.max_answer_bytes = 1 << 20;
+        config.options.max_reasoning_tokens = Some(reasoning);
+        let error = Judge::open(config).unwrap().judge(&request(0)).unwrap_err();
+        assert!(error.message().contains("max_answer_bytes") && !error.is_retryable(), "{error}");
+    }
 }
 
 #[test]

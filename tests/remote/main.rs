@@ -12,7 +12,8 @@ use dicast::{Judge, JudgeConfig, JudgeRequest, Verdict};
 /// A judge over a server.
 fn config(url: &str) -> JudgeConfig {
     let mut config = JudgeConfig::new(url);
-    config.options.max_reasoning_tokens = Some(64);
+    // So much is streamed, and the verdict comes as a whole.
+    config.options.max_reasoning_tokens = Some(300);
     config.options.timeout_ms = Some(60_000);
     config.remote.retry_delay_ms = 5;
     config

@@ -437,11 +437,27 @@ impl State {
 
     /// Writes the parts as one answer, not streamed.
     fn answer(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
-        if matches!(act, Act::Stall) {
-            // Until the client goes away.
-            let _ = stream.read(&mut [0]);
-            self.abandoned.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
+        match act {
+            Act::Stall => {
+                // Until the client goes away.
+                let _ = stream.read(&mut [0]);
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Act::Garbage => return whole(stream, 200, "", "{\"choices\": [{"),
+            Act::Failed => return whole(stream, 200, "", "{\"error\": {\"message\": \"out of memory\"}}"),
+            Act::Truncated => {
+                let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+                stream.write_all(format!("{head}{{\"choices\":").as_bytes())?;
+                return stream.shutdown(Shutdown::Both);
+            }
+            Act::Endless => {
+                let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(head.as_bytes())?;
+                while chunk(stream, &" ".repeat(1 << 16)).is_ok() {}
+                return Ok(());
+            }
+            _ => {}
         }
         let mut ids = tokens(&parts.concat(), true);
         let limit = body["max_tokens"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
@@ -453,7 +469,9 @@ impl State {
         } else {
             json!({ "text": text(&ids), "token_ids": ids })
         };
-        choice["finish_reason"] = reason.into();
+        if !matches!(act, Act::Unfinished) {
+            choice["finish_reason"] = reason.into();
+        }
         if body["logprobs"].is_u64() {
             let (mut shown, mut tops) = (Vec::new(), Vec::new());
             for &id in &ids {

@@ -18,7 +18,7 @@ use super::reply::{self, Piece};
 /// Largest answer other than a generation, and largest body of a refusal that is read.
 const MAX_FACTS_BYTES: u64 = 16 << 20;
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
-/// A connection that was idle for so long is not used again. vLLM, SGLang and llama-server close one after five seconds, and a busy
+/// A connection that was idle for so long is not used again. vLLM, `SGLang` and llama-server close one after five seconds, and a busy
 /// machine may learn late that they did.
 const KEPT: Duration = Duration::from_secs(2);
 /// A server that computes slower than a token in this time is silent.
