@@ -157,7 +157,7 @@ impl<'model> Scheduler<'model> {
             self.drop_expired();
             self.step();
             self.report_pins();
-            self.publish();
+            self.publish_load();
         }
         let inbox = self.inbox.clone();
         self.fail_all(inbox.shut(), &|| inbox.error());
@@ -260,6 +260,7 @@ impl<'model> Scheduler<'model> {
             Ok(Decoded::Stopped) => return self.take_back(),
             Err(fault) => return self.recover(&fault),
         }
+        self.count_step();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             slot.computed += std::mem::take(&mut slot.in_batch);
@@ -489,12 +490,12 @@ impl<'model> Scheduler<'model> {
         });
     }
 
-    fn publish(&self) {
-        self.publish_load();
+    /// Counts a step that was computed, before anybody hears of what it ended.
+    fn count_step(&self) {
         let tokens = u64::try_from(self.batch.len()).unwrap_or(0);
         self.with_stats(|stats| {
             stats.computed_tokens += tokens;
-            stats.steps += u64::from(tokens > 0);
+            stats.steps += 1;
         });
     }
 

@@ -10,6 +10,7 @@ use crate::prompt::profile::{Profile, ReasoningForm};
 use super::facts::{Facts, Kind, Logprobs, Notation, Tags, Way};
 use super::fault::{Fault, Tried};
 use super::http::Http;
+use super::join_all;
 use super::reply::{Finish, Token};
 
 /// No model says this by itself.
@@ -60,13 +61,17 @@ impl Probe<'_> {
         match kind {
             Kind::LlamaServer => true,
             Kind::Vllm => {
-                let metrics = self.http.text(&format!("{}/metrics", self.root), self.key).await.unwrap_or_default();
-                let is_on = |line: &str| line.contains("enable_prefix_caching=\"True\"");
-                metrics.lines().any(|line| line.starts_with("vllm:cache_config_info{") && is_on(line))
+                // Servers behind one URL do not share what they keep. Requests at once take connections of their own, and so are seen by several of
+                // them.
+                const TRIES: usize = 4;
+                let url = format!("{}/metrics", self.root);
+                let pages = join_all((0..TRIES).map(|_| self.http.text(&url, self.key)).collect()).await;
+                let keepers: Option<Vec<String>> = pages.into_iter().map(|page| keeper(&page.ok()?)).collect();
+                keepers.is_some_and(|keepers| keepers.windows(2).all(|pair| pair[0] == pair[1]))
             }
             Kind::Sglang => {
                 let info = self.get("/get_server_info").await.unwrap_or_default();
-                info["disable_radix_cache"] == Value::Bool(false)
+                info["disable_radix_cache"] == Value::Bool(false) && info["dp_size"].as_u64().unwrap_or(1) == 1
             }
             Kind::TrtllmServe | Kind::Other => false,
         }
@@ -337,6 +342,18 @@ impl Probe<'_> {
     }
 }
 
+/// Which engine keeps prompts, told by when it was made, from the metrics of a vLLM. `None` if it keeps none, or if there are several
+/// engines: each request may go to another one.
+fn keeper(metrics: &str) -> Option<String> {
+    let mut configs = metrics.lines().filter(|line| line.starts_with("vllm:cache_config_info{"));
+    let keeps = configs.next()?.contains("enable_prefix_caching=\"True\"");
+    if !keeps || configs.next().is_some() {
+        return None;
+    }
+    let made = metrics.lines().find(|line| line.starts_with("vllm:prefix_cache_queries_created{"));
+    Some(made.unwrap_or_default().to_owned())
+}
+
 struct Trial {
     /// Whether the constraint held.
     obeys: bool,
@@ -407,4 +424,23 @@ pub(super) fn ids(answer: &Value) -> Tried<Vec<u32>> {
         .map(id)
         .collect::<Option<_>>()
         .ok_or_else(|| Fault::Garbage("the tokenizer's answer has invalid tokens".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_engine_that_keeps_prompts_is_known_by_when_it_was_made() {
+        let info = |engine: u32, keeps: &str| {
+            format!(
+                "# TYPE vllm:cache_config_info gauge\nvllm:cache_config_info{{block_size=\"16\",enable_prefix_caching=\"{keeps}\",engine=\"{engine}\"}} 1.0\n\
+                 vllm:prefix_cache_queries_created{{engine=\"{engine}\",model_name=\"m\"}} 1.5e+09\n"
+            )
+        };
+        assert!(keeper(&info(0, "True")).is_some_and(|made| made.ends_with(" 1.5e+09")));
+        assert_eq!(keeper(&info(0, "False")), None);
+        assert_eq!(keeper(&(info(0, "True") + &info(1, "True"))), None);
+        assert_eq!(keeper("vllm:num_requests_running 0\n"), None);
+    }
 }
