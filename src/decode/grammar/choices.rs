@@ -2,8 +2,8 @@
 //! each score and each place of the ranking writes the whole verdict.
 //!
 //! What decides a choice are tokens, and where a token ends depends on the text around it. So each candidate is tokenized together
-//! with the text before and after it: where the rows of tokens of two candidates part, the judge chooses. `1` and `10` may
-//! take two such tokens.
+//! with the text before and after it: where the rows of tokens of two candidates part, the judge chooses. The names
+//! `model-1` and `model-10` may take two such tokens.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use crate::decode::grammar::{Choices, Filling, VerdictGrammar};
+use crate::decode::logprobs::UNKNOWN;
 use crate::decode::score::ScoreProbe;
 use crate::engine::Sampling;
 use crate::prompt::tokenize::Tokenizer;
 
 use super::pace::{Dice, mixed};
-use super::reply::Position;
+use super::reply::{Position, Token};
 
 /// A verdict that is being written choice by choice.
 pub(super) struct Choosing {
@@ -42,7 +43,8 @@ impl Choosing {
         self.filling.before()
     }
 
-    /// Makes the next choice from the probabilities at its place. False if none of the candidates is in the list.
+    /// Makes the next choice from the probabilities at its place. False if none of the candidates is in the list, or if the list cannot
+    /// be compared with them, because it names tokens by their text and this process does not know the text of tokens.
     pub(super) fn take(
         &mut self,
         grammar: &VerdictGrammar,
@@ -50,6 +52,10 @@ impl Choosing {
         sampling: Sampling,
         tokenizer: Option<&Tokenizer>,
     ) -> bool {
+        let is_unknown = |(token, _): &(Token, f32)| token.id() == UNKNOWN;
+        if tokenizer.is_none() && position.alternatives.iter().any(is_unknown) {
+            return false;
+        }
         let candidates = self.filling.candidates();
         let listed: Vec<(u32, usize, f32)> = candidates
             .into_iter()
@@ -126,6 +132,7 @@ fn choose(mut tokens: Vec<(u32, f32)>, sampling: Sampling, place: u64) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prompt::profile::{Scale, VerdictForm};
 
     fn shares(sampling: Sampling) -> [f64; 3] {
         let tokens: Vec<(u32, f32)> =
@@ -135,6 +142,29 @@ mod tests {
             counts[choose(tokens.clone(), Sampling { seed, ..sampling }, 0).unwrap() as usize] += 1.0 / 4000.0;
         }
         counts
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_compared_with_the_candidates_makes_no_choice() {
+        let form = VerdictForm { layout: "<a>%score%, %score%</a>".into(), ..VerdictForm::default() };
+        let grammar = VerdictGrammar::new(&form, Scale::default(), "", &["a".into(), "b".into()]);
+        let tokens = |text: String| (text.clone(), text.bytes().map(u32::from).collect());
+        let choices = Choices::new(&grammar, &grammar.choice_texts().into_iter().map(tokens).collect()).unwrap();
+        let mut choosing = Choosing::new(Arc::new(choices), false);
+        let four = u32::from(b'4');
+        let named = |token: fn(u8) -> Token| {
+            let alternatives = [(b'4', 0.7_f32), (b'2', 0.2)].map(|(byte, share)| (token(byte), share.ln())).into();
+            Position { token: Token::Id(four), logprob: Some(0.0), alternatives }
+        };
+        // Only the written token could be told, so that its score would seem certain.
+        let by_text = named(|byte| Token::Bytes(vec![byte]));
+        assert!(!choosing.take(&grammar, &by_text, Sampling::GREEDY, None));
+        let by_id = named(|byte| Token::Id(byte.into()));
+        assert!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None));
+        assert!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None));
+        let chosen = choosing.chosen().unwrap();
+        assert!((chosen.distributions[0][3] - 7.0 / 9.0).abs() < 1e-6 && (chosen.masses[0] - 0.9).abs() < 1e-6);
+        assert!(chosen.text.starts_with("<a>4, 4"), "{}", chosen.text);
     }
 
     #[test]
@@ -152,6 +182,9 @@ mod tests {
         let impossible = vec![(4, f32::NEG_INFINITY), (3, f32::NEG_INFINITY)];
         assert!(choose(impossible, plain, 0).is_some() && choose(Vec::new(), plain, 0).is_none());
         let same = |place| choose(vec![(0, -1.0), (1, -1.0)], Sampling { seed: 7, ..plain }, place);
-        assert!((0..64).any(|place| same(place) != same(0)), "each choice is drawn anew");
+        assert!(
+            (0..64).any(|place| same(place) != same(0)),
+            "two choices of a judgment with one seed are drawn independently"
+        );
     }
 }

@@ -25,11 +25,12 @@ use super::facts::{Facts, Kind, Logprobs, Way};
 use super::fault::{Fault, Tried};
 use super::http::Http;
 use super::pace::{Dice, delay};
+use super::part::{Request, Written};
 use super::pool::{Endpoint, Lease, Pool, hash};
 use super::prepare::Prepared;
 use super::probe;
 use super::reply::{Finish, Piece};
-use super::writer::{Request, Start, Writer, Written};
+use super::writer::{Start, Writer};
 use crate::decode::logprobs;
 
 /// Prompts are distinguished by this many tokens from their beginning.

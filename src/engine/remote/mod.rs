@@ -20,6 +20,7 @@ mod facts;
 mod fault;
 mod http;
 mod pace;
+mod part;
 mod pool;
 mod prepare;
 mod probe;

@@ -26,6 +26,7 @@ use super::writer::{Start, room};
 
 /// Tokens at the end of a prompt that the template writes.
 const TAIL: usize = 8;
+
 /// A judgment over tokens, before its first request.
 pub(super) struct Prepared {
     pub(super) ids: Vec<u32>,

@@ -27,6 +27,7 @@ use crate::prompt::tokenize::Tokenizer;
 use super::body::{Completion, Guide};
 use super::choose::{Choosing, Chosen};
 use super::facts::{Facts, Kind, Logprobs};
+use super::part::{Part, Request, Written};
 use super::reply::{Finish, Piece};
 use super::thoughts::Thoughts;
 
@@ -42,46 +43,6 @@ enum Held {
     Grammar { grammar: VerdictGrammar, consistent: bool, stage: Box<Stage> },
     Schema { grammar: VerdictGrammar, schema: Value },
     Free,
-}
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Reasoning,
-    Both,
-    Choice,
-    Verdict,
-    Look,
-}
-
-impl Part {
-    /// Whether it writes the verdict alone.
-    pub(super) fn answers(self) -> bool {
-        matches!(self, Self::Choice | Self::Verdict | Self::Look)
-    }
-}
-
-/// A request to a server.
-pub(super) struct Request {
-    pub(super) part: Part,
-    pub(super) body: Vec<u8>,
-    /// The most tokens of an answer that is to come as a whole.
-    pub(super) whole: Option<usize>,
-}
-
-/// What a request wrote.
-pub(super) struct Written {
-    pub(super) part: Part,
-    pub(super) pieces: Vec<Piece>,
-    pub(super) finish: Finish,
-    /// Whether it was cut off here because the budget was spent.
-    pub(super) cut: bool,
-    /// Whether its probabilities are those of the judge, before any constraint.
-    pub(super) unmasked: bool,
-    /// When it was sent, and when the first and the last token of its reasoning came.
-    pub(super) begun: Instant,
-    pub(super) first: Option<Instant>,
-    pub(super) last: Instant,
 }
 
 /// A complete verdict whose distributions need looks at what was not written.

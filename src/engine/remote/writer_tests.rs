@@ -13,8 +13,9 @@ use crate::prompt::profile::{Scale, VerdictForm};
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::facts::{Facts, Kind, Logprobs, Notation};
+use super::part::{Part, Request, Written};
 use super::reply::{Finish, Piece, Position, Token};
-use super::writer::{Part, Request, Start, Writer, Written};
+use super::writer::{Start, Writer};
 
 /// A tokenizer of bytes.
 fn tokenizer() -> Arc<Tokenizer> {
