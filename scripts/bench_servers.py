@@ -2,11 +2,15 @@
 
     bench_servers.py DICAST URL...
 
-Runs in an environment that has `rewardanything`. Each server serves the demonstration judge under the name "demo".
+Runs in an environment that has `rewardanything`. Each server serves the demonstration judge under the name "demo". A round
+takes requests that no round before it had; all ways take the same, each round beginning with another way. Dicast's time includes its start and its probe of the server;
+the reference's server has started before.
 """
 
+import contextlib
 import json
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,17 +20,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 3
+REQUESTS = 300
 AT_ONCE = 8
+WAYS = {
+    "dicast batch": {"verdict": "auto"},
+    "dicast batch, by a grammar": {"verdict": "grammar"},
+    "dicast batch, no distributions": {"top_logprobs": 0},
+}
 
 
-def items():
-    lines = (ROOT / "demo/heldout.jsonl").read_text(encoding="utf-8").splitlines()[:100]
-    return [{key: json.loads(line)[key] for key in ("principle", "prompt", "responses")} for line in lines]
+def rounds():
+    lines = (ROOT / "demo/heldout.jsonl").read_text(encoding="utf-8").splitlines()
+    items = [{key: json.loads(line)[key] for key in ("principle", "prompt", "responses")} for line in lines]
+    return [items[at * REQUESTS : (at + 1) * REQUESTS] for at in range(ROUNDS)]
 
 
-def ours(dicast, url, requests, folder, run, settings):
-    source, config = folder / "in.jsonl", folder / "dicast.json"
-    target = folder / f"out-{run}-{'-'.join(str(value) for value in settings.values())}.jsonl"
+def ours(dicast, url, requests, folder, settings):
+    source, config, target = folder / "in.jsonl", folder / "dicast.json", folder / "out.jsonl"
+    for old in folder.glob("out.jsonl*"):
+        old.unlink()
     source.write_text("".join(json.dumps(request) + "\n" for request in requests), encoding="utf-8")
     config.write_text(json.dumps({"model": url, "remote": {"num_workers": AT_ONCE, **settings}}), encoding="utf-8")
     command = [dicast, "batch", source, "-o", target, "--config", config, "--profile", ROOT / "demo/dicast-demo.profile.json"]
@@ -38,7 +50,8 @@ def ours(dicast, url, requests, folder, run, settings):
     return seconds, whole, whole
 
 
-def theirs(url, requests, folder):
+@contextlib.contextmanager
+def reference_server(url, folder):
     port = free_port()
     config = folder / "reference.json"
     settings = {
@@ -58,23 +71,23 @@ def theirs(url, requests, folder):
                 break
             except OSError:
                 time.sleep(0.5)
-        best = None
-        for _ in range(ROUNDS):
-            body = json.dumps(requests).encode()
-            call = urllib.request.Request(f"{address}/api/rewardanything_batch", body, {"content-type": "application/json"})
-            begun = time.perf_counter()
-            with urllib.request.urlopen(call, timeout=600) as answer:
-                results = json.load(answer)
-            seconds = time.perf_counter() - begun
-            scores = [(one.get("results") or {}).get("scores") or {} for one in results]
-            whole = sum(len(one) == len(request["responses"]) for one, request in zip(scores, requests))
-            placed = sum(set(one) == set(request["responses"]) for one, request in zip(scores, requests))
-            if best is None or seconds < best[0]:
-                best = (seconds, whole, placed)
-        return best
+        yield address
     finally:
         server.terminate()
         server.wait()
+
+
+def theirs(address, requests):
+    body = json.dumps(requests).encode()
+    call = urllib.request.Request(f"{address}/api/rewardanything_batch", body, {"content-type": "application/json"})
+    begun = time.perf_counter()
+    with urllib.request.urlopen(call, timeout=600) as answer:
+        results = json.load(answer)
+    seconds = time.perf_counter() - begun
+    scores = [(one.get("results") or {}).get("scores") or {} for one in results]
+    whole = sum(len(one) == len(request["responses"]) for one, request in zip(scores, requests))
+    placed = sum(set(one) == set(request["responses"]) for one, request in zip(scores, requests))
+    return seconds, whole, placed
 
 
 def free_port():
@@ -85,22 +98,19 @@ def free_port():
 
 def main():
     dicast, urls = sys.argv[1], sys.argv[2:]
-    requests = items()
     for url in urls:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            rows = {"reference server": theirs(url, requests, folder)}
-            ways = {
-                "dicast batch": {"verdict": "auto"},
-                "dicast batch, by a grammar": {"verdict": "grammar"},
-                "dicast batch, no distributions": {"top_logprobs": 0},
-            }
-            for label, settings in ways.items():
-                rows[label] = min(ours(dicast, url, requests, folder, run, settings) for run in range(ROUNDS))
-            for label, (seconds, whole, placed) in rows.items():
-                ratio = rows["reference server"][0] / seconds
-                speed = f"{len(requests) / seconds:.1f} judgments/s ({ratio:.2f})"
-                print(f"{url} {label}: {speed}, {whole} whole, {placed} at the place of their request", flush=True)
+        rows = {label: [] for label in ["reference server", *WAYS]}
+        with tempfile.TemporaryDirectory() as name, reference_server(url, Path(name)) as address:
+            labels = list(rows)
+            for place, requests in enumerate(rounds()):
+                for label in labels[place:] + labels[:place]:
+                    ran = ours(dicast, url, requests, Path(name), WAYS[label]) if label in WAYS else theirs(address, requests)
+                    rows[label].append(ran)
+        for label, runs in rows.items():
+            ratios = sorted(theirs[0] / ours[0] for theirs, ours in zip(rows["reference server"], runs))
+            seconds, whole, placed = (sum(column) for column in zip(*runs))
+            speed = f"{ROUNDS * REQUESTS / seconds:.1f} judgments/s, {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            print(f"{url} {label}: {speed}, {whole} whole, {placed} at the place of their request", flush=True)
 
 
 main()

@@ -5,7 +5,7 @@ use dicast::engine::Guidance;
 use dicast::verdict::{Flag, Repair};
 use dicast::{ErrorKind, JudgeRequest, Profile};
 
-use super::server::{Dialect, Server};
+use super::server::{Act, Dialect, Server};
 use super::{assert_verdict, config, open, request};
 
 #[test]
@@ -33,11 +33,11 @@ fn every_kind_of_server_gives_complete_verdicts() {
 
 #[test]
 fn reasoning_and_verdict_are_one_request_where_the_server_can_and_no_probabilities_are_wanted() {
-    // By choices, three scores and two of the three places of the ranking are requests.
+    // By choices, three scores and two of the three places of the ranking are requests, or one request where it may hold several prompts.
     for (dialect, alternatives, requests) in [
         (Dialect::Vllm, 20, 2),
         (Dialect::Vllm, 0, 2),
-        (Dialect::GatedVllm, 20, 6),
+        (Dialect::GatedVllm, 20, 5),
         (Dialect::GatedVllm, 0, 1),
         (Dialect::Llama, 20, 6),
         (Dialect::Llama, 0, 1),
@@ -114,13 +114,27 @@ fn choices_and_a_grammar_give_the_same_verdicts() {
                 (&guided.raw, &guided.ranking, &guided.reasoning)
             );
             for (one, other) in chosen.scores.iter().zip(&guided.scores) {
-                assert_eq!((one.score, &one.distribution), (other.score, &other.distribution));
+                assert_eq!(one.score, other.score);
+                let both = [one, other].map(|scored| scored.distribution.clone().expect("a distribution"));
+                assert!(both[0].iter().zip(&both[1]).all(|(one, other)| (one - other).abs() < 1e-4), "{both:?}");
                 // The list holds 0.78 for the score and 0.05 for a 1; a 9 is no score. A 1 would be listed twice.
                 assert!(one.score <= 1.0 || (one.mass.unwrap() - 0.83).abs() < 0.01, "{one:?}");
             }
             let usage = &chosen.usage;
             assert!(usage.forced_tokens > 50 && usage.forced_tokens < usage.verdict_tokens, "{usage:?}");
         }
+    }
+}
+
+#[test]
+fn a_ranking_that_does_not_follow_the_scores_is_the_judges_own() {
+    // Every place is asked again after the first, where the judge wants another name than the scores say.
+    for (dialect, requests) in [(Dialect::GatedVllm, 6), (Dialect::Llama, 6)] {
+        let server = Server::scripted(dialect, |_, _| Act::RankBackwards);
+        let verdict = open(&server.url).judge(&request(3)).unwrap();
+        let ranked: Vec<f64> = verdict.ranking.iter().map(|&place| verdict.scores[place].score).collect();
+        assert!(ranked.is_sorted() && ranked[0] < ranked[2], "{verdict:?}");
+        assert_eq!(server.generations(), requests);
     }
 }
 
@@ -209,7 +223,7 @@ fn a_prompt_that_does_not_fit_fails_before_any_generation() {
 
 #[test]
 fn a_ranking_that_a_schema_let_through_twice_is_derived_and_listed() {
-    let server = Server::scripted(Dialect::Other, |_, _| super::server::Act::RankTwice);
+    let server = Server::scripted(Dialect::Other, |_, _| Act::RankTwice);
     let responses: Vec<_> = (0..7).map(|place| (format!("r{place}"), format!("score={}", place % 5 + 1))).collect();
     let responses = responses.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let verdict = open(&server.url).judge(&JudgeRequest::new("Be brief.", "p", responses)).unwrap();

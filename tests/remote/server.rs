@@ -57,6 +57,8 @@ pub(crate) enum Act {
     Unfinished,
     /// The ranking names the best response twice, and the worst not at all.
     RankTwice,
+    /// The ranking begins with the response of the lowest score.
+    RankBackwards,
 }
 
 type Script = Box<dyn Fn(usize, &Value) -> Act + Send + Sync>;
@@ -177,6 +179,45 @@ fn text(ids: &[u32]) -> String {
         }
     }
     String::from_utf8(bytes).unwrap()
+}
+
+/// One choice of an answer that is not streamed.
+fn whole_choice(body: &Value, answer: &str, place: usize, act: &Act) -> Value {
+    let mut ids = tokens(answer, true);
+    let limit = body["max_tokens"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let reason = if ids.len() > limit { "length" } else { "stop" };
+    ids.truncate(limit);
+    let mut choice = if body["messages"].is_array() {
+        json!({ "message": { "content": text(&ids) } })
+    } else {
+        json!({ "text": text(&ids), "token_ids": ids })
+    };
+    if !matches!(act, Act::Unfinished) {
+        choice["finish_reason"] = reason.into();
+    }
+    if body["logprobs"].is_u64() {
+        let (mut shown, mut tops) = (Vec::new(), Vec::new());
+        for &id in &ids {
+            let by_id = body["return_tokens_as_token_ids"] == true;
+            let name = |text: &str| if by_id { format!("token_id:{}", tokens(text, true)[0]) } else { text.to_owned() };
+            let written = text(&[id]);
+            let mut listed = top(&written);
+            // The tokens that were asked for, in place of the likeliest.
+            if let Some(asked) = body["logprob_token_ids"].as_array() {
+                let asked = asked.iter().map(|id| text(&[u32::try_from(id.as_u64().unwrap()).unwrap()]));
+                let logprob =
+                    |text: &String| listed.iter().find(|(known, _)| known == text).map_or(-12.0, |known| known.1);
+                listed = asked.chain([written.clone()]).map(|text| (text.clone(), logprob(&text))).collect();
+            }
+            let listed: serde_json::Map<_, _> =
+                listed.into_iter().map(|(text, logprob)| (name(&text), logprob.into())).collect();
+            tops.push(listed);
+            shown.push(name(&written));
+        }
+        choice["logprobs"] = json!({ "tokens": shown, "token_logprobs": vec![0.0; ids.len()], "top_logprobs": tops });
+    }
+    choice["index"] = place.into();
+    choice
 }
 
 /// The verdict that the server's judge gives: a response that holds `score=4` has 4.
@@ -301,12 +342,19 @@ impl State {
         let grammar =
             [&body["grammar"], &body["structured_outputs"]["grammar"]].into_iter().find_map(|grammar| grammar.as_str());
         let schema = &body["response_format"]["json_schema"]["schema"];
-        let ids: Vec<u32> = match &body["prompt"] {
-            Value::String(text) => tokens(text, true),
-            Value::Array(list) => list.iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect(),
-            _ => Vec::new(),
+        let ids_of = |list: &[Value]| -> Vec<u32> {
+            list.iter().map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
         };
-        let prompt = if body["messages"].is_array() { rendered(body) } else { text(&ids) };
+        let prompts: Vec<Vec<u32>> = match &body["prompt"] {
+            Value::String(text) => vec![tokens(text, true)],
+            Value::Array(list) if list.iter().all(Value::is_array) => {
+                list.iter().map(|ids| ids_of(ids.as_array().unwrap())).collect()
+            }
+            Value::Array(list) => vec![ids_of(list)],
+            _ => vec![Vec::new()],
+        };
+        let ids = &prompts[0];
+        let prompt = if body["messages"].is_array() { rendered(body) } else { text(ids) };
         if prompt.contains("Say a word") {
             let word = if self.dialect == Dialect::Deaf { "no" } else { "quoxal" };
             let gated = self.dialect == Dialect::GatedVllm && !ids.contains(&CLOSE);
@@ -316,7 +364,7 @@ impl State {
                 (false, None) if schema.is_object() => format!("{{\"word\": \"{word}\"}}"),
                 (false, None) => "hello".to_owned(),
             };
-            self.stream(stream, body, &[&word], &Act::Answer)?;
+            self.stream(stream, body, &[word], &Act::Answer)?;
             return Ok(true);
         }
         let number = self.generations.fetch_add(1, Ordering::Relaxed);
@@ -342,17 +390,36 @@ impl State {
             Act::Late(time) => std::thread::sleep(time),
             _ => {}
         }
+        let answers: Vec<String> = if body["messages"].is_array() {
+            vec![self.answer_to(&prompt, body, &act)]
+        } else {
+            prompts.iter().map(|ids| self.answer_to(&text(ids), body, &act)).collect()
+        };
+        let ended = !matches!(act, Act::Stall | Act::Truncated);
+        self.stream(stream, body, &answers, &act)?;
+        Ok(ended)
+    }
+
+    /// What the judge writes after a prompt.
+    fn answer_to(&self, prompt: &str, body: &Value, act: &Act) -> String {
+        let grammar =
+            [&body["grammar"], &body["structured_outputs"]["grammar"]].into_iter().find_map(|grammar| grammar.as_str());
+        let schema = &body["response_format"]["json_schema"]["schema"];
         let (after, reasoned) = match prompt.rsplit_once("</think>") {
             Some((_, after)) => (after.to_owned(), true),
             None => (String::new(), false),
         };
         // The judge's reasoning: bytes that are tokens, and one character of two bytes.
         let thoughts = "\nhm, é\n";
-        let mut whole_verdict = format!("\n\n{}", verdict(&prompt));
-        if matches!(act, Act::RankTwice) {
+        let mut whole_verdict = format!("\n\n{}", verdict(prompt));
+        if matches!(act, Act::RankTwice | Act::RankBackwards) {
             let (scores, ranking) = whole_verdict.split_once('[').unwrap();
             let mut names: Vec<&str> = ranking.split(']').next().unwrap().split(", ").collect();
-            *names.last_mut().unwrap() = names[0];
+            if matches!(act, Act::RankTwice) {
+                *names.last_mut().unwrap() = names[0];
+            } else {
+                names.reverse();
+            }
             whole_verdict = format!("{scores}[{}]\n}}", names.join(", "));
         }
         if schema["properties"]["best-to-worst"]["const"] == json!([]) {
@@ -361,30 +428,28 @@ impl State {
         let left = whole_verdict.strip_prefix(after.as_str()).unwrap_or(&whole_verdict);
         let root = grammar.and_then(|grammar| grammar.lines().next()).unwrap_or_default();
         let left = if root.ends_with("score") { &left[..left.rfind("},").unwrap()] } else { left };
-        let parts: Vec<&str> = if body["messages"].is_array() {
-            vec!["<think>", thoughts, "</think>", left]
+        let parts: &[&str] = if body["messages"].is_array() {
+            &["<think>", thoughts, "</think>", left]
         } else if (root.contains("!<[") && !root.contains("score")) || body["stop_token_ids"].is_array() {
-            vec![thoughts, "</think>"]
+            &[thoughts, "</think>"]
         } else if reasoned {
-            vec![left]
+            &[left]
         } else if grammar.is_some() && !root.contains("thought") && self.dialect != Dialect::GatedVllm {
-            vec![left.trim_start()]
+            &[left.trim_start()]
         } else {
-            vec![thoughts, "</think>", left]
+            &[thoughts, "</think>", left]
         };
-        let ended = !matches!(act, Act::Stall | Act::Truncated);
-        self.stream(stream, body, &parts, &act)?;
-        Ok(ended)
+        parts.concat()
     }
 
-    /// Writes the parts token by token, in the form of the dialect.
-    fn stream(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
+    /// Writes the answer token by token, in the form of the dialect, or the answers to several prompts.
+    fn stream(&self, mut stream: &TcpStream, body: &Value, answers: &[String], act: &Act) -> io::Result<()> {
         if body["stream"] == false {
-            return self.answer(stream, body, parts, act);
+            return self.answer(stream, body, answers, act);
         }
         stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
-        let ids: Vec<u32> = parts.iter().flat_map(|part| tokens(part, true)).collect();
+        let ids = tokens(&answers.concat(), true);
         let limit = [&body["max_tokens"], &body["n_predict"]].into_iter().find_map(Value::as_u64).unwrap_or(u64::MAX);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut held = Vec::new();
@@ -435,8 +500,8 @@ impl State {
         stream.write_all(b"0\r\n\r\n")
     }
 
-    /// Writes the parts as one answer, not streamed.
-    fn answer(&self, mut stream: &TcpStream, body: &Value, parts: &[&str], act: &Act) -> io::Result<()> {
+    /// Writes the answers at once, not streamed.
+    fn answer(&self, mut stream: &TcpStream, body: &Value, answers: &[String], act: &Act) -> io::Result<()> {
         match act {
             Act::Stall => {
                 // Until the client goes away.
@@ -459,38 +524,10 @@ impl State {
             }
             _ => {}
         }
-        let mut ids = tokens(&parts.concat(), true);
-        let limit = body["max_tokens"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        let reason = if ids.len() > limit { "length" } else { "stop" };
-        ids.truncate(limit);
-        let usage = json!({ "prompt_tokens": 7, "completion_tokens": ids.len() });
-        let mut choice = if body["messages"].is_array() {
-            json!({ "message": { "content": text(&ids) } })
-        } else {
-            json!({ "text": text(&ids), "token_ids": ids })
-        };
-        if !matches!(act, Act::Unfinished) {
-            choice["finish_reason"] = reason.into();
-        }
-        if body["logprobs"].is_u64() {
-            let (mut shown, mut tops) = (Vec::new(), Vec::new());
-            for &id in &ids {
-                let by_id = body["return_tokens_as_token_ids"] == true;
-                let name =
-                    |text: &str| if by_id { format!("token_id:{}", tokens(text, true)[0]) } else { text.to_owned() };
-                let text = text(&[id]);
-                tops.push(
-                    top(&text)
-                        .into_iter()
-                        .map(|(text, logprob)| (name(&text), logprob.into()))
-                        .collect::<serde_json::Map<_, _>>(),
-                );
-                shown.push(name(&text));
-            }
-            choice["logprobs"] =
-                json!({ "tokens": shown, "token_logprobs": vec![0.0; ids.len()], "top_logprobs": tops });
-        }
-        whole(stream, 200, "", &json!({ "choices": [choice], "usage": usage }).to_string())
+        let choices: Vec<Value> =
+            answers.iter().enumerate().map(|(place, answer)| whole_choice(body, answer, place, act)).collect();
+        let usage = json!({ "prompt_tokens": 7, "completion_tokens": choices.len() });
+        whole(stream, 200, "", &json!({ "choices": choices, "usage": usage }).to_string())
     }
 
     fn event(&self, body: &Value, id: u32, shown: &str) -> Value {

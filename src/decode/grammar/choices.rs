@@ -211,6 +211,26 @@ impl Filling {
         candidates
     }
 
+    /// The candidate at the next choice that a judge takes whose ranking follows its scores; `None` while a score is missing.
+    pub fn likely(&self) -> Option<u32> {
+        if self.score().is_some() {
+            return None;
+        }
+        let best =
+            self.open.iter().copied().max_by_key(|&name| (self.written.scores[name], std::cmp::Reverse(name)))?;
+        Some(self.spot()[best].tokens[self.at])
+    }
+
+    /// The same verdict at this choice and at those that follow it, at most `most` of them, if each is [likely](Self::likely).
+    pub fn ahead(&self, most: usize) -> Vec<Self> {
+        let after = |filling: &Self| {
+            let mut next = filling.clone();
+            next.take(filling.likely()?);
+            (!next.open.is_empty()).then_some(next)
+        };
+        std::iter::successors(Some(self.clone()), after).take(most).collect()
+    }
+
     /// Takes in the choice of one of the [candidates](Self::candidates).
     pub fn take(&mut self, token: u32) {
         let at = self.at;
@@ -357,6 +377,33 @@ mod tests {
             asked += 1;
         }
         (filling.text().unwrap(), asked)
+    }
+
+    #[test]
+    fn a_ranking_is_likely_to_follow_the_scores() {
+        let four = grammar(4);
+        let (words, choices) = choices(&four, split);
+        let mut filling = Filling::new(Arc::new(choices.unwrap()), false);
+        assert_eq!((filling.likely(), filling.ahead(9).len()), (None, 1));
+        for score in ["2", "5", "2", "3"] {
+            let token = filling.candidates().into_iter().find(|(token, _)| words.text(&[*token]) == score).unwrap().0;
+            filling.take(token);
+        }
+        let ahead = filling.ahead(9);
+        let texts: Vec<String> = ahead.iter().map(|filling| words.text(&filling.before())).collect();
+        assert_eq!(texts.len(), 3, "the last name is no choice: {texts:?}");
+        assert!(texts[0].ends_with("[\"model-"), "{texts:?}");
+        assert!(
+            texts[1].ends_with("[\"model-2\", \"model-") && texts[2].ends_with("\"model-2\", \"model-4\", \"model-")
+        );
+        assert_eq!(filling.ahead(2).len(), 2);
+        let mut last = ahead[2].clone();
+        last.take(last.likely().unwrap());
+        assert!(
+            last.text().unwrap().ends_with("[\"model-2\", \"model-4\", \"model-1\", \"model-3\"]\n}"),
+            "{:?}",
+            last.text()
+        );
     }
 
     #[test]

@@ -23,9 +23,14 @@ pub(super) enum Guide<'a> {
     Reasoned(u32, &'a Grammar),
 }
 
+/// The most tokens by id whose probabilities a request to a vLLM may ask for.
+const VLLM_CANDIDATES: usize = 128;
+
 /// A request for a completion.
 pub(super) struct Completion<'a> {
     pub(super) ids: &'a [u32],
+    /// Ends of prompts that begin with `ids`, for a completion each. If there are none, `ids` is the prompt.
+    pub(super) ends: &'a [Vec<u32>],
     pub(super) max_tokens: usize,
     pub(super) sampling: Sampling,
     pub(super) guide: Option<Guide<'a>>,
@@ -33,6 +38,8 @@ pub(super) struct Completion<'a> {
     pub(super) stop: Option<(u32, &'a str)>,
     /// Alternatives at each token.
     pub(super) alternatives: u32,
+    /// The tokens whose probabilities are needed; none if those of the likeliest are.
+    pub(super) candidates: &'a [u32],
     /// Whether tokens are to be named by their ids: this process knows their text, or does not need it.
     pub(super) by_id: bool,
     pub(super) stream: bool,
@@ -72,6 +79,10 @@ impl Completion<'_> {
                 if self.alternatives > 0 && self.by_id {
                     fields.insert("return_tokens_as_token_ids".into(), true.into());
                 }
+                // Versions before 2026-06 pass over it, and give the likeliest.
+                if (1..=VLLM_CANDIDATES).contains(&self.candidates.len()) {
+                    fields.insert("logprob_token_ids".into(), self.candidates.into());
+                }
             }
             Kind::Sglang | Kind::TrtllmServe => {
                 fields.insert("skip_special_tokens".into(), false.into());
@@ -91,12 +102,18 @@ impl Completion<'_> {
             }
         }
         // Written by hand: building a JSON value for each of thousands of ids would take most of the time.
-        let mut body = String::with_capacity(self.ids.len() * 7 + 1024);
-        body.push_str("{\"prompt\":[");
-        for (place, id) in self.ids.iter().enumerate() {
-            let _ = write!(body, "{}{id}", if place > 0 { "," } else { "" });
+        let prompts = self.ends.len().max(1);
+        let mut body = String::with_capacity(prompts * self.ids.len() * 7 + 1024);
+        body.push_str("{\"prompt\":");
+        body.push_str(if prompts > 1 { "[" } else { "" });
+        for prompt in 0..prompts {
+            body.push_str(if prompt > 0 { ",[" } else { "[" });
+            for (place, id) in self.ids.iter().chain(self.ends.get(prompt).into_iter().flatten()).enumerate() {
+                let _ = write!(body, "{}{id}", if place > 0 { "," } else { "" });
+            }
+            body.push(']');
         }
-        body.push_str("],");
+        body.push_str(if prompts > 1 { "]," } else { "," });
         body.push_str(&Value::Object(fields).to_string()[1..]);
         body.into_bytes()
     }
@@ -233,16 +250,43 @@ mod tests {
         let grammar = VerdictGrammar::new(&VerdictForm::default(), Scale::default(), "", &["a".into()]).whole();
         let mut completion = Completion {
             ids: &[1, 22, 333],
+            ends: &[],
             max_tokens: 9,
             sampling: Sampling { seed: u64::MAX, top_k: 5, ..Sampling::GREEDY },
             guide: Some(Guide::Grammar(&grammar)),
             stop: Some((7, "</think>")),
             alternatives: 50,
+            candidates: &[],
             by_id: true,
             stream: true,
         };
         change(&mut completion);
         serde_json::from_slice(&completion.body(facts)).unwrap()
+    }
+
+    #[test]
+    fn several_prompts_share_their_beginning_and_name_the_tokens_that_matter() {
+        let vllm = facts(Kind::Vllm, Notation::Structured);
+        let one =
+            body(&vllm, |completion| (completion.ends, completion.candidates) = (const { &[Vec::new()] }, &[5, 6]));
+        assert_eq!((&one["prompt"], &one["logprob_token_ids"]), (&json!([1, 22, 333]), &json!([5, 6])));
+        let ends = [vec![4], vec![4, 55]];
+        let many = [7; VLLM_CANDIDATES + 1];
+        let grammar = VerdictGrammar::new(&VerdictForm::default(), Scale::default(), "", &["a".into()]).whole();
+        let completion = Completion {
+            ids: &[1, 22],
+            ends: &ends,
+            max_tokens: 1,
+            sampling: Sampling::GREEDY,
+            guide: Some(Guide::Grammar(&grammar)),
+            stop: None,
+            alternatives: 20,
+            candidates: &many,
+            by_id: true,
+            stream: false,
+        };
+        let both: Value = serde_json::from_slice(&completion.body(&vllm)).unwrap();
+        assert_eq!((&both["prompt"], both.get("logprob_token_ids")), (&json!([[1, 22, 4], [1, 22, 4, 55]]), None));
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! A verdict on four responses takes seven requests of one token instead of some seventy tokens. Each computes only the tokens since
 //! the last choice, if the server keeps what it has computed of a prompt. No grammar is needed, and the probabilities are
 //! the judge's own, so that it is known how much of them lies on the scale.
+//!
+//! A ranking mostly follows the scores. So where a server takes several prompts in one request, it is asked for several places of the
+//! ranking at once, each as if the judge had written the likely names before it: five requests instead of seven. From the first place
+//! on where the judge chooses another name, the answers are worth nothing, and the places after it are asked again.
 
 use std::sync::Arc;
 
@@ -33,28 +37,64 @@ pub(super) struct Chosen {
     pub(super) asked: usize,
 }
 
+/// What a server is asked for: one token after each of some texts.
+pub(super) struct Asks {
+    /// The tokens of the verdict before each.
+    pub(super) befores: Vec<Vec<u32>>,
+    /// All tokens that may be chosen.
+    pub(super) candidates: Vec<u32>,
+}
+
 impl Choosing {
     pub(super) fn new(choices: Arc<Choices>, consistent: bool) -> Self {
         Self { filling: Filling::new(choices, consistent), probes: Vec::new(), asked: 0 }
     }
 
-    /// The tokens of the verdict before the next choice.
-    pub(super) fn before(&self) -> Vec<u32> {
-        self.filling.before()
+    /// What to ask next of a server that takes so many prompts in one request.
+    pub(super) fn asks(&self, prompts: usize) -> Asks {
+        let ahead = self.filling.ahead(prompts.max(1));
+        let mut candidates: Vec<u32> =
+            ahead.iter().flat_map(Filling::candidates).map(|(candidate, _)| candidate).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        Asks { befores: ahead.iter().map(Filling::before).collect(), candidates }
     }
 
-    /// Makes the next choice from the probabilities at its place. False if none of the candidates is in the list, or if the list cannot
+    /// Makes the next choices from the probabilities at their places, as many as are known to be those of the verdict. False if one cannot be
+    /// made.
+    pub(super) fn take_all(
+        &mut self,
+        grammar: &VerdictGrammar,
+        positions: &[&Position],
+        sampling: Sampling,
+        tokenizer: Option<&Tokenizer>,
+    ) -> bool {
+        for position in positions {
+            if self.filling.text().is_some() {
+                break;
+            }
+            let likely = self.filling.likely();
+            let Some(token) = self.take(grammar, position, sampling, tokenizer) else { return false };
+            // What comes after another name was asked on a text that the verdict has not.
+            if likely != Some(token) {
+                break;
+            }
+        }
+        !positions.is_empty()
+    }
+
+    /// Makes the next choice from the probabilities at its place. `None` if none of the candidates is in the list, or if the list cannot
     /// be compared with them, because it names tokens by their text and this process does not know the text of tokens.
-    pub(super) fn take(
+    fn take(
         &mut self,
         grammar: &VerdictGrammar,
         position: &Position,
         sampling: Sampling,
         tokenizer: Option<&Tokenizer>,
-    ) -> bool {
+    ) -> Option<u32> {
         let is_unknown = |(token, _): &(Token, f32)| token.id() == UNKNOWN;
         if tokenizer.is_none() && position.alternatives.iter().any(is_unknown) {
-            return false;
+            return None;
         }
         let candidates = self.filling.candidates();
         let listed: Vec<(u32, usize, f32)> = candidates
@@ -62,7 +102,7 @@ impl Choosing {
             .filter_map(|(token, candidate)| Some((token, candidate, position.logprob_of(token, tokenizer)?)))
             .collect();
         let weighed = listed.iter().map(|&(token, _, logprob)| (token, logprob)).collect();
-        let Some(token) = choose(weighed, sampling, self.asked as u64) else { return false };
+        let token = choose(weighed, sampling, self.asked as u64)?;
         if self.filling.score().is_some() {
             let marks = grammar.marks();
             let mut probe = ScoreProbe::new(marks);
@@ -76,7 +116,7 @@ impl Choosing {
         }
         self.filling.take(token);
         self.asked += 1;
-        true
+        Some(token)
     }
 
     /// The verdict, if it is complete.
@@ -158,10 +198,11 @@ mod tests {
         };
         // Only the written token could be told, so that its score would seem certain.
         let by_text = named(|byte| Token::Bytes(vec![byte]));
-        assert!(!choosing.take(&grammar, &by_text, Sampling::GREEDY, None));
+        assert!(choosing.take(&grammar, &by_text, Sampling::GREEDY, None).is_none());
         let by_id = named(|byte| Token::Id(byte.into()));
-        assert!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None));
-        assert!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None));
+        assert_eq!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None), Some(four));
+        // A later score was not asked for.
+        assert!(choosing.take_all(&grammar, &[&by_id, &by_id], Sampling::GREEDY, None));
         let chosen = choosing.chosen().unwrap();
         assert!((chosen.distributions[0][3] - 7.0 / 9.0).abs() < 1e-6 && (chosen.masses[0] - 0.9).abs() < 1e-6);
         assert!(chosen.text.starts_with("<a>4, 4"), "{}", chosen.text);

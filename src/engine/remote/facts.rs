@@ -163,6 +163,13 @@ impl Facts {
         if self.kind == Kind::LlamaServer { "/completion" } else { "/v1/completions" }
     }
 
+    /// How many prompts of so many tokens one request may hold. Servers that give each prompt a slot of its own would compute it anew.
+    pub(super) fn prompts(&self, tokens: usize) -> usize {
+        const MOST: usize = 8;
+        const MOST_TOKENS: usize = 1 << 16;
+        if self.kind == Kind::Vllm { (MOST_TOKENS / tokens.max(1)).clamp(1, MOST) } else { 1 }
+    }
+
     /// One line for people to read.
     pub(super) fn in_words(&self) -> String {
         let version = self.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();

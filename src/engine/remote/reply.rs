@@ -27,6 +27,8 @@ pub(super) struct Piece {
     pub(super) reasoning: String,
     pub(super) ids: Vec<u32>,
     pub(super) positions: Vec<Position>,
+    /// The first position of the answer to each further prompt of the request, in their order.
+    pub(super) further: Vec<Position>,
     pub(super) finish: Option<Finish>,
     /// Tokens of the prompt, those of them found in a cache, and those written.
     pub(super) prompt_tokens: Option<usize>,
@@ -92,6 +94,8 @@ struct PromptDetails {
 
 #[derive(Deserialize)]
 struct Choice {
+    #[serde(default)]
+    index: Option<usize>,
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
@@ -206,14 +210,26 @@ pub(super) fn read(data: &[u8]) -> Tried<Option<Piece>> {
         piece.written_tokens = usage.completion_tokens;
         piece.cached_tokens = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
     }
-    if let Some(choices) = event.choices {
-        let Some(choice) = choices.into_iter().next() else { return Ok(Some(piece)) };
+    if let Some(mut choices) = event.choices {
+        choices.sort_by_key(|choice| choice.index.unwrap_or_default());
+        let mut choices = choices.into_iter();
+        let Some(choice) = choices.next() else { return Ok(Some(piece)) };
         let delta = choice.delta.or(choice.message).unwrap_or_default();
         piece.text = choice.text.or(delta.content).unwrap_or_default();
         piece.reasoning = delta.reasoning_content.or(delta.reasoning).unwrap_or_default();
         piece.ids = choice.token_ids.unwrap_or_default();
         piece.positions = choice.logprobs.map(Logprobs::positions).unwrap_or_default();
         piece.finish = choice.finish_reason.as_deref().map(finish).transpose()?;
+        for (place, choice) in (1..).zip(choices) {
+            choice.finish_reason.as_deref().map(finish).transpose()?;
+            let first = choice.logprobs.and_then(|logprobs| logprobs.positions().into_iter().next());
+            if let Some(position) = first
+                && choice.index == Some(place)
+                && piece.further.len() + 1 == place
+            {
+                piece.further.push(position);
+            }
+        }
         return Ok(Some(piece));
     }
     if event.content.is_none() && event.stop.is_none() && event.tokens.is_none() {
@@ -282,6 +298,26 @@ mod tests {
         let end = piece(r#"{"content": "", "tokens": [], "stop": true, "stop_type": "limit", "tokens_evaluated": 7}"#);
         assert_eq!((end.finish, end.prompt_tokens), (Some(Finish::Length), Some(7)));
         assert_eq!(read(b"[DONE]").unwrap(), None);
+    }
+
+    #[test]
+    fn answers_to_several_prompts_are_taken_in_their_order_up_to_the_first_that_is_missing() {
+        let choice = |index: usize, logprob: &str| {
+            format!(
+                r#"{{"index": {index}, "text": "x", "finish_reason": "length", "logprobs": {{"tokens": ["token_id:{index}"],
+                    "token_logprobs": [{logprob}], "top_logprobs": [{{}}]}}}}"#
+            )
+        };
+        let ids = |choices: &[String]| -> (Token, Vec<Token>) {
+            let all = piece(&format!(r#"{{"choices": [{}]}}"#, choices.join(",")));
+            (all.positions[0].token.clone(), all.further.iter().map(|position| position.token.clone()).collect())
+        };
+        let three = [choice(2, "-1"), choice(0, "-1"), choice(1, "-1")];
+        assert_eq!(ids(&three), (Token::Id(0), vec![Token::Id(1), Token::Id(2)]));
+        let gap = [choice(0, "-1"), choice(2, "-1")];
+        assert_eq!(ids(&gap), (Token::Id(0), Vec::new()));
+        let failed = r#"{"choices": [{"index": 0, "text": "", "finish_reason": "length"}, {"index": 1, "finish_reason": "abort"}]}"#;
+        assert!(matches!(read(failed.as_bytes()), Err(Fault::Failed(_))));
     }
 
     #[test]

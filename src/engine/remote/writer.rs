@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reasoning   free text up to the token that closes it, under the budget
-//! choices     one token each, for a score or a place of the ranking, on the prompt with the reasoning and the verdict so far
+//! choices     one token each, for a score or for places of the ranking, on the prompt with the reasoning and the verdict so far
 //! verdict     or in one request, under the grammar
 //! ...         the rest of a verdict that depends on what was written
 //! looks       one token each, for the distribution: what would have come after the 1 of a score that may also be a 10
@@ -25,10 +25,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::tokenize::Tokenizer;
 
 use super::body::{Completion, Guide};
-use super::choose::{Choosing, Chosen};
+use super::choose::{Asks, Choosing, Chosen};
 use super::facts::{Facts, Kind, Logprobs};
 use super::part::{Part, Request, Written};
-use super::reply::{Finish, Piece};
+use super::reply::{Finish, Piece, Position};
 use super::thoughts::Thoughts;
 
 /// An answer of so many tokens is short: if nobody listens to it, it is not streamed, since a server spends more time on an event
@@ -239,13 +239,15 @@ impl Writer {
     /// The next request, in the form that a server understands. `heard`: somebody listens to the reasoning.
     pub(super) fn request(&self, facts: &Facts, heard: bool) -> Request {
         let part = self.part(facts);
-        let alternatives = |ids: &[u32], by_id: bool| {
+        let alternatives = |ids: &[u32], ends: &[Vec<u32>], candidates: &[u32], by_id: bool| {
             let completion = Completion {
                 ids,
+                ends,
                 max_tokens: 1,
                 sampling: Sampling::GREEDY,
                 stop: None,
                 alternatives: self.alternatives,
+                candidates,
                 by_id,
                 stream: false,
                 guide: None,
@@ -254,11 +256,12 @@ impl Writer {
         };
         match (&self.looking, &self.choosing) {
             (Some(Looking { before, written, scores, now: Some((score, unseen)) }), _) => {
-                let ids = [before, &written[..scores[*score].at], &unseen.tokens].concat();
-                return alternatives(&ids, self.tokenizer.is_some());
+                let end = [&written[..scores[*score].at], &unseen.tokens].concat();
+                return alternatives(before, &[end], &[], self.tokenizer.is_some());
             }
             (_, Some(choosing)) if part == Part::Choice => {
-                return alternatives(&[self.ids.as_slice(), &choosing.before()].concat(), true);
+                let Asks { befores, candidates } = choosing.asks(facts.prompts(self.ids.len()));
+                return alternatives(&self.ids, &befores, &candidates, true);
             }
             _ => {}
         }
@@ -284,10 +287,12 @@ impl Writer {
         let stream = self.stream && (apart || max_tokens > SHORT);
         let completion = Completion {
             ids: &self.ids,
+            ends: &[],
             max_tokens,
             sampling: self.sampling,
             stop: close.filter(|_| part == Part::Reasoning).map(|close| (close, self.close.as_str())),
             alternatives: if guided && first && facts.logprobs != Logprobs::None { self.alternatives } else { 0 },
+            candidates: &[],
             by_id: self.tokenizer.is_some(),
             stream,
             guide,
@@ -414,17 +419,18 @@ impl Writer {
         self.watch.reasoned();
     }
 
-    /// Makes the choice that was asked for. True if there is another one, or if a request under the grammar has to write the verdict,
+    /// Makes the choices that were asked for. True if there are more, or if a request under the grammar has to write the verdict,
     /// because no candidate is among the likeliest tokens.
     fn choose(&mut self, pieces: &[Piece]) -> bool {
-        let position = pieces.iter().flat_map(|piece| &piece.positions).next();
-        let (Held::Grammar { grammar, .. }, Some(choosing), Some(position)) =
-            (&self.held, &mut self.choosing, position)
-        else {
+        let first = pieces.iter().flat_map(|piece| &piece.positions).next();
+        let positions: Vec<&Position> =
+            first.into_iter().chain(pieces.iter().flat_map(|piece| &piece.further)).collect();
+        let tokenizer = self.tokenizer.as_deref();
+        let (Held::Grammar { grammar, .. }, Some(choosing), Some(_)) = (&self.held, &mut self.choosing, first) else {
             self.choosing = None;
             return true;
         };
-        if !choosing.take(grammar, position, self.sampling, self.tokenizer.as_deref()) {
+        if !choosing.take_all(grammar, &positions, self.sampling, tokenizer) {
             self.choosing = None;
             return true;
         }
