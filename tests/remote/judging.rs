@@ -114,7 +114,7 @@ fn choices_and_a_grammar_give_the_same_verdicts() {
                 (&guided.raw, &guided.ranking, &guided.reasoning)
             );
             for (one, other) in chosen.scores.iter().zip(&guided.scores) {
-                assert_eq!(one.score, other.score);
+                assert_eq!(one.score.to_string(), other.score.to_string());
                 let both = [one, other].map(|scored| scored.distribution.clone().expect("a distribution"));
                 assert!(both[0].iter().zip(&both[1]).all(|(one, other)| (one - other).abs() < 1e-4), "{both:?}");
                 // The list holds 0.78 for the score and 0.05 for a 1; a 9 is no score. A 1 would be listed twice.
