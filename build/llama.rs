@@ -1,34 +1,51 @@
-//! Builds `cpp/llama_*.cpp`: what keeps llama.cpp's exceptions and assertions from the rest of the program, and what makes its
-//! static objects in good time.
+//! Builds `cpp/llama_*.cpp`: what keeps llama.cpp's exceptions and assertions from the rest of the program, what makes its
+//! static objects in good time, and what maps its large buffers.
 
-use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// Where llama.cpp's own crate installed it, headers and all.
 const INSTALLED: &str = "DEP_LLAMA_GGML_CMAKE_DIR";
 
-const SOURCES: [&str; 2] = ["cpp/llama_shield.cpp", "cpp/llama_warm.cpp"];
+const SOURCES: [&str; 3] = ["cpp/llama_memory.cpp", "cpp/llama_shield.cpp", "cpp/llama_warm.cpp"];
+const HEADERS: [&str; 3] = ["cpp/llama_memory.h", "cpp/llama_shield.h", "cpp/llama_warm.h"];
 
 pub(crate) fn build() -> Result<(), String> {
-    for path in ["build/llama.rs", "cpp/llama_shield.h", "cpp/llama_warm.h"].iter().chain(&SOURCES) {
+    for path in ["build/llama.rs"].iter().chain(&HEADERS).chain(&SOURCES) {
         println!("cargo::rerun-if-changed={path}");
     }
     // <installed>/lib/cmake
     let installed = env::var_os(INSTALLED)
         .map(PathBuf::from)
         .ok_or_else(|| format!("{INSTALLED} is not set: llama-cpp-sys-2 no longer says where its headers are"))?;
-    let include = installed.ancestors().nth(2).unwrap_or(&installed).join("include");
+    let root = installed.ancestors().nth(2).unwrap_or(&installed);
+    let include = root.join("include");
     if !include.join("llama.h").is_file() {
         return Err(format!("{}: llama.h is not there, where llama-cpp-sys-2 installs it", include.display()));
     }
+    let sources = sources(root)?;
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .files(SOURCES)
         .include("cpp")
         .include(include)
+        .include(sources.join("ggml/src"))
         // llama.cpp's crate links the one that it was built with.
         .cpp_link_stdlib(None)
         .try_compile("dicast_llama_shield")
         .map_err(|error| format!("{} cannot be compiled: {error}", SOURCES.join(" or ")))
+}
+
+/// The sources that llama.cpp was built from: the type of ggml's buffers is in a header that it does not install.
+fn sources(root: &Path) -> Result<PathBuf, String> {
+    let cache = root.join("build/CMakeCache.txt");
+    let text = fs::read_to_string(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+    let sources = text
+        .lines()
+        .find_map(|line| line.strip_prefix("CMAKE_HOME_DIRECTORY:INTERNAL="))
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("{} does not say where llama.cpp's sources are", cache.display()))?;
+    let header = sources.join("ggml/src/ggml-backend-impl.h");
+    if header.is_file() { Ok(sources) } else { Err(format!("{} is not there", header.display())) }
 }

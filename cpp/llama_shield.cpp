@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "llama_memory.h"
 #include "llama_warm.h"
 
 namespace {
@@ -61,7 +62,10 @@ int32_t shielded(dicast_shield_message message, Work &&work) noexcept {
 
 }  // namespace
 
-void dicast_shield_install(void) { ggml_set_abort_callback(on_abort); }
+void dicast_shield_install(void) {
+    ggml_set_abort_callback(on_abort);
+    dicast_memory_install();
+}
 
 bool dicast_shield_warm(size_t step, dicast_shield_message message) {
     const int32_t status = shielded(message, [step] { dicast_warm_step(step); });

@@ -26,8 +26,8 @@ typedef struct {
     size_t room;
 } dicast_shield_message;
 
-// Turns assertions inside the calls below into errors. Other assertions end the process as before. Call it once, before
-// any of these calls.
+// Turns assertions inside the calls below into errors, and lets large buffers take memory only as they are used. Other
+// assertions end the process as before. Call it once, before any of these calls.
 void dicast_shield_install(void);
 
 // Creates the static objects of llama.cpp that belong to `step`, counted from 0. False if that is the last step, and if

@@ -30,6 +30,7 @@ struct Message {
 }
 
 unsafe extern "C" {
+    fn dicast_memory_untouched() -> u64;
     fn dicast_shield_install();
     fn dicast_shield_warm(step: usize, message: Message) -> bool;
     // A function of ggml itself, from a header that it does not install.
@@ -104,6 +105,12 @@ impl std::fmt::Display for Fault {
 pub(super) fn install() {
     // SAFETY: sets a callback that lives as long as the process.
     unsafe { dicast_shield_install() };
+}
+
+/// Bytes that the contexts of this process may still take: their pools take memory only as judgments use them.
+pub(super) fn untouched() -> u64 {
+    // SAFETY: looks at a table that any thread may read.
+    unsafe { dicast_memory_untouched() }
 }
 
 /// Creates the static objects of one step; returns whether there is a further step. What fails here fails again, with

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::gguf::Header;
 use super::scheduler::{Bounds, KEPT_PROMPTS};
+use super::shield::untouched;
 use crate::engine::MOST_PINS;
 
 /// Tokens of context that a judgment gets by default, if the model was trained for as many.
@@ -29,7 +30,7 @@ const FIXED_BYTES: u64 = 150 << 20;
 pub struct MemoryNeed {
     /// The weights. Where they are mapped from the file, the system can take this memory back when it is short.
     pub weights: u64,
-    /// The keys and values of all judgments together.
+    /// The keys and values of all judgments together. In main memory (Linux) they take it only as judgments use them, up to this.
     pub kv_cache: u64,
     /// What a step is computed in, and what the rest takes.
     pub compute: u64,
@@ -184,12 +185,13 @@ fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// The bytes of memory that this process can still use: what the machine has, and what its control groups allow. `None`
-/// if the system does not say.
+/// The bytes of memory that this process can still use: what the machine has, and what its control groups allow, without what
+/// the judges that are open may still take. `None` if the system does not say.
 pub(super) fn available() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|table| row(&table, "MemAvailable:"));
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    [machine, in_groups(Path::new("/sys/fs/cgroup"), &groups)].into_iter().flatten().min()
+    let free = [machine, in_groups(Path::new("/sys/fs/cgroup"), &groups)].into_iter().flatten().min();
+    free.map(|free| free.saturating_sub(untouched()))
 }
 
 /// A row of `/proc/meminfo`, in bytes.

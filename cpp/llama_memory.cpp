@@ -1,0 +1,140 @@
+// llama.cpp zeroes the keys and values of all sequences when a context is made, so that the system has to provide all
+// of this memory at once, of which most judgments use a part. A buffer that is mapped is zeroed by giving its pages
+// back.
+//
+// ggml has no setting for this. Its type of buffers in main memory is a table of functions (ggml-backend-impl.h); the
+// one that allocates is replaced, once.
+#include "llama_memory.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define DICAST_MAPS_BUFFERS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define DICAST_MAPS_BUFFERS 0
+#endif
+#endif
+// A sanitizer sees accesses out of bounds only in memory that malloc gave.
+#if !defined(DICAST_MAPS_BUFFERS) && defined(__linux__)
+#define DICAST_MAPS_BUFFERS 1
+#endif
+
+#if DICAST_MAPS_BUFFERS
+
+#include <ggml-backend-impl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace {
+
+// Smaller buffers are left to malloc.
+constexpr size_t large = size_t{4} << 20;
+
+// The mapped buffers, without a lock, which a child of `fork` could inherit locked. Those that find no place are not
+// counted.
+struct Mapping {
+    std::atomic<void *> begin{nullptr};
+    std::atomic<size_t> size{0};
+};
+Mapping mappings[1024];
+
+ggml_backend_buffer_t (*allocate_before)(ggml_backend_buffer_type_t type, size_t size) = nullptr;
+
+void add(void *begin, size_t size) {
+    for (Mapping &mapping : mappings) {
+        void *none = nullptr;
+        if (mapping.begin.compare_exchange_strong(none, begin)) {
+            mapping.size = size;
+            return;
+        }
+    }
+}
+
+void unmap(ggml_backend_buffer_t buffer) {
+    for (Mapping &mapping : mappings) {
+        if (mapping.begin == buffer->context) {
+            mapping.size = 0;
+            mapping.begin = nullptr;
+            break;
+        }
+    }
+    munmap(buffer->context, buffer->size);
+}
+
+void clear(ggml_backend_buffer_t buffer, uint8_t value) {
+    // Refused for locked memory.
+    if (value != 0 || madvise(buffer->context, buffer->size, MADV_DONTNEED) != 0) {
+        std::memset(buffer->context, value, buffer->size);
+    }
+}
+
+ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
+    void *begin = MAP_FAILED;
+    if (size >= large) {
+        begin = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    if (begin == MAP_FAILED) {
+        return allocate_before(type, size);
+    }
+    // All other functions are those of any buffer of this type.
+    ggml_backend_buffer_t small = allocate_before(type, 64);
+    if (small == nullptr) {
+        munmap(begin, size);
+        return nullptr;
+    }
+    ggml_backend_buffer_i functions = small->iface;
+    ggml_backend_buffer_free(small);
+    functions.free_buffer = unmap;
+    functions.clear = clear;
+    add(begin, size);
+    return ggml_backend_buffer_init(type, functions, begin, size);
+}
+
+// The bytes of a mapping that are in memory.
+size_t resident(void *begin, size_t size) {
+    unsigned char pages[4096];
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    size_t found = 0;
+    for (size_t at = 0; at < size; at += page * sizeof pages) {
+        const size_t length = std::min(size - at, page * sizeof pages);
+        // Freed meanwhile.
+        if (mincore(static_cast<char *>(begin) + at, length, pages) != 0) {
+            return size;
+        }
+        const size_t count = (length + page - 1) / page;
+        found +=
+            page * static_cast<size_t>(std::count_if(pages, pages + count, [](unsigned char one) { return one & 1; }));
+    }
+    return std::min(found, size);
+}
+
+}  // namespace
+
+void dicast_memory_install(void) {
+    ggml_backend_buffer_type_t type = ggml_backend_cpu_buffer_type();
+    allocate_before = type->iface.alloc_buffer;
+    type->iface.alloc_buffer = allocate;
+}
+
+uint64_t dicast_memory_untouched(void) {
+    uint64_t untouched = 0;
+    for (Mapping &mapping : mappings) {
+        void *begin = mapping.begin;
+        const size_t size = mapping.size;
+        if (begin != nullptr && size > 0) {
+            untouched += size - resident(begin, size);
+        }
+    }
+    return untouched;
+}
+
+#else
+
+void dicast_memory_install(void) {}
+
+uint64_t dicast_memory_untouched(void) { return 0; }
+
+#endif
