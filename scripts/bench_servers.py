@@ -24,6 +24,7 @@ REQUESTS = 300
 AT_ONCE = 8
 WAYS = {
     "dicast batch": {"verdict": "auto"},
+    "dicast batch, with the tokenizer": {"tokenizer": str(ROOT / "demo/hf")},
     "dicast batch, by a grammar": {"verdict": "grammar"},
     "dicast batch, no distributions": {"top_logprobs": 0},
 }

@@ -275,8 +275,11 @@ fn oddities(profile: &Profile, endpoints: &[Arc<Endpoint>], config: &RemoteConfi
             odd("it gives no probabilities: there are no score distributions");
         }
         if !facts.way.keeps_text() {
-            odd("it tokenizes messages itself: requests with text that looks like a control token are refused \
-            (remote.control_tokens); remote.tokenizer avoids that");
+            let request = if facts.way == Way::Rendered { ", and a request for each judgment" } else { "" };
+            odd(&format!(
+                "it tokenizes messages itself: requests with text that looks like a control token are refused \
+                 (remote.control_tokens); remote.tokenizer avoids that{request}"
+            ));
         }
         if facts.way == Way::Chat && profile.chat_template.is_some() {
             odd("it renders messages itself: the profile's chat_template is not used");
