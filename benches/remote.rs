@@ -48,19 +48,24 @@ fn main() -> std::io::Result<()> {
     )?;
     drop((judge, server));
 
-    let server = Server::start(HELD)?;
-    let judge = open(&server.url, HELD);
-    let before = memory();
-    let tickets: Vec<_> = (0..HELD).map(|number| judge.submit(&request(number))).collect();
-    let mut most = 0;
-    while judge.stats().running < HELD {
-        most = most.max(memory());
-        std::thread::sleep(Duration::from_millis(50));
+    for at_once in [JudgeConfig::new("").remote.num_workers as usize, HELD] {
+        let server = Server::start(at_once)?;
+        let judge = open(&server.url, at_once);
+        let before = memory();
+        let tickets: Vec<_> = (0..HELD).map(|number| judge.submit(&request(number))).collect();
+        let mut most = memory();
+        let mut count = 0;
+        for ticket in tickets {
+            count += usize::from(ticket.wait().is_ok());
+            most = most.max(memory());
+        }
+        let (most, before) = (most >> 20, before >> 20);
+        writeln!(
+            out,
+            "{HELD} submitted, {at_once} at the server: {most} MiB, {before} MiB before them; {count} verdicts"
+        )?;
     }
-    most = most.max(memory());
-    let verdicts = tickets.into_iter().map(dicast::Ticket::wait).filter_map(Result::ok).count();
-    most = most.max(memory());
-    writeln!(out, "{HELD} in flight: {} MiB, {} MiB before them; {verdicts} verdicts", most >> 20, before >> 20)
+    Ok(())
 }
 
 fn open(url: &str, at_once: usize) -> Judge {
