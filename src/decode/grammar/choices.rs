@@ -112,7 +112,8 @@ impl Choices {
         let one_token = |spot: &Spot| {
             let open: Vec<usize> = (0..spot.len()).collect();
             let at = parting(spot, &open);
-            let mut deciding: Vec<u32> = spot.iter().filter_map(|candidate| candidate.decides(at)).collect();
+            // The token that decides writes the score itself, and not the text before it in one way or another.
+            let mut deciding: Vec<u32> = spot.iter().filter_map(|candidate| candidate.decided_by(at)).collect();
             deciding.sort_unstable();
             deciding.dedup();
             deciding.len() == spot.len()
@@ -128,14 +129,15 @@ impl Choices {
 }
 
 impl Candidate {
-    /// The token at a place, if it is one of its own.
-    fn decides(&self, at: usize) -> Option<u32> {
-        self.tokens.get(..self.own)?.get(at).copied()
+    /// The token at a place, if it is the last one of its own.
+    fn decided_by(&self, at: usize) -> Option<u32> {
+        self.tokens.get(at).filter(|_| at + 1 == self.own).copied()
     }
 }
 
 fn spot(place: &Place, tokens: &HashMap<String, Vec<u32>>) -> Option<Spot> {
-    let after = tokens.get(&place.after)?;
+    // A text without tokens is one whose tokens write another text.
+    let after = tokens.get(&place.after).filter(|after| !after.is_empty())?;
     let candidate = |candidate: &String| {
         let tokens = tokens.get(&place.text(candidate))?.clone();
         let own = tokens.strip_suffix(after.as_slice())?.len();
