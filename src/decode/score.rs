@@ -122,9 +122,11 @@ impl ScoreProbe {
         self.all = log_sum;
     }
 
-    /// Says that what was added are log probabilities, here and in all that was taken in: all tokens together weigh 1.
+    /// Says that what was added are log probabilities, here and in all that was taken in: all tokens together weigh 1. Numbers above 0 are
+    /// none, such as the logits that some server can be set to give.
     pub fn set_normalized(&mut self) {
-        self.all = Some(0.0);
+        let are_logs = self.logs().all(|log| log < 0.01);
+        self.all = are_logs.then_some(0.0);
         for then in self.beginnings.iter_mut().filter_map(|beginning| beginning.then.as_mut()) {
             then.set_normalized();
         }
@@ -179,7 +181,7 @@ impl ScoreProbe {
 
     /// Adds its scores, of which all together have `share` of the probability among scores, and `mass` of that among all texts.
     fn add_to(&self, spread: &mut Spread, share: f64, mass: f64, tokens: &[u32]) {
-        let logs = self.log_sums.iter().copied().chain(self.beginnings.iter().map(|beginning| beginning.log_sum));
+        let logs = self.logs();
         let high = logs.clone().fold(f64::NEG_INFINITY, f64::max);
         if !high.is_finite() {
             return;
@@ -205,8 +207,11 @@ impl ScoreProbe {
 
     /// Whether a token of the scale was added.
     pub fn has_any(&self) -> bool {
-        let logs = self.log_sums.iter().chain(self.beginnings.iter().map(|beginning| &beginning.log_sum));
-        logs.copied().any(f64::is_finite)
+        self.logs().any(f64::is_finite)
+    }
+
+    fn logs(&self) -> impl Iterator<Item = f64> + Clone {
+        self.log_sums.iter().copied().chain(self.beginnings.iter().map(|beginning| beginning.log_sum))
     }
 }
 

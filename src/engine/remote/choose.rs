@@ -83,8 +83,8 @@ impl Choosing {
         !positions.is_empty()
     }
 
-    /// Makes the next choice from the probabilities at its place. `None` if none of the candidates is in the list, or if the list cannot
-    /// be compared with them, because it names tokens by their text and this process does not know the text of tokens.
+    /// Makes the next choice from the probabilities at its place. `None` if none of the candidates is in the list, if the list leaves
+    /// out too much to draw from, or if it cannot be compared with the candidates.
     fn take(
         &mut self,
         grammar: &VerdictGrammar,
@@ -92,17 +92,20 @@ impl Choosing {
         sampling: Sampling,
         tokenizer: Option<&Tokenizer>,
     ) -> Option<u32> {
-        let is_unknown = |(token, _): &(Token, f32)| token.id() == UNKNOWN;
-        if tokenizer.is_none() && position.alternatives.iter().any(is_unknown) {
+        let candidates = self.filling.candidates();
+        if !is_comparable(position, &candidates, tokenizer) {
             return None;
         }
-        let candidates = self.filling.candidates();
+        let all = candidates.len();
         let listed: Vec<(u32, usize, f32)> = candidates
             .into_iter()
             .filter_map(|(token, candidate)| Some((token, candidate, position.logprob_of(token, tokenizer)?)))
             .collect();
         let weighed = listed.iter().map(|&(token, _, logprob)| (token, logprob)).collect();
-        let token = choose(weighed, sampling, self.asked as u64)?;
+        // None of those that are left out is likelier than the last one of the list.
+        let least = position.alternatives.iter().map(|(_, logprob)| *logprob).fold(f32::INFINITY, f32::min);
+        let left_out = (all - listed.len(), least);
+        let token = choose(weighed, left_out, sampling, self.asked as u64)?;
         if self.filling.score().is_some() {
             let marks = grammar.marks();
             let mut probe = ScoreProbe::new(marks);
@@ -131,24 +134,48 @@ impl Choosing {
     }
 }
 
-/// One of some tokens with their log probabilities, as a server would sample it if only these were admitted. `place` tells the choices of
-/// one judgment apart.
-fn choose(mut tokens: Vec<(u32, f32)>, sampling: Sampling, place: u64) -> Option<u32> {
+/// Whether the tokens of a list can be told to be candidates or not. If it names them by their text, this process must know the text of
+/// tokens. Even then some server writes a token as it never stands in a text (without the blank before it, or with signs in the place of a
+/// part of a character), so it must be seen that the likeliest one is a candidate.
+fn is_comparable(position: &Position, candidates: &[(u32, usize)], tokenizer: Option<&Tokenizer>) -> bool {
+    let is_unknown = |(token, _): &(Token, f32)| token.id() == UNKNOWN;
+    if !position.alternatives.iter().any(is_unknown) {
+        return true;
+    }
+    let best = position.alternatives.iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let (Some(tokenizer), Some((best, _))) = (tokenizer, best) else { return false };
+    candidates
+        .iter()
+        .any(|&(token, _)| best.id() == token || tokenizer.token_bytes(token).is_some_and(|text| text == best.bytes()))
+}
+
+/// What may be left out of a list to draw from, as a part of what is in it.
+const MOST_LEFT_OUT: f64 = 0.01;
+
+/// One of some tokens with their log probabilities, as a server would sample it if only these were admitted. `left_out`: how many more are
+/// admitted, and the log probability that each of them may have. `place` tells the choices of one judgment apart.
+fn choose(mut tokens: Vec<(u32, f32)>, left_out: (usize, f32), sampling: Sampling, place: u64) -> Option<u32> {
     tokens.sort_unstable_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
     let &(best, high) = tokens.first()?;
     let Sampling { temperature, top_p, top_k, seed } = sampling;
     if temperature <= 0.0 {
         return Some(best);
     }
+    let (mut missing, least) = left_out;
     if top_k > 0 {
         tokens.truncate(top_k as usize);
+        missing = missing.min(top_k as usize - tokens.len());
     }
+    let missing = f64::from(u32::try_from(missing).unwrap_or(u32::MAX));
     // A server that says that all are impossible has still sent their order.
     let weight = |logprob: f32| {
         let below = f64::from(high) - f64::from(logprob);
         if below > 0.0 { (-below / f64::from(temperature)).exp() } else { 1.0 }
     };
     let total: f64 = tokens.iter().map(|&(_, logprob)| weight(logprob)).sum();
+    if missing * weight(least) > MOST_LEFT_OUT * total {
+        return None;
+    }
     let mut kept = 0.0;
     let mut left = tokens.len();
     for (place, &(_, logprob)) in tokens.iter().enumerate() {
@@ -179,7 +206,8 @@ mod tests {
             [(0, 0.5_f32), (1, 0.3), (2, 0.1)].map(|(token, share)| (token, share.ln())).into();
         let mut counts = [0.0; 3];
         for seed in 0..4000 {
-            counts[choose(tokens.clone(), Sampling { seed, ..sampling }, 0).unwrap() as usize] += 1.0 / 4000.0;
+            counts[choose(tokens.clone(), (0, 0.0), Sampling { seed, ..sampling }, 0).unwrap() as usize] +=
+                1.0 / 4000.0;
         }
         counts
     }
@@ -209,6 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_list_leaves_out_is_drawn_elsewhere() {
+        let plain = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 0 };
+        let one = || vec![(4, 0.6_f32.ln())];
+        // Of five scores one is listed: the others may be as likely as it is.
+        assert_eq!(choose(one(), (4, 0.6_f32.ln()), plain, 0), None);
+        assert_eq!(choose(one(), (4, 1e-3_f32.ln()), plain, 0), Some(4));
+        assert_eq!(choose(one(), (4, 1e-3_f32.ln()), Sampling { temperature: 2.0, ..plain }, 0), None);
+        // The likeliest one is in the list.
+        assert_eq!(choose(one(), (4, 0.6_f32.ln()), Sampling::GREEDY, 0), Some(4));
+        assert_eq!(choose(one(), (4, 0.6_f32.ln()), Sampling { top_k: 1, ..plain }, 0), Some(4));
+        // There is no list.
+        assert_eq!(choose(one(), (4, f32::INFINITY), plain, 0), None);
+    }
+
+    #[test]
     fn choices_are_sampled_among_the_candidates_alone() {
         let near = |found: [f64; 3], wanted: [f64; 3]| {
             assert!(found.iter().zip(wanted).all(|(one, other)| (one - other).abs() < 0.03), "{found:?}");
@@ -221,8 +264,8 @@ mod tests {
         near(shares(Sampling { top_p: 0.85, ..plain }), [5.0 / 8.0, 3.0 / 8.0, 0.0]);
         near(shares(Sampling { top_p: 0.5, ..plain }), [1.0, 0.0, 0.0]);
         let impossible = vec![(4, f32::NEG_INFINITY), (3, f32::NEG_INFINITY)];
-        assert!(choose(impossible, plain, 0).is_some() && choose(Vec::new(), plain, 0).is_none());
-        let same = |place| choose(vec![(0, -1.0), (1, -1.0)], Sampling { seed: 7, ..plain }, place);
+        assert!(choose(impossible, (0, 0.0), plain, 0).is_some() && choose(Vec::new(), (0, 0.0), plain, 0).is_none());
+        let same = |place| choose(vec![(0, -1.0), (1, -1.0)], (0, 0.0), Sampling { seed: 7, ..plain }, place);
         assert!(
             (0..64).any(|place| same(place) != same(0)),
             "two choices of a judgment with one seed are drawn independently"

@@ -12,6 +12,8 @@
 
 mod body;
 mod choose;
+#[cfg(test)]
+mod choose_tests;
 mod clock;
 mod drive;
 mod endpoints;

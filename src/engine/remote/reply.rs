@@ -213,7 +213,9 @@ pub(super) fn read(data: &[u8]) -> Tried<Option<Piece>> {
     if let Some(mut choices) = event.choices {
         choices.sort_by_key(|choice| choice.index.unwrap_or_default());
         let mut choices = choices.into_iter();
-        let Some(choice) = choices.next() else { return Ok(Some(piece)) };
+        // The answer to another prompt does not stand for that to the first one.
+        let first = choices.next().filter(|choice| choice.index.unwrap_or_default() == 0);
+        let Some(choice) = first else { return Ok(Some(piece)) };
         let delta = choice.delta.or(choice.message).unwrap_or_default();
         piece.text = choice.text.or(delta.content).unwrap_or_default();
         piece.reasoning = delta.reasoning_content.or(delta.reasoning).unwrap_or_default();
@@ -316,6 +318,8 @@ mod tests {
         assert_eq!(ids(&three), (Token::Id(0), vec![Token::Id(1), Token::Id(2)]));
         let gap = [choice(0, "-1"), choice(2, "-1")];
         assert_eq!(ids(&gap), (Token::Id(0), Vec::new()));
+        let later = piece(&format!(r#"{{"choices": [{}, {}]}}"#, choice(2, "-1"), choice(1, "-1")));
+        assert_eq!(later, Piece::default());
         let failed = r#"{"choices": [{"index": 0, "text": "", "finish_reason": "length"}, {"index": 1, "finish_reason": "abort"}]}"#;
         assert!(matches!(read(failed.as_bytes()), Err(Fault::Failed(_))));
     }

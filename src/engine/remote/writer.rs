@@ -367,6 +367,9 @@ impl Writer {
             };
             thoughts.ids = tokenizer.encode_text(&thoughts.text)?;
             thoughts.closed = written.finish == Finish::Stop && !written.cut;
+        } else if !thoughts.closed && written.finish == Finish::Stop && !written.cut {
+            // The judge has ended its text instead. A prompt that goes on must not hold the token that does that.
+            thoughts.ids.pop();
         }
         if thoughts.closed && thoughts.ids.len() <= budget {
             self.keep(&thoughts.ids, &thoughts.text);
@@ -495,6 +498,8 @@ impl Writer {
 
     /// Takes in a part of the answer.
     fn write(&mut self, pieces: &[Piece], finish: Finish) -> Result<bool> {
+        // What a server that is not asked for choices has begun is completed under the grammar, wherever the next request goes.
+        self.choosing = None;
         Ok(self.write_part(pieces, finish)? || self.looks_on())
     }
 
