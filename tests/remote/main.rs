@@ -1,5 +1,6 @@
 //! The remote engine with scripted servers: its requests, and how it handles their faults.
 
+mod choosing;
 mod faults;
 mod judging;
 mod life;

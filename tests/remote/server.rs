@@ -355,7 +355,7 @@ impl State {
         };
         let ids = &prompts[0];
         let prompt = if body["messages"].is_array() { rendered(body) } else { text(ids) };
-        if prompt.contains("Say a word") {
+        if prompt.contains("a word") {
             let word = if self.dialect == Dialect::Deaf { "no" } else { "quoxal" };
             let gated = self.dialect == Dialect::GatedVllm && !ids.contains(&CLOSE);
             let word = match (gated, grammar) {

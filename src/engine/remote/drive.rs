@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::config::RemoteConfig;
-use crate::decode::grammar::{Choices, VerdictGrammar};
+use crate::decode::grammar::VerdictGrammar;
 use crate::decode::plan::{Plan, VerdictPlan};
 use crate::decode::transcript::{Stopwatch, Transcript};
 use crate::engine::{Generation, Guidance, Input, Job, Listener, Sampling};
@@ -27,7 +27,7 @@ use super::http::Http;
 use super::pace::{Dice, delay};
 use super::part::{Request, Written};
 use super::pool::{Endpoint, Lease, Pool, hash};
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Spelling};
 use super::probe;
 use super::reply::{Finish, Piece};
 use super::writer::{Start, Writer};
@@ -56,8 +56,8 @@ pub(super) struct Shared {
     pub(super) requests: AtomicU64,
     /// Lengths of verdicts in tokens, by their lengths in bytes, if the server tokenizes.
     pub(super) lengths: Mutex<HashMap<usize, usize>>,
-    /// How verdicts are written choice by choice; `None` for a grammar that needs more than single tokens.
-    pub(super) choices: Mutex<HashMap<VerdictGrammar, Option<Arc<Choices>>>>,
+    /// How verdicts are written choice by choice.
+    pub(super) spellings: Mutex<HashMap<VerdictGrammar, Arc<Spelling>>>,
 }
 
 /// The server of a lease, as its requests see it.

@@ -236,7 +236,7 @@ async fn find(model: &str, config: &RemoteConfig, profile: &Profile) -> Result<F
         computed: AtomicU64::new(0),
         requests: AtomicU64::new(0),
         lengths: Mutex::new(HashMap::new()),
-        choices: Mutex::new(HashMap::new()),
+        spellings: Mutex::new(HashMap::new()),
     };
     Ok(Found { shared, capabilities, warnings, text })
 }

@@ -1,10 +1,11 @@
 //! What a judgment needs before its first request: the tokens of its prompt, and those that its verdict may take.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
 
 use crate::config::ControlTokens;
 use crate::decode::grammar::{Choices, VerdictGrammar};
@@ -35,6 +36,21 @@ pub(super) struct Prepared {
     /// Tokens that the longest verdict of the grammar takes.
     pub(super) most: usize,
     pub(super) choices: Option<Arc<Choices>>,
+}
+
+/// The tokens of the texts of a grammar.
+#[derive(Default)]
+pub(super) struct Spelling {
+    /// Those that are known so far. If a server fails at one of them, only that one is asked for again.
+    texts: Mutex<HashMap<String, Vec<u32>>>,
+    /// `None` if the grammar needs more than single tokens.
+    choices: OnceCell<Option<Arc<Choices>>>,
+}
+
+impl Spelling {
+    fn texts(&self) -> MutexGuard<'_, HashMap<String, Vec<u32>>> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Shared {
@@ -191,22 +207,25 @@ impl Shared {
         tokens: impl AsyncFn(&str) -> std::result::Result<Vec<u32>, E>,
     ) -> std::result::Result<Option<Arc<Choices>>, E> {
         const MOST: usize = 256;
-        let known = self.choices.lock().unwrap_or_else(PoisonError::into_inner).get(grammar).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let mut all = HashMap::new();
-        for text in grammar.choice_texts() {
-            let ids = tokens(&text).await?;
-            all.insert(text, ids);
-        }
-        let choices = Choices::new(grammar, &all).map(Arc::new);
-        let mut known = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
-        }
-        known.insert(grammar.clone(), choices.clone());
-        Ok(choices)
+        let spelling = {
+            let mut known = self.spellings.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MOST && !known.contains_key(grammar) {
+                known.clear();
+            }
+            known.entry(grammar.clone()).or_default().clone()
+        };
+        let find = async || {
+            for text in grammar.choice_texts() {
+                if !spelling.texts().contains_key(&text) {
+                    let ids = tokens(&text).await?;
+                    spelling.texts().insert(text, ids);
+                }
+            }
+            let texts = std::mem::take(&mut *spelling.texts());
+            Ok(Choices::new(grammar, &texts).map(Arc::new))
+        };
+        // Of many judgments that begin at once, one asks.
+        spelling.choices.get_or_try_init(find).await.cloned()
     }
 
     async fn tokens(&self, server: &Server<'_>, list: &[Message], reasons: bool) -> Tried<Vec<u32>> {

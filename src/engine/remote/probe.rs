@@ -48,7 +48,8 @@ impl Probe<'_> {
             facts.by_choice = self.config.top_logprobs > 0
                 && facts.logprobs != Logprobs::None
                 && match self.config.verdict {
-                    RemoteVerdict::Auto => self.keeps_prompts(facts.kind).await,
+                    // Where requests are counted, there are to be few.
+                    RemoteVerdict::Auto => self.config.request_limit == 0 && self.keeps_prompts(facts.kind).await,
                     RemoteVerdict::Grammar => false,
                     RemoteVerdict::Choices => true,
                 };
