@@ -25,6 +25,8 @@ pub(super) struct Choosing {
     filling: Filling,
     probes: Vec<ScoreProbe>,
     asked: usize,
+    /// Whether the next choice was asked for, and the list did not do for it.
+    again: bool,
 }
 
 /// A verdict that was written choice by choice.
@@ -43,11 +45,13 @@ pub(super) struct Asks {
     pub(super) befores: Vec<Vec<u32>>,
     /// All tokens that may be chosen.
     pub(super) candidates: Vec<u32>,
+    /// Whether the server is to list as many tokens as it can.
+    pub(super) wide: bool,
 }
 
 impl Choosing {
     pub(super) fn new(choices: Arc<Choices>, consistent: bool) -> Self {
-        Self { filling: Filling::new(choices, consistent), probes: Vec::new(), asked: 0 }
+        Self { filling: Filling::new(choices, consistent), probes: Vec::new(), asked: 0, again: false }
     }
 
     /// What to ask next of a server that takes so many prompts in one request.
@@ -57,11 +61,11 @@ impl Choosing {
             ahead.iter().flat_map(Filling::candidates).map(|(candidate, _)| candidate).collect();
         candidates.sort_unstable();
         candidates.dedup();
-        Asks { befores: ahead.iter().map(Filling::before).collect(), candidates }
+        Asks { befores: ahead.iter().map(Filling::before).collect(), candidates, wide: self.again }
     }
 
-    /// Makes the next choices from the probabilities at their places, as many as are known to be those of the verdict. False if one cannot be
-    /// made.
+    /// Makes the next choices from the probabilities at their places, as many as are known to be those of the verdict. If a list does not do
+    /// for one, it is asked for again, with a longer list. False if that does not help.
     pub(super) fn take_all(
         &mut self,
         grammar: &VerdictGrammar,
@@ -73,8 +77,14 @@ impl Choosing {
             if self.filling.text().is_some() {
                 break;
             }
+            if !is_comparable(position, &self.filling.candidates(), tokenizer) {
+                return false;
+            }
             let likely = self.filling.likely();
-            let Some(token) = self.take(grammar, position, sampling, tokenizer) else { return false };
+            let Some(token) = self.take(grammar, position, sampling, tokenizer) else {
+                return !std::mem::replace(&mut self.again, true);
+            };
+            self.again = false;
             // What comes after another name was asked on a text that the verdict has not.
             if likely != Some(token) {
                 break;
@@ -83,8 +93,8 @@ impl Choosing {
         !positions.is_empty()
     }
 
-    /// Makes the next choice from the probabilities at its place. `None` if none of the candidates is in the list, if the list leaves
-    /// out too much to draw from, or if it cannot be compared with the candidates.
+    /// Makes the next choice from the probabilities at its place. `None` if none of the candidates is in the list, or if the list leaves
+    /// out too much to draw from.
     fn take(
         &mut self,
         grammar: &VerdictGrammar,
@@ -93,9 +103,6 @@ impl Choosing {
         tokenizer: Option<&Tokenizer>,
     ) -> Option<u32> {
         let candidates = self.filling.candidates();
-        if !is_comparable(position, &candidates, tokenizer) {
-            return None;
-        }
         let all = candidates.len();
         let listed: Vec<(u32, usize, f32)> = candidates
             .into_iter()
@@ -104,7 +111,10 @@ impl Choosing {
         let weighed = listed.iter().map(|&(token, _, logprob)| (token, logprob)).collect();
         // None of those that are left out is likelier than the last one of the list.
         let least = position.alternatives.iter().map(|(_, logprob)| *logprob).fold(f32::INFINITY, f32::min);
-        let left_out = (all - listed.len(), least);
+        // To begin the verdict again under a grammar because of what was drawn would make that rarer than it is. So once something was
+        // drawn, what no list shows is left out.
+        let left_out = if self.again && self.asked > 0 { 0 } else { all - listed.len() };
+        let left_out = (left_out, least);
         let token = choose(weighed, left_out, sampling, self.asked as u64)?;
         if self.filling.score().is_some() {
             let marks = grammar.marks();
@@ -226,7 +236,7 @@ mod tests {
         };
         // Only the written token could be told, so that its score would seem certain.
         let by_text = named(|byte| Token::Bytes(vec![byte]));
-        assert!(choosing.take(&grammar, &by_text, Sampling::GREEDY, None).is_none());
+        assert!(!choosing.take_all(&grammar, &[&by_text], Sampling::GREEDY, None));
         let by_id = named(|byte| Token::Id(byte.into()));
         assert_eq!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None), Some(four));
         // A later score was not asked for.

@@ -61,10 +61,14 @@ fn facts(by_choice: bool) -> Facts {
     }
 }
 
+fn body(writer: &Writer, facts: &Facts) -> (Part, Value) {
+    let Request { part, body, .. } = writer.request(facts, false);
+    (part, serde_json::from_slice(&body).unwrap())
+}
+
 /// The next request: what for, and the text of its prompt.
 fn asked(writer: &Writer, facts: &Facts) -> (Part, String) {
-    let Request { part, body, .. } = writer.request(facts, false);
-    let body: Value = serde_json::from_slice(&body).unwrap();
+    let (part, body) = body(writer, facts);
     let ids = body["prompt"].as_array().unwrap().iter().skip(3).map(|id| id.as_u64().unwrap());
     (part, ids.map(|id| char::from(u8::try_from(id).unwrap())).collect())
 }
@@ -173,4 +177,39 @@ fn a_reasoning_that_ends_the_text_is_closed_before_its_end() {
     assert!(!writer.advance(&ids(&[('4', 0.9)])).unwrap());
     let Generation { raw, usage, .. } = writer.finish();
     assert_eq!((raw.as_str(), usage.reasoning_tokens), ("hm\n</think><\"a\": 4|\"a\">", 4));
+}
+
+#[test]
+fn a_list_that_leaves_out_too_much_to_draw_from_is_asked_for_again() {
+    let llama = Facts { kind: Kind::LlamaServer, ..facts(true) };
+    let sampled = || {
+        writer(&["a", "b"], false, |start| {
+            start.sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 3 };
+        })
+    };
+    let short = || ids(&[('4', 0.6), ('x', 0.3)]);
+    let long = || ids(&[('4', 0.6), ('x', 0.3), ('1', 0.01), ('2', 0.01), ('3', 0.01), ('5', 0.01)]);
+    let mut known = sampled();
+    for before in ["<\"a\": ", "<\"a\": 4, \"b\": "] {
+        assert_eq!(
+            (asked(&known, &llama), &body(&known, &llama).1["n_probs"]),
+            ((Part::Choice, before.into()), &20.into())
+        );
+        assert!(known.advance(&short()).unwrap());
+        assert_eq!(
+            (asked(&known, &llama), &body(&known, &llama).1["n_probs"]),
+            ((Part::Choice, before.into()), &1000.into())
+        );
+        assert!(known.advance(&long()).unwrap());
+    }
+    // Nothing was drawn yet: a grammar may write it all.
+    let mut never = sampled();
+    assert!(never.advance(&short()).unwrap() && never.advance(&short()).unwrap());
+    assert_eq!(asked(&never, &llama), (Part::Verdict, String::new()));
+    // What was drawn stays.
+    let mut later = sampled();
+    for answer in [long(), short(), short()] {
+        assert!(later.advance(&answer).unwrap());
+    }
+    assert_eq!(asked(&later, &llama), (Part::Choice, "<\"a\": 4, \"b\": 4|\"".into()));
 }

@@ -239,15 +239,15 @@ impl Writer {
     /// The next request, in the form that a server understands. `heard`: somebody listens to the reasoning.
     pub(super) fn request(&self, facts: &Facts, heard: bool) -> Request {
         let part = self.part(facts);
-        let alternatives = |ids: &[u32], ends: &[Vec<u32>], candidates: &[u32], by_id: bool| {
+        let ask = |ids: &[u32], asks: &Asks, by_id: bool| {
             let completion = Completion {
                 ids,
-                ends,
+                ends: &asks.befores,
                 max_tokens: 1,
                 sampling: Sampling::GREEDY,
                 stop: None,
-                alternatives: self.alternatives,
-                candidates,
+                alternatives: if asks.wide { facts.kind.most_alternatives() } else { self.alternatives },
+                candidates: &asks.candidates,
                 by_id,
                 stream: false,
                 guide: None,
@@ -257,11 +257,11 @@ impl Writer {
         match (&self.looking, &self.choosing) {
             (Some(Looking { before, written, scores, now: Some((score, unseen)) }), _) => {
                 let end = [&written[..scores[*score].at], &unseen.tokens].concat();
-                return alternatives(before, &[end], &[], self.tokenizer.is_some());
+                let asks = Asks { befores: vec![end], candidates: Vec::new(), wide: false };
+                return ask(before, &asks, self.tokenizer.is_some());
             }
             (_, Some(choosing)) if part == Part::Choice => {
-                let Asks { befores, candidates } = choosing.asks(facts.prompts(self.ids.len()));
-                return alternatives(&self.ids, &befores, &candidates, true);
+                return ask(&self.ids, &choosing.asks(facts.prompts(self.ids.len())), true);
             }
             _ => {}
         }
