@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dicast::config::{Mask, RemoteVerdict};
@@ -264,6 +264,36 @@ fn a_tokenizer_that_fails_now_and_then_is_asked_only_for_what_is_missing() {
     let judge = Judge::open(config).unwrap();
     open.store(true, Ordering::Relaxed);
     assert_verdict(3, &judge.judge(&request(3)).unwrap());
+}
+
+#[test]
+fn names_as_long_as_others_may_take_more_tokens() {
+    let most = Arc::new(Mutex::new(Vec::new()));
+    let seen = most.clone();
+    let server = Server::scripted(Dialect::Vllm, move |_, body| {
+        if body["structured_outputs"].is_object() {
+            seen.lock().unwrap().push(body["max_tokens"].as_u64().unwrap());
+        }
+        Act::Answer
+    });
+    // Here a text with digits takes three times as many tokens as another one.
+    let proxy = Proxy::before(&server, |path, request, mut answer| {
+        let digits = |text: &str| text.contains("q7");
+        if path == "/tokenize" && request["prompt"].as_str().is_some_and(digits) {
+            let tokens = answer["tokens"].take();
+            answer["tokens"] = [0; 3].iter().flat_map(|_| tokens.as_array().unwrap().clone()).collect();
+        }
+        plain(&answer)
+    });
+    let mut config = config(&proxy.url);
+    config.options.mask = Some(Mask::Off);
+    let judge = Judge::open(config).unwrap();
+    for names in [["qa", "qb"], ["q7", "q8"]] {
+        let responses = names.map(|name| (name, "score=2"));
+        judge.judge(&JudgeRequest::new("Be brief.", "p", responses)).unwrap();
+    }
+    let most = most.lock().unwrap();
+    assert!(most.len() == 2 && most[1] > 2 * most[0], "{most:?}");
 }
 
 #[test]

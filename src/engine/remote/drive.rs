@@ -54,8 +54,8 @@ pub(super) struct Shared {
     pub(super) reused: AtomicU64,
     pub(super) computed: AtomicU64,
     pub(super) requests: AtomicU64,
-    /// Lengths of verdicts in tokens, by their lengths in bytes, if the server tokenizes.
-    pub(super) lengths: Mutex<HashMap<usize, usize>>,
+    /// Lengths of verdicts in tokens, by the hashes of their texts, if the server tokenizes.
+    pub(super) lengths: Mutex<HashMap<u64, usize>>,
     /// How verdicts are written choice by choice.
     pub(super) spellings: Mutex<HashMap<VerdictGrammar, Arc<Spelling>>>,
 }

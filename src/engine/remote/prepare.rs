@@ -21,7 +21,7 @@ use super::clock::Clock;
 use super::drive::{Server, Shared};
 use super::facts::Way;
 use super::fault::{Fault, Tried};
-use super::pool::Endpoint;
+use super::pool::{Endpoint, hash};
 use super::text;
 use super::writer::{Start, room};
 
@@ -255,14 +255,16 @@ impl Shared {
     /// The number of tokens of a verdict like `example`.
     async fn length(&self, server: &Server<'_>, example: &str) -> Tried<usize> {
         const MOST: usize = 4096;
-        if let Some(&length) = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).get(&example.len()) {
+        let text = hash(example.as_bytes());
+        if let Some(&length) = self.lengths.lock().unwrap_or_else(PoisonError::into_inner).get(&text) {
             return Ok(length);
         }
         let length = roomy(server.text_tokens(example).await?.len());
         let mut lengths = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
-        if lengths.len() < MOST {
-            lengths.insert(example.len(), length);
+        if lengths.len() >= MOST {
+            lengths.clear();
         }
+        lengths.insert(text, length);
         Ok(length)
     }
 
