@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::decode::grammar::{Choices, Filling, VerdictGrammar};
 use crate::decode::logprobs::UNKNOWN;
+use crate::decode::marks::Marks;
 use crate::decode::score::ScoreProbe;
 use crate::engine::Sampling;
 use crate::prompt::tokenize::Tokenizer;
@@ -66,13 +67,18 @@ impl Choosing {
 
     /// Makes the next choices from the probabilities at their places, as many as are known to be those of the verdict. If a list does not do
     /// for one, it is asked for again, with a longer list. False if that does not help.
+    /// `text` is that of the token that the server wrote at the first place, if it gives it.
     pub(super) fn take_all(
         &mut self,
         grammar: &VerdictGrammar,
         positions: &[&Position],
+        text: &str,
         sampling: Sampling,
         tokenizer: Option<&Tokenizer>,
     ) -> bool {
+        if positions.first().is_some_and(|position| !self.is_spelled(grammar.marks(), position, text)) {
+            return false;
+        }
         for position in positions {
             if self.filling.text().is_some() {
                 break;
@@ -91,6 +97,22 @@ impl Choosing {
             }
         }
         !positions.is_empty()
+    }
+
+    /// Whether the texts that a server gives with the candidates of a score are those of scores. If not, it was started again with another
+    /// model, and the tokens of the layout mean something else there.
+    fn is_spelled(&self, marks: Marks, position: &Position, text: &str) -> bool {
+        if self.filling.score().is_none() {
+            return true;
+        }
+        let spelled = |token: u32, text: &[u8]| {
+            let candidates = self.filling.candidates();
+            let mark =
+                candidates.into_iter().find(|(known, _)| *known == token).and_then(|(_, at)| marks.all().nth(at));
+            text.is_empty() || mark.is_none_or(|mark| text.ends_with(marks.spelled(mark).as_bytes()))
+        };
+        let mut listed = position.alternatives.iter().map(|(token, _)| token).chain([&position.token]);
+        listed.all(|token| spelled(token.id(), token.bytes())) && spelled(position.token.id(), text.as_bytes())
     }
 
     /// Makes the next choice from the probabilities at its place. `None` if none of the candidates is in the list, or if the list leaves
@@ -236,11 +258,11 @@ mod tests {
         };
         // Only the written token could be told, so that its score would seem certain.
         let by_text = named(|byte| Token::Bytes(vec![byte]));
-        assert!(!choosing.take_all(&grammar, &[&by_text], Sampling::GREEDY, None));
+        assert!(!choosing.take_all(&grammar, &[&by_text], "", Sampling::GREEDY, None));
         let by_id = named(|byte| Token::Id(byte.into()));
         assert_eq!(choosing.take(&grammar, &by_id, Sampling::GREEDY, None), Some(four));
         // A later score was not asked for.
-        assert!(choosing.take_all(&grammar, &[&by_id, &by_id], Sampling::GREEDY, None));
+        assert!(choosing.take_all(&grammar, &[&by_id, &by_id], "4", Sampling::GREEDY, None));
         let chosen = choosing.chosen().unwrap();
         assert!((chosen.distributions[0][3] - 7.0 / 9.0).abs() < 1e-6 && (chosen.masses[0] - 0.9).abs() < 1e-6);
         assert!(chosen.text.starts_with("<a>4, 4"), "{}", chosen.text);

@@ -213,3 +213,21 @@ fn a_list_that_leaves_out_too_much_to_draw_from_is_asked_for_again() {
     }
     assert_eq!(asked(&later, &llama), (Part::Choice, "<\"a\": 4, \"b\": 4|\"".into()));
 }
+
+#[test]
+fn a_server_that_writes_other_texts_for_the_scores_has_another_model() {
+    // By the list, as llama-server names tokens, or by the text of the answer, as vLLM gives it.
+    let both = |text: &str| (Token::Both('4'.into(), text.into()), 0.9);
+    let piece = |text: &str| {
+        let mut answer = ids(&[('4', 0.9), ('2', 0.1)]);
+        answer.pieces[0].text = text.into();
+        answer
+    };
+    for (own, answer) in
+        [(true, list(vec![both("4")])), (false, list(vec![both("qu")])), (true, piece("4")), (false, piece("qu"))]
+    {
+        let mut writer = writer(&["a", "b"], false, |_| ());
+        assert!(writer.advance(&answer).unwrap());
+        assert_eq!(asked(&writer, &facts(true)).0 == Part::Choice, own);
+    }
+}

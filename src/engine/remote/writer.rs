@@ -433,7 +433,8 @@ impl Writer {
             self.choosing = None;
             return true;
         };
-        if !choosing.take_all(grammar, &positions, self.sampling, tokenizer) {
+        let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+        if !choosing.take_all(grammar, &positions, &text, self.sampling, tokenizer) {
             self.choosing = None;
             return true;
         }
