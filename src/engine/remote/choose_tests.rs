@@ -185,6 +185,7 @@ fn a_list_that_leaves_out_too_much_to_draw_from_is_asked_for_again() {
     let sampled = || {
         writer(&["a", "b"], false, |start| {
             start.sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, seed: 3 };
+            start.alternatives = 10;
         })
     };
     let short = || ids(&[('4', 0.6), ('x', 0.3)]);
@@ -193,7 +194,7 @@ fn a_list_that_leaves_out_too_much_to_draw_from_is_asked_for_again() {
     for before in ["<\"a\": ", "<\"a\": 4, \"b\": "] {
         assert_eq!(
             (asked(&known, &llama), &body(&known, &llama).1["n_probs"]),
-            ((Part::Choice, before.into()), &20.into())
+            ((Part::Choice, before.into()), &10.into())
         );
         assert!(known.advance(&short()).unwrap());
         assert_eq!(
@@ -202,6 +203,10 @@ fn a_list_that_leaves_out_too_much_to_draw_from_is_asked_for_again() {
         );
         assert!(known.advance(&long()).unwrap());
     }
+    // Another server may refuse more than it was asked for.
+    let mut limited = sampled();
+    assert!(limited.advance(&short()).unwrap());
+    assert_eq!(body(&limited, &facts(true)).1["logprobs"], 10);
     // Nothing was drawn yet: a grammar may write it all.
     let mut never = sampled();
     assert!(never.advance(&short()).unwrap() && never.advance(&short()).unwrap());

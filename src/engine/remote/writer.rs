@@ -246,7 +246,12 @@ impl Writer {
                 max_tokens: 1,
                 sampling: Sampling::GREEDY,
                 stop: None,
-                alternatives: if asks.wide { facts.kind.most_alternatives() } else { self.alternatives },
+                // Others may be started with a limit of their own, to which `remote.top_logprobs` was set.
+                alternatives: if asks.wide && facts.kind == Kind::LlamaServer {
+                    facts.kind.most_alternatives()
+                } else {
+                    self.alternatives
+                },
                 candidates: &asks.candidates,
                 by_id,
                 stream: false,
