@@ -72,6 +72,22 @@ fn scores_come_with_their_distribution() {
 }
 
 #[test]
+fn a_server_that_gives_few_alternatives_or_none_is_asked_for_no_more() {
+    for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Other] {
+        for most in [5, 0] {
+            let server = Server::new(dialect);
+            server.give_at_most(most);
+            let judge = open(&server.url);
+            let verdict = judge.judge(&request(2)).unwrap();
+            assert_verdict(2, &verdict);
+            let known = verdict.scores.iter().filter(|scored| scored.distribution.is_some()).count();
+            let wanted = if most > 0 && dialect != Dialect::Other { 3 } else { 0 };
+            assert_eq!(known, wanted, "{:?}", judge.warnings());
+        }
+    }
+}
+
+#[test]
 fn a_spent_budget_ends_the_reasoning_and_is_flagged() {
     for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Llama] {
         for alternatives in [0, 20] {

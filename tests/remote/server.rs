@@ -80,6 +80,8 @@ struct State {
     keep: AtomicBool,
     /// Paths whose first request breaks the connection; a path is removed when it was requested.
     breaks: Mutex<Vec<&'static str>>,
+    /// The most alternatives for a token that it gives; more are refused.
+    most_alternatives: AtomicUsize,
 }
 
 pub(crate) struct Server {
@@ -105,6 +107,7 @@ impl Server {
             seen: Mutex::default(),
             keep: AtomicBool::new(true),
             breaks: Mutex::default(),
+            most_alternatives: AtomicUsize::new(usize::MAX),
         });
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -117,6 +120,11 @@ impl Server {
             }
         });
         Self { url, state }
+    }
+
+    /// Refuses more alternatives for a token than these.
+    pub(crate) fn give_at_most(&self, alternatives: usize) {
+        self.state.most_alternatives.store(alternatives, Ordering::Relaxed);
     }
 
     /// Breaks the connection when one of these paths is requested for the first time.
@@ -354,6 +362,11 @@ impl State {
             _ => vec![Vec::new()],
         };
         let ids = &prompts[0];
+        let alternatives = [&body["top_logprobs"], &body["logprobs"]].into_iter().find_map(Value::as_u64);
+        if alternatives > u64::try_from(self.most_alternatives.load(Ordering::Relaxed)).ok() {
+            whole(stream, 400, "", "{\"error\": {\"message\": \"too many logprobs\"}}")?;
+            return Ok(true);
+        }
         let prompt = if body["messages"].is_array() { rendered(body) } else { text(ids) };
         if prompt.contains("a word") {
             let word = if self.dialect == Dialect::Deaf { "no" } else { "quoxal" };

@@ -64,7 +64,7 @@ impl Completion<'_> {
             constrain(&mut fields, facts.notation, guide);
         }
         if self.alternatives > 0 {
-            let most = self.alternatives.min(facts.kind.most_alternatives());
+            let most = self.alternatives.min(facts.most_alternatives());
             fields.insert(if native { "n_probs" } else { "logprobs" }.into(), most.into());
         }
         match facts.kind {
@@ -149,7 +149,7 @@ impl Chat<'_> {
         }
         if self.alternatives > 0 {
             fields.insert("logprobs".into(), true.into());
-            fields.insert("top_logprobs".into(), self.alternatives.min(facts.kind.most_alternatives()).into());
+            fields.insert("top_logprobs".into(), self.alternatives.min(facts.most_alternatives()).into());
         }
         if facts.kind != Kind::Other && !self.variables.is_empty() {
             fields.insert("chat_template_kwargs".into(), Value::Object(self.variables.clone()));

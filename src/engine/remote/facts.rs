@@ -26,7 +26,7 @@ impl Kind {
     }
 
     /// The most alternatives for a token that it gives by default.
-    pub(super) fn most_alternatives(self) -> u32 {
+    fn most_alternatives(self) -> u32 {
         match self {
             Self::LlamaServer => 1000,
             _ => 20,
@@ -141,6 +141,8 @@ pub(super) struct Facts {
     /// Whether answers come with token ids.
     pub(super) ids: bool,
     pub(super) logprobs: Logprobs,
+    /// The most alternatives for a token, if it refused as many as its kind gives by default.
+    pub(super) fewer: Option<u32>,
     /// The tokens of the tags around reasoning, if the server tokenizes.
     pub(super) tags: Option<Tags>,
 }
@@ -163,6 +165,11 @@ impl Facts {
         if self.kind == Kind::LlamaServer { "/completion" } else { "/v1/completions" }
     }
 
+    /// The most alternatives for a token that it gives.
+    pub(super) fn most_alternatives(&self) -> u32 {
+        self.fewer.unwrap_or(self.kind.most_alternatives())
+    }
+
     /// How many prompts of so many tokens one request may hold. Servers that give each prompt a slot of its own would compute it anew.
     pub(super) fn prompts(&self, tokens: usize) -> usize {
         const MOST: usize = 8;
@@ -182,8 +189,10 @@ impl Facts {
             (_, true) => ", reasoning and verdict in one request where no probabilities are taken",
             (_, false) => ", verdict in a request of its own",
         };
+        let few =
+            self.fewer.filter(|&few| few > 0).map(|few| format!(", {few} for a token at most")).unwrap_or_default();
         format!(
-            "{}{version}, model {}{context}{slots}; {}{text}; {}{requests}; {}",
+            "{}{version}, model {}{context}{slots}; {}{text}; {}{requests}; {}{few}",
             self.kind.name(),
             self.model,
             self.way.name(),

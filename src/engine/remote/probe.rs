@@ -16,6 +16,9 @@ use super::reply::{Finish, Token};
 /// No model says this by itself.
 const WORD: &str = "quoxal";
 
+/// Alternatives for a token that a server may be set to give when it gives few: the default of older ones.
+const FEW: u32 = 5;
+
 /// A server that is being probed.
 pub(super) struct Probe<'a> {
     pub(super) http: &'a Http,
@@ -252,8 +255,33 @@ impl Probe<'_> {
         }
     }
 
+    /// Tries something with fewer and fewer alternatives for each token: servers can be set to give only a few, or none. The outcome is
+    /// that of the first try that is not refused.
+    async fn with_alternatives(
+        &self,
+        facts: &mut Facts,
+        wanted: u32,
+        once: impl AsyncFn(&Facts, u32) -> Tried<Trial>,
+    ) -> Tried<Trial> {
+        let wanted = wanted.min(facts.most_alternatives());
+        let first = once(facts, wanted).await;
+        let Err(Fault::Refused { status: 400 | 422, .. }) = first else { return first };
+        for alternatives in [FEW, 0].into_iter().filter(|&alternatives| alternatives < wanted) {
+            if let Ok(tried) = once(facts, alternatives).await {
+                facts.fewer = Some(alternatives);
+                return Ok(tried);
+            }
+        }
+        first
+    }
+
     /// Tries one notation.
-    async fn complete(&self, facts: &Facts, prompt: &str, notation: Notation) -> Tried<Trial> {
+    async fn complete(&self, facts: &mut Facts, prompt: &str, notation: Notation) -> Tried<Trial> {
+        let once = async |facts: &Facts, alternatives| self.complete_with(facts, prompt, notation, alternatives).await;
+        self.with_alternatives(facts, self.config.top_logprobs, once).await
+    }
+
+    async fn complete_with(&self, facts: &Facts, prompt: &str, notation: Notation, alternatives: u32) -> Tried<Trial> {
         let mut body = Map::new();
         body.insert("model".into(), facts.model.as_str().into());
         body.insert("prompt".into(), prompt.into());
@@ -262,12 +290,12 @@ impl Probe<'_> {
         body.insert("stream".into(), true.into());
         if facts.kind == Kind::LlamaServer {
             body.insert("n_predict".into(), 48.into());
-            body.insert("n_probs".into(), 5.into());
+            body.insert("n_probs".into(), FEW.into());
             body.insert("return_tokens".into(), true.into());
         } else {
             body.insert("max_tokens".into(), 48.into());
-            if self.config.top_logprobs > 0 {
-                body.insert("logprobs".into(), 5.into());
+            if alternatives > 0 {
+                body.insert("logprobs".into(), alternatives.into());
             }
             if facts.kind == Kind::Vllm {
                 body.insert("return_token_ids".into(), true.into());
@@ -279,19 +307,9 @@ impl Probe<'_> {
     /// Tries chat completions.
     async fn try_chat(&self, facts: &mut Facts) -> Tried<()> {
         for notation in [Notation::JsonSchema, Notation::None] {
-            let mut body = Map::new();
-            body.insert("model".into(), facts.model.as_str().into());
-            body.insert("messages".into(), json!([{ "role": "user", "content": "Say a word." }]));
-            odd_word(&mut body, notation);
-            body.insert("temperature".into(), 0.into());
-            body.insert("stream".into(), true.into());
-            // The judge may think first.
-            body.insert("max_tokens".into(), if notation == Notation::None { 8 } else { 512 }.into());
-            if self.config.top_logprobs > 0 && facts.logprobs == Logprobs::None && notation != Notation::None {
-                body.insert("logprobs".into(), true.into());
-                body.insert("top_logprobs".into(), 5.into());
-            }
-            match self.generate("/v1/chat/completions", &Value::Object(body)).await {
+            let wanted = if notation == Notation::None { 0 } else { self.config.top_logprobs };
+            let once = async |facts: &Facts, alternatives| self.chat_with(facts, notation, alternatives).await;
+            match self.with_alternatives(facts, wanted, once).await {
                 Ok(tried) => {
                     if tried.obeys {
                         facts.notation = notation;
@@ -304,6 +322,22 @@ impl Probe<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn chat_with(&self, facts: &Facts, notation: Notation, alternatives: u32) -> Tried<Trial> {
+        let mut body = Map::new();
+        body.insert("model".into(), facts.model.as_str().into());
+        body.insert("messages".into(), json!([{ "role": "user", "content": "Say a word." }]));
+        odd_word(&mut body, notation);
+        body.insert("temperature".into(), 0.into());
+        body.insert("stream".into(), true.into());
+        // The judge may think first.
+        body.insert("max_tokens".into(), if notation == Notation::None { 8 } else { 512 }.into());
+        if alternatives > 0 {
+            body.insert("logprobs".into(), true.into());
+            body.insert("top_logprobs".into(), alternatives.into());
+        }
+        self.generate("/v1/chat/completions", &Value::Object(body)).await
     }
 
     async fn generate(&self, path: &str, body: &Value) -> Tried<Trial> {

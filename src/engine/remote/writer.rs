@@ -248,7 +248,7 @@ impl Writer {
                 stop: None,
                 // Others may be started with a limit of their own, to which `remote.top_logprobs` was set.
                 alternatives: if asks.wide && facts.kind == Kind::LlamaServer {
-                    facts.kind.most_alternatives()
+                    facts.most_alternatives()
                 } else {
                     self.alternatives
                 },
