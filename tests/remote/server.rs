@@ -364,7 +364,16 @@ impl State {
         let ids = &prompts[0];
         let alternatives = [&body["top_logprobs"], &body["logprobs"]].into_iter().find_map(Value::as_u64);
         if alternatives > u64::try_from(self.most_alternatives.load(Ordering::Relaxed)).ok() {
-            whole(stream, 400, "", "{\"error\": {\"message\": \"too many logprobs\"}}")?;
+            let said = "{\"error\": {\"message\": \"too many logprobs\"}}";
+            if self.dialect == Dialect::GatedVllm && body["stream"] == true {
+                stream.write_all(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+                )?;
+                chunk(stream, &format!("data: {said}\n\n"))?;
+                stream.write_all(b"0\r\n\r\n")?;
+            } else {
+                whole(stream, 400, "", said)?;
+            }
             return Ok(true);
         }
         let prompt = if body["messages"].is_array() { rendered(body) } else { text(ids) };

@@ -265,7 +265,8 @@ impl Probe<'_> {
     ) -> Tried<Trial> {
         let wanted = wanted.min(facts.most_alternatives());
         let first = once(facts, wanted).await;
-        let Err(Fault::Refused { status: 400 | 422, .. }) = first else { return first };
+        // vLLM refuses them in the first event of a stream.
+        let Err(Fault::Refused { status: 400 | 422, .. } | Fault::Failed(_)) = first else { return first };
         for alternatives in [FEW, 0].into_iter().filter(|&alternatives| alternatives < wanted) {
             if let Ok(tried) = once(facts, alternatives).await {
                 facts.fewer = Some(alternatives);
