@@ -54,7 +54,7 @@ fn a_connection_that_breaks_while_a_judge_is_opened_is_made_anew() {
 #[test]
 fn in_a_batch_the_time_of_a_judgment_begins_with_its_place_at_a_server() {
     for dialect in [Dialect::Vllm, Dialect::Llama, Dialect::Other] {
-        let server = Server::scripted(dialect, |_, _| Act::Late(Duration::from_millis(200)));
+        let server = Server::scripted(dialect, |_, _| Act::Late(Duration::from_millis(160)));
         let mut config = config(&server.url);
         config.remote.num_workers = 1;
         config.options.timeout_ms = Some(1500);
