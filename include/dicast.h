@@ -2004,6 +2004,17 @@ int32_t dicast_events_next(const struct dicast_events *events,
                            struct dicast_error **error);
 
 /**
+ * Gives back the outcome that dicast_events_next has written to `*event`: it becomes the next one again, and the descriptor
+ * readable. For programs that may be interrupted before they can use an outcome, as by a signal that becomes an exception.
+ *
+ * `event->verdict` or `event->error` must be one of this library that you own; on success they are the list's, and both fields
+ * are NULL. DICAST_INVALID_ARGUMENT, if both are NULL or both are set; nothing has changed then.
+ */
+int32_t dicast_events_return(const struct dicast_events *events,
+                             struct dicast_event *event,
+                             struct dicast_error **error);
+
+/**
  * Frees a list and the outcomes that were not taken. NULL does nothing. Judgments go on; their outcomes are dropped. Requires
  * that no other thread is using the list or polling its descriptor.
  */

@@ -44,6 +44,11 @@ impl dicast_error {
         Box::into_raw(Box::new(Self { error, message, partial, json: OnceLock::new() }))
     }
 
+    /// What it was made from.
+    pub(super) fn into_error(self) -> Error {
+        self.error
+    }
+
     #[cfg(test)]
     pub(super) fn message(&self) -> &str {
         self.error.message()

@@ -53,7 +53,7 @@ struct Events {
 
 #[derive(Default)]
 struct State {
-    ended: VecDeque<(u64, Result<Verdict>, Scale)>,
+    ended: VecDeque<(u64, Result<(Verdict, Scale)>)>,
     /// Judgments that were submitted and have not ended.
     pending: usize,
 }
@@ -61,6 +61,16 @@ struct State {
 impl Events {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An outcome was put into the list.
+    fn tell(&self, state: MutexGuard<'_, State>, was_empty: bool) {
+        if was_empty {
+            // Under the lock, so that the descriptor agrees with the list.
+            self.bell.ring();
+        }
+        drop(state);
+        self.came.notify_all();
     }
 }
 
@@ -99,13 +109,8 @@ impl Awaited {
         let mut state = self.events.state();
         state.pending -= 1;
         let was_empty = state.ended.is_empty();
-        state.ended.push_back((self.tag, outcome, scale));
-        if was_empty {
-            // Under the lock, so that the descriptor agrees with the list.
-            self.events.bell.ring();
-        }
-        drop(state);
-        self.events.came.notify_all();
+        state.ended.push_back((self.tag, outcome.map(|verdict| (verdict, scale))));
+        self.events.tell(state, was_empty);
     }
 }
 
@@ -170,7 +175,7 @@ pub unsafe extern "C" fn dicast_events_next(
             }
             state = list.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let Some((tag, outcome, scale)) = state.ended.pop_front() else {
+        let Some((tag, outcome)) = state.ended.pop_front() else {
             return Err(misuse("an outcome that is there is not there"));
         };
         if state.ended.is_empty() {
@@ -178,7 +183,7 @@ pub unsafe extern "C" fn dicast_events_next(
         }
         drop(state);
         let (status, verdict, failed) = match outcome {
-            Ok(verdict) => (DICAST_OK, dicast_verdict::give(verdict, scale), std::ptr::null_mut()),
+            Ok((verdict, scale)) => (DICAST_OK, dicast_verdict::give(verdict, scale), std::ptr::null_mut()),
             Err(error) => (error.kind().c_status(), std::ptr::null_mut(), dicast_error::give(error)),
         };
         let value =
@@ -186,6 +191,39 @@ pub unsafe extern "C" fn dicast_events_next(
         // SAFETY: the struct announces its size, which was checked.
         unsafe { layout::write(event, &value)? };
         Ok(Status(DICAST_OK))
+    })
+}
+
+/// Gives back the outcome that dicast_events_next has written to `*event`: it becomes the next one again, and the descriptor
+/// readable. For programs that may be interrupted before they can use an outcome, as by a signal that becomes an exception.
+///
+/// `event->verdict` or `event->error` must be one of this library that you own; on success they are the list's, and both fields
+/// are NULL. DICAST_INVALID_ARGUMENT, if both are NULL or both are set; nothing has changed then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dicast_events_return(
+    events: Option<&dicast_events>,
+    event: *mut dicast_event,
+    error: Option<&mut MaybeUninit<*mut dicast_error>>,
+) -> i32 {
+    boundary!(error; {
+        let list = &given(events, "events")?.0;
+        // SAFETY: the struct announces its size.
+        let given_back = unsafe { layout::read(event)? };
+        let outcome = match (given_back.verdict.is_null(), given_back.error.is_null()) {
+            // SAFETY: the caller owns it, and gives it away.
+            (false, true) => Ok(unsafe { Box::from_raw(given_back.verdict) }.into_parts()),
+            // SAFETY: as above.
+            (true, false) => Err(unsafe { Box::from_raw(given_back.error) }.into_error()),
+            _ => return Err(misuse("the event must have either a verdict or an error")),
+        };
+        let empty = dicast_event { verdict: std::ptr::null_mut(), error: std::ptr::null_mut(), ..given_back };
+        // SAFETY: as above.
+        unsafe { layout::write(event, &empty)? };
+        let mut state = list.state();
+        let was_empty = state.ended.is_empty();
+        state.ended.push_front((given_back.tag, outcome));
+        list.tell(state, was_empty);
+        Ok(())
     })
 }
 

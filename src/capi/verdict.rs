@@ -76,6 +76,11 @@ impl dicast_verdict {
         }))
     }
 
+    /// What it was made from.
+    pub(super) fn into_parts(self) -> (Verdict, Scale) {
+        (self.verdict, self.scale)
+    }
+
     fn scored(&self, index: usize) -> Option<&Scored> {
         self.verdict.scores.get(index)
     }

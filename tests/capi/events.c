@@ -95,6 +95,15 @@ int main(int argc, char **argv) {
     CHECK(readable(events));
     OK(error, dicast_events_next(events, 0, &event, &error));
     CHECK(event.tag == 102);
+
+    /* An outcome that is given back is the next one again. */
+    OK(error, dicast_events_return(events, &event, &error));
+    CHECK(event.verdict == NULL && event.error == NULL && event.tag == 102 && readable(events));
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_events_return(events, &event, &error));
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_events_return(events, NULL, &error));
+    FAILS(DICAST_INVALID_ARGUMENT, error, dicast_events_return(NULL, &event, &error));
+    OK(error, dicast_events_next(events, 0, &event, &error));
+    CHECK(event.tag == 102 && event.status == DICAST_OK && dicast_verdict_score(event.verdict, 0) == 5);
     dicast_verdict_free(event.verdict);
     CHECK(!readable(events));
 
@@ -111,6 +120,9 @@ int main(int argc, char **argv) {
     FAILS(DICAST_CANCELLED, error, dicast_ticket_wait(ticket, DICAST_FOREVER, NULL, &error));
     OK(error, dicast_events_next(events, 0, &event, &error));
     CHECK(event.status == DICAST_CANCELLED);
+    OK(error, dicast_events_return(events, &event, &error));
+    OK(error, dicast_events_next(events, 0, &event, &error));
+    CHECK(event.status == DICAST_CANCELLED && event.verdict == NULL && !readable(events));
     dicast_error_free(event.error);
     dicast_ticket_free(ticket);
     dicast_job_finish(engine.jobs[0], 0);
