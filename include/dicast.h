@@ -476,7 +476,8 @@ typedef void (*dicast_log_callback)(void *user_data, uint32_t level, struct dica
  * the call that loads returns DICAST_CANCELLED.
  *
  * Called on the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it many times,
- * other engines only at the beginning and at the end. It must not throw or longjmp, nor use this judge.
+ * the one for servers several times a second, others only at the beginning and at the end. It must not throw or longjmp, nor
+ * use this judge.
  */
 typedef bool (*dicast_progress_callback)(void *user_data, double part);
 

@@ -31,7 +31,8 @@ pub type dicast_log_callback = Option<unsafe extern "C" fn(user_data: *mut c_voi
 /// the call that loads returns DICAST_CANCELLED.
 ///
 /// Called on the thread that opens, wakes or reloads the judge, within that call. The embedded engine calls it many times,
-/// other engines only at the beginning and at the end. It must not throw or longjmp, nor use this judge.
+/// the one for servers several times a second, others only at the beginning and at the end. It must not throw or longjmp, nor
+/// use this judge.
 pub type dicast_progress_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, part: f64) -> bool>;
 
 /// Options of dicast_judge_open besides the configuration. Zero everything, then set `struct_size`.

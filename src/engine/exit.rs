@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -123,10 +123,12 @@ fn at_exit() {}
 /// Closes every engine, and waits for the busy threads.
 #[cfg_attr(not(unix), expect(dead_code, reason = "nothing calls it"))]
 extern "C" fn close_all() {
+    /// All calls of this handler have the same patience.
+    static UNTIL: OnceLock<Instant> = OnceLock::new();
     let work = || {
         with_open(|_| EXITING.store(true, Ordering::Release));
         let mine = MINE.try_with(Cell::get).unwrap_or(0);
-        let until = Instant::now() + PATIENCE;
+        let until = *UNTIL.get_or_init(|| Instant::now() + PATIENCE);
         loop {
             for engine in with_open(|open| std::mem::take(&mut open.engines)).iter().filter_map(Weak::upgrade) {
                 engine.close();

@@ -496,7 +496,8 @@ pub struct Progress(Option<Arc<dyn Fn(f32) -> bool + Send + Sync>>);
 
 impl Progress {
     /// `goes_on` gets the part that is loaded, from 0 to 1 and rising, from the thread that opens the model; false ends the
-    /// loading as [`ErrorKind::Cancelled`]. The embedded engine reports continually, others at the beginning and at the end.
+    /// loading as [`ErrorKind::Cancelled`]. The embedded engine reports continually, the one for servers reports 0 several times
+    /// a second until they have answered, others report at the beginning and at the end.
     pub fn new(goes_on: impl Fn(f32) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(goes_on)))
     }

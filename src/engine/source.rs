@@ -214,8 +214,8 @@ impl Source {
     }
 
     #[cfg_attr(
-        not(feature = "local"),
-        expect(unused_variables, reason = "only the embedded engine says how far it is")
+        not(any(feature = "local", feature = "remote")),
+        expect(unused_variables, reason = "without an engine nothing is loaded")
     )]
     fn load(self, config: &JudgeConfig, profile: &Profile, progress: &Progress) -> Result<Opened> {
         match self.place {
@@ -248,7 +248,7 @@ impl Source {
                 Err(missing(path.display(), what, "trtllm"))
             }
             #[cfg(feature = "remote")]
-            Place::Server => super::remote::open(&self.name, config, profile),
+            Place::Server => super::remote::open(&self.name, config, profile, progress),
             #[cfg(not(feature = "remote"))]
             Place::Server => Err(missing(self.name, "judging through a server needs the remote engine", "remote")),
         }

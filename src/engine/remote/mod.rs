@@ -36,6 +36,7 @@ mod writer_tests;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,8 @@ use crate::prompt::template::ChatTemplate;
 use crate::thread::{JoinHandle, current};
 
 use super::{
-    Capabilities, Completion, Engine, EngineKind, Guidance, Job, JobId, Opened, Stats, TextModel, text_folder,
+    Capabilities, Completion, Engine, EngineKind, Guidance, Job, JobId, Opened, Progress, Stats, TextModel, exit,
+    text_folder,
 };
 use clock::Clock;
 use drive::Shared;
@@ -67,6 +69,8 @@ use probe::Probe;
 const WATCH_PERIOD: Duration = Duration::from_secs(1);
 /// Longest wait for an answer to a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is checked whether anybody still wants the servers that are asked what they are.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The engine.
 struct Remote {
@@ -121,7 +125,7 @@ struct Found {
 ///
 /// # Errors
 /// Those of the settings; [`ErrorKind::Network`] if no server answers, with what each said.
-pub(super) fn open(model: &str, config: &JudgeConfig, profile: &Profile) -> Result<Opened> {
+pub(super) fn open(model: &str, config: &JudgeConfig, profile: &Profile, progress: &Progress) -> Result<Opened> {
     let (model, remote, profile) = (model.to_owned(), config.remote.clone(), profile.clone());
     let (orders, received) = unbounded_channel();
     let (tell, told) = mpsc::channel();
@@ -149,8 +153,18 @@ pub(super) fn open(model: &str, config: &JudgeConfig, profile: &Profile) -> Resu
     };
     let thread = crate::thread::spawn("dicast-remote", work)
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine's thread cannot be started: {error}")))?;
-    let found = told.recv().map_err(|_| Error::new(ErrorKind::Internal, "the engine's thread has ended"));
-    let (shared, capabilities, warnings, text) = found.and_then(|found| found)?;
+    let found = loop {
+        match told.recv_timeout(LOOK) {
+            Ok(found) => break found,
+            // The thread ends by itself, when the servers have answered or are too late.
+            Err(RecvTimeoutError::Timeout) if exit::is_exiting() => return Err(Error::closed()),
+            Err(RecvTimeoutError::Timeout) => progress.check(0.0)?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(ErrorKind::Internal, "the engine's thread has ended"));
+            }
+        }
+    };
+    let (shared, capabilities, warnings, text) = found?;
     let engine = Remote {
         capabilities,
         orders,
