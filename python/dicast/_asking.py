@@ -63,7 +63,7 @@ def memory_need(model: Union[str, "os.PathLike[str]"], **sections: Optional[Mapp
     config: Dict[str, Any] = {"model": os.fspath(model)}
     config.update((name, dict(part)) for name, part in sections.items() if part is not None)
     view = _library.view(_library.options_json(config, "the configuration"), "the configuration")
-    need = struct_of("dicast_memory", lambda _, need, error: lib.dicast_memory_need(view, need, error), None)
+    need = struct_of("dicast_memory", lambda need, error: lib.dicast_memory_need(view, need, error))
     return MemoryNeed(**need)
 
 
@@ -98,10 +98,11 @@ class Asking:
         """
         options = self._options(mask_responses, generation)
         request = _library.request_new(principle, prompt, responses, options)
-        with self._handle as handle:
-            found = struct_of(
-                "dicast_count", lambda judge, count, error: lib.dicast_judge_count(judge, request, count, error), handle
-            )
+        found = struct_of(
+            "dicast_count",
+            lambda judge, count, error: lib.dicast_judge_count(judge, request, count, error),
+            self._handle,
+        )
         found.update(fits=bool(found["fits"]), exact=bool(found["exact"]))
         return TokenCount(**found)
 
@@ -125,13 +126,11 @@ class Asking:
             if number <= least:
                 wanted = kind
         error = ffi.new("dicast_error **")
-        with self._handle as handle:
-            check(lib.dicast_judge_set_log_level(handle, wanted, error), error)
+        check(lib.dicast_judge_set_log_level(self._handle.get(), wanted, error), error)
 
     def _metrics(self, labels: str) -> Any:
         out, error = ffi.new("dicast_metrics **"), ffi.new("dicast_error **")
-        with self._handle as handle:
-            check(lib.dicast_judge_metrics(handle, _library.view(labels, "labels"), out, error), error)
+        check(lib.dicast_judge_metrics(self._handle.get(), _library.view(labels, "labels"), out, error), error)
         return owned("metrics", out[0])
 
     def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:

@@ -12,16 +12,15 @@ from typing import Any, Callable, Deque, Dict, Optional, Sequence, Tuple, Union
 
 from . import _library
 from ._handle import Handle
+from ._interrupts import raise_kept
 from ._library import NULL, check, error_taken, ffi, lib, owned
+from ._parallel import waiting
+from ._times import SLICE_MS
 from .errors import DicastError, OverloadedError
 from .models import RewardResult
 
 __all__ = ["AT_ONCE", "Call", "Inbox", "call_when_free", "calls_open", "end_all", "outcome_of", "submit"]
 __all__ += ["submit_when_free", "wait"]
-
-#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits; what is left of a
-#: quarter of a second is for cancelling a large batch.
-_SLICE_MS = 100
 
 #: If more judgments than this must end after an exception (Ctrl-C), a thread ends them: the caller need not wait.
 _FEW = 256
@@ -48,8 +47,7 @@ def _end_each(ends: Sequence[Callable[[], Any]]) -> None:
 
 def submit(judge: Handle, request: Any) -> Any:
     ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
-    with judge as handle:
-        check(lib.dicast_judge_submit(handle, request, NULL, NULL, ticket, error), error)
+    check(lib.dicast_judge_submit(judge.get(), request, NULL, NULL, ticket, error), error)
     return owned("ticket", ticket[0])
 
 
@@ -64,8 +62,7 @@ def submit_when_free(judge: Handle, request: Any) -> Any:
 def wait_for_room(judge: Handle) -> None:
     """Waits until there may be room in the queue, for one slice at most."""
     error = ffi.new("dicast_error **")
-    with judge as handle:
-        status = lib.dicast_judge_wait_for_room(handle, _SLICE_MS, error)
+    status = lib.dicast_judge_wait_for_room(judge.get(), SLICE_MS, error)
     if status != lib.DICAST_PENDING:
         check(status, error)
 
@@ -74,7 +71,8 @@ def wait(ticket: Any) -> RewardResult:
     verdict, error = ffi.new("dicast_verdict **"), ffi.new("dicast_error **")
     pending, waited = lib.DICAST_PENDING, lib.dicast_ticket_wait
     while True:
-        status = waited(ticket, _SLICE_MS, verdict, error)
+        raise_kept()
+        status = waited(ticket, SLICE_MS, verdict, error)
         if status != pending:
             check(status, error)
             return RewardResult.from_verdict(_library.verdict_json(owned("verdict", verdict[0])))
@@ -150,9 +148,8 @@ class Call:
         ticket, error = ffi.new("dicast_ticket **"), ffi.new("dicast_error **")
         calls_open[number] = self
         try:
-            with judge as handle:
-                data = ffi.cast("void *", number)
-                check(lib.dicast_judge_submit(handle, request, _on_outcome, data, ticket, error), error)
+            data = ffi.cast("void *", number)
+            check(lib.dicast_judge_submit(judge.get(), request, _on_outcome, data, ticket, error), error)
         except BaseException:
             del calls_open[number]
             raise
@@ -196,7 +193,7 @@ async def call_when_free(judge: Handle, request: Any, inbox: Inbox) -> Call:
             await inbox.some_ended()
         else:
             # Other callers filled the queue; this loop does not learn when their judgments end.
-            await inbox.loop.run_in_executor(None, wait_for_room, judge)
+            await waiting(wait_for_room, judge)
 
 
 #: The calls without an outcome so far, by the number that the library hands back.

@@ -58,7 +58,8 @@ class Batch(Scoped):
         self._pointer = owned("batch", pointer)
         self._counts = counts
         self._turn = Turn()
-        self._places: Dict[int, Place] = {}
+        #: Where the library writes the outcome of the group with this number.
+        self._place, self._at = Place(), 0
         self._outcomes: Dict[int, Outcome] = {}
 
     def __len__(self) -> int:
@@ -122,7 +123,7 @@ class Batch(Scoped):
         rewards, statuses = ffi.new("double[]", total), ffi.new("int32_t[]", total)
         with self._turn.lock:
             results = (isinstance(outcome, RewardResult) for outcome in self._outcomes.values())
-            if any(results) or any(place.is_filled for place in self._places.values()):
+            if any(results) or self._place.is_filled:
                 raise InvalidArgumentError(
                     "results were taken out of this batch already: ask for the rewards before that"
                 )
@@ -139,19 +140,17 @@ class Batch(Scoped):
 
     def _outcome(self, index: int) -> Optional[Outcome]:
         with self._turn.lock:
-            outcome = self._outcomes.get(index)
-            if outcome is not None:
-                return outcome
-            place = self._places.get(index)
-            if place is None:
-                place = self._places[index] = Place()
-            if not place.is_filled:
-                lib.dicast_batch_take(self._pointer, index, place.verdict, place.error)
-            if not place.is_filled:
-                return None
-            outcome = self._outcomes[index] = place.read()
-            del self._places[index]
-            return outcome
+            self._read()  # What Ctrl-C has left there.
+            if index not in self._outcomes:
+                self._at = index
+                lib.dicast_batch_take(self._pointer, index, self._place.verdict, self._place.error)
+                self._read()
+            return self._outcomes.get(index)
+
+    def _read(self) -> None:
+        if self._place.is_filled:
+            self._outcomes[self._at] = self._place.read()
+            self._place.clear()
 
 
 class Grouping:
@@ -196,8 +195,7 @@ class Grouping:
         terms.struct_size = ffi.sizeof("dicast_batch_options")
         terms.priority, terms.deadline_ms = priority_of(priority), milliseconds(deadline)
         out, error = ffi.new("dicast_batch **"), ffi.new("dicast_error **")
-        with self._handle as handle:
-            check(lib.dicast_judge_submit_groups(handle, array, len(entries), terms, out, error), error)
+        check(lib.dicast_judge_submit_groups(self._handle.get(), array, len(entries), terms, out, error), error)
         del keep  # The texts live until here.
         return Batch(out[0], counts)
 

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-import threading
+import sys
+import time
 from typing import Any, Dict, Optional
 
-from ._library import NULL, check, ffi, lib
+from ._interrupts import raise_kept
+from ._library import NULL, check, ffi, lib, text_of
 from ._times import milliseconds
 from .errors import ClosedError, InvalidArgumentError
 
 
 class Handle:
-    """A judge of the library, and how many threads are using it."""
+    """A judge of the library.
+
+    Calls get it from :meth:`get` and hold it only as their argument. So its references say which calls are running,
+    whatever Ctrl-C interrupts: a count that a thread has to lower again, or a lock, could stay behind.
+    """
 
     def __init__(self, pointer: Any) -> None:
         self._pointer = pointer
-        self._users = 0
-        self._unused = threading.Condition()
 
     @property
     def closed(self) -> bool:
         return self._pointer is None
 
-    def __enter__(self) -> Any:
-        with self._unused:
-            if self._pointer is None:
-                raise ClosedError("the judge was closed")
-            self._users += 1
-            return self._pointer
+    def get(self) -> Any:
+        """The handle, as the argument of one call."""
+        raise_kept()
+        pointer = self._pointer
+        if pointer is None:
+            raise ClosedError("the judge was closed")
+        return pointer
 
-    def __exit__(self, *_: Any) -> None:
-        with self._unused:
-            self._users -= 1
-            if not self._users:
-                self._unused.notify_all()
+    def text(self, function: Any) -> str:
+        """A text that a function of the library gives; it lies in the judge."""
+        pointer = self.get()
+        return text_of(function(pointer))
 
     def close(self) -> None:
-        with self._unused:
-            pointer, self._pointer = self._pointer, None
+        pointer, self._pointer = self._pointer, None
         if pointer is None:
             return
         # Ends the pending judgments, so that the threads that wait for them return soon.
         lib.dicast_judge_close(pointer, NULL)
-        with self._unused:
-            self._unused.wait_for(lambda: not self._users)
+        while sys.getrefcount(pointer) > _OWN:
+            time.sleep(0.001)
         # Returns when the last callback has returned: after that, this judge calls no Python code.
         ffi.release(pointer)
 
-    def forked(self) -> None:
-        """In a forked child: the threads that held the lock or used the judge do not exist here."""
-        self._users = 0
-        self._unused = threading.Condition()
+
+def _own() -> int:
+    """The references to an object that nobody has but one variable."""
+    pointer = object()
+    return sys.getrefcount(pointer)
+
+
+_OWN = _own()
 
 
 def sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]) -> Any:
@@ -66,9 +73,10 @@ def sleep_options(arriving: str, cancel_running: bool, patience: Optional[float]
     return options
 
 
-def struct_of(name: str, function: Any, handle: Any) -> Dict[str, Any]:
-    """The fields of a struct that the library fills in."""
+def struct_of(name: str, function: Any, *arguments: Any) -> Dict[str, Any]:
+    """The fields of a struct that the library fills in. A :class:`Handle` among the arguments stands for its judge."""
     value, error = ffi.new(f"{name} *"), ffi.new("dicast_error **")
     value.struct_size = ffi.sizeof(name)
-    check(function(handle, value, error), error)
+    called = (one.get() if isinstance(one, Handle) else one for one in arguments)
+    check(function(*called, value, error), error)
     return {field: getattr(value, field) for field, _ in ffi.typeof(name).fields if field != "struct_size"}

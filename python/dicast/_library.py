@@ -23,7 +23,6 @@ __all__ = [
     "error_read",
     "error_taken",
     "ffi",
-    "handle_place",
     "lib",
     "options_json",
     "owned",
@@ -48,12 +47,6 @@ _free = {
 def owned(kind: str, pointer: Any) -> Any:
     """A handle that frees itself."""
     return ffi.gc(pointer, _free[kind])
-
-
-def handle_place(kind: str) -> Any:
-    """A place where the library writes a handle, which is freed with the place."""
-    free = _free[kind]
-    return ffi.gc(ffi.new(f"dicast_{kind} **"), lambda place: free(place[0]))
 
 
 def view(text: str, what: str) -> Tuple[Any, int]:

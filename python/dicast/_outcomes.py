@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Union
+from typing import Any, Union
 
 from . import _library
-from ._library import handle_place
+from ._library import NULL, ffi, lib
 from .errors import DicastError
 from .models import RewardResult
 
@@ -18,11 +18,12 @@ Outcome = Union[RewardResult, DicastError]
 
 
 class Place:
-    """Where the library writes an outcome. What was written there stays until it was read."""
+    """Where the library writes an outcome. What was written there stays until :meth:`clear`."""
 
     def __init__(self) -> None:
-        self.verdict = handle_place("verdict")
-        self.error = handle_place("error")
+        # They are not freed by the garbage collector: a function of Python that it calls would swallow Ctrl-C.
+        self.verdict = ffi.new("dicast_verdict **")
+        self.error = ffi.new("dicast_error **")
 
     @property
     def is_filled(self) -> bool:
@@ -35,17 +36,32 @@ class Place:
             return RewardResult.from_verdict(_library.verdict_json(self.verdict[0]))
         return _library.error_read(self.error[0])
 
+    def clear(self) -> None:
+        """Frees what was written."""
+        verdict, self.verdict[0] = self.verdict[0], NULL
+        lib.dicast_verdict_free(verdict)
+        error, self.error[0] = self.error[0], NULL
+        lib.dicast_error_free(error)
+
 
 class Turn:
     """Lets one thread at a time take outcomes."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
-    def lock(self) -> threading.Lock:
+    def lock(self) -> Any:
+        """The lock, for a ``with`` block."""
         # In a forked child, a thread that does not exist there may hold the lock of the parent.
         if self._process != os.getpid():
-            self._process, self._lock = os.getpid(), threading.Lock()
+            self._process, self._lock = os.getpid(), threading.RLock()
         return self._lock
+
+    def acquired(self, seconds: float) -> bool:
+        """Waits for the lock. Whoever gets it releases it."""
+        lock = self.lock
+        if lock._is_owned():
+            lock.release()  # Ctrl-C came after it was acquired, and before anything could release it.
+        return bool(lock.acquire(timeout=seconds))

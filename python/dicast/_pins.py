@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Any, List, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 from . import _library
 from ._handle import Handle
+from ._interrupts import apart
 from ._library import check, ffi, lib, owned
 from ._scope import Scoped
 
 __all__ = ["Pin", "Warming"]
-
-#: How long one wait lasts. Python handles signals, such as Ctrl-C, between two waits.
-_SLICE = 0.1
 
 
 class Pin(Scoped):
@@ -57,25 +54,14 @@ class Warming:
         judge falls asleep with ``cancel_running``.
         """
         request = _library.request_new(principle, prompt, {}, self._options(True, generation))
-        made: List[Any] = []
 
-        def work() -> None:
+        def made() -> Any:
             out, error = ffi.new("dicast_pin **"), ffi.new("dicast_error **")
-            try:
-                with self._handle as handle:
-                    check(lib.dicast_judge_warm(handle, request, out, error), error)
-                made.append(owned("pin", out[0]))
-            except BaseException as failure:
-                made.append(failure)
+            check(lib.dicast_judge_warm(self._handle.get(), request, out, error), error)
+            return owned("pin", out[0])
 
-        # In a thread, so that Ctrl-C ends the wait; a pin that the thread still makes is freed with its last reference.
-        thread = threading.Thread(target=work, name="dicast-warm", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(_SLICE)
-        if isinstance(made[0], BaseException):
-            raise made[0]
-        return Pin(made[0])
+        # After Ctrl-C, a pin that is still made is freed with its last reference.
+        return Pin(apart(made))
 
     def _options(self, mask_responses: bool, generation: Mapping[str, Any]) -> Optional[str]:
         raise NotImplementedError

@@ -8,12 +8,14 @@ import numbers
 import time
 from typing import Any, Iterator, Optional
 
+from ._interrupts import raise_kept
 from .errors import InvalidArgumentError
 
-__all__ = ["milliseconds", "slices"]
+__all__ = ["SLICE_MS", "milliseconds", "slices"]
 
-#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits.
-_SLICE_MS = 250
+#: How long one wait in the library lasts. Python handles signals, such as Ctrl-C, between two waits; what is left of a
+#: quarter of a second is for cancelling a large batch.
+SLICE_MS = 100
 
 #: The longest time in seconds. In milliseconds it fits 64 bits.
 _MOST = 1e12
@@ -29,14 +31,17 @@ def milliseconds(seconds: Optional[float], what: str = "deadline") -> int:
 def slices(timeout: Optional[float]) -> Iterator[int]:
     """Waits in milliseconds that add up to `timeout` seconds; endless for None."""
     if timeout is None:
-        yield from itertools.repeat(_SLICE_MS)
+        for wait in itertools.repeat(SLICE_MS):
+            raise_kept()
+            yield wait
     else:
         if _is_number(timeout) and timeout < 0:
             timeout = 0.0
         end = time.monotonic() + _checked(timeout, "timeout", "; None waits without limit")
         while True:
+            raise_kept()
             left = end - time.monotonic()
-            yield max(0, min(_SLICE_MS, math.ceil(left * 1000)))
+            yield max(0, min(SLICE_MS, math.ceil(left * 1000)))
             if left <= 0:
                 return
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from ._http import Limits, Refused, Timeout, exchange
 from ._options import generation_options
-from ._parallel import Stop, each
+from ._parallel import Stop, each, waiting
 from ._requests import dressed
 from .errors import (
     BatchError,
@@ -149,8 +149,8 @@ class Client:
         timeout: Timeout = None,
         **kwargs: Any,
     ) -> RewardResult:
-        """As :meth:`judge`, in a thread of asyncio's pool."""
-        return await asyncio.to_thread(self.judge, principle, prompt, responses, mask_responses, timeout, **kwargs)
+        """As :meth:`judge`, in a thread, which is dropped if the coroutine is cancelled."""
+        return await waiting(self.judge, principle, prompt, responses, mask_responses, timeout, **kwargs)
 
     async def ajudge_batch(
         self,
@@ -160,10 +160,10 @@ class Client:
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> List[RewardResult]:
-        """As :meth:`judge_batch`, in a thread of asyncio's pool. Cancelled, it sends no further requests."""
+        """As :meth:`judge_batch`, in a thread. Cancelled, it sends no further requests."""
         stop = Stop()
         try:
-            return await asyncio.to_thread(self._batch, requests, timeout, return_exceptions, kwargs, stop)
+            return await waiting(self._batch, requests, timeout, return_exceptions, kwargs, stop)
         except asyncio.CancelledError:
             stop(JudgmentCancelledError("the batch was cancelled"))
             raise

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _library
+from ._interrupts import keep
 from ._library import NULL, check, ffi, lib, owned, text_of
 from .errors import InvalidArgumentError
 
@@ -246,9 +247,11 @@ def _generate(user_data: Any, pointer: Any) -> None:
     job = Job(pointer)
     try:
         _engines[_number(user_data)].generate(job)
-    except Exception as error:
+    except BaseException as error:
         if job._pointer is not None:
             job.fail(f"the engine raised {type(error).__name__}: {error}")
+        if not isinstance(error, Exception):
+            raise
 
 
 def _cancel(user_data: Any, job: int) -> None:
@@ -263,14 +266,11 @@ def _close(user_data: Any) -> None:
         engine.closed()
 
 
-def _dropped(_kind: Any, _error: Any, _traceback: Any) -> None:
-    """An exception of an engine must not reach the library."""
-
-
-#: What the library calls. Never freed: it serves all judges for as long as the program runs.
-_on_generate = ffi.callback("dicast_generate_callback", _generate, onerror=_dropped)
-_on_cancel = ffi.callback("dicast_cancel_callback", _cancel, onerror=_dropped)
-_on_close = ffi.callback("dicast_engine_close_callback", _close, onerror=_dropped)
+#: What the library calls. Never freed: it serves all judges for as long as the program runs. An exception of an engine
+#: must not reach the library.
+_on_generate = ffi.callback("dicast_generate_callback", _generate, onerror=keep)
+_on_cancel = ffi.callback("dicast_cancel_callback", _cancel, onerror=keep)
+_on_close = ffi.callback("dicast_engine_close_callback", _close, onerror=keep)
 
 
 def open_judge(

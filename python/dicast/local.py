@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import traceback
 import weakref
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -28,12 +29,13 @@ from ._calls import (
 )
 from ._groups import Grouping
 from ._handle import Handle, sleep_options, struct_of
+from ._interrupts import apart, keep
 from ._library import check, ffi, lib, owned, text_of
 from ._loading import Loading
 from ._options import generation_config as options_of_config
 from ._options import generation_options
 from ._pins import Warming
-from ._progress import Progress, Watch
+from ._progress import Progress, Watch, stop_loads, wait_for_loads
 from ._scope import Scoped
 from ._submitting import Submitting
 from .errors import (
@@ -64,7 +66,8 @@ class Judge(Asking, Submitting, Grouping, Warming, Scoped):
 
     ``progress`` is a function that gets the part of the model that is loaded, from 0 to 1, in the thread that opens,
     wakes or reloads the judge. If it returns False, loading ends with a :class:`JudgmentCancelledError`; what it raises
-    reaches the caller. It must not use this judge. Ctrl-C ends loading with or without it.
+    reaches the caller. It must not use this judge. Ctrl-C ends loading with or without it, at once: the memory is given
+    back a moment later.
 
     Closing ends pending judgments with :class:`ClosedError`. A judge belongs to the process that opened it: after fork,
     in the child, every call raises :class:`ClosedError`. The log goes to the logger ``dicast``.
@@ -208,9 +211,8 @@ class Judge(Asking, Submitting, Grouping, Warming, Scoped):
     def info(self) -> JudgeInfo:
         """Properties of the judge."""
         if self._info is None:
-            with self._handle as handle:
-                values = struct_of("dicast_info", lib.dicast_judge_info, handle)
-                engine = text_of(lib.dicast_judge_engine(handle))
+            values = struct_of("dicast_info", lib.dicast_judge_info, self._handle)
+            engine = self._handle.text(lib.dicast_judge_engine)
             values.update(guided=bool(values["guided"]), distributions=bool(values["distributions"]))
             self._info = JudgeInfo(engine=engine, **values)
         return self._info
@@ -228,14 +230,12 @@ class Judge(Asking, Submitting, Grouping, Warming, Scoped):
     @property
     def profile(self) -> Dict[str, Any]:
         """The profile that the judge uses: what its model was trained to read and write."""
-        with self._handle as handle:
-            profile: Dict[str, Any] = json.loads(text_of(lib.dicast_judge_profile_json(handle)))
+        profile: Dict[str, Any] = json.loads(self._handle.text(lib.dicast_judge_profile_json))
         return profile
 
     def stats(self) -> JudgeStats:
         """Counters of the judge."""
-        with self._handle as handle:
-            return JudgeStats(**struct_of("dicast_stats", lib.dicast_judge_stats, handle))
+        return JudgeStats(**struct_of("dicast_stats", lib.dicast_judge_stats, self._handle))
 
     def sleep(self, *, arriving: str = "wait", cancel_running: bool = False, patience: Optional[float] = None) -> None:
         """Frees the memory of weights and KV cache until :meth:`wake`, for example while a trainer needs it.
@@ -243,17 +243,25 @@ class Judge(Asking, Submitting, Grouping, Warming, Scoped):
         Waits for running judgments and for :meth:`warm`, at most ``patience`` seconds, or cancels them. Requests that
         arrive meanwhile wait, or fail with :class:`AsleepError` (``arriving="fail"``). Raises
         :class:`UnsupportedError` if the engine cannot do this, and :class:`JudgmentTimeoutError` if judgments still
-        ran; the judge then works as before.
+        ran; the judge then works as before. Ctrl-C ends the wait; the judge falls asleep all the same, and :meth:`wake`
+        wakes it.
         """
-        error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
-        with self._handle as handle:
-            check(lib.dicast_judge_sleep(handle, options, error), error)
+        options = sleep_options(arriving, cancel_running, patience)
+
+        def slept() -> None:
+            error = ffi.new("dicast_error **")
+            check(lib.dicast_judge_sleep(self._handle.get(), options, error), error)
+
+        apart(slept)
 
     def wake(self) -> None:
         """Loads the model again and starts the waiting requests. After a failure the judge still sleeps."""
-        error = ffi.new("dicast_error **")
-        with self._handle as handle:
-            self._watch.check(lib.dicast_judge_wake(handle, error), error)
+
+        def woken() -> None:
+            error = ffi.new("dicast_error **")
+            self._watch.check(lib.dicast_judge_wake(self._handle.get(), error), error)
+
+        self._watch.load(woken)
 
     def reload(
         self,
@@ -268,22 +276,24 @@ class Judge(Asking, Submitting, Grouping, Warming, Scoped):
         The other arguments are those of :meth:`sleep`. ``RewardResult.weights`` says which weights judged. If ``model``
         is not a model for this engine, the judge works as before; if loading fails later, it sleeps.
         """
-        error, options = ffi.new("dicast_error **"), sleep_options(arriving, cancel_running, patience)
+        options = sleep_options(arriving, cancel_running, patience)
         place = _library.view("" if model is None else os.fspath(model), "model")
-        with self._handle as handle:
-            self._watch.check(lib.dicast_judge_reload(handle, place, options, error), error)
+
+        def reloaded() -> None:
+            error = ffi.new("dicast_error **")
+            self._watch.check(lib.dicast_judge_reload(self._handle.get(), place, options, error), error)
+
+        self._watch.load(reloaded)
 
     @property
     def asleep(self) -> bool:
         """Whether the judge sleeps."""
-        with self._handle as handle:
-            return bool(lib.dicast_judge_is_asleep(handle))
+        return bool(lib.dicast_judge_is_asleep(self._handle.get()))
 
     @property
     def weights(self) -> int:
         """Which weights judge: 0 is the set that the judge was opened with, and each :meth:`reload` adds one."""
-        with self._handle as handle:
-            return int(lib.dicast_judge_weights(handle))
+        return int(lib.dicast_judge_weights(self._handle.get()))
 
     @property
     def closed(self) -> bool:
@@ -348,10 +358,13 @@ RewardModel = Judge
 
 
 def _open(config: str, watch: Watch) -> Any:
-    out, error, options = ffi.new("dicast_judge **"), ffi.new("dicast_error **"), open_options()
-    watch.set(options)
-    watch.check(lib.dicast_judge_open(_library.view(config, "the configuration"), options, out, error), error)
-    return owned("judge", out[0])
+    def opened() -> Any:
+        out, error, options = ffi.new("dicast_judge **"), ffi.new("dicast_error **"), open_options()
+        watch.set(options)
+        watch.check(lib.dicast_judge_open(_library.view(config, "the configuration"), options, out, error), error)
+        return owned("judge", out[0])
+
+    return watch.load(opened)
 
 
 def open_options() -> Any:
@@ -379,10 +392,14 @@ _LEVELS = {
 
 
 def _take_line(_user_data: Any, level: int, line: Any) -> None:
-    _LOGGER.log(_LEVELS.get(level, logging.INFO), "%s", text_of(line))
+    try:
+        _LOGGER.log(_LEVELS.get(level, logging.INFO), "%s", text_of(line))
+    except Exception:
+        if logging.raiseExceptions:  # As the handlers of logging do.
+            traceback.print_exc()
 
 
-_on_log = ffi.callback("dicast_log_callback", _take_line)
+_on_log = ffi.callback("dicast_log_callback", _take_line, onerror=keep)
 
 
 _judges: "weakref.WeakSet[Judge]" = weakref.WeakSet()
@@ -390,15 +407,15 @@ _judges: "weakref.WeakSet[Judge]" = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Ends all judgments while there still is an interpreter to call back to."""
+    """Ends all judgments, and all loading, while there still is an interpreter to call back to."""
+    loads = stop_loads()
     for judge in list(_judges):
         judge.close()
+    wait_for_loads(loads)
 
 
 def _forked() -> None:
     calls_open.clear()  # Their outcomes belong to the parent.
-    for judge in list(_judges):
-        judge._handle.forked()
 
 
 if hasattr(os, "register_at_fork"):

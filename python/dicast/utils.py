@@ -12,11 +12,11 @@ import logging
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ._http import Limits, Refused, exchange
+from ._parallel import Threads
 from ._requests import dressed
 from .errors import FileError, InvalidConfigError, InvalidRequestError, InvalidVerdictError, UnsupportedError
 
@@ -70,8 +70,8 @@ class OpenAIClient:
         self._servers = [(str(base).rstrip("/"), key) for base, key in zip(bases, keys)]
         self._next = 0
         self._lock = threading.Lock()
-        # It has its own threads: asyncio's pool has few on small machines, and other code uses it.
-        self._pool = ThreadPoolExecutor(max_workers=256, thread_name_prefix="dicast-openai")
+        # Its own threads: other code should not wait for its servers.
+        self._threads = Threads(256, "dicast-openai")
         #: What was answered, in the order in which it came: ``{"request", "response"}``.
         self.answers: List[Dict[str, Any]] = []
 
@@ -89,7 +89,7 @@ class OpenAIClient:
         if path is not None and not self.trial_run and path.exists():
             kept = _read(path)
         else:
-            response = await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, fields, num_retries)
+            response = await self._threads.run(self._answer, fields, num_retries)
             kept = {"request": fields, "response": response}
             if path is not None:
                 _write(path, json.dumps(kept, ensure_ascii=False, indent=2))
@@ -134,10 +134,6 @@ class OpenAIClient:
         if not isinstance(text, str):
             raise InvalidVerdictError(f"{base}: the completion has no text")
         return {**answer, "generated_text": text}
-
-    def close(self) -> None:
-        """Ends the client's threads."""
-        self._pool.shutdown(wait=False)
 
 
 class AsyncRateLimitThreadPool:
@@ -199,7 +195,6 @@ async def run_pool(
     finally:
         lines = [json.dumps(answer, ensure_ascii=False) + "\n" for answer in api.answers]
         _write(folder / "all_responses.jsonl", "".join(lines))
-        api.close()
 
 
 def run_api_inference(

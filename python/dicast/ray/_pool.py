@@ -11,7 +11,16 @@ from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .. import errors
-from ..errors import BatchError, ClosedError, DicastError, EngineError, InvalidConfigError, JudgmentTimeoutError
+from .._parallel import Stop, waiting
+from ..errors import (
+    BatchError,
+    ClosedError,
+    DicastError,
+    EngineError,
+    InvalidConfigError,
+    JudgmentCancelledError,
+    JudgmentTimeoutError,
+)
 from ..models import RewardResult
 from ._open import opened, ray_module
 
@@ -138,7 +147,12 @@ class JudgePool:
         **options: Any,
     ) -> List[Any]:
         """As :meth:`dicast.Judge.judge_batch`, by all actors. ``batch_size`` has no effect."""
-        results = _Batch(self, list(requests), options).run()
+        return self._judged(requests, return_exceptions, options, Stop())
+
+    def _judged(
+        self, requests: Sequence[Any], return_exceptions: bool, options: Mapping[str, Any], stop: Stop
+    ) -> List[Any]:
+        results = _Batch(self, list(requests), options, stop).run()
         if not return_exceptions and any(isinstance(result, DicastError) for result in results):
             raise BatchError.of(results)
         return results
@@ -151,10 +165,13 @@ class JudgePool:
         return_exceptions: bool = False,
         **options: Any,
     ) -> List[Any]:
-        """As :meth:`judge_batch`, in a thread of asyncio's pool."""
-        return await asyncio.to_thread(
-            self.judge_batch, requests, batch_size, return_exceptions=return_exceptions, **options
-        )
+        """As :meth:`judge_batch`, in a thread. Cancelling it cancels the judgments."""
+        stop = Stop()
+        try:
+            return await waiting(self._judged, requests, return_exceptions, options, stop)
+        except asyncio.CancelledError:
+            stop(JudgmentCancelledError("the batch was cancelled"))
+            raise
 
     def close(self) -> None:
         """Ends the actors and their judgments."""
@@ -196,9 +213,10 @@ class JudgePool:
 class _Batch:
     """Requests on their way through the actors of a pool."""
 
-    def __init__(self, pool: JudgePool, requests: List[Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, pool: JudgePool, requests: List[Any], options: Mapping[str, Any], stop: Stop) -> None:
         self._ray = ray_module()
         self._pool = pool
+        self._stop = stop
         self._requests = requests
         self._options = dict(options)
         self._results: List[Any] = [None] * len(requests)
@@ -224,6 +242,8 @@ class _Batch:
             while self._waiting or self._running:
                 if self._pool._closed:
                     raise ClosedError("the pool was closed")
+                if self._stop.reason is not None:
+                    raise self._stop.reason
                 self._send()
                 pending = [*self._running, *self._asked]
                 done, _ = self._ray.wait(pending, num_returns=1, timeout=_LOOK) if pending else ([], [])

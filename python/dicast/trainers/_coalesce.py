@@ -225,4 +225,9 @@ class ThreadCoalescer:
 
     def rewards(self, key: Hashable, samples: Sequence[Sample], size: int) -> List[Judged]:
         """As :meth:`LoopCoalescer.rewards`; the calling thread waits."""
-        return asyncio.run_coroutine_threadsafe(self._inner.rewards(key, samples, size), _background()).result()
+        rewards = asyncio.run_coroutine_threadsafe(self._inner.rewards(key, samples, size), _background())
+        try:
+            return rewards.result()
+        except BaseException:
+            rewards.cancel()  # After Ctrl-C nobody waits for them.
+            raise

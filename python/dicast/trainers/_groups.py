@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, Hashable, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple, Union
 
+from .._parallel import waiting
 from ..errors import DicastError, InvalidRequestError, InvalidVerdictError, TooLargeError, UnsupportedError
 from ..models import RewardResult
 from ._facts import Facts
-from ._lazy import LazyJudge
+from ._lazy import named_judge
 
 __all__ = ["Group", "Judged", "JudgeLike", "Principle", "Rewards", "Sample", "grouped", "principle_of", "raised"]
 
@@ -138,7 +138,7 @@ class Rewards:
     does not report it. ``options`` are those of each judgment.
 
     ``judge`` may be the path or the name of a model: then the hook can be pickled, and opens the judge when it is first
-    used (:class:`dicast.trainers.LazyJudge`).
+    used (:class:`dicast.trainers.LazyJudge`). If it is a URL, a :class:`dicast.Client` asks the server there.
 
     An error that has nothing to do with the samples and that would come again is raised: a closed judge, an option out
     of its range, expected scores from an engine that gives none. An error of a single group affects only that group.
@@ -163,7 +163,7 @@ class Rewards:
             raise InvalidRequestError("attempts and max_group must be 1 or more")
         if scale is not None and not scale[0] < scale[1]:
             raise InvalidRequestError("scale is the worst and the best score, the worst first")
-        self.judge: JudgeLike = LazyJudge(judge) if isinstance(judge, (str, os.PathLike)) else judge
+        self.judge: JudgeLike = named_judge(judge) if isinstance(judge, (str, os.PathLike)) else judge
         self._facts = Facts(self.judge, scale)
         self.reward = reward
         self.normalize = normalize
@@ -181,7 +181,7 @@ class Rewards:
     async def aof(self, groups: Sequence[Group]) -> List[Judged]:
         """As :meth:`of`, without blocking the event loop."""
         if self._facts.blocking:
-            await asyncio.get_running_loop().run_in_executor(None, self._facts.ask)
+            await waiting(self._facts.ask)
         work = _Work(self, groups)
         while work.open:
             work.take(await self.judge.ajudge_batch(work.requests(), return_exceptions=True, **work.options()))

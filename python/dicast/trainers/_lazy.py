@@ -6,15 +6,16 @@ arguments for opening it can. All hooks of one process that name the same model 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
-from typing import Any, Callable, Dict, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
+from .._parallel import waiting
+from ..client import Client
 from ..local import Judge, from_pretrained
 
-__all__ = ["LazyJudge", "PerProcess"]
+__all__ = ["LazyJudge", "PerProcess", "named_judge"]
 
 _Made = TypeVar("_Made")
 
@@ -56,22 +57,29 @@ class PerProcess(Generic[_Made]):
 class LazyJudge:
     """A judge given by ``model`` and the arguments of :func:`dicast.from_pretrained`.
 
-    It opens when it is first used. It can be pickled, and opens in the other process then. All with the same arguments
-    share one judge in a process.
+    It opens when it is first used. It can be pickled, and opens in the other process then. All that name the same model
+    with the same arguments share one judge in a process.
     """
 
     def __init__(self, model: Union[str, "os.PathLike[str]"], **config: Any) -> None:
         self.model = os.fspath(model)
         self.config = config
-        self._key = json.dumps([self.model, config], sort_keys=True, default=repr)
+
+    @property
+    def _key(self) -> str:
+        # The same file may be named by its path from here or from the root, an argument be left out or be None.
+        place = os.path.abspath(self.model) if os.path.exists(self.model) else self.model
+        config = {name: value for name, value in self.config.items() if value is not None}
+        return json.dumps([place, config], sort_keys=True, default=_named)
 
     @property
     def opened(self) -> Judge:
         """The judge of this process, opened if needed. A judge that was closed is opened again."""
+        key = self._key
         with _lock:
-            judge = _opened.get(self._key)
+            judge = _opened.get(key)
             if judge is None or judge.closed:
-                judge = _opened[self._key] = from_pretrained(self.model, **self.config)
+                judge = _opened[key] = from_pretrained(self.model, **self.config)
             return judge
 
     @property
@@ -94,8 +102,26 @@ class LazyJudge:
         """As :meth:`dicast.Judge.ajudge_batch`. The model is opened in a thread."""
         judge = _opened.get(self._key)
         if judge is None or judge.closed:
-            judge = await asyncio.get_running_loop().run_in_executor(None, lambda: self.opened)
+            judge = await waiting(lambda: self.opened)
         return await judge.ajudge_batch(requests, return_exceptions=return_exceptions, **options)
 
     def __repr__(self) -> str:
         return f"<dicast.trainers.LazyJudge {self.model!r}>"
+
+
+def _named(value: Any) -> str:
+    return os.fspath(value) if isinstance(value, os.PathLike) else repr(value)
+
+
+def named_judge(
+    model: Union[str, "os.PathLike[str]"],
+    config: Optional[Mapping[str, Any]] = None,
+    *,
+    api_key: Optional[str] = None,
+    timeout: float = 600.0,
+) -> Union[Client, LazyJudge]:
+    """The judge that a name stands for: a client for the URL of a server, else a model that opens when it is used."""
+    name = os.fspath(model)
+    if name.startswith(("http://", "https://")):
+        return Client(name, api_key=api_key, timeout=timeout)
+    return LazyJudge(name, **dict(config or {}))

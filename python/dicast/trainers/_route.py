@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .._http import Limits, Refused, exchange
+from .._parallel import Threads
 from ..client import Client
 from ..errors import DicastError, InvalidVerdictError
 from ._groups import Judged
-from ._lazy import PerProcess
 
 __all__ = ["Route"]
 
@@ -20,13 +18,8 @@ __all__ = ["Route"]
 _MOST = 2048
 _TRIES = 5
 
-
-def _threads() -> ThreadPoolExecutor:
-    # Own threads: a trainer's pool has so few that samples of one group would wait for each other's end.
-    return ThreadPoolExecutor(_MOST, thread_name_prefix="dicast-route")
-
-
-_pool: "PerProcess[ThreadPoolExecutor]" = PerProcess(_threads)
+# Own threads: a pool with few would have samples of one group wait for each other's end.
+_threads = Threads(_MOST, "dicast-route")
 
 
 class Route:
@@ -60,7 +53,7 @@ class Route:
 
     async def areward(self, prompt: str, text: str, label: Any = None) -> Judged:
         """As :meth:`reward`, without blocking the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(_pool(), self.reward, prompt, text, label)
+        return await _threads.run(self.reward, prompt, text, label)
 
 
 def _judged(answer: Any) -> Judged:

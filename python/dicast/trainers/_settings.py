@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 from ..client import Client
 from ..errors import FileError, InvalidConfigError
 from ._groups import Judged, JudgeLike, Principle, Rewards, Sample, raised
-from ._lazy import LazyJudge, PerProcess
+from ._lazy import PerProcess, named_judge
 from ._route import Route
 
 __all__ = ["Default", "Settings"]
@@ -29,7 +29,8 @@ class Settings:
     pickled unless ``judge`` is an open judge.
     """
 
-    #: What judges: a judge, a client, or the path or name of a model, which is opened when it is first used.
+    #: What judges: a judge, a client, the path or name of a model, which is opened when it is first used, or the URL of
+    #: a server.
     judge: Union[JudgeLike, str, "os.PathLike[str]"]
     #: The principle, or a function that makes one from a sample; a sample's own ``principle`` overrides it.
     principle: Optional[Principle] = None
@@ -52,9 +53,9 @@ class Settings:
         self.made = Rewards(self.judge, **self.rewards)
         self.served: Optional[Route] = None
         if self.route is not None:
-            if not isinstance(self.judge, Client):
+            if not isinstance(self.made.judge, Client):
                 raise InvalidConfigError("route is set: judge must be a client of the server that has it")
-            self.served = Route(self.judge, self.route, self.window)
+            self.served = Route(self.made.judge, self.route, self.window)
 
     @property
     def asamples(self) -> Callable[[Sequence[Sample]], Any]:
@@ -112,12 +113,8 @@ class Settings:
         model = env.get("DICAST_MODEL")
         if not model:
             raise InvalidConfigError("DICAST_MODEL is not set: it names a model file, or the URL of a server")
-        judge: JudgeLike
-        if model.startswith(("http://", "https://")):
-            timeout = _number(env, "DICAST_TIMEOUT", 600.0)
-            judge = Client(model, api_key=env.get("DICAST_API_KEY"), timeout=timeout)
-        else:
-            judge = LazyJudge(model, **_json(env, "DICAST_CONFIG"))
+        timeout = _number(env, "DICAST_TIMEOUT", 600.0)
+        judge = named_judge(model, _json(env, "DICAST_CONFIG"), api_key=env.get("DICAST_API_KEY"), timeout=timeout)
         on_error = env.get("DICAST_ON_ERROR")
         size = _number(env, "DICAST_GROUP_SIZE", 1)
         if size != int(size):

@@ -28,12 +28,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..client import Client
 from ..errors import InvalidConfigError
 from ._coalesce import LoopCoalescer
 from ._conversations import needs, prompt_and_last
 from ._groups import Sample, principle_of
-from ._lazy import LazyJudge
+from ._lazy import named_judge
 from ._settings import Settings
 
 __all__ = ["register", "settings_of"]
@@ -65,11 +64,8 @@ def settings_of(config: Optional[Mapping[str, Any]]) -> Settings:
     if model is None:
         return Settings.from_env()
     chosen = {name: config.pop(name) for name in _SETTINGS if name in config}
-    judge: Any
-    if str(model).startswith(("http://", "https://")):
-        judge = Client(str(model), api_key=config.pop("api_key", None), timeout=config.pop("timeout", 600.0))
-    else:
-        judge = LazyJudge(str(model), **config.pop("config", {}))
+    own = ("api_key", "timeout") if str(model).startswith(("http://", "https://")) else ("config",)
+    judge = named_judge(str(model), **{name: config.pop(name) for name in own if name in config})
     if config:
         known = ", ".join(("model", "api_key", "timeout", "config", *_SETTINGS))
         raise InvalidConfigError(f"the environment has no setting {', '.join(sorted(config))}; it has {known}")
