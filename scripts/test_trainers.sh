@@ -46,7 +46,7 @@ cd python
 # On few cores, many threads of torch and of the judge only slow each other down.
 # Not `python -m pytest`: that would import the sources here as the package, and they have no library.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-"$venv/bin/pytest" -p no:cacheprovider -W default --durations=10 "${@:-tests/real}"
+"$venv/bin/pytest" -p no:cacheprovider -W default -r s --durations=10 "${@:-tests/real}"
 if [ -n "$nemo_rl" ]; then
     DICAST_NEMO_RL=$nemo_rl PYTHONPATH=$older "$venv/bin/pytest" -p no:cacheprovider -W default tests/real/test_nemo_rl.py
 fi

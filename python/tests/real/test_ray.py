@@ -36,7 +36,9 @@ SMALL = {"max_reasoning_tokens": 16}
 def cluster() -> Iterator[Any]:
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
     made.add_node(num_cpus=3, resources={"second": 4})
-    ray.init(address=made.address, runtime_env={"env_vars": {"PYTHONPATH": worker_paths()}}, log_to_driver=False)
+    # On a busy machine Serve's proxies take longer to start than Serve waits by default.
+    env = {"PYTHONPATH": worker_paths(), "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
+    ray.init(address=made.address, runtime_env={"env_vars": env}, log_to_driver=False)
     yield made
     ray.shutdown()
     made.shutdown()
@@ -221,7 +223,8 @@ def test_a_deployment_answers_the_client(cluster: Any, judge: dicast.Judge) -> N
         requests = [request(number) for number in range(8)]
         expected = judge.judge_batch(requests, **SMALL)
         assert [one.scores for one in client.judge_batch(requests)] == [one.scores for one in expected]
-        assert client.judge(**requests[0]).expected_scores == expected[0].expected_scores
+        # Equal except for the last digits, which depend on the engine's batches.
+        assert client.judge(**requests[0]).expected_scores == pytest.approx(expected[0].expected_scores, abs=1e-4)
         assert client.judge(**requests[0], temperature=0.5, seed=3).scores
         with pytest.raises(dicast.ContextOverflowError):
             client.judge(**{**requests[0], "prompt": "word " * 9000})

@@ -6,9 +6,11 @@ DICAST_SLIME names a checkout of slime, which is not on the package index. Skipp
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -56,6 +58,9 @@ class Server:
         self.made = 0
         self.running = 0
         self.random = random.Random(5)
+        #: From this prompt on, every second sample goes on until it is cut off.
+        self.endless_from: Optional[int] = None
+        self.asked: "collections.Counter[int]" = collections.Counter()
         self.aborted = threading.Event()
         outer = self
 
@@ -100,7 +105,7 @@ class Server:
         self.made += 1
         self.running += 1
         text = response_of(self.made, self.made % SAMPLES) + "<|im_end|>"
-        cut = self.aborted.wait(self.random.uniform(0, 0.6))
+        cut = self.aborted.wait(60 if self.is_endless(body) else self.random.uniform(0, 0.6))
         self.running -= 1
         text = text[:10] if cut else text
         return {
@@ -110,6 +115,15 @@ class Server:
                 "finish_reason": {"type": "abort" if cut else "stop"},
             },
         }
+
+    def is_endless(self, body: Dict[str, Any]) -> bool:
+        if self.endless_from is None:
+            return False
+        found = re.search(r"number (\d+)", tokenizer_of().decode(body["input_ids"]))
+        assert found is not None
+        number = int(found[1])
+        self.asked[number] += 1
+        return number >= self.endless_from and self.asked[number] % 2 == 0
 
 
 @pytest.fixture(scope="module")
@@ -287,14 +301,16 @@ def test_groups_that_were_cut_off_continue(
 ) -> None:
     arguments.group_rm, arguments.partial_rollout = together, True
     arguments.rollout_batch_size, arguments.over_sampling_batch_size = PROMPTS // 4, PROMPTS
-    # slime has so many requests at once: the other groups are cut off half-way.
-    arguments.sglang_server_concurrency = PROMPTS * SAMPLES // 2
+    # slime stops when the first groups are complete: the others are cut off with half of their samples, however fast
+    # this machine is.
+    server.endless_from = PROMPTS // 4
     make = slime.make_group_rewards if together else slime.make_reward
     hooked(monkeypatch, arguments, make(Settings(watched, CONCISE, window=60.0)))
     source = RolloutDataSourceWithBuffer(arguments)
     groups = rolled_out(arguments, source)
     done = [[sample.status for sample in group].count(Sample.Status.COMPLETED) for group in source.buffer]
     assert any(0 < one < SAMPLES for one in done), "groups were cut off with some of their samples complete"
+    server.endless_from = None
     # The next roll-out consists of them alone.
     arguments.rollout_batch_size = arguments.over_sampling_batch_size = len(source.buffer)
     server.aborted.clear()
