@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import MISSING, fields
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple, Type, TypeVar, Union
 
 from .errors import InvalidRequestError
 
@@ -63,8 +63,18 @@ class Model:
             raise InvalidRequestError(f"a {cls.__name__} is made from JSON: {error}") from None
         return cls.model_validate(value)
 
-    parse_obj = model_validate
+    parse_obj = validate = model_validate
     parse_raw = model_validate_json
+
+    @property
+    def model_fields_set(self) -> Set[str]:
+        """The fields that were given, or that differ from their defaults."""
+        given: Set[str] = self.__dict__.get("_given", set())
+        return given | {
+            item.name
+            for item in fields(self)  # type: ignore[arg-type]
+            if hasattr(self, item.name) and not _is_default(item, getattr(self, item.name))
+        }
 
     def model_dump(
         self,
@@ -74,6 +84,7 @@ class Model:
         exclude: Selection = None,
         exclude_none: bool = False,
         exclude_defaults: bool = False,
+        exclude_unset: bool = False,
         **_: Any,
     ) -> Dict[str, Any]:
         """As a dictionary: all fields, or those that are included, except for those that are excluded.
@@ -83,6 +94,8 @@ class Model:
         """
         plain: Dict[str, Any] = {}
         for item in fields(self):  # type: ignore[arg-type]
+            if not hasattr(self, item.name) or (exclude_unset and item.name not in self.model_fields_set):
+                continue
             value = getattr(self, item.name)
             if (exclude_none and value is None) or (exclude_defaults and _is_default(item, value)):
                 continue
@@ -136,6 +149,8 @@ class Model:
             elif not _required(item):
                 setattr(made, item.name, _default(item))
         return made
+
+    construct = model_construct
 
 
 class PairsModel(Model):

@@ -127,6 +127,10 @@ def _known(cls: Type[_Counts], values: Optional[Mapping[str, Any]]) -> _Counts:
     return cls(**{name: values[name] for name in cls._fields if name in values})
 
 
+#: What an argument is that the caller did not give.
+_NOT_GIVEN: Any = object()
+
+
 @dataclass(init=False)
 class RewardRequest(PairsModel):
     """What to judge. ``judge_batch`` takes these as well as dictionaries.
@@ -147,7 +151,7 @@ class RewardRequest(PairsModel):
     mask_responses: bool = True
 
     def __init__(
-        self, principle: str, prompt: str, responses: Mapping[str, str], mask_responses: Any = True, **_: Any
+        self, principle: str, prompt: str, responses: Mapping[str, str], mask_responses: Any = _NOT_GIVEN, **_: Any
     ) -> None:
         for name, value in (("principle", principle), ("prompt", prompt)):
             if not isinstance(value, str):
@@ -161,7 +165,12 @@ class RewardRequest(PairsModel):
         self.principle = principle
         self.prompt = prompt
         self.responses = dict(responses)
-        self.mask_responses = as_bool(mask_responses, "mask_responses")
+        self.mask_responses = True if mask_responses is _NOT_GIVEN else as_bool(mask_responses, "mask_responses")
+        if mask_responses is not _NOT_GIVEN:
+            self._given = {"mask_responses"}
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value!r}" for name, value in self)
 
 
 @dataclass(init=False)

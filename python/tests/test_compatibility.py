@@ -259,6 +259,19 @@ def test_the_methods_of_models_are_those_of_the_reference(reference: Any) -> Non
     assert response.model_dump_json() == reference("models").RewardResponse(**response.dict()).model_dump_json()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_was_not_given_is_known(reference: Any) -> None:
+    given = {"principle": "p", "prompt": "q", "responses": {"a": "x"}}
+    for cls in (reference("models").RewardRequest, dicast.RewardRequest):
+        alone, whole = cls(**given), cls(**given, mask_responses=True)
+        assert alone.model_dump(exclude_unset=True) == given and alone.model_fields_set == set(given)
+        assert whole.model_dump(exclude_unset=True) == {**given, "mask_responses": True}
+        assert whole.model_copy().model_fields_set == {*given, "mask_responses"} and alone == whole
+        assert str(alone) == "principle='p' prompt='q' responses={'a': 'x'} mask_responses=True"
+        assert cls.model_construct(prompt="q").model_dump() == {"prompt": "q", "mask_responses": True}
+        assert cls.construct(**given) == alone and cls.validate(given) == alone
+
+
 def test_results_are_models_and_equal_by_what_the_judge_said(judge: dicast.Judge, example: Dict[str, Any]) -> None:
     result = judge.judge(**example)
     said = dicast.RewardResult(result.reasoning, result.scores, result.ranking, result.raw_output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ from collections import deque
 from typing import Any, Deque, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .. import errors
+from .._interrupts import apart
 from .._parallel import Stop, waiting
 from ..errors import (
     BatchError,
@@ -31,8 +33,8 @@ _LOGGER = logging.getLogger("dicast")
 #: An error of Dicast in a traceback.
 _OURS = re.compile(r"dicast\.errors\.(?P<name>\w+): (?P<text>.*)")
 
-#: Longest time between two checks of the patience, in seconds.
-_LOOK = 1.0
+#: Longest time between two checks of the patience, in seconds. Ray does not look for Ctrl-C while it waits.
+_LOOK = 0.1
 
 
 class _Worker:
@@ -200,7 +202,7 @@ class JudgePool:
         for attempt in range(self._attempts):
             actor = self._actors[attempt % len(self._actors)]
             try:
-                return ray.get(actor.facts.remote(), timeout=self._patience)
+                return apart(functools.partial(ray.get, actor.facts.remote(), timeout=self._patience))
             except ray.exceptions.GetTimeoutError:
                 raise JudgmentTimeoutError(f"no actor opened its judge within {self._patience:g} s") from None
             except ray.exceptions.RayTaskError as error:

@@ -113,6 +113,33 @@ def test_a_request_that_ends_actors_is_an_error_and_the_others_are_judged(cluste
         assert [bool(getattr(one, "scores", None)) for one in results] == [True, False, True, True]
 
 
+def test_ctrl_c_ends_the_wait_for_a_pool(cluster: Any) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    waits: List[float] = []
+    try:
+        with dicast.ray.JudgePool(MODEL, actors=1, options=SMALL, num_cpus=0.5) as pool:
+            pool.judge_batch([request(0)])
+            for after in (0.35, 0.58, 0.81):
+                sent: List[float] = []
+
+                def interrupt(after: float = after, sent: List[float] = sent) -> None:
+                    time.sleep(after)
+                    sent.append(time.monotonic())
+                    os.kill(os.getpid(), signal.SIGINT)
+
+                thread = threading.Thread(target=interrupt)
+                thread.start()
+                with pytest.raises(KeyboardInterrupt):
+                    while thread.is_alive():
+                        pool.judge_batch([request(number) for number in range(2000)])
+                waits.append(time.monotonic() - sent[0])
+                thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # A busy machine may take longer once.
+    assert sorted(waits)[1] < 0.25, waits
+
+
 class Deadly:
     """Ends the process that reads it."""
 
