@@ -12,7 +12,8 @@ use dicast::config::{Mask, RemoteVerdict};
 use dicast::{ErrorKind, Judge, JudgeConfig, JudgeRequest, Verdict};
 use serde_json::{Value, json};
 
-use super::server::{Act, Dialect, Server, TEMPLATE};
+use super::server::model::TEMPLATE;
+use super::server::{Act, Dialect, Server};
 use super::{assert_verdict, config, request};
 
 /// An answer as it is sent: `None` breaks the connection.

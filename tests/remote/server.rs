@@ -1,7 +1,6 @@
 //! A server for tests: it speaks like vLLM, llama-server or any other, over a vocabulary of bytes, and fails on demand.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,12 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Bytes are tokens; these come after them.
-pub(crate) const OPEN: u32 = 256;
-pub(crate) const CLOSE: u32 = 257;
-const SPECIALS: [(&str, u32); 4] = [("<think>", OPEN), ("</think>", CLOSE), ("<|im_start|>", 258), ("<|im_end|>", 259)];
-pub(crate) const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}\
-                                   <|im_start|>assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
+use model::{CLOSE, OPEN, TEMPLATE, rendered, text, tokens, top, verdict};
+
+#[path = "model.rs"]
+pub(crate) mod model;
 
 /// Which server it plays.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,98 +153,6 @@ impl Drop for Server {
         self.state.stop.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
     }
-}
-
-pub(crate) fn tokens(text: &str, special: bool) -> Vec<u32> {
-    let mut ids = Vec::new();
-    let mut rest = text;
-    'text: while let Some(letter) = rest.chars().next() {
-        if special {
-            for (name, id) in SPECIALS {
-                if let Some(after) = rest.strip_prefix(name) {
-                    ids.push(id);
-                    rest = after;
-                    continue 'text;
-                }
-            }
-        }
-        ids.extend(rest.as_bytes()[..letter.len_utf8()].iter().map(|&byte| u32::from(byte)));
-        rest = &rest[letter.len_utf8()..];
-    }
-    ids
-}
-
-/// The text of ids; control tokens by their names.
-fn text(ids: &[u32]) -> String {
-    let mut bytes = Vec::new();
-    for &id in ids {
-        match SPECIALS.iter().find(|(_, special)| *special == id) {
-            Some((name, _)) => bytes.extend(name.as_bytes()),
-            None => bytes.push(u8::try_from(id).unwrap()),
-        }
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-/// One choice of an answer that is not streamed.
-fn whole_choice(body: &Value, answer: &str, place: usize, act: &Act) -> Value {
-    let mut ids = tokens(answer, true);
-    let limit = body["max_tokens"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let reason = if ids.len() > limit { "length" } else { "stop" };
-    ids.truncate(limit);
-    let mut choice = if body["messages"].is_array() {
-        json!({ "message": { "content": text(&ids) } })
-    } else {
-        json!({ "text": text(&ids), "token_ids": ids })
-    };
-    if !matches!(act, Act::Unfinished) {
-        choice["finish_reason"] = reason.into();
-    }
-    if body["logprobs"].is_u64() {
-        let (mut shown, mut tops) = (Vec::new(), Vec::new());
-        for &id in &ids {
-            let by_id = body["return_tokens_as_token_ids"] == true;
-            let name = |text: &str| if by_id { format!("token_id:{}", tokens(text, true)[0]) } else { text.to_owned() };
-            let written = text(&[id]);
-            let mut listed = top(&written);
-            // The tokens that were asked for, in place of the likeliest.
-            if let Some(asked) = body["logprob_token_ids"].as_array() {
-                let asked = asked.iter().map(|id| text(&[u32::try_from(id.as_u64().unwrap()).unwrap()]));
-                let logprob =
-                    |text: &String| listed.iter().find(|(known, _)| known == text).map_or(-12.0, |known| known.1);
-                listed = asked.chain([written.clone()]).map(|text| (text.clone(), logprob(&text))).collect();
-            }
-            let listed: serde_json::Map<_, _> =
-                listed.into_iter().map(|(text, logprob)| (name(&text), logprob.into())).collect();
-            tops.push(listed);
-            shown.push(name(&written));
-        }
-        choice["logprobs"] = json!({ "tokens": shown, "token_logprobs": vec![0.0; ids.len()], "top_logprobs": tops });
-    }
-    choice["index"] = place.into();
-    choice
-}
-
-/// The verdict that the server's judge gives: a response that holds `score=4` has 4.
-fn verdict(prompt: &str) -> String {
-    let json =
-        prompt.lines().find(|line| line.starts_with("{\"principle\"")).expect("a request").replace("<|im_end|>", "");
-    let request: Value = serde_json::from_str(&json).unwrap();
-    let scored: Vec<(String, u64)> = request["responses"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(name, text)| {
-            let score = text.as_str().unwrap().split_once("score=").map_or("3", |(_, rest)| &rest[..1]);
-            (name.clone(), score.parse().unwrap())
-        })
-        .collect();
-    let mut ranked = scored.clone();
-    ranked.sort_by_key(|(_, score)| std::cmp::Reverse(*score));
-    let quote = |text: &String| Value::from(text.as_str()).to_string();
-    let pairs: Vec<_> = scored.iter().map(|(name, score)| format!("{}: {score}", quote(name))).collect();
-    let ranking: Vec<_> = ranked.iter().map(|(name, _)| quote(name)).collect();
-    format!("{{\n  \"scores\": {{{}}},\n  \"best-to-worst\": [{}]\n}}", pairs.join(", "), ranking.join(", "))
 }
 
 impl State {
@@ -588,26 +493,43 @@ impl State {
     }
 }
 
-/// The likeliest tokens where this one is written, with their log probabilities.
-fn top(shown: &str) -> Vec<(String, f64)> {
-    if shown.len() == 1 && shown.as_bytes()[0].is_ascii_digit() {
-        vec![(shown.to_owned(), -0.25), ("9".into(), -1.5), ("1".into(), -3.0)]
+/// One choice of an answer that is not streamed.
+fn whole_choice(body: &Value, answer: &str, place: usize, act: &Act) -> Value {
+    let mut ids = tokens(answer, true);
+    let limit = body["max_tokens"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let reason = if ids.len() > limit { "length" } else { "stop" };
+    ids.truncate(limit);
+    let mut choice = if body["messages"].is_array() {
+        json!({ "message": { "content": text(&ids) } })
     } else {
-        vec![(shown.to_owned(), 0.0)]
+        json!({ "text": text(&ids), "token_ids": ids })
+    };
+    if !matches!(act, Act::Unfinished) {
+        choice["finish_reason"] = reason.into();
     }
-}
-
-fn rendered(body: &Value) -> String {
-    let mut text = String::new();
-    for message in body["messages"].as_array().unwrap() {
-        let [role, content] = ["role", "content"].map(|key| message[key].as_str().unwrap());
-        let _ = writeln!(
-            text,
-            "<|im_start|>{role}
-{content}<|im_end|>"
-        );
+    if body["logprobs"].is_u64() {
+        let (mut shown, mut tops) = (Vec::new(), Vec::new());
+        for &id in &ids {
+            let by_id = body["return_tokens_as_token_ids"] == true;
+            let name = |text: &str| if by_id { format!("token_id:{}", tokens(text, true)[0]) } else { text.to_owned() };
+            let written = text(&[id]);
+            let mut listed = top(&written);
+            // The tokens that were asked for, in place of the likeliest.
+            if let Some(asked) = body["logprob_token_ids"].as_array() {
+                let asked = asked.iter().map(|id| text(&[u32::try_from(id.as_u64().unwrap()).unwrap()]));
+                let logprob =
+                    |text: &String| listed.iter().find(|(known, _)| known == text).map_or(-12.0, |known| known.1);
+                listed = asked.chain([written.clone()]).map(|text| (text.clone(), logprob(&text))).collect();
+            }
+            let listed: serde_json::Map<_, _> =
+                listed.into_iter().map(|(text, logprob)| (name(&text), logprob.into())).collect();
+            tops.push(listed);
+            shown.push(name(&written));
+        }
+        choice["logprobs"] = json!({ "tokens": shown, "token_logprobs": vec![0.0; ids.len()], "top_logprobs": tops });
     }
-    text + "<|im_start|>assistant\n"
+    choice["index"] = place.into();
+    choice
 }
 
 fn whole(mut stream: &TcpStream, status: u16, headers: &str, body: &str) -> io::Result<()> {

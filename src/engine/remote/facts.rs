@@ -170,7 +170,8 @@ impl Facts {
         self.fewer.unwrap_or(self.kind.most_alternatives())
     }
 
-    /// How many prompts of so many tokens one request may hold. Servers that give each prompt a slot of its own would compute it anew.
+    /// How many prompts of so many tokens go into one request. llama-server works on each prompt in a slot of its own, which has not
+    /// computed what they share.
     pub(super) fn prompts(&self, tokens: usize) -> usize {
         const MOST: usize = 8;
         const MOST_TOKENS: usize = 1 << 16;

@@ -269,8 +269,12 @@ impl Probe<'_> {
         let Err(Fault::Refused { status: 400 | 422, .. } | Fault::Failed(_)) = first else { return first };
         for alternatives in [FEW, 0].into_iter().filter(|&alternatives| alternatives < wanted) {
             if let Ok(tried) = once(facts, alternatives).await {
-                facts.fewer = Some(alternatives);
-                return Ok(tried);
+                // What failed by chance, or where the number is not used, was no refusal.
+                let again = once(facts, wanted).await;
+                if again.is_err() {
+                    facts.fewer = Some(alternatives);
+                }
+                return again.or(Ok(tried));
             }
         }
         first
