@@ -76,7 +76,7 @@ fn a_server_that_gives_few_alternatives_or_none_is_asked_for_no_more() {
     for dialect in [Dialect::Vllm, Dialect::GatedVllm, Dialect::Other] {
         for most in [5, 0] {
             let server = Server::new(dialect);
-            server.give_at_most(most);
+            server.give_at_most(most, usize::MAX);
             let judge = open(&server.url);
             let verdict = judge.judge(&request(2)).unwrap();
             assert_verdict(2, &verdict);
@@ -84,6 +84,16 @@ fn a_server_that_gives_few_alternatives_or_none_is_asked_for_no_more() {
             let wanted = if most > 0 && dialect != Dialect::Other { 3 } else { 0 };
             assert_eq!(known, wanted, "{:?}", judge.warnings());
         }
+    }
+}
+
+#[test]
+fn a_failure_by_chance_does_not_take_alternatives_away() {
+    for (most, times, few) in [(5, 1, false), (5, usize::MAX, true)] {
+        let server = Server::new(Dialect::GatedVllm);
+        server.give_at_most(most, times);
+        let about = format!("{:?}", open(&server.url).about());
+        assert_eq!(about.contains("5 for a token at most"), few, "{about}");
     }
 }
 

@@ -79,6 +79,8 @@ struct State {
     breaks: Mutex<Vec<&'static str>>,
     /// The most alternatives for a token that it gives; more are refused.
     most_alternatives: AtomicUsize,
+    /// How many times it still refuses them.
+    refusals: AtomicUsize,
 }
 
 pub(crate) struct Server {
@@ -105,6 +107,7 @@ impl Server {
             keep: AtomicBool::new(true),
             breaks: Mutex::default(),
             most_alternatives: AtomicUsize::new(usize::MAX),
+            refusals: AtomicUsize::new(0),
         });
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -119,8 +122,9 @@ impl Server {
         Self { url, state }
     }
 
-    /// Refuses more alternatives for a token than these.
-    pub(crate) fn give_at_most(&self, alternatives: usize) {
+    /// Refuses more alternatives for a token than these, so many times.
+    pub(crate) fn give_at_most(&self, alternatives: usize, times: usize) {
+        self.state.refusals.store(times, Ordering::Relaxed);
         self.state.most_alternatives.store(alternatives, Ordering::Relaxed);
     }
 
@@ -268,7 +272,9 @@ impl State {
         };
         let ids = &prompts[0];
         let alternatives = [&body["top_logprobs"], &body["logprobs"]].into_iter().find_map(Value::as_u64);
-        if alternatives > u64::try_from(self.most_alternatives.load(Ordering::Relaxed)).ok() {
+        let left =
+            || self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if alternatives > u64::try_from(self.most_alternatives.load(Ordering::Relaxed)).ok() && left() {
             let said = "{\"error\": {\"message\": \"too many logprobs\"}}";
             if self.dialect == Dialect::GatedVllm && body["stream"] == true {
                 stream.write_all(
