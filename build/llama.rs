@@ -1,5 +1,5 @@
 //! Builds `cpp/llama_*.cpp`: what keeps llama.cpp's exceptions and assertions from the rest of the program, what makes its
-//! static objects in good time, and what maps its large buffers.
+//! static objects in good time, what maps its large buffers, and what computes some of its operations.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -7,8 +7,22 @@ use std::{env, fs};
 /// Where llama.cpp's own crate installed it, headers and all.
 const INSTALLED: &str = "DEP_LLAMA_GGML_CMAKE_DIR";
 
-const SOURCES: [&str; 3] = ["cpp/llama_memory.cpp", "cpp/llama_shield.cpp", "cpp/llama_warm.cpp"];
-const HEADERS: [&str; 3] = ["cpp/llama_memory.h", "cpp/llama_shield.h", "cpp/llama_warm.h"];
+const SOURCES: [&str; 6] = [
+    "cpp/llama_attention.cpp",
+    "cpp/llama_memory.cpp",
+    "cpp/llama_operations.cpp",
+    "cpp/llama_products.cpp",
+    "cpp/llama_shield.cpp",
+    "cpp/llama_warm.cpp",
+];
+const HEADERS: [&str; 6] = [
+    "cpp/llama_attention.h",
+    "cpp/llama_memory.h",
+    "cpp/llama_operations.h",
+    "cpp/llama_products.h",
+    "cpp/llama_shield.h",
+    "cpp/llama_warm.h",
+];
 
 pub(crate) fn build() -> Result<(), String> {
     for path in ["build/llama.rs"].iter().chain(&HEADERS).chain(&SOURCES) {
@@ -27,10 +41,14 @@ pub(crate) fn build() -> Result<(), String> {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
+        // llama.cpp is optimized in every profile, too.
+        .opt_level(3)
         .files(SOURCES)
         .include("cpp")
         .include(include)
-        .include(sources.join("ggml/src"))
+        // Not ours: without warnings.
+        .flag("-isystem")
+        .flag(sources.join("ggml/src"))
         // llama.cpp's crate links the one that it was built with.
         .cpp_link_stdlib(None)
         .try_compile("dicast_llama_shield")

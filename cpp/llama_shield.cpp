@@ -9,6 +9,7 @@
 #include <string>
 
 #include "llama_memory.h"
+#include "llama_operations.h"
 #include "llama_warm.h"
 
 namespace {
@@ -65,6 +66,7 @@ int32_t shielded(dicast_shield_message message, Work &&work) noexcept {
 void dicast_shield_install(void) {
     ggml_set_abort_callback(on_abort);
     dicast_memory_install();
+    dicast_operations_install();
 }
 
 bool dicast_shield_warm(size_t step, dicast_shield_message message) {

@@ -525,7 +525,8 @@ typedef struct dicast_memory {
      */
     size_t struct_size;
     /**
-     * The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory back.
+     * The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory back;
+     * not so those that `local.repack` arranges for the processor.
      */
     uint64_t weights;
     /**

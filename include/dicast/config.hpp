@@ -88,6 +88,8 @@ struct LocalConfig {
     /** Whether the weights are mapped from the file. False: they are read into memory, and the file may change
      * afterwards. */
     std::optional<bool> mmap = std::nullopt;
+    /** Whether the weights are arranged for this processor, where that is known and the memory suffices. */
+    std::optional<bool> repack = std::nullopt;
     /** Whether a request gives the same bits whatever is judged before it or at the same time. Costs time. */
     std::optional<bool> deterministic = std::nullopt;
     /** Where the engine runs. */
@@ -107,6 +109,7 @@ struct LocalConfig {
         json.add("threads", threads);
         json.add("gpu_layers", gpu_layers);
         json.add("mmap", mmap);
+        json.add("repack", repack);
         json.add("deterministic", deterministic);
         if (isolation) {
             json.add("isolation", *isolation == Isolation::process ? "process" : "none");

@@ -31,8 +31,8 @@ struct Info {
 /** How much memory opening a model in the embedded engine takes, in bytes: estimates, a few percent above measured
  * values. */
 struct MemoryNeed {
-    /** The weights. With `local.mmap`, the default, they are mapped from the file; the system can take this memory
-     * back. */
+    /** The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory
+     * back; not so those that `local.repack` arranges for the processor. */
     std::uint64_t weights;
     /** Keys and values of all judgments together. */
     std::uint64_t kv_cache;

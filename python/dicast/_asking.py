@@ -42,7 +42,8 @@ class TokenCount:
 class MemoryNeed:
     """How much memory opening a model in the embedded engine takes, in bytes: a few percent above measured values."""
 
-    #: The weights. With ``local.mmap``, the default, the system can take this memory back.
+    #: The weights. With ``local.mmap``, the default, the system can take this memory back, except for those that
+    #: ``local.repack`` arranges for the processor.
     weights: int
     #: Keys and values of all judgments together.
     kv_cache: int

@@ -39,7 +39,8 @@ unsafe impl Layout for dicast_info {
 pub struct dicast_memory {
     /// sizeof(dicast_memory).
     pub struct_size: usize,
-    /// The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory back.
+    /// The weights. With `local.mmap`, the default, they are mapped from the file, and the system can take this memory back;
+    /// not so those that `local.repack` arranges for the processor.
     pub weights: u64,
     /// Keys and values of all judgments together.
     pub kv_cache: u64,

@@ -39,6 +39,9 @@ settings! {
         /// Map the weights from the file instead of copying them. false: they are read into the memory of the process, and
         /// the file may change afterwards.
         mmap: bool = true, Kind::Switch;
+        /// Arrange the weights for this processor when they are loaded, where that is known and the memory suffices: judgments
+        /// are faster, and the weights take memory of this process. false: they are computed as they lie in the file.
+        repack: bool = true, Kind::Switch;
         /// A request gives the same bits whatever is judged before it or at the same time. Costs time: a lane computes one
         /// judgment at a time, and each computes its whole prompt.
         deterministic: bool = false, Kind::Switch;

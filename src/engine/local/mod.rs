@@ -5,8 +5,13 @@ mod gguf;
 mod guide;
 mod inbox;
 mod job;
+#[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "tells the system which pages are not needed"))]
+mod mapped;
 #[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
 mod native;
+#[cfg(test)]
+#[expect(unsafe_code, reason = "calls ggml")]
+mod operations_tests;
 mod pace;
 mod pins;
 mod sample;
@@ -96,7 +101,10 @@ pub(super) fn open(
     let mut warnings = header.warnings();
     // Weights in memory no longer depend on the file.
     let files = Files::of(if config.mmap { header.files() } else { &[] })?;
-    let model = Arc::new(Model::load(path, header, config, progress)?);
+    let model = Arc::new(Model::load(path, header, config, lanes.repack, progress)?);
+    if lanes.repack {
+        files.unload();
+    }
     files.check()?;
     warnings.extend(model.warnings().iter().cloned());
     let tokenizer = Arc::new(model.tokenizer()?);

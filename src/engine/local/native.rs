@@ -122,7 +122,14 @@ fn take_warnings() -> Vec<String> {
 
 impl Model {
     /// Loads a file whose header was read and checked.
-    pub(super) fn load(path: &Path, header: Header, config: &LocalConfig, progress: &Progress) -> Result<Self> {
+    /// `repack`: whether weights are arranged for this processor.
+    pub(super) fn load(
+        path: &Path,
+        header: Header,
+        config: &LocalConfig,
+        repack: bool,
+        progress: &Progress,
+    ) -> Result<Self> {
         let place = path.display().to_string();
         let invalid = |message: &str| Error::new(ErrorKind::InvalidModel, format!("{place}: {message}"));
         if path.to_str().is_none() {
@@ -134,6 +141,7 @@ impl Model {
         parameters.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
         parameters.load_mode =
             if config.mmap { llama_cpp_sys_2::LLAMA_LOAD_MODE_AUTO } else { llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE };
+        parameters.use_extra_bufts = repack;
         // The end of the process waits for a load that is in progress.
         parameters.progress_callback = Some(goes_on);
         let watching = Watching { progress, ended: Cell::new(false) };

@@ -31,6 +31,7 @@ struct Message {
 
 unsafe extern "C" {
     fn dicast_memory_untouched() -> u64;
+    fn dicast_operations_packs(kind: u32, rows: u64) -> bool;
     fn dicast_shield_install();
     fn dicast_shield_warm(step: usize, message: Message) -> bool;
     // A function of ggml itself, from a header that it does not install.
@@ -111,6 +112,12 @@ pub(super) fn install() {
 pub(super) fn untouched() -> u64 {
     // SAFETY: looks at a table that any thread may read.
     unsafe { dicast_memory_untouched() }
+}
+
+/// Whether a matrix of this type, by its number in GGUF, with so many rows is arranged for this processor when it is loaded.
+pub(super) fn packs(kind: u32, rows: u64) -> bool {
+    // SAFETY: looks at its arguments and at the processor.
+    unsafe { dicast_operations_packs(kind, rows) }
 }
 
 /// Creates the static objects of one step; returns whether there is a further step. What fails here fails again, with

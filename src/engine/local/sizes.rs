@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 use super::gguf::Header;
 use super::scheduler::{Bounds, KEPT_PROMPTS};
-use super::shield::untouched;
+use super::shield::{packs, untouched};
 use crate::engine::MOST_PINS;
 
 /// Tokens of context that a judgment gets by default, if the model was trained for as many.
@@ -28,7 +28,8 @@ const FIXED_BYTES: u64 = 150 << 20;
 /// What opening a model takes, in bytes. The figures are estimates: a few percent over what was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryNeed {
-    /// The weights. Where they are mapped from the file, the system can take this memory back when it is short.
+    /// The weights. Where they are mapped from the file, the system can take this memory back when it is short; not so
+    /// those that `local.repack` arranges for the processor.
     pub weights: u64,
     /// The keys and values of all judgments together. In main memory (Linux) they take it only as judgments use them, up to this.
     pub kv_cache: u64,
@@ -78,6 +79,8 @@ pub(super) struct Lanes {
     pub(super) threads: u32,
     /// Bounds of each lane.
     pub(super) bounds: Bounds,
+    /// Whether weights are arranged for this processor, in memory of their own.
+    pub(super) repack: bool,
 }
 
 impl Lanes {
@@ -95,6 +98,8 @@ struct Machine {
     /// Bytes of available memory, if known.
     available: Option<u64>,
     gpu: bool,
+    /// Bytes of the weights that can be arranged for this processor.
+    packed: u64,
 }
 
 /// Decides the sizes that the configuration leaves open, and refuses sizes that the model or the memory cannot support.
@@ -104,7 +109,8 @@ struct Machine {
 /// [`ErrorKind::InvalidConfig`] naming the keys, with the numbers.
 pub(super) fn lanes(config: &LocalConfig, header: &Header, available: Option<u64>) -> Result<(usize, Lanes)> {
     let gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
-    lanes_on(Machine { cores: physical_cores(), available, gpu }, config, header, header.weight_bytes())
+    let machine = Machine { cores: physical_cores(), available, gpu, packed: header.packed_bytes(packs) };
+    lanes_on(machine, config, header, header.weight_bytes())
 }
 
 fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u64) -> Result<(usize, Lanes)> {
@@ -127,9 +133,16 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
     let most_lanes = if machine.gpu { 1 } else { (threads / each).min(config.max_sequences) };
     let most_lanes = if pool == 0 { most_lanes } else { most_lanes.min(pool / context) };
 
-    // As many lanes as fit, then as large a pool as fits.
+    // Weights in this process's memory: packed ones, and all that are not mapped. Mapped ones can be dropped again.
+    let taken = |repack: bool, weights: u64| match (config.mmap, repack) {
+        (false, _) => weights,
+        (true, true) => machine.packed,
+        (true, false) => 0,
+    };
+    // Packed weights if they fit, then as many lanes, then as large a pool.
+    let ways = [true, false].into_iter().filter(|repack| !repack || config.repack);
     let mut smallest = None;
-    for count in (1..=most_lanes).rev() {
+    for (repack, count) in ways.flat_map(|repack| (1..=most_lanes).rev().map(move |count| (repack, count))) {
         // A batch of several judgments would be summed in another order than a judgment alone.
         let alone = config.deterministic || (weights <= IN_CACHE && !machine.gpu);
         let together = if alone { 1 } else { config.max_sequences.div_ceil(count) };
@@ -148,10 +161,9 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
                 pool_tokens: tokens,
                 shares_prompts: !config.deterministic,
             };
-            let lanes = Lanes { count: count as usize, threads: each, bounds };
+            let lanes = Lanes { count: count as usize, threads: each, bounds, repack };
             let need = lanes.memory(header);
-            // Mapped weights can be dropped from memory again.
-            let weights = if config.mmap { 0 } else { need.weights };
+            let weights = taken(repack, need.weights);
             let total = need.kv_cache.saturating_add(need.compute).saturating_add(weights);
             if machine.available.is_none_or(|available| total <= available) {
                 return Ok((context as usize, lanes));
@@ -260,7 +272,7 @@ mod tests {
                                 prefill_chunk_tokens,
                                 ..LocalConfig::default()
                             };
-                            let machine = Machine { cores: 3, available: Some(8 << 30), gpu: false };
+                            let machine = Machine { cores: 3, available: Some(8 << 30), gpu: false, packed: 0 };
                             let weights =
                                 if max_sequences % 2 == 0 { header.weight_bytes() } else { 2 * BYTES_A_THREAD };
                             match lanes_on(machine, &config, &header, weights) {
@@ -296,7 +308,7 @@ mod tests {
         let config = LocalConfig { threads: 1, ..LocalConfig::default() };
         // A model that is too large for the caches.
         let lanes = |config: &LocalConfig, available| {
-            lanes_on(Machine { cores: 1, available, gpu: false }, config, &header, IN_CACHE + 1)
+            lanes_on(Machine { cores: 1, available, gpu: false, packed: 0 }, config, &header, IN_CACHE + 1)
         };
         let pool =
             |config: &LocalConfig, available| lanes(config, available).map(|(_, lanes)| lanes.bounds.pool_tokens);
@@ -313,6 +325,16 @@ mod tests {
         let error = pool(&asked, Some(1 << 30)).unwrap_err();
         assert!(error.message().contains("local.kv_cache_tokens: 16777216 tokens"), "{error}");
         let one = need(context);
+        // Weights that are arranged are copied if they fit, and stay mapped if they do not.
+        let packed = |config: &LocalConfig, available| {
+            let machine = Machine { cores: 1, available: Some(available), gpu: false, packed: one.weights };
+            lanes_on(machine, config, &header, IN_CACHE + 1).map(|(_, lanes)| (lanes.repack, lanes.bounds.pool_tokens))
+        };
+        let all = one.kv_cache + one.compute + one.weights;
+        assert_eq!(packed(&config, all).unwrap(), (true, context));
+        assert!(!packed(&config, all - 1).unwrap().0);
+        assert!(!packed(&LocalConfig { repack: false, ..config.clone() }, u64::MAX).unwrap().0);
+
         let unmapped = LocalConfig { mmap: false, ..config };
         assert!(pool(&unmapped, Some(one.kv_cache + one.compute + one.weights - 1)).is_err());
         assert!(pool(&unmapped, Some(one.kv_cache + one.compute + one.weights)).is_ok());
@@ -323,7 +345,7 @@ mod tests {
         let header = demo();
         let shape = |cores, weights, config: &LocalConfig| {
             let (_, lanes) =
-                lanes_on(Machine { cores, available: None, gpu: false }, config, &header, weights).unwrap();
+                lanes_on(Machine { cores, available: None, gpu: false, packed: 0 }, config, &header, weights).unwrap();
             (lanes.count, lanes.threads, lanes.bounds.max_sequences)
         };
         let config = LocalConfig::default();
@@ -344,8 +366,9 @@ mod tests {
     fn lanes_are_given_up_where_the_memory_is_short() {
         let header = demo();
         let config = LocalConfig::default();
-        let lanes =
-            |available| lanes_on(Machine { cores: 4, available, gpu: false }, &config, &header, IN_CACHE).unwrap().1;
+        let lanes = |available| {
+            lanes_on(Machine { cores: 4, available, gpu: false, packed: 0 }, &config, &header, IN_CACHE).unwrap().1
+        };
         let four = lanes(None);
         assert_eq!(four.count, 4);
         let all = four.memory(&header);

@@ -40,7 +40,7 @@ fn logits_and_tokens_equal_the_training_frameworks() {
     let reference: Reference = serde_json::from_slice(&std::fs::read(folder.join("logits.json")).unwrap()).unwrap();
     let path = folder.join("dicast-demo.gguf");
     let model =
-        Model::load(&path, Header::read(&path).unwrap(), &LocalConfig::default(), &Progress::default()).unwrap();
+        Model::load(&path, Header::read(&path).unwrap(), &LocalConfig::default(), true, &Progress::default()).unwrap();
     let tokenizer = model.tokenizer().unwrap();
     let bounds =
         Bounds { max_sequences: 1, batch_tokens: 512, chunk_tokens: 512, pool_tokens: 2048, shares_prompts: true };

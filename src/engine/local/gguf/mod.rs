@@ -202,6 +202,19 @@ impl Header {
         self.tensors.values().fold(0, |sum, tensor| sum.saturating_add(tensor.bytes))
     }
 
+    /// Bytes of the weights whose type and shape `packs` takes: those of products, which are matrices. A table of tokens is
+    /// one only where the output has no matrix of its own.
+    pub(super) fn packed_bytes(&self, packs: impl Fn(u32, u64) -> bool) -> u64 {
+        const TABLE: &str = "token_embd.weight";
+        let tied = self.tensor("output.weight").is_none();
+        let packed = |(name, tensor): (&String, &Tensor)| {
+            let bytes = (tensor.dimensions == 2 && (name != TABLE || tied) && packs(tensor.kind, tensor.shape[1]))
+                .then_some(tensor.bytes);
+            bytes.unwrap_or(0)
+        };
+        self.tensors.iter().map(packed).fold(0, u64::saturating_add)
+    }
+
     /// The description of a tensor.
     pub(super) fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
