@@ -7,16 +7,19 @@ use std::{env, fs};
 /// Where llama.cpp's own crate installed it, headers and all.
 const INSTALLED: &str = "DEP_LLAMA_GGML_CMAKE_DIR";
 
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "cpp/llama_attention.cpp",
+    "cpp/llama_formats.cpp",
     "cpp/llama_memory.cpp",
     "cpp/llama_operations.cpp",
     "cpp/llama_products.cpp",
     "cpp/llama_shield.cpp",
     "cpp/llama_warm.cpp",
 ];
-const HEADERS: [&str; 6] = [
+const HEADERS: [&str; 8] = [
     "cpp/llama_attention.h",
+    "cpp/llama_avx512.h",
+    "cpp/llama_formats.h",
     "cpp/llama_memory.h",
     "cpp/llama_operations.h",
     "cpp/llama_products.h",

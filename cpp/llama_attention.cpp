@@ -7,15 +7,7 @@
 #include <cmath>
 #include <iterator>
 
-#if !defined(__clang__)
-// GCC 12 takes the values that its own header leaves undefined on purpose for a mistake.
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
-// The file is compiled for any processor; these functions run only where `available` says so.
-#define DICAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi,popcnt")))
+#include "llama_avx512.h"
 
 namespace dicast::attention {
 
@@ -425,9 +417,7 @@ const Size *find(int64_t size) {
 }  // namespace
 
 bool available(int64_t size) {
-    static const bool known = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                              __builtin_cpu_supports("bmi");
+    static const bool known = has_avx512();
     return known && find(size) != nullptr;
 }
 

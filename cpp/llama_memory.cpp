@@ -32,6 +32,7 @@ namespace {
 
 // Smaller buffers are left to malloc.
 constexpr size_t large = size_t{4} << 20;
+constexpr size_t huge_page = size_t{2} << 20;
 
 // The mapped buffers, without a lock, which a child of `fork` could inherit locked. Those that find no place are not
 // counted.
@@ -71,12 +72,34 @@ void clear(ggml_backend_buffer_t buffer, uint8_t value) {
     }
 }
 
-ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
-    void *begin = MAP_FAILED;
-    if (size >= large) {
-        begin = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+// Memory from the system, which begins where a large page can begin; null if there is none. Keys and weights are read
+// from beginning to end for every token, and the processor reads ahead only within a page: with large ones one core
+// reads almost twice as much a second.
+void *map(size_t size) {
+    const size_t room = size + huge_page;
+    void *mapped = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return nullptr;
     }
-    if (begin == MAP_FAILED) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const auto start = reinterpret_cast<uintptr_t>(mapped);
+    const size_t before = (huge_page - start % huge_page) % huge_page;
+    const size_t used = (size + page - 1) / page * page;
+    char *begin = static_cast<char *>(mapped) + before;
+    if (before > 0) {
+        munmap(mapped, before);
+    }
+    if (before + used < room) {
+        munmap(begin + used, room - before - used);
+    }
+    // Where the system has no large pages, small ones do.
+    (void)madvise(begin, size, MADV_HUGEPAGE);
+    return begin;
+}
+
+ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
+    void *begin = size >= large ? map(size) : nullptr;
+    if (begin == nullptr) {
         return allocate_before(type, size);
     }
     // All other functions are those of any buffer of this type.

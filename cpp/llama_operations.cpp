@@ -26,9 +26,10 @@ constexpr size_t PANEL = size_t{128} << 10;
 
 ggml_backend_buffer_type_t packed();
 
-bool fits(const ggml_tensor *weights) {
-    return weights->type == GGML_TYPE_Q8_0 && ggml_n_dims(weights) == 2 && ggml_is_contiguous(weights) &&
-           weights->ne[1] % products::ROWS == 0;
+// The format of weights that can be packed; otherwise null.
+const products::Format *format_of(const ggml_tensor *weights) {
+    const bool fits = ggml_n_dims(weights) == 2 && ggml_is_contiguous(weights) && weights->ne[1] % products::ROWS == 0;
+    return fits ? products::find(weights->type) : nullptr;
 }
 
 class Product final : public ggml::cpu::tensor_traits {
@@ -42,6 +43,7 @@ public:
     bool compute_forward(ggml_compute_params *params, ggml_tensor *op) override {
         const ggml_tensor *weights = op->src[0];
         const ggml_tensor *from = op->src[1];
+        const products::Format &format = *format_of(weights);
         auto *columns = static_cast<uint8_t *>(params->wdata);
         const int64_t width = from->ne[0];
         const int64_t count = ggml_nrows(from);
@@ -54,8 +56,8 @@ public:
             const int64_t one = at / blocks;
             const int64_t first = at % blocks;
             const int64_t last = std::min(blocks, first + end - at);
-            products::quantize(reinterpret_cast<const float *>(start(from, one)), columns + one * column, width, first,
-                               last);
+            products::quantize(format.correction, reinterpret_cast<const float *>(start(from, one)),
+                               columns + one * column, width, first, last);
             at += last - first;
         }
 
@@ -66,12 +68,12 @@ public:
         }
         ggml_barrier(params->threadpool);
         const int64_t panel = std::max<int64_t>(8, static_cast<int64_t>(PANEL / column) / 8 * 8);
-        const size_t group = products::weight_row(width) * products::ROWS;
+        const size_t group = format.group(width);
         for (int64_t chunk = params->ith; chunk < chunks; chunk = ggml_threadpool_chunk_add(params->threadpool, 1)) {
             for (int64_t one = 0; one < count; one += panel) {
                 for (int64_t row = groups * chunk / chunks; row < groups * (chunk + 1) / chunks; row++) {
-                    multiply(static_cast<const uint8_t *>(weights->data) + row * group, op, row * products::ROWS,
-                             columns, one, std::min(count, one + panel));
+                    multiply(format, static_cast<const uint8_t *>(weights->data) + row * group, op,
+                             row * products::ROWS, columns, one, std::min(count, one + panel));
                 }
             }
         }
@@ -88,12 +90,12 @@ private:
     }
 
     // The columns from `first` to `last`, those of one matrix after those of another.
-    static void multiply(const uint8_t *rows, ggml_tensor *op, int64_t row, const uint8_t *columns, int64_t first,
-                         int64_t last) {
+    static void multiply(const products::Format &format, const uint8_t *rows, ggml_tensor *op, int64_t row,
+                         const uint8_t *columns, int64_t first, int64_t last) {
         const int64_t width = op->src[0]->ne[0];
         while (first < last) {
             const int64_t count = std::min(last - first, op->ne[1] - first % op->ne[1]);
-            products::multiply(rows, width, columns + first * products::column_size(width), count,
+            products::multiply(format, rows, width, columns + first * products::column_size(width), count,
                                reinterpret_cast<float *>(start(op, first)) + row, op->nb[1] / sizeof(float));
             first += count;
         }
@@ -195,7 +197,7 @@ public:
         const ggml_tensor *weights = op->src[0];
         const ggml_tensor *columns = op->src[1];
         return op->op == GGML_OP_MUL_MAT && weights->buffer != nullptr && weights->buffer->buft == packed() &&
-               fits(weights) && columns->type == GGML_TYPE_F32 && columns->nb[0] == sizeof(float) &&
+               format_of(weights) != nullptr && columns->type == GGML_TYPE_F32 && columns->nb[0] == sizeof(float) &&
                (columns->buffer == nullptr || ggml_backend_buft_is_host(columns->buffer->buft));
     }
 
@@ -216,8 +218,17 @@ const char *name(ggml_backend_buffer_type_t /*type*/) { return "CPU_DICAST"; }
 size_t alignment(ggml_backend_buffer_type_t /*type*/) { return ALIGNMENT; }
 
 void set(ggml_backend_buffer_t /*buffer*/, ggml_tensor *tensor, const void *data, size_t offset, size_t size) {
-    GGML_ASSERT(offset == 0 && size == ggml_nbytes(tensor) && fits(tensor));
-    products::pack(data, tensor->data, tensor->ne[1], tensor->ne[0]);
+    const products::Format *format = format_of(tensor);
+    GGML_ASSERT(offset == 0 && size == ggml_nbytes(tensor) && format != nullptr);
+    products::pack(*format, data, tensor->data, tensor->ne[1], tensor->ne[0]);
+}
+
+size_t packed_size(ggml_backend_buffer_type_t /*type*/, const ggml_tensor *tensor) {
+    const products::Format *format = format_of(tensor);
+    if (format == nullptr) {
+        return ggml_nbytes(tensor);
+    }
+    return format->group(tensor->ne[0]) * static_cast<size_t>(tensor->ne[1] / products::ROWS);
 }
 
 ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
@@ -234,7 +245,7 @@ ggml_backend_buffer_t allocate(ggml_backend_buffer_type_t type, size_t size) {
 
 ggml_backend_buffer_type_t packed() {
     static ggml_backend_buffer_type type = {
-        {name, allocate, nullptr, alignment, nullptr, nullptr, nullptr, nullptr},
+        {name, allocate, nullptr, alignment, nullptr, packed_size, nullptr, nullptr},
         ggml_backend_reg_dev_get(ggml_backend_cpu_reg(), 0),
         &types,
     };
@@ -244,7 +255,7 @@ ggml_backend_buffer_type_t packed() {
 }  // namespace
 
 void dicast_operations_install(void) {
-    if (products::available()) {
+    if (products::find(GGML_TYPE_Q8_0) != nullptr) {
         // First, so that no other type takes what this one can.
         std::vector<ggml_backend_buffer_type_t> &all = ggml_backend_cpu_get_extra_buffer_types();
         all.insert(all.begin(), packed());
@@ -252,9 +263,10 @@ void dicast_operations_install(void) {
 }
 
 bool dicast_operations_packs(uint32_t type, uint64_t rows) {
+    if (rows % products::ROWS == 0 && products::find(type) != nullptr) {
+        return true;
+    }
     switch (type) {
-        case GGML_TYPE_Q8_0:
-            return products::available() && rows % products::ROWS == 0;
         // Those that ggml packs for some processor (ggml_repack_get_optimal_repack_type).
         case GGML_TYPE_Q4_0:
         case GGML_TYPE_Q2_K:

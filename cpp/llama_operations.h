@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-// Takes over, where the processor has the instructions: products with weights in Q8_0, in models that are loaded with
+// Takes over, where the processor has the instructions: products with quantized weights, in models that are loaded with
 // `use_extra_bufts` (llama_products.h); and attention with keys and values in half precision (llama_attention.h). Call
 // it once, before any model is loaded.
 void dicast_operations_install(void);

@@ -1,41 +1,22 @@
 #include "llama_products.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define DICAST_HAS_PRODUCTS 1
-#else
-#define DICAST_HAS_PRODUCTS 0
-#endif
-
-#if DICAST_HAS_PRODUCTS
-
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes the values that its own header leaves undefined on purpose for a mistake.
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
-// The file is compiled for any processor; these functions run only where `available` says so.
-#define DICAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+#include "llama_avx512.h"
+#include "llama_formats.h"
 
 namespace dicast::products {
 
 namespace {
 
-// A block of Q8_0, as in ggml-common.h.
-struct Block {
-    uint16_t scale;
-    uint8_t weights[BLOCK];
-};
-static_assert(sizeof(Block) == weight_row(BLOCK));
-
-// 16 rows: for each block 8 x 16 x 4 weights, then the scales of all blocks, in half precision.
-constexpr int64_t PACKED_WEIGHTS = ROWS * BLOCK;
+// So many columns that weights, results and sums stay in registers.
+constexpr int64_t TILE = 8;
 
 template <class Number>
 Number read(const uint8_t *at) {
@@ -44,14 +25,114 @@ Number read(const uint8_t *at) {
     return number;
 }
 
-// So many columns that weights, results and sums stay in registers.
-constexpr int64_t TILE = 8;
+// A quantized column: its bytes, the scales of its blocks, and two numbers for each block that correct the results.
+struct Column {
+    static size_t scale(int64_t width, int64_t block) { return static_cast<size_t>(width + 4 * block); }
+    static size_t correction(int64_t width, int64_t block) {
+        return static_cast<size_t>(width + 4 * (width / BLOCK) + 8 * block);
+    }
+};
 
-template <int COLUMNS>
+DICAST_AVX512 inline __m512 halves(const uint8_t *at) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(at)));
+}
+
+DICAST_AVX512 inline __m512 bytes(const uint8_t *at) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))));
+}
+
+DICAST_AVX512 inline __m512 signed_bytes(const uint8_t *at) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))));
+}
+
+// The weights of ROWS rows at the places 4 part .. 4 part + 3 of a block.
+DICAST_AVX512 inline __m512i nibbles(const uint8_t *low, int part) {
+    const __m512i both = _mm512_loadu_si512(low + part % 4 * 64);
+    return _mm512_and_si512(part < 4 ? both : _mm512_srli_epi16(both, 4), _mm512_set1_epi8(0x0F));
+}
+
+// Adds bits that were moved to their places.
+DICAST_AVX512 inline __m512i with_bits(__m512i low, __m512i moved, char mask) {
+    // low | (moved & mask)
+    return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(mask), 0xF8);
+}
+
+struct Q8_0 : packed::Q8_0 {
+    static constexpr bool MINIMA = false;
+    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
+        return _mm512_loadu_si512(rows + block * WEIGHTS + part * 64);
+    }
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t blocks, int64_t block) {
+        return halves(rows + blocks * WEIGHTS + block * 2 * ROWS);
+    }
+};
+
+struct Q4_0 : packed::Q4_0 {
+    static constexpr bool MINIMA = false;
+    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
+        return nibbles(rows + block * WEIGHTS, part);
+    }
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t blocks, int64_t block) {
+        return halves(rows + blocks * WEIGHTS + block * 2 * ROWS);
+    }
+};
+
+// The scales and minima of Q4_K and Q5_K.
+template <class Layout>
+struct WithMinima : Layout {
+    static constexpr bool MINIMA = true;
+    static const uint8_t *span(const uint8_t *rows, int64_t block) { return rows + block / 8 * Layout::PACKED; }
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t /*blocks*/, int64_t block) {
+        const uint8_t *at = span(rows, block);
+        return _mm512_mul_ps(halves(at + Layout::FACTORS), bytes(at + Layout::SCALES + block % 8 * 2 * ROWS));
+    }
+    DICAST_AVX512 static __m512 minimum(const uint8_t *rows, int64_t block) {
+        const uint8_t *at = span(rows, block);
+        return _mm512_mul_ps(halves(at + Layout::FACTORS + 2 * ROWS),
+                             bytes(at + Layout::SCALES + block % 8 * 2 * ROWS + ROWS));
+    }
+};
+
+struct Q4_K : WithMinima<packed::Q4_K> {
+    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
+        return nibbles(span(rows, block) + block % 8 * LOW, part);
+    }
+};
+
+struct Q5_K : WithMinima<packed::Q5_K> {
+    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
+        const uint8_t *at = span(rows, block);
+        const __m512i fifth = _mm512_loadu_si512(at + HIGH + block % 8 * 64);
+        const __m512i moved = part < 4 ? _mm512_slli_epi16(fifth, static_cast<unsigned>(4 - part))
+                                       : _mm512_srli_epi16(fifth, static_cast<unsigned>(part - 4));
+        return with_bits(nibbles(at + block % 8 * LOW, part), moved, 0x10);
+    }
+};
+
+struct Q6_K : packed::Q6_K {
+    static const uint8_t *span(const uint8_t *rows, int64_t block) { return rows + block / 8 * PACKED; }
+    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
+        const uint8_t *at = span(rows, block);
+        const __m512i upper = _mm512_loadu_si512(at + HIGH + block % 8 * 128 + part / 4 * 64);
+        const int shift = 4 - 2 * (part % 4);
+        const __m512i moved = shift >= 0 ? _mm512_slli_epi16(upper, static_cast<unsigned>(shift))
+                                         : _mm512_srli_epi16(upper, static_cast<unsigned>(-shift));
+        return with_bits(nibbles(at + block % 8 * LOW, part), moved, 0x30);
+    }
+    DICAST_AVX512 static __m512 factor(const uint8_t *rows, int64_t block) {
+        return halves(span(rows, block) + FACTORS);
+    }
+    // The scale of the first or the second half of a block.
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t block, int half) {
+        return signed_bytes(span(rows, block) + SCALES + (block % 8 * 2 + half) * ROWS);
+    }
+};
+
+// Formats with one scale for the weights of a block.
+template <class Weights, int COLUMNS>
 DICAST_AVX512 void tile(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to, size_t stride) {
     const int64_t blocks = width / BLOCK;
     const size_t column = column_size(width);
-    const uint8_t *scales = rows + blocks * PACKED_WEIGHTS;
     __m512 results[COLUMNS];
     for (int j = 0; j < COLUMNS; j++) {
         results[j] = _mm512_setzero_ps();
@@ -59,22 +140,66 @@ DICAST_AVX512 void tile(const uint8_t *rows, int64_t width, const uint8_t *colum
     for (int64_t block = 0; block < blocks; block++) {
         __m512i sums[COLUMNS];
         for (int j = 0; j < COLUMNS; j++) {
-            const uint8_t *corrections = columns + j * column + width + 4 * blocks;
-            sums[j] = _mm512_set1_epi32(read<int32_t>(corrections + 4 * block));
+            const uint8_t *correction = columns + j * column + Column::correction(width, block);
+            sums[j] = Weights::MINIMA ? _mm512_setzero_si512() : _mm512_set1_epi32(read<int32_t>(correction));
         }
         for (int part = 0; part < BLOCK / 4; part++) {
-            const __m512i weights = _mm512_loadu_si512(rows + block * PACKED_WEIGHTS + part * 64);
+            const __m512i weights = Weights::part(rows, block, part);
             for (int j = 0; j < COLUMNS; j++) {
                 const uint8_t *four = columns + j * column + block * BLOCK + 4 * part;
                 sums[j] = _mm512_dpbusd_epi32(sums[j], weights, _mm512_set1_epi32(read<int32_t>(four)));
             }
         }
-        const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(scales + block * 2 * ROWS));
-        const __m512 scale = _mm512_cvtph_ps(halves);
+        const __m512 scale = Weights::scale(rows, blocks, block);
         for (int j = 0; j < COLUMNS; j++) {
-            const uint8_t *others = columns + j * column + width;
-            const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(read<float>(others + 4 * block)));
+            const float by = read<float>(columns + j * column + Column::scale(width, block));
+            const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(by));
             results[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]), both, results[j]);
+        }
+        if constexpr (Weights::MINIMA) {
+            const __m512 minimum = Weights::minimum(rows, block);
+            for (int j = 0; j < COLUMNS; j++) {
+                const float sum = read<float>(columns + j * column + Column::correction(width, block));
+                results[j] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), results[j]);
+            }
+        }
+    }
+    for (int j = 0; j < COLUMNS; j++) {
+        _mm512_storeu_ps(to + j * stride, results[j]);
+    }
+}
+
+// Formats with a scale for each half of a block, and a factor of them.
+template <class Weights, int COLUMNS>
+DICAST_AVX512 void tile_in_halves(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to,
+                                  size_t stride) {
+    const int64_t blocks = width / BLOCK;
+    const size_t column = column_size(width);
+    __m512 results[COLUMNS];
+    for (int j = 0; j < COLUMNS; j++) {
+        results[j] = _mm512_setzero_ps();
+    }
+    for (int64_t block = 0; block < blocks; block++) {
+        const __m512 factor = Weights::factor(rows, block);
+        for (int half = 0; half < 2; half++) {
+            __m512i sums[COLUMNS];
+            for (int j = 0; j < COLUMNS; j++) {
+                const uint8_t *correction = columns + j * column + Column::correction(width, block) + 4 * half;
+                sums[j] = _mm512_set1_epi32(read<int32_t>(correction));
+            }
+            for (int part = half * 4; part < half * 4 + 4; part++) {
+                const __m512i weights = Weights::part(rows, block, part);
+                for (int j = 0; j < COLUMNS; j++) {
+                    const uint8_t *four = columns + j * column + block * BLOCK + 4 * part;
+                    sums[j] = _mm512_dpbusd_epi32(sums[j], weights, _mm512_set1_epi32(read<int32_t>(four)));
+                }
+            }
+            const __m512 scale = _mm512_mul_ps(factor, Weights::scale(rows, block, half));
+            for (int j = 0; j < COLUMNS; j++) {
+                const float by = read<float>(columns + j * column + Column::scale(width, block));
+                const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(by));
+                results[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]), both, results[j]);
+            }
         }
     }
     for (int j = 0; j < COLUMNS; j++) {
@@ -83,40 +208,48 @@ DICAST_AVX512 void tile(const uint8_t *rows, int64_t width, const uint8_t *colum
 }
 
 using Tile = void (*)(const uint8_t *, int64_t, const uint8_t *, float *, size_t);
-constexpr Tile tiles[TILE + 1] = {nullptr, tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>, tile<7>, tile<8>};
+
+template <class W>
+constexpr Tile tiles[TILE] = {tile<W, 1>, tile<W, 2>, tile<W, 3>, tile<W, 4>,
+                              tile<W, 5>, tile<W, 6>, tile<W, 7>, tile<W, 8>};
+
+template <class W>
+constexpr Tile tiles_in_halves[TILE] = {tile_in_halves<W, 1>, tile_in_halves<W, 2>, tile_in_halves<W, 3>,
+                                        tile_in_halves<W, 4>, tile_in_halves<W, 5>, tile_in_halves<W, 6>,
+                                        tile_in_halves<W, 7>, tile_in_halves<W, 8>};
+
+template <class Weights>
+constexpr Format format(Correction correction, const Tile *tiles) {
+    return {Weights::TYPE, Weights::SPAN, Weights::FILE, Weights::PACKED, correction, Weights::pack, tiles};
+}
+
+constexpr Format formats[] = {
+    format<Q4_0>(Correction::BY_8, tiles<Q4_0>),
+    format<Q8_0>(Correction::BY_128, tiles<Q8_0>),
+    format<Q4_K>(Correction::SUM, tiles<Q4_K>),
+    format<Q5_K>(Correction::SUM, tiles<Q5_K>),
+    format<Q6_K>(Correction::BY_32_IN_HALVES, tiles_in_halves<Q6_K>),
+};
 
 }  // namespace
 
-bool available() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+const Format *find(uint32_t type) {
+    static const bool available = has_avx512();
+    const Format *end = std::end(formats);
+    const Format *found = std::find_if(std::begin(formats), end, [&](const Format &one) { return one.type == type; });
+    return !available || found == end ? nullptr : found;
 }
 
-void pack(const void *from, void *to, int64_t rows, int64_t width) {
-    const int64_t blocks = width / BLOCK;
-    const uint8_t *in = static_cast<const uint8_t *>(from);
-    uint8_t *out = static_cast<uint8_t *>(to);
-    for (int64_t first = 0; first < rows; first += ROWS) {
-        uint8_t *scales = out + blocks * PACKED_WEIGHTS;
-        for (int64_t row = 0; row < ROWS; row++) {
-            for (int64_t block = 0; block < blocks; block++) {
-                const Block one = read<Block>(in);
-                in += sizeof(Block);
-                std::memcpy(scales + (block * ROWS + row) * 2, &one.scale, 2);
-                for (int64_t part = 0; part < BLOCK / 4; part++) {
-                    // Adds 128 to each of the four.
-                    const uint32_t four = read<uint32_t>(one.weights + 4 * part) ^ 0x80808080U;
-                    std::memcpy(out + block * PACKED_WEIGHTS + (part * ROWS + row) * 4, &four, 4);
-                }
-            }
-        }
-        out = scales + blocks * ROWS * 2;
+void pack(const Format &format, const void *from, void *to, int64_t rows, int64_t width) {
+    const int64_t spans = width / format.span;
+    for (int64_t row = 0; row < rows; row += ROWS) {
+        format.pack(static_cast<const uint8_t *>(from) + format.file_bytes * static_cast<size_t>(spans * row),
+                    static_cast<uint8_t *>(to) + format.group(width) * static_cast<size_t>(row / ROWS), spans);
     }
 }
 
-DICAST_AVX512 void quantize(const float *from, uint8_t *column, int64_t width, int64_t first, int64_t last) {
-    uint8_t *scales = column + width;
-    uint8_t *corrections = scales + 4 * (width / BLOCK);
+DICAST_AVX512 void quantize(Correction correction, const float *from, uint8_t *column, int64_t width, int64_t first,
+                            int64_t last) {
     for (int64_t block = first; block < last; block++) {
         const __m512 low = _mm512_loadu_ps(from + block * BLOCK);
         const __m512 high = _mm512_loadu_ps(from + block * BLOCK + 16);
@@ -130,19 +263,40 @@ DICAST_AVX512 void quantize(const float *from, uint8_t *column, int64_t width, i
         const __m512 inverse = _mm512_set1_ps(1.0F / scale);
         const __m512i low_steps = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(low, inverse));
         const __m512i high_steps = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(high, inverse));
-        auto *bytes = reinterpret_cast<__m128i *>(column + block * BLOCK);
-        _mm_storeu_si128(bytes, _mm512_cvtsepi32_epi8(low_steps));
-        _mm_storeu_si128(bytes + 1, _mm512_cvtsepi32_epi8(high_steps));
-        const int32_t correction = -128 * _mm512_reduce_add_epi32(_mm512_add_epi32(low_steps, high_steps));
-        std::memcpy(scales + 4 * block, &scale, 4);
-        std::memcpy(corrections + 4 * block, &correction, 4);
+        auto *steps = reinterpret_cast<__m128i *>(column + block * BLOCK);
+        _mm_storeu_si128(steps, _mm512_cvtsepi32_epi8(low_steps));
+        _mm_storeu_si128(steps + 1, _mm512_cvtsepi32_epi8(high_steps));
+        std::memcpy(column + Column::scale(width, block), &scale, 4);
+
+        const int32_t sums[2] = {_mm512_reduce_add_epi32(low_steps), _mm512_reduce_add_epi32(high_steps)};
+        const int32_t sum = sums[0] + sums[1];
+        int32_t corrections[2] = {0, 0};
+        switch (correction) {
+            case Correction::BY_128:
+                corrections[0] = -128 * sum;
+                break;
+            case Correction::BY_8:
+                corrections[0] = -8 * sum;
+                break;
+            case Correction::BY_32_IN_HALVES:
+                corrections[0] = -32 * sums[0];
+                corrections[1] = -32 * sums[1];
+                break;
+            case Correction::SUM: {
+                const float scaled = scale * static_cast<float>(sum);
+                std::memcpy(corrections, &scaled, sizeof scaled);
+                break;
+            }
+        }
+        std::memcpy(column + Column::correction(width, block), corrections, sizeof corrections);
     }
 }
 
-void multiply(const uint8_t *rows, int64_t width, const uint8_t *columns, int64_t count, float *to, size_t stride) {
+void multiply(const Format &format, const uint8_t *rows, int64_t width, const uint8_t *columns, int64_t count,
+              float *to, size_t stride) {
     for (int64_t at = 0; at < count; at += TILE) {
         const int64_t some = std::min(TILE, count - at);
-        tiles[some](rows, width, columns + at * column_size(width), to + at * stride, stride);
+        format.tiles[some - 1](rows, width, columns + at * column_size(width), to + at * stride, stride);
     }
 }
 
@@ -152,10 +306,10 @@ void multiply(const uint8_t *rows, int64_t width, const uint8_t *columns, int64_
 
 namespace dicast::products {
 
-bool available() { return false; }
-void pack(const void *, void *, int64_t, int64_t) {}
-void quantize(const float *, uint8_t *, int64_t, int64_t, int64_t) {}
-void multiply(const uint8_t *, int64_t, const uint8_t *, int64_t, float *, size_t) {}
+const Format *find(uint32_t) { return nullptr; }
+void pack(const Format &, const void *, void *, int64_t, int64_t) {}
+void quantize(Correction, const float *, uint8_t *, int64_t, int64_t, int64_t) {}
+void multiply(const Format &, const uint8_t *, int64_t, const uint8_t *, int64_t, float *, size_t) {}
 
 }  // namespace dicast::products
 

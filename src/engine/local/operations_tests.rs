@@ -7,7 +7,6 @@ use std::ptr::NonNull;
 use llama_cpp_sys_2 as sys;
 
 use super::native;
-use super::shield::packs;
 
 /// Numbers between -1 and 1.
 struct Random(u64);
@@ -50,44 +49,32 @@ impl Graph {
         }
     }
 
-    /// A matrix in `Q8_0`, in the buffer that llama.cpp would give it, and its numbers.
-    fn weights(&mut self, values: &[f32], width: usize) -> (*mut sys::ggml_tensor, Vec<f32>) {
+    /// A quantized matrix, in the buffer that llama.cpp would give it, and its numbers.
+    fn weights(&mut self, kind: sys::ggml_type, values: &[f32], width: usize) -> (*mut sys::ggml_tensor, Vec<f32>) {
         let rows = values.len() / width;
-        let mut bytes = vec![0_u8; values.len() / 32 * 34];
         let [wide, high] = [width, rows].map(|size| i64::try_from(size).unwrap());
+        let mut numbers = vec![0.0; values.len()];
         // SAFETY: sizes as ggml asks for; the context of the tensor lives as long as the buffer.
         unsafe {
-            sys::ggml_quantize_chunk(
-                sys::GGML_TYPE_Q8_0,
-                values.as_ptr(),
-                bytes.as_mut_ptr().cast(),
-                0,
-                high,
-                wide,
-                std::ptr::null(),
-            );
+            let mut bytes = vec![0_u8; sys::ggml_row_size(kind, wide) * rows];
+            let to = bytes.as_mut_ptr().cast();
+            sys::ggml_quantize_chunk(kind, values.as_ptr(), to, 0, high, wide, std::ptr::null());
+            let widen = (*sys::ggml_get_type_traits(kind)).to_float.unwrap();
+            widen(bytes.as_ptr().cast(), numbers.as_mut_ptr(), wide * high);
+            if !own(kind, rows) {
+                return (self.tensor(kind, [width, rows, 1, 1], &bytes), numbers);
+            }
             let context = self.context.as_ptr();
-            let tensor = if packs(sys::GGML_TYPE_Q8_0, rows as u64) {
-                sys::ggml_set_no_alloc(context, true);
-                let tensor = sys::ggml_new_tensor_2d(context, sys::GGML_TYPE_Q8_0, wide, high);
-                sys::ggml_set_no_alloc(context, false);
-                let kind = packing();
-                let buffer = sys::ggml_backend_buft_alloc_buffer(kind, sys::ggml_nbytes(tensor));
-                let start = sys::ggml_backend_buffer_get_base(buffer);
-                assert_eq!(sys::ggml_backend_tensor_alloc(buffer, tensor, start), sys::GGML_STATUS_SUCCESS);
-                sys::ggml_backend_tensor_set(tensor, bytes.as_ptr().cast(), 0, bytes.len());
-                assert!(self.packed.replace(buffer).is_none());
-                tensor
-            } else {
-                self.tensor(sys::GGML_TYPE_Q8_0, [width, rows, 1, 1], &bytes)
-            };
-            let numbers = bytes
-                .chunks_exact(34)
-                .flat_map(|block| {
-                    let scale = sys::ggml_fp16_to_fp32(u16::from_le_bytes([block[0], block[1]]));
-                    block[2..].iter().map(move |&step| scale * f32::from(step.cast_signed()))
-                })
-                .collect();
+            sys::ggml_set_no_alloc(context, true);
+            let tensor = sys::ggml_new_tensor_2d(context, kind, wide, high);
+            sys::ggml_set_no_alloc(context, false);
+            let place = packing().unwrap();
+            let buffer =
+                sys::ggml_backend_buft_alloc_buffer(place, sys::ggml_backend_buft_get_alloc_size(place, tensor));
+            let start = sys::ggml_backend_buffer_get_base(buffer);
+            assert_eq!(sys::ggml_backend_tensor_alloc(buffer, tensor, start), sys::GGML_STATUS_SUCCESS);
+            sys::ggml_backend_tensor_set(tensor, bytes.as_ptr().cast(), 0, bytes.len());
+            assert!(self.packed.replace(buffer).is_none());
             (tensor, numbers)
         }
     }
@@ -118,8 +105,17 @@ impl Drop for Graph {
     }
 }
 
-/// The type of buffer that takes weights in `Q8_0`.
-unsafe fn packing() -> sys::ggml_backend_buffer_type_t {
+const FORMATS: [sys::ggml_type; 5] =
+    [sys::GGML_TYPE_Q8_0, sys::GGML_TYPE_Q4_0, sys::GGML_TYPE_Q4_K, sys::GGML_TYPE_Q5_K, sys::GGML_TYPE_Q6_K];
+
+/// Whether products with such weights are computed by this process's own code.
+fn own(kind: sys::ggml_type, rows: usize) -> bool {
+    // SAFETY: looks at ggml's list.
+    FORMATS.contains(&kind) && rows.is_multiple_of(16) && unsafe { packing() }.is_some()
+}
+
+/// The type of buffer that takes quantized weights, on processors where there is one.
+unsafe fn packing() -> Option<sys::ggml_backend_buffer_type_t> {
     // SAFETY: as ggml-backend.h says; the list ends in null.
     unsafe {
         let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
@@ -130,12 +126,12 @@ unsafe fn packing() -> sys::ggml_backend_buffer_type_t {
         let mut types = list(device);
         while !(*types).is_null() {
             if CStr::from_ptr(sys::ggml_backend_buft_name(*types)) == c"CPU_DICAST" {
-                return *types;
+                return Some(*types);
             }
             types = types.add(1);
         }
     }
-    panic!("the type of buffer is not in ggml's list");
+    None
 }
 
 /// The length of the difference, as a part of the length of what was expected.
@@ -153,34 +149,45 @@ fn dot(one: &[f32], other: &[f32]) -> f64 {
 #[test]
 fn products_are_those_of_double_precision_up_to_quantization() {
     let mut random = Random(1);
-    for width in [32, 64, 96, 1024, 3072] {
-        for rows in [16, 17, 48, 160] {
-            let values = random.some(width * rows);
-            for (count, matrices, threads) in
-                [1, 2, 3, 7, 8, 9, 17, 130].map(|count| (count, 1 + count % 2, 1 + count % 3))
-            {
-                let mut graph = Graph::new();
-                let (weights, numbers) = graph.weights(&values, width);
-                let mut columns = random.some(width * count * matrices);
-                // Blocks of nothing, of the smallest numbers and of large ones.
-                if width > 64 {
-                    columns[..32].fill(0.0);
-                    columns[width - 32..width].fill(1e-42);
+    for kind in FORMATS {
+        for width in [32, 96, 256, 1024, 2816] {
+            // SAFETY: a known type.
+            if width % unsafe { sys::ggml_blck_size(kind) } != 0 {
+                continue;
+            }
+            let width = usize::try_from(width).unwrap();
+            for rows in [16, 17, 48] {
+                // Blocks of other sizes have other scales, and other minima.
+                let mut values = random.some(width * rows);
+                for block in values.chunks_mut(16) {
+                    let (size, shift) = (random.next(), random.next());
+                    block.iter_mut().for_each(|number| *number = *number * size + shift);
                 }
-                if count > 1 {
-                    // ggml keeps the scale in half precision.
-                    let large = if packs(sys::GGML_TYPE_Q8_0, rows as u64) { 1e20 } else { 1e3 };
-                    columns[width..2 * width].iter_mut().for_each(|number| *number *= large);
-                }
-                let from = graph.tensor(sys::GGML_TYPE_F32, [width, count, matrices, 1], &columns);
-                // SAFETY: tensors of the graph's context.
-                let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
-                let results = graph.compute(product, threads);
-                for (column, results) in columns.chunks(width).zip(results.chunks(rows)) {
-                    let expected: Vec<f64> = numbers.chunks(width).map(|row| dot(row, column)).collect();
-                    let far = difference(results, &expected);
-                    assert!(far < 0.01, "{width} x {rows}, {count} columns: {far}");
-                    assert!(results.iter().all(|result| result.is_finite()));
+                for (count, matrices, threads) in
+                    [1, 2, 3, 7, 8, 9, 17, 130].map(|count| (count, 1 + count % 2, 1 + count % 3))
+                {
+                    let mut graph = Graph::new();
+                    let (weights, numbers) = graph.weights(kind, &values, width);
+                    let mut columns = random.some(width * count * matrices);
+                    // Blocks of nothing, of the smallest numbers and of large ones.
+                    if width > 64 {
+                        columns[..32].fill(0.0);
+                        columns[width - 32..width].fill(1e-42);
+                    }
+                    if count > 1 {
+                        // ggml keeps the scale in half precision.
+                        let large = if own(kind, rows) { 1e20 } else { 1e3 };
+                        columns[width..2 * width].iter_mut().for_each(|number| *number *= large);
+                    }
+                    let from = graph.tensor(sys::GGML_TYPE_F32, [width, count, matrices, 1], &columns);
+                    // SAFETY: tensors of the graph's context.
+                    let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
+                    let results = graph.compute(product, threads);
+                    for (column, results) in columns.chunks(width).zip(results.chunks(rows)) {
+                        let expected: Vec<f64> = numbers.chunks(width).map(|row| dot(row, column)).collect();
+                        let far = difference(results, &expected);
+                        assert!(far < 0.02, "type {kind}, {width} x {rows}, {count} columns: {far}");
+                    }
                 }
             }
         }
@@ -193,15 +200,15 @@ fn a_column_has_the_same_product_alone_and_with_others() {
     let mut random = Random(2);
     let values = random.some(width * rows);
     let columns = random.some(width * 19);
-    let multiply = |columns: &[f32], threads| {
-        let mut graph = Graph::new();
-        let (weights, _) = graph.weights(&values, width);
-        let from = graph.tensor(sys::GGML_TYPE_F32, [width, columns.len() / width, 1, 1], columns);
-        // SAFETY: tensors of the graph's context.
-        let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
-        graph.compute(product, threads)
-    };
-    if packs(sys::GGML_TYPE_Q8_0, rows as u64) {
+    for kind in FORMATS.into_iter().filter(|&kind| own(kind, rows)) {
+        let multiply = |columns: &[f32], threads| {
+            let mut graph = Graph::new();
+            let (weights, _) = graph.weights(kind, &values, width);
+            let from = graph.tensor(sys::GGML_TYPE_F32, [width, columns.len() / width, 1, 1], columns);
+            // SAFETY: tensors of the graph's context.
+            let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
+            graph.compute(product, threads)
+        };
         let together = multiply(&columns, 3);
         for (column, results) in columns.chunks(width).zip(together.chunks(rows)) {
             assert_eq!(multiply(column, 1), results);
@@ -211,21 +218,23 @@ fn a_column_has_the_same_product_alone_and_with_others() {
 
 #[test]
 fn what_is_no_number_stays_in_its_column() {
-    let (width, rows) = (128, 32);
+    let (width, rows) = (256, 32);
     let mut random = Random(3);
     let values = random.some(width * rows);
-    for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut graph = Graph::new();
-        let (weights, _) = graph.weights(&values, width);
-        let mut columns = random.some(width * 3);
-        columns[width + 40] = odd;
-        let from = graph.tensor(sys::GGML_TYPE_F32, [width, 3, 1, 1], &columns);
-        // SAFETY: tensors of the graph's context.
-        let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
-        let results = graph.compute(product, 2);
-        assert!(results[..rows].iter().chain(&results[2 * rows..]).all(|result| result.is_finite()));
-        if packs(sys::GGML_TYPE_Q8_0, rows as u64) {
-            assert!(results[rows..2 * rows].iter().all(|result| !result.is_finite()), "{odd}");
+    for kind in FORMATS {
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut graph = Graph::new();
+            let (weights, _) = graph.weights(kind, &values, width);
+            let mut columns = random.some(width * 3);
+            columns[width + 40] = odd;
+            let from = graph.tensor(sys::GGML_TYPE_F32, [width, 3, 1, 1], &columns);
+            // SAFETY: tensors of the graph's context.
+            let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
+            let results = graph.compute(product, 2);
+            assert!(results[..rows].iter().chain(&results[2 * rows..]).all(|result| result.is_finite()));
+            if own(kind, rows) {
+                assert!(results[rows..2 * rows].iter().all(|result| !result.is_finite()), "type {kind}, {odd}");
+            }
         }
     }
 }
@@ -316,7 +325,7 @@ fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
         }
         let apart = difference(result, &expected);
         // Where ggml's own attention is computed, it sums in half precision.
-        let bound = if cfg!(target_arch = "x86_64") && packs(sys::GGML_TYPE_Q8_0, 16) { 1e-5 } else { 3e-2 };
+        let bound = if own(sys::GGML_TYPE_Q8_0, 16) { 1e-5 } else { 3e-2 };
         assert!(apart < bound, "{shape:?}, token {token}, head {head}: {apart}");
     }
 }
