@@ -121,6 +121,24 @@ int32_t dicast_shield_copy(llama_context *context, llama_seq_id from, llama_seq_
     return shielded(message, [&] { llama_memory_seq_cp(llama_get_memory(context), from, to, 0, end); });
 }
 
+int32_t dicast_shield_state_size(llama_context *context, llama_seq_id sequence, size_t *size,
+                                 dicast_shield_message message) {
+    *size = 0;
+    return shielded(message, [&] { *size = llama_state_seq_get_size(context, sequence); });
+}
+
+int32_t dicast_shield_state_get(llama_context *context, llama_seq_id sequence, uint8_t *state, size_t room,
+                                size_t *written, dicast_shield_message message) {
+    *written = 0;
+    return shielded(message, [&] { *written = llama_state_seq_get_data(context, state, room, sequence); });
+}
+
+int32_t dicast_shield_state_set(llama_context *context, llama_seq_id sequence, const uint8_t *state, size_t size,
+                                size_t *read, dicast_shield_message message) {
+    *read = 0;
+    return shielded(message, [&] { *read = llama_state_seq_set_data(context, state, size, sequence); });
+}
+
 int32_t dicast_shield_clear(llama_context *context, bool data, dicast_shield_message message) {
     return shielded(message, [&] { llama_memory_clear(llama_get_memory(context), data); });
 }

@@ -62,6 +62,19 @@ int32_t dicast_shield_remove(struct llama_context *context, llama_seq_id sequenc
 int32_t dicast_shield_copy(struct llama_context *context, llama_seq_id from, llama_seq_id to, llama_pos end,
                            dicast_shield_message message);
 
+// The bytes that the keys and values of a sequence take in a state. `size` is the one of llama_state_seq_get_size.
+int32_t dicast_shield_state_size(struct llama_context *context, llama_seq_id sequence, size_t *size,
+                                 dicast_shield_message message);
+
+// Copies the keys and values of a sequence; `written` is the result of llama_state_seq_get_data, 0 after a failure.
+int32_t dicast_shield_state_get(struct llama_context *context, llama_seq_id sequence, uint8_t *state, size_t room,
+                                size_t *written, dicast_shield_message message);
+
+// Replaces the keys and values of a sequence; `read` is the result of llama_state_seq_set_data, 0 after a failure,
+// which leaves the sequence empty.
+int32_t dicast_shield_state_set(struct llama_context *context, llama_seq_id sequence, const uint8_t *state, size_t size,
+                                size_t *read, dicast_shield_message message);
+
 // Clears every sequence; with `data`, the memory is zeroed as well.
 int32_t dicast_shield_clear(struct llama_context *context, bool data, dicast_shield_message message);
 

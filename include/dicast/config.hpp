@@ -92,6 +92,11 @@ struct LocalConfig {
     std::optional<bool> repack = std::nullopt;
     /** Whether a request gives the same bits whatever is judged before it or at the same time. Costs time. */
     std::optional<bool> deterministic = std::nullopt;
+    /** A folder for what is computed of the beginnings of prompts, so that it is read after a restart instead of being
+     * computed again. Not with `deterministic`. */
+    std::optional<std::string> prefix_dir = std::nullopt;
+    /** Most bytes of the files in `prefix_dir`. Those used longest ago are removed. */
+    std::optional<std::uint64_t> prefix_dir_bytes = std::nullopt;
     /** Where the engine runs. */
     std::optional<Isolation> isolation = std::nullopt;
     /** The `dicast` program that runs as worker process, of the same version as the library. */
@@ -111,6 +116,8 @@ struct LocalConfig {
         json.add("mmap", mmap);
         json.add("repack", repack);
         json.add("deterministic", deterministic);
+        json.add("prefix_dir", prefix_dir);
+        json.add("prefix_dir_bytes", prefix_dir_bytes);
         if (isolation) {
             json.add("isolation", *isolation == Isolation::process ? "process" : "none");
         }

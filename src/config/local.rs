@@ -45,6 +45,11 @@ settings! {
         /// A request gives the same bits whatever is judged before it or at the same time. Costs time: a lane computes one
         /// judgment at a time, and each computes its whole prompt.
         deterministic: bool = false, Kind::Switch;
+        /// A folder for what is computed of the beginnings of prompts, so that it is read after a restart instead of being
+        /// computed again. Not set: none. Not with `deterministic`.
+        prefix_dir: Option<PathBuf> = None, Kind::Path;
+        /// Most bytes of the files in `prefix_dir`. Those used longest ago are removed.
+        prefix_dir_bytes: u64 = 4 << 30, whole(1 << 20, 16 << 40);
         /// Where the engine runs: in this process, or in a worker process whose death ends only the judgments in it. Not
         /// set: in this process, but the program `dicast` uses `process` for its own judgments.
         isolation: Option<Isolation> = None, Kind::Choice(Isolation::WORDS);
@@ -64,12 +69,20 @@ impl LocalConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         self.check_ranges()?;
-        match &self.worker_path {
-            Some(path) if path.as_os_str().is_empty() => Err(Error::new(
-                ErrorKind::InvalidConfig,
-                "local.worker_path is empty: name a dicast program, or leave it out",
-            )),
-            _ => Ok(()),
+        let is_empty = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str().is_empty());
+        let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidConfig, message));
+        if is_empty(&self.worker_path) {
+            return invalid("local.worker_path is empty: name a dicast program, or leave it out");
         }
+        if is_empty(&self.prefix_dir) {
+            return invalid("local.prefix_dir is empty: name a folder, or leave it out");
+        }
+        if self.deterministic && self.prefix_dir.is_some() {
+            return invalid(
+                "local.deterministic computes every prompt whole, so that nothing in local.prefix_dir can be used: leave one of \
+                 the two out",
+            );
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::decode::plan::Plan;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
 use crate::prompt::messages::Message;
 use crate::prompt::tokenize::Tokenizer;
 use crate::verdict::{Timing, Usage};
@@ -408,6 +409,12 @@ pub trait Engine: Send + Sync {
             ErrorKind::Unsupported,
             format!("the {engine} engine cannot {what}: its memory is not in this process"),
         )
+    }
+
+    /// Takes the log of the judge, for what the engine has to say after it was opened. The judge calls it once, before the first
+    /// job.
+    fn log_to(&self, log: &Log) {
+        let _ = log;
     }
 
     /// Warnings about the model, in sentences: it works, but maybe not as it was trained.

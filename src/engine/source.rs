@@ -337,7 +337,8 @@ fn fingerprint_of_folder(path: &Path) -> Result<Value> {
     files.iter().map(named).collect::<Result<Map<_, _>>>().map(Value::Object)
 }
 
-fn fingerprint_of_file(path: &Path) -> Result<Value> {
+/// As [`Source::fingerprint`], of one file.
+pub(super) fn fingerprint_of_file(path: &Path) -> Result<Value> {
     const SAMPLES: u64 = 64;
     const SAMPLE_BYTES: u64 = 16 << 10;
     let read = || -> io::Result<Value> {

@@ -149,6 +149,7 @@ impl Judge {
         let reader = Arc::new(Reader { profile: profile.clone(), policy: config.verdict.clone() });
         let loaded = Loaded::new(opened, profile, 0)?;
         let (engine, prompter) = (&loaded.engine, &loaded.prompter);
+        engine.log_to(&log);
         let queue = Queue::new(config.limits.max_queue);
         let (readers, callbacks) = (Worker::start("dicast-verdicts")?, Worker::start("dicast-calls")?);
         let capabilities = engine.capabilities().clone();

@@ -261,6 +261,7 @@ impl Judge {
                 ),
             ));
         }
+        engine.log_to(&self.log);
         Loaded::new(opened, self.profile().clone(), weights)
     }
 

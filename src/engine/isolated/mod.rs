@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Isolation, JudgeConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
@@ -134,6 +135,11 @@ fn order(config: &JudgeConfig, profile: &Profile) -> Result<Order> {
     {
         path.clone_into(&mut config.model);
     }
+    if let Some(folder) = &mut config.local.prefix_dir
+        && let Ok(path) = std::path::absolute(&*folder)
+    {
+        *folder = path;
+    }
     config.profile = None;
     config.local.isolation = None;
     config.local.worker_path = None;
@@ -196,6 +202,10 @@ impl Engine for Isolated {
 
     fn refuse_pins(&self, refuse: bool) {
         self.shared.refuse_pins(refuse);
+    }
+
+    fn log_to(&self, log: &Log) {
+        self.shared.log_to(log);
     }
 
     fn warnings(&self) -> &[String] {

@@ -72,6 +72,8 @@ pub(super) enum Report {
     Tokens(u64, std::result::Result<(), WireError>),
     /// The tail is [`encode_vocabulary`].
     Vocabulary(u64),
+    /// A line of the log; the tail is its text.
+    Said(u8),
     /// A prefix is computed, or could not be.
     Pinned(u64, std::result::Result<(), WireError>),
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Completion, Stats};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
 use crate::thread::{ThreadId, current};
 
 use pins::Pins;
@@ -85,6 +86,8 @@ struct State {
     link: Option<Link>,
     ledger: Ledger,
     pins: Pins,
+    /// Where the worker's lines go.
+    log: Log,
     window: usize,
     asked: HashMap<u64, Sender<Answer>>,
     next_question: u64,
@@ -125,6 +128,7 @@ impl Shared {
             link: None,
             ledger: Ledger::default(),
             pins: Pins::default(),
+            log: Log::none(),
             window: 1,
             asked: HashMap::new(),
             next_question: 0,
@@ -244,6 +248,10 @@ impl Shared {
             kv_blocks_reused: now.kv_blocks_reused + earlier.kv_blocks_reused,
             ..*now
         }
+    }
+
+    pub(super) fn log_to(&self, log: &Log) {
+        self.state().log = log.clone();
     }
 
     /// Whether the calling thread is one that calls completions.

@@ -18,6 +18,7 @@ use crate::config::{Isolation, JudgeConfig};
 use crate::engine::source::Source;
 use crate::engine::{Generation, Job, JobId, Listener, Opened, Patience, Pin};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::{Level, Log};
 use crate::prompt::profile::Profile;
 
 use super::process;
@@ -237,7 +238,7 @@ pub(super) fn serve_on(
 }
 
 /// Opens the model and reports the outcome.
-fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open: Opener) {
+fn open_for(shared: &Arc<Shared>, version: &str, config: Value, profile: &Value, open: Opener) {
     let opening = || {
         if version != super::VERSION {
             return Err(Error::new(
@@ -252,6 +253,13 @@ fn open_for(shared: &Shared, version: &str, config: Value, profile: &Value, open
         let (config, profile) = protocol::decode_config(config, profile)?;
         let (made, model) = open(config, &profile)?;
         let ready = Ready::new(made.engine.capabilities(), made.engine.warnings(), model);
+        // Weak: the engine must not keep what holds it.
+        let parent = Arc::downgrade(shared);
+        made.engine.log_to(&Log::new(Level::Info, move |level, line| {
+            if let Some(shared) = parent.upgrade() {
+                shared.report(&Report::Said(level as u8), line.as_bytes());
+            }
+        }));
         if shared.opened.set(made).is_err() {
             return Err(Error::new(ErrorKind::Internal, "the worker process opened two models"));
         }

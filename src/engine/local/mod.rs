@@ -14,6 +14,7 @@ mod native;
 mod operations_tests;
 mod pace;
 mod pins;
+mod prefixes;
 mod sample;
 mod scheduler;
 #[expect(unsafe_code, reason = "calls llama.cpp through its shield")]
@@ -35,11 +36,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::config::JudgeConfig;
+use serde_json::{Value, json};
+
+use crate::config::{JudgeConfig, LocalConfig};
 use crate::decode::plan::{CHARACTER_GRACE, Plan, VerdictPlan};
 use crate::decode::reasoning::ReasoningTokens;
 use crate::decode::transcript::Transcript;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Log;
 use crate::prompt::profile::{Profile, ReasoningForm};
 
 use super::exit;
@@ -51,6 +55,7 @@ use inbox::{Cancelled, Inbox};
 use job::{Done, Guided, Prepared, TokenWriter, VerdictWriter};
 use native::Model;
 use pins::Pins;
+use prefixes::{Prefixes, Shape};
 use sample::Sampler;
 use scheduler::Scheduler;
 use sizes::Lanes;
@@ -69,6 +74,8 @@ struct Local {
     vocabulary: Arc<Vocabulary>,
     inbox: Arc<Inbox>,
     pins: Arc<Pins>,
+    /// Prefixes on disk.
+    prefixes: Option<Arc<Prefixes>>,
     /// Whether a judgment reuses what was computed before it. If not, there is nothing to pin.
     shares_prompts: bool,
     /// What each lane does.
@@ -101,12 +108,18 @@ pub(super) fn open(
     let mut warnings = header.warnings();
     // Weights in memory no longer depend on the file.
     let files = Files::of(if config.mmap { header.files() } else { &[] })?;
+    let before = config.prefix_dir.as_ref().map(|_| prefixes::files(&header)).transpose()?;
     let model = Arc::new(Model::load(path, header, config, lanes.repack, progress)?);
     if lanes.repack {
         files.unload();
     }
     files.check()?;
     warnings.extend(model.warnings().iter().cloned());
+    let prefixes = before.map_or(Ok(None), |files| open_prefixes(config, &model, lanes, &files));
+    let prefixes = prefixes.unwrap_or_else(|warning| {
+        warnings.push(warning);
+        None
+    });
     let tokenizer = Arc::new(model.tokenizer()?);
     let mut vocabulary = Vocabulary::new(tokenizer.clone(), model.ends_of_text())?;
     if let Some(form) = &profile.reasoning
@@ -135,6 +148,7 @@ pub(super) fn open(
         vocabulary: Arc::new(vocabulary),
         inbox: Arc::new(Inbox::new(lanes.count)),
         pins: Arc::new(Pins::new(lanes.count, lanes.bounds.pool_tokens)),
+        prefixes: prefixes.map(Arc::new),
         shares_prompts: lanes.bounds.shares_prompts,
         lanes: Vec::new(),
         next_id: AtomicU64::new(0),
@@ -152,6 +166,30 @@ pub(super) fn open(
             tokenizer,
         }),
     })
+}
+
+/// The folder of prefixes. `files`: the model's files as they were before it was loaded.
+///
+/// # Errors
+/// A sentence on why there is none.
+fn open_prefixes(
+    config: &LocalConfig,
+    model: &Model,
+    lanes: Lanes,
+    files: &Value,
+) -> std::result::Result<Option<Prefixes>, String> {
+    let none =
+        |why: &str| Err(format!("local.prefix_dir: {why}: the beginnings of prompts are computed after every start"));
+    if model.has_windows() {
+        return none(
+            "some layers of this model look back over a window only, whose keys and values cannot be copied whole",
+        );
+    }
+    if prefixes::files(&model.header).is_ok_and(|now| now != *files) {
+        return none("the model's file has changed while it was loaded");
+    }
+    let identity = json!({ "files": files, "computing": model.computing(lanes, config) });
+    Prefixes::open(config, &identity, Shape::of(&model.header))
 }
 
 /// What opening the model of a configuration takes, by its header alone: for a look before it is opened.
@@ -194,6 +232,7 @@ fn start(
     number: usize,
     inbox: Arc<Inbox>,
     pins: Arc<Pins>,
+    prefixes: Option<Arc<Prefixes>>,
     stats: Arc<Mutex<Stats>>,
 ) -> Result<JoinHandle<()>> {
     let (ready, outcome) = channel();
@@ -213,7 +252,7 @@ fn start(
         inbox.attach(number, context.stop_flag().clone());
         let _ = ready.send(Ok(()));
         // A panic has failed every job by now, and has shut the inbox: every later one fails at submission.
-        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, pins, number, stats));
+        let _ = scheduler::run(&mut Scheduler::new(context, bounds, inbox, pins, prefixes, number, stats));
     };
     let thread = crate::thread::spawn("dicast-local", work)
         .map_err(|error| Error::new(ErrorKind::Engine, format!("the engine thread cannot be started: {error}")))?;
@@ -247,7 +286,8 @@ impl Local {
         self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(deadlines);
         for number in 0..lanes.count {
             let stats = Arc::new(Mutex::new(Stats::default()));
-            let thread = start(model.clone(), lanes, number, self.inbox.clone(), self.pins.clone(), stats.clone())?;
+            let (inbox, pins, prefixes) = (self.inbox.clone(), self.pins.clone(), self.prefixes.clone());
+            let thread = start(model.clone(), lanes, number, inbox, pins, prefixes, stats.clone())?;
             self.lanes.push(stats);
             self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -294,10 +334,14 @@ impl Local {
         listener: Option<Listener>,
     ) -> Result<(Vec<u32>, usize, TokenWriter)> {
         let vocabulary = &self.vocabulary;
-        let Input::Tokens { ids: prompt, .. } = input else {
+        let Input::Tokens { ids: prompt, shared_prefix } = input else {
             return Err(Error::new(ErrorKind::Internal, "the embedded engine takes tokens, not messages"));
         };
         self.check_tokens(&prompt)?;
+        if self.prefixes.is_some() {
+            // The last token may be merged with what follows it.
+            self.pins.add_base(&prompt[..shared_prefix.saturating_sub(1).min(prompt.len())]);
+        }
         let (reasoning, verdict, most) = self.phases(plan)?;
         let Output { reasoning: reasoning_tokens, verdict: verdict_tokens, .. } = most;
         let output = most.sum();
@@ -377,7 +421,9 @@ impl Engine for Local {
             ));
         }
         let tokens = prefix.len();
-        let id = self.pins.add(prefix)?;
+        // Here and not on the engine's thread, which may have other work.
+        let stored = self.prefixes.as_ref().and_then(|prefixes| prefixes.read(&prefix));
+        let id = self.pins.add(prefix, stored)?;
         let (pins, inbox) = (self.pins.clone(), self.inbox.clone());
         // Created first, so that it is released if waiting fails.
         let pin = Pin::new(tokens, move || {
@@ -391,6 +437,12 @@ impl Engine for Local {
 
     fn refuse_pins(&self, refuse: bool) {
         self.pins.refuse(refuse);
+    }
+
+    fn log_to(&self, log: &Log) {
+        if let Some(prefixes) = &self.prefixes {
+            prefixes.log_to(log);
+        }
     }
 
     fn warnings(&self) -> &[String] {
@@ -425,6 +477,9 @@ impl Engine for Local {
             if thread.thread().id() != own {
                 let _ = thread.join();
             }
+        }
+        if let Some(prefixes) = &self.prefixes {
+            prefixes.close();
         }
     }
 }

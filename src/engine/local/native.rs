@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_sys_2::llama_context_params;
+use serde_json::{Value, json};
 
 use crate::config::LocalConfig;
 use crate::engine::Progress;
@@ -16,9 +18,9 @@ use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::super::exit;
 use super::gguf::{Header, Texts, byte_of};
-use super::scheduler::Bounds;
+use super::scheduler::{Bounds, Scheduler};
 use super::shield::{self, Batch, Context};
-use super::sizes::MAX_STEP;
+use super::sizes::{Lanes, MAX_STEP};
 use super::text;
 
 /// Most bytes of llama.cpp's error log that are kept for an error message.
@@ -208,8 +210,30 @@ impl Model {
     /// # Errors
     /// [`ErrorKind::Engine`] if it cannot be made, [`ErrorKind::InvalidModel`] if the model cannot be computed.
     pub(super) fn context(&self, bounds: Bounds, sequences: usize, threads: u32) -> Result<Context<'_>> {
-        let number = |count: usize| u32::try_from(count).expect("the configuration was checked");
         let threads = i32::try_from(threads).expect("at most 512");
+        let parameters = Self::parameters(bounds, sequences, threads);
+        let (context, complaints) = with_complaints(|| Context::new(&self.llama, &parameters));
+        let mut context = context.map_err(|fault| {
+            if exit::is_exiting() {
+                return Error::closed();
+            }
+            let reason = if complaints.is_empty() { fault.message } else { complaints };
+            Error::new(
+                ErrorKind::Engine,
+                format!(
+                    "{}: a context of {} tokens cannot be made: {reason}; lower local.kv_cache_tokens or \
+                     local.context_tokens where memory is short",
+                    self.place, bounds.pool_tokens
+                ),
+            )
+        })?;
+        self.try_out(&mut context, threads)?;
+        Ok(context)
+    }
+
+    /// How a context is made.
+    fn parameters(bounds: Bounds, sequences: usize, threads: i32) -> llama_context_params {
+        let number = |count: usize| u32::try_from(count).expect("the configuration was checked");
         // SAFETY: gives a plain structure.
         let mut parameters = unsafe { llama_cpp_sys_2::llama_context_default_params() };
         parameters.n_ctx = number(bounds.pool_tokens);
@@ -228,23 +252,43 @@ impl Model {
         parameters.pooling_type = llama_cpp_sys_2::LLAMA_POOLING_TYPE_NONE;
         parameters.embeddings = false;
         parameters.no_perf = true;
-        let (context, complaints) = with_complaints(|| Context::new(&self.llama, &parameters));
-        let mut context = context.map_err(|fault| {
-            if exit::is_exiting() {
-                return Error::closed();
-            }
-            let reason = if complaints.is_empty() { fault.message } else { complaints };
-            Error::new(
-                ErrorKind::Engine,
-                format!(
-                    "{}: a context of {} tokens cannot be made: {reason}; lower local.kv_cache_tokens or \
-                     local.context_tokens where memory is short",
-                    self.place, bounds.pool_tokens
-                ),
-            )
-        })?;
-        self.try_out(&mut context, threads)?;
-        Ok(context)
+        parameters
+    }
+
+    /// What the keys and values of a token depend on besides the model's file and the tokens before it.
+    pub(super) fn computing(&self, lanes: Lanes, config: &LocalConfig) -> Value {
+        const Q8_0: u32 = 8;
+        let bounds = lanes.bounds;
+        let parameters = Self::parameters(bounds, Scheduler::sequences(bounds), 1);
+        // Some models turn positions otherwise in a long context.
+        let context = self.header.tensor("rope_factors_long.weight").map(|_| bounds.pool_tokens);
+        json!({
+            "dicast": env!("CARGO_PKG_VERSION"),
+            "llama": shield::LLAMA,
+            "build": shield::build(),
+            "machine": [std::env::consts::ARCH, if shield::packs(Q8_0, 64) { "packs" } else { "" }],
+            "packed": lanes.repack,
+            "gpu": if cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) { config.gpu_layers } else { 0 },
+            "types": [parameters.type_k, parameters.type_v],
+            "attention": [parameters.attention_type, parameters.flash_attn_type],
+            "scaling": parameters.rope_scaling_type,
+            "rope": [parameters.rope_freq_base, parameters.rope_freq_scale],
+            "yarn": [
+                parameters.yarn_ext_factor,
+                parameters.yarn_attn_factor,
+                parameters.yarn_beta_fast,
+                parameters.yarn_beta_slow,
+            ],
+            "trained": parameters.yarn_orig_ctx,
+            "layout": [parameters.kv_unified, parameters.swa_full, parameters.offload_kqv],
+            "step": parameters.n_ubatch,
+            "context": context,
+        })
+    }
+
+    /// Whether some layers look back over a window only.
+    pub(super) fn has_windows(&self) -> bool {
+        self.llama.has_windows()
     }
 
     /// Computes a few tokens. Sizes and types that do not fit together show up here, on one thread, where llama.cpp's

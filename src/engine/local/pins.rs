@@ -14,6 +14,10 @@ pub(super) struct Wanted {
     pub(super) tokens: Arc<[u32]>,
     /// How often it was asked for. Each time the lanes make sure that it is computed: it may have been evicted.
     pub(super) asked: u64,
+    /// The beginning of all prompts. Nobody waits for it: it is kept once a judgment has computed it.
+    pub(super) is_base: bool,
+    /// Its state, as a file held it.
+    pub(super) state: Option<Arc<Vec<u8>>>,
 }
 
 struct Entry {
@@ -66,22 +70,24 @@ impl Pins {
     }
 
     /// Asks for a prefix to be kept; gives its number. A prefix that is already kept takes no second place, and is
-    /// computed again if it was evicted.
+    /// computed again if it was evicted. `state`: what a file holds of it.
     ///
     /// # Errors
     /// [`ErrorKind::Overloaded`] where too many are kept already, or they take too many tokens.
-    pub(super) fn add(&self, tokens: Vec<u32>) -> Result<u64> {
+    pub(super) fn add(&self, tokens: Vec<u32>, stored: Option<Vec<u8>>) -> Result<u64> {
+        let stored = stored.map(Arc::new);
         let mut state = self.state();
         let same = state.entries.iter_mut().find(|entry| *entry.wanted.tokens == *tokens && entry.failure.is_none());
         if let Some(entry) = same {
             entry.count += 1;
             entry.wanted.asked += 1;
+            entry.wanted.state = stored;
             entry.computed.fill(false);
             self.version.fetch_add(1, Ordering::Release);
             return Ok(entry.wanted.id);
         }
         let full = |message: String| Err(Error::new(ErrorKind::Overloaded, message).with_retryable(false));
-        if state.entries.len() >= MOST_PINS {
+        if state.entries.iter().filter(|entry| !entry.wanted.is_base).count() >= MOST_PINS {
             return full(format!("{MOST_PINS} prefixes are pinned already, the most of one judge: free one first"));
         }
         let held: usize = state.entries.iter().map(|entry| entry.wanted.tokens.len()).sum();
@@ -93,12 +99,25 @@ impl Pins {
                 self.most_tokens
             ));
         }
+        Ok(self.push(&mut state, tokens.into(), false, stored))
+    }
+
+    /// Keeps the beginning of all prompts, for as long as the engine lives, unless it would take more than its share.
+    pub(super) fn add_base(&self, tokens: &[u32]) {
+        let mut state = self.state();
+        let is_kept = state.entries.iter().any(|entry| entry.wanted.is_base || *entry.wanted.tokens == *tokens);
+        if !is_kept && tokens.len() <= self.most_tokens / 2 {
+            self.push(&mut state, tokens.into(), true, None);
+        }
+    }
+
+    fn push(&self, state: &mut State, tokens: Arc<[u32]>, is_base: bool, stored: Option<Arc<Vec<u8>>>) -> u64 {
         let id = state.next;
         state.next += 1;
-        let wanted = Wanted { id, tokens: tokens.into(), asked: 1 };
+        let wanted = Wanted { id, tokens, asked: 1, is_base, state: stored };
         state.entries.push(Entry { wanted, count: 1, computed: vec![false; self.lanes], failure: None });
         self.version.fetch_add(1, Ordering::Release);
-        Ok(id)
+        id
     }
 
     /// A caller no longer needs a prefix.
@@ -127,7 +146,12 @@ impl Pins {
         let mut state = self.state();
         let Some(entry) = state.entries.iter_mut().find(|entry| entry.wanted.id == id) else { return };
         match outcome {
-            Ok(()) => entry.computed[lane] = true,
+            Ok(()) => {
+                entry.computed[lane] = true;
+                if entry.computed.iter().all(|&computed| computed) {
+                    entry.wanted.state = None;
+                }
+            }
             Err(error) => entry.failure = Some((error.kind(), error.message().to_owned())),
         }
         drop(state);
@@ -190,24 +214,44 @@ mod tests {
     #[test]
     fn prefixes_are_bounded_in_number_and_in_tokens() {
         let pins = Pins::new(1, 100);
-        let full = pins.add(vec![1; 51]).unwrap_err();
+        let full = pins.add(vec![1; 51], None).unwrap_err();
         assert!(full.kind() == ErrorKind::Overloaded && !full.is_retryable());
         assert!(full.message().contains("51 tokens") && full.message().contains("local.kv_cache_tokens"), "{full}");
-        let ids: Vec<u64> = (1..=MOST_PINS).map(|length| pins.add(vec![1; length]).unwrap()).collect();
-        let full = pins.add(vec![2]).unwrap_err();
+        let ids: Vec<u64> = (1..=MOST_PINS).map(|length| pins.add(vec![1; length], None).unwrap()).collect();
+        let full = pins.add(vec![2], None).unwrap_err();
         assert!(full.message().contains("free one"), "{full}");
         // The same prefix twice is one, kept until both are gone.
-        assert_eq!(pins.add(vec![1; 3]).unwrap(), ids[2]);
+        assert_eq!(pins.add(vec![1; 3], None).unwrap(), ids[2]);
         pins.remove(ids[2]);
-        assert!(pins.add(vec![2]).is_err());
+        assert!(pins.add(vec![2], None).is_err());
         pins.remove(ids[2]);
-        assert!(pins.add(vec![2]).is_ok());
+        assert!(pins.add(vec![2], None).is_ok());
+    }
+
+    #[test]
+    fn the_beginning_of_all_prompts_is_kept_once_and_takes_no_place_of_others() {
+        let pins = Pins::new(1, 100);
+        pins.add_base(&[1; 26]);
+        let mut version = 0;
+        assert!(pins.news(&mut version).is_none(), "it would take too much");
+        pins.add_base(&[1; 20]);
+        pins.add_base(&[2; 20]);
+        let wanted = pins.news(&mut version).unwrap();
+        assert!(wanted.len() == 1 && wanted[0].is_base && wanted[0].tokens[..] == [1; 20]);
+        // Pinned too, it stays when that ends.
+        let id = pins.add(vec![1; 20], None).unwrap();
+        assert_eq!(id, wanted[0].id);
+        pins.remove(id);
+        assert_eq!(pins.news(&mut version).unwrap().len(), 1);
+        for length in 1..=MOST_PINS {
+            pins.add(vec![u32::try_from(length).unwrap(); 2], None).unwrap();
+        }
     }
 
     #[test]
     fn every_lane_is_waited_for() {
         let pins = Pins::new(2, 100);
-        let id = pins.add(vec![1, 2]).unwrap();
+        let id = pins.add(vec![1, 2], None).unwrap();
         let mut version = 0;
         assert_eq!(pins.news(&mut version).unwrap()[0].tokens[..], [1, 2]);
         assert!(pins.news(&mut version).is_none());
@@ -216,7 +260,7 @@ mod tests {
         assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Timeout);
         pins.report(id, 0, Ok(()));
         pins.wait(id, soon, ended).unwrap();
-        let other = pins.add(vec![3]).unwrap();
+        let other = pins.add(vec![3], None).unwrap();
         pins.report(other, 0, Err(Error::new(ErrorKind::Engine, "no")));
         assert_eq!(pins.wait(other, soon, ended).unwrap_err().kind(), ErrorKind::Engine);
         pins.refuse(true);
@@ -231,13 +275,13 @@ mod tests {
     fn what_is_asked_for_again_is_looked_at_again() {
         let pins = Pins::new(1, 100);
         let mut version = 0;
-        let id = pins.add(vec![1, 2]).unwrap();
+        let id = pins.add(vec![1, 2], None).unwrap();
         assert_eq!(pins.news(&mut version).unwrap()[0].asked, 1);
         pins.report(id, 0, Ok(()));
         let soon = Instant::now() + Duration::from_millis(5);
         pins.wait(id, soon, ended).unwrap();
         // It may have been evicted meanwhile.
-        assert_eq!(pins.add(vec![1, 2]).unwrap(), id);
+        assert_eq!(pins.add(vec![1, 2], None).unwrap(), id);
         assert_eq!(pins.wait(id, soon, ended).unwrap_err().kind(), ErrorKind::Timeout);
         assert_eq!(pins.news(&mut version).unwrap()[0].asked, 2);
         pins.report(id, 0, Ok(()));

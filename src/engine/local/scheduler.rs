@@ -15,13 +15,14 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::engine::{MOST_PINS, Stats};
+use crate::engine::Stats;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::inbox::{Inbox, Jobs};
 use super::job::{Next, Prepared};
 use super::pace::{Pace, processor_time};
 use super::pins::Pins;
+use super::prefixes::Prefixes;
 use super::shield::{Batch, Context, Decoded, Fault};
 use pinned::Pinned;
 
@@ -45,6 +46,8 @@ pub(super) struct Bounds {
     pub(super) pool_tokens: usize,
     /// Whether prompts of finished jobs are kept, and a job reuses what it shares with another.
     pub(super) shares_prompts: bool,
+    /// Prefixes that are kept, each in a sequence of its own.
+    pub(super) pins: usize,
 }
 
 /// A sequence of the context: its tokens, and the job that works on it.
@@ -96,6 +99,8 @@ pub(super) struct Scheduler<'model> {
     pins: Arc<Pins>,
     /// The version of the pins that this lane has seen.
     pins_seen: u64,
+    /// Prefixes on disk.
+    prefixes: Option<Arc<Prefixes>>,
     inbox: Arc<Inbox>,
     /// Its number.
     lane: usize,
@@ -114,7 +119,7 @@ impl<'model> Scheduler<'model> {
 
     /// Sequences that a context needs within these bounds.
     pub(super) fn sequences(bounds: Bounds) -> usize {
-        Self::places(bounds.max_sequences) + if bounds.shares_prompts { MOST_PINS } else { 0 }
+        Self::places(bounds.max_sequences) + bounds.pins
     }
 
     pub(super) fn new(
@@ -122,6 +127,7 @@ impl<'model> Scheduler<'model> {
         bounds: Bounds,
         inbox: Arc<Inbox>,
         pins: Arc<Pins>,
+        prefixes: Option<Arc<Prefixes>>,
         lane: usize,
         stats: Arc<Mutex<Stats>>,
     ) -> Self {
@@ -142,6 +148,7 @@ impl<'model> Scheduler<'model> {
             pinned,
             pins,
             pins_seen: 0,
+            prefixes,
             inbox,
             lane,
             stats,
@@ -157,6 +164,7 @@ impl<'model> Scheduler<'model> {
             self.drop_expired();
             self.step();
             self.report_pins();
+            self.write_pins();
             self.publish_load();
         }
         let inbox = self.inbox.clone();

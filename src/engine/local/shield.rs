@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use llama_cpp_sys_2::{
@@ -86,6 +87,23 @@ unsafe extern "C" {
         message: Message,
     ) -> i32;
     fn dicast_shield_copy(context: *mut llama_context, from: i32, to: i32, end: i32, message: Message) -> i32;
+    fn dicast_shield_state_size(context: *mut llama_context, sequence: i32, size: *mut usize, message: Message) -> i32;
+    fn dicast_shield_state_get(
+        context: *mut llama_context,
+        sequence: i32,
+        state: *mut u8,
+        room: usize,
+        written: *mut usize,
+        message: Message,
+    ) -> i32;
+    fn dicast_shield_state_set(
+        context: *mut llama_context,
+        sequence: i32,
+        state: *const u8,
+        size: usize,
+        read: *mut usize,
+        message: Message,
+    ) -> i32;
     fn dicast_shield_clear(context: *mut llama_context, data: bool, message: Message) -> i32;
 }
 
@@ -118,6 +136,18 @@ pub(super) fn untouched() -> u64 {
 pub(super) fn packs(kind: u32, rows: u64) -> bool {
     // SAFETY: looks at its arguments and at the processor.
     unsafe { dicast_operations_packs(kind, rows) }
+}
+
+/// The version of llama.cpp's sources that is built in.
+pub(super) const LLAMA: &str = "llama-cpp-sys-2 0.1.161";
+
+/// What llama.cpp was built for, and what it found on this machine: what it computes depends on this in the last bits.
+pub(super) fn build() -> &'static str {
+    static BUILD: OnceLock<String> = OnceLock::new();
+    BUILD.get_or_init(|| {
+        // SAFETY: gives a string that ends in zero, in a buffer that only another call would change; this is the only one.
+        unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) }.to_string_lossy().into_owned()
+    })
 }
 
 /// Creates the static objects of one step; returns whether there is a further step. What fails here fails again, with
@@ -219,6 +249,12 @@ impl Model {
                 None
             }
         }
+    }
+
+    /// Whether some layers look back over a window only: a state then lacks what is outside of it.
+    pub(super) fn has_windows(&self) -> bool {
+        // SAFETY: the model is alive; this reads one of its parameters.
+        unsafe { llama_cpp_sys_2::llama_model_n_swa(self.0.as_ptr()) > 0 }
     }
 
     /// The bytes that a token writes.
@@ -509,6 +545,40 @@ impl<'model> Context<'model> {
         let (to, _) = self.place(to, 0)?;
         // SAFETY: both sequences are ones that the context was made with.
         self.call(|context, message| unsafe { dicast_shield_copy(context, from, to, end, message) })
+    }
+
+    /// How many bytes [`Self::state`] of a sequence takes.
+    pub(super) fn state_bytes(&mut self, sequence: usize) -> Result<usize, Fault> {
+        let (sequence, _) = self.place(sequence, 0)?;
+        let mut size = 0;
+        // SAFETY: the sequence is one that the context was made with; the call writes `size`.
+        self.call(|context, message| unsafe { dicast_shield_state_size(context, sequence, &raw mut size, message) })?;
+        Ok(size)
+    }
+
+    /// Copies the keys and values of a sequence into `state`, which must have [`Self::state_bytes`]. Returns the bytes
+    /// written; 0 if llama.cpp failed.
+    pub(super) fn state(&mut self, sequence: usize, state: &mut [u8]) -> Result<usize, Fault> {
+        let (sequence, _) = self.place(sequence, 0)?;
+        let mut written = 0;
+        // SAFETY: the sequence is one that the context was made with; the call writes at most as many bytes as `state` has,
+        // and `written`.
+        self.call(|context, message| unsafe {
+            dicast_shield_state_get(context, sequence, state.as_mut_ptr(), state.len(), &raw mut written, message)
+        })?;
+        Ok(written)
+    }
+
+    /// Replaces the keys and values of a sequence by those that [`Self::state`] of a like context gave. Returns the bytes
+    /// read; 0 if llama.cpp refused them, which leaves the sequence empty.
+    pub(super) fn set_state(&mut self, sequence: usize, state: &[u8]) -> Result<usize, Fault> {
+        let (sequence, _) = self.place(sequence, 0)?;
+        let mut read = 0;
+        // SAFETY: the sequence is one that the context was made with; `state` outlives the call, which writes `read`.
+        self.call(|context, message| unsafe {
+            dicast_shield_state_set(context, sequence, state.as_ptr(), state.len(), &raw mut read, message)
+        })?;
+        Ok(read)
     }
 
     /// Clears every sequence and zeroes their memory: broken numbers must not reach later sequences.

@@ -47,28 +47,30 @@ impl MemoryNeed {
 
     /// The memory of a model with a pool of `kv_tokens`, computed in steps of `step` tokens.
     pub(super) fn of(header: &Header, kv_tokens: u64, step: u64) -> Self {
-        let size = |name: &str| header.size(name).unwrap_or(0);
-        let width = size("embedding_length");
-        let heads = header.most("attention.head_count").unwrap_or(0).max(1);
-        let head = |name: &str| header.size(&format!("attention.{name}")).unwrap_or(width / heads);
-        let layers = size("block_count");
-        let shared = header
-            .sum_over_layers("attention.head_count_kv")
-            .or_else(|| header.sum_over_layers("attention.head_count"))
-            .unwrap_or(layers.saturating_mul(heads));
-        // Two bytes a number.
-        let a_token = shared.saturating_mul(head("key_length").saturating_add(head("value_length"))).saturating_mul(2);
+        let width = header.size("embedding_length").unwrap_or(0);
         let tokens = header.texts("tokenizer.ggml.tokens").map_or(0, super::gguf::Texts::len) as u64;
         let ffn = header.most("feed_forward_length").unwrap_or(0);
         // The logits of every token of a step, and the widest results between two layers, four bytes a number.
         let step = step.saturating_mul(tokens.saturating_add(3 * ffn).saturating_add(8 * width)).saturating_mul(4);
         Self {
             weights: header.weight_bytes(),
-            kv_cache: a_token.saturating_mul(kv_tokens),
+            kv_cache: bytes_of_a_token(header).saturating_mul(kv_tokens),
             compute: step.saturating_add(FIXED_BYTES),
             kv_tokens,
         }
     }
+}
+
+/// Bytes of the keys and values of one token, two for each number.
+pub(super) fn bytes_of_a_token(header: &Header) -> u64 {
+    let size = |name: &str| header.size(name).unwrap_or(0);
+    let heads = header.most("attention.head_count").unwrap_or(0).max(1);
+    let head = |name: &str| header.size(&format!("attention.{name}")).unwrap_or(size("embedding_length") / heads);
+    let shared = header
+        .sum_over_layers("attention.head_count_kv")
+        .or_else(|| header.sum_over_layers("attention.head_count"))
+        .unwrap_or(size("block_count").saturating_mul(heads));
+    shared.saturating_mul(head("key_length").saturating_add(head("value_length"))).saturating_mul(2)
 }
 
 /// How an engine computes: lanes side by side, each with one or more threads of its own.
@@ -153,13 +155,15 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
         for contexts in (1..=most).rev() {
             let tokens = if pool == 0 { context.saturating_mul(contexts) } else { pool / count } as usize;
             // Every sequence of the context needs a token in the pool and one in a step: llama.cpp asserts both.
-            let max_sequences = (together as usize).min(tokens - KEPT_PROMPTS - MOST_PINS).max(1);
+            let pins = if config.deterministic { 0 } else { MOST_PINS + usize::from(config.prefix_dir.is_some()) };
+            let max_sequences = (together as usize).min(tokens - KEPT_PROMPTS - pins.max(MOST_PINS)).max(1);
             let bounds = Bounds {
                 max_sequences,
                 batch_tokens: (config.batch_tokens as usize).min(tokens),
                 chunk_tokens: config.prefill_chunk_tokens as usize,
                 pool_tokens: tokens,
                 shares_prompts: !config.deterministic,
+                pins,
             };
             let lanes = Lanes { count: count as usize, threads: each, bounds, repack };
             let need = lanes.memory(header);

@@ -42,8 +42,14 @@ fn logits_and_tokens_equal_the_training_frameworks() {
     let model =
         Model::load(&path, Header::read(&path).unwrap(), &LocalConfig::default(), true, &Progress::default()).unwrap();
     let tokenizer = model.tokenizer().unwrap();
-    let bounds =
-        Bounds { max_sequences: 1, batch_tokens: 512, chunk_tokens: 512, pool_tokens: 2048, shares_prompts: true };
+    let bounds = Bounds {
+        max_sequences: 1,
+        batch_tokens: 512,
+        chunk_tokens: 512,
+        pool_tokens: 2048,
+        shares_prompts: true,
+        pins: 0,
+    };
     let mut context = model.context(bounds, 1, 1).unwrap();
     assert!(!reference.cases.is_empty());
     for case in reference.cases {

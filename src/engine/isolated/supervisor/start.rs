@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::engine::{Generation, Patience};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Level;
 
 use super::super::process::{Death, Launcher, Quiet, Worker};
 use super::super::protocol::{self, Ready, Report};
@@ -169,6 +170,12 @@ fn take(shared: &Shared, report: Report, tail: &[u8]) {
             let ids =
                 outcome.map_err(Error::from).and_then(|()| protocol::take_ids(tail).map_err(|error| broken(&error)));
             answer(&mut state, number, Answer::Tokens(ids));
+        }
+        Report::Said(level) => {
+            let log = state.log.clone();
+            drop(state);
+            let level = [Level::Error, Level::Warn, Level::Info].into_iter().find(|known| *known as u8 == level);
+            log.write(level.unwrap_or(Level::Debug), || String::from_utf8_lossy(tail).into_owned());
         }
         Report::Pinned(number, outcome) => state.pins.answered(number, outcome.map_err(Error::from)),
         Report::Vocabulary(number) => {

@@ -1,12 +1,13 @@
 //! Pinned prefixes: each has a sequence of its own, after those of the jobs, with tokens but without a job.
 //!
 //! A prefix is computed when it is asked for; while it waits for room, no job takes that room. It is evicted last, if a
-//! job fits in no other way, and costs nothing to restore once a job has computed it again.
+//! job fits in no other way, and costs nothing to restore once a job has computed it again. With a folder for prefixes
+//! (`local.prefix_dir`), it is read from there instead, else written to it once it is computed.
 
 use std::sync::Arc;
 
+use super::super::pins::Wanted;
 use super::{Scheduler, Slot, WORTH_WAITING};
-use crate::engine::MOST_PINS;
 use crate::error::Error;
 
 /// A prefix that this lane keeps.
@@ -19,6 +20,24 @@ pub(super) struct Pinned {
     asked: u64,
     /// A caller waits until it is computed.
     awaited: bool,
+    stored: Stored,
+    /// It need not be written to disk.
+    written: bool,
+}
+
+/// What a file holds of a prefix.
+enum Stored {
+    /// Nothing, or it was used.
+    No,
+    /// This lane has still to look for the file: once, since the prefix may be evicted again and again.
+    Unknown,
+    State(Arc<Vec<u8>>),
+}
+
+impl Stored {
+    fn of(state: Option<Arc<Vec<u8>>>) -> Self {
+        state.map_or(Self::No, Self::State)
+    }
 }
 
 impl Scheduler<'_> {
@@ -33,14 +52,18 @@ impl Scheduler<'_> {
         }
         for wanted in wanted {
             if let Some(pin) = self.pinned.iter_mut().find(|pin| pin.id == wanted.id) {
-                pin.awaited |= pin.asked != wanted.asked;
+                if pin.asked != wanted.asked {
+                    pin.awaited = true;
+                    pin.stored = Stored::of(wanted.state);
+                }
                 pin.asked = wanted.asked;
                 continue;
             }
-            let mut slots = self.places..self.places + MOST_PINS;
+            let mut slots = self.places..self.places + self.bounds.pins;
             let Some(slot) = slots.find(|slot| self.pinned.iter().all(|pin| pin.slot != *slot)) else { return };
-            let super::super::pins::Wanted { id, tokens, asked } = wanted;
-            self.pinned.push(Pinned { id, tokens, slot, asked, awaited: true });
+            let Wanted { id, tokens, asked, is_base, state } = wanted;
+            let stored = if is_base { Stored::Unknown } else { Stored::of(state) };
+            self.pinned.push(Pinned { id, tokens, slot, asked, awaited: !is_base, stored, written: false });
         }
     }
 
@@ -67,6 +90,9 @@ impl Scheduler<'_> {
         let Pinned { slot, awaited, ref tokens, .. } = self.pinned[at];
         let tokens = tokens.clone();
         let (donor, computed, coming) = self.longest_prefix(&tokens);
+        if computed < tokens.len() && self.restore(at) {
+            return true;
+        }
         // The job that computes it in this step, or that holds the room it needs, will end.
         let ready = computed == tokens.len()
             || (awaited && coming <= computed + WORTH_WAITING && self.make_room_for_pin(tokens.len()));
@@ -83,6 +109,54 @@ impl Scheduler<'_> {
         let filled = &mut self.slots[slot];
         (filled.tokens, filled.computed, filled.used) = (tokens.to_vec(), computed, step);
         true
+    }
+
+    /// Fills the sequence of a prefix with what a file holds of it. False if there is none, or no room yet.
+    fn restore(&mut self, at: usize) -> bool {
+        let Some(prefixes) = self.prefixes.clone() else { return false };
+        let Pinned { slot, ref tokens, ref mut stored, .. } = self.pinned[at];
+        let tokens = tokens.clone();
+        if let Stored::Unknown = stored {
+            *stored = Stored::of(prefixes.read(&tokens).map(Arc::new));
+        }
+        if matches!(stored, Stored::No) || !self.make_room_for_pin(tokens.len()) {
+            return false;
+        }
+        let Stored::State(state) = std::mem::replace(&mut self.pinned[at].stored, Stored::No) else { return false };
+        match self.context.set_state(slot, &state) {
+            Ok(read) if read == state.len() => {}
+            outcome => {
+                let why =
+                    outcome.map_or_else(|fault| fault.message, |read| format!("read {read} bytes of {}", state.len()));
+                self.truncate(slot, 0);
+                prefixes.reject(&tokens, &why);
+                return false;
+            }
+        }
+        let step = self.step;
+        let filled = &mut self.slots[slot];
+        (filled.tokens, filled.computed, filled.used) = (tokens.to_vec(), tokens.len(), step);
+        true
+    }
+
+    /// Hands prefixes that are computed to the thread that writes them to disk.
+    pub(super) fn write_pins(&mut self) {
+        let Some(prefixes) = self.prefixes.clone() else { return };
+        for at in 0..self.pinned.len() {
+            let Pinned { slot, ref tokens, written, .. } = self.pinned[at];
+            let tokens = tokens.clone();
+            if written || self.slots[slot].computed != tokens.len() || !prefixes.is_free() {
+                continue;
+            }
+            self.pinned[at].written = true;
+            if !prefixes.lacks(&tokens) {
+                continue;
+            }
+            // If llama.cpp fails here, the next step says so.
+            let Ok(size) = self.context.state_bytes(slot) else { return };
+            let context = &mut self.context;
+            prefixes.write(&tokens, size, |state| context.state(slot, state).map_err(|fault| fault.message));
+        }
     }
 
     /// Evicts cached prompts until a prefix of `length` tokens fits. False if jobs hold too much.
