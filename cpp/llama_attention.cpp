@@ -5,6 +5,7 @@
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 
 #include <cmath>
+#include <cstring>
 #include <iterator>
 
 #include "llama_avx512.h"
@@ -20,8 +21,11 @@ constexpr int64_t HEADS = 8;
 // Numbers in a register.
 constexpr int64_t LANES = 16;
 constexpr int64_t STRIPES = CELLS / LANES;
-// From so many rows on it pays to turn a block of keys over.
-constexpr int64_t MANY = 12;
+// About what a block costs, in instructions: to turn its keys over, and then for each row; or, with the keys as they
+// lie, for each cell that a row sees.
+constexpr int64_t TURNING = 3000;
+constexpr int64_t TURNED_ROW = 512;
+constexpr int64_t CELL = 15;
 constexpr uint16_t HIDDEN = 0xFC00;
 constexpr uint64_t ALL = ~uint64_t{0};
 
@@ -31,11 +35,17 @@ struct Scratch {
     alignas(64) float queries[ROWS][SIZE];
     alignas(64) float results[ROWS][SIZE];
     alignas(64) float weights[ROWS][CELLS];
-    // Keys turned over: for 16 cells the first numbers, then the second ones, and so on.
-    alignas(64) float keys[STRIPES][SIZE][LANES];
+    // Keys turned over: of 16 cells the first numbers, then the second ones, and so on.
+    alignas(64) float keys[SIZE][LANES];
     alignas(64) float values[CELLS][SIZE];
     float most[ROWS];
     float sums[ROWS];
+    // Cells that a token sees and that are computed later, with what the mask adds to their scores.
+    struct {
+        int64_t count;
+        int32_t cells[CELLS];
+        uint16_t added[CELLS];
+    } waiting[ROWS];
 };
 
 // The tokens and heads of a part.
@@ -170,28 +180,53 @@ DICAST_AVX512 inline void scores_of_turned(const float *const *queries, const fl
     }
 }
 
-// The scores of a row for 16 cells.
-template <int SIZE>
-DICAST_AVX512 inline void scores_of(const float *query, const char *keys, size_t cell, float *scores) {
+// The sums of 16 registers.
+DICAST_AVX512 inline __m512 sums_of(__m512 (&rows)[LANES]) {
+    __m512 eight[8];
+    for (int i = 0; i < 8; i++) {
+        eight[i] = _mm512_add_ps(_mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]),
+                                 _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]));
+    }
+    __m512 four[4];
+    for (int i = 0; i < 4; i++) {
+        const __m512d one = _mm512_castps_pd(eight[2 * i]);
+        const __m512d other = _mm512_castps_pd(eight[2 * i + 1]);
+        four[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(one, other)),
+                                _mm512_castpd_ps(_mm512_unpackhi_pd(one, other)));
+    }
+    __m512 two[2];
+    for (int i = 0; i < 2; i++) {
+        two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
+                               _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xDD));
+    }
+    return _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88), _mm512_shuffle_f32x4(two[0], two[1], 0xDD));
+}
+
+// The scores of COUNT rows that follow each other, for 16 / COUNT cells.
+template <int SIZE, int COUNT>
+DICAST_AVX512 inline void scores_of(Scratch<SIZE> &scratch, int64_t row, const char *const *keys, int64_t first) {
+    constexpr int64_t EACH = LANES / COUNT;
     __m512 sums[LANES];
-    const __m512 first = _mm512_load_ps(query);
-    for (int64_t i = 0; i < LANES; i++) {
-        sums[i] = _mm512_mul_ps(first, widen(keys + i * cell));
-    }
-    for (int64_t at = LANES; at < SIZE; at += LANES) {
-        const __m512 part = _mm512_load_ps(query + at);
-        for (int64_t i = 0; i < LANES; i++) {
-            sums[i] = _mm512_fmadd_ps(part, widen(keys + i * cell + 2 * at), sums[i]);
+    for (int64_t at = 0; at < SIZE; at += LANES) {
+        __m512 queries[COUNT];
+        for (int i = 0; i < COUNT; i++) {
+            queries[i] = _mm512_load_ps(scratch.queries[row + i] + at);
+        }
+        for (int64_t cell = 0; cell < EACH; cell++) {
+            const __m512 key = widen(keys[cell] + 2 * at);
+            for (int i = 0; i < COUNT; i++) {
+                __m512 &sum = sums[i * EACH + cell];
+                sum = at == 0 ? _mm512_mul_ps(queries[i], key) : _mm512_fmadd_ps(queries[i], key, sum);
+            }
         }
     }
-    // The sum of each register is the sum of the registers turned over.
-    turn(sums);
-    for (int64_t width = LANES / 2; width > 0; width /= 2) {
-        for (int64_t i = 0; i < width; i++) {
-            sums[i] = _mm512_add_ps(sums[i], sums[i + width]);
-        }
+    const __m512 scores = sums_of(sums);
+    if constexpr (COUNT == 1) {
+        _mm512_store_ps(scratch.weights[row] + first, scores);
+    } else {
+        _mm256_store_ps(scratch.weights[row] + first, _mm512_castps512_ps256(scores));
+        _mm256_store_ps(scratch.weights[row + 1] + first, _mm512_extractf32x8_ps(scores, 1));
     }
-    _mm512_store_ps(scores, sums[0]);
 }
 
 // Makes weights of scores: adds the mask, and brings the row's largest score and the sum of its weights up to date.
@@ -228,29 +263,45 @@ DICAST_AVX512 void weigh(Scratch<SIZE> &scratch, int64_t row, const char *mask, 
     scratch.sums[row] += _mm512_reduce_add_ps(sum);
 }
 
-// 16 numbers of a value from the `at`th on, as they lie in the pool or as they were widened.
-DICAST_AVX512 inline __m512 some_of(const char *halves, int64_t at) { return widen(halves + 2 * at); }
-DICAST_AVX512 inline __m512 some_of(const float *numbers, int64_t at) { return _mm512_load_ps(numbers + at); }
+// The values that a token sees, some of a block or all of it, as they were widened; `place` is where the weight is.
+template <int SIZE>
+struct Some {
+    const float (*values)[SIZE];
+    const int32_t *places;
+    int64_t place(int64_t i) const { return places[i]; }
+    DICAST_AVX512 __m512 read(int64_t i, int64_t at) const { return _mm512_load_ps(values[places[i]] + at); }
+};
 
-// Adds the values of the cells of a block to PARTS * 16 numbers of the results of COUNT rows that follow each other.
-template <int SIZE, int COUNT, int PARTS, class Value>
-DICAST_AVX512 inline void add_values(Scratch<SIZE> &scratch, int64_t row, int64_t at, const Value *values,
-                                     size_t stride, uint64_t cells) {
+template <int SIZE>
+struct Whole {
+    const float (*values)[SIZE];
+    static int64_t place(int64_t i) { return i; }
+    DICAST_AVX512 __m512 read(int64_t i, int64_t at) const { return _mm512_load_ps(values[i] + at); }
+};
+
+// Values as they lie in the pool.
+struct Scattered {
+    const char *const *values;
+    static int64_t place(int64_t i) { return i; }
+    DICAST_AVX512 __m512 read(int64_t i, int64_t at) const { return widen(values[i] + 2 * at); }
+};
+
+// Adds values to PARTS * 16 numbers of the results of COUNT rows that follow each other.
+template <int SIZE, int COUNT, int PARTS, class Values>
+DICAST_AVX512 inline void add_values(Scratch<SIZE> &scratch, int64_t row, int64_t at, const Values &values,
+                                     int64_t count) {
     __m512 results[COUNT][PARTS];
     for (int i = 0; i < COUNT; i++) {
         for (int part = 0; part < PARTS; part++) {
             results[i][part] = _mm512_load_ps(scratch.results[row + i] + at + part * LANES);
         }
     }
-    // Hidden cells are passed over, and not added with a weight of 0: what lies there need not be a number.
-    for (; cells != 0; cells &= cells - 1) {
-        const int64_t cell = __builtin_ctzll(cells);
-        const Value *from = values + cell * stride;
+    for (int64_t one = 0; one < count; one++) {
         for (int part = 0; part < PARTS; part++) {
-            const __m512 some = some_of(from, at + part * LANES);
+            const __m512 some = values.read(one, at + part * LANES);
             for (int i = 0; i < COUNT; i++) {
-                results[i][part] =
-                    _mm512_fmadd_ps(_mm512_set1_ps(scratch.weights[row + i][cell]), some, results[i][part]);
+                const __m512 weight = _mm512_set1_ps(scratch.weights[row + i][values.place(one)]);
+                results[i][part] = _mm512_fmadd_ps(weight, some, results[i][part]);
             }
         }
     }
@@ -271,18 +322,150 @@ constexpr int parts_together(int size) {
     return 1;
 }
 
-template <int SIZE, class Value>
-DICAST_AVX512 void add_values(Scratch<SIZE> &scratch, int64_t row, int64_t rows, const Value *values, size_t stride,
-                              uint64_t cells) {
+template <int SIZE, class Values>
+DICAST_AVX512 void add_values(Scratch<SIZE> &scratch, int64_t row, int64_t rows, const Values &values, int64_t count) {
     constexpr int PARTS = parts_together(SIZE);
     for (int64_t at = 0; at < SIZE; at += PARTS * LANES) {
         int64_t i = 0;
         for (; i + 2 <= rows; i += 2) {
-            add_values<SIZE, 2, PARTS>(scratch, row + i, at, values, stride, cells);
+            add_values<SIZE, 2, PARTS>(scratch, row + i, at, values, count);
         }
-        for (; i < rows; i++) {
-            add_values<SIZE, 1, PARTS>(scratch, row + i, at, values, stride, cells);
+        if (i < rows) {
+            add_values<SIZE, 1, PARTS>(scratch, row + i, at, values, count);
         }
+    }
+}
+
+// Computes cells as they lie in the pool, for the heads of a token: `count` of them, and after them others whose scores
+// are not used.
+template <int SIZE>
+DICAST_AVX512 void compute_cells(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t token,
+                                 const int32_t (&cells)[CELLS], int64_t count, const char *mask) {
+    const char *keys[CELLS];
+    const char *values[CELLS];
+    for (int64_t i = 0; i < CELLS; i++) {
+        keys[i] = problem.keys + part.key_head * problem.key_head + cells[i] * problem.key_cell;
+        values[i] = problem.values + part.key_head * problem.value_head + cells[i] * problem.value_cell;
+    }
+    const int64_t row = token * part.heads;
+    int64_t head = 0;
+    for (; head + 2 <= part.heads; head += 2) {
+        for (int64_t first = 0; first < count; first += LANES / 2) {
+            scores_of<SIZE, 2>(scratch, row + head, keys + first, first);
+        }
+    }
+    if (head < part.heads) {
+        for (int64_t first = 0; first < count; first += LANES) {
+            scores_of<SIZE, 1>(scratch, row + head, keys + first, first);
+        }
+    }
+    const uint64_t some = count == CELLS ? ALL : (uint64_t{1} << count) - 1;
+    for (head = 0; head < part.heads; head++) {
+        weigh(scratch, row + head, mask, some);
+    }
+    add_values(scratch, row, part.heads, Scattered{values}, count);
+}
+
+// Computes the cells that wait.
+template <int SIZE>
+DICAST_AVX512 void compute_waiting(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t token) {
+    auto &waiting = scratch.waiting[token];
+    if (waiting.count > 0) {
+        std::fill(waiting.cells + waiting.count, waiting.cells + CELLS, waiting.cells[0]);
+        compute_cells(problem, part, scratch, token, waiting.cells, waiting.count,
+                      reinterpret_cast<const char *>(waiting.added));
+        waiting.count = 0;
+    }
+}
+
+// Lets cells of a block wait until there are enough of them, unless it has enough.
+template <int SIZE>
+DICAST_AVX512 void wait(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t token, int64_t first,
+                        uint64_t cells, const char *mask) {
+    if (cells == ALL) {
+        int32_t places[CELLS];
+        for (int64_t i = 0; i < CELLS; i++) {
+            places[i] = static_cast<int32_t>(first + i);
+        }
+        compute_cells(problem, part, scratch, token, places, CELLS, mask);
+        return;
+    }
+    auto &waiting = scratch.waiting[token];
+    for (; cells != 0; cells &= cells - 1) {
+        const int64_t at = __builtin_ctzll(cells);
+        const int64_t cell = first + at;
+        const char *key = problem.keys + part.key_head * problem.key_head + cell * problem.key_cell;
+        const char *value = problem.values + part.key_head * problem.value_head + cell * problem.value_cell;
+        for (int64_t line = 0; line < 2 * SIZE; line += 64) {
+            __builtin_prefetch(key + line, 0, 2);
+            __builtin_prefetch(value + line, 0, 2);
+        }
+        waiting.cells[waiting.count] = static_cast<int32_t>(cell);
+        std::memcpy(&waiting.added[waiting.count], mask + 2 * at, 2);
+        if (++waiting.count == CELLS) {
+            compute_waiting(problem, part, scratch, token);
+        }
+    }
+}
+
+// Computes a block of cells that many rows see.
+template <int SIZE>
+DICAST_AVX512 void compute_block(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t first,
+                                 const uint64_t *cells, uint64_t any) {
+    const char *keys = problem.keys + part.key_head * problem.key_head + first * problem.key_cell;
+    const char *values = problem.values + part.key_head * problem.value_head + first * problem.value_cell;
+    const int64_t rows = part.tokens * part.heads;
+    for (int64_t stripe = 0; stripe < STRIPES; stripe++) {
+        if ((any >> (stripe * LANES) & 0xFFFF) == 0) {
+            continue;
+        }
+        turn_keys<SIZE>(keys + stripe * LANES * problem.key_cell, problem.key_cell, scratch.keys);
+        const float *queries[ROWS];
+        float *scores[ROWS];
+        int64_t count = 0;
+        for (int64_t row = 0; row < rows; row++) {
+            if ((cells[row / part.heads] >> (stripe * LANES) & 0xFFFF) != 0) {
+                queries[count] = scratch.queries[row];
+                scores[count++] = scratch.weights[row] + stripe * LANES;
+            }
+        }
+        int64_t row = 0;
+        for (; row + 6 <= count; row += 6) {
+            scores_of_turned<SIZE, 6>(queries + row, scratch.keys, scores + row);
+        }
+        for (; row + 2 <= count; row += 2) {
+            scores_of_turned<SIZE, 2>(queries + row, scratch.keys, scores + row);
+        }
+        if (row < count) {
+            scores_of_turned<SIZE, 1>(queries + row, scratch.keys, scores + row);
+        }
+    }
+    for (uint64_t left = any; left != 0; left &= left - 1) {
+        const int64_t cell = __builtin_ctzll(left);
+        for (int64_t at = 0; at < SIZE; at += LANES) {
+            _mm512_store_ps(scratch.values[cell] + at, widen(values + cell * problem.value_cell + 2 * at));
+        }
+    }
+    for (int64_t token = 0; token < part.tokens; token++) {
+        const char *mask = problem.mask + (part.first_token + token) * problem.mask_token + 2 * first;
+        if (cells[token] == 0) {
+            continue;
+        }
+        const int64_t row = token * part.heads;
+        for (int64_t head = 0; head < part.heads; head++) {
+            weigh(scratch, row + head, mask, cells[token]);
+        }
+        if (cells[token] == ALL) {
+            add_values(scratch, row, part.heads, Whole<SIZE>{scratch.values}, CELLS);
+            continue;
+        }
+        // Hidden cells are passed over, and not added with a weight of 0: what lies there need not be a number.
+        int32_t places[CELLS];
+        int64_t count = 0;
+        for (uint64_t left = cells[token]; left != 0; left &= left - 1) {
+            places[count++] = __builtin_ctzll(left);
+        }
+        add_values(scratch, row, part.heads, Some<SIZE>{scratch.values, places}, count);
     }
 }
 
@@ -302,80 +485,34 @@ DICAST_AVX512 void compute_part(const Problem &problem, const Part &part, Scratc
         scratch.most[row] = -INFINITY;
         scratch.sums[row] = 0.0F;
     }
+    for (int64_t token = 0; token < part.tokens; token++) {
+        scratch.waiting[token].count = 0;
+    }
     const char *masks = problem.mask + part.first_token * problem.mask_token;
     for (int64_t first = 0; first < problem.cells; first += CELLS) {
         uint64_t cells[ROWS];
         uint64_t any = 0;
         int64_t seeing = 0;
+        int64_t all = 0;
         for (int64_t token = 0; token < part.tokens; token++) {
             cells[token] = seen(masks + token * problem.mask_token + 2 * first);
             any |= cells[token];
             seeing += cells[token] != 0;
+            all += __builtin_popcountll(cells[token]);
         }
         if (any == 0) {
             continue;
         }
-        const char *keys = problem.keys + part.key_head * problem.key_head + first * problem.key_cell;
-        const char *values = problem.values + part.key_head * problem.value_head + first * problem.value_cell;
-        if (seeing * part.heads >= MANY) {
-            const float *queries[ROWS];
-            float *scores[ROWS];
-            for (int64_t stripe = 0; stripe < STRIPES; stripe++) {
-                if ((any >> (stripe * LANES) & 0xFFFF) == 0) {
-                    continue;
-                }
-                turn_keys<SIZE>(keys + stripe * LANES * problem.key_cell, problem.key_cell, scratch.keys[stripe]);
-                int64_t count = 0;
-                for (int64_t row = 0; row < rows; row++) {
-                    if ((cells[row / part.heads] >> (stripe * LANES) & 0xFFFF) != 0) {
-                        queries[count] = scratch.queries[row];
-                        scores[count++] = scratch.weights[row] + stripe * LANES;
-                    }
-                }
-                int64_t row = 0;
-                for (; row + 6 <= count; row += 6) {
-                    scores_of_turned<SIZE, 6>(queries + row, scratch.keys[stripe], scores + row);
-                }
-                for (; row + 2 <= count; row += 2) {
-                    scores_of_turned<SIZE, 2>(queries + row, scratch.keys[stripe], scores + row);
-                }
-                if (row < count) {
-                    scores_of_turned<SIZE, 1>(queries + row, scratch.keys[stripe], scores + row);
-                }
-            }
-        } else {
-            for (int64_t row = 0; row < rows; row++) {
-                for (int64_t stripe = 0; stripe < STRIPES; stripe++) {
-                    if ((cells[row / part.heads] >> (stripe * LANES) & 0xFFFF) != 0) {
-                        scores_of<SIZE>(scratch.queries[row], keys + stripe * LANES * problem.key_cell,
-                                        problem.key_cell, scratch.weights[row] + stripe * LANES);
-                    }
-                }
-            }
-        }
-        const bool widened = seeing > 1;
-        if (widened) {
-            for (uint64_t left = any; left != 0; left &= left - 1) {
-                const int64_t cell = __builtin_ctzll(left);
-                for (int64_t at = 0; at < SIZE; at += LANES) {
-                    _mm512_store_ps(scratch.values[cell] + at, widen(values + cell * problem.value_cell + 2 * at));
-                }
-            }
+        if (TURNING + TURNED_ROW * seeing * part.heads < CELL * all * part.heads) {
+            compute_block(problem, part, scratch, first, cells, any);
+            continue;
         }
         for (int64_t token = 0; token < part.tokens; token++) {
-            if (cells[token] == 0) {
-                continue;
-            }
-            const int64_t row = token * part.heads;
-            for (int64_t head = 0; head < part.heads; head++) {
-                weigh(scratch, row + head, masks + token * problem.mask_token + 2 * first, cells[token]);
-            }
-            if (widened) {
-                add_values(scratch, row, part.heads, scratch.values[0], SIZE, cells[token]);
-            } else {
-                add_values(scratch, row, part.heads, values, problem.value_cell, cells[token]);
-            }
+            wait(problem, part, scratch, token, first, cells[token], masks + token * problem.mask_token + 2 * first);
         }
+    }
+    for (int64_t token = 0; token < part.tokens; token++) {
+        compute_waiting(problem, part, scratch, token);
     }
     for (int64_t row = 0; row < rows; row++) {
         const int64_t token = part.first_token + row / part.heads;
