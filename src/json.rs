@@ -46,6 +46,53 @@ pub(crate) fn with_room<T: Send>(
         .unwrap_or_else(|error| Err(de::Error::custom(format!("there is no thread to read it on: {error}"))))
 }
 
+/// Appends a text as a JSON string.
+///
+/// What is escaped is what `serde_json` and Python's `json.dumps(..., ensure_ascii=False)` escape: quote, backslash, and the
+/// characters under U+0020, those by `\b \t \n \f \r` or four lower-case hex digits; all else stays as it is, U+007F too. Unlike
+/// `serde_json` it appends to a string: every judgment writes some of them.
+pub(crate) fn push_string(json: &mut String, text: &str) {
+    /// So many bytes are looked at together, which compilers turn into a few instructions.
+    const TOGETHER: usize = 32;
+    let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let bytes = text.as_bytes();
+    json.reserve(text.len() + 2);
+    json.push('"');
+    let (mut done, mut at) = (0, 0);
+    while at < bytes.len() {
+        if let Some(chunk) = bytes[at..].first_chunk::<TOGETHER>()
+            && !chunk.iter().fold(false, |any, &byte| any | special(byte))
+        {
+            at += TOGETHER;
+            continue;
+        }
+        let until = bytes.len().min(at + TOGETHER);
+        while at < until {
+            let byte = bytes[at];
+            if special(byte) {
+                json.push_str(&text[done..at]);
+                done = at + 1;
+                json.push('\\');
+                match byte {
+                    b'"' | b'\\' => json.push(char::from(byte)),
+                    0x08 => json.push('b'),
+                    b'\t' => json.push('t'),
+                    b'\n' => json.push('n'),
+                    0x0c => json.push('f'),
+                    b'\r' => json.push('r'),
+                    _ => {
+                        json.push_str(if byte < 0x10 { "u000" } else { "u001" });
+                        json.push(char::from(b"0123456789abcdef"[usize::from(byte % 16)]));
+                    }
+                }
+            }
+            at += 1;
+        }
+    }
+    json.push_str(&text[done..]);
+    json.push('"');
+}
+
 /// A deserializer, visitor, seed or access whose structs are read only from objects.
 struct Named<T>(T);
 
@@ -331,6 +378,21 @@ mod tests {
 
     const WHOLE: &str = r#"{"list": [{"a": 1, "b": {"a": 2, "b": null}}], "map": {"x": {"a": 3}}, "pair": [4, {"a": 5}],
         "choice": ["unit", {"one": {"a": 6}}, {"two": [7, 8]}, {"named": {"inner": {"a": 9}}}]}"#;
+
+    #[test]
+    fn a_string_is_written_as_by_serde_json() {
+        let every: String = (0..=0x2ff_u32).filter_map(char::from_u32).collect();
+        let mut texts = vec![every.clone(), "x".repeat(200), "\u{2028}😀é\"".repeat(20)];
+        // Each character at each place of a piece that is looked at together.
+        for special in every.chars().take(0x80) {
+            texts.extend((0..40).map(|place| format!("{}{special}{}", "é".repeat(place), "a".repeat(40 - place))));
+        }
+        for text in texts {
+            let mut json = String::from("[");
+            push_string(&mut json, &text);
+            assert_eq!(json, format!("[{}", serde_json::Value::from(text.as_str())));
+        }
+    }
 
     #[test]
     fn objects_are_read_as_by_serde_json() {

@@ -132,13 +132,15 @@ impl Transcript {
 
     /// The whole output.
     pub fn finish(self, timing: Timing) -> Generation {
-        let mut raw = String::from_utf8_lossy(&self.opening).into_owned();
-        let start = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.reasoning));
-        let end = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.closing));
-        let answer = raw.len();
-        raw.push_str(&String::from_utf8_lossy(&self.answer));
+        let parts = [&self.opening, &self.reasoning, &self.closing, &self.answer];
+        let mut raw = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        let [start, end, answer, _] = parts.map(|part| {
+            match std::str::from_utf8(part) {
+                Ok(text) => raw.push_str(text),
+                Err(_) => raw.push_str(&String::from_utf8_lossy(part)),
+            }
+            raw.len()
+        });
         Generation {
             raw,
             reasoning: self.reasons.then_some(start..end),

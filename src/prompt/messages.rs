@@ -1,9 +1,8 @@
 //! The messages of one judgment, byte for byte as the reference system writes them.
 
-use serde_json::Value;
-
 use super::mask::AliasMap;
 use super::profile::{MessageLayout, Profile};
+use crate::json::push_string;
 use crate::request::JudgeRequest;
 
 /// One message of a chat.
@@ -57,14 +56,6 @@ fn request_json(request: &JudgeRequest, aliases: &AliasMap) -> String {
     }
     json.push_str("}}");
     json
-}
-
-/// Appends a string in JSON.
-///
-/// `serde_json` escapes exactly what Python does with `ensure_ascii=False`: quote, backslash, and the characters under
-/// U+0020, those by `\b \t \n \f \r` or four lower-case hex digits; all else stays as it is, U+007F too.
-fn push_string(json: &mut String, text: &str) {
-    json.push_str(&Value::from(text).to_string());
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::request::{JudgeRequest, Response};
 use mask::AliasMap;
 use messages::Message;
 use profile::{MessageLayout, Profile, VerdictKind};
-use template::{ChatTemplate, Segment};
+use template::{ChatTemplate, Rendered};
 use tokenize::{BpeVocab, Tokenizer};
 
 /// What one judgment starts from, in tokens.
@@ -150,10 +150,10 @@ impl Prompter {
             let state = if self.reasons(settings) { ReasoningState::Unopened } else { ReasoningState::Closed };
             return Ok((Input::Messages(messages), state));
         };
-        let segments = text.template.render(&messages, self.reasons(settings))?;
-        let ids = text.tokenizer.encode(&segments)?;
+        let prompt = text.template.prompt(&messages, self.reasons(settings))?;
+        let ids = text.tokenizer.encode_prompt(&prompt)?;
         let shared_prefix = text.shared_prefix.min(ids.len());
-        Ok((Input::Tokens { ids, shared_prefix }, self.state(&segments)))
+        Ok((Input::Tokens { ids, shared_prefix }, self.state(&prompt)))
     }
 
     /// The tokens that every prompt with the principle of `request` begins with, or, if it has a prompt, every one with that
@@ -205,14 +205,12 @@ impl Prompter {
         let (Some(text), Some(_)) = (&self.text, &self.profile.reasoning) else { return Ok(false) };
         let request = JudgeRequest::new("", "", [("", "")]);
         let messages = messages::messages(&self.profile, &request, &AliasMap::identity(vec![String::new()]));
-        Ok(self.state(&text.template.render(&messages, true)?) == ReasoningState::Closed)
+        Ok(self.state(&text.template.prompt(&messages, true)?) == ReasoningState::Closed)
     }
 
     /// Finds out from the template's last words whether they open the reasoning or close it.
-    fn state(&self, segments: &[Segment]) -> ReasoningState {
-        let (Some(form), Some(Segment::Template(tail))) = (&self.profile.reasoning, segments.last()) else {
-            return ReasoningState::Unopened;
-        };
+    fn state(&self, prompt: &Rendered) -> ReasoningState {
+        let (Some(form), tail) = (&self.profile.reasoning, prompt.tail()) else { return ReasoningState::Unopened };
         match (tail.rfind(&form.open), tail.rfind(&form.close)) {
             (Some(open), Some(close)) if open > close => ReasoningState::Open,
             (Some(_), None) => ReasoningState::Open,
@@ -231,7 +229,7 @@ impl Text {
     /// The tokens of a request that shows the names of its responses.
     fn tokens(&self, profile: &Profile, request: &JudgeRequest, reasons: bool) -> Result<Vec<u32>> {
         let messages = messages::messages(profile, request, &AliasMap::identity(names(request)));
-        self.tokenizer.encode(&self.template.render(&messages, reasons)?)
+        self.tokenizer.encode_prompt(&self.template.prompt(&messages, reasons)?)
     }
 }
 

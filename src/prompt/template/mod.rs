@@ -11,7 +11,8 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +39,20 @@ impl Segment {
         match self {
             Self::Template(text) | Self::Text(text) => text,
         }
+    }
+}
+
+/// A rendered prompt in one piece.
+pub(super) struct Rendered {
+    pub(super) text: String,
+    /// What the template wrote of it, in order: before, between and after what users wrote.
+    pub(super) template: Vec<Range<usize>>,
+}
+
+impl Rendered {
+    /// What the template wrote last.
+    pub(super) fn tail(&self) -> &str {
+        self.template.last().map_or("", |range| &self.text[range.clone()])
     }
 }
 
@@ -83,12 +98,27 @@ pub struct ChatTemplate {
     eos: Option<String>,
     variables: serde_json::Map<String, serde_json::Value>,
     date: Date,
-    skeletons: Mutex<HashMap<SkeletonKey, Arc<Skeleton>>>,
+    /// So few that the one wanted is found sooner by looking at each than by a hash.
+    skeletons: Mutex<Vec<(SkeletonKey, Arc<Skeleton>)>>,
 }
 
-/// What the template's own text depends on: role and leading and trailing white space of each message, and whether the judge
-/// reasons.
-type SkeletonKey = (Vec<(&'static str, String, String)>, bool);
+/// What the template's own text depends on.
+struct SkeletonKey {
+    /// Role and leading and trailing white space of each message.
+    messages: Vec<(&'static str, String, String)>,
+    /// Whether the judge reasons.
+    reasoning: bool,
+}
+
+impl SkeletonKey {
+    fn is_of(&self, parts: &[Parts<'_>], reasoning: bool) -> bool {
+        let same = |((role, lead, trail), part): (&(&str, String, String), &Parts<'_>)| {
+            *role == part.role && lead == part.lead && trail == part.trail
+        };
+        self.reasoning == reasoning && self.messages.len() == parts.len() && self.messages.iter().zip(parts).all(same)
+    }
+}
+
 /// The template's own text before, between and after the contents.
 type Skeleton = Vec<String>;
 
@@ -145,30 +175,56 @@ impl ChatTemplate {
     /// [`ErrorKind::InvalidModel`] if the template refuses the messages, uses something that does not exist, exceeds its
     /// limits, or does not show each content exactly once and unchanged.
     pub fn render(&self, messages: &[Message], reasoning: bool) -> Result<Vec<Segment>> {
-        let parts: Vec<Parts<'_>> = messages.iter().map(Parts::of).collect();
-        let skeleton = self.skeleton(&parts, reasoning)?;
-        let mut segments = Vec::with_capacity(2 * parts.len() + 1);
-        for (before, part) in skeleton.iter().zip(&parts) {
-            segments.push(Segment::Template(before.clone()));
-            segments.push(Segment::Text(part.core.to_owned()));
+        let Rendered { text, template } = self.prompt(messages, reasoning)?;
+        let mut segments = Vec::with_capacity(2 * template.len());
+        let mut done = 0;
+        for (place, own) in template.into_iter().enumerate() {
+            if place > 0 {
+                segments.push(Segment::Text(text[done..own.start].to_owned()));
+            }
+            done = own.end;
+            segments.push(Segment::Template(text[own].to_owned()));
         }
-        segments.extend(skeleton.last().cloned().map(Segment::Template));
         Ok(segments)
     }
 
+    /// As [`Self::render`], in one piece.
+    ///
+    /// # Errors
+    /// Those of [`Self::render`].
+    pub(super) fn prompt(&self, messages: &[Message], reasoning: bool) -> Result<Rendered> {
+        let parts: Vec<Parts<'_>> = messages.iter().map(Parts::of).collect();
+        let skeleton = self.skeleton(&parts, reasoning)?;
+        let bytes =
+            skeleton.iter().map(String::len).sum::<usize>() + parts.iter().map(|part| part.core.len()).sum::<usize>();
+        let (mut text, mut template) = (String::with_capacity(bytes), Vec::with_capacity(skeleton.len()));
+        for (place, own) in skeleton.iter().enumerate() {
+            let start = text.len();
+            text.push_str(own);
+            template.push(start..text.len());
+            text.push_str(parts.get(place).map_or("", |part| part.core));
+        }
+        Ok(Rendered { text, template })
+    }
+
     fn skeleton(&self, parts: &[Parts<'_>], reasoning: bool) -> Result<Arc<Skeleton>> {
-        let key = (parts.iter().map(Parts::key).collect(), reasoning);
-        let known = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(skeleton) = known {
+        let known = |skeletons: &[(SkeletonKey, Arc<Skeleton>)]| {
+            let known = skeletons.iter().find(|(key, _)| key.is_of(parts, reasoning));
+            known.map(|(_, skeleton)| Arc::clone(skeleton))
+        };
+        if let Some(skeleton) = known(&self.skeletons.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(skeleton);
         }
         // Rendered outside the lock: two threads may do it twice, but none waits.
         let skeleton = Arc::new(self.render_skeleton(parts, reasoning)?);
         let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
-        if skeletons.len() >= MAX_SKELETONS {
-            skeletons.clear();
+        if known(&skeletons).is_none() {
+            if skeletons.len() >= MAX_SKELETONS {
+                skeletons.clear();
+            }
+            let messages = parts.iter().map(|part| (part.role, part.lead.to_owned(), part.trail.to_owned())).collect();
+            skeletons.push((SkeletonKey { messages, reasoning }, Arc::clone(&skeleton)));
         }
-        skeletons.insert(key, Arc::clone(&skeleton));
         Ok(skeleton)
     }
 
@@ -221,10 +277,6 @@ impl<'a> Parts<'a> {
         let rest = content.trim_start();
         let core = rest.trim_end();
         Self { role: message.role, lead: &content[..content.len() - rest.len()], core, trail: &rest[core.len()..] }
-    }
-
-    fn key(&self) -> (&'static str, String, String) {
-        (self.role, self.lead.to_owned(), self.trail.to_owned())
     }
 }
 

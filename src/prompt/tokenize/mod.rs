@@ -8,7 +8,7 @@ mod words;
 
 use std::ops::Range;
 
-use super::template::Segment;
+use super::template::{Rendered, Segment};
 use crate::error::{Error, ErrorKind, Result};
 use pipeline::Pipeline;
 use specials::{Guard, Piece, Specials};
@@ -92,6 +92,11 @@ impl Tokenizer {
         self.encode_ranges(&text, &template)
     }
 
+    /// As [`Self::encode`], of a prompt in one piece.
+    pub(super) fn encode_prompt(&self, prompt: &Rendered) -> Result<Vec<u32>> {
+        self.encode_ranges(&prompt.text, &prompt.template)
+    }
+
     /// The ids of ordinary text: never a control token.
     ///
     /// # Errors
@@ -110,7 +115,7 @@ impl Tokenizer {
 
     /// Encodes with a function that may recognize control tokens itself, so it never gets the whole text of one.
     fn encode_outside(&self, encoder: &Encoder, guard: &Guard, text: &str, pieces: &[Piece]) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 3);
+        let mut ids = Vec::new();
         for piece in pieces {
             let Some(id) = piece.token else {
                 for part in guard.cut(&text[piece.range.clone()]) {
@@ -121,7 +126,12 @@ impl Tokenizer {
                             format!("the model's tokenizer writes ordinary text with control token {id}"),
                         ));
                     }
-                    ids.extend(part_ids);
+                    // Often the only one.
+                    if ids.is_empty() {
+                        ids = part_ids;
+                    } else {
+                        ids.extend(part_ids);
+                    }
                 }
                 continue;
             };
