@@ -179,12 +179,9 @@ macro_rules! options {
             /// # Errors
             /// [`ErrorKind::InvalidConfig`] naming the key, the value and the range.
             pub fn resolve(&self) -> Result<Settings> {
-                for row in Self::ROWS {
-                    match row.name {
-                        $(stringify!($field) => row.check("", &self.$field)?,)+
-                        _ => {}
-                    }
-                }
+                // The rows are in the order of the fields: no name is looked up, since every judgment comes here.
+                let mut rows = Self::ROWS.iter();
+                $(rows.next().map_or(Ok(()), |row| row.check("", &self.$field))?;)+
                 Ok(Settings { $($field: settled!(value self.$field $(, $default)?)),+ })
             }
         }

@@ -13,6 +13,8 @@ mod notation;
 pub use choices::{Choices, Filling};
 pub use notation::gbnf_reasoning;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::decode::marks::Marks;
@@ -30,8 +32,19 @@ const MAX_ALTERNATIVES: u64 = 1024;
 ///
 /// If one score can begin with another one, as 10 does with 1, the last score needs something after it that ends it: without that, a
 /// judge that wrote 1 could only stop or go on to 10. So the text up to what would come next belongs to such a verdict.
+///
+/// Clones share their texts: the engine holds one, and whoever reads the verdict another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VerdictGrammar {
+    texts: Arc<Texts>,
+    /// Whether the judge writes the ranking; otherwise the verdict ends after the last score.
+    ranks: bool,
+    marks: Marks,
+}
+
+/// The texts of a verdict around its scores.
+#[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Texts {
     /// `literals[i]` is the text before score `i`.
     literals: Vec<String>,
     /// Between the last score and the first name of the ranking.
@@ -40,9 +53,6 @@ pub struct VerdictGrammar {
     names: Vec<String>,
     /// After the ranking.
     end: String,
-    /// Whether the judge writes the ranking; otherwise the verdict ends after the last score.
-    ranks: bool,
-    marks: Marks,
 }
 
 /// A row of parts: the text that a guide admits.
@@ -112,26 +122,28 @@ impl VerdictGrammar {
     /// The grammar of a verdict on the `shown` names. `lead` is what comes before the layout.
     pub fn new(form: &VerdictForm, scale: Scale, lead: &str, shown: &[String]) -> Self {
         let names: Vec<_> = shown.iter().map(|name| quoted(name)).collect();
-        let pieces = form.pieces();
-        let (&[before, between, end], VerdictKind::Table) = (&pieces[..], form.kind()) else {
+        let (pieces, kind) = (form.pieces(), form.kind());
+        let numbers = Marks::Numbers(scale);
+        let (&[before, between, end], VerdictKind::Table) = (&pieces[..], kind) else {
             let (end, before) = pieces.split_last().expect("there is a text before a mark and one after it");
             let mut literals: Vec<String> = before.iter().map(ToString::to_string).collect();
-            if form.kind() == VerdictKind::List {
+            if kind == VerdictKind::List {
                 literals.resize(names.len(), ", ".into());
             }
             if let Some(first) = literals.first_mut() {
                 first.insert_str(0, lead);
             }
-            let marks = if form.kind() == VerdictKind::Choice { Marks::Letters } else { Marks::Numbers(scale) };
-            return Self { literals, between: String::new(), names, end: (*end).into(), ranks: false, marks };
+            let marks = if kind == VerdictKind::Choice { Marks::Letters } else { numbers };
+            let texts = Texts { literals, between: String::new(), names, end: (*end).into() };
+            return Self { texts: Arc::new(texts), ranks: false, marks };
         };
-        let literals = names
-            .iter()
-            .enumerate()
-            .map(|(place, name)| if place == 0 { format!("{lead}{before}{name}: ") } else { format!(", {name}: ") })
-            .collect();
-        let marks = Marks::Numbers(scale);
-        Self { literals, between: between.into(), names, end: end.into(), ranks: true, marks }
+        let literal = |(place, name): (usize, &String)| {
+            let name = name.as_str();
+            if place == 0 { [lead, before, name, ": "].concat() } else { [", ", name, ": "].concat() }
+        };
+        let literals = names.iter().enumerate().map(literal).collect();
+        let texts = Texts { literals, between: between.into(), names, end: end.into() };
+        Self { texts: Arc::new(texts), ranks: true, marks: numbers }
     }
 
     /// The same verdicts up to their last score.
@@ -147,17 +159,17 @@ impl VerdictGrammar {
 
     /// The names as they stand in a verdict, quoted, in the order shown.
     pub fn names(&self) -> &[String] {
-        &self.names
+        &self.texts.names
     }
 
     /// Number of scores.
     pub fn len(&self) -> usize {
-        self.literals.len()
+        self.texts.literals.len()
     }
 
     /// Whether there is no score; never the case for a checked request.
     pub fn is_empty(&self) -> bool {
-        self.literals.is_empty()
+        self.texts.literals.is_empty()
     }
 
     /// Whether the judge writes a ranking.
@@ -168,15 +180,15 @@ impl VerdictGrammar {
     /// Byte offset, from the start of `lead`, of the score at `place` in the order shown; `None` past the last, and if it depends on
     /// what was written, because scores can have one byte or more.
     pub fn score_offset(&self, place: usize) -> Option<usize> {
-        let literals = self.literals.get(..=place).filter(|_| self.marks.is_one_byte())?;
+        let literals = self.texts.literals.get(..=place).filter(|_| self.marks.is_one_byte())?;
         Some(literals.iter().map(String::len).sum::<usize>() + place)
     }
 
     /// Where the scores of an answer (from the start of `lead`) stand in it, in bytes; `None` unless it has them all.
     pub fn score_places(&self, answer: &str) -> Option<Vec<std::ops::Range<usize>>> {
         let mut end = 0;
-        let mut places = Vec::with_capacity(self.literals.len());
-        for literal in &self.literals {
+        let mut places = Vec::with_capacity(self.texts.literals.len());
+        for literal in &self.texts.literals {
             let start = end + answer.get(end..)?.strip_prefix(literal.as_str()).map(|_| literal.len())?;
             let run = self.marks.run(&answer.as_bytes()[start..]);
             end = start + run;
@@ -188,9 +200,9 @@ impl VerdictGrammar {
 
     /// How far the scores have come in `answer` (from the start of `lead`); `None` if it has left the grammar.
     pub fn progress(&self, answer: &[u8]) -> Option<Progress> {
-        let mut scores = Vec::with_capacity(self.literals.len());
+        let mut scores = Vec::with_capacity(self.texts.literals.len());
         let mut rest = answer;
-        for literal in &self.literals {
+        for literal in &self.texts.literals {
             let Some(after) = rest.strip_prefix(literal.as_bytes()) else {
                 let ahead = literal.as_bytes().strip_prefix(rest)?.len();
                 return Some(Progress { scores, at: Place::Before(ahead) });
@@ -210,9 +222,9 @@ impl VerdictGrammar {
 
     /// The text right before the score at `place`, and right after it; none after the last one if nothing is written there.
     pub fn around_score(&self, place: usize) -> Option<(&str, &str)> {
-        let before = self.literals.get(place)?;
-        let last = if self.ranks { self.between.as_str() } else { self.tail() };
-        Some((before, self.literals.get(place + 1).map_or(last, String::as_str)))
+        let before = self.texts.literals.get(place)?;
+        let last = if self.ranks { self.texts.between.as_str() } else { self.tail() };
+        Some((before, self.texts.literals.get(place + 1).map_or(last, String::as_str)))
     }
 
     /// One verdict of this grammar, for measuring: no other is longer.
@@ -232,9 +244,9 @@ impl VerdictGrammar {
             parts.extend(literal(self.tail()));
             return self.of(parts);
         }
-        parts.push(Part::Literal(self.between.clone()));
-        parts.push(self.permutation(&(0..self.names.len()).collect::<Vec<_>>()));
-        parts.push(Part::Literal(self.end.clone()));
+        parts.push(Part::Literal(self.texts.between.clone()));
+        parts.push(self.permutation(&(0..self.texts.names.len()).collect::<Vec<_>>()));
+        parts.push(Part::Literal(self.texts.end.clone()));
         self.of(parts)
     }
 
@@ -242,7 +254,7 @@ impl VerdictGrammar {
     /// higher one. `written` is the length of the verdict so far, in bytes from the start of `lead`.
     pub fn consistent_tail(&self, scores: &[u8], written: usize) -> Grammar {
         // The token of the last score may include bytes of the literal that follows it, but never more than that.
-        let between = self.between.get(written.saturating_sub(self.scores_end(scores))..).unwrap_or_default();
+        let between = self.texts.between.get(written.saturating_sub(self.scores_end(scores))..).unwrap_or_default();
         let mut parts: Vec<_> = literal(between).into_iter().collect();
         for (index, group) in Self::groups(scores).into_iter().enumerate() {
             if index > 0 {
@@ -250,7 +262,7 @@ impl VerdictGrammar {
             }
             parts.push(self.permutation(&group));
         }
-        parts.push(Part::Literal(self.end.clone()));
+        parts.push(Part::Literal(self.texts.end.clone()));
         self.of(parts)
     }
 
@@ -266,16 +278,17 @@ impl VerdictGrammar {
             }
             if consistent {
                 // What ends the last score, if its own last digit does not.
-                let between = if self.marks.is_prefix_free() { "" } else { self.between.as_str() };
+                let between = if self.marks.is_prefix_free() { "" } else { self.texts.between.as_str() };
                 parts.extend(literal(between));
                 return self.staged(parts, false);
             }
         }
         let has_between = !written.scores.is_empty() && !self.marks.is_prefix_free();
         if written.ranked.is_empty() && !has_between {
-            parts.push(Part::Literal(self.between.clone()));
+            parts.push(Part::Literal(self.texts.between.clone()));
         }
-        let groups = if consistent { Self::groups(&written.scores) } else { vec![(0..self.names.len()).collect()] };
+        let groups =
+            if consistent { Self::groups(&written.scores) } else { vec![(0..self.texts.names.len()).collect()] };
         let mut first = written.ranked.is_empty();
         let mut room = MAX_ALTERNATIVES;
         for group in groups {
@@ -291,31 +304,32 @@ impl VerdictGrammar {
             if !std::mem::take(&mut first) {
                 parts.push(Part::Literal(", ".into()));
             }
-            let names = left.iter().map(|&place| self.names[place].clone()).collect();
+            let names = left.iter().map(|&place| self.texts.names[place].clone()).collect();
             parts.push(Part::Names { names, take });
             if take < left.len() {
                 return self.staged(parts, false);
             }
         }
-        parts.push(Part::Literal(self.end.clone()));
+        parts.push(Part::Literal(self.texts.end.clone()));
         self.staged(parts, true)
     }
 
     /// Reads a complete verdict. White space around it does not matter.
     pub fn read_complete(&self, answer: &str) -> Option<Written> {
-        let first = self.literals.first()?;
-        let lead = &first[..first.len() - first.trim_start().len()];
-        let tail = if self.ranks { self.end.as_str() } else { self.tail() };
-        let answer = format!("{lead}{}{}", answer.trim(), &tail[tail.trim_end().len()..]);
-        let read = self.read(&answer)?;
-        let all = self.literals.len();
-        let (ranked, ends) = if self.ranks { (all, answer.ends_with(tail)) } else { (0, true) };
-        (ends && read.scores.len() == all && read.ranked.len() == ranked).then_some(read)
+        let first = self.texts.literals.first()?;
+        let blank = first.len() - first.trim_start().len();
+        let (scores, rest) = self.read_scores(answer.trim(), blank)?;
+        if !self.ranks {
+            return (rest == self.tail()).then(|| Written { scores, ranked: Vec::new() });
+        }
+        let end = self.texts.end.trim_end();
+        let (ranked, rest) = self.read_ranking(rest.strip_prefix(self.texts.between.as_str())?, end)?;
+        (ranked.len() == self.texts.names.len() && rest == end).then_some(Written { scores, ranked })
     }
 
     /// What the layout has after a verdict without a ranking: with an empty list of names.
     pub fn left_out(&self) -> Option<String> {
-        (!self.ranks).then(|| format!("{}{}", self.between, self.end).split_off(self.tail().len()))
+        (!self.ranks).then(|| format!("{}{}", self.texts.between, self.texts.end).split_off(self.tail().len()))
     }
 
     /// What a verdict without a ranking has after its last score: nothing, unless the score needs something that ends it. Of a
@@ -324,39 +338,57 @@ impl VerdictGrammar {
         if self.ranks || self.marks.is_prefix_free() {
             return "";
         }
-        let after = if self.between.is_empty() { &self.end } else { &self.between };
+        let after = if self.texts.between.is_empty() { &self.texts.end } else { &self.texts.between };
         after.trim_end()
     }
 
     /// Reads how far `answer` (from the start of `lead`) has come; `None` if it has left the grammar.
     pub fn read(&self, answer: &str) -> Option<Written> {
-        let mut written = Written::default();
-        let mut rest = answer;
-        for literal in &self.literals {
-            rest = rest.strip_prefix(literal.as_str())?;
-            let (digits, after) = rest.split_at(self.marks.run(rest.as_bytes()));
-            written.scores.push(self.marks.read(digits.as_bytes())?);
-            rest = after;
-        }
+        let (scores, rest) = self.read_scores(answer, 0)?;
+        let written = Written { scores, ranked: Vec::new() };
         if !self.ranks {
             return (rest == self.tail()).then_some(written);
         }
         if rest.is_empty() {
             return self.marks.is_prefix_free().then_some(written);
         }
-        rest = rest.strip_prefix(self.between.as_str())?;
+        let rest = rest.strip_prefix(self.texts.between.as_str())?;
         if rest.is_empty() && !self.marks.is_prefix_free() {
             return Some(written);
         }
+        let (ranked, _) = self.read_ranking(rest, &self.texts.end)?;
+        Some(Written { ranked, ..written })
+    }
+
+    /// Reads all scores of an answer, in which the first `missing` bytes of the first literal are left out, and gives the
+    /// text behind them.
+    fn read_scores<'a>(&self, answer: &'a str, missing: usize) -> Option<(Vec<u8>, &'a str)> {
+        let mut scores = Vec::with_capacity(self.texts.literals.len());
+        let mut rest = answer;
+        for literal in &self.texts.literals {
+            let missing = if scores.is_empty() { missing } else { 0 };
+            rest = rest.strip_prefix(&literal[missing..])?;
+            let (digits, after) = rest.split_at(self.marks.run(rest.as_bytes()));
+            scores.push(self.marks.read(digits.as_bytes())?);
+            rest = after;
+        }
+        Some((scores, rest))
+    }
+
+    /// Reads a ranking up to its last name, or, if it has all of them, up to the end of the verdict. Gives the text behind it.
+    fn read_ranking<'a>(&self, ranking: &'a str, end: &str) -> Option<(Vec<usize>, &'a str)> {
+        let names = &self.texts.names;
+        let mut ranked = Vec::with_capacity(names.len());
+        let mut rest = ranking;
         loop {
-            let place = (0..self.names.len()).find(|&place| rest.starts_with(self.names[place].as_str()))?;
-            if written.ranked.contains(&place) {
+            let place = (0..names.len()).find(|&place| rest.starts_with(names[place].as_str()))?;
+            if ranked.contains(&place) {
                 return None;
             }
-            written.ranked.push(place);
-            rest = &rest[self.names[place].len()..];
-            if rest.is_empty() || (written.ranked.len() == self.names.len() && rest == self.end) {
-                return Some(written);
+            ranked.push(place);
+            rest = &rest[names[place].len()..];
+            if rest.is_empty() || (ranked.len() == names.len() && rest == end) {
+                return Some((ranked, rest));
             }
             rest = rest.strip_prefix(", ")?;
         }
@@ -369,13 +401,13 @@ impl VerdictGrammar {
     }
 
     fn scores(&self) -> Vec<Part> {
-        self.literals.iter().flat_map(|literal| [Part::Literal(literal.clone()), Part::Score]).collect()
+        self.texts.literals.iter().flat_map(|literal| [Part::Literal(literal.clone()), Part::Score]).collect()
     }
 
     /// Where the last of these scores ends.
     fn scores_end(&self, scores: &[u8]) -> usize {
         let digits: usize = scores.iter().map(|&score| self.marks.spelled(score).len()).sum();
-        self.literals.iter().map(String::len).sum::<usize>() + digits
+        self.texts.literals.iter().map(String::len).sum::<usize>() + digits
     }
 
     /// The places of the names by score, the best first.
@@ -388,7 +420,7 @@ impl VerdictGrammar {
     }
 
     fn permutation(&self, places: &[usize]) -> Part {
-        Part::Names { names: places.iter().map(|&place| self.names[place].clone()).collect(), take: places.len() }
+        Part::Names { names: places.iter().map(|&place| self.texts.names[place].clone()).collect(), take: places.len() }
     }
 
     fn of(&self, parts: Vec<Part>) -> Grammar {
@@ -443,7 +475,9 @@ fn literal(text: &str) -> Option<Part> {
 
 /// Text as a JSON string, which is also a string in Lark.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut quoted = String::new();
+    crate::json::push_string(&mut quoted, text);
+    quoted
 }
 
 #[cfg(test)]

@@ -53,6 +53,19 @@ pub enum VerdictPlan {
 impl Plan {
     /// The plan for one request; `state` says how its prompt leaves the reasoning.
     pub fn new(profile: &Profile, settings: &Settings, aliases: &AliasMap, state: ReasoningState) -> Self {
+        Self::with(profile, settings, aliases, state, |lead, shown| {
+            VerdictGrammar::new(&profile.verdict, profile.scale, lead, shown)
+        })
+    }
+
+    /// As [`Self::new`], with a grammar that may be kept: `grammar` gets the text before the layout and the names as shown.
+    pub(crate) fn with(
+        profile: &Profile,
+        settings: &Settings,
+        aliases: &AliasMap,
+        state: ReasoningState,
+        grammar: impl FnOnce(&str, &[String]) -> VerdictGrammar,
+    ) -> Self {
         let reasoning = profile.reasoning.as_ref().filter(|_| state != ReasoningState::Closed).map(|form| Reasoning {
             open: (state == ReasoningState::Unopened).then(|| form.open.clone()),
             prefix: form.prefix.clone(),
@@ -63,7 +76,7 @@ impl Plan {
         let verdict = if settings.guided.unwrap_or(true) {
             // If the template has closed the reasoning, it has also written the text before the verdict.
             let lead = if reasoning.is_some() { profile.verdict.separator.as_str() } else { "" };
-            let grammar = VerdictGrammar::new(&profile.verdict, profile.scale, lead, aliases.shown());
+            let grammar = grammar(lead, aliases.shown());
             match settings.ranking_from {
                 RankingFrom::Judge => {
                     let consistent = settings.consistent_ranking && grammar.ranks();

@@ -216,25 +216,20 @@ impl Course {
 
     /// The verdict of the judgment, of the results of its first runs: of all, or of those that settled it.
     pub(super) fn finish(self, results: Vec<Result<Verdict>>) -> Result<Verdict> {
-        let parts = self.parts();
-        let results = self.parts_of(results);
-        let stopped_early = results.len() < self.runs() * parts;
-        let mut by_part: Vec<Vec<Result<Verdict>>> = (0..parts).map(|_| Vec::new()).collect();
-        for (index, result) in results.into_iter().enumerate() {
-            by_part[index % parts].push(result);
+        let merged = self.merged(results)?;
+        self.completed(merged)
+    }
+
+    /// As [`Self::finish`], of a judgment of one generation, as nearly every one is.
+    pub(super) fn finish_one(self, result: Result<Verdict>) -> Result<Verdict> {
+        if self.rubric.is_some() || self.blocks.is_some() {
+            return self.finish(vec![result]);
         }
-        let mut merged = match &self.rubric {
-            None => self.part(by_part.remove(0), stopped_early)?,
-            Some(rubric) => {
-                let (mut verdicts, mut rows) = (Vec::with_capacity(parts), Vec::with_capacity(parts));
-                for (criterion, results) in rubric.criteria.iter().zip(by_part) {
-                    let of_runs: Vec<_> = results.iter().flatten().map(|run| rubric.row(criterion, run)).collect();
-                    rows.push(mean_row(&of_runs));
-                    verdicts.push(self.part(results, stopped_early)?);
-                }
-                rubric.merge(verdicts, &rows)?
-            }
-        };
+        self.completed(result?)
+    }
+
+    /// What belongs to the verdict of all runs.
+    fn completed(self, mut merged: Verdict) -> Result<Verdict> {
         if self.reduced {
             merged.flags.push(Flag::OrdersReduced);
         }
@@ -252,6 +247,25 @@ impl Course {
             })?;
         }
         Ok(merged)
+    }
+
+    /// What all runs say together.
+    fn merged(&self, results: Vec<Result<Verdict>>) -> Result<Verdict> {
+        let parts = self.parts();
+        let results = self.parts_of(results);
+        let stopped_early = results.len() < self.runs() * parts;
+        let mut by_part: Vec<Vec<Result<Verdict>>> = (0..parts).map(|_| Vec::new()).collect();
+        for (index, result) in results.into_iter().enumerate() {
+            by_part[index % parts].push(result);
+        }
+        let Some(rubric) = &self.rubric else { return self.part(by_part.remove(0), stopped_early) };
+        let (mut verdicts, mut rows) = (Vec::with_capacity(parts), Vec::with_capacity(parts));
+        for (criterion, results) in rubric.criteria.iter().zip(by_part) {
+            let of_runs: Vec<_> = results.iter().flatten().map(|run| rubric.row(criterion, run)).collect();
+            rows.push(mean_row(&of_runs));
+            verdicts.push(self.part(results, stopped_early)?);
+        }
+        rubric.merge(verdicts, &rows)
     }
 
     /// The reward "win" of responses that were compared in pairs: the share of wins that their scores stand for. A calibration

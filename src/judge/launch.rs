@@ -26,8 +26,8 @@ pub(super) struct Second {
     pub(super) least: f64,
 }
 
-/// What a judgment needs until it ends. Holds the engine weakly: what waits in an engine does not keep it alive.
-#[derive(Clone)]
+/// What a judgment needs until it ends, shared by its runs. Holds the engine weakly: what waits in an engine does not keep it
+/// alive.
 pub(super) struct Launch {
     pub(super) engine: Weak<dyn Engine>,
     pub(super) reader: Arc<Reader>,
@@ -36,12 +36,12 @@ pub(super) struct Launch {
     /// Which weights the engine has.
     pub(super) weights: u64,
     /// The caller's name of the judgment.
-    pub(super) id: Option<Arc<str>>,
+    pub(super) id: Option<String>,
 }
 
 impl Launch {
     /// Submits a stage. The judgment is completed also if this is dropped on the way: if a thread has died.
-    pub(super) fn start(&self, stage: Stage, second: Option<Second>, outcome: Completer) {
+    pub(super) fn start(self: &Arc<Self>, stage: Stage, second: Option<Second>, outcome: Completer) {
         let Some(engine) = self.engine.upgrade() else { return outcome.complete(Err(Error::shut_down())) };
         let pending = outcome.pending().clone();
         let gather = Gather::new(stage.runs.len(), stage.course, second, outcome);
@@ -49,12 +49,11 @@ impl Launch {
             let (launch, gathered) = (self.clone(), gather.clone());
             let greedy = job.sampling.temperature <= 0.0;
             let done = move |generation: Result<Generation>| {
-                let readers = launch.readers.clone();
+                let handing = launch.clone();
                 let read = move || {
                     // Without sampling the judge would write the same again.
                     let lasting = |error: Error| if greedy { error.with_retryable(false) } else { error };
-                    let mut result =
-                        generation.and_then(|written| launch.reader.read(written, &terms).map_err(lasting));
+                    let mut result = generation.and_then(|written| launch.reader.read(written, terms).map_err(lasting));
                     if let (true, Ok(verdict)) = (closed, &mut result) {
                         verdict.flags.push(Flag::ReasoningClosed);
                     }
@@ -63,7 +62,7 @@ impl Launch {
                     }
                 };
                 // Where the thread is gone the task is dropped, which completes the judgment as closed.
-                drop(readers.run(Box::new(read)));
+                drop(handing.readers.run(Box::new(read)));
             };
             if gather.is_over() {
                 break;
@@ -78,7 +77,7 @@ impl Launch {
     }
 
     /// Ends the judgment with the outcome of a stage, or begins its second one.
-    fn decide(&self, gather: &Gather, outcome: Result<Verdict>) {
+    fn decide(self: &Arc<Self>, gather: &Gather, outcome: Result<Verdict>) {
         let mut outcome = outcome;
         if let Some((Second { mut stage, .. }, completer)) = gather.second(&mut outcome) {
             if let Ok(verdict) = &outcome {

@@ -13,6 +13,7 @@ mod count;
 mod ensemble;
 #[cfg(all(test, not(feature = "shuttle")))]
 mod ensemble_tests;
+mod grammars;
 mod launch;
 mod line;
 mod meter;
@@ -37,17 +38,18 @@ mod worker;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::config::JudgeConfig;
+use crate::config::{JudgeConfig, Options};
 use crate::engine::{Capabilities, Listener, Opened, Patience, Progress, Stats};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Level, Log};
 use crate::prompt::Prompt;
-use crate::prompt::profile::Profile;
+use crate::prompt::profile::{Profile, VerdictKind};
 use crate::prompt::tokenize::Tokenizer;
 use crate::request::JudgeRequest;
 use crate::sync::Arc;
 use crate::verdict::Verdict;
 use calibrated::Calibrated;
+use grammars::Grammars;
 use launch::Launch;
 use power::{Loaded, Power};
 use prepare::Prepared;
@@ -76,6 +78,11 @@ pub use warm::Pinned;
 /// returned when the drop returns, unless one of the callbacks drops it.
 pub struct Judge {
     config: JudgeConfig,
+    /// The options of a request that sets none: those of the configuration, then those of the profile.
+    defaults: Options,
+    /// What verdicts are about, by the profile.
+    kind: VerdictKind,
+    grammars: Grammars,
     reader: Arc<Reader>,
     queue: Arc<Queue>,
     capabilities: Capabilities,
@@ -146,7 +153,8 @@ impl Judge {
         mut notes: Vec<String>,
         log: Log,
     ) -> Result<Self> {
-        let reader = Arc::new(Reader { profile: profile.clone(), policy: config.verdict.clone() });
+        let kind = profile.verdict.kind();
+        let reader = Arc::new(Reader { profile: profile.clone(), kind, policy: config.verdict.clone() });
         let loaded = Loaded::new(opened, profile, 0)?;
         let (engine, prompter) = (&loaded.engine, &loaded.prompter);
         engine.log_to(&log);
@@ -159,8 +167,8 @@ impl Judge {
             format!("opened {}: {engine} engine{context}, {max_sequences} at once", config.model)
         });
         notes.splice(0..0, engine.warnings().iter().cloned());
-        let wanted = config.options.or(&prompter.profile().decoding).reasoning != Some(false);
-        if wanted && prompter.closes_reasoning()? {
+        let defaults = config.options.or(&prompter.profile().decoding);
+        if defaults.reasoning != Some(false) && prompter.closes_reasoning()? {
             notes.push(
                 "the chat template closes the reasoning although the judge should reason: set the variable that \
                  lets the judge reason (template_variables), or turn reasoning off"
@@ -169,7 +177,7 @@ impl Judge {
         }
         let calibrated = Calibrated::of(prompter.profile(), origin.fingerprint());
         if let Some(calibration) = &prompter.profile().calibration {
-            let settings = config.options.or(&prompter.profile().decoding).resolve()?;
+            let settings = defaults.resolve()?;
             let (model, distributions) = (origin.fingerprint(), capabilities.distributions);
             notes.extend(calibration.notes(model, prompter.profile(), &settings, distributions));
         }
@@ -178,7 +186,22 @@ impl Judge {
         }
         let power = Power::new(loaded, config.limits.max_queue);
         let warnings = notes;
-        Ok(Self { config, reader, queue, capabilities, warnings, calibrated, power, origin, log, readers, callbacks })
+        Ok(Self {
+            config,
+            defaults,
+            kind,
+            grammars: Grammars::default(),
+            reader,
+            queue,
+            capabilities,
+            warnings,
+            calibrated,
+            power,
+            origin,
+            log,
+            readers,
+            callbacks,
+        })
     }
 
     /// What runs a task on the thread that calls callbacks, in their order. A task for a thread that is gone is dropped.
@@ -399,14 +422,14 @@ impl Judge {
         }
         // Before the engine has the job, and so may have begun.
         pending.set_deadline(0, deadline, timeout);
-        let launch = Launch {
+        let launch = Arc::new(Launch {
             engine: Arc::downgrade(&loaded.engine),
             reader: self.reader.clone(),
             readers: self.readers.handle(),
             log: self.log.clone(),
             weights: loaded.weights,
-            id: id.map(Arc::from),
-        };
+            id,
+        });
         launch.start(first, second, pending.completer());
         Ok(())
     }

@@ -110,7 +110,7 @@ impl Judge {
 
     /// Settings of one request: its own options, then the configuration's, then the profile's.
     pub(super) fn settings(&self, options: &Options) -> Result<Settings> {
-        options.or(&self.config.options).or(&self.profile().decoding).resolve_request()
+        options.or(&self.defaults).resolve_request()
     }
 
     /// How far the verdict of a request is constrained: as far as the engine is able to, unless the settings say otherwise.
@@ -169,7 +169,7 @@ impl Judge {
                  above 0, or ask for orders instead"
             )));
         }
-        let (scale, kind) = (self.profile().scale, self.profile().verdict.kind());
+        let (scale, kind) = (self.profile().scale, self.kind);
         let separate = !request.rubric.is_empty() && settings.rubric_mode == RubricMode::Separate;
         if separate && settings.reward == Some(Reward::Win) && settings.rubric_merge != RubricMerge::Mean {
             return Err(invalid(
@@ -237,7 +237,7 @@ impl Judge {
         request: &JudgeRequest,
         mut settings: Settings,
     ) -> Result<Prompt> {
-        if most_at_once(&settings)?.is_none() && self.profile().verdict.kind().responses().is_none() {
+        if most_at_once(&settings)?.is_none() && self.kind.responses().is_none() {
             let parts = self.parts(loaded, request, &settings)?;
             return loaded.prompter.prompt(&parts[0], &settings);
         }
@@ -288,7 +288,7 @@ impl Judge {
                     for Share { parts, orders } in &shares {
                         let order = orders[number].clone();
                         let part = &parts[criterion];
-                        let aliases = prompt::aliases_in_order(self.profile(), part, &settings, order);
+                        let aliases = prompt::aliases_in_order(self.profile(), self.kind, part, &settings, order);
                         runs.push(self.run(draft, part, aliases, &settings)?);
                     }
                 }
@@ -305,7 +305,8 @@ impl Judge {
         let (profile, prompter) = (self.profile(), &loaded.prompter);
         let (input, reasoning) = prompter.input(request, &aliases, settings)?;
         let closed = reasoning == ReasoningState::Closed && prompter.reasons(settings);
-        let plan = Plan::new(profile, settings, &aliases, reasoning);
+        let grammar = |lead: &str, shown: &[String]| self.grammars.of(profile, lead, shown);
+        let plan = Plan::with(profile, settings, &aliases, reasoning, grammar);
         let sampling = Sampling {
             temperature: settings.temperature,
             top_p: settings.top_p,
@@ -315,7 +316,7 @@ impl Judge {
         let (deadline, priority) = (submitted + settings.timeout(), Priority::default());
         let job = Job { input, plan, sampling, submitted, deadline, patience: None, priority, listener: None };
         // What a grammar or a schema holds is quoted from nowhere.
-        let texts = match profile.verdict.kind() {
+        let texts = match self.kind {
             _ if guidance > Guidance::None => Texts::none(),
             VerdictKind::Table => Texts::of(request),
             _ => Texts::whole(request),

@@ -1,6 +1,6 @@
 //! The queue's bound, how many judgments may be pending at once, and which ones are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,36 @@ struct State {
     /// Those that wait for a place, or only look for one, out of line.
     looking: usize,
     closed: bool,
+    /// How many have waited in line.
     next: u64,
-    pending: HashMap<u64, Weak<Pending>>,
+    pending: Listed,
     /// Those that wait for many places, in the order in which they began to wait. Only the first is told of a free place.
     line: BTreeMap<u64, Arc<Waiter>>,
+}
+
+/// Judgments by numbers, which are used again: no hash, and no allocation for each.
+#[derive(Default)]
+struct Listed {
+    entries: Vec<Option<Weak<Pending>>>,
+    /// Numbers that nobody has.
+    unused: Vec<usize>,
+}
+
+impl Listed {
+    fn insert(&mut self, pending: Weak<Pending>) -> usize {
+        if let Some(number) = self.unused.pop() {
+            self.entries[number] = Some(pending);
+            return number;
+        }
+        self.entries.push(Some(pending));
+        self.entries.len() - 1
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Weak<Pending>> {
+        let removed = self.entries[number].take();
+        self.unused.extend(removed.as_ref().map(|_| number));
+        removed
+    }
 }
 
 /// One thread that waits for many places, one after the other, and that can be stopped.
@@ -70,12 +96,12 @@ pub(super) struct Permit(Arc<Queue>);
 /// callback runs, and the entry stays until the callback is queued, so that closing waits for it.
 pub(super) struct Entry {
     queue: Arc<Queue>,
-    number: u64,
+    number: usize,
 }
 
 impl Queue {
     pub(super) fn new(places: usize) -> Arc<Self> {
-        let (pending, line) = (HashMap::new(), BTreeMap::new());
+        let (pending, line) = (Listed::default(), BTreeMap::new());
         let state = State { free: places, looking: 0, closed: false, next: 0, pending, line };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), meter: Meter::default() })
     }
@@ -197,16 +223,13 @@ impl Queue {
 
     /// Lists a judgment as pending.
     pub(super) fn list(self: &Arc<Self>, pending: &Arc<Pending>) -> Entry {
-        let mut state = self.state();
-        let number = state.next;
-        state.next += 1;
-        state.pending.insert(number, Arc::downgrade(pending));
+        let number = self.state().pending.insert(Arc::downgrade(pending));
         Entry { queue: self.clone(), number }
     }
 
     /// The judgments that are pending.
     pub(super) fn pending(&self) -> Vec<Arc<Pending>> {
-        self.state().pending.values().filter_map(Weak::upgrade).collect()
+        self.state().pending.entries.iter().flatten().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -244,6 +267,8 @@ impl Drop for Permit {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.queue.state().pending.remove(&self.number);
+        // What it was is freed without the lock.
+        let removed = self.queue.state().pending.remove(self.number);
+        drop(removed);
     }
 }

@@ -42,12 +42,14 @@ pub(super) struct Terms {
 /// Reads verdicts. Apart from the judge, so that what waits in the engine does not keep the engine alive.
 pub(super) struct Reader {
     pub(super) profile: Profile,
+    /// What verdicts are about, by the profile.
+    pub(super) kind: VerdictKind,
     pub(super) policy: VerdictPolicy,
 }
 
 impl Reader {
     /// Reads what a run generated.
-    pub(super) fn read(&self, generation: Generation, terms: &Terms) -> Result<Verdict> {
+    pub(super) fn read(&self, generation: Generation, terms: Terms) -> Result<Verdict> {
         let Terms { aliases, guidance, texts, grammar, by_scores } = terms;
         let Generation {
             mut raw,
@@ -60,10 +62,11 @@ impl Reader {
             usage,
             timing,
         } = generation;
-        let Self { profile, policy } = self;
+        let (Self { profile, policy, .. }, kind) = (self, self.kind);
         // A schema cannot say that a ranking of many names has none twice: one that does is derived, and listed as repaired.
         let lenient = VerdictPolicy { incomplete: Incomplete::DeriveRanking, ..policy.clone() };
-        let policy = if *guidance == Guidance::Schema || *by_scores { &lenient } else { policy };
+        let policy = if guidance == Guidance::Schema || by_scores { &lenient } else { policy };
+        let order = aliases.order().to_vec();
         let start = if reasoning.is_some() { answer } else { 0 };
         let thoughts = reasoning.clone().map_or("", |range| &raw[range]).to_owned();
         // What a grammar wrote can be read in one way, whatever a name or the profile's layout may look like.
@@ -71,7 +74,7 @@ impl Reader {
         // A number at the end of a text that was cut may have lost digits; a grammar whose scores are all complete rules that out.
         let is_whole = grammar.as_ref().is_some_and(|grammar| grammar.marks().is_prefix_free());
         let is_number = raw.ends_with(|last: char| last.is_ascii_digit() || last == '.');
-        let read = if verdict_truncated && !is_whole && is_number && profile.verdict.kind() != VerdictKind::Table {
+        let read = if verdict_truncated && !is_whole && is_number && kind != VerdictKind::Table {
             let partial = PartialVerdict { scores: None, ranking: None, reasoning: thoughts, raw };
             Err(Error::new(ErrorKind::InvalidVerdict, "the answer was cut within its last number")
                 .with_partial(partial))
@@ -82,33 +85,33 @@ impl Reader {
             match reasoning {
                 Some(_) => {
                     let answer = raw[answer..].to_owned();
-                    verdict::parse_parts_knowing(raw, &thoughts, &answer, texts, aliases, profile, policy)
+                    verdict::parse_parts_knowing(raw, &thoughts, &answer, &texts, &aliases, profile, policy)
                 }
-                None if *guidance == Guidance::Grammar => {
-                    verdict::parse_parts(raw.clone(), "", &raw, aliases, profile, policy)
+                None if guidance == Guidance::Grammar => {
+                    verdict::parse_parts(raw.clone(), "", &raw, &aliases, profile, policy)
                 }
-                None => verdict::parse_knowing(&raw, texts, aliases, profile, policy),
+                None => verdict::parse_knowing(&raw, &texts, &aliases, profile, policy),
             }
         };
         let mut verdict = read.map_err(|error| {
             if verdict_truncated { error.context("the verdict reached max_verdict_tokens") } else { error }
         })?;
-        let choice = profile.verdict.kind() == VerdictKind::Choice;
+        let choice = kind == VerdictKind::Choice;
         let distributions = if choice { verdict::of_choice(profile.scale, &distributions) } else { distributions };
-        for (place, mass) in masses.into_iter().enumerate().take(aliases.len()) {
+        for (place, mass) in masses.into_iter().enumerate().take(order.len()) {
             // The choice of one response is the mass of both.
-            let of = if choice { 0..aliases.len() } else { place..place + 1 };
-            for place in of {
-                verdict.scores[aliases.request_index(place)].mass = mass.is_finite().then_some(mass);
+            let of = if choice { &order[..] } else { &order[place..=place] };
+            for &index in of {
+                verdict.scores[index].mass = mass.is_finite().then_some(mass);
             }
         }
-        for (place, distribution) in distributions.into_iter().enumerate().take(aliases.len()) {
-            let scored = &mut verdict.scores[aliases.request_index(place)];
+        for (distribution, &index) in distributions.into_iter().zip(&order) {
+            let scored = &mut verdict.scores[index];
             scored.expected = Some(expected_score(profile.scale, &distribution));
             scored.distribution = Some(distribution);
         }
         // Only a table has a ranking of the judge's own.
-        if *by_scores || profile.verdict.kind() != VerdictKind::Table {
+        if by_scores || kind != VerdictKind::Table {
             verdict.rank_by_scores();
             verdict.repairs.retain(|repair| *repair != Repair::RankingDerived);
             verdict.flags.retain(|flag| *flag != Flag::InconsistentRanking);
@@ -132,7 +135,10 @@ pub(super) struct Gather {
 }
 
 struct Gathered {
+    /// The result of each run; empty as long as there is none that waits for others.
     results: Vec<Option<Result<Verdict>>>,
+    /// All runs.
+    count: usize,
     /// Runs that have not ended.
     left: usize,
     /// Runs that have failed.
@@ -150,9 +156,10 @@ struct Gathered {
 impl Gather {
     /// Awaits `count` runs.
     pub(super) fn new(count: usize, course: Course, second: Option<Second>, outcome: Completer) -> Arc<Self> {
-        let (results, failed) = ((0..count).map(|_| None).collect(), Vec::new());
+        let (results, failed) = (Vec::new(), Vec::new());
         let (course, outcome) = (Some(course), Some(outcome));
-        Arc::new(Self { runs: Mutex::new(Gathered { results, left: count, failed, seen: 0, second, course, outcome }) })
+        let runs = Gathered { results, count, left: count, failed, seen: 0, second, course, outcome };
+        Arc::new(Self { runs: Mutex::new(runs) })
     }
 
     fn runs(&self) -> MutexGuard<'_, Gathered> {
@@ -165,7 +172,7 @@ impl Gather {
     /// results give the same verdict.
     pub(super) fn take(&self, index: usize, result: Result<Verdict>) -> Option<Result<Verdict>> {
         let mut runs = self.runs();
-        let Gathered { results, left, failed, seen, course, .. } = &mut *runs;
+        let Gathered { results, count, left, failed, seen, course, .. } = &mut *runs;
         *left -= 1;
         // Decided before.
         let going = course.as_ref()?;
@@ -176,6 +183,14 @@ impl Gather {
                 drop(runs);
                 return result.err().map(|error| Err(course.failure(index, error)));
             }
+        }
+        if *count == 1 {
+            let course = course.take()?;
+            drop(runs);
+            return Some(course.finish_one(result));
+        }
+        if results.is_empty() {
+            results.resize_with(*count, || None);
         }
         results[index] = Some(result);
         loop {

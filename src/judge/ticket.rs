@@ -310,8 +310,9 @@ impl Completer {
 
 impl Drop for Completer {
     fn drop(&mut self) {
-        // Changes nothing if the judgment has ended.
-        self.0.complete(Err(Error::shut_down()));
+        if !self.0.has_ended() {
+            self.0.complete(Err(Error::shut_down()));
+        }
     }
 }
 

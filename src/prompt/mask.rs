@@ -1,6 +1,7 @@
 //! Masking: the judge sees `model-1`…`model-N` in a permuted order, so that neither a name nor a place can influence it.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use crate::config::Mask;
 use crate::error::{Error, ErrorKind, Result};
@@ -63,6 +64,17 @@ impl AliasMap {
         self.order[place]
     }
 
+    /// The index into the request of the response at each place.
+    pub(crate) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The real names in the order of the request, the names that the judge sees in the order it sees them, and the index into
+    /// the request of each of these.
+    pub(crate) fn into_parts(self) -> (Vec<String>, Vec<String>, Vec<usize>) {
+        (self.names, self.shown, self.order)
+    }
+
     /// Pairs of shown name and real name, in the order shown.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.shown.iter().zip(&self.order).map(|(shown, &index)| (shown.as_str(), self.names[index].as_str()))
@@ -105,9 +117,21 @@ pub(crate) fn order(count: usize, mode: Mask, seed: u64) -> Vec<usize> {
 pub(crate) fn in_order(names: Vec<String>, prefix: &str, mode: Mask, order: Vec<usize>) -> AliasMap {
     let shown = match mode {
         Mask::Off => order.iter().map(|&index| names[index].clone()).collect(),
-        Mask::Given | Mask::Shuffle => (1..=names.len()).map(|number| format!("{prefix}{number}")).collect(),
+        Mask::Given | Mask::Shuffle => (1..=names.len()).map(|number| numbered(prefix, number)).collect(),
     };
     AliasMap::new(names, shown, order)
+}
+
+/// `prefix` and the number. Every judgment names its responses, mostly fewer than ten: one digit needs no formatting.
+fn numbered(prefix: &str, number: usize) -> String {
+    let mut name = String::with_capacity(prefix.len() + 4);
+    name.push_str(prefix);
+    if let Some(digit) = u32::try_from(number).ok().and_then(|number| char::from_digit(number, 10)) {
+        name.push(digit);
+    } else {
+        let _ = write!(name, "{number}");
+    }
+    name
 }
 
 /// The same responses, named by letters from A on.

@@ -248,13 +248,13 @@ pub(crate) fn warm() {
 /// whatever `settings` say.
 pub fn aliases(profile: &Profile, request: &JudgeRequest, settings: &Settings) -> AliasMap {
     let mode = mask_mode(request, settings);
-    named(profile, mask::mask(names(request), &profile.alias_prefix, mode, settings.mask_seed))
+    named(profile.verdict.kind(), mask::mask(names(request), &profile.alias_prefix, mode, settings.mask_seed))
 }
 
 /// A judge that chooses one of two responses names it by its letter.
-fn named(profile: &Profile, aliases: AliasMap) -> AliasMap {
+fn named(kind: VerdictKind, aliases: AliasMap) -> AliasMap {
     // More than two are judged two by two, each with names of its own.
-    let letters = profile.verdict.kind() == VerdictKind::Choice && aliases.len() <= 26;
+    let letters = kind == VerdictKind::Choice && aliases.len() <= 26;
     if letters { mask::by_letters(aliases) } else { aliases }
 }
 
@@ -263,14 +263,15 @@ pub(crate) fn order(request: &JudgeRequest, settings: &Settings) -> Vec<usize> {
     mask::order(request.responses.len(), mask_mode(request, settings), settings.mask_seed)
 }
 
-/// As [`aliases`], with the responses in this order.
+/// As [`aliases`], with the responses in this order; `kind` is that of the profile's verdicts.
 pub(crate) fn aliases_in_order(
     profile: &Profile,
+    kind: VerdictKind,
     request: &JudgeRequest,
     settings: &Settings,
     order: Vec<usize>,
 ) -> AliasMap {
-    named(profile, mask::in_order(names(request), &profile.alias_prefix, mask_mode(request, settings), order))
+    named(kind, mask::in_order(names(request), &profile.alias_prefix, mask_mode(request, settings), order))
 }
 
 fn mask_mode(request: &JudgeRequest, settings: &Settings) -> Mask {

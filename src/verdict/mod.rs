@@ -86,6 +86,12 @@ pub struct Scored {
     pub mass: Option<f64>,
 }
 
+impl Scored {
+    fn without_score(name: String) -> Self {
+        Self { name, score: 0.0, expected: None, distribution: None, mass: None }
+    }
+}
+
 /// Tokens of one judgment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -418,7 +424,7 @@ impl<'a> Reader<'a> {
             }
         };
         repairs.extend(outcome.repairs);
-        assemble(Outcome { repairs, ..outcome }, names, reasoning.to_owned(), raw)
+        assemble(Outcome { repairs, ..outcome }, names.clone(), reasoning.to_owned(), raw)
     }
 }
 
@@ -427,13 +433,13 @@ pub(crate) fn of_grammar(
     raw: String,
     reasoning: String,
     written: Written,
-    names: &AliasMap,
+    names: AliasMap,
     profile: &Profile,
 ) -> Result<Verdict> {
     let Written { scores, ranked } = written;
     let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
     let outcome = if ranked.is_empty() {
-        forms::of_marks(&scores, names, profile)
+        forms::of_marks(&scores, &names, profile)
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a choice without letters"))?
     } else {
         Outcome::clean(scores, ranked)
@@ -453,36 +459,38 @@ pub(crate) fn of_choice(scale: Scale, distributions: &[Vec<f64>]) -> Vec<Vec<f64
 }
 
 /// The checked verdict of what was read, or the error that says what is missing.
-fn assemble(outcome: Outcome, names: &AliasMap, reasoning: String, raw: String) -> Result<Verdict> {
+fn assemble(outcome: Outcome, names: AliasMap, reasoning: String, raw: String) -> Result<Verdict> {
     // Places count in the order shown; a verdict counts in the order of the request.
-    let by_request = |scores: &[f64]| {
-        let mut ordered = vec![0.0; scores.len()];
-        for (place, &score) in scores.iter().enumerate() {
-            ordered[names.request_index(place)] = score;
-        }
-        names.names().iter().cloned().zip(ordered).collect::<Vec<_>>()
-    };
     match (outcome.scores, outcome.ranking) {
-        (Ok(scores), Ok(ranking)) => Ok(Verdict {
-            flags: check::flags(&scores, &ranking, outcome.dropped),
-            scores: by_request(&scores)
-                .into_iter()
-                .map(|(name, score)| Scored { name, score, expected: None, distribution: None, mass: None })
-                .collect(),
-            ranking: ranking.iter().map(|&place| names.request_index(place)).collect(),
-            reasoning,
-            repairs: outcome.repairs.into_vec(),
-            aliases: names.pairs().map(|(shown, name)| (shown.to_owned(), name.to_owned())).collect(),
-            usage: Usage::default(),
-            timing: Timing::default(),
-            weights: 0,
-            raw,
-            ensemble: None,
-            blocks: None,
-            rubric: None,
-            rewards: None,
-            preferences: None,
-        }),
+        (Ok(scores), Ok(mut ranking)) => {
+            let flags = check::flags(&scores, &ranking, outcome.dropped);
+            for place in &mut ranking {
+                *place = names.request_index(*place);
+            }
+            let (names, shown, order) = names.into_parts();
+            let aliases = shown.into_iter().zip(&order).map(|(shown, &index)| (shown, names[index].clone())).collect();
+            let mut responses: Vec<Scored> = names.into_iter().map(Scored::without_score).collect();
+            for (score, index) in scores.into_iter().zip(order) {
+                responses[index].score = score;
+            }
+            Ok(Verdict {
+                flags,
+                scores: responses,
+                ranking,
+                reasoning,
+                repairs: outcome.repairs.into_vec(),
+                aliases,
+                usage: Usage::default(),
+                timing: Timing::default(),
+                weights: 0,
+                raw,
+                ensemble: None,
+                blocks: None,
+                rubric: None,
+                rewards: None,
+                preferences: None,
+            })
+        }
         (scores, ranking) => {
             let message = match (&scores, &ranking) {
                 (Err(scores), Err(ranking)) if scores == ranking => format!("no verdict could be read: {scores}"),
@@ -493,8 +501,15 @@ fn assemble(outcome: Outcome, names: &AliasMap, reasoning: String, raw: String) 
                 (_, Err(ranking)) => format!("the verdict has scores but no ranking: {ranking}"),
                 (Ok(_), Ok(_)) => String::new(),
             };
+            let by_request = |scores: Vec<f64>| {
+                let mut ordered = vec![0.0; scores.len()];
+                for (place, score) in scores.into_iter().enumerate() {
+                    ordered[names.request_index(place)] = score;
+                }
+                names.names().iter().cloned().zip(ordered).collect()
+            };
             let partial = PartialVerdict {
-                scores: scores.ok().map(|scores| by_request(&scores)),
+                scores: scores.ok().map(by_request),
                 ranking: ranking.ok().map(|ranking| {
                     ranking.iter().map(|&place| names.names()[names.request_index(place)].clone()).collect()
                 }),

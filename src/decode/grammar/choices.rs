@@ -66,18 +66,18 @@ impl VerdictGrammar {
         }
         let marks: Vec<String> = self.marks.all().map(|mark| self.marks.spelled(mark)).collect();
         // The quotation mark before a name is always there, and often in one token with the text before it.
-        let first = format!("{}\"", self.between);
+        let first = format!("{}\"", self.texts.between);
         let score = |(place, before): (usize, &String)| {
             // Something has to follow, so that it is seen that the score is a token of its own.
             let last = if self.ranks { first.as_str() } else { "\n" };
-            let after = self.literals.get(place + 1).map_or(last, String::as_str).to_owned();
+            let after = self.texts.literals.get(place + 1).map_or(last, String::as_str).to_owned();
             Place { before: before.clone(), candidates: marks.clone(), after }
         };
-        let mut places: Vec<Place> = self.literals.iter().enumerate().map(score).collect();
-        if self.ranks && self.names.len() > 1 {
+        let mut places: Vec<Place> = self.texts.literals.iter().enumerate().map(score).collect();
+        if self.ranks && self.texts.names.len() > 1 {
             let bare = |name: &String| name[1..name.len() - 1].to_owned();
             for before in [first.as_str(), NEXT_NAME] {
-                let candidates = self.names.iter().map(bare).collect();
+                let candidates = self.texts.names.iter().map(bare).collect();
                 places.push(Place { before: before.to_owned(), candidates, after: NEXT_NAME.to_owned() });
             }
         }
@@ -87,15 +87,15 @@ impl VerdictGrammar {
     /// The text of a complete verdict.
     fn text_of(&self, written: &Written) -> String {
         let mut text = String::new();
-        for (literal, &score) in self.literals.iter().zip(&written.scores) {
+        for (literal, &score) in self.texts.literals.iter().zip(&written.scores) {
             text.push_str(literal);
             text.push_str(&self.marks.spelled(score));
         }
         if !self.ranks {
             return text + self.tail();
         }
-        let names: Vec<&str> = written.ranked.iter().map(|&place| self.names[place].as_str()).collect();
-        text + &self.between + &names.join(", ") + &self.end
+        let names: Vec<&str> = written.ranked.iter().map(|&place| self.texts.names[place].as_str()).collect();
+        text + &self.texts.between + &names.join(", ") + &self.texts.end
     }
 }
 
@@ -275,7 +275,7 @@ impl Filling {
     fn is_complete(&self) -> bool {
         let Self { written, choices, .. } = self;
         written.scores.len() == choices.scores.len()
-            && (!choices.grammar.ranks || written.ranked.len() == choices.grammar.names.len())
+            && (!choices.grammar.ranks || written.ranked.len() == choices.grammar.texts.names.len())
     }
 
     /// The candidates at the next place. The last name of a ranking is no choice, and nobody has to read its tokens.
@@ -288,7 +288,7 @@ impl Filling {
         let groups = if self.consistent {
             VerdictGrammar::groups(&self.written.scores)
         } else {
-            vec![(0..grammar.names.len()).collect()]
+            vec![(0..grammar.texts.names.len()).collect()]
         };
         let left =
             |group: Vec<usize>| -> Vec<usize> { group.into_iter().filter(|name| !ranked.contains(name)).collect() };

@@ -124,7 +124,7 @@ impl VerdictGrammar {
         let mut example = self.example();
         example.push_str(&self.left_out().unwrap_or_default());
         let example: Value = serde_json::from_str(example.trim_start()).ok()?;
-        let complete = self.names.len() <= MAX_LISTED || !self.ranks;
+        let complete = self.texts.names.len() <= MAX_LISTED || !self.ranks;
         // An empty list stands where no ranking is written.
         let (mut scored, mut ranked) = (false, !self.ranks);
         let schema = self.schema_of(&example, &mut scored, &mut ranked)?;
@@ -132,7 +132,7 @@ impl VerdictGrammar {
     }
 
     fn schema_of(&self, example: &Value, scored: &mut bool, ranked: &mut bool) -> Option<Value> {
-        let names: Vec<Value> = self.names.iter().filter_map(|name| serde_json::from_str(name).ok()).collect();
+        let names: Vec<Value> = self.texts.names.iter().filter_map(|name| serde_json::from_str(name).ok()).collect();
         match example {
             Value::Object(object) => {
                 let is_scores = object.len() == names.len()

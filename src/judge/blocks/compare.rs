@@ -42,7 +42,7 @@ impl Judge {
             );
         }
         let shows_names = request.mask_responses == Some(false) || settings.mask == Mask::Off;
-        if shows_names && self.profile().verdict.kind() == VerdictKind::Choice {
+        if shows_names && self.kind == VerdictKind::Choice {
             return invalid(
                 "options: mask is off, but this judge names the better response by its letter, A or B: leave mask out"
                     .to_owned(),

@@ -30,7 +30,7 @@ impl Judge {
     /// [`ErrorKind::ContextOverflow`] if no blocks fit either; those of [`Judge::drawn`].
     pub(in crate::judge) fn fitted(&self, draft: &Draft<'_>) -> Result<(Drawn, Option<Layout>)> {
         let Draft { loaded, request, settings, .. } = *draft;
-        if let Some(at_once) = self.profile().verdict.kind().responses() {
+        if let Some(at_once) = self.kind.responses() {
             return self.compared(draft, at_once);
         }
         let Some(most) = most_at_once(settings)? else {
