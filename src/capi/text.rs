@@ -81,6 +81,32 @@ impl From<&String> for Text {
     }
 }
 
+/// Several texts that are kept for C programs, in one piece of memory. Each ends in a zero byte.
+pub(super) struct Texts {
+    all: Box<str>,
+    /// Where each ends, its zero byte left out.
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let (count, bytes) = texts.clone().fold((0, 0), |(count, bytes), text| (count + 1, bytes + text.len() + 1));
+        let (mut all, mut ends) = (String::with_capacity(bytes), Vec::with_capacity(count));
+        for text in texts {
+            all.push_str(text);
+            ends.push(all.len());
+            all.push('\0');
+        }
+        Self { all: all.into_boxed_str(), ends }
+    }
+
+    pub(super) fn view(&self, index: usize) -> Option<dicast_str> {
+        let end = *self.ends.get(index)?;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] + 1 };
+        Some(dicast_str { data: self.all[start..].as_ptr().cast(), len: end - start })
+    }
+}
+
 /// The text of a C string, without its zero byte; `{NULL, 0}` for NULL. It lives as long as the C string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dicast_str_cstr(text: *const c_char) -> dicast_str {

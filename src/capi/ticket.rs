@@ -65,21 +65,35 @@ impl Drop for dicast_ticket {
 /// How a judgment with a callback ended. Threads wait on it until the callback has returned.
 #[derive(Default)]
 struct End {
-    outcome: Mutex<Option<std::result::Result<(), (ErrorKind, String)>>>,
+    state: Mutex<EndState>,
     ended: Condvar,
+}
+
+#[derive(Default)]
+struct EndState {
+    outcome: Option<std::result::Result<(), (ErrorKind, String)>>,
+    /// Threads that wait: without any, no signal is sent, which would be a system call.
+    waiters: usize,
 }
 
 impl End {
     fn set(&self, failure: Option<(ErrorKind, String)>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.map_or(Ok(()), Err));
-        self.ended.notify_all();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.outcome = Some(failure.map_or(Ok(()), Err));
+        let has_waiters = state.waiters > 0;
+        drop(state);
+        if has_waiters {
+            self.ended.notify_all();
+        }
     }
 
     fn wait(&self, timeout: Duration) -> Result<i32> {
-        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.ended.wait_timeout_while(outcome, timeout, |outcome| outcome.is_none());
-        let (outcome, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match &*outcome {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiters += 1;
+        let waited = self.ended.wait_timeout_while(state, timeout, |state| state.outcome.is_none());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiters -= 1;
+        match &state.outcome {
             None => Ok(DICAST_PENDING),
             Some(Ok(())) => Ok(DICAST_OK),
             Some(Err((kind, message))) => Err(Error::new(*kind, message.clone())),
@@ -98,7 +112,9 @@ struct Call {
     user_data: UserData,
     judge: u64,
     scale: Scale,
+    /// For a ticket, if the program took one.
     end: Option<Arc<End>>,
+    called: bool,
 }
 
 impl Call {
@@ -107,8 +123,8 @@ impl Call {
     }
 
     fn call(&mut self, outcome: Result<Verdict>) {
-        let Some(end) = self.end.take() else { return };
-        let failure = outcome.as_ref().err().map(|error| (error.kind(), error.message().to_owned()));
+        self.called = true;
+        let end = self.end.take().map(|end| (end, failure(&outcome)));
         let (status, verdict, error) = match outcome {
             Ok(verdict) => (DICAST_OK, dicast_verdict::give(verdict, self.scale), std::ptr::null_mut()),
             Err(error) => (error.kind().c_status(), std::ptr::null_mut(), dicast_error::give(error)),
@@ -117,12 +133,22 @@ impl Call {
         // SAFETY: the program has promised that it can be called with its data, once, from a thread of the judge's.
         unsafe { (self.callback)(self.user_data.get(), status, verdict, error) };
         CALLING.set(outer);
-        end.set(failure);
+        if let Some((end, failure)) = end {
+            end.set(failure);
+        }
     }
+}
+
+/// How a judgment failed, for those who wait for its end.
+fn failure(outcome: &Result<Verdict>) -> Option<(ErrorKind, String)> {
+    outcome.as_ref().err().map(|error| (error.kind(), error.message().to_owned()))
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if self.called {
+            return;
+        }
         // The program waits for its callback, so it gets an error even if a defect lost the outcome.
         let _ = catch(|| {
             self.call(Err(Error::shut_down()));
@@ -176,29 +202,34 @@ pub(super) unsafe fn submitted(
         return Err(refused);
     }
     let give = |inner| {
-        if !ticket.is_null() {
-            let inner = ManuallyDrop::new(inner);
-            // SAFETY: it is not null; that a pointer can be written to it is the caller's promise.
-            unsafe { ticket.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale }))) };
+        let inner = ManuallyDrop::new(inner);
+        // SAFETY: it is not null; that a pointer can be written to it is the caller's promise.
+        unsafe { ticket.write(Box::into_raw(Box::new(dicast_ticket { inner, process, judge, scale }))) };
+    };
+    // A ticket waits for the end of its callback or event.
+    let end = || {
+        let end = (!ticket.is_null()).then(Arc::<End>::default);
+        if let Some(end) = &end {
+            give(Inner::Called { canceller: pending.canceller(), end: end.clone() });
         }
+        end
     };
     // As soon as the outcome can arrive, the callback may use and free the ticket, and free the judge: neither is touched after
     // this point.
     match (callback, awaited) {
         (None, None) => give(Inner::Waited(pending)),
         (Some(callback), _) => {
-            let end = Arc::new(End::default());
-            let call = Call { callback, user_data, judge, scale, end: Some(end.clone()) };
-            give(Inner::Called { canceller: pending.canceller(), end });
+            let call = Call { callback, user_data, judge, scale, end: end(), called: false };
             pending.on_completion(move |outcome| call.deliver(outcome));
         }
         (None, Some(awaited)) => {
-            let end = Arc::new(End::default());
-            give(Inner::Called { canceller: pending.canceller(), end: end.clone() });
+            let end = end();
             pending.on_completion(move |outcome| {
-                let failure = outcome.as_ref().err().map(|error| (error.kind(), error.message().to_owned()));
+                let end = end.map(|end| (end, failure(&outcome)));
                 awaited.deliver(outcome, scale);
-                end.set(failure);
+                if let Some((end, failure)) = end {
+                    end.set(failure);
+                }
             });
         }
     }

@@ -1,6 +1,5 @@
 //! `dicast_verdict`: the result of a judgment.
 
-use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use super::boundary::given;
 use super::error::dicast_error;
 use super::layout;
 use super::stats::{count, dicast_timing, dicast_usage};
-use super::text::{Text, dicast_str};
+use super::text::{Text, Texts, dicast_str};
 use crate::error::ErrorKind;
 use crate::prompt::profile::Scale;
 use crate::verdict::{Preference, Scored, Verdict};
@@ -25,12 +24,10 @@ pub struct dicast_verdict {
     scale: Scale,
     /// Place of each response.
     ranks: Vec<usize>,
-    names: Vec<Text>,
+    /// The reasoning, the whole output, the names of the responses, and then their aliases.
+    texts: Texts,
     /// Indexes of the responses in the order of their names, to find one by its name.
     by_name: Vec<usize>,
-    aliases: Vec<Text>,
-    reasoning: Text,
-    raw: Text,
     repairs: Vec<(Text, Text)>,
     flags: Vec<(Text, Text)>,
     criteria: Vec<Text>,
@@ -50,19 +47,23 @@ impl dicast_verdict {
         for (place, &index) in verdict.ranking.iter().enumerate() {
             ranks[index] = place;
         }
-        let shown: HashMap<&str, &str> =
-            verdict.aliases.iter().map(|(shown, name)| (name.as_str(), shown.as_str())).collect();
-        let alias = |scored: &Scored| Text::new(shown.get(scored.name.as_str()).copied().unwrap_or_default());
-        let mut by_name: Vec<usize> = (0..verdict.scores.len()).collect();
-        by_name.sort_unstable_by(|&a, &b| verdict.scores[a].name.cmp(&verdict.scores[b].name));
+        let scores = &verdict.scores;
+        let mut by_name: Vec<usize> = (0..scores.len()).collect();
+        by_name.sort_unstable_by(|&a, &b| scores[a].name.cmp(&scores[b].name));
+        let mut aliases = vec![""; scores.len()];
+        for (shown, name) in &verdict.aliases {
+            if let Some(index) = found(scores, &by_name, name) {
+                aliases[index] = shown;
+            }
+        }
+        let names = scores.iter().map(|scored| scored.name.as_str());
+        let texts =
+            [verdict.reasoning.as_str(), verdict.raw.as_str()].into_iter().chain(names).chain(aliases.iter().copied());
         Box::into_raw(Box::new(Self {
             scale,
             ranks,
-            names: verdict.scores.iter().map(|scored| Text::from(&scored.name)).collect(),
+            texts: Texts::new(texts),
             by_name,
-            aliases: verdict.scores.iter().map(alias).collect(),
-            reasoning: Text::from(&verdict.reasoning),
-            raw: Text::from(&verdict.raw),
             repairs: verdict.repairs.iter().map(named).collect(),
             flags: verdict.flags.iter().map(named).collect(),
             criteria: verdict
@@ -92,10 +93,22 @@ impl dicast_verdict {
     unsafe fn find(&self, name: dicast_str) -> Option<usize> {
         // SAFETY: passed on.
         let name = unsafe { name.text("name", ErrorKind::InvalidArgument) }.ok()?;
-        let scores = &self.verdict.scores;
-        let place = self.by_name.binary_search_by(|&index| scores[index].name.as_str().cmp(name)).ok()?;
-        Some(self.by_name[place])
+        found(&self.verdict.scores, &self.by_name, name)
     }
+
+    fn name(&self, index: usize) -> Option<dicast_str> {
+        self.scored(index).and_then(|_| self.texts.view(2 + index))
+    }
+
+    fn alias(&self, index: usize) -> Option<dicast_str> {
+        self.scored(index).and_then(|_| self.texts.view(2 + self.verdict.scores.len() + index))
+    }
+}
+
+/// The index of the response with a name, by the indexes in the order of the names.
+fn found(scores: &[Scored], by_name: &[usize], name: &str) -> Option<usize> {
+    let place = by_name.binary_search_by(|&index| scores[index].name.as_str().cmp(name)).ok()?;
+    Some(by_name[place])
 }
 
 /// The name of a repair or flag, and the piece of text that it quotes.
@@ -123,20 +136,20 @@ pub extern "C" fn dicast_verdict_free(verdict: Option<Box<dicast_verdict>>) {
 /// Number of responses. 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_count(verdict: Option<&dicast_verdict>) -> usize {
-    boundary!(else 0; { Some(verdict?.names.len()) })
+    boundary!(else 0; { Some(verdict?.verdict.scores.len()) })
 }
 
 /// Your name of the response at `index`; `data` is NULL out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_name(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
-    boundary!(else dicast_str::NONE; { Some(verdict?.names.get(index)?.view()) })
+    boundary!(else dicast_str::NONE; { verdict?.name(index) })
 }
 
 /// The name under which the judge saw the response at `index`, such as `model-2`; empty if the first block of several did not
 /// hold it. `data` is NULL out of range.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_alias(verdict: Option<&dicast_verdict>, index: usize) -> dicast_str {
-    boundary!(else dicast_str::NONE; { Some(verdict?.aliases.get(index)?.view()) })
+    boundary!(else dicast_str::NONE; { verdict?.alias(index) })
 }
 
 /// The index of the response called `name`; DICAST_NONE if there is none.
@@ -248,13 +261,13 @@ pub extern "C" fn dicast_verdict_weights(verdict: Option<&dicast_verdict>) -> u6
 /// The reasoning of the judge, without its tags; empty if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_reasoning(verdict: Option<&dicast_verdict>) -> dicast_str {
-    boundary!(else dicast_str::NONE; { Some(verdict?.reasoning.view()) })
+    boundary!(else dicast_str::NONE; { verdict?.texts.view(0) })
 }
 
 /// The whole output of the judge, unchanged.
 #[unsafe(no_mangle)]
 pub extern "C" fn dicast_verdict_raw(verdict: Option<&dicast_verdict>) -> dicast_str {
-    boundary!(else dicast_str::NONE; { Some(verdict?.raw.view()) })
+    boundary!(else dicast_str::NONE; { verdict?.texts.view(1) })
 }
 
 /// Number of repairs that were needed to read the verdict.
@@ -483,7 +496,7 @@ mod tests {
         }
         // SAFETY: as above.
         assert_eq!(unsafe { verdict.find("nobody".into()) }, None);
-        let alias = verdict.aliases[199_999].view();
+        let alias = verdict.alias(199_999).unwrap();
         // SAFETY: the verdict lives.
         assert_eq!(unsafe { alias.text("alias", ErrorKind::Internal) }.unwrap(), "model-199999");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
