@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+// On Windows, GCC does not align such registers on the stack.
+#if defined(__x86_64__) && !defined(_WIN32) && (defined(__GNUC__) || defined(__clang__))
 
 #include <cmath>
 #include <cstring>

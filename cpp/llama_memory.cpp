@@ -27,6 +27,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+// From llama.cpp's src/llama-model.h, which it does not install: its version is pinned, and another one would not link.
+const std::vector<std::pair<std::string, ggml_tensor *>> &llama_internal_get_tensor_map(const llama_model *model);
 
 namespace {
 
@@ -154,9 +160,30 @@ uint64_t dicast_memory_untouched(void) {
     return untouched;
 }
 
+void dicast_memory_unload(const llama_model *model) {
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const void *last = nullptr;
+    for (const auto &[name, tensor] : llama_internal_get_tensor_map(model)) {
+        ggml_backend_buffer_t buffer = tensor->buffer;
+        if (buffer == nullptr || buffer == last || std::strcmp(ggml_backend_buffer_name(buffer), "CPU_Mapped") != 0) {
+            continue;
+        }
+        last = buffer;
+        const auto begin = reinterpret_cast<uintptr_t>(ggml_backend_buffer_get_base(buffer));
+        const uintptr_t first = (begin + page - 1) / page * page;
+        const uintptr_t end = (begin + ggml_backend_buffer_get_size(buffer)) / page * page;
+        if (first < end) {
+            // The pages of a file that is mapped for reading hold what it holds. Refused for locked memory.
+            (void)madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED);
+        }
+    }
+}
+
 #else
 
 void dicast_memory_install(void) {}
+
+void dicast_memory_unload(const llama_model *) {}
 
 uint64_t dicast_memory_untouched(void) { return 0; }
 

@@ -28,7 +28,9 @@ ggml_backend_buffer_type_t packed();
 
 // The format of weights that can be packed; otherwise null.
 const products::Format *format_of(const ggml_tensor *weights) {
-    const bool fits = ggml_n_dims(weights) == 2 && ggml_is_contiguous(weights) && weights->ne[1] % products::ROWS == 0;
+    // A part of packed weights is not where it would be in the file.
+    const bool fits = ggml_n_dims(weights) == 2 && ggml_is_contiguous(weights) &&
+                      weights->ne[1] % products::ROWS == 0 && weights->view_src == nullptr;
     return fits ? products::find(weights->type) : nullptr;
 }
 
@@ -255,6 +257,8 @@ ggml_backend_buffer_type_t packed() {
 }  // namespace
 
 void dicast_operations_install(void) {
+    // Asked now, and not first while a graph is computed and another thread forks.
+    (void)attention::available(0);
     if (products::find(GGML_TYPE_Q8_0) != nullptr) {
         // First, so that no other type takes what this one can.
         std::vector<ggml_backend_buffer_type_t> &all = ggml_backend_cpu_get_extra_buffer_types();
@@ -262,12 +266,16 @@ void dicast_operations_install(void) {
     }
 }
 
-bool dicast_operations_packs(uint32_t type, uint64_t rows) {
-    if (rows % products::ROWS == 0 && products::find(type) != nullptr) {
-        return true;
+uint64_t dicast_operations_packed(uint32_t type, uint64_t width, uint64_t rows, uint64_t matrices, uint64_t bytes) {
+    const products::Format *format = products::find(type);
+    if (matrices == 1 && rows % products::ROWS == 0 && format != nullptr) {
+        return format->group(static_cast<int64_t>(width)) * (rows / products::ROWS);
     }
     switch (type) {
-        // Those that ggml packs for some processor (ggml_repack_get_optimal_repack_type).
+        // Those that ggml packs for some processor (ggml_repack_get_optimal_repack_type), those of experts too.
+#if defined(__aarch64__) || defined(__riscv)
+        case GGML_TYPE_Q8_0:
+#endif
         case GGML_TYPE_Q4_0:
         case GGML_TYPE_Q2_K:
         case GGML_TYPE_Q4_K:
@@ -276,8 +284,8 @@ bool dicast_operations_packs(uint32_t type, uint64_t rows) {
         case GGML_TYPE_IQ4_NL:
         case GGML_TYPE_MXFP4:
         case GGML_TYPE_Q1_0:
-            return rows % 4 == 0;
+            return rows % 4 == 0 ? bytes : 0;
         default:
-            return false;
+            return 0;
     }
 }

@@ -2,7 +2,6 @@
 #ifndef DICAST_LLAMA_OPERATIONS_H
 #define DICAST_LLAMA_OPERATIONS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -14,9 +13,10 @@ extern "C" {
 // it once, before any model is loaded.
 void dicast_operations_install(void);
 
-// Whether a matrix of this type with so many rows is arranged anew when it is loaded, here or by ggml. May say so of
-// one that ggml leaves as it is.
-bool dicast_operations_packs(uint32_t type, uint64_t rows);
+// The bytes that weights of this type take when they are arranged anew, here or by ggml: `matrices` of `rows` rows of
+// `width` numbers, which take `bytes` in the file. 0 if they are computed as they lie there. May count some that ggml
+// leaves as they are.
+uint64_t dicast_operations_packed(uint32_t type, uint64_t width, uint64_t rows, uint64_t matrices, uint64_t bytes);
 
 #ifdef __cplusplus
 }

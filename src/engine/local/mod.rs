@@ -5,8 +5,6 @@ mod gguf;
 mod guide;
 mod inbox;
 mod job;
-#[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "tells the system which pages are not needed"))]
-mod mapped;
 #[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
 mod native;
 #[cfg(test)]
@@ -110,9 +108,6 @@ pub(super) fn open(
     let files = Files::of(if config.mmap { header.files() } else { &[] })?;
     let before = config.prefix_dir.as_ref().map(|_| prefixes::files(&header)).transpose()?;
     let model = Arc::new(Model::load(path, header, config, lanes.repack, progress)?);
-    if lanes.repack {
-        files.unload();
-    }
     files.check()?;
     warnings.extend(model.warnings().iter().cloned());
     let prefixes = before.map_or(Ok(None), |files| open_prefixes(config, &model, lanes, &files));

@@ -168,6 +168,9 @@ impl Model {
         if llama.tokens() != tokens {
             return Err(invalid(&format!("llama.cpp found {} tokens in it, not {tokens}: damaged", llama.tokens())));
         }
+        if repack && header.packed(shield::packed).bytes > 0 {
+            llama.unload();
+        }
         Ok(Self { llama: Arc::new(llama), header, place, warnings })
     }
 
@@ -257,7 +260,6 @@ impl Model {
 
     /// What the keys and values of a token depend on besides the model's file and the tokens before it.
     pub(super) fn computing(&self, lanes: Lanes, config: &LocalConfig) -> Value {
-        const Q8_0: u32 = 8;
         let bounds = lanes.bounds;
         let parameters = Self::parameters(bounds, Scheduler::sequences(bounds), 1);
         // Some models turn positions otherwise in a long context.
@@ -266,7 +268,7 @@ impl Model {
             "dicast": env!("CARGO_PKG_VERSION"),
             "llama": shield::LLAMA,
             "build": shield::build(),
-            "machine": [std::env::consts::ARCH, if shield::packs(Q8_0, 64) { "packs" } else { "" }],
+            "machine": [std::env::consts::ARCH, if shield::has_kernels() { "packs" } else { "" }],
             "packed": lanes.repack,
             "gpu": if cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) { config.gpu_layers } else { 0 },
             "types": [parameters.type_k, parameters.type_v],

@@ -161,7 +161,9 @@ fn products_are_those_of_double_precision_up_to_quantization() {
                 let mut values = random.some(width * rows);
                 for block in values.chunks_mut(16) {
                     let (size, shift) = (random.next(), random.next());
-                    block.iter_mut().for_each(|number| *number = *number * size + shift);
+                    for number in block {
+                        *number = *number * size + shift;
+                    }
                 }
                 for (count, matrices, threads) in
                     [1, 2, 3, 7, 8, 9, 17, 130].map(|count| (count, 1 + count % 2, 1 + count % 3))
@@ -177,7 +179,9 @@ fn products_are_those_of_double_precision_up_to_quantization() {
                     if count > 1 {
                         // ggml keeps the scale in half precision.
                         let large = if own(kind, rows) { 1e20 } else { 1e3 };
-                        columns[width..2 * width].iter_mut().for_each(|number| *number *= large);
+                        for number in &mut columns[width..2 * width] {
+                            *number *= large;
+                        }
                     }
                     let from = graph.tensor(sys::GGML_TYPE_F32, [width, count, matrices, 1], &columns);
                     // SAFETY: tensors of the graph's context.

@@ -152,7 +152,10 @@ impl Pins {
                     entry.wanted.state = None;
                 }
             }
-            Err(error) => entry.failure = Some((error.kind(), error.message().to_owned())),
+            Err(error) => {
+                entry.failure = Some((error.kind(), error.message().to_owned()));
+                entry.wanted.state = None;
+            }
         }
         drop(state);
         self.changed.notify_all();

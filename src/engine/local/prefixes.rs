@@ -86,6 +86,14 @@ impl Shape {
         tokens.saturating_mul(each).saturating_add(layers).saturating_add(Self::HEAD as u64 + Self::MIDDLE)
     }
 
+    /// Whether all keys and values are numbers. A judgment that failed for lack of that must not fail after every start.
+    fn is_finite(state: &[u8], tokens: usize) -> bool {
+        /// Of half precision: infinite, or no number.
+        const NONE: u16 = 0x7C00;
+        let (halves, _) = state[Self::HEAD + tokens * Self::CELL..].as_chunks::<2>();
+        halves.iter().all(|&half| u16::from_ne_bytes(half) & NONE != NONE)
+    }
+
     /// Whether `state` is one sequence of this many tokens at the first positions.
     fn fits(self, state: &[u8], tokens: usize) -> bool {
         let number = |at: usize| Some(u32::from_ne_bytes(state.get(at..at + 4)?.try_into().ok()?));
@@ -195,8 +203,13 @@ impl Prefixes {
                 });
                 Some(state)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.done().remove(&checksum_of(tokens));
+                None
+            }
             Err(error) => {
+                // A good file takes its place once the prefix is computed.
+                self.done().remove(&checksum_of(tokens));
                 let name = self.folder.name(tokens);
                 self.notes.say(Level::Warn, || format!("{name} {error}: {} tokens are computed", tokens.len()));
                 None
@@ -230,7 +243,10 @@ impl Prefixes {
         size: usize,
         copy: impl FnOnce(&mut [u8]) -> std::result::Result<usize, String>,
     ) {
-        self.done().insert(checksum_of(tokens));
+        if !self.done().insert(checksum_of(tokens)) {
+            // Another lane was faster.
+            return;
+        }
         let tell = |why: &str| {
             self.notes.say(Level::Warn, || format!("{} tokens cannot be kept: {why}", tokens.len()));
         };
@@ -261,7 +277,10 @@ impl Prefixes {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, thread)) = writer {
             drop(sender);
-            let _ = thread.join();
+            // A log that drops the last judge may run on this very thread.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -269,7 +288,11 @@ impl Prefixes {
 fn write_all(folder: &Folder, notes: &Notes, prefixes: &Receiver<Written>, waiting: &AtomicUsize) {
     while let Ok(Written { tokens, state }) = prefixes.recv() {
         let began = Instant::now();
-        let outcome = folder.write(&tokens, &state);
+        let outcome = if Shape::is_finite(&state, tokens.len()) {
+            folder.write(&tokens, &state)
+        } else {
+            Err(wrong("their keys and values are not all numbers".into()))
+        };
         match outcome {
             Ok(()) => notes.say(Level::Info, || {
                 let (count, bytes, took) = (tokens.len(), state.len(), began.elapsed().as_millis());

@@ -14,6 +14,7 @@ use llama_cpp_sys_2::{
 };
 
 use super::super::exit;
+use super::gguf::Tensor;
 use super::watch::{StopFlag, Watch};
 
 /// Most bytes of a failure's text.
@@ -32,7 +33,8 @@ struct Message {
 
 unsafe extern "C" {
     fn dicast_memory_untouched() -> u64;
-    fn dicast_operations_packs(kind: u32, rows: u64) -> bool;
+    fn dicast_memory_unload(model: *const llama_model);
+    fn dicast_operations_packed(kind: u32, width: u64, rows: u64, matrices: u64, bytes: u64) -> u64;
     fn dicast_shield_install();
     fn dicast_shield_warm(step: usize, message: Message) -> bool;
     // A function of ggml itself, from a header that it does not install.
@@ -132,10 +134,20 @@ pub(super) fn untouched() -> u64 {
     unsafe { dicast_memory_untouched() }
 }
 
-/// Whether a matrix of this type, by its number in GGUF, with so many rows is arranged for this processor when it is loaded.
-pub(super) fn packs(kind: u32, rows: u64) -> bool {
+/// Whether products and attention are computed by the kernels of `cpp/llama_products.h` and `cpp/llama_attention.h`.
+pub(super) fn has_kernels() -> bool {
+    const Q8_0: u32 = 8;
+    // SAFETY: looks at its arguments and at the processor. Only these kernels take the smallest matrix.
+    unsafe { dicast_operations_packed(Q8_0, 32, 16, 1, 0) > 0 }
+}
+
+/// The bytes that weights take when they are arranged for this processor, as they are when they are loaded; 0 if they are
+/// computed as they lie in the file.
+pub(super) fn packed(tensor: &Tensor) -> u64 {
+    let [width, rows, planes, volumes] = tensor.shape;
+    let matrices = planes.saturating_mul(volumes);
     // SAFETY: looks at its arguments and at the processor.
-    unsafe { dicast_operations_packs(kind, rows) }
+    unsafe { dicast_operations_packed(tensor.kind, width, rows, matrices, tensor.bytes) }
 }
 
 /// The version of llama.cpp's sources that is built in.
@@ -212,6 +224,12 @@ impl Model {
         // SAFETY: the path ends in a zero and the parameters outlive the call, which writes `model`.
         shielded(|message| unsafe { dicast_shield_load(path.as_ptr(), params, &raw mut model, message) })?;
         NonNull::new(model).map(Self).ok_or_else(|| fault("it cannot be loaded"))
+    }
+
+    /// Takes the pages of its file out of memory: most of it was copied. They come back when something reads them.
+    pub(super) fn unload(&self) {
+        // SAFETY: the model is alive, and no context uses it yet.
+        unsafe { dicast_memory_unload(self.0.as_ptr()) };
     }
 
     fn vocab(&self) -> *const llama_vocab {

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::gguf::Header;
+use super::gguf::{Header, Packed};
 use super::scheduler::{Bounds, KEPT_PROMPTS};
-use super::shield::{packs, untouched};
+use super::shield::{packed, untouched};
 use crate::engine::MOST_PINS;
 
 /// Tokens of context that a judgment gets by default, if the model was trained for as many.
@@ -100,8 +100,8 @@ struct Machine {
     /// Bytes of available memory, if known.
     available: Option<u64>,
     gpu: bool,
-    /// Bytes of the weights that can be arranged for this processor.
-    packed: u64,
+    /// What arranging the weights for this processor takes.
+    packed: Packed,
 }
 
 /// Decides the sizes that the configuration leaves open, and refuses sizes that the model or the memory cannot support.
@@ -111,7 +111,7 @@ struct Machine {
 /// [`ErrorKind::InvalidConfig`] naming the keys, with the numbers.
 pub(super) fn lanes(config: &LocalConfig, header: &Header, available: Option<u64>) -> Result<(usize, Lanes)> {
     let gpu = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) && config.gpu_layers > 0;
-    let machine = Machine { cores: physical_cores(), available, gpu, packed: header.packed_bytes(packs) };
+    let machine = Machine { cores: physical_cores(), available, gpu, packed: header.packed(packed) };
     lanes_on(machine, config, header, header.weight_bytes())
 }
 
@@ -136,9 +136,12 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
     let most_lanes = if pool == 0 { most_lanes } else { most_lanes.min(pool / context) };
 
     // Weights in this process's memory: packed ones, and all that are not mapped. Mapped ones can be dropped again.
+    let Packed { bytes, twice, largest } = machine.packed;
     let taken = |repack: bool, weights: u64| match (config.mmap, repack) {
-        (false, _) => weights,
-        (true, true) => machine.packed,
+        // Packed from what was read of the file, one tensor after the other.
+        (false, true) => weights.saturating_add(twice).saturating_add(largest),
+        (false, false) => weights,
+        (true, true) => bytes,
         (true, false) => 0,
     };
     // Packed weights if they fit, then as many lanes, then as large a pool.
@@ -276,7 +279,8 @@ mod tests {
                                 prefill_chunk_tokens,
                                 ..LocalConfig::default()
                             };
-                            let machine = Machine { cores: 3, available: Some(8 << 30), gpu: false, packed: 0 };
+                            let machine =
+                                Machine { cores: 3, available: Some(8 << 30), gpu: false, packed: Packed::default() };
                             let weights =
                                 if max_sequences % 2 == 0 { header.weight_bytes() } else { 2 * BYTES_A_THREAD };
                             match lanes_on(machine, &config, &header, weights) {
@@ -312,7 +316,12 @@ mod tests {
         let config = LocalConfig { threads: 1, ..LocalConfig::default() };
         // A model that is too large for the caches.
         let lanes = |config: &LocalConfig, available| {
-            lanes_on(Machine { cores: 1, available, gpu: false, packed: 0 }, config, &header, IN_CACHE + 1)
+            lanes_on(
+                Machine { cores: 1, available, gpu: false, packed: Packed::default() },
+                config,
+                &header,
+                IN_CACHE + 1,
+            )
         };
         let pool =
             |config: &LocalConfig, available| lanes(config, available).map(|(_, lanes)| lanes.bounds.pool_tokens);
@@ -331,7 +340,12 @@ mod tests {
         let one = need(context);
         // Weights that are arranged are copied if they fit, and stay mapped if they do not.
         let packed = |config: &LocalConfig, available| {
-            let machine = Machine { cores: 1, available: Some(available), gpu: false, packed: one.weights };
+            let machine = Machine {
+                cores: 1,
+                available: Some(available),
+                gpu: false,
+                packed: Packed { bytes: one.weights, twice: 10, largest: 20 },
+            };
             lanes_on(machine, config, &header, IN_CACHE + 1).map(|(_, lanes)| (lanes.repack, lanes.bounds.pool_tokens))
         };
         let all = one.kv_cache + one.compute + one.weights;
@@ -342,14 +356,21 @@ mod tests {
         let unmapped = LocalConfig { mmap: false, ..config };
         assert!(pool(&unmapped, Some(one.kv_cache + one.compute + one.weights - 1)).is_err());
         assert!(pool(&unmapped, Some(one.kv_cache + one.compute + one.weights)).is_ok());
+        assert!(!packed(&unmapped, all + 29).unwrap().0);
+        assert!(packed(&unmapped, all + 30).unwrap().0);
     }
 
     #[test]
     fn a_small_model_gets_a_lane_for_each_core_and_a_large_one_all_cores() {
         let header = demo();
         let shape = |cores, weights, config: &LocalConfig| {
-            let (_, lanes) =
-                lanes_on(Machine { cores, available: None, gpu: false, packed: 0 }, config, &header, weights).unwrap();
+            let (_, lanes) = lanes_on(
+                Machine { cores, available: None, gpu: false, packed: Packed::default() },
+                config,
+                &header,
+                weights,
+            )
+            .unwrap();
             (lanes.count, lanes.threads, lanes.bounds.max_sequences)
         };
         let config = LocalConfig::default();
@@ -371,7 +392,9 @@ mod tests {
         let header = demo();
         let config = LocalConfig::default();
         let lanes = |available| {
-            lanes_on(Machine { cores: 4, available, gpu: false, packed: 0 }, &config, &header, IN_CACHE).unwrap().1
+            lanes_on(Machine { cores: 4, available, gpu: false, packed: Packed::default() }, &config, &header, IN_CACHE)
+                .unwrap()
+                .1
         };
         let four = lanes(None);
         assert_eq!(four.count, 4);

@@ -11,8 +11,6 @@ use std::time::SystemTime;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::open_regular;
 
-use super::mapped::unload;
-
 /// The files of one model.
 pub(super) struct Files(Vec<Stamp>);
 
@@ -35,13 +33,6 @@ impl Files {
             Ok(Stamp { path: path.clone(), size: metadata.len(), written: time(&metadata), file })
         };
         paths.iter().map(stamp).collect::<Result<_>>().map(Self)
-    }
-
-    /// Takes the weights out of memory that are mapped from these files: most of them were copied.
-    pub(super) fn unload(&self) {
-        for stamp in &self.0 {
-            unload(&stamp.file);
-        }
     }
 
     /// Checks that no file has changed.

@@ -89,6 +89,17 @@ pub(super) struct Tensor {
     pub(super) bytes: u64,
 }
 
+/// What arranging the weights of a model for a processor takes, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Packed {
+    /// Weights that are arranged.
+    pub(super) bytes: u64,
+    /// The table of tokens, if it is arranged for the output and stays as it is to be looked up.
+    pub(super) twice: u64,
+    /// The largest tensor that is arranged, as it lies in the file.
+    pub(super) largest: u64,
+}
+
 /// The header of a GGUF file.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Header {
@@ -202,17 +213,23 @@ impl Header {
         self.tensors.values().fold(0, |sum, tensor| sum.saturating_add(tensor.bytes))
     }
 
-    /// Bytes of the weights whose type and shape `packs` takes: those of products, which are matrices. A table of tokens is
-    /// one only where the output has no matrix of its own.
-    pub(super) fn packed_bytes(&self, packs: impl Fn(u32, u64) -> bool) -> u64 {
+    /// What arranging weights for a processor takes. `packed` gives the bytes of a tensor that is arranged, or 0.
+    pub(super) fn packed(&self, packed: impl Fn(&Tensor) -> u64) -> Packed {
         const TABLE: &str = "token_embd.weight";
+        let mut sum = Packed::default();
         let tied = self.tensor("output.weight").is_none();
-        let packed = |(name, tensor): (&String, &Tensor)| {
-            let bytes = (tensor.dimensions == 2 && (name != TABLE || tied) && packs(tensor.kind, tensor.shape[1]))
-                .then_some(tensor.bytes);
-            bytes.unwrap_or(0)
-        };
-        self.tensors.iter().map(packed).fold(0, u64::saturating_add)
+        for (name, tensor) in &self.tensors {
+            // Rows of tables are looked up. Only where the output has no matrix of its own is that of tokens multiplied, too.
+            let is_table = ["token_embd", "position_embd", "token_types"].iter().any(|table| name.contains(table));
+            let is_both = name == TABLE && tied;
+            let bytes = if is_table && !is_both { 0 } else { packed(tensor) };
+            sum.bytes = sum.bytes.saturating_add(bytes);
+            if bytes > 0 {
+                sum.largest = sum.largest.max(tensor.bytes);
+                sum.twice = sum.twice.max(if is_both { tensor.bytes } else { 0 });
+            }
+        }
+        sum
     }
 
     /// The description of a tensor.

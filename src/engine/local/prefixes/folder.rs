@@ -14,8 +14,10 @@ const MAGIC: [u8; 8] = *b"dicastP\x01";
 const ENDING: &str = "prefix";
 /// What the name of an unfinished file ends in.
 const PART: &str = "part";
-/// Unfinished files that are older are left over from a process that was killed.
+/// Unfinished files that are older are left over from a process that was killed. Where files can be locked, those that no
+/// process has locked are too; not at once, since one is made before it is locked.
 const LEFT_OVER: Duration = Duration::from_secs(3600);
+const LOCKED_BY_NOW: Duration = Duration::from_secs(10);
 /// Memory that reading or writing a prefix leaves free.
 const SPARE: u64 = 64 << 20;
 const CHUNK: usize = 1 << 20;
@@ -135,7 +137,9 @@ impl Folder {
         self.make_room(bytes, Some(&name));
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let part = self.path.join(format!("{name}.{}-{number}.{PART}", std::process::id()));
-        let outcome = write_new(&part, &head, state).and_then(|()| std::fs::rename(&part, self.path.join(&name)));
+        // Locked until it has its name.
+        let outcome = write_new(&part, &head, state)
+            .and_then(|file| std::fs::rename(&part, self.path.join(&name)).map(|()| drop(file)));
         if let Err(error) = outcome {
             let _ = std::fs::remove_file(&part);
             return Err(error);
@@ -160,8 +164,12 @@ impl Folder {
                 continue;
             }
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let is_old = used.elapsed().is_ok_and(|age| age > LEFT_OVER);
-            if kind == Kept::Part && is_old && std::fs::remove_file(entry.path()).is_ok() {
+            let is_left = || {
+                let age = used.elapsed().unwrap_or_default();
+                age > LEFT_OVER
+                    || (age > LOCKED_BY_NOW && open_own(&entry.path()).is_ok_and(|part| part.try_lock().is_ok()))
+            };
+            if kind == Kept::Part && is_left() && std::fs::remove_file(entry.path()).is_ok() {
                 continue;
             }
             taken = taken.saturating_add(metadata.len());
@@ -249,8 +257,8 @@ fn own_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Writes a new file to the disk, which only this user may read.
-fn write_new(path: &Path, head: &[u8], state: &[u8]) -> io::Result<()> {
+/// Writes a new file to the disk, which only this user may read. It is locked as long as it is open.
+fn write_new(path: &Path, head: &[u8], state: &[u8]) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -259,13 +267,16 @@ fn write_new(path: &Path, head: &[u8], state: &[u8]) -> io::Result<()> {
         options.mode(0o600);
     }
     let mut file = options.open(path)?;
+    // Not every file system can lock. Without a lock, the file counts as left over after an hour.
+    let _ = file.try_lock();
     let mut checksum = Checksum::default();
     for chunk in [head].into_iter().chain(state.chunks(CHUNK)) {
         checksum.add(chunk);
         file.write_all(chunk)?;
     }
     file.write_all(&checksum.value().to_le_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -283,6 +294,26 @@ mod tests {
 
     fn state(seed: u8) -> Vec<u8> {
         (0..BYTES).map(|at| seed.wrapping_mul(31).wrapping_add(u8::try_from(at % 251).unwrap())).collect()
+    }
+
+    #[test]
+    fn an_unfinished_file_goes_unless_somebody_writes_it() {
+        let folder = folder("parts", 1 << 20);
+        let tokens: Vec<u32> = (0..20).collect();
+        let part = |number: usize| folder.path.join(format!("{}.1-{number}.{PART}", folder.name(&tokens)));
+        let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+        let files = [(0, 30), (1, 30), (2, 1), (3, 7200)].map(|(number, seconds)| {
+            let file = write_new(&part(number), b"head", &state(1)).unwrap();
+            file.set_modified(ago(seconds)).unwrap();
+            // Another process, which was killed, has written all but the first.
+            (number == 0).then_some(file)
+        });
+        folder.make_room(0, None);
+        assert_eq!([0, 1, 2, 3].map(|number| part(number).exists()), [true, false, true, false]);
+        drop(files);
+        folder.make_room(0, None);
+        assert!(!part(0).exists());
+        std::fs::remove_dir_all(&folder.path).unwrap();
     }
 
     #[test]

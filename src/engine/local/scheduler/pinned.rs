@@ -90,7 +90,8 @@ impl Scheduler<'_> {
         let Pinned { slot, awaited, ref tokens, .. } = self.pinned[at];
         let tokens = tokens.clone();
         let (donor, computed, coming) = self.longest_prefix(&tokens);
-        if computed < tokens.len() && self.restore(at) {
+        // Not beside a job that is computing it: its cells would be counted once, as shared, and be there twice.
+        if coming < tokens.len() && self.restore(at) {
             return true;
         }
         // The job that computes it in this step, or that holds the room it needs, will end.
@@ -221,6 +222,8 @@ impl Scheduler<'_> {
         for pin in &mut self.pinned {
             if pin.awaited && self.slots[pin.slot].computed == pin.tokens.len() {
                 pin.awaited = false;
+                // What a file held is not needed any more.
+                pin.stored = Stored::No;
                 self.pins.report(pin.id, self.lane, Ok(()));
             }
         }
