@@ -41,10 +41,10 @@ void scale_and_minimum(const uint8_t *from, int block, uint8_t &scale, uint8_t &
 // What Q4_K and Q5_K share: factors, scales and the lower bits, which begin at `low`.
 template <class Format>
 void pack_with_minima(const uint8_t *from, const uint8_t *low, uint8_t *to, int64_t row) {
-    std::memcpy(to + Format::FACTORS + 2 * row, from, 2);
-    std::memcpy(to + Format::FACTORS + 2 * (ROWS + row), from + 2, 2);
+    std::memcpy(to + Format::FACTORS_AT + 2 * row, from, 2);
+    std::memcpy(to + Format::FACTORS_AT + 2 * (ROWS + row), from + 2, 2);
     for (int block = 0; block < 8; block++) {
-        uint8_t *scales = to + Format::SCALES + block * 2 * ROWS;
+        uint8_t *scales = to + Format::SCALES_AT + block * 2 * ROWS;
         scale_and_minimum(from + 4, block, scales[row], scales[ROWS + row]);
         uint32_t parts[PARTS];
         for (int64_t part = 0; part < PARTS; part++) {
@@ -98,7 +98,7 @@ void Q5_K::pack(const uint8_t *from, uint8_t *to, int64_t spans) {
                 for (int part = 0; part < PARTS; part++) {
                     bits |= (word(from + 16 + part * 4) >> block & 0x01010101U) << part;
                 }
-                put(out + HIGH + block * 64 + row * 4, bits);
+                put(out + HIGH_AT + block * 64 + row * 4, bits);
             }
         }
     }
@@ -108,9 +108,9 @@ void Q6_K::pack(const uint8_t *from, uint8_t *to, int64_t spans) {
     for (int64_t row = 0; row < ROWS; row++) {
         for (int64_t span = 0; span < spans; span++, from += FILE) {
             uint8_t *out = to + span * PACKED;
-            std::memcpy(out + FACTORS + 2 * row, from + 208, 2);
+            std::memcpy(out + FACTORS_AT + 2 * row, from + 208, 2);
             for (int64_t half = 0; half < 16; half++) {
-                out[SCALES + half * ROWS + row] = from[192 + half];
+                out[SCALES_AT + half * ROWS + row] = from[192 + half];
             }
             for (int64_t block = 0; block < 8; block++) {
                 // Of four blocks the first two have the lower four bits of 64 bytes, the last two the upper ones; the
@@ -125,8 +125,8 @@ void Q6_K::pack(const uint8_t *from, uint8_t *to, int64_t spans) {
                     bits[part / 4] |= two << part % 4 * 2;
                 }
                 put_low(out + block * LOW, row, parts);
-                put(out + HIGH + block * 128 + row * 4, bits[0]);
-                put(out + HIGH + block * 128 + 64 + row * 4, bits[1]);
+                put(out + HIGH_AT + block * 128 + row * 4, bits[0]);
+                put(out + HIGH_AT + block * 128 + 64 + row * 4, bits[1]);
             }
         }
     }

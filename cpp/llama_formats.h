@@ -42,9 +42,9 @@ struct Q4_K {
     static constexpr int64_t SPAN = 256;
     static constexpr size_t FILE = 144;
     static constexpr int64_t LOW = 256;
-    static constexpr int64_t SCALES = 8 * LOW;
-    static constexpr int64_t FACTORS = SCALES + 256;
-    static constexpr size_t PACKED = FACTORS + 64;
+    static constexpr int64_t SCALES_AT = 8 * LOW;
+    static constexpr int64_t FACTORS_AT = SCALES_AT + 256;
+    static constexpr size_t PACKED = FACTORS_AT + 64;
     static void pack(const uint8_t *from, uint8_t *to, int64_t spans);
 };
 
@@ -54,10 +54,10 @@ struct Q5_K {
     static constexpr int64_t SPAN = 256;
     static constexpr size_t FILE = 176;
     static constexpr int64_t LOW = 256;
-    static constexpr int64_t HIGH = 8 * LOW;
-    static constexpr int64_t SCALES = HIGH + 8 * 64;
-    static constexpr int64_t FACTORS = SCALES + 256;
-    static constexpr size_t PACKED = FACTORS + 64;
+    static constexpr int64_t HIGH_AT = 8 * LOW;
+    static constexpr int64_t SCALES_AT = HIGH_AT + 8 * 64;
+    static constexpr int64_t FACTORS_AT = SCALES_AT + 256;
+    static constexpr size_t PACKED = FACTORS_AT + 64;
     static void pack(const uint8_t *from, uint8_t *to, int64_t spans);
 };
 
@@ -69,10 +69,10 @@ struct Q6_K {
     static constexpr int64_t SPAN = 256;
     static constexpr size_t FILE = 210;
     static constexpr int64_t LOW = 256;
-    static constexpr int64_t HIGH = 8 * LOW;
-    static constexpr int64_t SCALES = HIGH + 8 * 128;
-    static constexpr int64_t FACTORS = SCALES + 256;
-    static constexpr size_t PACKED = FACTORS + 64;
+    static constexpr int64_t HIGH_AT = 8 * LOW;
+    static constexpr int64_t SCALES_AT = HIGH_AT + 8 * 128;
+    static constexpr int64_t FACTORS_AT = SCALES_AT + 256;
+    static constexpr size_t PACKED = FACTORS_AT + 64;
     static void pack(const uint8_t *from, uint8_t *to, int64_t spans);
 };
 

@@ -13,9 +13,9 @@ extern "C" {
 // it once, before any model is loaded.
 void dicast_operations_install(void);
 
-// The bytes that weights of this type take when they are arranged anew, here or by ggml: `matrices` of `rows` rows of
-// `width` numbers, which take `bytes` in the file. 0 if they are computed as they lie there. May count some that ggml
-// leaves as they are.
+// How many bytes of memory a tensor of this type takes once it is loaded and arranged for the processor, here or by
+// ggml. It holds `matrices` matrices of `rows` rows and `width` columns, and takes `bytes` in the file. 0: it is not
+// arranged. The result can be too large: ggml leaves some of these tensors as they are.
 uint64_t dicast_operations_packed(uint32_t type, uint64_t width, uint64_t rows, uint64_t matrices, uint64_t bytes);
 
 #ifdef __cplusplus

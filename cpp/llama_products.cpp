@@ -58,39 +58,45 @@ DICAST_AVX512 inline __m512i with_bits(__m512i low, __m512i moved, char mask) {
     return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(mask), 0xF8);
 }
 
-struct Q8_0 : packed::Q8_0 {
+// Of each format: SCALES, how many scales a block has, for as many parts of it; whether it has MINIMA; the weights of a
+// part of a block; the scale of a `section`, which is what shares a scale.
+
+// The scales of Q8_0 and Q4_0.
+template <class Layout>
+struct WithScales : Layout {
+    static constexpr int SCALES = 1;
     static constexpr bool MINIMA = false;
-    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
-        return _mm512_loadu_si512(rows + block * WEIGHTS + part * 64);
-    }
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t blocks, int64_t block) {
-        return halves(rows + blocks * WEIGHTS + block * 2 * ROWS);
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t blocks, int64_t block, int /*section*/) {
+        return halves(rows + blocks * Layout::WEIGHTS + block * 2 * ROWS);
     }
 };
 
-struct Q4_0 : packed::Q4_0 {
-    static constexpr bool MINIMA = false;
+struct Q8_0 : WithScales<packed::Q8_0> {
+    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
+        return _mm512_loadu_si512(rows + block * WEIGHTS + part * 64);
+    }
+};
+
+struct Q4_0 : WithScales<packed::Q4_0> {
     DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
         return nibbles(rows + block * WEIGHTS, part);
-    }
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t blocks, int64_t block) {
-        return halves(rows + blocks * WEIGHTS + block * 2 * ROWS);
     }
 };
 
 // The scales and minima of Q4_K and Q5_K.
 template <class Layout>
 struct WithMinima : Layout {
+    static constexpr int SCALES = 1;
     static constexpr bool MINIMA = true;
     static const uint8_t *span(const uint8_t *rows, int64_t block) { return rows + block / 8 * Layout::PACKED; }
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t /*blocks*/, int64_t block) {
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t /*blocks*/, int64_t block, int /*section*/) {
         const uint8_t *at = span(rows, block);
-        return _mm512_mul_ps(halves(at + Layout::FACTORS), bytes(at + Layout::SCALES + block % 8 * 2 * ROWS));
+        return _mm512_mul_ps(halves(at + Layout::FACTORS_AT), bytes(at + Layout::SCALES_AT + block % 8 * 2 * ROWS));
     }
     DICAST_AVX512 static __m512 minimum(const uint8_t *rows, int64_t block) {
         const uint8_t *at = span(rows, block);
-        return _mm512_mul_ps(halves(at + Layout::FACTORS + 2 * ROWS),
-                             bytes(at + Layout::SCALES + block % 8 * 2 * ROWS + ROWS));
+        return _mm512_mul_ps(halves(at + Layout::FACTORS_AT + 2 * ROWS),
+                             bytes(at + Layout::SCALES_AT + block % 8 * 2 * ROWS + ROWS));
     }
 };
 
@@ -103,7 +109,7 @@ struct Q4_K : WithMinima<packed::Q4_K> {
 struct Q5_K : WithMinima<packed::Q5_K> {
     DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
         const uint8_t *at = span(rows, block);
-        const __m512i fifth = _mm512_loadu_si512(at + HIGH + block % 8 * 64);
+        const __m512i fifth = _mm512_loadu_si512(at + HIGH_AT + block % 8 * 64);
         const __m512i moved = part < 4 ? _mm512_slli_epi16(fifth, static_cast<unsigned>(4 - part))
                                        : _mm512_srli_epi16(fifth, static_cast<unsigned>(part - 4));
         return with_bits(nibbles(at + block % 8 * LOW, part), moved, 0x10);
@@ -111,27 +117,26 @@ struct Q5_K : WithMinima<packed::Q5_K> {
 };
 
 struct Q6_K : packed::Q6_K {
+    static constexpr int SCALES = 2;
+    static constexpr bool MINIMA = false;
     static const uint8_t *span(const uint8_t *rows, int64_t block) { return rows + block / 8 * PACKED; }
     DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
         const uint8_t *at = span(rows, block);
-        const __m512i upper = _mm512_loadu_si512(at + HIGH + block % 8 * 128 + part / 4 * 64);
+        const __m512i upper = _mm512_loadu_si512(at + HIGH_AT + block % 8 * 128 + part / 4 * 64);
         const int shift = 4 - 2 * (part % 4);
         const __m512i moved = shift >= 0 ? _mm512_slli_epi16(upper, static_cast<unsigned>(shift))
                                          : _mm512_srli_epi16(upper, static_cast<unsigned>(-shift));
         return with_bits(nibbles(at + block % 8 * LOW, part), moved, 0x30);
     }
-    DICAST_AVX512 static __m512 factor(const uint8_t *rows, int64_t block) {
-        return halves(span(rows, block) + FACTORS);
-    }
-    // The scale of the first or the second half of a block.
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t block, int half) {
-        return signed_bytes(span(rows, block) + SCALES + (block % 8 * 2 + half) * ROWS);
+    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t /*blocks*/, int64_t block, int section) {
+        const uint8_t *at = span(rows, block);
+        return _mm512_mul_ps(halves(at + FACTORS_AT), signed_bytes(at + SCALES_AT + (block % 8 * 2 + section) * ROWS));
     }
 };
 
-// Formats with one scale for the weights of a block.
 template <class Weights, int COLUMNS>
 DICAST_AVX512 void tile(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to, size_t stride) {
+    constexpr int PARTS = BLOCK / 4 / Weights::SCALES;
     const int64_t blocks = width / BLOCK;
     const size_t column = column_size(width);
     __m512 results[COLUMNS];
@@ -139,67 +144,31 @@ DICAST_AVX512 void tile(const uint8_t *rows, int64_t width, const uint8_t *colum
         results[j] = _mm512_setzero_ps();
     }
     for (int64_t block = 0; block < blocks; block++) {
-        __m512i sums[COLUMNS];
-        for (int j = 0; j < COLUMNS; j++) {
-            const uint8_t *correction = columns + j * column + Column::correction(width, block);
-            sums[j] = Weights::MINIMA ? _mm512_setzero_si512() : _mm512_set1_epi32(read<int32_t>(correction));
-        }
-        for (int part = 0; part < BLOCK / 4; part++) {
-            const __m512i weights = Weights::part(rows, block, part);
-            for (int j = 0; j < COLUMNS; j++) {
-                const uint8_t *four = columns + j * column + block * BLOCK + 4 * part;
-                sums[j] = _mm512_dpbusd_epi32(sums[j], weights, _mm512_set1_epi32(read<int32_t>(four)));
-            }
-        }
-        const __m512 scale = Weights::scale(rows, blocks, block);
-        for (int j = 0; j < COLUMNS; j++) {
-            const float by = read<float>(columns + j * column + Column::scale(width, block));
-            const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(by));
-            results[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]), both, results[j]);
-        }
-        if constexpr (Weights::MINIMA) {
-            const __m512 minimum = Weights::minimum(rows, block);
-            for (int j = 0; j < COLUMNS; j++) {
-                const float sum = read<float>(columns + j * column + Column::correction(width, block));
-                results[j] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), results[j]);
-            }
-        }
-    }
-    for (int j = 0; j < COLUMNS; j++) {
-        _mm512_storeu_ps(to + j * stride, results[j]);
-    }
-}
-
-// Formats with a scale for each half of a block, and a factor of them.
-template <class Weights, int COLUMNS>
-DICAST_AVX512 void tile_in_halves(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to,
-                                  size_t stride) {
-    const int64_t blocks = width / BLOCK;
-    const size_t column = column_size(width);
-    __m512 results[COLUMNS];
-    for (int j = 0; j < COLUMNS; j++) {
-        results[j] = _mm512_setzero_ps();
-    }
-    for (int64_t block = 0; block < blocks; block++) {
-        const __m512 factor = Weights::factor(rows, block);
-        for (int half = 0; half < 2; half++) {
+        for (int section = 0; section < Weights::SCALES; section++) {
             __m512i sums[COLUMNS];
             for (int j = 0; j < COLUMNS; j++) {
-                const uint8_t *correction = columns + j * column + Column::correction(width, block) + 4 * half;
-                sums[j] = _mm512_set1_epi32(read<int32_t>(correction));
+                const uint8_t *correction = columns + j * column + Column::correction(width, block) + 4 * section;
+                sums[j] = Weights::MINIMA ? _mm512_setzero_si512() : _mm512_set1_epi32(read<int32_t>(correction));
             }
-            for (int part = half * 4; part < half * 4 + 4; part++) {
+            for (int part = section * PARTS; part < (section + 1) * PARTS; part++) {
                 const __m512i weights = Weights::part(rows, block, part);
                 for (int j = 0; j < COLUMNS; j++) {
                     const uint8_t *four = columns + j * column + block * BLOCK + 4 * part;
                     sums[j] = _mm512_dpbusd_epi32(sums[j], weights, _mm512_set1_epi32(read<int32_t>(four)));
                 }
             }
-            const __m512 scale = _mm512_mul_ps(factor, Weights::scale(rows, block, half));
+            const __m512 scale = Weights::scale(rows, blocks, block, section);
             for (int j = 0; j < COLUMNS; j++) {
                 const float by = read<float>(columns + j * column + Column::scale(width, block));
                 const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(by));
                 results[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]), both, results[j]);
+            }
+        }
+        if constexpr (Weights::MINIMA) {
+            const __m512 minimum = Weights::minimum(rows, block);
+            for (int j = 0; j < COLUMNS; j++) {
+                const float sum = read<float>(columns + j * column + Column::correction(width, block));
+                results[j] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), results[j]);
             }
         }
     }
@@ -215,21 +184,13 @@ constexpr Tile tiles[TILE] = {tile<W, 1>, tile<W, 2>, tile<W, 3>, tile<W, 4>,
                               tile<W, 5>, tile<W, 6>, tile<W, 7>, tile<W, 8>};
 
 template <class W>
-constexpr Tile tiles_in_halves[TILE] = {tile_in_halves<W, 1>, tile_in_halves<W, 2>, tile_in_halves<W, 3>,
-                                        tile_in_halves<W, 4>, tile_in_halves<W, 5>, tile_in_halves<W, 6>,
-                                        tile_in_halves<W, 7>, tile_in_halves<W, 8>};
-
-template <class Weights>
-constexpr Format format(Correction correction, const Tile *tiles) {
-    return {Weights::TYPE, Weights::SPAN, Weights::FILE, Weights::PACKED, correction, Weights::pack, tiles};
+constexpr Format format(Correction correction) {
+    return {W::TYPE, W::SPAN, W::FILE, W::PACKED, correction, W::pack, tiles<W>};
 }
 
 constexpr Format formats[] = {
-    format<Q4_0>(Correction::BY_8, tiles<Q4_0>),
-    format<Q8_0>(Correction::BY_128, tiles<Q8_0>),
-    format<Q4_K>(Correction::SUM, tiles<Q4_K>),
-    format<Q5_K>(Correction::SUM, tiles<Q5_K>),
-    format<Q6_K>(Correction::BY_32_IN_HALVES, tiles_in_halves<Q6_K>),
+    format<Q4_0>(Correction::BY_8), format<Q8_0>(Correction::BY_128),          format<Q4_K>(Correction::SUM),
+    format<Q5_K>(Correction::SUM),  format<Q6_K>(Correction::BY_32_IN_HALVES),
 };
 
 }  // namespace

@@ -46,7 +46,7 @@
 //! ```text
 //! JudgeRequest -> prompt/   validate, mask, messages, chat template, tokens
 //!              -> decode/   plan: reasoning under a budget, verdict under a grammar, score probes
-//!              -> engine/   generate: local (llama.cpp), trtllm (TensorRT-LLM; its C++ half is in cpp/), remote (servers)
+//!              -> engine/   generate: local (llama.cpp), trtllm (TensorRT-LLM), both with a C++ half in cpp/; remote (servers)
 //!              -> verdict/  read, check, unmask
 //!              -> judge/    hand the Verdict to the caller
 //! ```

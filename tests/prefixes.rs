@@ -491,6 +491,37 @@ fn a_judgment_that_needs_all_the_room_gets_it() {
 }
 
 #[test]
+fn a_prefix_is_not_read_beside_a_judgment_that_computes_it() {
+    let folder = Folder::new();
+    let [principle, other] =
+        [PRINCIPLE, "Prefer long answers, and of two that are long the one that is better written."]
+            .map(|principle| format!("{principle} ").repeat(40));
+    let mut config = large();
+    // Steps so small that a prompt takes many of them.
+    (config.local.batch_tokens, config.options.max_reasoning_tokens) = (32, Some(300));
+    let tokens = Watched::open(&config, None).judge.warm(&prefix(&principle)).unwrap().tokens();
+    // The pool holds two judgments, and not a prefix besides.
+    config.local.context_tokens = u32::try_from(tokens).unwrap() + 600;
+    config.local.kv_cache_tokens = 2 * config.local.context_tokens;
+    let first = Watched::open(&config, Some(&folder));
+    first.judge.warm(&prefix(&principle)).unwrap();
+    first.close();
+
+    let watched = Watched::open(&config, Some(&folder));
+    std::thread::scope(|scope| {
+        let computing = scope.spawn(|| watched.judge.judge(&request(&principle, "rain")));
+        while watched.judge.stats().computed_tokens == 0 && !computing.is_finished() {
+            std::thread::yield_now();
+        }
+        let pinned = watched.judge.warm(&prefix(&principle)).unwrap();
+        let beside = watched.judge.judge(&request(&other, "snow"));
+        computing.join().unwrap().unwrap();
+        beside.unwrap();
+        drop(pinned);
+    });
+}
+
+#[test]
 fn settings_that_contradict_each_other_are_refused() {
     let mut config = small();
     config.local.prefix_dir = Some(PathBuf::from("x"));

@@ -7,6 +7,8 @@ mod inbox;
 mod job;
 #[expect(unsafe_code, reason = "receives llama.cpp's log through a C callback")]
 mod native;
+#[expect(unsafe_code, reason = "asks what our operations take")]
+mod operations;
 #[cfg(test)]
 #[expect(unsafe_code, reason = "calls ggml")]
 mod operations_tests;

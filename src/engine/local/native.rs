@@ -18,6 +18,7 @@ use crate::prompt::tokenize::{RawToken, TokenKind, Tokenizer};
 
 use super::super::exit;
 use super::gguf::{Header, Texts, byte_of};
+use super::operations;
 use super::scheduler::{Bounds, Scheduler};
 use super::shield::{self, Batch, Context};
 use super::sizes::{Lanes, MAX_STEP};
@@ -31,6 +32,18 @@ thread_local! {
     static COMPLAINTS: RefCell<String> = const { RefCell::new(String::new()) };
     /// What it logged as warnings meanwhile.
     static WARNINGS: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The version of llama.cpp's sources that is built in.
+pub(super) const LLAMA: &str = "llama-cpp-sys-2 0.1.161";
+
+/// What llama.cpp was built for, and what it found on this machine: what it computes depends on this in the last bits.
+fn build() -> &'static str {
+    static BUILD: OnceLock<String> = OnceLock::new();
+    BUILD.get_or_init(|| {
+        // SAFETY: gives a string that ends in zero, in a buffer that only another call would change; this is the only one.
+        unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) }.to_string_lossy().into_owned()
+    })
 }
 
 /// A loaded model.
@@ -168,7 +181,7 @@ impl Model {
         if llama.tokens() != tokens {
             return Err(invalid(&format!("llama.cpp found {} tokens in it, not {tokens}: damaged", llama.tokens())));
         }
-        if repack && header.packed(shield::packed).bytes > 0 {
+        if repack && header.packed(operations::packed).bytes > 0 {
             llama.unload();
         }
         Ok(Self { llama: Arc::new(llama), header, place, warnings })
@@ -266,9 +279,9 @@ impl Model {
         let context = self.header.tensor("rope_factors_long.weight").map(|_| bounds.pool_tokens);
         json!({
             "dicast": env!("CARGO_PKG_VERSION"),
-            "llama": shield::LLAMA,
-            "build": shield::build(),
-            "machine": [std::env::consts::ARCH, if shield::has_kernels() { "packs" } else { "" }],
+            "llama": LLAMA,
+            "build": build(),
+            "machine": [std::env::consts::ARCH, if operations::has_kernels() { "packs" } else { "" }],
             "packed": lanes.repack,
             "gpu": if cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan")) { config.gpu_layers } else { 0 },
             "types": [parameters.type_k, parameters.type_v],

@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn the_version_of_llama_cpp_is_the_one_that_is_built_in() {
         let manifest = include_str!("../../../Cargo.toml");
-        let (name, version) = super::super::shield::LLAMA.split_once(' ').unwrap();
+        let (name, version) = super::super::native::LLAMA.split_once(' ').unwrap();
         assert!(manifest.contains(&format!("{name} = {{ version = \"={version}\"")), "{name} {version}");
     }
 }

@@ -5,7 +5,6 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::time::Instant;
 
 use llama_cpp_sys_2::{
@@ -14,7 +13,6 @@ use llama_cpp_sys_2::{
 };
 
 use super::super::exit;
-use super::gguf::Tensor;
 use super::watch::{StopFlag, Watch};
 
 /// Most bytes of a failure's text.
@@ -32,9 +30,7 @@ struct Message {
 }
 
 unsafe extern "C" {
-    fn dicast_memory_untouched() -> u64;
     fn dicast_memory_unload(model: *const llama_model);
-    fn dicast_operations_packed(kind: u32, width: u64, rows: u64, matrices: u64, bytes: u64) -> u64;
     fn dicast_shield_install();
     fn dicast_shield_warm(step: usize, message: Message) -> bool;
     // A function of ggml itself, from a header that it does not install.
@@ -126,40 +122,6 @@ impl std::fmt::Display for Fault {
 pub(super) fn install() {
     // SAFETY: sets a callback that lives as long as the process.
     unsafe { dicast_shield_install() };
-}
-
-/// Bytes that the contexts of this process may still take: their pools take memory only as judgments use them.
-pub(super) fn untouched() -> u64 {
-    // SAFETY: looks at a table that any thread may read.
-    unsafe { dicast_memory_untouched() }
-}
-
-/// Whether products and attention are computed by the kernels of `cpp/llama_products.h` and `cpp/llama_attention.h`.
-pub(super) fn has_kernels() -> bool {
-    const Q8_0: u32 = 8;
-    // SAFETY: looks at its arguments and at the processor. Only these kernels take the smallest matrix.
-    unsafe { dicast_operations_packed(Q8_0, 32, 16, 1, 0) > 0 }
-}
-
-/// The bytes that weights take when they are arranged for this processor, as they are when they are loaded; 0 if they are
-/// computed as they lie in the file.
-pub(super) fn packed(tensor: &Tensor) -> u64 {
-    let [width, rows, planes, volumes] = tensor.shape;
-    let matrices = planes.saturating_mul(volumes);
-    // SAFETY: looks at its arguments and at the processor.
-    unsafe { dicast_operations_packed(tensor.kind, width, rows, matrices, tensor.bytes) }
-}
-
-/// The version of llama.cpp's sources that is built in.
-pub(super) const LLAMA: &str = "llama-cpp-sys-2 0.1.161";
-
-/// What llama.cpp was built for, and what it found on this machine: what it computes depends on this in the last bits.
-pub(super) fn build() -> &'static str {
-    static BUILD: OnceLock<String> = OnceLock::new();
-    BUILD.get_or_init(|| {
-        // SAFETY: gives a string that ends in zero, in a buffer that only another call would change; this is the only one.
-        unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) }.to_string_lossy().into_owned()
-    })
 }
 
 /// Creates the static objects of one step; returns whether there is a further step. What fails here fails again, with

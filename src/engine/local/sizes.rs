@@ -7,8 +7,8 @@ use crate::config::LocalConfig;
 use crate::error::{Error, ErrorKind, Result};
 
 use super::gguf::{Header, Packed};
+use super::operations::{packed, untouched};
 use super::scheduler::{Bounds, KEPT_PROMPTS};
-use super::shield::{packed, untouched};
 use crate::engine::MOST_PINS;
 
 /// Tokens of context that a judgment gets by default, if the model was trained for as many.

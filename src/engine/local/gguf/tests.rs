@@ -351,3 +351,19 @@ fn a_sparse_file_takes_no_memory() {
         assert!(outcome.is_err() || outcome.is_ok_and(|header| header.check().is_err()));
     }
 }
+
+#[test]
+fn a_table_that_is_also_multiplied_is_arranged_and_kept() {
+    let packed = |file: &File| {
+        let header = read(&file.bytes()).unwrap();
+        // All matrices are.
+        header.packed(|tensor| if tensor.dimensions == 2 { tensor.bytes } else { 0 })
+    };
+    let (table, layers) = (WIDTH * TOKENS as u64 * 4, WIDTH * (32 + 16 + 16 + 32) * 4);
+    let tied = packed(&whole());
+    assert_eq!((tied.bytes, tied.twice, tied.largest), (table + layers, table, table));
+    let mut own = whole();
+    own.tensors.push(("output.weight".to_owned(), vec![WIDTH, TOKENS as u64], 0));
+    let own = packed(&own);
+    assert_eq!((own.bytes, own.twice, own.largest), (table + layers, 0, table));
+}
