@@ -54,31 +54,44 @@ struct Part {
     int64_t key_head;
     int64_t first_head, heads;
     int64_t first_token, tokens;
+    // The tokens and the number of heads of the group that the part belongs to.
+    int64_t group_token, group_tokens, group_heads;
 };
 
-// How a problem is cut.
+// How a problem is cut: into groups of heads and tokens, and, if there are too few of these for the threads, each group
+// into parts. How a block of cells is computed, which shows in the last bits, is decided for the group, so that the
+// results do not depend on the number of threads.
 struct Cut {
+    // Of a whole group, and of a part.
     int64_t heads, tokens;
-    int64_t heads_parts, token_parts;
+    int64_t part_heads, part_tokens;
+    int64_t head_groups, token_groups;
+    // Of a group.
+    int64_t head_parts, token_parts;
+
+    int64_t parts_of_group() const { return head_parts * token_parts; }
+    int64_t parts_of_key_head() const { return head_groups * token_groups * parts_of_group(); }
 };
+
+int64_t quotient(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
 
 Cut cut(const Problem &problem, int64_t threads) {
-    const int64_t group = problem.heads / problem.key_heads;
-    Cut cut{std::min(group, HEADS), 0, 0, 0};
-    cut.tokens = std::min(ROWS / cut.heads, problem.tokens);
-    const auto count = [&] {
-        cut.heads_parts = (group + cut.heads - 1) / cut.heads;
-        cut.token_parts = (problem.tokens + cut.tokens - 1) / cut.tokens;
-        return cut.heads_parts * cut.token_parts * problem.key_heads;
-    };
+    const int64_t sharing = problem.heads / problem.key_heads;
+    const int64_t heads = std::min(sharing, HEADS);
+    const int64_t tokens = std::min(ROWS / heads, problem.tokens);
+    Cut cut{heads, tokens, heads, tokens, quotient(sharing, heads), quotient(problem.tokens, tokens), 1, 1};
     // Two parts a thread: one that is late does not keep all others waiting.
-    while (threads > 1 && count() < 2 * threads && cut.tokens > 1) {
-        cut.tokens = (cut.tokens + 1) / 2;
+    const auto few = [&](int64_t enough) {
+        return threads > 1 && cut.parts_of_key_head() * problem.key_heads < enough * threads;
+    };
+    while (few(2) && cut.part_tokens > 1) {
+        cut.part_tokens = quotient(cut.part_tokens, 2);
+        cut.token_parts = quotient(tokens, cut.part_tokens);
     }
-    while (threads > 1 && count() < threads && cut.heads > 1) {
-        cut.heads = (cut.heads + 1) / 2;
+    while (few(1) && cut.part_heads > 1) {
+        cut.part_heads = quotient(cut.part_heads, 2);
+        cut.head_parts = quotient(heads, cut.part_heads);
     }
-    count();
     return cut;
 }
 
@@ -489,27 +502,32 @@ DICAST_AVX512 void compute_part(const Problem &problem, const Part &part, Scratc
     for (int64_t token = 0; token < part.tokens; token++) {
         scratch.waiting[token].count = 0;
     }
-    const char *masks = problem.mask + part.first_token * problem.mask_token;
+    const char *masks = problem.mask + part.group_token * problem.mask_token;
+    const int64_t before = part.first_token - part.group_token;
     for (int64_t first = 0; first < problem.cells; first += CELLS) {
         uint64_t cells[ROWS];
-        uint64_t any = 0;
         int64_t seeing = 0;
         int64_t all = 0;
-        for (int64_t token = 0; token < part.tokens; token++) {
+        for (int64_t token = 0; token < part.group_tokens; token++) {
             cells[token] = seen(masks + token * problem.mask_token + 2 * first);
-            any |= cells[token];
             seeing += cells[token] != 0;
             all += __builtin_popcountll(cells[token]);
+        }
+        const uint64_t *own = cells + before;
+        uint64_t any = 0;
+        for (int64_t token = 0; token < part.tokens; token++) {
+            any |= own[token];
         }
         if (any == 0) {
             continue;
         }
-        if (TURNING + TURNED_ROW * seeing * part.heads < CELL * all * part.heads) {
-            compute_block(problem, part, scratch, first, cells, any);
+        if (TURNING + TURNED_ROW * seeing * part.group_heads < CELL * all * part.group_heads) {
+            compute_block(problem, part, scratch, first, own, any);
             continue;
         }
         for (int64_t token = 0; token < part.tokens; token++) {
-            wait(problem, part, scratch, token, first, cells[token], masks + token * problem.mask_token + 2 * first);
+            const char *mask = masks + (before + token) * problem.mask_token + 2 * first;
+            wait(problem, part, scratch, token, first, own[token], mask);
         }
     }
     for (int64_t token = 0; token < part.tokens; token++) {
@@ -560,26 +578,38 @@ bool available(int64_t size) {
 }
 
 int64_t parts(const Problem &problem, int64_t threads) {
-    const Cut by = cut(problem, threads);
-    return by.heads_parts * by.token_parts * problem.key_heads;
+    return cut(problem, threads).parts_of_key_head() * problem.key_heads;
 }
 
 size_t scratch(int64_t size) { return find(size)->scratch; }
 
 void compute(const Problem &problem, int64_t threads, int64_t part, void *scratch) {
     const Cut by = cut(problem, threads);
-    const int64_t group = problem.heads / problem.key_heads;
-    const int64_t key_head = part / (by.heads_parts * by.token_parts);
-    const int64_t first_head = part / by.token_parts % by.heads_parts * by.heads;
-    const int64_t first_token = part % by.token_parts * by.tokens;
-    const Part one = {
-        key_head,
-        key_head * group + first_head,
-        std::min(by.heads, group - first_head),
-        first_token,
-        std::min(by.tokens, problem.tokens - first_token),
-    };
-    find(problem.size)->compute(problem, one, scratch);
+    const int64_t sharing = problem.heads / problem.key_heads;
+    const int64_t key_head = part / by.parts_of_key_head();
+    const int64_t group = part % by.parts_of_key_head() / by.parts_of_group();
+    const int64_t in_group = part % by.parts_of_group();
+    // Where the group begins and how much of it there is, then the same of the part in it.
+    const int64_t group_head = group / by.token_groups * by.heads;
+    const int64_t group_token = group % by.token_groups * by.tokens;
+    const int64_t group_heads = std::min(by.heads, sharing - group_head);
+    const int64_t group_tokens = std::min(by.tokens, problem.tokens - group_token);
+    const int64_t head = in_group / by.token_parts * by.part_heads;
+    const int64_t token = in_group % by.token_parts * by.part_tokens;
+    // The last group can be smaller than the others.
+    if (head < group_heads && token < group_tokens) {
+        const Part one = {
+            key_head,
+            key_head * sharing + group_head + head,
+            std::min(by.part_heads, group_heads - head),
+            group_token + token,
+            std::min(by.part_tokens, group_tokens - token),
+            group_token,
+            group_tokens,
+            group_heads,
+        };
+        find(problem.size)->compute(problem, one, scratch);
+    }
 }
 
 }  // namespace dicast::attention

@@ -4,6 +4,7 @@
 
 #include <ggml-cpu.h>
 #include <ggml-cpu/ggml-cpu-impl.h>
+#include <ggml-cpu/ops.h>
 #include <ggml-cpu/traits.h>
 
 #include <algorithm>
@@ -193,6 +194,23 @@ private:
 
 Attention &attention_of_all = *new Attention;
 
+// ggml's own attention of a single token. It cuts the cells of each head into as many parts as there are threads, so
+// that the last bits depend on their number; its reference does not.
+class SingleToken final : public ggml::cpu::tensor_traits {
+public:
+    // As much as ggml takes.
+    bool work_size(int /*threads*/, const ggml_tensor * /*op*/, size_t & /*size*/) override { return false; }
+
+    bool compute_forward(ggml_compute_params *params, ggml_tensor *op) override {
+        ggml_compute_params whole = *params;
+        whole.use_ref = true;
+        ggml_compute_forward_flash_attn_ext(&whole, op);
+        return true;
+    }
+};
+
+SingleToken &attention_of_one = *new SingleToken;
+
 class Weights final : public ggml::cpu::extra_buffer_type {
 public:
     bool supports_op(ggml_backend_dev_t /*device*/, const ggml_tensor *op) override {
@@ -205,7 +223,10 @@ public:
 
     ggml::cpu::tensor_traits *get_tensor_traits(const ggml_tensor *op) override {
         if (op->op == GGML_OP_FLASH_ATTN_EXT) {
-            return attends(op) ? &attention_of_all : nullptr;
+            if (attends(op)) {
+                return &attention_of_all;
+            }
+            return op->src[0]->ne[1] == 1 ? &attention_of_one : nullptr;
         }
         const ggml_tensor *weights = op->src[0];
         const bool ours = op->op == GGML_OP_MUL_MAT && weights->buffer != nullptr && weights->buffer->buft == packed();
@@ -259,11 +280,9 @@ ggml_backend_buffer_type_t packed() {
 void dicast_operations_install(void) {
     // Asked now, and not first while a graph is computed and another thread forks.
     (void)attention::available(0);
-    if (products::find(GGML_TYPE_Q8_0) != nullptr) {
-        // First, so that no other type takes what this one can.
-        std::vector<ggml_backend_buffer_type_t> &all = ggml_backend_cpu_get_extra_buffer_types();
-        all.insert(all.begin(), packed());
-    }
+    // First, so that no other type takes what this one can.
+    std::vector<ggml_backend_buffer_type_t> &all = ggml_backend_cpu_get_extra_buffer_types();
+    all.insert(all.begin(), packed());
 }
 
 uint64_t dicast_operations_packed(uint32_t type, uint64_t width, uint64_t rows, uint64_t matrices, uint64_t bytes) {

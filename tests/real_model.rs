@@ -92,9 +92,17 @@ fn no_example_of_the_prompt_is_copied() {
 
 #[test]
 fn a_deterministic_judge_gives_the_same_bits_alone_and_among_others() {
+    // With reasoning, so that single tokens are computed. ggml cuts the work on these for the threads.
+    let mut profile = dicast::Profile::builtin();
+    let tags = profile.reasoning.as_mut().unwrap();
+    (tags.open, tags.close) = ("[reasons]".into(), "[/reasons]".into());
+    let file = std::env::temp_dir().join(format!("dicast-reasons-{}.json", std::process::id()));
+    std::fs::write(&file, profile.to_json()).unwrap();
     let open = |threads| {
         let mut config = JudgeConfig::new(support::fixture("smollm2/smollm2.gguf").to_str().unwrap());
         config.local.threads = threads;
+        config.profile = Some(file.clone());
+        config.options.max_reasoning_tokens = Some(16);
         config.local.deterministic = true;
         config.local.context_tokens = 1024;
         Judge::open(config).unwrap()
@@ -102,13 +110,14 @@ fn a_deterministic_judge_gives_the_same_bits_alone_and_among_others() {
     let essence = |verdict: Result<Verdict>| {
         let verdict = verdict.unwrap();
         assert_eq!(verdict.usage.reused_tokens, 0);
+        assert!(verdict.usage.reasoning_tokens >= 16);
         let bits: Vec<u64> = verdict
             .scores
             .iter()
             .flat_map(|scored| scored.distribution.iter().flatten())
             .map(|p| p.to_bits())
             .collect();
-        (verdict.raw, bits)
+        (verdict.reasoning, verdict.raw, bits)
     };
     let mut requests = ["In the sea.", "Eat it."]
         .map(|text| request(&[("a", text), ("b", "In a paper bag, in a cool, dry cupboard.")]));
@@ -118,6 +127,7 @@ fn a_deterministic_judge_gives_the_same_bits_alone_and_among_others() {
     // Two threads, and other prompts before and after.
     let [first, second] = requests;
     let outcomes: Vec<_> = open(2).judge_batch(&[second.clone(), first, second]).into_iter().map(essence).collect();
+    std::fs::remove_file(file).unwrap();
     assert!(outcomes == [alone[1].clone(), alone[0].clone(), alone[1].clone()]);
 }
 

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use super::native;
+use super::{native, operations};
 
 /// Numbers between -1 and 1.
 struct Random(u64);
@@ -68,7 +68,7 @@ impl Graph {
             sys::ggml_set_no_alloc(context, true);
             let tensor = sys::ggml_new_tensor_2d(context, kind, wide, high);
             sys::ggml_set_no_alloc(context, false);
-            let place = packing().unwrap();
+            let place = packing();
             let buffer =
                 sys::ggml_backend_buft_alloc_buffer(place, sys::ggml_backend_buft_get_alloc_size(place, tensor));
             let start = sys::ggml_backend_buffer_get_base(buffer);
@@ -110,12 +110,11 @@ const FORMATS: [sys::ggml_type; 5] =
 
 /// Whether products with such weights are computed by this process's own code.
 fn own(kind: sys::ggml_type, rows: usize) -> bool {
-    // SAFETY: looks at ggml's list.
-    FORMATS.contains(&kind) && rows.is_multiple_of(16) && unsafe { packing() }.is_some()
+    FORMATS.contains(&kind) && rows.is_multiple_of(16) && operations::has_kernels()
 }
 
-/// The type of buffer that takes quantized weights, on processors where there is one.
-unsafe fn packing() -> Option<sys::ggml_backend_buffer_type_t> {
+/// The type of buffer that takes quantized weights.
+unsafe fn packing() -> sys::ggml_backend_buffer_type_t {
     // SAFETY: as ggml-backend.h says; the list ends in null.
     unsafe {
         let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
@@ -126,12 +125,12 @@ unsafe fn packing() -> Option<sys::ggml_backend_buffer_type_t> {
         let mut types = list(device);
         while !(*types).is_null() {
             if CStr::from_ptr(sys::ggml_backend_buft_name(*types)) == c"CPU_DICAST" {
-                return Some(*types);
+                return *types;
             }
             types = types.add(1);
         }
     }
-    None
+    panic!("it is not in the list");
 }
 
 /// The length of the difference, as a part of the length of what was expected.
@@ -254,8 +253,8 @@ struct Shape {
     threads: usize,
 }
 
-/// Computes attention where `sees` says which cells a token sees, with `odd` in all cells that the last token alone sees,
-/// and compares all other tokens with the same in double precision.
+/// Computes attention where `sees` says which cells a token sees, and compares it with the same on one thread, and in double
+/// precision. Unless `odd` is 0, it is in all cells that no other than the last token sees, and that token is not compared.
 fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
     let Shape { size, heads, key_heads, cells, tokens, threads } = shape;
     let mut random = Random((size * heads + cells * tokens) as u64);
@@ -271,7 +270,8 @@ fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
     let whole = |half: u16| unsafe { sys::ggml_fp16_to_fp32(half) };
     let queries = random.some(size * heads * tokens);
     let [mut keys, mut values] = [(); 2].map(|()| random.some(size * key_heads * cells));
-    let hidden = |cell: usize| !(0..tokens - 1).any(|token| sees(token, cell));
+    let compared = if odd == 0.0 { tokens } else { tokens - 1 };
+    let hidden = |cell: usize| !(0..compared).any(|token| sees(token, cell));
     for cell in (0..cells).filter(|&cell| hidden(cell)) {
         for numbers in [&mut keys, &mut values] {
             numbers[cell * size * key_heads..][..size * key_heads].fill(odd);
@@ -301,10 +301,12 @@ fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
         )
     };
     let results = graph.compute(attention, threads);
+    let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<u32>>();
+    assert!(bits(&results) == bits(&graph.compute(attention, 1)), "{shape:?}: not the same bits on one thread");
     let head_of = |numbers: &[u16], cell: usize, head: usize| -> Vec<f32> {
         numbers[(cell * key_heads + head) * size..][..size].iter().map(|&half| whole(half)).collect()
     };
-    for (at, result) in results.chunks(size).enumerate().take((tokens - 1) * heads) {
+    for (at, result) in results.chunks(size).enumerate().take(compared * heads) {
         let (token, head) = (at / heads, at % heads);
         let shared = head / (heads / key_heads);
         let cells_seen: Vec<usize> = (0..cells).filter(|&cell| sees(token, cell)).collect();
@@ -328,8 +330,8 @@ fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
             }
         }
         let apart = difference(result, &expected);
-        // Where ggml's own attention is computed, it sums in half precision.
-        let bound = if own(sys::GGML_TYPE_Q8_0, 16) { 1e-5 } else { 3e-2 };
+        // Where ggml's own attention is computed, as for heads of 112 numbers, it sums in half precision.
+        let bound = if size != 112 && own(sys::GGML_TYPE_Q8_0, 16) { 1e-5 } else { 3e-2 };
         assert!(apart < bound, "{shape:?}, token {token}, head {head}: {apart}");
     }
 }
@@ -337,14 +339,14 @@ fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
 #[test]
 fn attention_is_that_of_double_precision() {
     for (size, heads, key_heads) in
-        [(32, 4, 2), (64, 4, 4), (80, 6, 2), (96, 3, 1), (128, 16, 8), (128, 8, 2), (128, 71, 1), (256, 8, 1)]
+        [(32, 4, 2), (64, 9, 3), (80, 6, 2), (96, 3, 1), (112, 6, 2), (128, 16, 8), (128, 71, 1), (256, 8, 1)]
     {
-        for (tokens, threads) in [(1, 1), (2, 2), (8, 1), (9, 3), (40, 2), (5, 7)] {
-            let shape = Shape { size, heads, key_heads, cells: 256, tokens: tokens + 1, threads };
+        for (tokens, threads) in [(1, 1), (1, 3), (2, 2), (9, 1), (10, 3), (41, 2), (6, 7)] {
+            let shape = Shape { size, heads, key_heads, cells: 576, tokens, threads };
             // Each token after the other, as in a prompt.
-            attend(shape, 0.0, |token, cell| cell <= 256 - tokens - 1 + token);
+            attend(shape, 0.0, |token, cell| cell <= 576 - tokens + token);
             // Judgments that share a beginning, as in a step of several.
-            attend(shape, 0.0, |token, cell| cell < 70 || cell % (tokens + 1) == token);
+            attend(shape, 0.0, |token, cell| cell < 70 || cell % tokens == token);
             // Some that see nothing.
             attend(shape, 0.0, |token, cell| token % 3 != 1 && (cell * 7 + token) % 5 == 0);
         }
