@@ -20,18 +20,22 @@ fail() {
 [ "$(uname -s)" = Linux ] || fail "only Linux is supported; on other systems take the library from target/release and the headers from include/"
 case $libdir in "$prefix"/*) ;; *) fail "LIBDIR must be a folder in PREFIX ($prefix)" ;; esac
 
-# Only the compiler knows which system libraries the static library needs; they depend on the features.
 read -ra flags <<<"${CARGO_FLAGS:-}"
-if ! log=$("${CARGO:-cargo}" rustc --release --lib --crate-type cdylib,staticlib "${flags[@]}" -- \
-    --print native-static-libs 2>&1); then
-    fail "$log"
-fi
-natives=$(sed -n 's/^note: native-static-libs: //p' <<<"$log" | tail -n 1)
-[ -n "$natives" ] || fail "the compiler did not print what the static library needs (native-static-libs)"
-
+messages=$("${CARGO:-cargo}" build --release --lib --bins "${flags[@]}" --message-format json-render-diagnostics) ||
+    fail "the library cannot be built"
 # Without the feature `cli` there is no program.
-program=$("${CARGO:-cargo}" build --release --bins "${flags[@]}" --message-format json 2>/dev/null |
-    sed -n 's/.*"executable":"\([^"]*\/dicast\)".*/\1/p') || fail "the program dicast cannot be built"
+program=$(sed -n 's/.*"executable":"\([^"]*\/dicast\)".*/\1/p' <<<"$messages")
+
+# The system's libraries that the static library needs: what the build scripts of the dependencies name, which depends on the
+# features, and what Rust's own library needs. Libraries that are named as static are inside already.
+mapfile -t named < <(sed -n '/"reason":"build-script-executed"/s/.*"linked_libs":\[\([^]]*\)\].*/\1/p' <<<"$messages" |
+    tr ',' '\n' | tr -d '"' | grep -v '^static\|^$' | sed 's/^dylib[^=]*=//' | sort -u)
+empty=$(mktemp -d)
+trap 'rm -rf "$empty"' EXIT
+own=$("${RUSTC:-rustc}" --crate-name empty --crate-type staticlib --print native-static-libs --out-dir "$empty" - 2>&1 </dev/null |
+    sed -n 's/^note: native-static-libs: //p')
+[ -n "$own" ] || fail "the compiler did not print what a static library needs (native-static-libs)"
+natives="${named[*]/#/-l} $own"
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 built=${CARGO_TARGET_DIR:-target}/release

@@ -155,7 +155,7 @@ fn memory(row: &str) -> Option<u64> {
 /// What the embedded engine could compute on.
 #[cfg(feature = "local")]
 fn devices() -> Value {
-    let devices = dicast::engine::local::devices().unwrap_or_default().into_iter();
+    let devices = dicast::engine::local::devices().into_iter();
     let devices = devices.map(|device| {
         json!({
             "backend": device.backend,

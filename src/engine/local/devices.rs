@@ -1,7 +1,10 @@
 //! What the embedded engine could compute on.
 
+use std::ffi::{CStr, c_char};
+
+use llama_cpp_sys_2 as sys;
+
 use super::native;
-use crate::error::Result;
 
 /// A device that llama.cpp, as it was built here, can use on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,18 +20,36 @@ pub struct Device {
 }
 
 /// The devices of this machine.
-///
-/// # Errors
-/// [`crate::ErrorKind::Engine`] where llama.cpp cannot be set up.
-pub fn devices() -> Result<Vec<Device>> {
+#[must_use]
+pub fn devices() -> Vec<Device> {
     // Registers the devices, and keeps llama.cpp from printing what it finds.
-    native::backend()?;
-    let devices = llama_cpp_2::list_llama_ggml_backend_devices().into_iter();
-    let devices = devices.map(|device| Device {
-        backend: device.backend,
-        description: device.description,
-        memory_total: device.memory_total as u64,
-        memory_free: device.memory_free as u64,
-    });
-    Ok(devices.collect())
+    native::set_up();
+    // SAFETY: reads ggml's list of devices, which never shrinks.
+    let count = unsafe { sys::ggml_backend_dev_count() };
+    (0..count)
+        .map(|index| {
+            // SAFETY: the index is one of the list; all fields of the properties are set, and their texts are constants.
+            unsafe {
+                let device = sys::ggml_backend_dev_get(index);
+                let mut properties = std::mem::zeroed();
+                sys::ggml_backend_dev_get_props(device, &raw mut properties);
+                Device {
+                    backend: text(sys::ggml_backend_reg_name(sys::ggml_backend_dev_backend_reg(device))),
+                    description: text(properties.description),
+                    memory_total: properties.memory_total as u64,
+                    memory_free: properties.memory_free as u64,
+                }
+            }
+        })
+        .collect()
+}
+
+/// # Safety
+/// `text` is null, or ends in zero.
+unsafe fn text(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: as the caller says.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }

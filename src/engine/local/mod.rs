@@ -1,5 +1,6 @@
 //! The embedded engine, on llama.cpp: one thread, one context, many sequences decoded together.
 
+#[expect(unsafe_code, reason = "asks ggml for its devices")]
 mod devices;
 mod gguf;
 mod guide;
@@ -211,10 +212,10 @@ pub fn available_memory() -> Option<u64> {
 /// destroyed before the engines are closed is then no longer in use.
 pub(crate) fn warm() {
     exit::register();
-    // A step that fails here fails again, with an error, when a model is opened.
-    let _ = native::backend();
+    native::set_up();
     exit::register();
     let mut step = 0;
+    // A step that fails here fails again, with an error, when a model is opened.
     while !exit::is_exiting() && shield::warm(step) {
         exit::register();
         step += 1;

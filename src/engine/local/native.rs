@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
-use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2::llama_context_params;
 use serde_json::{Value, json};
 
@@ -55,16 +54,16 @@ pub(super) struct Model {
     warnings: Vec<String>,
 }
 
-/// llama.cpp's process-wide state, set up once: its own tables, and a log callback that prints nothing.
-pub(super) fn backend() -> Result<&'static LlamaBackend> {
-    static BACKEND: OnceLock<std::result::Result<LlamaBackend, String>> = OnceLock::new();
-    let backend = BACKEND.get_or_init(|| {
+/// Sets llama.cpp's process-wide state up, once: its own tables, and a log callback that prints nothing.
+pub(super) fn set_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
         // SAFETY: `keep_complaint` has the required signature, takes no data, and does not unwind.
         unsafe { llama_cpp_sys_2::llama_log_set(Some(keep_complaint), std::ptr::null_mut()) };
         shield::install();
-        LlamaBackend::init().map_err(|error| error.to_string())
+        // SAFETY: called once, before anything else of llama.cpp; its state is never freed.
+        unsafe { llama_cpp_sys_2::llama_backend_init() };
     });
-    backend.as_ref().map_err(|error| Error::new(ErrorKind::Engine, format!("llama.cpp cannot be set up: {error}")))
 }
 
 /// Keeps what llama.cpp logs as errors, for our error message, and its warnings; drops the rest of its log.
@@ -150,7 +149,7 @@ impl Model {
         if path.to_str().is_none() {
             return Err(invalid("the path is not UTF-8, which llama.cpp needs"));
         }
-        backend()?;
+        set_up();
         // SAFETY: gives a plain structure.
         let mut parameters = unsafe { llama_cpp_sys_2::llama_model_default_params() };
         parameters.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);

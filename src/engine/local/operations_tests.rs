@@ -31,7 +31,7 @@ struct Graph {
 
 impl Graph {
     fn new() -> Self {
-        native::backend().unwrap();
+        native::set_up();
         let parameters =
             sys::ggml_init_params { mem_size: 64 << 20, mem_buffer: std::ptr::null_mut(), no_alloc: false };
         // SAFETY: plain parameters.
