@@ -642,6 +642,14 @@ typedef struct dicast_stats {
      * Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step.
      */
     uint64_t grammars_last_hour;
+    /**
+     * Tokens computed ahead as drafts (`local.draft_tokens`), since the judge was opened.
+     */
+    uint64_t drafted_tokens;
+    /**
+     * Of these, tokens that the judge chose, so that they needed no step of their own.
+     */
+    uint64_t accepted_tokens;
 } dicast_stats;
 
 /**

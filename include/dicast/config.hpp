@@ -90,6 +90,8 @@ struct LocalConfig {
     std::optional<bool> mmap = std::nullopt;
     /** Whether the weights are arranged for this processor, where that is known and the memory suffices. */
     std::optional<bool> repack = std::nullopt;
+    /** Most tokens of a draft, which is computed ahead where the judge quotes; 0 is none. Not with `deterministic`. */
+    std::optional<std::uint32_t> draft_tokens = std::nullopt;
     /** Whether a request gives the same bits whatever is judged before it or at the same time. Costs time. */
     std::optional<bool> deterministic = std::nullopt;
     /** A folder for what is computed of the beginnings of prompts, so that it is read after a restart instead of being
@@ -115,6 +117,7 @@ struct LocalConfig {
         json.add("gpu_layers", gpu_layers);
         json.add("mmap", mmap);
         json.add("repack", repack);
+        json.add("draft_tokens", draft_tokens);
         json.add("deterministic", deterministic);
         json.add("prefix_dir", prefix_dir);
         json.add("prefix_dir_bytes", prefix_dir_bytes);

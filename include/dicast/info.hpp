@@ -89,6 +89,10 @@ struct Stats {
     std::uint64_t kv_blocks_reused;
     /** Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step. */
     std::uint64_t grammars_last_hour;
+    /** Tokens computed ahead as drafts (`local.draft_tokens`), since the judge was opened. */
+    std::uint64_t drafted_tokens;
+    /** Of these, tokens that the judge chose, so that they needed no step of their own. */
+    std::uint64_t accepted_tokens;
 };
 
 }  // namespace dicast

@@ -465,10 +465,19 @@ public:
         if (auto done = detail::done([&](auto **error) { return dicast_judge_stats(get(), &stats, error); }); !done) {
             return done.error();
         }
-        return Stats{stats.pending,          stats.waiting,           stats.running,
-                     stats.reused_tokens,    stats.computed_tokens,   stats.steps,
-                     stats.kv_block_tokens,  stats.kv_blocks,         stats.kv_blocks_used,
-                     stats.kv_blocks_reused, stats.grammars_last_hour};
+        return Stats{stats.pending,
+                     stats.waiting,
+                     stats.running,
+                     stats.reused_tokens,
+                     stats.computed_tokens,
+                     stats.steps,
+                     stats.kv_block_tokens,
+                     stats.kv_blocks,
+                     stats.kv_blocks_used,
+                     stats.kv_blocks_reused,
+                     stats.grammars_last_hour,
+                     stats.drafted_tokens,
+                     stats.accepted_tokens};
     }
     /**
      * Takes a snapshot of what the judge has done since it was opened. `labels` is put into every line of

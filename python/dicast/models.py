@@ -241,3 +241,7 @@ class JudgeStats:
     kv_blocks_reused: int
     #: Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step.
     grammars_last_hour: int
+    #: Tokens computed ahead as drafts (``local.draft_tokens``).
+    drafted_tokens: int
+    #: Of these, tokens that the judge chose, so that they needed no step of their own.
+    accepted_tokens: int

@@ -371,6 +371,8 @@ pub unsafe extern "C" fn dicast_judge_stats(
             kv_blocks_used: count(engine.kv_blocks_used),
             kv_blocks_reused: engine.kv_blocks_reused,
             grammars_last_hour: engine.grammars_last_hour,
+            drafted_tokens: engine.drafted_tokens,
+            accepted_tokens: engine.accepted_tokens,
         };
         // SAFETY: the struct announces its size.
         unsafe { layout::write(stats, &value) }

@@ -87,6 +87,10 @@ pub struct dicast_stats {
     pub kv_blocks_reused: u64,
     /// Different grammars that a TensorRT-LLM executor got in the last hour; compiling each one delays a step.
     pub grammars_last_hour: u64,
+    /// Tokens computed ahead as drafts (`local.draft_tokens`), since the judge was opened.
+    pub drafted_tokens: u64,
+    /// Of these, tokens that the judge chose, so that they needed no step of their own.
+    pub accepted_tokens: u64,
 }
 
 // SAFETY: `repr(C)`, words.

@@ -42,6 +42,10 @@ settings! {
         /// Arrange the weights for this processor when they are loaded, where that is known and the memory suffices: judgments
         /// are faster, and the weights take memory of this process. false: they are computed as they lie in the file.
         repack: bool = true, Kind::Switch;
+        /// Most tokens of a draft: where a judge that reasons has begun to quote the prompt or itself, what followed there is
+        /// computed ahead, in the same step, and kept as far as the judge chooses it. 0: no drafts. Pays where one judgment of
+        /// a larger model is in flight, or few. Not with `deterministic`.
+        draft_tokens: u32 = 0, whole(0, 16);
         /// A request gives the same bits whatever is judged before it or at the same time. Costs time: a lane computes one
         /// judgment at a time, and each computes its whole prompt.
         deterministic: bool = false, Kind::Switch;
@@ -81,6 +85,12 @@ impl LocalConfig {
             return invalid(
                 "local.deterministic computes every prompt whole, so that nothing in local.prefix_dir can be used: leave one of \
                  the two out",
+            );
+        }
+        if self.deterministic && self.draft_tokens > 0 {
+            return invalid(
+                "local.deterministic computes each token by itself, but local.draft_tokens several together: leave one of the \
+                 two out",
             );
         }
         Ok(())

@@ -310,6 +310,10 @@ pub struct Stats {
     /// Different grammars that a TensorRT-LLM executor received in the last hour. It compiles each between two steps, which
     /// delays every judgment.
     pub grammars_last_hour: u64,
+    /// Tokens computed ahead as drafts (`local.draft_tokens`).
+    pub drafted_tokens: u64,
+    /// Of these, tokens that the judge chose, so that they needed no step of their own.
+    pub accepted_tokens: u64,
 }
 
 impl Stats {
@@ -320,6 +324,8 @@ impl Stats {
             computed_tokens: self.computed_tokens + earlier.computed_tokens,
             steps: self.steps + earlier.steps,
             kv_blocks_reused: self.kv_blocks_reused + earlier.kv_blocks_reused,
+            drafted_tokens: self.drafted_tokens + earlier.drafted_tokens,
+            accepted_tokens: self.accepted_tokens + earlier.accepted_tokens,
             ..self
         }
     }

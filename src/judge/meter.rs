@@ -186,6 +186,8 @@ impl Metrics {
                 "kv_blocks_used": engine.kv_blocks_used,
                 "kv_blocks_reused": engine.kv_blocks_reused,
                 "grammars_last_hour": engine.grammars_last_hour,
+                "drafted_tokens": engine.drafted_tokens,
+                "accepted_tokens": engine.accepted_tokens,
             },
             "weights": self.weights,
             "asleep": self.asleep,
@@ -242,15 +244,17 @@ impl Metrics {
         for (kind, count) in ["prompt", "reused", "reasoning", "verdict"].into_iter().zip(&self.tokens) {
             line(&mut text, "judgment_tokens_total", &format!("kind=\"{kind}\""), count);
         }
-        let Stats { waiting, running, reused_tokens, computed_tokens, steps, kv_blocks, kv_blocks_used, .. } =
-            self.engine;
-        let rows: [(&str, &str, &str, u64); 9] = [
+        let Stats { waiting, running, reused_tokens, computed_tokens, steps, .. } = self.engine;
+        let Stats { kv_blocks, kv_blocks_used, drafted_tokens, accepted_tokens, .. } = self.engine;
+        let rows: [(&str, &str, &str, u64); 11] = [
             ("pending_judgments", "gauge", "Judgments that wait or run.", self.pending as u64),
             ("engine_waiting", "gauge", "Judgments that wait for the engine.", waiting as u64),
             ("engine_running", "gauge", "Judgments that the engine computes.", running as u64),
             ("engine_reused_tokens_total", "counter", "Prompt tokens taken from the cache.", reused_tokens),
             ("engine_computed_tokens_total", "counter", "Tokens computed.", computed_tokens),
             ("engine_steps_total", "counter", "Batches computed.", steps),
+            ("engine_drafted_tokens_total", "counter", "Tokens computed ahead as drafts.", drafted_tokens),
+            ("engine_accepted_tokens_total", "counter", "Tokens of drafts that the judge chose.", accepted_tokens),
             ("engine_kv_blocks", "gauge", "Blocks of the KV cache.", kv_blocks as u64),
             ("engine_kv_blocks_used", "gauge", "Blocks that running judgments hold.", kv_blocks_used as u64),
             ("weights", "gauge", "How often the weights were replaced.", self.weights),

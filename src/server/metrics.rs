@@ -107,6 +107,8 @@ const HELP: &[(&str, &str)] = &[
     ("dicast_engine_steps_total", "Batches that the engine has computed, by judge."),
     ("dicast_engine_computed_tokens_total", "Tokens that the engine has computed, by judge."),
     ("dicast_engine_reused_tokens_total", "Prompt tokens taken from a cached prefix, by judge."),
+    ("dicast_engine_drafted_tokens_total", "Tokens that the engine has computed ahead as drafts, by judge."),
+    ("dicast_engine_accepted_tokens_total", "Tokens of drafts that the judge chose, by judge."),
     ("dicast_held_bytes", "Bytes of requests' bodies that are held."),
     ("dicast_judge_loaded", "1 if the judge is loaded."),
 ];
@@ -319,6 +321,8 @@ impl Server {
         family("dicast_engine_steps_total", "counter", &|_, stats| stats.steps);
         family("dicast_engine_computed_tokens_total", "counter", &|_, stats| stats.computed_tokens);
         family("dicast_engine_reused_tokens_total", "counter", &|_, stats| stats.reused_tokens);
+        family("dicast_engine_drafted_tokens_total", "counter", &|_, stats| stats.drafted_tokens);
+        family("dicast_engine_accepted_tokens_total", "counter", &|_, stats| stats.accepted_tokens);
     }
 }
 

@@ -243,6 +243,8 @@ pub(super) struct WireStats {
     kv_blocks_used: usize,
     kv_blocks_reused: u64,
     grammars_last_hour: u64,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
 }
 
 /// The fields that have the same names in two structs.
@@ -264,7 +266,7 @@ macro_rules! same_fields {
 
 same_fields!(Stats => WireStats {
     waiting, running, reused_tokens, computed_tokens, steps, kv_block_tokens, kv_blocks, kv_blocks_used, kv_blocks_reused,
-    grammars_last_hour,
+    grammars_last_hour, drafted_tokens, accepted_tokens,
 });
 
 /// The head of a job; its token ids are the tail.

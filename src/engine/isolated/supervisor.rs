@@ -239,15 +239,7 @@ impl Shared {
         let state = self.state();
         let (now, earlier) = (&state.stats, &state.earlier);
         let running = now.running.min(state.ledger.len());
-        Stats {
-            running,
-            waiting: state.ledger.len() - running,
-            reused_tokens: now.reused_tokens + earlier.reused_tokens,
-            computed_tokens: now.computed_tokens + earlier.computed_tokens,
-            steps: now.steps + earlier.steps,
-            kv_blocks_reused: now.kv_blocks_reused + earlier.kv_blocks_reused,
-            ..*now
-        }
+        Stats { running, waiting: state.ledger.len() - running, ..now.after(earlier) }
     }
 
     pub(super) fn log_to(&self, log: &Log) {
@@ -547,12 +539,7 @@ fn bury(shared: &Shared, served: Served, stuck: Option<&str>, broken: bool) {
     state.pins.died(death.crashed || broken, || pins::died(&death.how, &said(&death)));
     state.asked.clear();
     state.fruitless += 1;
-    let Stats { reused_tokens, computed_tokens, steps, kv_blocks_reused, .. } = std::mem::take(&mut state.stats);
-    let earlier = &mut state.earlier;
-    earlier.reused_tokens += reused_tokens;
-    earlier.computed_tokens += computed_tokens;
-    earlier.steps += steps;
-    earlier.kv_blocks_reused += kv_blocks_reused;
+    state.earlier = std::mem::take(&mut state.stats).after(&state.earlier);
     drop(state);
     for done in completions {
         let message = format!(

@@ -147,6 +147,15 @@ impl TokenWriter {
         self.transcript.usage.prompt_tokens
     }
 
+    /// Whether the next token is chosen among all, and may be drafted.
+    pub(super) fn writes_freely(&self) -> bool {
+        match self.phase {
+            Phase::Reasoning => true,
+            Phase::Verdict => matches!(self.verdict, VerdictWriter::Free { .. }),
+            Phase::Done => false,
+        }
+    }
+
     /// The tokens to feed between the prompt and the first sampled token. Called once.
     pub(super) fn open(&mut self) -> Vec<u32> {
         let mut fed = self.reasoning.as_ref().map(|tokens| tokens.opening.clone()).unwrap_or_default();

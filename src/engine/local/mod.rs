@@ -2,6 +2,7 @@
 
 #[expect(unsafe_code, reason = "asks ggml for its devices")]
 mod devices;
+mod draft;
 mod gguf;
 mod guide;
 mod inbox;
@@ -455,6 +456,8 @@ impl Engine for Local {
             sum.reused_tokens += lane.reused_tokens;
             sum.computed_tokens += lane.computed_tokens;
             sum.steps += lane.steps;
+            sum.drafted_tokens += lane.drafted_tokens;
+            sum.accepted_tokens += lane.accepted_tokens;
             sum.kv_block_tokens = lane.kv_block_tokens;
             sum.kv_blocks += lane.kv_blocks;
             sum.kv_blocks_used += lane.kv_blocks_used;

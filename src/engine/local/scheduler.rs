@@ -18,6 +18,7 @@ use std::time::Instant;
 use crate::engine::Stats;
 use crate::error::{Error, ErrorKind, Result};
 
+use super::draft::Draft;
 use super::inbox::{Inbox, Jobs};
 use super::job::{Next, Prepared};
 use super::pace::{Pace, processor_time};
@@ -33,6 +34,10 @@ const WORTH_WAITING: usize = 16;
 /// which passes over all keys in every step.
 pub(super) const KEPT_PROMPTS: usize = 2;
 
+/// Most tokens of a step with drafts. In a larger one, a token costs so much that the wrong ones cost more than the right
+/// ones save.
+const DRAFTED_STEP: usize = 8;
+
 /// Bounds of a step and of the pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -46,6 +51,8 @@ pub(super) struct Bounds {
     pub(super) pool_tokens: usize,
     /// Whether prompts of finished jobs are kept, and a job reuses what it shares with another.
     pub(super) shares_prompts: bool,
+    /// Most tokens of a draft.
+    pub(super) draft_tokens: usize,
     /// Prefixes that are kept, each in a sequence of its own.
     pub(super) pins: usize,
 }
@@ -62,6 +69,8 @@ struct Slot {
     logits: Option<usize>,
     /// Number of its tokens in the batch of this step.
     in_batch: usize,
+    /// What is computed in this step beyond its tokens.
+    draft: Draft,
 }
 
 impl Slot {
@@ -132,7 +141,15 @@ impl<'model> Scheduler<'model> {
         stats: Arc<Mutex<Stats>>,
     ) -> Self {
         let slots = (0..Self::sequences(bounds))
-            .map(|_| Slot { tokens: Vec::new(), computed: 0, job: None, used: 0, logits: None, in_batch: 0 })
+            .map(|_| Slot {
+                tokens: Vec::new(),
+                computed: 0,
+                job: None,
+                used: 0,
+                logits: None,
+                in_batch: 0,
+                draft: Draft::default(),
+            })
             .collect();
         let batch = Batch::new(bounds.batch_tokens);
         let pace = Pace::new(context.threads());
@@ -293,6 +310,7 @@ impl<'model> Scheduler<'model> {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             slot.logits = None;
+            slot.draft.clear();
             if std::mem::take(&mut slot.in_batch) > 0 {
                 let computed = slot.computed;
                 let _ = self.context.remove(index, computed);
@@ -300,7 +318,35 @@ impl<'model> Scheduler<'model> {
         }
     }
 
-    fn advance(&mut self, index: usize, at: usize) {
+    /// Lets a job choose its next tokens after the token at this place of the batch, and after each token of its draft
+    /// that it chooses.
+    fn advance(&mut self, index: usize, mut at: usize) {
+        let mut draft = std::mem::take(&mut self.slots[index].draft);
+        loop {
+            self.choose(index, at);
+            let slot = &mut self.slots[index];
+            if !slot.job.as_ref().is_some_and(|job| job.writer.writes_freely()) {
+                break;
+            }
+            let right = draft.matches(&slot.tokens[slot.computed..]);
+            slot.computed += right;
+            let goes_on = right > 0 && slot.computed == slot.tokens.len();
+            if right > 0 {
+                self.with_stats(|stats| stats.accepted_tokens += right as u64);
+            }
+            if !goes_on {
+                break;
+            }
+            at = draft.place();
+        }
+        let slot = &mut self.slots[index];
+        if draft.end() {
+            let _ = self.context.remove(index, slot.computed);
+        }
+        slot.draft = draft;
+    }
+
+    fn choose(&mut self, index: usize, at: usize) {
         let slot = &mut self.slots[index];
         let Some(job) = &mut slot.job else { return };
         // Sampled and forced tokens differ in where they come from, not in how they are computed.
@@ -352,6 +398,24 @@ impl<'model> Scheduler<'model> {
             && let Some(index) = self.admit()
         {
             room -= self.add_pending(index, room);
+        }
+        self.add_drafts();
+    }
+
+    /// Adds drafts to a small step.
+    fn add_drafts(&mut self) {
+        let mut room = DRAFTED_STEP.min(self.bounds.batch_tokens).saturating_sub(self.batch.len());
+        for index in 0..self.places {
+            let Slot { tokens, job: Some(job), logits: Some(_), draft, .. } = &mut self.slots[index] else { continue };
+            if !job.writer.writes_freely() {
+                continue;
+            }
+            // Within what is reserved for the job.
+            let drafted = draft.look_up(tokens, room.min(job.need - tokens.len()), self.batch.len());
+            for (&token, place) in drafted.iter().zip(tokens.len()..) {
+                self.batch.add(token, place, index, true);
+            }
+            room -= drafted.len();
         }
     }
 
@@ -407,6 +471,7 @@ impl<'model> Scheduler<'model> {
         slot.tokens.clone_from(&job.feed);
         slot.computed = computed;
         slot.used = self.step;
+        slot.draft = Draft::new(self.bounds.draft_tokens);
         let mut job = job;
         if job.start(computed) {
             self.inbox.begun(&job);
@@ -476,6 +541,7 @@ impl<'model> Scheduler<'model> {
             slot.computed = 0;
             slot.logits = None;
             slot.in_batch = 0;
+            slot.draft.clear();
         }
         let jobs: Vec<_> = self.slots.iter_mut().filter_map(|slot| slot.job.take()).collect();
         self.fail_pins(&|| failed(fault));
@@ -500,9 +566,10 @@ impl<'model> Scheduler<'model> {
 
     /// Counts a step that was computed, before anybody hears of what it ended.
     fn count_step(&self) {
-        let tokens = u64::try_from(self.batch.len()).unwrap_or(0);
+        let drafted: usize = self.slots.iter().map(|slot| slot.draft.len()).sum();
         self.with_stats(|stats| {
-            stats.computed_tokens += tokens;
+            stats.computed_tokens += self.batch.len() as u64;
+            stats.drafted_tokens += drafted as u64;
             stats.steps += 1;
         });
     }

@@ -166,6 +166,7 @@ fn lanes_on(machine: Machine, config: &LocalConfig, header: &Header, weights: u6
                 chunk_tokens: config.prefill_chunk_tokens as usize,
                 pool_tokens: tokens,
                 shares_prompts: !config.deterministic,
+                draft_tokens: config.draft_tokens as usize,
                 pins,
             };
             let lanes = Lanes { count: count as usize, threads: each, bounds, repack };

@@ -48,6 +48,7 @@ fn logits_and_tokens_equal_the_training_frameworks() {
         chunk_tokens: 512,
         pool_tokens: 2048,
         shares_prompts: true,
+        draft_tokens: 0,
         pins: 0,
     };
     let mut context = model.context(bounds, 1, 1).unwrap();
