@@ -32,8 +32,9 @@ mapfile -t named < <(sed -n '/"reason":"build-script-executed"/s/.*"linked_libs"
     tr ',' '\n' | tr -d '"' | grep -v '^static\|^$' | sed 's/^dylib[^=]*=//' | sort -u)
 empty=$(mktemp -d)
 trap 'rm -rf "$empty"' EXIT
-own=$("${RUSTC:-rustc}" --crate-name empty --crate-type staticlib --print native-static-libs --out-dir "$empty" - 2>&1 </dev/null |
-    sed -n 's/^note: native-static-libs: //p')
+log=$("${RUSTC:-rustc}" --crate-name empty --crate-type staticlib --print native-static-libs --out-dir "$empty" - 2>&1 </dev/null) ||
+    fail "$log"
+own=$(sed -n 's/^note: native-static-libs: //p' <<<"$log")
 [ -n "$own" ] || fail "the compiler did not print what a static library needs (native-static-libs)"
 natives="${named[*]/#/-l} $own"
 

@@ -340,3 +340,36 @@ fn settings_in_range_open_whatever_they_are_together() {
     }
     assert_eq!(count, 108);
 }
+
+#[test]
+fn a_beginning_that_windows_have_lost_is_computed_again() {
+    let path = made("windows.gguf", &Made { window: Some(16), ..Made::default() }.bytes());
+    let open = |deterministic| {
+        let mut config = config(&path);
+        config.local.kv_cache_tokens = 8192;
+        config.local.deterministic = deterministic;
+        Judge::open(config).unwrap()
+    };
+    let (sharing, alone) = (open(false), open(true));
+    let check = |principle: &str, text: &str| {
+        let request = JudgeRequest::new(principle, "Hi", [("a", text), ("b", "Hi!")]);
+        let [shared, whole] = [&sharing, &alone].map(|judge| judge.judge(&request).unwrap());
+        for (one, other) in shared.scores.iter().zip(&whole.scores) {
+            for (p, q) in one.distribution.iter().flatten().zip(other.distribution.iter().flatten()) {
+                assert!((p - q).abs() < 0.01, "{principle} {text}: {p} instead of {q}");
+            }
+        }
+        shared.usage.reused_tokens
+    };
+    let kind = "Be kind. ".repeat(30);
+    let part = format!("{}Or not.", "Be kind. ".repeat(20));
+    check("Be short.", "a");
+    // Its keys and values lie behind those of the judgment, which leaves little room before them.
+    let pin = sharing.warm(&JudgeRequest::new(&*kind, "", [("", ""); 0])).unwrap();
+    let held = check(&part, "a");
+    // What does not fit there takes the place of what lies before the pinned prefix's last window.
+    check("Be short.", &"long ".repeat(40));
+    let left = check(&part, "b");
+    assert!(left < held, "{left} tokens are still there of {held}");
+    assert!(check(&kind, "c") >= pin.tokens());
+}

@@ -44,11 +44,13 @@ pub(crate) struct Made<'a> {
     pub(crate) specials: &'a [&'a str],
     /// The chat template; none for a file without one.
     pub(crate) template: Option<&'a str>,
+    /// How many tokens each layer looks back over; none if it looks back to the first one.
+    pub(crate) window: Option<u32>,
 }
 
 impl Default for Made<'_> {
     fn default() -> Self {
-        Self { without: &[], specials: &[], template: Some(TEMPLATE) }
+        Self { without: &[], specials: &[], template: Some(TEMPLATE), window: None }
     }
 }
 
@@ -64,7 +66,7 @@ impl Made<'_> {
     }
 }
 
-fn made(&Made { without, specials, template }: &Made<'_>) -> Vec<u8> {
+fn made(&Made { without, specials, template, window }: &Made<'_>) -> Vec<u8> {
     let (width, ffn, heads, layers) = (32_u32, 64_u32, 2_u32, 2_u32);
     let mut tokens: Vec<(Vec<u8>, f32, i32)> =
         vec![(b"<unk>".to_vec(), 0.0, 2), (b"<s>".to_vec(), 0.0, 3), (b"</s>".to_vec(), 0.0, 3)];
@@ -80,30 +82,39 @@ fn made(&Made { without, specials, template }: &Made<'_>) -> Vec<u8> {
     tokens.extend(specials.iter().map(|text| (text.as_bytes().to_vec(), 0.0, 3)));
     tokens.extend((0..).zip(pieces).map(|(rank, text)| (text.as_bytes().to_vec(), -f32::from(rank as i16), 1)));
 
+    // The second one has windows, a norm of its own kind, and none before its feed-forward networks.
+    let architecture = if window.is_some() { "cohere2" } else { "llama" };
     let mut values: Vec<(&str, u32, Vec<u8>)> = Vec::new();
     let mut text = |key, text: &str| values.push((key, 8, string(text.as_bytes())));
-    text("general.architecture", "llama");
+    text("general.architecture", architecture);
     text("general.name", "made");
     text("tokenizer.ggml.model", "llama");
     if let Some(template) = template {
         text("tokenizer.chat_template", template);
     }
     for (key, number) in [
-        ("llama.context_length", 2048),
-        ("llama.embedding_length", width),
-        ("llama.block_count", layers),
-        ("llama.feed_forward_length", ffn),
-        ("llama.attention.head_count", heads),
-        ("llama.attention.head_count_kv", 1),
-        ("llama.rope.dimension_count", width / heads),
+        (".context_length", 2048),
+        (".embedding_length", width),
+        (".block_count", layers),
+        (".feed_forward_length", ffn),
+        (".attention.head_count", heads),
+        (".attention.head_count_kv", 1),
+        (".rope.dimension_count", width / heads),
         ("tokenizer.ggml.bos_token_id", 1),
         ("tokenizer.ggml.eos_token_id", 2),
         ("tokenizer.ggml.unknown_token_id", 0),
     ] {
         values.push((key, 4, number.to_le_bytes().to_vec()));
     }
-    values.push(("llama.attention.layer_norm_rms_epsilon", 6, 1e-5_f32.to_le_bytes().to_vec()));
-    values.push(("llama.rope.freq_base", 6, 10_000_f32.to_le_bytes().to_vec()));
+    match window {
+        Some(window) => {
+            values.push((".attention.sliding_window", 4, window.to_le_bytes().to_vec()));
+            values.push((".attention.layer_norm_epsilon", 6, 1e-5_f32.to_le_bytes().to_vec()));
+            values.push((".logit_scale", 6, 1_f32.to_le_bytes().to_vec()));
+        }
+        None => values.push((".attention.layer_norm_rms_epsilon", 6, 1e-5_f32.to_le_bytes().to_vec())),
+    }
+    values.push((".rope.freq_base", 6, 10_000_f32.to_le_bytes().to_vec()));
     values.push(("tokenizer.ggml.add_bos_token", 7, vec![1]));
     let texts: Vec<_> = tokens.iter().map(|token| string(&token.0)).collect();
     values.push(("tokenizer.ggml.tokens", 9, array(8, &texts)));
@@ -122,7 +133,9 @@ fn made(&Made { without, specials, template }: &Made<'_>) -> Vec<u8> {
         tensor("attn_k", &[width, width / heads]);
         tensor("attn_v", &[width, width / heads]);
         tensor("attn_output", &[width, width]);
-        tensor("ffn_norm", &[width]);
+        if window.is_none() {
+            tensor("ffn_norm", &[width]);
+        }
         tensor("ffn_gate", &[width, ffn]);
         tensor("ffn_up", &[width, ffn]);
         tensor("ffn_down", &[ffn, width]);
@@ -134,12 +147,16 @@ fn made(&Made { without, specials, template }: &Made<'_>) -> Vec<u8> {
     bytes.extend((tensors.len() as u64).to_le_bytes());
     bytes.extend((values.len() as u64).to_le_bytes());
     for (key, kind, value) in values {
-        bytes.extend(string(key.as_bytes()));
+        // Keys that begin with a dot are the architecture's.
+        let of = if key.starts_with('.') { architecture } else { "" };
+        bytes.extend(string(format!("{of}{key}").as_bytes()));
         bytes.extend(kind.to_le_bytes());
         bytes.extend(value);
     }
     let mut data = Vec::new();
     let mut random = Random::new(7);
+    // With windows, what lies in them is to show in the logits.
+    let most = if window.is_some() { 0.5 } else { 0.1 };
     for (name, shape) in tensors {
         bytes.extend(string(name.as_bytes()));
         bytes.extend((shape.len() as u32).to_le_bytes());
@@ -147,7 +164,8 @@ fn made(&Made { without, specials, template }: &Made<'_>) -> Vec<u8> {
         bytes.extend(0_u32.to_le_bytes());
         bytes.extend((data.len() as u64).to_le_bytes());
         for _ in 0..shape.iter().product::<u32>() {
-            let number = if name.ends_with("norm.weight") { 1.0 } else { random.below(2001) as f32 / 10_000.0 - 0.1 };
+            let number =
+                if name.ends_with("norm.weight") { 1.0 } else { (random.below(2001) as f32 / 1000.0 - 1.0) * most };
             data.extend(number.to_le_bytes());
         }
         data.resize(data.len().next_multiple_of(32), 0);

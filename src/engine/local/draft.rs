@@ -54,8 +54,9 @@ impl Draft {
     pub(super) fn end(&mut self) -> bool {
         let wrong = self.right < self.tokens.len();
         if !self.tokens.is_empty() {
-            // What is quoted goes on, or has ended.
-            self.length = self.most.min(self.right + 1);
+            // What is quoted goes on, or has ended. A draft that was short for lack of room says nothing of longer ones.
+            let shown = if wrong { 0 } else { self.length };
+            self.length = self.most.min(shown.max(self.right + 1));
         }
         self.tokens.clear();
         wrong

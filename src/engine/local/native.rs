@@ -302,7 +302,7 @@ impl Model {
 
     /// Whether some layers look back over a window only.
     pub(super) fn has_windows(&self) -> bool {
-        self.llama.has_windows()
+        self.llama.window() > 0
     }
 
     /// Computes a few tokens. Sizes and types that do not fit together show up here, on one thread, where llama.cpp's

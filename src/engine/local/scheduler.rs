@@ -411,7 +411,7 @@ impl<'model> Scheduler<'model> {
                 continue;
             }
             // Within what is reserved for the job.
-            let drafted = draft.look_up(tokens, room.min(job.need - tokens.len()), self.batch.len());
+            let drafted = draft.look_up(tokens, room.min(job.need.saturating_sub(tokens.len())), self.batch.len());
             for (&token, place) in drafted.iter().zip(tokens.len()..) {
                 self.batch.add(token, place, index, true);
             }
@@ -489,6 +489,9 @@ impl<'model> Scheduler<'model> {
         for (index, slot) in self.slots.iter().enumerate() {
             let shared = slot.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
             let computed = shared.min(slot.computed);
+            if !self.context.holds(index, computed) {
+                continue;
+            }
             if computed > best.1 {
                 best = (index, computed, best.2);
             }

@@ -231,10 +231,10 @@ impl Model {
         }
     }
 
-    /// Whether some layers look back over a window only: a state then lacks what is outside of it.
-    pub(super) fn has_windows(&self) -> bool {
+    /// How many tokens some of its layers look back over, themselves included; 0 if all look back to the first one.
+    pub(super) fn window(&self) -> usize {
         // SAFETY: the model is alive; this reads one of its parameters.
-        unsafe { llama_cpp_sys_2::llama_model_n_swa(self.0.as_ptr()) > 0 }
+        usize::try_from(unsafe { llama_cpp_sys_2::llama_model_n_swa(self.0.as_ptr()) }).unwrap_or(0)
     }
 
     /// The bytes that a token writes.
@@ -359,6 +359,8 @@ pub(super) struct Context<'model> {
     /// What it was made with: llama.cpp asserts both bounds.
     sequences: usize,
     batch_tokens: usize,
+    /// [`Model::window`]
+    window: usize,
     threads: i32,
     /// Threads that compute as long as the context lives; `None` if the calling thread computes alone.
     pool: Option<NonNull<ggml_threadpool>>,
@@ -391,6 +393,7 @@ impl<'model> Context<'model> {
             logits: model.tokens(),
             sequences: params.n_seq_max as usize,
             batch_tokens: params.n_batch as usize,
+            window: model.window(),
             broken: false,
             model: PhantomData,
         };
@@ -517,6 +520,21 @@ impl<'model> Context<'model> {
         let mut whole = false;
         // SAFETY: the sequence is one that the context was made with.
         self.call(|context, message| unsafe { dicast_shield_remove(context, sequence, from, &raw mut whole, message) })
+    }
+
+    /// Whether a sequence still has what a token at position `end` looks back to. Of layers with a window, what lies
+    /// before it may have been given up for tokens of any sequence; what is left has no holes.
+    pub(super) fn holds(&self, sequence: usize, end: usize) -> bool {
+        if self.window == 0 || end == 0 {
+            return true;
+        }
+        let Ok((sequence, _)) = self.place(sequence, 0) else { return false };
+        // SAFETY: the context is alive, and the sequence one that it was made with.
+        let first = unsafe {
+            let memory = llama_cpp_sys_2::llama_get_memory(self.raw.as_ptr());
+            llama_cpp_sys_2::llama_memory_seq_pos_min(memory, sequence)
+        };
+        usize::try_from(first).is_ok_and(|first| first <= end.saturating_sub(self.window))
     }
 
     /// Lets `to` share the first `end` positions of `from`.
