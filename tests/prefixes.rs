@@ -116,6 +116,16 @@ fn bits(verdict: &Verdict) -> (String, Vec<usize>, Vec<u64>) {
     (verdict.raw.clone(), verdict.ranking.clone(), scores.map(|probability| probability.to_bits()).collect())
 }
 
+/// The same verdict up to the last bits, which depend on how a prompt falls into steps, and on where its keys and values lie.
+#[track_caller]
+fn assert_alike(one: &Verdict, other: &Verdict) {
+    assert_eq!((&one.raw, &one.ranking), (&other.raw, &other.ranking));
+    for (one, other) in one.scores.iter().zip(&other.scores) {
+        let pairs = one.distribution.iter().flatten().zip(other.distribution.iter().flatten());
+        assert!(pairs.into_iter().all(|(one, other)| (one - other).abs() < 1e-3), "{one:?} {other:?}");
+    }
+}
+
 #[test]
 fn the_second_start_reads_what_the_first_one_has_computed() {
     for config in [small(), large()] {
@@ -140,15 +150,11 @@ fn the_second_start_reads_what_the_first_one_has_computed() {
         let reused = verdict.usage.reused_tokens;
         assert!(reused >= 16, "{reused} tokens");
         assert_eq!(third.judge.stats().reused_tokens, reused as u64);
-        assert_eq!((&verdict.raw, &verdict.ranking), (&second.raw, &second.ranking));
+        // The second judgment of a process reuses a token more.
+        assert_alike(&verdict, &second);
         println!("{reused} tokens from the file, {} in the process", second.usage.reused_tokens);
         let again = Watched::open(&config, Some(&folder)).judge(PRINCIPLE, "snow");
         assert_eq!(bits(&again), bits(&verdict), "every start is like the other");
-        // The second judgment of a process reuses a token more.
-        for (one, other) in verdict.scores.iter().zip(&second.scores) {
-            let pairs = one.distribution.iter().flatten().zip(other.distribution.iter().flatten());
-            assert!(pairs.into_iter().all(|(one, other)| (one - other).abs() < 1e-3), "{one:?} {other:?}");
-        }
         // In every lane.
         let many: Vec<_> = (0..16).map(|index| request(PRINCIPLE, &format!("wind {index}"))).collect();
         assert!(third.judge.judge_batch(&many).into_iter().all(|each| each.unwrap().usage.reused_tokens >= reused));
@@ -174,11 +180,11 @@ fn what_was_pinned_is_read_and_not_computed() {
         assert_eq!(second.judge.stats().computed_tokens, 0);
         let same = second.judge(PRINCIPLE, "rain");
         assert_eq!(same.usage.reused_tokens, verdict.usage.reused_tokens);
-        assert_eq!(bits(&same), bits(&verdict));
+        assert_alike(&same, &verdict);
         // Asked for again, it is there.
         drop(again);
         let third = second.judge.warm(&prefix(PRINCIPLE)).unwrap();
-        assert_eq!(bits(&second.judge(PRINCIPLE, "rain")), bits(&verdict));
+        assert_alike(&second.judge(PRINCIPLE, "rain"), &verdict);
         drop(third);
         assert!(second.close().said(Level::Warn).is_empty());
     }
