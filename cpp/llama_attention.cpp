@@ -95,24 +95,6 @@ Cut cut(const Problem &problem, int64_t threads) {
     return cut;
 }
 
-// The power of e, to single precision: 2^n times a polynomial for what is left, between -ln 2 / 2 and ln 2 / 2.
-DICAST_AVX512 inline __m512 power(__m512 x) {
-    // The second operand passes, if it is not a number.
-    x = _mm512_max_ps(_mm512_set1_ps(-104.0F), x);
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)), _MM_FROUND_TO_NEAREST_INT);
-    // ln 2 in two parts, so that the product with n is exact.
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
-    __m512 sum = _mm512_set1_ps(1.0F / 720);
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F / 120));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F / 24));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F / 6));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(0.5F));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F));
-    return _mm512_scalef_ps(sum, n);
-}
-
 DICAST_AVX512 inline __m512 widen(const char *halves) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(halves)));
 }
@@ -123,36 +105,6 @@ DICAST_AVX512 inline uint64_t seen(const char *mask) {
     const uint64_t low = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(mask), hidden);
     const uint64_t high = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(mask + 64), hidden);
     return low | high << 32;
-}
-
-// Turns 16 registers with 16 numbers each over.
-DICAST_AVX512 inline void turn(__m512 (&rows)[LANES]) {
-    __m512 other[LANES];
-    for (int i = 0; i < 16; i += 2) {
-        other[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
-        other[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        for (int j = 0; j < 2; j++) {
-            const __m512d low = _mm512_castps_pd(other[i + j]);
-            const __m512d high = _mm512_castps_pd(other[i + 2 + j]);
-            rows[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-            rows[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-        }
-    }
-    // Now row 4 i + j has, in its quarter q, the numbers 4 i .. 4 i + 3 of column 4 q + j.
-    for (int j = 0; j < 4; j++) {
-        other[j] = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0x88);
-        other[4 + j] = _mm512_shuffle_f32x4(rows[j], rows[4 + j], 0xDD);
-        other[8 + j] = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0x88);
-        other[12 + j] = _mm512_shuffle_f32x4(rows[8 + j], rows[12 + j], 0xDD);
-    }
-    for (int j = 0; j < 4; j++) {
-        rows[j] = _mm512_shuffle_f32x4(other[j], other[8 + j], 0x88);
-        rows[8 + j] = _mm512_shuffle_f32x4(other[j], other[8 + j], 0xDD);
-        rows[4 + j] = _mm512_shuffle_f32x4(other[4 + j], other[12 + j], 0x88);
-        rows[12 + j] = _mm512_shuffle_f32x4(other[4 + j], other[12 + j], 0xDD);
-    }
 }
 
 // Turns the keys of 16 cells over.
@@ -192,28 +144,6 @@ DICAST_AVX512 inline void scores_of_turned(const float *const *queries, const fl
     for (int row = 0; row < COUNT; row++) {
         _mm512_store_ps(scores[row], _mm512_add_ps(even[row], odd[row]));
     }
-}
-
-// The sums of 16 registers.
-DICAST_AVX512 inline __m512 sums_of(__m512 (&rows)[LANES]) {
-    __m512 eight[8];
-    for (int i = 0; i < 8; i++) {
-        eight[i] = _mm512_add_ps(_mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]),
-                                 _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]));
-    }
-    __m512 four[4];
-    for (int i = 0; i < 4; i++) {
-        const __m512d one = _mm512_castps_pd(eight[2 * i]);
-        const __m512d other = _mm512_castps_pd(eight[2 * i + 1]);
-        four[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(one, other)),
-                                _mm512_castpd_ps(_mm512_unpackhi_pd(one, other)));
-    }
-    __m512 two[2];
-    for (int i = 0; i < 2; i++) {
-        two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
-                               _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xDD));
-    }
-    return _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88), _mm512_shuffle_f32x4(two[0], two[1], 0xDD));
 }
 
 // The scores of COUNT rows that follow each other, for 16 / COUNT cells.

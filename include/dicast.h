@@ -615,7 +615,7 @@ typedef struct dicast_stats {
      */
     uint64_t reused_tokens;
     /**
-     * Tokens computed, of prompts and outputs together, since the judge was opened.
+     * Tokens computed, of prompts and outputs together, wrong ones of drafts too, since the judge was opened.
      */
     uint64_t computed_tokens;
     /**

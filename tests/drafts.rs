@@ -65,7 +65,7 @@ fn a_judge_writes_the_same_with_drafts_and_takes_fewer_steps() {
     let without = open(demo(), 0);
     let wanted = essences(&without, &requests);
     assert_eq!((without.stats().drafted_tokens, without.stats().accepted_tokens), (0, 0));
-    for length in [1, 3, 16] {
+    for length in [1, 3, 7] {
         let judge = open(demo(), length);
         assert!(essences(&judge, &requests) == wanted, "at most {length}");
         let (stats, before) = (judge.stats(), without.stats());
@@ -120,7 +120,7 @@ fn judgments_side_by_side_share_a_step_and_a_full_pool() {
         let mut config = tiny();
         config.local.kv_cache_tokens = pool;
         config.local.batch_tokens = 32;
-        let judge = open(config, 16);
+        let judge = open(config, 7);
         let requests: Vec<_> = requests().into_iter().cycle().take(12).collect();
         for (request, verdict) in requests.iter().zip(judge.judge_batch(&requests)) {
             let verdict = verdict.unwrap();
@@ -139,7 +139,7 @@ fn a_judgment_may_end_in_the_middle_of_a_draft() {
     for mut config in [demo(), tiny()] {
         let is_demo = config.model == demo().model;
         config.options.max_reasoning_tokens = (!is_demo).then_some(900);
-        let judge = open(config, 8);
+        let judge = open(config, 7);
         for round in 0..24 {
             let mut request = requests().remove(round % 4);
             request.options.timeout_ms = (round % 3 == 0).then_some(1 + round as u64);
@@ -170,6 +170,6 @@ fn drafts_and_the_same_bits_are_not_to_be_had_together() {
         error.message().contains("local.deterministic") && error.message().contains("local.draft_tokens"),
         "{error}"
     );
-    (config.local.draft_tokens, config.local.deterministic) = (17, false);
+    (config.local.draft_tokens, config.local.deterministic) = (8, false);
     assert!(Judge::open(config).err().unwrap().message().contains("local.draft_tokens"));
 }

@@ -166,7 +166,9 @@ fn the_second_start_reads_what_the_first_one_has_computed() {
 
 #[test]
 fn what_was_pinned_is_read_and_not_computed() {
-    for config in [small(), large()] {
+    let mut alone = small();
+    alone.local.threads = 1;
+    for (config, has_one_lane) in [(alone, true), (small(), false), (large(), true)] {
         let folder = Folder::new();
         let first = Watched::open(&config, Some(&folder));
         let pinned = first.judge.warm(&prefix(PRINCIPLE)).unwrap();
@@ -180,11 +182,17 @@ fn what_was_pinned_is_read_and_not_computed() {
         assert_eq!(second.judge.stats().computed_tokens, 0);
         let same = second.judge(PRINCIPLE, "rain");
         assert_eq!(same.usage.reused_tokens, verdict.usage.reused_tokens);
-        assert_alike(&same, &verdict);
+        assert_eq!(bits(&same), bits(&verdict));
         // Asked for again, it is there.
         drop(again);
         let third = second.judge.warm(&prefix(PRINCIPLE)).unwrap();
-        assert_alike(&second.judge(PRINCIPLE, "rain"), &verdict);
+        let last = second.judge(PRINCIPLE, "rain");
+        if has_one_lane {
+            assert_eq!(bits(&last), bits(&verdict));
+        } else {
+            // A lane that has not judged has read the beginning of all prompts too, which then lies before this one.
+            assert_alike(&last, &verdict);
+        }
         drop(third);
         assert!(second.close().said(Level::Warn).is_empty());
     }

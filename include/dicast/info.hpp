@@ -75,7 +75,7 @@ struct Stats {
     std::uint64_t running;
     /** Prompt tokens reused from earlier judgments, since the judge was opened. */
     std::uint64_t reused_tokens;
-    /** Tokens computed, of prompts and outputs together, since the judge was opened. */
+    /** Tokens computed, of prompts and outputs together, wrong ones of drafts too, since the judge was opened. */
     std::uint64_t computed_tokens;
     /** Batches computed, since the judge was opened. */
     std::uint64_t steps;

@@ -227,7 +227,7 @@ class JudgeStats:
     running: int
     #: Prompt tokens reused from earlier judgments.
     reused_tokens: int
-    #: Tokens computed.
+    #: Tokens computed, wrong ones of drafts too.
     computed_tokens: int
     #: Batches computed.
     steps: int

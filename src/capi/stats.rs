@@ -73,7 +73,7 @@ pub struct dicast_stats {
     pub running: u64,
     /// Prompt tokens reused from earlier judgments, since the judge was opened.
     pub reused_tokens: u64,
-    /// Tokens computed, of prompts and outputs together, since the judge was opened.
+    /// Tokens computed, of prompts and outputs together, wrong ones of drafts too, since the judge was opened.
     pub computed_tokens: u64,
     /// Batches computed, since the judge was opened.
     pub steps: u64,

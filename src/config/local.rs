@@ -45,7 +45,7 @@ settings! {
         /// Most tokens of a draft: where a judge that reasons has begun to quote the prompt or itself, what followed there is
         /// computed ahead, in the same step, and kept as far as the judge chooses it. 0: no drafts. Pays where one judgment of
         /// a larger model is in flight, or few. Not with `deterministic`.
-        draft_tokens: u32 = 0, whole(0, 16);
+        draft_tokens: u32 = 0, whole(0, 7);
         /// A request gives the same bits whatever is judged before it or at the same time. Costs time: a lane computes one
         /// judgment at a time, and each computes its whole prompt.
         deterministic: bool = false, Kind::Switch;

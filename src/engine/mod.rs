@@ -295,7 +295,7 @@ pub struct Stats {
     pub running: usize,
     /// Prompt tokens taken from a cached prefix.
     pub reused_tokens: u64,
-    /// Tokens computed, of prompts and outputs together.
+    /// Tokens computed, of prompts and outputs together, wrong ones of drafts too.
     pub computed_tokens: u64,
     /// Batches computed.
     pub steps: u64,
