@@ -41,29 +41,44 @@ check: fixtures ## the quick checks: format, lints, and the tests that need no e
 	$(CARGO) clippy --no-default-features --features remote,otel,testing --all-targets -- -D warnings
 	$(CARGO) test --no-default-features --features remote,otel,testing
 
+# `make test` builds twice: optimized with the default features, which is what ships, and unoptimized with all features, where overflows and
+# debug assertions are seen. These programs of tests/ need a model, or the libraries that ship, and run optimized; all others run unoptimized.
+optimized := acceptance bad_models capi cli drafts isolation local memory mutants odd_models prefixes real_model warming wide_scales
+without_llama := remote,server,otel,trtllm,testing
+everything := $(without_llama),local,cli
+with := --no-default-features --features
+
 # Built once: what makes the next build faster would only fill the disk.
 test: export CARGO_INCREMENTAL := 0
 
+# The tests of the Python package come last: some measure how soon Ctrl-C ends a call.
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
+	@scripts/side_by_side.sh unoptimized="$(MAKE) --no-print-directory test-unoptimized" optimized="$(MAKE) --no-print-directory test-optimized"
+	scripts/python.sh test
+
+.PHONY: test-unoptimized
+test-unoptimized: fixtures trtllm-standin
 	$(CARGO) fmt --check
 	@scripts/clang_format.sh
 	@scripts/check_deps.sh
-	$(CARGO) test --no-default-features --features otel,testing
-	$(CARGO) test --no-default-features --features shuttle --lib judge::model
+	@scripts/public_api.sh
 	@cmake --build $(standin)/build >/dev/null
 	ctest --test-dir $(standin)/build --output-on-failure
-	$(with_standin) $(CARGO) clippy --no-default-features --features trtllm,cli,otel,parquet --all-targets -- -D warnings
-	$(with_standin) $(CARGO) test --no-default-features --features trtllm --lib --test trtllm --test trtllm_engine --test trtllm_isolation
-	$(with_standin) scripts/check_trtllm_dependent.sh
-	@scripts/trtllm_releases.sh $(standin) $(other_releases)
+	$(with_standin) $(CARGO) test $(with) $(without_llama),shuttle --lib judge::model
+	@$(with_standin) scripts/trtllm_releases.sh $(standin) $(without_llama) $(other_releases)
+	tests=$$(scripts/tests_but.sh $(optimized)) && $(with_standin) $(CARGO) test $(with) $(everything) --lib --bins $$tests
+	$(with_standin) $(CARGO) test $(with) $(everything) --doc
+	@$(with_standin) scripts/check_trtllm_dependent.sh $(everything)
+
+.PHONY: test-optimized
+test-optimized: fixtures trtllm-standin
+	$(with_standin) $(CARGO) clippy --release $(with) $(everything),parquet --all-targets -- -D warnings
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
-	@scripts/public_api.sh
-	$(CARGO) test --release
+	$(CARGO) test --release --examples $(optimized:%=--test %)
 	scripts/check_install.sh
 	scripts/check_capi_sanitizers.sh address header valgrind
-	scripts/python.sh test
 
 .PHONY: test-page
 test-page: build ## test the pages of the server in headless Chromium; screenshots in target/page/shots
@@ -131,7 +146,7 @@ trtllm-standin: ## build the stand-in for TensorRT-LLM that the tests use
 
 .PHONY: trtllm-releases
 trtllm-releases: trtllm-standin ## test the TensorRT-LLM engine against the stand-in as each supported release
-	@scripts/trtllm_releases.sh $(standin) $(other_releases)
+	@scripts/trtllm_releases.sh $(standin) trtllm $(other_releases)
 
 .PHONY: sanitize-trtllm
 sanitize-trtllm: ## run the TensorRT-LLM engine's tests under AddressSanitizer and ThreadSanitizer (nightly Rust)

@@ -24,6 +24,11 @@ const STACK_BYTES: usize = 2 << 20;
 /// # Errors
 /// If the system cannot start a thread.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    spawn_boxed(name, Box::new(work))
+}
+
+/// Compiled once, not for each kind of work.
+fn spawn_boxed(name: &str, work: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
     // A thread begins with the signal mask of the one that starts it.
     let _blocked = signals::Blocked::but_faults();
     Starter::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
@@ -37,12 +42,20 @@ pub(crate) const ROOMY: usize = 1 << 20;
 /// # Errors
 /// If the system cannot start a thread.
 pub(crate) fn on_stack<T: Send>(bytes: usize, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let mut done = None;
+    run_on_stack(bytes, Box::new(|| done = Some(work())))?;
+    Ok(done.expect("a panic is passed on"))
+}
+
+/// Compiled once, not for each kind of work.
+fn run_on_stack(bytes: usize, work: Box<dyn FnOnce() + Send + '_>) -> io::Result<()> {
     std::thread::scope(|scope| {
         let thread = {
             let _blocked = signals::Blocked::but_faults();
             std::thread::Builder::new().name("dicast-deep".into()).stack_size(bytes).spawn_scoped(scope, work)?
         };
-        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(())
     })
 }
 

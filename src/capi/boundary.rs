@@ -53,13 +53,27 @@ pub(crate) fn silence_own_panics() {
 
 /// Runs `body`; a panic inside becomes an error with its text.
 pub(super) fn catch<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    silence_own_panics();
-    DEPTH.with(|depth| depth.set(depth.get() + 1));
+    enter();
     let outcome = catch_unwind(AssertUnwindSafe(body));
-    DEPTH.with(|depth| depth.set(depth.get() - 1));
-    outcome.unwrap_or_else(|panic| Err(defect(&*panic)))
+    leave();
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(panic) => Err(defect(&*panic)),
+    }
 }
 
+#[inline]
+fn enter() {
+    silence_own_panics();
+    DEPTH.with(|depth| depth.set(depth.get() + 1));
+}
+
+#[inline]
+fn leave() {
+    DEPTH.with(|depth| depth.set(depth.get() - 1));
+}
+
+#[cold]
 fn defect(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let place = PLACE.take();

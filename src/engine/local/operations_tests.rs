@@ -303,24 +303,23 @@ fn attend(shape: Shape, odd: f32, sees: impl Fn(usize, usize) -> bool) {
     let results = graph.compute(attention, threads);
     let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<u32>>();
     assert!(bits(&results) == bits(&graph.compute(attention, 1)), "{shape:?}: not the same bits on one thread");
-    let head_of = |numbers: &[u16], cell: usize, head: usize| -> Vec<f32> {
-        numbers[(cell * key_heads + head) * size..][..size].iter().map(|&half| whole(half)).collect()
-    };
+    let [keys, values] = [keys, values].map(|halves| halves.into_iter().map(whole).collect::<Vec<f32>>());
+    let cells_seen: Vec<Vec<usize>> =
+        (0..tokens).map(|token| (0..cells).filter(|&cell| sees(token, cell)).collect()).collect();
     for (at, result) in results.chunks(size).enumerate().take(compared * heads) {
         let (token, head) = (at / heads, at % heads);
         let shared = head / (heads / key_heads);
-        let cells_seen: Vec<usize> = (0..cells).filter(|&cell| sees(token, cell)).collect();
-        let scores: Vec<f64> = cells_seen
-            .iter()
-            .map(|&cell| dot(&queries[at * size..][..size], &head_of(&keys, cell, shared)) * f64::from(scale))
-            .collect();
+        let place = |cell: usize| (cell * key_heads + shared) * size;
+        let query = &queries[at * size..][..size];
+        let scores: Vec<f64> =
+            cells_seen[token].iter().map(|&cell| dot(query, &keys[place(cell)..][..size]) * f64::from(scale)).collect();
         let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut expected = vec![0.0; size];
         let mut sum = 0.0;
-        for (&cell, score) in cells_seen.iter().zip(&scores) {
+        for (&cell, score) in cells_seen[token].iter().zip(&scores) {
             let weight = (score - most).exp();
             sum += weight;
-            for (sum, value) in expected.iter_mut().zip(head_of(&values, cell, shared)) {
+            for (sum, &value) in expected.iter_mut().zip(&values[place(cell)..][..size]) {
                 *sum += weight * f64::from(value);
             }
         }

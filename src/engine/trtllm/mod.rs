@@ -26,7 +26,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cxx::UniquePtr;
@@ -36,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::prompt::Prompter;
 use crate::prompt::profile::Profile;
 use crate::prompt::tokenize::Tokenizer;
+use crate::thread::{JoinHandle, current};
 
 use super::isolation::TextParts;
 use super::{Capabilities, Completion, Engine, EngineKind, Guidance, Input, Job, JobId, Opened, Stats, TextModel};
@@ -343,7 +343,7 @@ impl Engine for Trtllm {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.executor.close();
         // A callback may close the judge: the thread cannot wait for itself.
-        let thread = (thread.thread().id() != std::thread::current().id()).then_some(thread);
+        let thread = (thread.thread().id() != current().id()).then_some(thread);
         let (ended, end) = channel();
         let executor = self.executor.clone();
         // On a thread of its own, including the wait for the other thread: either may hang in the library.

@@ -417,5 +417,6 @@ impl Runner {
     }
 }
 
-#[cfg(test)]
+// Time that moves by itself when all wait: tokio has it with `testing` alone.
+#[cfg(all(test, feature = "testing"))]
 mod tests;

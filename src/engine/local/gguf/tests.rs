@@ -109,8 +109,9 @@ impl File {
             bytes.extend(shape.iter().flat_map(|length| length.to_le_bytes()));
             bytes.extend(kind.to_le_bytes());
             bytes.extend(offset.to_le_bytes());
-            let elements: u64 = shape.iter().product();
-            offset += (elements * 4).next_multiple_of(32);
+            // Of impossible shapes too.
+            let elements = shape.iter().fold(1_u64, |all, length| all.wrapping_mul(*length));
+            offset += elements.wrapping_mul(4).next_multiple_of(32);
         }
         bytes.resize(bytes.len().next_multiple_of(32) + usize::try_from(offset).unwrap(), 0);
         bytes
