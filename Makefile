@@ -54,7 +54,7 @@ test: export CARGO_INCREMENTAL := 0
 # The tests of the Python package come last: some measure how soon Ctrl-C ends a call.
 .PHONY: test
 test: fixtures trtllm-standin ## all checks: format, lints, dependencies, docs, and every test
-	@scripts/side_by_side.sh unoptimized="$(MAKE) --no-print-directory test-unoptimized" optimized="$(MAKE) --no-print-directory test-optimized"
+	@scripts/side_by_side.py unoptimized="$(MAKE) --no-print-directory test-unoptimized" optimized="$(MAKE) --no-print-directory test-optimized"
 	scripts/python.sh test
 
 .PHONY: test-unoptimized
