@@ -42,7 +42,7 @@ check: fixtures ## the quick checks: format, lints, and the tests that need no e
 	$(CARGO) test --no-default-features --features remote,otel,testing
 
 # `make test` builds twice: optimized with the default features, which is what ships, and unoptimized with all features, where overflows and
-# debug assertions are seen. These programs of tests/ need a model, or the libraries that ship, and run optimized; all others run unoptimized.
+# debug assertions are seen; smaller sets of features are linted. These programs of tests/ need a model, or the libraries that ship, and run optimized; all others run unoptimized.
 optimized := acceptance bad_models capi cli drafts isolation local memory mutants odd_models prefixes real_model warming wide_scales
 without_llama := remote,server,otel,trtllm,testing
 everything := $(without_llama),local,cli
@@ -69,11 +69,13 @@ test-unoptimized: fixtures trtllm-standin
 	@$(with_standin) scripts/trtllm_releases.sh $(standin) $(without_llama) $(other_releases)
 	tests=$$(scripts/tests_but.sh $(optimized)) && $(with_standin) $(CARGO) test $(with) $(everything) --lib --bins $$tests
 	$(with_standin) $(CARGO) test $(with) $(everything) --doc
-	@$(with_standin) scripts/check_trtllm_dependent.sh $(everything)
+	@$(with_standin) scripts/check_trtllm_dependent.sh
 
 .PHONY: test-optimized
 test-optimized: fixtures trtllm-standin
 	$(with_standin) $(CARGO) clippy --release $(with) $(everything),parquet --all-targets -- -D warnings
+	$(with_standin) $(CARGO) clippy --release $(with) trtllm,cli,otel,parquet --all-targets -- -D warnings
+	$(CARGO) clippy --release $(with) otel,testing --all-targets -- -D warnings
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	$(CARGO) test --release --examples $(optimized:%=--test %)

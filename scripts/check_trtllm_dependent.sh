@@ -1,10 +1,6 @@
 #!/usr/bin/env bash
 # Builds a small crate that depends on this one with the feature `trtllm`, and runs it: the linker settings of this crate must
 # reach such crates too. DICAST_TRTLLM_ROOT names the library.
-#
-#   scripts/check_trtllm_dependent.sh [FEATURES]
-#
-# FEATURES (`trtllm` alone) are those that it asks for. With those of an unoptimised build in the same folder, it shares what that compiled.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +9,6 @@ fail() {
     exit 1
 }
 
-features=${1:-trtllm}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 crate=$target/trtllm-dependent
 mkdir -p "$crate/src"
@@ -23,10 +18,9 @@ name = "trtllm-dependent"
 edition = "2024"
 
 [dependencies]
-dicast = { path = "$PWD", default-features = false, features = ["${features//,/\", \"}"] }
+dicast = { path = "$PWD", default-features = false, features = ["trtllm"] }
 
 [workspace]
-$(awk '/^\[/ { profile = /^\[profile/ } profile' Cargo.toml)
 TOML
 cat >"$crate/src/main.rs" <<'RUST'
 fn main() {
