@@ -16,8 +16,10 @@ const SOURCES: [&str; 7] = [
     "cpp/llama_shield.cpp",
     "cpp/llama_warm.cpp",
 ];
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 10] = [
     "cpp/llama_attention.h",
+    "cpp/llama_attention_ahead.h",
+    "cpp/llama_attention_parts.h",
     "cpp/llama_avx512.h",
     "cpp/llama_formats.h",
     "cpp/llama_memory.h",

@@ -9,102 +9,49 @@
 #include <cstring>
 #include <iterator>
 
+#include "llama_attention_ahead.h"
+#include "llama_attention_parts.h"
 #include "llama_avx512.h"
 
 namespace dicast::attention {
 
 namespace {
 
-// Rows: a head of a token each. So many that their queries and results stay in the cache.
-constexpr int64_t ROWS = 32;
-// Heads of one token that are computed together, at most.
-constexpr int64_t HEADS = 8;
 // Numbers in a register.
 constexpr int64_t LANES = 16;
 constexpr int64_t STRIPES = CELLS / LANES;
-// About what a block costs, in instructions: to turn its keys over, and then for each row; or, with the keys as they
-// lie, for each cell that a row sees.
-constexpr int64_t TURNING = 3000;
-constexpr int64_t TURNED_ROW = 512;
-constexpr int64_t CELL = 15;
-constexpr uint16_t HIDDEN = 0xFC00;
-constexpr uint64_t ALL = ~uint64_t{0};
+
+// The rows of a head of keys.
+template <int SIZE>
+struct Rows {
+    alignas(64) float queries[ROWS][SIZE];
+    alignas(64) float results[ROWS][SIZE];
+    float most[ROWS];
+    float sums[ROWS];
+};
+
+// Cells that a token sees and that are computed later, with what the mask adds to their scores.
+struct Waiting {
+    int64_t count;
+    // So many of them were asked for.
+    int64_t asked;
+    int32_t cells[CELLS];
+    uint16_t added[CELLS];
+};
 
 // What a thread computes in.
 template <int SIZE>
 struct Scratch {
-    alignas(64) float queries[ROWS][SIZE];
-    alignas(64) float results[ROWS][SIZE];
+    Rows<SIZE> rows[KEY_HEADS];
     alignas(64) float weights[ROWS][CELLS];
     // Keys turned over: of 16 cells the first numbers, then the second ones, and so on.
     alignas(64) float keys[SIZE][LANES];
     alignas(64) float values[CELLS][SIZE];
-    float most[ROWS];
-    float sums[ROWS];
-    // Cells that a token sees and that are computed later, with what the mask adds to their scores.
-    struct {
-        int64_t count;
-        int32_t cells[CELLS];
-        uint16_t added[CELLS];
-    } waiting[ROWS];
+    Waiting waiting[ROWS];
 };
-
-// The tokens and heads of a part.
-struct Part {
-    int64_t key_head;
-    int64_t first_head, heads;
-    int64_t first_token, tokens;
-    // The tokens and the number of heads of the group that the part belongs to.
-    int64_t group_token, group_tokens, group_heads;
-};
-
-// How a problem is cut: into groups of heads and tokens, and, if there are too few of these for the threads, each group
-// into parts. How a block of cells is computed, which shows in the last bits, is decided for the group, so that the
-// results do not depend on the number of threads.
-struct Cut {
-    // Of a whole group, and of a part.
-    int64_t heads, tokens;
-    int64_t part_heads, part_tokens;
-    int64_t head_groups, token_groups;
-    // Of a group.
-    int64_t head_parts, token_parts;
-
-    int64_t parts_of_group() const { return head_parts * token_parts; }
-    int64_t parts_of_key_head() const { return head_groups * token_groups * parts_of_group(); }
-};
-
-int64_t quotient(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
-
-Cut cut(const Problem &problem, int64_t threads) {
-    const int64_t sharing = problem.heads / problem.key_heads;
-    const int64_t heads = std::min(sharing, HEADS);
-    const int64_t tokens = std::min(ROWS / heads, problem.tokens);
-    Cut cut{heads, tokens, heads, tokens, quotient(sharing, heads), quotient(problem.tokens, tokens), 1, 1};
-    // Two parts a thread: one that is late does not keep all others waiting.
-    const auto few = [&](int64_t enough) {
-        return threads > 1 && cut.parts_of_key_head() * problem.key_heads < enough * threads;
-    };
-    while (few(2) && cut.part_tokens > 1) {
-        cut.part_tokens = quotient(cut.part_tokens, 2);
-        cut.token_parts = quotient(tokens, cut.part_tokens);
-    }
-    while (few(1) && cut.part_heads > 1) {
-        cut.part_heads = quotient(cut.part_heads, 2);
-        cut.head_parts = quotient(heads, cut.part_heads);
-    }
-    return cut;
-}
 
 DICAST_AVX512 inline __m512 widen(const char *halves) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(halves)));
-}
-
-// The cells of a block that a token sees.
-DICAST_AVX512 inline uint64_t seen(const char *mask) {
-    const __m512i hidden = _mm512_set1_epi16(static_cast<int16_t>(HIDDEN));
-    const uint64_t low = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(mask), hidden);
-    const uint64_t high = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(mask + 64), hidden);
-    return low | high << 32;
 }
 
 // Turns the keys of 16 cells over.
@@ -148,13 +95,14 @@ DICAST_AVX512 inline void scores_of_turned(const float *const *queries, const fl
 
 // The scores of COUNT rows that follow each other, for 16 / COUNT cells.
 template <int SIZE, int COUNT>
-DICAST_AVX512 inline void scores_of(Scratch<SIZE> &scratch, int64_t row, const char *const *keys, int64_t first) {
+DICAST_AVX512 inline void scores_of(const Rows<SIZE> &rows, Scratch<SIZE> &scratch, int64_t row,
+                                    const char *const *keys, int64_t first) {
     constexpr int64_t EACH = LANES / COUNT;
     __m512 sums[LANES];
     for (int64_t at = 0; at < SIZE; at += LANES) {
         __m512 queries[COUNT];
         for (int i = 0; i < COUNT; i++) {
-            queries[i] = _mm512_load_ps(scratch.queries[row + i] + at);
+            queries[i] = _mm512_load_ps(rows.queries[row + i] + at);
         }
         for (int64_t cell = 0; cell < EACH; cell++) {
             const __m512 key = widen(keys[cell] + 2 * at);
@@ -175,7 +123,7 @@ DICAST_AVX512 inline void scores_of(Scratch<SIZE> &scratch, int64_t row, const c
 
 // Makes weights of scores: adds the mask, and brings the row's largest score and the sum of its weights up to date.
 template <int SIZE>
-DICAST_AVX512 void weigh(Scratch<SIZE> &scratch, int64_t row, const char *mask, uint64_t cells) {
+DICAST_AVX512 void weigh(Rows<SIZE> &rows, Scratch<SIZE> &scratch, int64_t row, const char *mask, uint64_t cells) {
     float *weights = scratch.weights[row];
     __m512 scores[STRIPES];
     __m512 most = _mm512_set1_ps(-INFINITY);
@@ -186,16 +134,16 @@ DICAST_AVX512 void weigh(Scratch<SIZE> &scratch, int64_t row, const char *mask, 
         scores[stripe] = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), kept, score);
         most = _mm512_max_ps(most, scores[stripe]);
     }
-    const float before = scratch.most[row];
+    const float before = rows.most[row];
     const float now = std::max(before, _mm512_reduce_max_ps(most));
     if (now > before) {
         const float factor = before == -INFINITY ? 0.0F : std::exp(before - now);
-        scratch.sums[row] *= factor;
+        rows.sums[row] *= factor;
         for (int64_t at = 0; at < SIZE; at += LANES) {
-            float *result = scratch.results[row] + at;
+            float *result = rows.results[row] + at;
             _mm512_store_ps(result, _mm512_mul_ps(_mm512_load_ps(result), _mm512_set1_ps(factor)));
         }
-        scratch.most[row] = now;
+        rows.most[row] = now;
     }
     __m512 sum = _mm512_setzero_ps();
     for (int64_t stripe = 0; stripe < STRIPES; stripe++) {
@@ -204,7 +152,7 @@ DICAST_AVX512 void weigh(Scratch<SIZE> &scratch, int64_t row, const char *mask, 
         _mm512_store_ps(weights + stripe * LANES, weight);
         sum = _mm512_add_ps(sum, weight);
     }
-    scratch.sums[row] += _mm512_reduce_add_ps(sum);
+    rows.sums[row] += _mm512_reduce_add_ps(sum);
 }
 
 // The values that a token sees, some of a block or all of it, as they were widened; `place` is where the weight is.
@@ -230,17 +178,17 @@ struct Scattered {
     DICAST_AVX512 __m512 read(int64_t i, int64_t at) const { return widen(values[i] + 2 * at); }
 };
 
-// Adds values to PARTS * 16 numbers of the results of COUNT rows that follow each other.
+// Adds the values from `first` to `last` to PARTS * 16 numbers of the results of COUNT rows that follow each other.
 template <int SIZE, int COUNT, int PARTS, class Values>
-DICAST_AVX512 inline void add_values(Scratch<SIZE> &scratch, int64_t row, int64_t at, const Values &values,
-                                     int64_t count) {
+DICAST_AVX512 inline void add_values(Rows<SIZE> &rows, const Scratch<SIZE> &scratch, int64_t row, int64_t at,
+                                     const Values &values, int64_t first, int64_t last) {
     __m512 results[COUNT][PARTS];
     for (int i = 0; i < COUNT; i++) {
         for (int part = 0; part < PARTS; part++) {
-            results[i][part] = _mm512_load_ps(scratch.results[row + i] + at + part * LANES);
+            results[i][part] = _mm512_load_ps(rows.results[row + i] + at + part * LANES);
         }
     }
-    for (int64_t one = 0; one < count; one++) {
+    for (int64_t one = first; one < last; one++) {
         for (int part = 0; part < PARTS; part++) {
             const __m512 some = values.read(one, at + part * LANES);
             for (int i = 0; i < COUNT; i++) {
@@ -251,7 +199,7 @@ DICAST_AVX512 inline void add_values(Scratch<SIZE> &scratch, int64_t row, int64_
     }
     for (int i = 0; i < COUNT; i++) {
         for (int part = 0; part < PARTS; part++) {
-            _mm512_store_ps(scratch.results[row + i] + at + part * LANES, results[i][part]);
+            _mm512_store_ps(rows.results[row + i] + at + part * LANES, results[i][part]);
         }
     }
 }
@@ -266,101 +214,130 @@ constexpr int parts_together(int size) {
     return 1;
 }
 
-template <int SIZE, class Values>
-DICAST_AVX512 void add_values(Scratch<SIZE> &scratch, int64_t row, int64_t rows, const Values &values, int64_t count) {
+template <int SIZE, class Asking, class Values>
+DICAST_AVX512 void add_values(Rows<SIZE> &rows, const Scratch<SIZE> &scratch, Asking &ahead, int64_t row, int64_t heads,
+                              const Values &values, int64_t count) {
     constexpr int PARTS = parts_together(SIZE);
+    constexpr int64_t some = Asking::ASKS ? LANES : CELLS;
     for (int64_t at = 0; at < SIZE; at += PARTS * LANES) {
-        int64_t i = 0;
-        for (; i + 2 <= rows; i += 2) {
-            add_values<SIZE, 2, PARTS>(scratch, row + i, at, values, count);
-        }
-        if (i < rows) {
-            add_values<SIZE, 1, PARTS>(scratch, row + i, at, values, count);
+        for (int64_t i = 0; i < heads; i += 2) {
+            for (int64_t first = 0; first < count; first += some) {
+                ahead.ask();
+                const int64_t last = std::min(count, first + some);
+                if (i + 1 < heads) {
+                    add_values<SIZE, 2, PARTS>(rows, scratch, row + i, at, values, first, last);
+                } else {
+                    add_values<SIZE, 1, PARTS>(rows, scratch, row + i, at, values, first, last);
+                }
+            }
         }
     }
 }
 
 // Computes cells as they lie in the pool, for the heads of a token: `count` of them, and after them others whose scores
 // are not used.
-template <int SIZE>
-DICAST_AVX512 void compute_cells(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t token,
-                                 const int32_t (&cells)[CELLS], int64_t count, const char *mask) {
-    const char *keys[CELLS];
-    const char *values[CELLS];
-    for (int64_t i = 0; i < CELLS; i++) {
-        keys[i] = problem.keys + part.key_head * problem.key_head + cells[i] * problem.key_cell;
-        values[i] = problem.values + part.key_head * problem.value_head + cells[i] * problem.value_cell;
-    }
-    const int64_t row = token * part.heads;
-    int64_t head = 0;
-    for (; head + 2 <= part.heads; head += 2) {
-        for (int64_t first = 0; first < count; first += LANES / 2) {
-            scores_of<SIZE, 2>(scratch, row + head, keys + first, first);
-        }
-    }
-    if (head < part.heads) {
-        for (int64_t first = 0; first < count; first += LANES) {
-            scores_of<SIZE, 1>(scratch, row + head, keys + first, first);
-        }
-    }
+template <int SIZE, class Asking>
+DICAST_AVX512 void compute_cells(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, Asking &ahead,
+                                 int64_t token, const int32_t (&cells)[CELLS], int64_t count, const char *mask) {
     const uint64_t some = count == CELLS ? ALL : (uint64_t{1} << count) - 1;
-    for (head = 0; head < part.heads; head++) {
-        weigh(scratch, row + head, mask, some);
+    const int64_t row = token * part.heads;
+    for (int64_t key_head = 0; key_head < part.key_heads; key_head++) {
+        Rows<SIZE> &rows = scratch.rows[key_head];
+        const char *keys[CELLS];
+        const char *values[CELLS];
+        for (int64_t i = 0; i < CELLS; i++) {
+            keys[i] = problem.keys + (part.first_key_head + key_head) * problem.key_head + cells[i] * problem.key_cell;
+            values[i] =
+                problem.values + (part.first_key_head + key_head) * problem.value_head + cells[i] * problem.value_cell;
+        }
+        int64_t head = 0;
+        for (; head + 2 <= part.heads; head += 2) {
+            for (int64_t first = 0; first < count; first += LANES / 2) {
+                ahead.ask();
+                scores_of<SIZE, 2>(rows, scratch, row + head, keys + first, first);
+            }
+        }
+        if (head < part.heads) {
+            for (int64_t first = 0; first < count; first += LANES) {
+                ahead.ask();
+                scores_of<SIZE, 1>(rows, scratch, row + head, keys + first, first);
+            }
+        }
+        for (head = 0; head < part.heads; head++) {
+            weigh(rows, scratch, row + head, mask, some);
+        }
+        add_values(rows, scratch, ahead, row, part.heads, Scattered{values}, count);
     }
-    add_values(scratch, row, part.heads, Scattered{values}, count);
 }
 
-// Computes the cells that wait.
-template <int SIZE>
-DICAST_AVX512 void compute_waiting(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t token) {
-    auto &waiting = scratch.waiting[token];
-    if (waiting.count > 0) {
-        std::fill(waiting.cells + waiting.count, waiting.cells + CELLS, waiting.cells[0]);
-        compute_cells(problem, part, scratch, token, waiting.cells, waiting.count,
-                      reinterpret_cast<const char *>(waiting.added));
-        waiting.count = 0;
+// Computes the cells that wait for a token. Meanwhile those that wait for the next ones are asked for.
+template <int SIZE, class Asking>
+DICAST_AVX512 void compute_waiting(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, Asking &ahead,
+                                   int64_t token) {
+    Waiting &waiting = scratch.waiting[token];
+    if (waiting.count == 0) {
+        return;
     }
+    ahead.rest();
+    int32_t cells[CELLS];
+    int64_t count = 0;
+    for (int64_t i = 1; i < part.tokens; i++) {
+        Waiting &next = scratch.waiting[(token + i) % part.tokens];
+        while (next.asked < next.count && count < CELLS) {
+            cells[count++] = next.cells[next.asked++];
+        }
+    }
+    ahead.begin(cells, count, part.heads);
+    std::fill(waiting.cells + waiting.count, waiting.cells + CELLS, waiting.cells[0]);
+    compute_cells(problem, part, scratch, ahead, token, waiting.cells, waiting.count,
+                  reinterpret_cast<const char *>(waiting.added));
+    ahead.rest();
+    waiting.count = 0;
+    waiting.asked = 0;
 }
 
 // Lets cells of a block wait until there are enough of them, unless it has enough.
-template <int SIZE>
-DICAST_AVX512 void wait(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t token, int64_t first,
-                        uint64_t cells, const char *mask) {
+template <int SIZE, class Asking>
+DICAST_AVX512 void wait(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, Asking &ahead, int64_t token,
+                        const Block &block) {
+    const char *mask = problem.mask + (part.first_token + token) * problem.mask_token + 2 * block.first;
+    uint64_t cells = block.cells[token];
     if (cells == ALL) {
         int32_t places[CELLS];
         for (int64_t i = 0; i < CELLS; i++) {
-            places[i] = static_cast<int32_t>(first + i);
+            places[i] = static_cast<int32_t>(block.first + i);
         }
-        compute_cells(problem, part, scratch, token, places, CELLS, mask);
+        compute_cells(problem, part, scratch, ahead, token, places, CELLS, mask);
         return;
     }
-    auto &waiting = scratch.waiting[token];
+    Waiting &waiting = scratch.waiting[token];
     for (; cells != 0; cells &= cells - 1) {
         const int64_t at = __builtin_ctzll(cells);
-        const int64_t cell = first + at;
-        const char *key = problem.keys + part.key_head * problem.key_head + cell * problem.key_cell;
-        const char *value = problem.values + part.key_head * problem.value_head + cell * problem.value_cell;
-        for (int64_t line = 0; line < 2 * SIZE; line += 64) {
-            __builtin_prefetch(key + line, 0, 2);
-            __builtin_prefetch(value + line, 0, 2);
-        }
-        waiting.cells[waiting.count] = static_cast<int32_t>(cell);
+        waiting.cells[waiting.count] = static_cast<int32_t>(block.first + at);
         std::memcpy(&waiting.added[waiting.count], mask + 2 * at, 2);
-        if (++waiting.count == CELLS) {
-            compute_waiting(problem, part, scratch, token);
+        waiting.count++;
+        // Those of other tokens are asked for while these are computed.
+        if (part.tokens == 1) {
+            ahead.one(waiting.cells[waiting.asked++]);
+        }
+        if (waiting.count == CELLS) {
+            compute_waiting(problem, part, scratch, ahead, token);
         }
     }
 }
 
 // Computes a block of cells that many rows see.
-template <int SIZE>
-DICAST_AVX512 void compute_block(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, int64_t first,
-                                 const uint64_t *cells, uint64_t any) {
-    const char *keys = problem.keys + part.key_head * problem.key_head + first * problem.key_cell;
-    const char *values = problem.values + part.key_head * problem.value_head + first * problem.value_cell;
+template <int SIZE, class Asking>
+DICAST_AVX512 void compute_block(const Problem &problem, const Part &part, Scratch<SIZE> &scratch, Asking &ahead,
+                                 int64_t key_head, const Block &block) {
+    const char *keys =
+        problem.keys + (part.first_key_head + key_head) * problem.key_head + block.first * problem.key_cell;
+    const char *values =
+        problem.values + (part.first_key_head + key_head) * problem.value_head + block.first * problem.value_cell;
+    Rows<SIZE> &own = scratch.rows[key_head];
     const int64_t rows = part.tokens * part.heads;
     for (int64_t stripe = 0; stripe < STRIPES; stripe++) {
-        if ((any >> (stripe * LANES) & 0xFFFF) == 0) {
+        if ((block.any >> (stripe * LANES) & 0xFFFF) == 0) {
             continue;
         }
         turn_keys<SIZE>(keys + stripe * LANES * problem.key_cell, problem.key_cell, scratch.keys);
@@ -368,117 +345,121 @@ DICAST_AVX512 void compute_block(const Problem &problem, const Part &part, Scrat
         float *scores[ROWS];
         int64_t count = 0;
         for (int64_t row = 0; row < rows; row++) {
-            if ((cells[row / part.heads] >> (stripe * LANES) & 0xFFFF) != 0) {
-                queries[count] = scratch.queries[row];
+            if ((block.cells[row / part.heads] >> (stripe * LANES) & 0xFFFF) != 0) {
+                queries[count] = own.queries[row];
                 scores[count++] = scratch.weights[row] + stripe * LANES;
             }
         }
         int64_t row = 0;
         for (; row + 6 <= count; row += 6) {
+            ahead.ask();
             scores_of_turned<SIZE, 6>(queries + row, scratch.keys, scores + row);
         }
         for (; row + 2 <= count; row += 2) {
+            ahead.ask();
             scores_of_turned<SIZE, 2>(queries + row, scratch.keys, scores + row);
         }
         if (row < count) {
             scores_of_turned<SIZE, 1>(queries + row, scratch.keys, scores + row);
         }
     }
-    for (uint64_t left = any; left != 0; left &= left - 1) {
+    for (uint64_t left = block.any; left != 0; left &= left - 1) {
         const int64_t cell = __builtin_ctzll(left);
         for (int64_t at = 0; at < SIZE; at += LANES) {
             _mm512_store_ps(scratch.values[cell] + at, widen(values + cell * problem.value_cell + 2 * at));
         }
     }
     for (int64_t token = 0; token < part.tokens; token++) {
-        const char *mask = problem.mask + (part.first_token + token) * problem.mask_token + 2 * first;
-        if (cells[token] == 0) {
+        const uint64_t cells = block.cells[token];
+        if (cells == 0) {
             continue;
         }
+        const char *mask = problem.mask + (part.first_token + token) * problem.mask_token + 2 * block.first;
         const int64_t row = token * part.heads;
         for (int64_t head = 0; head < part.heads; head++) {
-            weigh(scratch, row + head, mask, cells[token]);
+            weigh(own, scratch, row + head, mask, cells);
         }
-        if (cells[token] == ALL) {
-            add_values(scratch, row, part.heads, Whole<SIZE>{scratch.values}, CELLS);
+        if (cells == ALL) {
+            add_values(own, scratch, ahead, row, part.heads, Whole<SIZE>{scratch.values}, CELLS);
             continue;
         }
         // Hidden cells are passed over, and not added with a weight of 0: what lies there need not be a number.
         int32_t places[CELLS];
         int64_t count = 0;
-        for (uint64_t left = cells[token]; left != 0; left &= left - 1) {
+        for (uint64_t left = cells; left != 0; left &= left - 1) {
             places[count++] = __builtin_ctzll(left);
         }
-        add_values(scratch, row, part.heads, Some<SIZE>{scratch.values, places}, count);
+        add_values(own, scratch, ahead, row, part.heads, Some<SIZE>{scratch.values, places}, count);
     }
 }
 
-template <int SIZE>
+template <int SIZE, class Asking>
 DICAST_AVX512 void compute_part(const Problem &problem, const Part &part, Scratch<SIZE> &scratch) {
     const int64_t rows = part.tokens * part.heads;
-    for (int64_t row = 0; row < rows; row++) {
-        const int64_t token = part.first_token + row / part.heads;
-        const int64_t head = part.first_head + row % part.heads;
-        const auto *query =
-            reinterpret_cast<const float *>(problem.queries + token * problem.query_token + head * problem.query_head);
-        for (int64_t at = 0; at < SIZE; at += LANES) {
-            const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(query + at), _mm512_set1_ps(problem.scale));
-            _mm512_store_ps(scratch.queries[row] + at, scaled);
-            _mm512_store_ps(scratch.results[row] + at, _mm512_setzero_ps());
+    for (int64_t key_head = 0; key_head < part.key_heads; key_head++) {
+        Rows<SIZE> &own = scratch.rows[key_head];
+        for (int64_t row = 0; row < rows; row++) {
+            const Place at = place(problem, part, key_head, row);
+            const auto *query = reinterpret_cast<const float *>(problem.queries + at.token * problem.query_token +
+                                                                at.head * problem.query_head);
+            for (int64_t i = 0; i < SIZE; i += LANES) {
+                const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(query + i), _mm512_set1_ps(problem.scale));
+                _mm512_store_ps(own.queries[row] + i, scaled);
+                _mm512_store_ps(own.results[row] + i, _mm512_setzero_ps());
+            }
+            own.most[row] = -INFINITY;
+            own.sums[row] = 0.0F;
         }
-        scratch.most[row] = -INFINITY;
-        scratch.sums[row] = 0.0F;
     }
     for (int64_t token = 0; token < part.tokens; token++) {
         scratch.waiting[token].count = 0;
+        scratch.waiting[token].asked = 0;
     }
-    const char *masks = problem.mask + part.group_token * problem.mask_token;
-    const int64_t before = part.first_token - part.group_token;
+    Asking ahead(problem, part);
+    Block next = look(problem, part, 0);
     for (int64_t first = 0; first < problem.cells; first += CELLS) {
-        uint64_t cells[ROWS];
-        int64_t seeing = 0;
-        int64_t all = 0;
-        for (int64_t token = 0; token < part.group_tokens; token++) {
-            cells[token] = seen(masks + token * problem.mask_token + 2 * first);
-            seeing += cells[token] != 0;
-            all += __builtin_popcountll(cells[token]);
+        const Block block = next;
+        if (first + CELLS < problem.cells) {
+            next = look(problem, part, first + CELLS);
+            ahead.begin(next, block.turned ? rows : part.heads);
         }
-        const uint64_t *own = cells + before;
-        uint64_t any = 0;
-        for (int64_t token = 0; token < part.tokens; token++) {
-            any |= own[token];
+        if (block.turned) {
+            for (int64_t key_head = 0; key_head < part.key_heads; key_head++) {
+                compute_block(problem, part, scratch, ahead, key_head, block);
+            }
+        } else {
+            for (int64_t token = 0; token < part.tokens; token++) {
+                wait(problem, part, scratch, ahead, token, block);
+            }
         }
-        if (any == 0) {
-            continue;
-        }
-        if (TURNING + TURNED_ROW * seeing * part.group_heads < CELL * all * part.group_heads) {
-            compute_block(problem, part, scratch, first, own, any);
-            continue;
-        }
-        for (int64_t token = 0; token < part.tokens; token++) {
-            const char *mask = masks + (before + token) * problem.mask_token + 2 * first;
-            wait(problem, part, scratch, token, first, own[token], mask);
-        }
+        ahead.rest();
     }
     for (int64_t token = 0; token < part.tokens; token++) {
-        compute_waiting(problem, part, scratch, token);
+        compute_waiting(problem, part, scratch, ahead, token);
     }
-    for (int64_t row = 0; row < rows; row++) {
-        const int64_t token = part.first_token + row / part.heads;
-        const int64_t head = part.first_head + row % part.heads;
-        float *result = problem.results + (token * problem.heads + head) * SIZE;
-        // A token that sees nothing gets nothing.
-        const float factor = scratch.sums[row] == 0.0F ? 0.0F : 1.0F / scratch.sums[row];
-        for (int64_t at = 0; at < SIZE; at += LANES) {
-            _mm512_storeu_ps(result + at,
-                             _mm512_mul_ps(_mm512_load_ps(scratch.results[row] + at), _mm512_set1_ps(factor)));
+    for (int64_t key_head = 0; key_head < part.key_heads; key_head++) {
+        Rows<SIZE> &own = scratch.rows[key_head];
+        for (int64_t row = 0; row < rows; row++) {
+            const Place at = place(problem, part, key_head, row);
+            float *result = problem.results + (at.token * problem.heads + at.head) * SIZE;
+            // A token that sees nothing gets nothing.
+            const float factor = own.sums[row] == 0.0F ? 0.0F : 1.0F / own.sums[row];
+            for (int64_t i = 0; i < SIZE; i += LANES) {
+                _mm512_storeu_ps(result + i,
+                                 _mm512_mul_ps(_mm512_load_ps(own.results[row] + i), _mm512_set1_ps(factor)));
+            }
         }
     }
 }
 
 template <int SIZE>
 void compute_sized(const Problem &problem, const Part &part, void *memory) {
-    compute_part(problem, part, *static_cast<Scratch<SIZE> *>(memory));
+    auto &scratch = *static_cast<Scratch<SIZE> *>(memory);
+    if (Ahead::pays(problem)) {
+        compute_part<SIZE, Ahead>(problem, part, scratch);
+    } else {
+        compute_part<SIZE, NotAhead>(problem, part, scratch);
+    }
 }
 
 struct Size {
@@ -507,17 +488,15 @@ bool available(int64_t size) {
     return known && find(size) != nullptr;
 }
 
-int64_t parts(const Problem &problem, int64_t threads) {
-    return cut(problem, threads).parts_of_key_head() * problem.key_heads;
-}
+int64_t parts(const Problem &problem, int64_t threads) { return cut(problem, threads).parts(); }
 
 size_t scratch(int64_t size) { return find(size)->scratch; }
 
 void compute(const Problem &problem, int64_t threads, int64_t part, void *scratch) {
     const Cut by = cut(problem, threads);
     const int64_t sharing = problem.heads / problem.key_heads;
-    const int64_t key_head = part / by.parts_of_key_head();
-    const int64_t group = part % by.parts_of_key_head() / by.parts_of_group();
+    const int64_t key_head = part / by.parts_of_key_heads() * by.key_heads;
+    const int64_t group = part % by.parts_of_key_heads() / by.parts_of_group();
     const int64_t in_group = part % by.parts_of_group();
     // Where the group begins and how much of it there is, then the same of the part in it.
     const int64_t group_head = group / by.token_groups * by.heads;
@@ -530,7 +509,8 @@ void compute(const Problem &problem, int64_t threads, int64_t part, void *scratc
     if (head < group_heads && token < group_tokens) {
         const Part one = {
             key_head,
-            key_head * sharing + group_head + head,
+            std::min(by.key_heads, problem.key_heads - key_head),
+            group_head + head,
             std::min(by.part_heads, group_heads - head),
             group_token + token,
             std::min(by.part_tokens, group_tokens - token),

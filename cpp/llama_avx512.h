@@ -10,6 +10,8 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
+#include <cstdint>
+
 // A function that uses them: to be called only where the processor has them.
 #define DICAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
@@ -41,6 +43,9 @@ inline bool has_avx512() {
     constexpr unsigned vnni = 1U << 11;
     return (b & (f | dq | bw | vl)) == (f | dq | bw | vl) && (c & vnni) != 0;
 }
+
+// Bytes that memory gives at once.
+constexpr int64_t LINE = 64;
 
 // The power of e, to single precision: 2^n times a polynomial for what is left, between -ln 2 / 2 and ln 2 / 2.
 DICAST_AVX512 inline __m512 power(__m512 x) {

@@ -44,8 +44,11 @@ struct Format {
     Correction correction;
     // Packs ROWS rows of `spans` spans.
     void (*pack)(const uint8_t *from, uint8_t *to, int64_t spans);
-    // Multiplies ROWS packed rows by 1 to TILE quantized columns.
-    void (*const *tiles)(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to, size_t stride);
+    // Multiplies ROWS packed rows by quantized columns.
+    using Tile = void (*)(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to, size_t stride);
+    // Those of 1 to TILE columns; that of TILE, for rows that were read just before.
+    const Tile *tiles;
+    Tile again;
 
     // Bytes of ROWS packed rows.
     size_t group(int64_t width) const { return packed_bytes * static_cast<size_t>(width / span); }

@@ -352,6 +352,24 @@ fn attention_is_that_of_double_precision() {
     }
 }
 
+/// Pools from a MiB, whose cells are asked for ahead of their use.
+#[test]
+fn attention_in_large_pools_is_that_of_double_precision() {
+    const CELLS: usize = 1600;
+    for (size, heads, key_heads) in [(64, 9, 3), (80, 6, 6), (128, 7, 7), (256, 4, 1)] {
+        for (tokens, threads) in [(1, 2), (3, 1), (8, 2), (8, 5)] {
+            let shape = Shape { size, heads, key_heads, cells: CELLS, tokens, threads };
+            // A beginning that all share, then a run of each, then their tokens by turns.
+            let run = 900 / tokens;
+            attend(shape, 0.0, |token, cell| match cell {
+                0..200 => true,
+                200..1100 => (cell - 200) / run == token,
+                _ => cell % tokens == token,
+            });
+        }
+    }
+}
+
 #[test]
 fn what_is_no_number_stays_in_the_judgments_that_see_it() {
     for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
