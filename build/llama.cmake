@@ -1,8 +1,6 @@
 # Included by llama.cpp's project when it is built in this repository (.cargo/config.toml). Most of its library runs
 # once for each model or for each graph, or never here, and is compiled with less optimisation, which takes a fourth of
 # the time off. What runs for each step and for each word of a vocabulary stays as it is, as do ggml's operations.
-cmake_minimum_required(VERSION 3.19)
-
 # A flag for the files of a target that match.
 function(dicast_compile target files flag)
   get_target_property(sources ${target} SOURCES)
@@ -19,6 +17,7 @@ function(dicast_compile_all)
   dicast_compile(ggml-base "ggml-(backend-meta|opt)|gguf" -O1)
 endfunction()
 
-if(PROJECT_NAME STREQUAL "llama.cpp" AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+# Deferred calls came with CMake 3.19; without them all is compiled alike.
+if(PROJECT_NAME STREQUAL "llama.cpp" AND NOT CMAKE_VERSION VERSION_LESS 3.19 AND NOT MSVC)
   cmake_language(DEFER CALL dicast_compile_all)
 endif()
