@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Any, Callable, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Generic, List, Optional, Tuple, TypeVar
 
-__all__ = ["apart", "begun", "is_main", "keep", "raise_kept"]
+__all__ = ["Begun", "apart", "is_main", "keep", "raise_kept"]
 
 _Result = TypeVar("_Result")
 
@@ -43,25 +43,49 @@ def apart(call: Callable[[], _Result]) -> _Result:
     If this is the main thread, another one makes the call, so that Ctrl-C ends the wait. The call then ends on its own,
     and its result is dropped.
     """
-    return begun(call)() if is_main() else call()
+    if not is_main():
+        return call()
+    begun = Begun(call)
+    try:
+        return begun.result()
+    except BaseException:
+        begun.drop()
+        raise
 
 
-def begun(call: Callable[[], _Result]) -> Callable[[], _Result]:
-    """Makes a call in another thread; returns a function that waits for its result."""
-    ended: "queue.SimpleQueue[Tuple[List[_Result], Optional[BaseException]]]" = queue.SimpleQueue()
+class Begun(Generic[_Result]):
+    """A call in another thread. Its result is asked for, or dropped.
 
-    def work() -> None:
+    A result that is dropped is freed in that thread, and only then `over` is called there: the thread is in the library
+    no more.
+    """
+
+    def __init__(self, call: Callable[[], _Result], over: Callable[[], None] = lambda: None) -> None:
+        self._ended: "queue.SimpleQueue[Tuple[List[_Result], Optional[BaseException]]]" = queue.SimpleQueue()
+        self._settled = threading.Event()
+        # The interpreter does not wait for it when it ends.
+        threading.Thread(target=self._work, args=(call, over), name="dicast-call", daemon=True).start()
+
+    def _work(self, call: Callable[[], _Result], over: Callable[[], None]) -> None:
         try:
-            ended.put(([call()], None))
+            self._ended.put(([call()], None))
         except BaseException as error:
-            ended.put(([], error))
+            self._ended.put(([], error))
+        self._settled.wait()
+        try:
+            self._ended.get_nowait()
+        except queue.Empty:
+            pass
+        over()
 
-    def result() -> _Result:
-        results, error = ended.get()
+    def result(self) -> _Result:
+        """Waits for the result."""
+        results, error = self._ended.get()
+        self._settled.set()
         if error is not None:
             raise error
         return results[0]
 
-    # The interpreter does not wait for it when it ends.
-    threading.Thread(target=work, name="dicast-call", daemon=True).start()
-    return result
+    def drop(self) -> None:
+        """Nobody will ask for the result."""
+        self._settled.set()

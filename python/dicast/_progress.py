@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any, Callable, List, Optional, Set, TypeVar
 
-from ._interrupts import begun, is_main, keep
+from ._interrupts import Begun, is_main, keep
 from ._library import error_taken, ffi
 from .errors import InvalidArgumentError
 
@@ -41,11 +41,15 @@ class Watch:
         """Makes a call that loads. Ctrl-C ends the wait for it at once, and then the loading."""
         load = _Load()
         if not is_main():
-            return load.work(call, self._heard)
-        result = begun(lambda: load.work(call, load.asks))
+            try:
+                return load.work(call, self._heard)
+            finally:
+                load.ended()
+        begun = Begun(lambda: load.work(call, load.asks), load.ended)
+        load.begun = begun
         try:
             load.answer(self._heard)
-            return result()
+            return begun.result()
         except BaseException:
             load.stop()
             raise
@@ -73,7 +77,9 @@ class _Load:
         self._answers: "queue.SimpleQueue[bool]" = queue.SimpleQueue()
         self._stopped = False
         self._hear: Callable[[float], bool] = self.asks
-        #: Whether its call has returned.
+        #: The call, if it is made in a thread of its own.
+        self.begun: Optional[Begun[Any]] = None
+        #: Whether its call has returned, and what it gave is taken or freed.
         self.over = threading.Event()
         _running.add(self)
 
@@ -85,9 +91,11 @@ class _Load:
             return call()
         finally:
             _this_thread.load = None
-            _running.discard(self)
-            self.over.set()
             self._parts.put(None)
+
+    def ended(self) -> None:
+        _running.discard(self)
+        self.over.set()
 
     def goes_on(self, part: float) -> bool:
         """Whether to continue, asked in the thread that loads."""
@@ -104,9 +112,11 @@ class _Load:
             self._answers.put(hear(part))
 
     def stop(self) -> None:
-        """Ends the loading when it asks the next time."""
+        """Ends the loading when it asks the next time; if it does not ask any more, what it loads is freed."""
         self._stopped = True
         self._answers.put(False)
+        if self.begun is not None:
+            self.begun.drop()
 
 
 #: The loadings of this process.

@@ -55,6 +55,13 @@ def test_ctrl_c_ends_the_wait(name: str) -> None:
     raise AssertionError((name, caught, ended))
 
 
+def test_a_judge_that_nobody_takes_is_freed_before_the_program_ends() -> None:
+    program = PROGRAM.with_name("loaded_too_late.py")
+    command = [sys.executable, "-W", "error", str(program), str(MODEL)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "caught\n", "")
+
+
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """Ctrl-C raises, also where a shell that starts the tests in the background ignores it. And no garbage of other
