@@ -63,11 +63,6 @@ test-unoptimized: fixtures trtllm-standin
 	@scripts/clang_format.sh
 	@scripts/check_deps.sh
 	@scripts/public_api.sh
-	$(with_standin) $(CARGO) clippy $(with) $(everything),parquet --all-targets -- -D warnings
-	$(with_standin) $(CARGO) clippy $(with) trtllm,cli,otel,parquet --all-targets -- -D warnings
-	$(CARGO) clippy $(with) otel,testing --all-targets -- -D warnings
-	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	@cmake --build $(standin)/build >/dev/null
 	ctest --test-dir $(standin)/build --output-on-failure
 	$(with_standin) $(CARGO) test $(with) $(without_llama),shuttle --lib judge::model
@@ -78,6 +73,11 @@ test-unoptimized: fixtures trtllm-standin
 
 .PHONY: test-optimized
 test-optimized: fixtures trtllm-standin
+	$(with_standin) $(CARGO) clippy --release $(with) $(everything),parquet --all-targets -- -D warnings
+	$(with_standin) $(CARGO) clippy --release $(with) trtllm,cli,otel,parquet --all-targets -- -D warnings
+	$(CARGO) clippy --release $(with) otel,testing --all-targets -- -D warnings
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 	$(CARGO) test --release --examples $(optimized:%=--test %)
 	scripts/check_install.sh
 	scripts/check_capi_sanitizers.sh address header valgrind
