@@ -1,6 +1,7 @@
 # Included by llama.cpp's project when it is built in this repository (.cargo/config.toml). Most of its library runs
 # once for each model or for each graph, or never here, and is compiled with less optimisation, which takes a fourth of
 # the time off. What runs for each step and for each word of a vocabulary stays as it is, as do ggml's operations.
+
 # A flag for the files of a target that match.
 function(dicast_compile target files flag)
   get_target_property(sources ${target} SOURCES)

@@ -19,7 +19,7 @@ namespace {
 // So many columns that weights, results and sums stay in registers.
 constexpr int64_t TILE = 8;
 // Weights are asked for so many bytes before they are used. The processor reads ahead by itself, but not as far as
-// memory is slow: with this, products of weights that are not in the cache take half to nine tenths of the time.
+// memory is slow: with this, products of weights that are not in the cache take down to half of the time.
 constexpr size_t AHEAD = size_t{16} << 10;
 
 template <class Number>
