@@ -52,8 +52,8 @@ DICAST_AVX512 inline Block look(const Problem &problem, const Part &part, int64_
     return block;
 }
 
-// Asks for keys and values before they are used, some after each piece of other work, so that memory and arithmetic work
-// at the same time. For the second cache: they are too many for the first.
+// Asks for keys and values before they are used, some after each piece of other work, so that memory and arithmetic
+// work at the same time. For the second cache: they are too many for the first.
 class Ahead {
 public:
     static constexpr bool ASKS = true;
