@@ -7,26 +7,36 @@ use std::{env, fs};
 /// Where llama.cpp's own crate installed it, headers and all.
 const INSTALLED: &str = "DEP_LLAMA_GGML_CMAKE_DIR";
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 12] = [
     "cpp/llama_attention.cpp",
+    "cpp/llama_attention_avx2.cpp",
+    "cpp/llama_attention_avx512.cpp",
+    "cpp/llama_cpu.cpp",
     "cpp/llama_formats.cpp",
     "cpp/llama_memory.cpp",
     "cpp/llama_operations.cpp",
     "cpp/llama_products.cpp",
+    "cpp/llama_products_avx2.cpp",
+    "cpp/llama_products_avx512.cpp",
     "cpp/llama_shield.cpp",
     "cpp/llama_warm.cpp",
 ];
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 15] = [
     "cpp/llama_attention.h",
     "cpp/llama_attention_ahead.h",
+    "cpp/llama_attention_kernels.h",
     "cpp/llama_attention_parts.h",
+    "cpp/llama_avx2.h",
     "cpp/llama_avx512.h",
+    "cpp/llama_cpu.h",
     "cpp/llama_formats.h",
     "cpp/llama_memory.h",
     "cpp/llama_operations.h",
     "cpp/llama_products.h",
+    "cpp/llama_products_kernels.h",
     "cpp/llama_shield.h",
     "cpp/llama_warm.h",
+    "cpp/llama_wide.h",
 ];
 
 pub(crate) fn build() -> Result<(), String> {

@@ -1,4 +1,4 @@
-// Attention over the keys and values of many judgments, on processors with AVX-512.
+// Attention over the keys and values of many judgments, on processors with AVX-512 or AVX2.
 //
 // The cells of all judgments lie in one pool, and a mask says which of them a token sees. ggml looks at each cell for
 // each head of each token, and adds up its values in half precision. Here the tokens of a step that see the same cells,

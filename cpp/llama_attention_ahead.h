@@ -3,9 +3,11 @@
 #define DICAST_LLAMA_ATTENTION_AHEAD_H
 
 #include "llama_attention_parts.h"
-#include "llama_avx512.h"
+#include "llama_wide.h"
 
-namespace dicast::attention {
+namespace dicast::attention::DICAST_WIDE {
+
+using namespace dicast::DICAST_WIDE;
 
 // About what a block costs, in instructions: to turn its keys over, and then for each row; or, with the keys as they
 // lie, for each cell that a row sees.
@@ -15,13 +17,12 @@ constexpr int64_t CELL = 15;
 constexpr uint16_t HIDDEN = 0xFC00;
 constexpr uint64_t ALL = ~uint64_t{0};
 
+// Asks for a line, for the first cache. Written as an instruction: GCC takes a function that only calls
+// __builtin_prefetch for one that does nothing, and leaves it out.
+inline void near(const char *at) { __asm__ volatile("prefetcht0 %0" : : "m"(*at)); }
+
 // The cells of a block that a token sees.
-DICAST_AVX512 inline uint64_t seen(const char *mask) {
-    const __m512i hidden = _mm512_set1_epi16(static_cast<int16_t>(HIDDEN));
-    const uint64_t low = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(mask), hidden);
-    const uint64_t high = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(mask + 64), hidden);
-    return low | high << 32;
-}
+DICAST_CODE inline uint64_t seen(const char *mask) { return different(mask, HIDDEN); }
 
 // A block of cells: which of them each token of the part sees, and any of them.
 struct Block {
@@ -32,7 +33,7 @@ struct Block {
     bool turned;
 };
 
-DICAST_AVX512 inline Block look(const Problem &problem, const Part &part, int64_t first) {
+DICAST_CODE inline Block look(const Problem &problem, const Part &part, int64_t first) {
     Block block;
     block.first = first;
     block.any = 0;
@@ -123,8 +124,6 @@ private:
     void heads(const char *from, size_t stride) const {
         for (int64_t head = 0; head < part.key_heads; head++, from += stride) {
             for (int64_t at = 0; at < 2 * problem.size; at += LINE) {
-                // Written as an instruction: GCC takes a function that only calls __builtin_prefetch for one that does
-                // nothing, and leaves it out.
                 __asm__ volatile("prefetcht1 %0" : : "m"(from[at]));
             }
         }
@@ -149,6 +148,6 @@ struct NotAhead {
     void one(int32_t /*cell*/) const {}
 };
 
-}  // namespace dicast::attention
+}  // namespace dicast::attention::DICAST_WIDE
 
 #endif

@@ -45,6 +45,22 @@ struct Cut {
     int64_t parts() const { return key_head_parts * parts_of_key_heads(); }
 };
 
+// Computes a part, with heads of one size.
+struct Kernel {
+    int64_t size;
+    // Bytes of memory in which it computes.
+    size_t scratch;
+    void (*compute)(const Problem &, const Part &, void *scratch);
+};
+
+// The kernel for this size, compiled for the instructions that the namespace is named after; null if there is none.
+namespace avx2 {
+const Kernel *find(int64_t size);
+}
+namespace avx512 {
+const Kernel *find(int64_t size);
+}
+
 inline int64_t quotient(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
 
 inline Cut cut(const Problem &problem, int64_t threads) {

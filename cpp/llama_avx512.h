@@ -1,4 +1,4 @@
-// The instructions of AVX-512, for files that are compiled for any processor, and functions of whole registers.
+// Registers of 16 numbers, for kernels that are compiled for processors with AVX-512.
 #ifndef DICAST_LLAMA_AVX512_H
 #define DICAST_LLAMA_AVX512_H
 
@@ -7,67 +7,68 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include <cpuid.h>
 #include <immintrin.h>
 
 #include <cstdint>
 
-// A function that uses them: to be called only where the processor has them.
-#define DICAST_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+// The namespace of what is here, and of kernels that are compiled with it.
+#define DICAST_WIDE avx512
+// A function that uses these instructions: to be called only where the processor has them.
+#define DICAST_CODE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
-namespace dicast {
+namespace dicast::avx512 {
 
-// Whether this processor has them, and its system keeps their registers. Asked of the processor itself: the variables
-// behind __builtin_cpu_supports are not in every compiler's library. The bits are those of Intel's manual (CPUID,
-// XGETBV).
-inline bool has_avx512() {
-    unsigned a = 0;
-    unsigned b = 0;
-    unsigned c = 0;
-    unsigned d = 0;
-    constexpr unsigned keeps_registers = 1U << 27;
-    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & keeps_registers) == 0) {
-        return false;
-    }
-    unsigned kept = 0;
-    __asm__ volatile("xgetbv" : "=a"(kept), "=d"(d) : "c"(0));
-    // Those of SSE, AVX and AVX-512.
-    constexpr unsigned all = 0xE6;
-    if ((kept & all) != all || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) {
-        return false;
-    }
-    constexpr unsigned f = 1U << 16;
-    constexpr unsigned dq = 1U << 17;
-    constexpr unsigned bw = 1U << 30;
-    constexpr unsigned vl = 1U << 31;
-    constexpr unsigned vnni = 1U << 11;
-    return (b & (f | dq | bw | vl)) == (f | dq | bw | vl) && (c & vnni) != 0;
+// Numbers in a register.
+constexpr int64_t LANES = 16;
+constexpr int REGISTERS = 32;
+
+using Floats = __m512;
+
+DICAST_CODE inline Floats all(float number) { return _mm512_set1_ps(number); }
+// Aligned to a whole register, or not.
+DICAST_CODE inline Floats load(const float *at) { return _mm512_load_ps(at); }
+DICAST_CODE inline Floats load_any(const float *at) { return _mm512_loadu_ps(at); }
+DICAST_CODE inline void store(float *at, Floats numbers) { _mm512_store_ps(at, numbers); }
+DICAST_CODE inline void store_any(float *at, Floats numbers) { _mm512_storeu_ps(at, numbers); }
+// Numbers in half precision, made single.
+DICAST_CODE inline Floats widen(const void *halves) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i *>(halves)));
 }
 
-// Bytes that memory gives at once.
-constexpr int64_t LINE = 64;
-
-// The power of e, to single precision: 2^n times a polynomial for what is left, between -ln 2 / 2 and ln 2 / 2.
-DICAST_AVX512 inline __m512 power(__m512 x) {
-    // The second operand passes, if it is not a number.
-    x = _mm512_max_ps(_mm512_set1_ps(-104.0F), x);
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)), _MM_FROUND_TO_NEAREST_INT);
-    // ln 2 in two parts, so that the product with n is exact.
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
-    __m512 sum = _mm512_set1_ps(1.0F / 720);
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F / 120));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F / 24));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F / 6));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(0.5F));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F));
-    sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(1.0F));
-    return _mm512_scalef_ps(sum, n);
+DICAST_CODE inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+DICAST_CODE inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+DICAST_CODE inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+// a * b + c, c - a * b
+DICAST_CODE inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+DICAST_CODE inline Floats multiply_subtract(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
+// The second passes, if one of them is not a number.
+DICAST_CODE inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+// Those whose bit is set, and the others.
+DICAST_CODE inline Floats where(uint64_t bits, Floats those, Floats others) {
+    return _mm512_mask_mov_ps(others, static_cast<__mmask16>(bits), those);
+}
+DICAST_CODE inline float largest(Floats numbers) { return _mm512_reduce_max_ps(numbers); }
+DICAST_CODE inline float sum(Floats numbers) { return _mm512_reduce_add_ps(numbers); }
+DICAST_CODE inline Floats nearest(Floats x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT); }
+// x * 2^n, for whole n of at most 0.
+DICAST_CODE inline Floats scale(Floats x, Floats n) { return _mm512_scalef_ps(x, n); }
+// The lower half of a register to one place, the upper one to another.
+DICAST_CODE inline void store_halves(float *low, float *high, Floats numbers) {
+    _mm256_store_ps(low, _mm512_castps512_ps256(numbers));
+    _mm256_store_ps(high, _mm512_extractf32x8_ps(numbers, 1));
+}
+// Which of 64 numbers of 16 bits are not this one.
+DICAST_CODE inline uint64_t different(const void *numbers, uint16_t from) {
+    const __m512i same = _mm512_set1_epi16(static_cast<int16_t>(from));
+    const auto *at = static_cast<const char *>(numbers);
+    const uint64_t low = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(at), same);
+    const uint64_t high = _mm512_cmpneq_epi16_mask(_mm512_loadu_si512(at + 64), same);
+    return low | high << 32;
 }
 
-// Turns 16 registers with 16 numbers each over.
-DICAST_AVX512 inline void turn(__m512 (&rows)[16]) {
-    __m512 other[16];
+// Turns as many registers over as one has numbers.
+DICAST_CODE inline void turn(Floats (&rows)[LANES]) {
+    Floats other[16];
     for (int i = 0; i < 16; i += 2) {
         other[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
         other[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
@@ -95,21 +96,21 @@ DICAST_AVX512 inline void turn(__m512 (&rows)[16]) {
     }
 }
 
-// The sums of 16 registers.
-DICAST_AVX512 inline __m512 sums_of(__m512 (&rows)[16]) {
-    __m512 eight[8];
+// The sums of so many registers.
+DICAST_CODE inline Floats sums_of(Floats (&rows)[LANES]) {
+    Floats eight[8];
     for (int i = 0; i < 8; i++) {
         eight[i] = _mm512_add_ps(_mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]),
                                  _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]));
     }
-    __m512 four[4];
+    Floats four[4];
     for (int i = 0; i < 4; i++) {
         const __m512d one = _mm512_castps_pd(eight[2 * i]);
         const __m512d other = _mm512_castps_pd(eight[2 * i + 1]);
         four[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(one, other)),
                                 _mm512_castpd_ps(_mm512_unpackhi_pd(one, other)));
     }
-    __m512 two[2];
+    Floats two[2];
     for (int i = 0; i < 2; i++) {
         two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0x88),
                                _mm512_shuffle_f32x4(four[2 * i], four[2 * i + 1], 0xDD));
@@ -117,6 +118,8 @@ DICAST_AVX512 inline __m512 sums_of(__m512 (&rows)[16]) {
     return _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88), _mm512_shuffle_f32x4(two[0], two[1], 0xDD));
 }
 
-}  // namespace dicast
+}  // namespace dicast::avx512
+
+#include "llama_wide.h"
 
 #endif

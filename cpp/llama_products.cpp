@@ -1,218 +1,36 @@
 #include "llama_products.h"
 
-// On Windows, GCC does not align such registers on the stack.
-#if defined(__x86_64__) && !defined(_WIN32) && (defined(__GNUC__) || defined(__clang__))
-
 #include <algorithm>
-#include <cfloat>
-#include <cmath>
-#include <cstring>
-#include <iterator>
 
-#include "llama_avx512.h"
-#include "llama_formats.h"
+#include "llama_cpu.h"
+#include "llama_products_kernels.h"
 
 namespace dicast::products {
 
 namespace {
 
-// So many columns that weights, results and sums stay in registers.
-constexpr int64_t TILE = 8;
-// Weights are asked for so many bytes before they are used. The processor reads ahead by itself, but not as far as
-// memory is slow: with this, products of weights that are not in the cache take down to half of the time.
-constexpr size_t AHEAD = size_t{16} << 10;
-
-template <class Number>
-Number read(const uint8_t *at) {
-    Number number;
-    std::memcpy(&number, at, sizeof number);
-    return number;
+const Formats &formats() {
+    static constexpr Formats none = {nullptr, 0, nullptr};
+#if DICAST_KERNELS
+    switch (cpu::instructions()) {
+        case cpu::Instructions::AVX512:
+            return avx512::known;
+        case cpu::Instructions::AVX2:
+            return avx2::known;
+        case cpu::Instructions::OTHERS:
+            break;
+    }
+#endif
+    return none;
 }
-
-// A quantized column: its bytes, the scales of its blocks, and two numbers for each block that correct the results.
-struct Column {
-    static size_t scale(int64_t width, int64_t block) { return static_cast<size_t>(width + 4 * block); }
-    static size_t correction(int64_t width, int64_t block) {
-        return static_cast<size_t>(width + 4 * (width / BLOCK) + 8 * block);
-    }
-};
-
-DICAST_AVX512 inline __m512 halves(const uint8_t *at) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(at)));
-}
-
-DICAST_AVX512 inline __m512 bytes(const uint8_t *at) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))));
-}
-
-DICAST_AVX512 inline __m512 signed_bytes(const uint8_t *at) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))));
-}
-
-// The weights of ROWS rows at the places 4 part .. 4 part + 3 of a block.
-DICAST_AVX512 inline __m512i nibbles(const uint8_t *low, int part) {
-    const __m512i both = _mm512_loadu_si512(low + part % 4 * 64);
-    return _mm512_and_si512(part < 4 ? both : _mm512_srli_epi16(both, 4), _mm512_set1_epi8(0x0F));
-}
-
-// Adds bits that were moved to their places.
-DICAST_AVX512 inline __m512i with_bits(__m512i low, __m512i moved, char mask) {
-    // low | (moved & mask)
-    return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8(mask), 0xF8);
-}
-
-// Of each format: SCALES, how many scales a block has, for as many parts of it; whether it has MINIMA; the weights of a
-// part of a block; the scale of a `section`, which is what shares a scale.
-
-// The scales of Q8_0 and Q4_0.
-template <class Layout>
-struct WithScales : Layout {
-    static constexpr int SCALES = 1;
-    static constexpr bool MINIMA = false;
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t blocks, int64_t block, int /*section*/) {
-        return halves(rows + blocks * Layout::WEIGHTS + block * 2 * ROWS);
-    }
-};
-
-struct Q8_0 : WithScales<packed::Q8_0> {
-    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
-        return _mm512_loadu_si512(rows + block * WEIGHTS + part * 64);
-    }
-};
-
-struct Q4_0 : WithScales<packed::Q4_0> {
-    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
-        return nibbles(rows + block * WEIGHTS, part);
-    }
-};
-
-// The scales and minima of Q4_K and Q5_K.
-template <class Layout>
-struct WithMinima : Layout {
-    static constexpr int SCALES = 1;
-    static constexpr bool MINIMA = true;
-    static const uint8_t *span(const uint8_t *rows, int64_t block) { return rows + block / 8 * Layout::PACKED; }
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t /*blocks*/, int64_t block, int /*section*/) {
-        const uint8_t *at = span(rows, block);
-        return _mm512_mul_ps(halves(at + Layout::FACTORS_AT), bytes(at + Layout::SCALES_AT + block % 8 * 2 * ROWS));
-    }
-    DICAST_AVX512 static __m512 minimum(const uint8_t *rows, int64_t block) {
-        const uint8_t *at = span(rows, block);
-        return _mm512_mul_ps(halves(at + Layout::FACTORS_AT + 2 * ROWS),
-                             bytes(at + Layout::SCALES_AT + block % 8 * 2 * ROWS + ROWS));
-    }
-};
-
-struct Q4_K : WithMinima<packed::Q4_K> {
-    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
-        return nibbles(span(rows, block) + block % 8 * LOW, part);
-    }
-};
-
-struct Q5_K : WithMinima<packed::Q5_K> {
-    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
-        const uint8_t *at = span(rows, block);
-        const __m512i fifth = _mm512_loadu_si512(at + HIGH_AT + block % 8 * 64);
-        const __m512i moved = part < 4 ? _mm512_slli_epi16(fifth, static_cast<unsigned>(4 - part))
-                                       : _mm512_srli_epi16(fifth, static_cast<unsigned>(part - 4));
-        return with_bits(nibbles(at + block % 8 * LOW, part), moved, 0x10);
-    }
-};
-
-struct Q6_K : packed::Q6_K {
-    static constexpr int SCALES = 2;
-    static constexpr bool MINIMA = false;
-    static const uint8_t *span(const uint8_t *rows, int64_t block) { return rows + block / 8 * PACKED; }
-    DICAST_AVX512 static __m512i part(const uint8_t *rows, int64_t block, int part) {
-        const uint8_t *at = span(rows, block);
-        const __m512i upper = _mm512_loadu_si512(at + HIGH_AT + block % 8 * 128 + part / 4 * 64);
-        const int shift = 4 - 2 * (part % 4);
-        const __m512i moved = shift >= 0 ? _mm512_slli_epi16(upper, static_cast<unsigned>(shift))
-                                         : _mm512_srli_epi16(upper, static_cast<unsigned>(-shift));
-        return with_bits(nibbles(at + block % 8 * LOW, part), moved, 0x30);
-    }
-    DICAST_AVX512 static __m512 scale(const uint8_t *rows, int64_t /*blocks*/, int64_t block, int section) {
-        const uint8_t *at = span(rows, block);
-        return _mm512_mul_ps(halves(at + FACTORS_AT), signed_bytes(at + SCALES_AT + (block % 8 * 2 + section) * ROWS));
-    }
-};
-
-// `FIRST`: the rows were not read before.
-template <class Weights, int COLUMNS, bool FIRST>
-DICAST_AVX512 void tile(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to, size_t stride) {
-    constexpr int PARTS = BLOCK / 4 / Weights::SCALES;
-    constexpr size_t BYTES = Weights::PACKED * BLOCK / Weights::SPAN;
-    // For the first cache, or for the second: if there are many columns, then the first is theirs.
-    constexpr int CACHE = COLUMNS <= 2 ? 3 : 2;
-    const int64_t blocks = width / BLOCK;
-    const size_t column = column_size(width);
-    __m512 results[COLUMNS];
-    for (int j = 0; j < COLUMNS; j++) {
-        results[j] = _mm512_setzero_ps();
-    }
-    for (int64_t block = 0; block < blocks; block++) {
-        if constexpr (FIRST) {
-            // What follows the last row is not read, and need not exist.
-            for (size_t at = 0; at < BYTES; at += LINE) {
-                __builtin_prefetch(rows + block * BYTES + AHEAD + at, 0, CACHE);
-            }
-        }
-        for (int section = 0; section < Weights::SCALES; section++) {
-            __m512i sums[COLUMNS];
-            for (int j = 0; j < COLUMNS; j++) {
-                const uint8_t *correction = columns + j * column + Column::correction(width, block) + 4 * section;
-                sums[j] = Weights::MINIMA ? _mm512_setzero_si512() : _mm512_set1_epi32(read<int32_t>(correction));
-            }
-            for (int part = section * PARTS; part < (section + 1) * PARTS; part++) {
-                const __m512i weights = Weights::part(rows, block, part);
-                for (int j = 0; j < COLUMNS; j++) {
-                    const uint8_t *four = columns + j * column + block * BLOCK + 4 * part;
-                    sums[j] = _mm512_dpbusd_epi32(sums[j], weights, _mm512_set1_epi32(read<int32_t>(four)));
-                }
-            }
-            const __m512 scale = Weights::scale(rows, blocks, block, section);
-            for (int j = 0; j < COLUMNS; j++) {
-                const float by = read<float>(columns + j * column + Column::scale(width, block));
-                const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(by));
-                results[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[j]), both, results[j]);
-            }
-        }
-        if constexpr (Weights::MINIMA) {
-            const __m512 minimum = Weights::minimum(rows, block);
-            for (int j = 0; j < COLUMNS; j++) {
-                const float sum = read<float>(columns + j * column + Column::correction(width, block));
-                results[j] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), results[j]);
-            }
-        }
-    }
-    for (int j = 0; j < COLUMNS; j++) {
-        _mm512_storeu_ps(to + j * stride, results[j]);
-    }
-}
-
-using Tile = Format::Tile;
-
-template <class W>
-constexpr Tile tiles[TILE] = {tile<W, 1, true>, tile<W, 2, true>, tile<W, 3, true>, tile<W, 4, true>,
-                              tile<W, 5, true>, tile<W, 6, true>, tile<W, 7, true>, tile<W, 8, true>};
-
-template <class W>
-constexpr Format format(Correction correction) {
-    return {W::TYPE, W::SPAN, W::FILE, W::PACKED, correction, W::pack, tiles<W>, tile<W, TILE, false>};
-}
-
-constexpr Format formats[] = {
-    format<Q4_0>(Correction::BY_8), format<Q8_0>(Correction::BY_128),          format<Q4_K>(Correction::SUM),
-    format<Q5_K>(Correction::SUM),  format<Q6_K>(Correction::BY_32_IN_HALVES),
-};
 
 }  // namespace
 
 const Format *find(uint32_t type) {
-    static const bool available = has_avx512();
-    const Format *end = std::end(formats);
-    const Format *found = std::find_if(std::begin(formats), end, [&](const Format &one) { return one.type == type; });
-    return !available || found == end ? nullptr : found;
+    const Formats &known = formats();
+    const Format *end = known.all + known.count;
+    const Format *found = std::find_if(known.all, end, [&](const Format &one) { return one.type == type; });
+    return found == end ? nullptr : found;
 }
 
 void pack(const Format &format, const void *from, void *to, int64_t rows, int64_t width) {
@@ -223,70 +41,17 @@ void pack(const Format &format, const void *from, void *to, int64_t rows, int64_
     }
 }
 
-DICAST_AVX512 void quantize(Correction correction, const float *from, uint8_t *column, int64_t width, int64_t first,
-                            int64_t last) {
-    for (int64_t block = first; block < last; block++) {
-        const __m512 low = _mm512_loadu_ps(from + block * BLOCK);
-        const __m512 high = _mm512_loadu_ps(from + block * BLOCK + 16);
-        // The maximum of two numbers passes over one that is none.
-        const bool numbers = _mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q) == 0;
-        const float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
-        const bool finite = numbers && most <= FLT_MAX;
-        const float scale = finite ? most / 127.0F : NAN;
-        // Nothing is left of numbers whose inverse would not be finite.
-        const __mmask16 kept = finite && most > 1e-30F ? 0xFFFF : 0;
-        const __m512 inverse = _mm512_set1_ps(1.0F / scale);
-        const __m512i low_steps = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(low, inverse));
-        const __m512i high_steps = _mm512_maskz_cvtps_epi32(kept, _mm512_mul_ps(high, inverse));
-        auto *steps = reinterpret_cast<__m128i *>(column + block * BLOCK);
-        _mm_storeu_si128(steps, _mm512_cvtsepi32_epi8(low_steps));
-        _mm_storeu_si128(steps + 1, _mm512_cvtsepi32_epi8(high_steps));
-        std::memcpy(column + Column::scale(width, block), &scale, 4);
-
-        const int32_t sums[2] = {_mm512_reduce_add_epi32(low_steps), _mm512_reduce_add_epi32(high_steps)};
-        const int32_t sum = sums[0] + sums[1];
-        int32_t corrections[2] = {0, 0};
-        switch (correction) {
-            case Correction::BY_128:
-                corrections[0] = -128 * sum;
-                break;
-            case Correction::BY_8:
-                corrections[0] = -8 * sum;
-                break;
-            case Correction::BY_32_IN_HALVES:
-                corrections[0] = -32 * sums[0];
-                corrections[1] = -32 * sums[1];
-                break;
-            case Correction::SUM: {
-                const float scaled = scale * static_cast<float>(sum);
-                std::memcpy(corrections, &scaled, sizeof scaled);
-                break;
-            }
-        }
-        std::memcpy(column + Column::correction(width, block), corrections, sizeof corrections);
-    }
+void quantize(Correction correction, const float *from, uint8_t *column, int64_t width, int64_t first, int64_t last) {
+    formats().quantize(correction, from, column, width, first, last);
 }
 
 void multiply(const Format &format, const uint8_t *rows, int64_t width, const uint8_t *columns, int64_t count,
               float *to, size_t stride) {
-    for (int64_t at = 0; at < count; at += TILE) {
-        const int64_t some = std::min(TILE, count - at);
-        const Tile tile = at > 0 && some == TILE ? format.again : format.tiles[some - 1];
+    for (int64_t at = 0; at < count; at += format.together) {
+        const int64_t some = std::min(format.together, count - at);
+        const Format::Tile tile = at > 0 && some == format.together ? format.again : format.tiles[some - 1];
         tile(rows, width, columns + at * column_size(width), to + at * stride, stride);
     }
 }
 
 }  // namespace dicast::products
-
-#else
-
-namespace dicast::products {
-
-const Format *find(uint32_t) { return nullptr; }
-void pack(const Format &, const void *, void *, int64_t, int64_t) {}
-void quantize(Correction, const float *, uint8_t *, int64_t, int64_t, int64_t) {}
-void multiply(const Format &, const uint8_t *, int64_t, const uint8_t *, int64_t, float *, size_t) {}
-
-}  // namespace dicast::products
-
-#endif

@@ -1,10 +1,10 @@
-// Matrix products with quantized weights, on processors that multiply bytes in AVX-512 (VNNI).
+// Matrix products with quantized weights, on processors that multiply bytes in AVX-512 (VNNI) or AVX2.
 //
 // ggml computes one result after the other: for some products it takes signs, multiplies, widens, converts and scales.
 // Here 16 rows of weights lie side by side, so that one instruction (VPDPBUSD) adds 64 products to 16 results, and
-// scales are applied to 16 results at once: about 12 instructions for 512 products. The instruction wants one side
-// without sign, so weights are stored with a number added that makes them so; what that adds to a result is known from
-// the column alone.
+// scales are applied to 16 results at once: about 12 instructions for 512 products. AVX2 takes two or three for 32
+// products of eight rows. The instructions want one side without sign, so weights are stored with a number added that
+// makes them so; what that adds to a result is known from the column alone.
 //
 // A result depends on its row and its column alone, never on how many columns are computed together.
 #ifndef DICAST_LLAMA_PRODUCTS_H
@@ -22,6 +22,8 @@ constexpr int64_t ROWS = 16;
 
 // What is kept of a column besides its numbers, to take back what was added to the weights of each block.
 enum class Correction {
+    // Nothing.
+    NONE,
     // What the 128 that was added to the weights adds.
     BY_128,
     // The same for 8.
@@ -46,7 +48,8 @@ struct Format {
     void (*pack)(const uint8_t *from, uint8_t *to, int64_t spans);
     // Multiplies ROWS packed rows by quantized columns.
     using Tile = void (*)(const uint8_t *rows, int64_t width, const uint8_t *columns, float *to, size_t stride);
-    // Those of 1 to TILE columns; that of TILE, for rows that were read just before.
+    // How many columns at most. Those of 1 to so many; that of so many, for rows that were read just before.
+    int64_t together;
     const Tile *tiles;
     Tile again;
 

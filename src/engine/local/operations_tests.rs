@@ -1,5 +1,5 @@
 //! Products and attention as computed for this process, against the same in double precision. On a processor without the
-//! instructions, ggml's own are tested.
+//! instructions, ggml's own are tested. The same tests run again with the kernels for lesser processors.
 
 use std::ffi::CStr;
 use std::ptr::NonNull;
@@ -377,5 +377,26 @@ fn what_is_no_number_stays_in_the_judgments_that_see_it() {
             let shape = Shape { size: 128, heads, key_heads, cells: 192, tokens, threads: 2 };
             attend(shape, odd, |token, cell| if token == tokens - 1 { cell % 3 == 0 } else { cell % 3 == 1 });
         }
+    }
+}
+
+/// The kernels are chosen once in a process: so it takes another one.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn so_do_the_kernels_for_lesser_processors() {
+    const VARIABLE: &str = "DICAST_KERNELS";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let of_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avx512vnni");
+    for kernels in ["none", "avx2"].into_iter().filter(|&kernels| kernels == "none" || of_avx2) {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("operations_tests")
+            .env(VARIABLE, kernels)
+            .output()
+            .unwrap();
+        let [text, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(output.status.success(), "{kernels}: {text}{errors}");
+        assert!(text.contains("7 passed"), "{kernels}: {text}");
     }
 }

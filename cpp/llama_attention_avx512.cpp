@@ -1,0 +1,9 @@
+#include "llama_cpu.h"
+
+#if DICAST_KERNELS
+
+#include "llama_avx512.h"
+// After it.
+#include "llama_attention_kernels.h"
+
+#endif
