@@ -7,12 +7,13 @@ use std::{env, fs};
 /// Where llama.cpp's own crate installed it, headers and all.
 const INSTALLED: &str = "DEP_LLAMA_GGML_CMAKE_DIR";
 
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "cpp/llama_attention.cpp",
     "cpp/llama_attention_avx2.cpp",
     "cpp/llama_attention_avx512.cpp",
     "cpp/llama_cpu.cpp",
     "cpp/llama_formats.cpp",
+    "cpp/llama_halves.cpp",
     "cpp/llama_memory.cpp",
     "cpp/llama_operations.cpp",
     "cpp/llama_products.cpp",
@@ -21,7 +22,7 @@ const SOURCES: [&str; 12] = [
     "cpp/llama_shield.cpp",
     "cpp/llama_warm.cpp",
 ];
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 16] = [
     "cpp/llama_attention.h",
     "cpp/llama_attention_ahead.h",
     "cpp/llama_attention_kernels.h",
@@ -30,6 +31,7 @@ const HEADERS: [&str; 15] = [
     "cpp/llama_avx512.h",
     "cpp/llama_cpu.h",
     "cpp/llama_formats.h",
+    "cpp/llama_halves.h",
     "cpp/llama_memory.h",
     "cpp/llama_operations.h",
     "cpp/llama_products.h",

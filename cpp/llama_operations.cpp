@@ -11,11 +11,13 @@
 #include <cstring>
 
 #include "llama_attention.h"
+#include "llama_halves.h"
 #include "llama_products.h"
 
 namespace {
 
 namespace attention = dicast::attention;
+namespace halves = dicast::halves;
 namespace products = dicast::products;
 
 // The memory of a cache line, to which ggml aligns the buffer and each weight in it.
@@ -34,6 +36,17 @@ const products::Format *format_of(const ggml_tensor *weights) {
                       weights->ne[1] % products::ROWS == 0 && weights->view_src == nullptr;
     return fits ? products::find(weights->type) : nullptr;
 }
+
+// A column among those of all matrices.
+char *start(const ggml_tensor *tensor, int64_t column) {
+    const int64_t in_matrix = column % tensor->ne[1];
+    const int64_t matrix = column / tensor->ne[1];
+    return static_cast<char *>(tensor->data) + in_matrix * tensor->nb[1] + matrix % tensor->ne[2] * tensor->nb[2] +
+           matrix / tensor->ne[2] * tensor->nb[3];
+}
+
+// The columns of a product are computed in panels that stay in the cache while rows pass by.
+int64_t panel_of(size_t column) { return std::max<int64_t>(8, static_cast<int64_t>(PANEL / column) / 8 * 8); }
 
 class Product final : public ggml::cpu::tensor_traits {
 public:
@@ -70,7 +83,7 @@ public:
             ggml_threadpool_chunk_set(params->threadpool, params->nth);
         }
         ggml_barrier(params->threadpool);
-        const int64_t panel = std::max<int64_t>(8, static_cast<int64_t>(PANEL / column) / 8 * 8);
+        const int64_t panel = panel_of(column);
         const size_t group = format.group(width);
         for (int64_t chunk = params->ith; chunk < chunks; chunk = ggml_threadpool_chunk_add(params->threadpool, 1)) {
             for (int64_t one = 0; one < count; one += panel) {
@@ -84,14 +97,6 @@ public:
     }
 
 private:
-    // A column among those of all matrices.
-    static char *start(const ggml_tensor *tensor, int64_t column) {
-        const int64_t in_matrix = column % tensor->ne[1];
-        const int64_t matrix = column / tensor->ne[1];
-        return static_cast<char *>(tensor->data) + in_matrix * tensor->nb[1] + matrix % tensor->ne[2] * tensor->nb[2] +
-               matrix / tensor->ne[2] * tensor->nb[3];
-    }
-
     // The columns from `first` to `last`, those of one matrix after those of another.
     static void multiply(const products::Format &format, const uint8_t *rows, ggml_tensor *op, int64_t row,
                          const uint8_t *columns, int64_t first, int64_t last) {
@@ -107,6 +112,55 @@ private:
 
 // Never destroyed: threads may still compute while the process ends.
 Product &product = *new Product;
+
+bool multiplies_halves(const ggml_tensor *op) {
+    const ggml_tensor *weights = op->src[0];
+    const ggml_tensor *columns = op->src[1];
+    return op->op == GGML_OP_MUL_MAT && halves::available() &&
+           // Types.
+           weights->type == GGML_TYPE_F16 && columns->type == GGML_TYPE_F32 && op->type == GGML_TYPE_F32 &&
+           // Shapes.
+           ggml_n_dims(weights) <= 2 && weights->ne[0] % halves::WIDTH == 0 && weights->ne[1] % halves::ROWS == 0 &&
+           // Numbers that follow each other.
+           weights->nb[0] == sizeof(ggml_fp16_t) && columns->nb[0] == sizeof(float) && op->nb[0] == sizeof(float);
+}
+
+class HalvesProduct final : public ggml::cpu::tensor_traits {
+public:
+    bool work_size(int /*threads*/, const ggml_tensor * /*op*/, size_t &size) override {
+        size = 0;
+        return true;
+    }
+
+    bool compute_forward(ggml_compute_params *params, ggml_tensor *op) override {
+        const ggml_tensor *weights = op->src[0];
+        const ggml_tensor *from = op->src[1];
+        const int64_t width = from->ne[0];
+        const int64_t count = ggml_nrows(from);
+        const int64_t groups = weights->ne[1] / halves::ROWS;
+        const int64_t chunks = params->nth == 1 ? 1 : std::min(groups, params->nth * CHUNKS);
+        if (params->ith == 0) {
+            ggml_threadpool_chunk_set(params->threadpool, params->nth);
+        }
+        ggml_barrier(params->threadpool);
+        const int64_t panel = panel_of(static_cast<size_t>(width) * sizeof(float));
+        for (int64_t chunk = params->ith; chunk < chunks; chunk = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+            const int64_t row = groups * chunk / chunks * halves::ROWS;
+            const int64_t rows = groups * (chunk + 1) / chunks * halves::ROWS - row;
+            for (int64_t first = 0; first < count;) {
+                // Those of one matrix after those of another.
+                const int64_t some = std::min({panel, count - first, from->ne[1] - first % from->ne[1]});
+                halves::multiply(static_cast<const char *>(weights->data) + row * weights->nb[1], weights->nb[1], rows,
+                                 width, start(from, first), from->nb[1], some,
+                                 reinterpret_cast<float *>(start(op, first)) + row, op->nb[1] / sizeof(float));
+                first += some;
+            }
+        }
+        return true;
+    }
+};
+
+HalvesProduct &product_of_halves = *new HalvesProduct;
 
 bool attends(const ggml_tensor *op) {
     const ggml_tensor *queries = op->src[0];
@@ -229,6 +283,9 @@ public:
             return op->src[0]->ne[1] == 1 ? &attention_of_one : nullptr;
         }
         const ggml_tensor *weights = op->src[0];
+        if (multiplies_halves(op)) {
+            return &product_of_halves;
+        }
         const bool ours = op->op == GGML_OP_MUL_MAT && weights->buffer != nullptr && weights->buffer->buft == packed();
         return ours ? &product : nullptr;
     }

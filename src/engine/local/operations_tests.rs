@@ -113,6 +113,17 @@ fn own(kind: sys::ggml_type, rows: usize) -> bool {
     FORMATS.contains(&kind) && rows.is_multiple_of(16) && operations::has_kernels()
 }
 
+/// Whether products with weights in half precision are computed by this process's own code.
+fn own_halves() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let of_avx2 = operations::has_kernels()
+        && (std::env::var_os("DICAST_KERNELS").is_some_and(|name| name == "avx2")
+            || !is_x86_feature_detected!("avx512vnni"));
+    #[cfg(not(target_arch = "x86_64"))]
+    let of_avx2 = false;
+    of_avx2
+}
+
 /// The type of buffer that takes quantized weights.
 unsafe fn packing() -> sys::ggml_backend_buffer_type_t {
     // SAFETY: as ggml-backend.h says; the list ends in null.
@@ -215,6 +226,38 @@ fn a_column_has_the_same_product_alone_and_with_others() {
         let together = multiply(&columns, 3);
         for (column, results) in columns.chunks(width).zip(together.chunks(rows)) {
             assert_eq!(multiply(column, 1), results);
+        }
+    }
+}
+
+#[test]
+fn products_with_halves_are_those_of_double_precision() {
+    let mut random = Random(4);
+    for (width, rows) in [(32, 4), (40, 17), (256, 64), (260, 8), (1024, 12)] {
+        let own = own_halves() && width % 8 == 0 && rows % 4 == 0;
+        // ggml makes halves of the columns.
+        let enough = if own { 1e-6 } else { 0.01 };
+        let values = random.some(width * rows);
+        for (count, matrices, threads) in [1, 2, 3, 5, 6, 7, 12, 130].map(|count| (count, 1 + count % 2, 1 + count % 3))
+        {
+            let columns = random.some(width * count * matrices);
+            let multiply = |columns: &[f32], shape: [usize; 4], threads| {
+                let mut graph = Graph::new();
+                let (weights, numbers) = graph.weights(sys::GGML_TYPE_F16, &values, width);
+                let from = graph.tensor(sys::GGML_TYPE_F32, shape, columns);
+                // SAFETY: tensors of the graph's context.
+                let product = unsafe { sys::ggml_mul_mat(graph.context.as_ptr(), weights, from) };
+                (graph.compute(product, threads), numbers)
+            };
+            let (results, numbers) = multiply(&columns, [width, count, matrices, 1], threads);
+            for (column, results) in columns.chunks(width).zip(results.chunks(rows)) {
+                let expected: Vec<f64> = numbers.chunks(width).map(|row| dot(row, column)).collect();
+                let far = difference(results, &expected);
+                assert!(far < enough, "{width} x {rows}, {count} columns: {far}");
+                if own {
+                    assert_eq!(multiply(column, [width, 1, 1, 1], 1).0, results);
+                }
+            }
         }
     }
 }
@@ -397,6 +440,6 @@ fn so_do_the_kernels_for_lesser_processors() {
             .unwrap();
         let [text, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
         assert!(output.status.success(), "{kernels}: {text}{errors}");
-        assert!(text.contains("7 passed"), "{kernels}: {text}");
+        assert!(text.contains("8 passed"), "{kernels}: {text}");
     }
 }
