@@ -3,7 +3,7 @@
 #define DICAST_LLAMA_CPU_H
 
 // Whether this build has kernels. On Windows, GCC does not align such registers on the stack.
-#if defined(__x86_64__) && !defined(_WIN32) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && !defined(_WIN32) && !defined(__CYGWIN__) && (defined(__GNUC__) || defined(__clang__))
 #define DICAST_KERNELS 1
 #else
 #define DICAST_KERNELS 0

@@ -32,7 +32,7 @@ ggml_backend_buffer_type_t packed();
 // The format of weights that can be packed; otherwise null.
 const products::Format *format_of(const ggml_tensor *weights) {
     // A part of packed weights is not where it would be in the file.
-    const bool fits = ggml_n_dims(weights) == 2 && ggml_is_contiguous(weights) &&
+    const bool fits = ggml_n_dims(weights) == 2 && ggml_is_contiguous(weights) && weights->ne[0] > 0 &&
                       weights->ne[1] % products::ROWS == 0 && weights->view_src == nullptr;
     return fits ? products::find(weights->type) : nullptr;
 }
@@ -120,7 +120,8 @@ bool multiplies_halves(const ggml_tensor *op) {
            // Types.
            weights->type == GGML_TYPE_F16 && columns->type == GGML_TYPE_F32 && op->type == GGML_TYPE_F32 &&
            // Shapes.
-           ggml_n_dims(weights) <= 2 && weights->ne[0] % halves::WIDTH == 0 && weights->ne[1] % halves::ROWS == 0 &&
+           ggml_n_dims(weights) <= 2 && weights->ne[0] > 0 && weights->ne[0] % halves::WIDTH == 0 &&
+           weights->ne[1] % halves::ROWS == 0 &&
            // Numbers that follow each other.
            weights->nb[0] == sizeof(ggml_fp16_t) && columns->nb[0] == sizeof(float) && op->nb[0] == sizeof(float);
 }

@@ -113,15 +113,25 @@ fn own(kind: sys::ggml_type, rows: usize) -> bool {
     FORMATS.contains(&kind) && rows.is_multiple_of(16) && operations::has_kernels()
 }
 
-/// Whether products with weights in half precision are computed by this process's own code.
-fn own_halves() -> bool {
+/// Whether this processor has what the kernels for AVX-512 use.
+fn has_avx512() -> bool {
     #[cfg(target_arch = "x86_64")]
-    let of_avx2 = operations::has_kernels()
-        && (std::env::var_os("DICAST_KERNELS").is_some_and(|name| name == "avx2")
-            || !is_x86_feature_detected!("avx512vnni"));
+    let has = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni");
     #[cfg(not(target_arch = "x86_64"))]
-    let of_avx2 = false;
-    of_avx2
+    let has = false;
+    has
+}
+
+/// Names lesser kernels than the best.
+const VARIABLE: &str = "DICAST_KERNELS";
+
+/// Whether products with weights in half precision are computed by this process's own code: with AVX2 they are.
+fn own_halves() -> bool {
+    operations::has_kernels() && (!has_avx512() || std::env::var_os(VARIABLE).is_some_and(|name| name == "avx2"))
 }
 
 /// The type of buffer that takes quantized weights.
@@ -425,14 +435,12 @@ fn what_is_no_number_stays_in_the_judgments_that_see_it() {
 
 /// The kernels are chosen once in a process: so it takes another one.
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn so_do_the_kernels_for_lesser_processors() {
-    const VARIABLE: &str = "DICAST_KERNELS";
     if std::env::var_os(VARIABLE).is_some() {
         return;
     }
-    let of_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avx512vnni");
-    for kernels in ["none", "avx2"].into_iter().filter(|&kernels| kernels == "none" || of_avx2) {
+    let lesser: &[&str] = if has_avx512() { &["none", "avx2"] } else { &["none"] };
+    for kernels in lesser {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .arg("operations_tests")
             .env(VARIABLE, kernels)
