@@ -15,7 +15,8 @@ namespace dicast::halves {
 constexpr int64_t ROWS = 4;
 constexpr int64_t WIDTH = 8;
 
-// Whether this processor, and this build, can compute it. Others, with AVX-512, multiply faster already.
+// Whether this processor, and this build, can compute it. Processors with AVX-512 keep ggml's product: this one was not
+// compared with it there.
 bool available();
 
 // Multiplies `rows` rows of `width` halves by `count` columns of as many numbers in single precision. Rows and columns

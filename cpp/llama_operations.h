@@ -8,9 +8,9 @@
 extern "C" {
 #endif
 
-// Takes over, where the processor has the instructions: products with quantized weights, in models that are loaded with
-// `use_extra_bufts` (llama_products.h); and attention with keys and values in half precision (llama_attention.h). Call
-// it once, before any model is loaded.
+// Takes over, where the processor has the instructions (llama_cpu.h): products with quantized weights, in models that
+// are loaded with `use_extra_bufts` (llama_products.h); products with weights in half precision (llama_halves.h); and
+// attention with keys and values in half precision (llama_attention.h). Call it once, before any model is loaded.
 void dicast_operations_install(void);
 
 // How many bytes of memory a tensor of this type takes once it is loaded and arranged for the processor, here or by
